@@ -1,0 +1,74 @@
+"""A backend: where a run's queues, ledger and objects live."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import msgspec
+
+from kon.ledger import Ledger
+from kon.objects import ObjectStore
+from kon.queue import Queue
+
+
+class Channel(msgspec.Struct, frozen=True):
+    """Everything that client and workers of one run share.
+
+    tasks: what is to be done; a message received too often goes on to `dead`.
+    answers: outcomes on their way to the client.
+    ledger: the strategy's table, by task.
+    control: a second small table, for the run's own state and its workers (see kon.control).
+    """
+
+    tasks: Queue
+    answers: Queue
+    dead: Queue
+    ledger: Ledger
+    control: Ledger
+    objects: ObjectStore
+
+
+class ChannelOptions(msgspec.Struct, frozen=True):
+    """How a run's channel is made.
+
+    visibility_s: how long a received message stays hidden, in seconds.
+    max_receives: deliveries of one message before it goes to the dead-letter queue.
+    """
+
+    visibility_s: float = 30.0
+    max_receives: int = 5
+
+
+class Backend(ABC):
+    """Makes, opens and deletes the channels of runs."""
+
+    name: ClassVar[str]
+    processes: ClassVar[bool] = True
+    """Whether workers may be processes of their own; else they share the client's loop."""
+
+    @abstractmethod
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        """Raises ConfigurationError for an option that it does not know or can't use."""
+
+    @abstractmethod
+    async def create(self, run: str, options: ChannelOptions) -> None:
+        """Make the run's queues and tables. Does nothing where they are there with these options."""
+
+    @abstractmethod
+    async def open(self, run: str) -> Channel:
+        """Open what `create` made. Raises StoreError when it is not there or can't be used."""
+
+    @abstractmethod
+    async def delete(self, run: str) -> None:
+        """Delete all that belongs to the run. Does nothing where there is nothing."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of connections and threads."""
+
+    @property
+    @abstractmethod
+    def requests(self) -> int:
+        """Requests made to queue and ledger by this process so far, retries included."""

@@ -1,0 +1,72 @@
+"""The one error tree.
+
+A message says what happened, to which task or line, what happens next, and how to mend it.
+The command line turns each into one line on stderr and the exit code that stands here; anything
+that is not a `KonError` is a fault of kon's own and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class KonError(Exception):
+    """The root of every error that kon raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigurationError(KonError):
+    """The experiment, the command line or the place it works in can't be used as it is."""
+
+    exit_code = 2
+
+
+class WorkloadError(ConfigurationError):
+    """A workload file is missing, empty or has a bad line; nothing was submitted from it."""
+
+
+class UnknownPlugin(ConfigurationError):
+    """No strategy, kind or backend goes by that name."""
+
+
+class MessageTooLarge(ConfigurationError):
+    """A task does not fit into one message of this backend."""
+
+
+class StoreError(KonError):
+    """The run's database can't be used: locked, full, corrupt, or made by another kon."""
+
+    exit_code = 2
+
+
+class StoreVersionError(StoreError):
+    """The database was written by a kon with another layout; it is left untouched."""
+
+
+class BackendUnavailable(KonError):
+    """Queue, ledger or store do not answer, or refuse the credentials."""
+
+    exit_code = 3
+
+
+class WorkersFailed(KonError):
+    """The workers do not stay up, so the run can't go on; its tasks are still queued."""
+
+
+class Interrupted(KonError):
+    """The client was told to stop; the run goes on or can be taken up again."""
+
+    exit_code = 130
+
+
+class TaskFailed(KonError):
+    """A task asked for by `kon.map` or `kon.gather` ended as failed, dead or lost."""
+
+
+class KindError(KonError):
+    """One attempt at a task failed; the message is what the task's record will say."""
+
+
+class CodecError(KonError):
+    """A message body is not one that kon wrote."""

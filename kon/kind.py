@@ -1,0 +1,57 @@
+"""What a task does: the abstract class of kinds. Kinds know nothing of queues."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """What a kind may know of the attempt it makes."""
+
+    run: str
+    index: int
+    number: int
+
+
+class Kind(ABC):
+    """One kind of work, made once for a worker and used for all its tasks.
+
+    The constructor gets the workload's own options (for `shell`: command, timeout_s, cwd, env, ...)
+    and raises ConfigurationError for one that it does not know or can't use.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def __init__(self, options: Mapping[str, Any]) -> None: ...
+
+    @abstractmethod
+    def check(self, body: Any) -> None:
+        """Raise ConfigurationError when no attempt at this body could ever succeed (a wrong type, NaN)."""
+
+    def duration_s(self, body: Any) -> float | None:
+        """How long the task ideally takes, when that is known beforehand; else None."""
+        return None
+
+    @abstractmethod
+    async def execute(self, body: Any, attempt: Attempt) -> Any:
+        """Do it and return a JSON value. Any exception is a failed attempt; KindError says it best.
+
+        Must be cancellable at any await and leave no process behind: a task timeout and a hard stop
+        cancel it.
+        """
+
+    def execute_now(self, bodies: Sequence[Any]) -> list[Any] | None:
+        """Results for a whole batch, where each takes microseconds; None to have them run one by one.
+
+        Called on the event loop's own thread, so it may not wait. Must not raise.
+        """
+        return None
+
+    async def close(self) -> None:
+        """Let go of pools and processes. Called once, after the last attempt."""
+        return

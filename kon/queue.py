@@ -1,0 +1,101 @@
+"""The queue, as kon needs it: at least once, like SQS.
+
+A message may come twice, late, and out of order; an ack may fail. Whoever receives a message holds
+it for the visibility timeout, under a receipt handle that a later receive makes stale.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+
+class QueueLimits(msgspec.Struct, frozen=True):
+    """What a queue can do, declared, so that no caller learns it from a failing call.
+
+    max_batch: messages in one send, receive, extend or ack.
+    max_bytes: the largest body, in bytes, and the largest sum of bodies in one send.
+    max_delay_s: the longest delay of a message, and the longest visibility timeout, in seconds.
+    fifo: keeps order and drops repeated sends within a window.
+    stale_depth: `depth` is an estimate that may lag.
+    """
+
+    max_batch: int
+    max_bytes: int
+    max_delay_s: float
+    fifo: bool = False
+    stale_depth: bool = False
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """What is sent. `delay_s`: seconds before anyone may receive it."""
+
+    body: bytes
+    delay_s: float = 0.0
+
+
+class Delivery(msgspec.Struct, frozen=True, gc=False):
+    """One receipt of a message.
+
+    handle: the receipt handle; its form is the backend's own business.
+    receives: how often this message has been received, this time included.
+    """
+
+    handle: Any
+    body: bytes
+    receives: int
+
+
+class Depth(msgspec.Struct, frozen=True):
+    """How many messages a queue holds: to be had now, held by receivers, not yet due."""
+
+    visible: int
+    in_flight: int
+    delayed: int
+
+    @property
+    def total(self) -> int:
+        return self.visible + self.in_flight + self.delayed
+
+
+class Queue(ABC):
+    """One queue. Every call takes at most `limits.max_batch` items and is safe to repeat.
+
+    All calls raise BackendUnavailable when the service can't be reached after the backend's own
+    retries, and StoreError when the store can't be used at all.
+    """
+
+    limits: QueueLimits
+
+    @abstractmethod
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Return when every message is safely stored. A repeat after an error may store it twice.
+
+        Raises MessageTooLarge for a body over `limits.max_bytes`; then none was stored.
+        """
+
+    @abstractmethod
+    async def receive(self, max_messages: int, wait_s: float) -> list[Delivery]:
+        """Up to `max_messages` that are visible, oldest first where that costs nothing.
+
+        Waits up to `wait_s` for the first, without spinning; an empty list after that. A message
+        that has been received `max_receives` times already moves to the dead-letter queue instead.
+        """
+
+    @abstractmethod
+    async def extend(self, deliveries: Sequence[Delivery], visible_s: float) -> list[bool]:
+        """Hold each for `visible_s` seconds from now; 0 gives it back at once.
+
+        False where the receipt handle is stale: somebody else has the message, or it is gone.
+        """
+
+    @abstractmethod
+    async def ack(self, deliveries: Sequence[Delivery]) -> list[bool]:
+        """Delete each for good. False where it was gone or the receipt handle is stale."""
+
+    @abstractmethod
+    async def depth(self) -> Depth:
+        """How many messages there are; an estimate where `limits.stale_depth` says so."""
