@@ -1,0 +1,122 @@
+# kon: everything a newcomer needs, without root. Runs with GNU make 3.81 (macOS) and later.
+
+# The interpreter that .venv is made with: `make setup PYTHON=python3.13`. Left empty, the first of these that is new enough.
+PYTHON ?=
+CANDIDATES = python3 python3.14 python3.13 python3.12 python3.11
+
+# Passed on to the program that the target runs: `make run ARGS='-e experiment=workloads/my.yml'`, `make test ARGS='-k lease'`.
+ARGS ?=
+
+# The version of uv that `make lock` resolves with, in a virtualenv of its own.
+UV = uv>=0.9
+
+SHELL = /bin/sh
+BIN = .venv/bin
+RUNTIME = .venv/.runtime-installed
+DEV = .venv/.dev-installed
+
+# A virtualenv holds absolute paths and a link to its interpreter. When the checkout has moved or that interpreter is gone it is made anew.
+STALE := $(shell if [ -f .venv/.place ] && ! { [ "`cat .venv/.place`" = "`pwd -P`" ] && .venv/bin/python -c ''; } 2>/dev/null; then echo stale; fi)
+
+# Ansible and what it starts find the virtualenv's programs first, and keep their files in the project, not in the home folder.
+PROJECT_ENV = PATH="$(CURDIR)/$(BIN):$$PATH" \
+	ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" \
+	ANSIBLE_HOME="$(CURDIR)/.cache/ansible"
+
+# Ansible refuses a locale that is not UTF-8. Without LC_ALL=C, Python turns a C locale into a UTF-8 one by itself.
+ifneq ($(filter C POSIX,$(LC_ALL)),)
+unexport LC_ALL
+endif
+
+.PHONY: help setup run test check lock bench soak clean stale
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(DEV) ## make .venv with the locked dependencies, those of the tests and checks included
+	@echo "ready: $(BIN)/kon"
+
+run: $(RUNTIME) ## run the quickstart on this machine through Ansible
+	@$(PROJECT_ENV) ANSIBLE_REMOTE_TMP="$(CURDIR)/.cache/ansible/tmp" \
+		ansible-playbook -i inventory/local.yml playbooks/run.yml $(ARGS)
+
+test: $(DEV) ## run the tests
+	@$(PROJECT_ENV) pytest $(ARGS)
+
+check: $(DEV) ## what CI runs: linters, types, tests
+	@$(PROJECT_ENV) ruff check .
+	@$(PROJECT_ENV) ruff format --check .
+	@$(PROJECT_ENV) mypy
+	@$(PROJECT_ENV) yamllint --strict .
+	@$(PROJECT_ENV) ansible-lint --offline
+	@$(PROJECT_ENV) pytest $(ARGS)
+
+bench: $(DEV) ## measure kon against its peers, side by side
+	@$(PROJECT_ENV) python -m benchmarks $(ARGS)
+
+soak: $(DEV) ## run the long tests: many kills, many seeds
+	@$(PROJECT_ENV) pytest -m slow --timeout 0 $(ARGS)
+
+lock: ## resolve the dependencies anew and write both lock files (UPGRADE=--upgrade takes newer versions)
+	@test -x .cache/uv/bin/uv || { python3 -m venv .cache/uv && .cache/uv/bin/python -m pip install --quiet '$(UV)'; }
+	@$(LOCK) --group build --output-file requirements.lock >/dev/null
+	@$(LOCK) --group build --group dev --extra bench --constraint requirements.lock --output-file requirements-dev.lock >/dev/null
+
+LOCK = .cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(UPGRADE) pyproject.toml
+
+clean: ## remove .venv and all that was built or cached
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible build dist kon.egg-info
+	find kon strategies tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# --- the virtualenv ---------------------------------------------------------------------------------------------------------------
+
+# The dev lock names the same versions as the runtime lock and more, so that it does for both.
+$(DEV): requirements-dev.lock requirements.lock pyproject.toml $(STALE)
+	@$(MAKE_VENV)
+	@$(call INSTALL,requirements-dev.lock)
+	@touch $(RUNTIME) $(DEV)
+
+$(RUNTIME): requirements.lock pyproject.toml $(STALE)
+	@$(MAKE_VENV)
+	@$(call INSTALL,requirements.lock)
+	@touch $(RUNTIME)
+
+stale:
+	@echo "the checkout or its Python has moved: making .venv anew"
+	@rm -rf .venv
+
+# Debian splits ensurepip off into python3-venv; without it `import venv` still works, but the virtualenv would have no pip.
+define MAKE_VENV
+set -e; \
+if [ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1; then exit 0; fi; \
+new_enough='import sys; sys.exit(sys.version_info < (3, 11))'; \
+for python in $(if $(PYTHON),"$(PYTHON)",$(CANDIDATES)) ''; do \
+	if [ -n "$$python" ] && "$$python" -c "$$new_enough" 2>/dev/null; then break; fi; \
+done; \
+if [ -z "$$python" ]; then \
+	echo "kon needs Python 3.11 or newer; tried: $(if $(PYTHON),$(PYTHON),$(CANDIDATES))." >&2; \
+	for python in $(if $(PYTHON),"$(PYTHON)",$(CANDIDATES)); do \
+		command -v "$$python" >/dev/null 2>&1 && echo "  $$python is `"$$python" --version 2>&1 | tail -n 1`" >&2; \
+	done; \
+	echo "Name one that is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 2; \
+fi; \
+if ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then \
+	echo "$$python cannot make virtualenvs: its venv or ensurepip module is missing." >&2; \
+	echo "Debian and Ubuntu have them in the package python3-venv. Or name another: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 2; \
+fi; \
+echo "making .venv with `"$$python" --version`"; \
+mkdir -p .venv; pwd -P > .venv/.place; \
+"$$python" -m venv .venv
+endef
+
+# Nothing is fetched that the lock does not name by hash: setuptools, which builds kon, is in the lock as well.
+# editable_mode=compat: one line in a .pth file in place of an import hook, which costs every worker process at its start.
+define INSTALL
+set -e; \
+echo "installing $(1)"; \
+$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1); \
+$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat -e .; \
+rm -rf kon.egg-info
+endef
