@@ -7,7 +7,7 @@ that is not a `KonError` is a fault of kon's own and keeps its traceback.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class KonError(Exception):
@@ -65,7 +65,14 @@ class TaskFailed(KonError):
 
 
 class KindError(KonError):
-    """One attempt at a task failed; the message is what the task's record will say."""
+    """One attempt at a task failed; the message is what the task's record will say.
+
+    result: what the attempt left behind, a JSON value: the output of a command, a traceback.
+    """
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class CodecError(KonError):
