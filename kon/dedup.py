@@ -72,7 +72,7 @@ class Strategy(ABC):
     """
 
     name: ClassVar[str]
-    guarantee: ClassVar[Guarantee]
+    guarantee: Guarantee  # of the class, or of the instance where an option changes it
     uses_ledger: ClassVar[bool] = True
 
     def __init__(self, ledger: Ledger, worker: str, clock: Clock) -> None:

@@ -48,7 +48,8 @@ class Kind(ABC):
     def execute_now(self, bodies: Sequence[Any]) -> list[Any] | None:
         """Results for a whole batch, where each takes microseconds; None to have them run one by one.
 
-        Called on the event loop's own thread, so it may not wait. Must not raise.
+        Only for tasks without effects: it is called on the event loop's own thread, may not wait
+        or raise, and a start that a SIGKILL leaves unrecorded must be as if it had never been.
         """
         return None
 

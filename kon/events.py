@@ -1,0 +1,87 @@
+"""Events: what happened to which tasks, as each worker saw it.
+
+The tables' counts of repeats come from these lines and from nothing else. A line is a JSON object:
+`t` seconds since the epoch on the worker's clock, `e` the event, the tasks as `i` (a list of
+indexes) or `r` (first index and count), `a` their attempt when it is not the first, and what else
+the event has to say. Lines are about batches, so that a million small tasks make a few thousand.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from kon.clock import Clock
+from kon.journal import Journal
+from kon.task import Outcome, Task
+
+
+class Event(enum.StrEnum):
+    """Every event, in the order in which a task meets them."""
+
+    UP = "up"  # the worker is ready; with its pid, host and options
+    DELIVER = "deliver"  # tasks came in a message
+    CLAIM = "claim"  # the strategy lets them run; with the token
+    SKIP = "skip"  # the strategy says that they were done or begun before: a repeat avoided
+    DEFER = "defer"  # another holds them; they were sent again, to be looked at later
+    START = "start"  # about to run; on disk before the first of them does
+    KEEP = "keep"  # committed: this worker's outcome is the one that stands
+    RETRY = "retry"  # the attempt failed and the next one has been sent
+    REFUSE = "refuse"  # the commit was refused: another's outcome stands, or will
+    DROP = "drop"  # not started: the claim ran out or was lost before a slot was free
+    GIVE_BACK = "give_back"  # not started: the worker was told to stop
+    ANSWER = "answer"  # outcomes were sent to the client
+    ACK = "ack"  # the messages are deleted; `stale` counts those that were not this worker's any more
+    DEAD = "dead"  # sent to the dead-letter queue: received too often
+    RENEW = "renew"  # leases of tasks were renewed
+    USAGE = "usage"  # CPU seconds and requests of this worker so far
+    TROUBLE = "trouble"  # the backend did not answer; with the error and how long it is given
+    DOWN = "down"  # the worker ends
+
+
+class Recorder:
+    """Writes the events of one worker to a journal."""
+
+    def __init__(self, journal: Journal, clock: Clock) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._lines: list[bytes] = []
+
+    def note(self, event: Event, **fields: Any) -> None:
+        """An event of the worker itself."""
+        self._lines.append(_encode({"t": self._clock.now_s(), "e": event, **fields}))
+
+    def tasks(self, event: Event, tasks: Sequence[Task | Outcome], **fields: Any) -> None:
+        """An event of these tasks. Kept in memory until `flush`."""
+        if not tasks:
+            return
+        indexes = [task.index for task in tasks]
+        attempts = {task.attempt for task in tasks}
+        if len(attempts) == 1:
+            self._add(event, indexes, attempts.pop(), fields)
+            return
+        for attempt in sorted(attempts):
+            self._add(event, [task.index for task in tasks if task.attempt == attempt], attempt, fields)
+
+    def flush(self) -> None:
+        """After this, a SIGKILL loses none of the events so far."""
+        if self._lines:
+            lines, self._lines = self._lines, []
+            self._journal.append(lines)
+
+    def _add(self, event: Event, indexes: list[int], attempt: int, fields: dict[str, Any]) -> None:
+        line: dict[str, Any] = {"t": self._clock.now_s(), "e": event}
+        first, count = indexes[0], len(indexes)
+        if count > 2 and indexes[-1] - first == count - 1 and indexes == list(range(first, first + count)):
+            line["r"] = (first, count)
+        else:
+            line["i"] = indexes
+        if attempt != 1:
+            line["a"] = attempt
+        self._lines.append(_encode({**line, **fields}))
+
+
+_encode = msgspec.json.Encoder().encode

@@ -1,0 +1,118 @@
+"""Intake: messages are unpacked, and the strategy says which of their tasks may run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kon.backend import Channel
+from kon.dedup import Claim, Defer, Skip, Strategy, Verdict
+from kon.errors import CodecError
+from kon.events import Event, Recorder
+from kon.holding import Held, Holding, Job
+from kon.packing import batches, without_repeats
+from kon.queue import Delivery, Message
+from kon.run import RunSpec
+from kon.settle import Settler
+from kon.task import Bundle, Task, decode_bundle
+
+
+class Intake:
+    """Turns deliveries into jobs that may run, and settles at once those that may not."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        channel: Channel,
+        strategy: Strategy,
+        holding: Holding,
+        settler: Settler,
+        recorder: Recorder,
+    ) -> None:
+        self._spec = spec
+        self._channel = channel
+        self._strategy = strategy
+        self._holding = holding
+        self._settler = settler
+        self._recorder = recorder
+
+    async def take(self, deliveries: Sequence[Delivery]) -> list[Job]:
+        """The jobs in these deliveries that this worker may start."""
+        pairs: list[tuple[Held, Task]] = []
+        for delivery in deliveries:
+            try:
+                bundle = decode_bundle(delivery.body)
+            except CodecError as error:
+                # left to its receive count: the dead-letter queue keeps it for a person to read
+                self._recorder.note(Event.TROUBLE, error=str(error))
+                continue
+            self._recorder.tasks(Event.DELIVER, bundle.tasks, n=delivery.receives)
+            receives = bundle.receives + delivery.receives
+            if bundle.receives and receives > self._spec.max_receives:
+                await self._bury(delivery, bundle)
+            elif delivery.receives > 1 and len(bundle.tasks) > 1:
+                await self._split(delivery, bundle, receives)
+            else:
+                held = Held(delivery, len(bundle.tasks), receives)
+                self._holding.deliveries.add(held)
+                pairs.extend([(held, task) for task in bundle.tasks])
+        may_run: list[Job] = []
+        for batch in without_repeats(pairs, lambda pair: pair[1].index):
+            may_run += await self._admit(batch)
+        return may_run
+
+    async def _admit(self, pairs: Sequence[tuple[Held, Task]]) -> list[Job]:
+        verdicts = await self._strategy.admit([task for _, task in pairs])
+        jobs: list[Job] = []
+        for (held, _), verdict in zip(pairs, verdicts, strict=True):
+            if type(verdict) is Claim:
+                job = Job(held, verdict)
+                held.jobs.append(job)
+                jobs.append(job)
+        if jobs:
+            self._recorder.tasks(Event.CLAIM, [job.task for job in jobs], token=jobs[0].claim.token)
+        if len(jobs) < len(pairs):
+            self._turn_away(pairs, verdicts)
+        return jobs
+
+    def _turn_away(self, pairs: Sequence[tuple[Held, Task]], verdicts: Sequence[Verdict]) -> None:
+        """Answer again what was done; what another holds is looked at again later.
+
+        A deferred task is sent anew with a delay, and its message acked: a message that was merely
+        put off would count the receipt, and end as dead while its task runs well elsewhere.
+        """
+        jobs: list[Job] = []
+        skipped: list[Task] = []
+        deferred: list[Task] = []
+        for (held, task), verdict in zip(pairs, verdicts, strict=True):
+            if isinstance(verdict, Skip):
+                job = Job(held, Claim(task), runs=False)
+                job.outcome = verdict.outcome
+                skipped.append(task)
+            elif isinstance(verdict, Defer):
+                job = Job(held, Claim(task), runs=False)
+                job.follow_up = self._settler.message([task], held.receives - 1, verdict.delay_s)
+                deferred.append(task)
+            else:
+                continue
+            jobs.append(job)
+        self._recorder.tasks(Event.SKIP, skipped)
+        self._recorder.tasks(Event.DEFER, deferred)
+        self._settler.add(jobs, at_once=False)
+
+    async def _split(self, delivery: Delivery, bundle: Bundle, receives: int) -> None:
+        """A bundle whose worker died goes on as single messages: what is done in it is skipped, and a
+        task that kills its worker takes no other to the dead-letter queue with it."""
+        await self._replace(delivery, [self._settler.message([task], receives - 1) for task in bundle.tasks])
+
+    async def _bury(self, delivery: Delivery, bundle: Bundle) -> None:
+        """What the queue can't know: the messages that this one replaced were received as well."""
+        message = Message(delivery.body)
+        await self._channel.dead.send([message])
+        await self._channel.tasks.ack([delivery])
+        self._recorder.tasks(Event.DEAD, bundle.tasks)
+
+    async def _replace(self, delivery: Delivery, messages: Sequence[Message]) -> None:
+        queue = self._channel.tasks
+        for batch in batches(messages, queue.limits):
+            await queue.send(batch)
+        await queue.ack([delivery])

@@ -1,0 +1,160 @@
+"""Settling: commit, then answer, then ack, in batches.
+
+The order makes every crash repairable. Before the commit, the message comes again and the task runs
+again or is judged by its claim. Between commit and answer, it comes again and is answered from the
+ledger. Between answer and ack, it comes again and the client drops the repeated answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Sequence
+from typing import Final
+
+from kon.backend import Channel
+from kon.dedup import Claim, Strategy
+from kon.events import Event, Recorder
+from kon.holding import Held, Holding, Job
+from kon.packing import batches, chunks, pack_answers, without_repeats
+from kon.queue import Message, Queue
+from kon.run import RunSpec
+from kon.task import Bundle, Outcome, State, Task, encode
+
+SETTLE_BATCH: Final = 1_000
+"""So many outcomes are settled at once, and when so many wait none waits for more."""
+
+
+class Settler:
+    """Gathers what has ended for up to `flush_s`, or less when nothing else is going on, and settles it."""
+
+    def __init__(
+        self,
+        worker: str,
+        spec: RunSpec,
+        channel: Channel,
+        strategy: Strategy,
+        holding: Holding,
+        recorder: Recorder,
+        rng: random.Random,
+    ) -> None:
+        self._worker = worker
+        self._spec = spec
+        self._channel = channel
+        self._strategy = strategy
+        self._holding = holding
+        self._recorder = recorder
+        self._rng = rng
+        self._ended: list[Job] = []
+        self._some = asyncio.Event()
+        self._at_once = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def add(self, jobs: Sequence[Job], at_once: bool) -> None:
+        """Settle these. `at_once` when nothing is running that could soon join them."""
+        self._ended.extend(jobs)
+        self._empty.clear()
+        self._some.set()
+        if at_once or len(self._ended) >= SETTLE_BATCH:
+            self._at_once.set()
+
+    async def drained(self) -> None:
+        """Return when all that was added is settled."""
+        self._at_once.set()
+        await self._empty.wait()
+
+    async def run(self) -> None:
+        while True:
+            await self._some.wait()
+            if not self._at_once.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._spec.flush_s):
+                        await self._at_once.wait()
+            jobs, self._ended = self._ended[:SETTLE_BATCH], self._ended[SETTLE_BATCH:]
+            if len(self._ended) < SETTLE_BATCH:
+                self._at_once.clear()
+            if not self._ended:
+                self._some.clear()
+            for batch in without_repeats(jobs, lambda job: job.task.index):
+                await self._settle(batch)
+            if not self._ended:
+                self._empty.set()
+
+    async def _settle(self, jobs: Sequence[Job]) -> None:
+        answers = await self._commit(jobs)
+        messages = pack_answers(self._worker, answers, self._channel.answers.limits.max_bytes)
+        await self._send(self._channel.answers, messages)
+        self._recorder.tasks(Event.ANSWER, answers)
+        follow_ups = [job.follow_up for job in jobs if job.follow_up is not None]
+        await self._send(self._channel.tasks, follow_ups)
+        await self._ack([held for held in self._holding.settle(jobs) if not held.abandoned])
+        self._recorder.flush()
+
+    async def _commit(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Commit what ran here; the outcomes that are to be answered, those known already among them."""
+        claims: list[Claim] = []
+        outcomes: list[Outcome] = []
+        ran: list[Job] = []
+        answers: list[Outcome] = []
+        for job in jobs:
+            if job.outcome is None:
+                continue
+            if not job.runs:
+                answers.append(job.outcome)
+                continue
+            ran.append(job)
+            claims.append(job.claim)
+            outcomes.append(job.outcome)
+        if not ran:
+            return answers
+        stands = await self._strategy.commit(claims, outcomes)
+        if stands == outcomes and not any(outcome.state is State.RETRY for outcome in outcomes):
+            self._recorder.tasks(Event.KEEP, outcomes)
+            return answers + outcomes
+        return answers + self._judge(ran, outcomes, stands)
+
+    def _judge(
+        self, ran: Sequence[Job], outcomes: Sequence[Outcome], stands: Sequence[Outcome | None]
+    ) -> list[Outcome]:
+        answers: list[Outcome] = []
+        kept: list[Outcome] = []
+        refused: list[Outcome] = []
+        again: list[Outcome] = []
+        for job, outcome, standing in zip(ran, outcomes, stands, strict=True):
+            if standing is None:
+                job.held.abandoned = True
+                refused.append(outcome)
+            elif standing.state is State.RETRY:
+                job.follow_up = self._retry(job.task, outcome)
+                again.append(outcome)
+            else:
+                (kept if standing is outcome else refused).append(outcome)
+                answers.append(standing)
+        self._recorder.tasks(Event.KEEP, kept)
+        self._recorder.tasks(Event.REFUSE, refused)
+        self._recorder.tasks(Event.RETRY, again, error=again[0].error if again else None)
+        return answers
+
+    def _retry(self, task: Task, outcome: Outcome) -> Message:
+        pause_s = self._spec.backoff_s * 2.0 ** (outcome.attempt - 1) * self._rng.uniform(0.5, 1.0)
+        again = Task(task.index, task.body, outcome.attempt + 1)
+        return self.message([again], delay_s=pause_s)
+
+    def message(self, tasks: list[Task], receives: int = 0, delay_s: float = 0.0) -> Message:
+        """A message that takes the place of one that was received."""
+        limit_s = self._channel.tasks.limits.max_delay_s
+        return Message(encode(Bundle(self._spec.run, tasks, receives)), min(delay_s, limit_s))
+
+    async def _send(self, queue: Queue, messages: Sequence[Message]) -> None:
+        for batch in batches(messages, queue.limits):
+            await queue.send(batch)
+
+    async def _ack(self, ended: Sequence[Held]) -> None:
+        queue = self._channel.tasks
+        for batch in chunks(ended, queue.limits.max_batch):
+            deliveries = [held.delivery for held in batch]
+            fresh = await queue.ack(deliveries)
+            tasks = [job.task for held in batch for job in held.jobs]
+            self._recorder.tasks(Event.ACK, tasks, stale=fresh.count(False))
