@@ -16,12 +16,17 @@ RUNTIME = .venv/.runtime-installed
 DEV = .venv/.dev-installed
 
 # A virtualenv holds absolute paths and a link to its interpreter. When the checkout has moved or that interpreter is gone it is made anew.
-STALE := $(shell if [ -f .venv/.place ] && ! { [ "`cat .venv/.place`" = "`pwd -P`" ] && .venv/bin/python -c ''; } 2>/dev/null; then echo stale; fi)
+STALE := $(shell if [ -f .venv/.place ] && ! { [ "$$(cat .venv/.place)" = "$$(pwd -P)" ] && .venv/bin/python -c ''; } 2>/dev/null; then echo stale; fi)
 
 # Ansible and what it starts find the virtualenv's programs first, and keep their files in the project, not in the home folder.
 PROJECT_ENV = PATH="$(CURDIR)/$(BIN):$$PATH" \
 	ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" \
 	ANSIBLE_HOME="$(CURDIR)/.cache/ansible"
+
+# The "remote" side of a play on this machine would use the home folder too. Its programs are left there only when the path of
+# the checkout has a space in it: Ansible cannot start an async task from such a path.
+LOCAL_ENV = ANSIBLE_ASYNC_DIR="$(CURDIR)/.cache/ansible/async" \
+	$(if $(word 2,$(CURDIR)),,ANSIBLE_REMOTE_TMP="$(CURDIR)/.cache/ansible/tmp")
 
 # Ansible refuses a locale that is not UTF-8. Without LC_ALL=C, Python turns a C locale into a UTF-8 one by itself.
 ifneq ($(filter C POSIX,$(LC_ALL)),)
@@ -38,8 +43,7 @@ setup: $(DEV) ## make .venv with the locked dependencies, those of the tests and
 	@echo "ready: $(BIN)/kon"
 
 run: $(RUNTIME) ## run the quickstart on this machine through Ansible
-	@$(PROJECT_ENV) ANSIBLE_REMOTE_TMP="$(CURDIR)/.cache/ansible/tmp" \
-		ansible-playbook -i inventory/local.yml playbooks/run.yml $(ARGS)
+	@$(PROJECT_ENV) $(LOCAL_ENV) ansible-playbook -i inventory/local.yml playbooks/run.yml $(ARGS)
 
 test: $(DEV) ## run the tests
 	@$(PROJECT_ENV) pytest $(ARGS)
@@ -98,7 +102,7 @@ done; \
 if [ -z "$$python" ]; then \
 	echo "kon needs Python 3.11 or newer; tried: $(if $(PYTHON),$(PYTHON),$(CANDIDATES))." >&2; \
 	for python in $(if $(PYTHON),"$(PYTHON)",$(CANDIDATES)); do \
-		command -v "$$python" >/dev/null 2>&1 && echo "  $$python is `"$$python" --version 2>&1 | tail -n 1`" >&2; \
+		command -v "$$python" >/dev/null 2>&1 && echo "  $$python is $$("$$python" --version 2>&1 | tail -n 1)" >&2; \
 	done; \
 	echo "Name one that is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 2; \
 fi; \
@@ -106,7 +110,7 @@ if ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then \
 	echo "$$python cannot make virtualenvs: its venv or ensurepip module is missing." >&2; \
 	echo "Debian and Ubuntu have them in the package python3-venv. Or name another: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 2; \
 fi; \
-echo "making .venv with `"$$python" --version`"; \
+echo "making .venv with $$("$$python" --version)"; \
 mkdir -p .venv; pwd -P > .venv/.place; \
 "$$python" -m venv .venv
 endef
