@@ -47,6 +47,8 @@ class Backend(ABC):
     name: ClassVar[str]
     processes: ClassVar[bool] = True
     """Whether workers may be processes of their own; else they share the client's loop."""
+    keeps_files: ClassVar[bool] = False
+    """Whether it keeps files on this machine: then its option `path` is the folder of the runs' folders."""
 
     @abstractmethod
     def __init__(self, options: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from kon.ledger import Ledger, Record
 from kon.task import State
 
 _STATUS_KEY = 0
+_SUBMITTED_KEY = 1
 _WORKER_KEYS = 1 << 40
 """Workers register under random keys from here on."""
 
@@ -25,7 +26,7 @@ class Status(enum.StrEnum):
 
 
 class RunState(msgspec.Struct, frozen=True):
-    """submitted: tasks from the first on that are safely queued."""
+    """submitted: tasks, from the first on, that are safely queued."""
 
     status: Status = Status.OPEN
     submitted: int = 0
@@ -39,17 +40,25 @@ class WorkerState(msgspec.Struct, frozen=True):
 
 
 class Control:
-    """Reads and writes the control table. Only the client writes the status; a cancel wins over it."""
+    """Reads and writes the control table. Each row has one writer, so that none undoes another's word."""
 
     def __init__(self, table: Ledger) -> None:
         self._table = table
 
     async def read(self) -> RunState:
-        (row,) = await self._table.read([_STATUS_KEY])
-        return RunState() if row is None or row.outcome is None else _states.decode(row.outcome)
+        status, submitted = await self._table.read([_STATUS_KEY, _SUBMITTED_KEY])
+        return RunState(
+            Status.OPEN if status is None or status.outcome is None else _status.decode(status.outcome),
+            0 if submitted is None or submitted.outcome is None else _number.decode(submitted.outcome),
+        )
 
-    async def write(self, state: RunState) -> None:
-        await self._table.put([_row(_STATUS_KEY, msgspec.json.encode(state))])
+    async def close(self, status: Status) -> None:
+        """End the run, or, with OPEN, open it again."""
+        await self._table.put([_row(_STATUS_KEY, msgspec.json.encode(status))])
+
+    async def submitted(self, tasks: int) -> None:
+        """Note that this many tasks, from the first on, are queued."""
+        await self._table.put([_row(_SUBMITTED_KEY, msgspec.json.encode(tasks))])
 
     async def is_over(self) -> bool:
         return (await self.read()).status is not Status.OPEN
@@ -64,7 +73,8 @@ class Control:
         return [_workers.decode(row.outcome) for row in rows if row.outcome is not None]
 
 
-_states = msgspec.json.Decoder(RunState)
+_status = msgspec.json.Decoder(Status)
+_number = msgspec.json.Decoder(int)
 _workers = msgspec.json.Decoder(WorkerState)
 
 

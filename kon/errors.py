@@ -77,3 +77,10 @@ class KindError(KonError):
 
 class CodecError(KonError):
     """A message body is not one that kon wrote."""
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """The first single error in a group of errors, as task groups raise them."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

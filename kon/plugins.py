@@ -22,6 +22,7 @@ from kon.backend import Backend
 from kon.dedup import Strategy
 from kon.errors import UnknownPlugin
 from kon.kind import Kind
+from kon.run import Plugin
 from kon.suggest import did_you_mean
 
 Group = Literal["kon.strategies", "kon.kinds", "kon.backends"]
@@ -153,3 +154,10 @@ def _current_folder_last(search_here: bool) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(here)
+
+
+def open_backend(plugin: Plugin, root: Path) -> Backend:
+    """The backend of a run whose folder stands in `root`. Raises UnknownPlugin, ConfigurationError."""
+    cls = backend_class(plugin.name)
+    place = {"path": str(root)} if cls.keeps_files else {}
+    return cls({**place, **plugin.options})

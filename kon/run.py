@@ -38,7 +38,8 @@ class RunSpec(msgspec.Struct, frozen=True):
     """All that decides how a run goes. Two runs with equal specs are the same run.
 
     tasks: how many there are; they have the indexes 0 to tasks - 1.
-    workers: worker processes on one machine, hosts on a fleet; slots: tasks at once in each.
+    workers: worker processes on one machine, hosts on a fleet.
+    processes: worker processes of each worker; slots: tasks at once in each process.
     prefetch: messages that a worker holds ahead of its slots, at most.
     bundle: tasks in a message.
     attempts: failed attempts before a task counts as failed.
@@ -58,6 +59,7 @@ class RunSpec(msgspec.Struct, frozen=True):
     kind: Plugin
     tasks: int
     workers: int = 1
+    processes: int = 1
     slots: int = 1
     prefetch: int = 10
     bundle: int = 1
@@ -78,6 +80,11 @@ class RunSpec(msgspec.Struct, frozen=True):
     @property
     def channel_options(self) -> ChannelOptions:
         return ChannelOptions(visibility_s=self.visibility_s, max_receives=self.max_receives)
+
+    @property
+    def lanes(self) -> int:
+        """Tasks that can run at once in all."""
+        return self.workers * self.processes * self.slots
 
     def key(self) -> str:
         """A digest of everything that decides the outcome; equal for a run that need not be repeated."""

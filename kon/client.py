@@ -1,0 +1,288 @@
+"""The client: numbers tasks, submits them, and collects until every one is accounted for.
+
+It may be killed at any moment and started again: what was submitted and what was answered stand in
+the run's control table and journal, and a task that is submitted or answered twice is counted once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+
+from kon.backend import Channel
+from kon.clock import Clock
+from kon.control import Control, Status
+from kon.errors import BackendUnavailable, CodecError, MessageTooLarge
+from kon.journal import Journal
+from kon.packing import batches
+from kon.patience import Patience, patient
+from kon.queue import Message, QueueLimits
+from kon.run import RunSpec
+from kon.task import Answers, Bundle, Outcome, State, Task, decode_answers, decode_bundle, encode, task_id
+
+SUBMIT_TASKS: Final = 5_000
+"""Tasks between two notes of how far the submission has come."""
+
+DEAD_LETTERS: Final = "dead-letter queue"
+"""The worker's name in answers that the client makes from dead letters."""
+
+CLIENT: Final = "client"
+"""The worker's name in answers that the client makes for tasks that nobody answers any more."""
+
+
+class Tally:
+    """Which tasks are accounted for, and how. One byte a task, so that ten million fit easily."""
+
+    def __init__(self, tasks: int) -> None:
+        self.tasks = tasks
+        self.counts: dict[State, int] = dict.fromkeys(_CODES, 0)
+        self.repeated_answers = 0
+        self._codes = bytearray(tasks)
+        self._left = tasks
+
+    @property
+    def left(self) -> int:
+        """Tasks not accounted for."""
+        return self._left
+
+    def count(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
+        """Count outcomes; those that were news are returned. The first to come stands, but a task that
+        was taken for dead or lost may still turn out done or failed."""
+        codes, news = self._codes, []
+        for outcome in outcomes:
+            index = outcome.index
+            if not codes[index]:
+                self._left -= 1
+            elif outcome.state in _ANSWERED and _BY_CODE[codes[index]] not in _ANSWERED:
+                self.counts[_BY_CODE[codes[index]]] -= 1
+            else:
+                self.repeated_answers += 1
+                continue
+            codes[index] = _CODES[outcome.state]
+            self.counts[outcome.state] += 1
+            news.append(outcome)
+        return news
+
+    def unaccounted(self) -> Iterator[int]:
+        """The indexes of tasks without an outcome."""
+        at = self._codes.find(0)
+        while at >= 0:
+            yield at
+            at = self._codes.find(0, at + 1)
+
+    def state_of(self, index: int) -> State | None:
+        return _BY_CODE.get(self._codes[index])
+
+
+_CODES: Final = {
+    state: code
+    for code, state in enumerate((State.DONE, State.FAILED, State.DEAD, State.LOST, State.CANCELLED), start=1)
+}
+_BY_CODE: Final = {code: state for state, code in _CODES.items()}
+_ANSWERED: Final = frozenset({State.DONE, State.FAILED})
+
+
+class ClientOptions(msgspec.Struct, frozen=True):
+    """wait_s: the long poll for answers, in seconds. outage_s: how long the backend may stay away.
+
+    in_flight: sends under way at once.
+    settle_s: how long an empty queue must stay empty before what is missing counts as lost, for
+        queues whose depth is an estimate.
+    """
+
+    wait_s: float = 0.5
+    outage_s: float = 300.0
+    in_flight: int = 4
+    settle_s: float = 60.0
+
+
+class Client:
+    """The client of one run."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        channel: Channel,
+        journal: Journal,
+        clock: Clock,
+        rng: random.Random,
+        options: ClientOptions | None = None,
+        on_progress: Callable[[Tally], None] = lambda tally: None,
+        on_trouble: Callable[[BackendUnavailable, float], None] = lambda error, pause_s: None,
+    ) -> None:
+        self.spec = spec
+        self.tally = Tally(spec.tasks)
+        self._options = options or ClientOptions()
+        self._channel = patient(channel, Patience(self._options.outage_s, rng, on_trouble))
+        self._control = Control(self._channel.control)
+        self._journal = journal
+        self._clock = clock
+        self._rng = rng
+        self._on_progress = on_progress
+
+    async def run(self, bodies: Iterable[Any]) -> Tally:
+        """Submit and collect at once; return when every task is accounted for."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.submit(bodies))
+            group.create_task(self.collect())
+        return self.tally
+
+    # --- out -------------------------------------------------------------------------------------
+
+    async def submit(self, bodies: Iterable[Any]) -> None:
+        """Queue every task that is not queued yet. `bodies` are all the run's, from the first one on.
+
+        Raises MessageTooLarge for a task that fits into no message; those before it are queued.
+        """
+        state = await self._control.read()
+        tasks = (Task(index, body) for index, body in enumerate(bodies))
+        await self._submit(islice(tasks, state.submitted, None), state.submitted)
+
+    async def submit_again(self, tasks: Iterable[Task]) -> None:
+        """Queue these tasks of a run, whatever became of them before."""
+        await self._submit(iter(tasks), self.spec.tasks)
+
+    async def _submit(self, tasks: Iterator[Task], submitted: int) -> None:
+        queue = self._channel.tasks
+        room = asyncio.Semaphore(self._options.in_flight)
+        while window := list(islice(tasks, SUBMIT_TASKS)):
+            messages = self._with_repeats(list(self._messages(window, queue.limits)))
+            async with asyncio.TaskGroup() as group:
+                for batch in batches(messages, queue.limits):
+                    await room.acquire()
+                    group.create_task(queue.send(batch)).add_done_callback(lambda _: room.release())
+            submitted = min(self.spec.tasks, submitted + len(window))
+            await self._control.submitted(submitted)
+        await self._control.submitted(self.spec.tasks)
+
+    def _messages(self, tasks: list[Task], limits: QueueLimits) -> Iterator[Message]:
+        run, bundle = self.spec.run, self.spec.bundle
+        for start in range(0, len(tasks), bundle):
+            yield from self._pack(run, tasks[start : start + bundle], limits)
+
+    def _pack(self, run: str, tasks: list[Task], limits: QueueLimits) -> Iterator[Message]:
+        body = encode(Bundle(run, tasks))
+        if len(body) <= limits.max_bytes:
+            yield Message(body)
+        elif len(tasks) > 1:
+            half = len(tasks) // 2
+            yield from self._pack(run, tasks[:half], limits)
+            yield from self._pack(run, tasks[half:], limits)
+        else:
+            raise MessageTooLarge(
+                f"task {task_id(run, tasks[0].index)} has {len(body)} bytes, and a message of this backend "
+                f"takes {limits.max_bytes}. The tasks before it are queued. Put large inputs into files "
+                "or the object store, and their names into the task"
+            )
+
+    def _with_repeats(self, messages: list[Message]) -> list[Message]:
+        """The messages, a share of them twice where the experiment asks for that: the second copy at a
+        random place of the same window, so that it comes early, late, or while the first one runs."""
+        rate = self.spec.faults.duplicate_rate
+        if not rate:
+            return messages
+        copies = [message for message in messages if self._rng.random() < rate]
+        for copy in copies:
+            messages.insert(self._rng.randrange(len(messages) + 1), copy)
+        return messages
+
+    # --- back ------------------------------------------------------------------------------------
+
+    def recall(self, outcomes: Iterable[Outcome]) -> None:
+        """Count outcomes that an earlier client has recorded."""
+        self.tally.count(outcomes)
+
+    async def collect(self) -> Tally:
+        """Record answers until every task is accounted for. Those that nothing is left of are lost."""
+        quiet_since_s: float | None = None
+        while self.tally.left:
+            news = await self._answers(self._options.wait_s)
+            news += await self._dead_letters()
+            if news:
+                quiet_since_s = None
+                self._on_progress(self.tally)
+                continue
+            self._on_progress(self.tally)
+            state = await self._control.read()
+            if state.status is Status.CANCELLED:
+                self._account_for(State.CANCELLED, "the run was cancelled")
+            elif state.submitted >= self.spec.tasks and await self._is_drained():
+                now_s = self._clock.now_s()
+                quiet_since_s = now_s if quiet_since_s is None else quiet_since_s
+                patience_s = self._options.settle_s if self._channel.tasks.limits.stale_depth else 0.0
+                # an answer precedes its ack: what had been answered is in the queue by now
+                while await self._answers(0.0) + await self._dead_letters():
+                    pass
+                if now_s - quiet_since_s >= patience_s:
+                    self._account_for(State.LOST, "its claim outlived its worker, and no message is left")
+        self._on_progress(self.tally)
+        return self.tally
+
+    async def close(self) -> None:
+        """Tell workers that the run is over."""
+        state = await self._control.read()
+        if state.status is Status.OPEN:
+            await self._control.close(Status.CLOSED)
+
+    async def _is_drained(self) -> bool:
+        depth = await self._channel.tasks.depth()
+        return depth.total == 0
+
+    async def _answers(self, wait_s: float) -> int:
+        queue = self._channel.answers
+        deliveries = await queue.receive(queue.limits.max_batch, wait_s)
+        if not deliveries:
+            return 0
+        lines: list[bytes] = []
+        for delivery in deliveries:
+            answers = self._decode(delivery.body)
+            news = self.tally.count(answers.outcomes) if answers else []
+            if answers and len(news) == len(answers.outcomes):
+                lines.append(delivery.body)
+            elif answers and news:
+                lines.append(encode(Answers(answers.worker, news)))
+        # recorded before they are acked, so that a killed client finds them in one place or the other
+        self._journal.append(lines)
+        await queue.ack(deliveries)
+        return len(deliveries)
+
+    def _decode(self, body: bytes) -> Answers | None:
+        try:
+            return decode_answers(body)
+        except CodecError:
+            return None
+
+    async def _dead_letters(self) -> int:
+        queue = self._channel.dead
+        deliveries = await queue.receive(queue.limits.max_batch, 0.0)
+        if not deliveries:
+            return 0
+        now_s = self._clock.now_s()
+        for delivery in deliveries:
+            try:
+                tasks = decode_bundle(delivery.body).tasks
+            except CodecError:
+                continue
+            error = f"its message was received more than {self.spec.max_receives} times"
+            self._record(
+                DEAD_LETTERS,
+                [Outcome(t.index, t.attempt, State.DEAD, None, error, now_s, now_s) for t in tasks],
+            )
+        await queue.ack(deliveries)
+        return len(deliveries)
+
+    def _account_for(self, state: State, error: str) -> None:
+        now_s = self._clock.now_s()
+        indexes = self.tally.unaccounted()
+        while part := list(islice(indexes, SUBMIT_TASKS)):
+            self._record(CLIENT, [Outcome(index, 1, state, None, error, now_s, now_s) for index in part])
+
+    def _record(self, worker: str, outcomes: list[Outcome]) -> None:
+        news = self.tally.count(outcomes)
+        if news:
+            self._journal.append([encode(Answers(worker, news))])

@@ -1,0 +1,123 @@
+"""A worker process: `python -m kon.process FOLDER NAME` works on the run whose folder that is.
+
+It imports no more than it needs, because its start is part of every run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import random
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kon.clock import Clock
+from kon.dedup import Strategy
+from kon.errors import KonError, first_cause
+from kon.events import Event, Recorder
+from kon.journal import FileJournal, Journal
+from kon.ledger import Ledger
+from kon.plugins import kind_class, open_backend, strategy_class
+from kon.records import RunFolder
+from kon.run import RunSpec
+from kon.task import Outcome, Task
+from kon.worker import StrategyMaker, Worker, WorkerOptions
+
+
+class DoomedRecorder(Recorder):
+    """Ends this process by SIGKILL as its n-th task starts: the fault `kill_workers`."""
+
+    def __init__(self, journal: Journal, clock: Clock, starts: int) -> None:
+        super().__init__(journal, clock)
+        self._starts_left = starts
+
+    def tasks(self, event: Event, tasks: Sequence[Task | Outcome], **fields: Any) -> None:
+        super().tasks(event, tasks, **fields)
+        if event is Event.START:
+            self._starts_left -= len(tasks)
+            if self._starts_left <= 0:
+                self.flush()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def strategy_maker(spec: RunSpec) -> StrategyMaker:
+    """Makes the run's strategy for a worker."""
+    cls = strategy_class(spec.strategy.name)
+
+    def make(ledger: Ledger, worker: str, clock: Clock) -> Strategy:
+        return cls(ledger, worker, clock, **spec.strategy.options)
+
+    return make
+
+
+async def work(folder: RunFolder, name: str, kill_after: int | None = None) -> None:
+    """Be one worker of the run until it is over or this process is told to stop."""
+    spec = folder.read_run().spec
+    life = f"{name}.{secrets.token_hex(3)}"
+    clock = Clock.of_this_host()
+    backend = open_backend(spec.backend, folder.path.parent)
+    kind = kind_class(spec.kind.name)({**spec.kind.options})
+    journal = FileJournal(folder.events / f"{life}.jsonl")
+    if kill_after is None:
+        recorder = Recorder(journal, clock)
+    else:
+        recorder = DoomedRecorder(journal, clock, kill_after)
+
+    def usage() -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "cpu_s": time.process_time(),
+            "requests": backend.requests,
+        }
+
+    try:
+        channel = await backend.open(spec.run)
+        worker = Worker(
+            life,
+            spec,
+            channel,
+            strategy_maker(spec),
+            kind,
+            clock,
+            recorder,
+            random.Random(f"{spec.seed}:{life}"),
+            WorkerOptions(),
+            usage,
+        )
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, worker.stop)
+        # Ctrl-C reaches the whole group; the client decides what becomes of its workers
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+        await worker.run()
+    finally:
+        await backend.close()
+        journal.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="kon.process", description="One worker of a run.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--kill-after", type=int, metavar="TASKS")
+    args = parser.parse_args(argv)
+    try:
+        asyncio.run(work(RunFolder(args.folder), args.name, args.kill_after))
+    except (KonError, BaseExceptionGroup) as error:
+        cause = first_cause(error)
+        if not isinstance(cause, KonError):
+            raise
+        print(f"worker {args.name}: {cause}", file=sys.stderr)
+        return cause.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Records: the folder of a run, and how it is read back. Tables and reports are drawn from it alone."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from kon.errors import StoreError, StoreVersionError
+from kon.journal import read_lines
+from kon.run import RunSpec
+from kon.task import Answers, Outcome
+
+SCHEMA: Final = 1
+"""Of the files in a run's folder; raised when an older kon could misread them."""
+
+
+class RunFile(msgspec.Struct, frozen=True):
+    """run.json: what was to be run, and where.
+
+    context: versions, machine and time of start, for the report.
+    """
+
+    schema: int
+    spec: RunSpec
+    key: str
+    context: dict[str, Any] = {}
+
+
+class RunFolder:
+    """The files of one run:
+
+    run.json        what was to be run; written before anything is submitted
+    results.jsonl   one packet of answers a line, written by the client
+    events/         one file for each life of a worker
+    workers/        what workers wrote to stdout and stderr
+    summary.json    the row of the result table; there once every task is accounted for
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run_file = path / "run.json"
+        self.results = path / "results.jsonl"
+        self.events = path / "events"
+        self.logs = path / "workers"
+        self.summary = path / "summary.json"
+
+    @property
+    def exists(self) -> bool:
+        return self.run_file.exists()
+
+    @property
+    def finished(self) -> bool:
+        return self.summary.exists()
+
+    def write_run(self, spec: RunSpec, context: dict[str, Any]) -> None:
+        run = RunFile(SCHEMA, spec, spec.key(), context)
+        _replace(self.run_file, msgspec.json.format(msgspec.json.encode(run)) + b"\n")
+
+    def read_run(self) -> RunFile:
+        """Raises StoreError when it can't be read, StoreVersionError when a newer kon wrote it."""
+        try:
+            body = self.run_file.read_bytes()
+            schema = msgspec.json.decode(body, type=_Schema).schema
+            if schema > SCHEMA:
+                raise StoreVersionError(
+                    f"{self.run_file}: written by a newer kon (records of version {schema}, this one reads "
+                    f"up to {SCHEMA}); it is left untouched. Use that kon to read it"
+                )
+            return msgspec.json.decode(body, type=RunFile)
+        except OSError as error:
+            raise StoreError(f"{self.run_file}: can't be read: {error.strerror}") from error
+        except msgspec.DecodeError as error:
+            raise StoreError(f"{self.run_file}: is not a run of kon's: {error}") from error
+
+    def write_summary(self, row: dict[str, Any]) -> None:
+        _replace(self.summary, msgspec.json.format(msgspec.json.encode({"schema": SCHEMA, **row})) + b"\n")
+
+    def read_summary(self) -> dict[str, Any]:
+        row: dict[str, Any] = msgspec.json.decode(self.summary.read_bytes())
+        return row
+
+    def packets(self) -> Iterator[Answers]:
+        """The recorded packets of answers, in the order in which they came."""
+        for number, line in enumerate(read_lines(self.results), start=1):
+            try:
+                yield _answers.decode(line)
+            except msgspec.DecodeError:
+                _skipped(self.results, number)
+
+    def outcomes(self) -> Iterator[tuple[str, Outcome]]:
+        """The outcome that stands for each task, and who answered it, in order of tasks."""
+        standing: dict[int, tuple[str, Outcome]] = {}
+        for packet in self.packets():
+            for outcome in packet.outcomes:
+                standing[outcome.index] = (packet.worker, outcome)
+        for index in sorted(standing):
+            yield standing[index]
+
+    def event_lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Every event of every worker: the life of a worker that wrote it, and the line."""
+        for file in sorted(self.events.glob("*.jsonl")):
+            for number, line in enumerate(read_lines(file), start=1):
+                try:
+                    yield file.stem, msgspec.json.decode(line)
+                except msgspec.DecodeError:
+                    _skipped(file, number)
+
+
+class _Schema(msgspec.Struct):
+    schema: int
+
+
+_answers = msgspec.json.Decoder(Answers)
+
+
+def _skipped(file: Path, number: int) -> None:
+    warnings.warn(f"{file}:{number}: half a line, left by a killed process; read without it", stacklevel=3)
+
+
+def _replace(path: Path, body: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(body)
+        fresh.replace(path)
+    except OSError as error:
+        raise StoreError(f"{path}: can't be written: {error.strerror}") from error
