@@ -1,0 +1,58 @@
+"""The backend object of `memory`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from kon.backend import Backend, Channel, ChannelOptions
+from kon.backends.memory.ledger import MemoryLedger
+from kon.backends.memory.objects import MemoryObjects
+from kon.backends.memory.queue import LIMITS, MemoryQueue
+from kon.backends.options import check_channel, check_same, refuse_unknown
+from kon.backends.requests import RequestCount
+from kon.errors import StoreError
+
+
+class MemoryBackend(Backend):
+    """Every channel of a run that is opened through one object shares its queues and tables."""
+
+    name: ClassVar[str] = "memory"
+    processes: ClassVar[bool] = False
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        refuse_unknown("memory", options, ())
+        self._channels: dict[str, tuple[ChannelOptions, Channel]] = {}
+        self._requests = RequestCount()
+
+    async def create(self, run: str, options: ChannelOptions) -> None:
+        check_channel(options, LIMITS)
+        if run in self._channels:
+            check_same(run, self._channels[run][0], options)
+            return
+        requests = self._requests
+        dead = MemoryQueue(options.visibility_s, requests)
+        channel = Channel(
+            tasks=MemoryQueue(options.visibility_s, requests, options.max_receives, dead),
+            answers=MemoryQueue(options.visibility_s, requests),
+            dead=dead,
+            ledger=MemoryLedger(requests),
+            control=MemoryLedger(requests),
+            objects=MemoryObjects(),
+        )
+        self._channels[run] = (options, channel)
+
+    async def open(self, run: str) -> Channel:
+        if run not in self._channels:
+            raise StoreError(f'there is no run "{run}" in the memory of this process; create it first')
+        return self._channels[run][1]
+
+    async def delete(self, run: str) -> None:
+        self._channels.pop(run, None)
+
+    async def close(self) -> None:
+        """Nothing is held open. Runs stay until they are deleted, or the object goes."""
+
+    @property
+    def requests(self) -> int:
+        return self._requests.made

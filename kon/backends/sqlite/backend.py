@@ -1,0 +1,187 @@
+"""The backend object of `sqlite`: a folder of runs, a database in each."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import shutil
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from kon.backend import Backend, Channel, ChannelOptions
+from kon.backends.folder import FolderObjects
+from kon.backends.keys import check_run
+from kon.backends.options import check_channel, check_same, refuse_unknown
+from kon.backends.requests import RequestCount
+from kon.backends.sqlite import schema
+from kon.backends.sqlite.connection import Connection
+from kon.backends.sqlite.ledger import SqliteLedger
+from kon.backends.sqlite.news import News
+from kon.backends.sqlite.queue import LIMITS, SqliteQueue
+from kon.backends.sqlite.rows import Rows
+from kon.backends.sqlite.spans import Spans
+from kon.clock import Clock
+from kon.errors import ConfigurationError, StoreError
+from kon.suggest import did_you_mean
+
+_DATABASE: Final = "kon.db"
+_OBJECTS: Final = "objects"
+_OPTIONS: Final = ("path", "durability", "busy_timeout_s")
+
+
+class _Open(msgspec.Struct, frozen=True):
+    """What one open channel holds."""
+
+    run: str
+    connection: Connection
+    objects: FolderObjects
+
+
+class SqliteBackend(Backend):
+    """Options:
+
+    path: the folder of the runs; a run's database is `<path>/<run>/kon.db`. It must be on a disk of
+        this machine: SQLite's write-ahead log does not work over a network.
+    durability: `normal` survives the end of any process at any moment, `kill -9` included; `full`
+        waits for the disk at each commit, and so survives a power cut as well.
+    busy_timeout_s: how long a call waits for other processes before it fails, in seconds.
+    """
+
+    name: ClassVar[str] = "sqlite"
+    processes: ClassVar[bool] = True
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        refuse_unknown(self.name, options, _OPTIONS)
+        self._path = _path(options.get("path"))
+        self._durability = _durability(options.get("durability", "normal"))
+        self._busy_timeout_s = _busy_timeout_s(options.get("busy_timeout_s", 30.0))
+        self._requests = RequestCount()
+        self._open: list[_Open] = []
+        self._news: defaultdict[tuple[str, str], News] = defaultdict(News)
+
+    async def create(self, run: str, options: ChannelOptions) -> None:
+        """Raises ConfigurationError where the run is there with other options, StoreError where its
+        file can't be made or is something else."""
+        check_channel(options, LIMITS)
+        made, connection = await self._connect(run, options)
+        await connection.close()
+        check_same(run, made, options)
+
+    async def open(self, run: str) -> Channel:
+        options, connection = await self._connect(run, None)
+        loop = asyncio.get_running_loop()
+        # The connection's thread needs the time as well, and no loop runs there. Loops in real time
+        # all read one monotonic clock, so that it is good for any thread.
+        offset_s = Clock.of_this_host().now_s() - loop.time()
+
+        def now_ms() -> int:
+            return int((loop.time() + offset_s) * 1000)
+
+        def queue(spans: Spans) -> SqliteQueue:
+            news = self._news[run, spans.name]
+            dead_news = self._news[run, dead.name]
+            return SqliteQueue(
+                connection, spans, options.visibility_s, now_ms, news, dead_news, self._requests
+            )
+
+        dead = Spans("dead")
+        objects = FolderObjects(self._file(run).parent / _OBJECTS, durable=self._durability == "full")
+        self._open.append(_Open(run, connection, objects))
+        return Channel(
+            tasks=queue(Spans("tasks", options.max_receives, dead)),
+            answers=queue(Spans("answers")),
+            dead=queue(dead),
+            ledger=SqliteLedger(connection, Rows("ledger"), self._requests),
+            control=SqliteLedger(connection, Rows("control"), self._requests),
+            objects=objects,
+        )
+
+    async def delete(self, run: str) -> None:
+        """Channels of the run that this object opened are closed; what else is in its folder stays."""
+        file = self._file(run)
+        await self._close(lambda each: each.run == run)
+        with ThreadPoolExecutor(1, thread_name_prefix="kon-delete") as thread:
+            await asyncio.get_running_loop().run_in_executor(thread, _delete, file)
+
+    async def close(self) -> None:
+        await self._close(lambda each: True)
+
+    @property
+    def requests(self) -> int:
+        return self._requests.made
+
+    async def _connect(self, run: str, options: ChannelOptions | None) -> tuple[ChannelOptions, Connection]:
+        """A new connection; with `options` the file is made where it is not there yet."""
+        file = self._file(run)
+
+        def connect() -> sqlite3.Connection:
+            return schema.connect(file, self._durability, options)
+
+        connection = Connection(file, connect, self._busy_timeout_s)
+        try:
+            return await connection.read(schema.stored_options), connection
+        except BaseException:
+            await connection.close()
+            raise
+
+    async def _close(self, which: Callable[[_Open], bool]) -> None:
+        """Close all of them, whatever happens: a cancelled close ends its thread all the same."""
+        async with AsyncExitStack() as stack:
+            for each in [each for each in self._open if which(each)]:
+                self._open.remove(each)
+                stack.push_async_callback(each.connection.close)
+                stack.push_async_callback(each.objects.close)
+
+    def _file(self, run: str) -> Path:
+        return self._path / check_run(run) / _DATABASE
+
+
+def _delete(file: Path) -> None:
+    try:
+        # The database first: SQLite ignores a log without its database, and would take a database
+        # without its log for whole.
+        for name in (file.name, f"{file.name}-wal", f"{file.name}-shm"):
+            file.with_name(name).unlink(missing_ok=True)
+        if (objects := file.with_name(_OBJECTS)).is_dir():
+            shutil.rmtree(objects)
+        if file.parent.is_dir() and not any(file.parent.iterdir()):
+            file.parent.rmdir()
+    except OSError as error:
+        raise StoreError(
+            f"{file.parent} can't be deleted wholly: {error}. Mend the permissions and delete it again"
+        ) from error
+
+
+def _path(value: object) -> Path:
+    if value is None:
+        raise ConfigurationError('the backend "sqlite" needs the option "path": the folder for its databases')
+    if not isinstance(value, str | Path) or not str(value):
+        raise ConfigurationError(f'the option "path" of sqlite: expected the name of a folder, got {value!r}')
+    return Path(value).expanduser().absolute()
+
+
+def _durability(value: object) -> schema.Durability:
+    if value == "normal":
+        return "normal"
+    if value == "full":
+        return "full"
+    hint = did_you_mean(str(value), ("normal", "full"))
+    raise ConfigurationError(
+        f'the option "durability" of sqlite: expected "normal" (survives kill -9) or "full" (survives a '
+        f"power cut too), got {value!r}{hint}"
+    )
+
+
+def _busy_timeout_s(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return float(value)
+    raise ConfigurationError(
+        f'the option "busy_timeout_s" of sqlite: expected seconds, 0 or more, got {value!r}'
+    )
