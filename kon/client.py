@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import count, islice
 from typing import Any, Final
 
 import msgspec
@@ -53,6 +53,9 @@ class Tally:
     def count(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
         """Count outcomes; those that were news are returned. The first to come stands, but a task that
         was taken for dead or lost may still turn out done or failed."""
+        outcomes = list(outcomes)
+        if self._all_done_in_a_row(outcomes):
+            return outcomes
         codes, news = self._codes, []
         for outcome in outcomes:
             index = outcome.index
@@ -67,6 +70,21 @@ class Tally:
             self.counts[outcome.state] += 1
             news.append(outcome)
         return news
+
+    def _all_done_in_a_row(self, outcomes: list[Outcome]) -> bool:
+        """Count, at the speed of a slice, what most packets are: neighbours, all done, all news."""
+        count = len(outcomes)
+        first = outcomes[0].index if outcomes else 0
+        if count < 2 or [o for o in outcomes if o.state is not State.DONE]:
+            return False
+        if [o.index for o in outcomes] != list(range(first, first + count)):
+            return False
+        if any(self._codes[first : first + count]):
+            return False
+        self._codes[first : first + count] = bytes([_CODES[State.DONE]]) * count
+        self._left -= count
+        self.counts[State.DONE] += count
+        return True
 
     def unaccounted(self) -> Iterator[int]:
         """The indexes of tasks without an outcome."""
@@ -140,7 +158,7 @@ class Client:
         Raises MessageTooLarge for a task that fits into no message; those before it are queued.
         """
         state = await self._control.read()
-        tasks = (Task(index, body) for index, body in enumerate(bodies))
+        tasks = map(Task, count(), bodies)
         await self._submit(islice(tasks, state.submitted, None), state.submitted)
 
     async def submit_again(self, tasks: Iterable[Task]) -> None:

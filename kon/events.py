@@ -42,6 +42,39 @@ class Event(enum.StrEnum):
     DOWN = "down"  # the worker ends
 
 
+class Named:
+    """Which tasks an event is about, worked out once for all events of one batch."""
+
+    __slots__ = ("groups", "indexes")
+
+    def __init__(self, tasks: Sequence[Task | Outcome]) -> None:
+        self.indexes = [task.index for task in tasks]
+        attempts = {task.attempt for task in tasks}
+        if len(attempts) <= 1:  # as good as always
+            self.groups = [_group(self.indexes, attempt) for attempt in attempts]
+        else:
+            self.groups = [
+                _group([task.index for task in tasks if task.attempt == attempt], attempt)
+                for attempt in sorted(attempts)
+            ]
+
+    @property
+    def repeated(self) -> bool:
+        """Whether one task stands in the batch twice."""
+        if len(self.groups) == 1 and "r" in self.groups[0]:
+            return False
+        return len(set(self.indexes)) < len(self.indexes)
+
+
+def _group(indexes: list[int], attempt: int) -> dict[str, Any]:
+    first, count = indexes[0], len(indexes)
+    run = count > 2 and indexes[-1] - first == count - 1 and indexes == list(range(first, first + count))
+    named: dict[str, Any] = {"r": (first, count)} if run else {"i": indexes}
+    if attempt != 1:
+        named["a"] = attempt
+    return named
+
+
 class Recorder:
     """Writes the events of one worker to a journal."""
 
@@ -51,37 +84,20 @@ class Recorder:
         self._lines: list[bytes] = []
 
     def note(self, event: Event, **fields: Any) -> None:
-        """An event of the worker itself."""
+        """An event of the worker itself. Kept in memory until `flush`."""
         self._lines.append(_encode({"t": self._clock.now_s(), "e": event, **fields}))
 
-    def tasks(self, event: Event, tasks: Sequence[Task | Outcome], **fields: Any) -> None:
+    def tasks(self, event: Event, tasks: Sequence[Task | Outcome] | Named, **fields: Any) -> None:
         """An event of these tasks. Kept in memory until `flush`."""
-        if not tasks:
-            return
-        indexes = [task.index for task in tasks]
-        attempts = {task.attempt for task in tasks}
-        if len(attempts) == 1:
-            self._add(event, indexes, attempts.pop(), fields)
-            return
-        for attempt in sorted(attempts):
-            self._add(event, [task.index for task in tasks if task.attempt == attempt], attempt, fields)
+        named = tasks if isinstance(tasks, Named) else Named(tasks)
+        for group in named.groups:
+            self._lines.append(_encode({"t": self._clock.now_s(), "e": event, **group, **fields}))
 
     def flush(self) -> None:
         """After this, a SIGKILL loses none of the events so far."""
         if self._lines:
             lines, self._lines = self._lines, []
             self._journal.append(lines)
-
-    def _add(self, event: Event, indexes: list[int], attempt: int, fields: dict[str, Any]) -> None:
-        line: dict[str, Any] = {"t": self._clock.now_s(), "e": event}
-        first, count = indexes[0], len(indexes)
-        if count > 2 and indexes[-1] - first == count - 1 and indexes == list(range(first, first + count)):
-            line["r"] = (first, count)
-        else:
-            line["i"] = indexes
-        if attempt != 1:
-            line["a"] = attempt
-        self._lines.append(_encode({**line, **fields}))
 
 
 _encode = msgspec.json.Encoder().encode

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from kon.dedup import Claim
 from kon.queue import Delivery, Message
 from kon.task import Outcome, Task
@@ -18,22 +20,30 @@ class Held:
         self.delivery = delivery
         self.receives = receives  # in all messages that carried these tasks
         self.open = tasks  # not settled yet
-        self.jobs: list[Job] = []  # those that may run
+        self.jobs: list[Job] = []
         self.abandoned = False  # a task of it must come again, so the message is left to its timeout
 
+    def forget(self) -> None:
+        """Let go of the jobs, once nobody asks for them any more."""
+        self.jobs.clear()
 
-class Job:
-    """A task on its way through this worker."""
 
-    __slots__ = ("claim", "follow_up", "held", "outcome", "runs", "task")
+class Job(msgspec.Struct, eq=False, gc=False):
+    """A task on its way through this worker.
 
-    def __init__(self, held: Held, claim: Claim, runs: bool = True) -> None:
-        self.held = held
-        self.task: Task = claim.task
-        self.claim = claim
-        self.runs = runs  # False: it was turned away, and there is only something to answer or to send
-        self.outcome: Outcome | None = None  # what there is to answer
-        self.follow_up: Message | None = None  # what is to be sent in the message's place
+    Not tracked by the garbage collector, of which a million of them would be most of the work: the
+    circle through `Held.jobs` is cut by `Held.forget` when the delivery is done with.
+
+    runs: False for one that was turned away, and has only something to answer or to send.
+    outcome: what there is to answer. follow_up: what is to be sent in the message's place.
+    """
+
+    held: Held
+    claim: Claim
+    task: Task
+    runs: bool = True
+    outcome: Outcome | None = None
+    follow_up: Message | None = None
 
 
 class Holding:
@@ -44,7 +54,7 @@ class Holding:
 
     def open_jobs(self) -> list[Job]:
         """Jobs that may run and have not ended: those whose claims must be kept alive."""
-        return [job for held in self.deliveries for job in held.jobs if job.outcome is None]
+        return [job for held in self.deliveries for job in held.jobs if job.runs and job.outcome is None]
 
     def settle(self, jobs: Iterable[Job]) -> list[Held]:
         """Count jobs off their deliveries. Those with none left are held no longer, and returned."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from kon.backend import Channel
 from kon.dedup import Claim, Defer, Skip, Strategy, Verdict
 from kon.errors import CodecError
-from kon.events import Event, Recorder
+from kon.events import Event, Named, Recorder
 from kon.holding import Held, Holding, Job
 from kon.packing import batches, without_repeats
 from kon.queue import Delivery, Message
@@ -37,44 +37,67 @@ class Intake:
 
     async def take(self, deliveries: Sequence[Delivery]) -> list[Job]:
         """The jobs in these deliveries that this worker may start."""
-        pairs: list[tuple[Held, Task]] = []
+        holders: list[Held] = []  # of each task
+        tasks: list[Task] = []
+        hold = self._holding.deliveries.add
         for delivery in deliveries:
-            try:
-                bundle = decode_bundle(delivery.body)
-            except CodecError as error:
-                # left to its receive count: the dead-letter queue keeps it for a person to read
-                self._recorder.note(Event.TROUBLE, error=str(error))
+            bundle = self._unpack(delivery)
+            if bundle is None:
                 continue
-            self._recorder.tasks(Event.DELIVER, bundle.tasks, n=delivery.receives)
             receives = bundle.receives + delivery.receives
-            if bundle.receives and receives > self._spec.max_receives:
-                await self._bury(delivery, bundle)
-            elif delivery.receives > 1 and len(bundle.tasks) > 1:
-                await self._split(delivery, bundle, receives)
-            else:
-                held = Held(delivery, len(bundle.tasks), receives)
-                self._holding.deliveries.add(held)
-                pairs.extend([(held, task) for task in bundle.tasks])
-        may_run: list[Job] = []
-        for batch in without_repeats(pairs, lambda pair: pair[1].index):
-            may_run += await self._admit(batch)
-        return may_run
+            if receives > 1:
+                self._recorder.tasks(Event.DELIVER, bundle.tasks, n=receives)
+                if bundle.receives and receives > self._spec.max_receives:
+                    await self._bury(delivery, bundle)
+                    continue
+                if delivery.receives > 1 and len(bundle.tasks) > 1:
+                    await self._split(delivery, bundle, receives)
+                    continue
+            held = Held(delivery, len(bundle.tasks), receives)
+            hold(held)
+            holders.extend([held] * len(bundle.tasks))
+            tasks.extend(bundle.tasks)
+        return await self._judge(holders, tasks)
 
-    async def _admit(self, pairs: Sequence[tuple[Held, Task]]) -> list[Job]:
-        verdicts = await self._strategy.admit([task for _, task in pairs])
+    def _unpack(self, delivery: Delivery) -> Bundle | None:
+        try:
+            return decode_bundle(delivery.body)
+        except CodecError as error:
+            # left to its receive count: the dead-letter queue keeps it for a person to read
+            self._recorder.note(Event.TROUBLE, error=str(error))
+            return None
+
+    async def _judge(self, holders: list[Held], tasks: list[Task]) -> list[Job]:
+        if not tasks:
+            return []
+        named = Named(tasks)
+        first_time = [task for task, held in zip(tasks, holders, strict=True) if held.receives == 1]
+        self._recorder.tasks(Event.DELIVER, named if len(first_time) == len(tasks) else Named(first_time))
+        if not named.repeated:
+            return await self._admit(holders, tasks, named)
         jobs: list[Job] = []
-        for (held, _), verdict in zip(pairs, verdicts, strict=True):
-            if type(verdict) is Claim:
-                job = Job(held, verdict)
-                held.jobs.append(job)
-                jobs.append(job)
-        if jobs:
-            self._recorder.tasks(Event.CLAIM, [job.task for job in jobs], token=jobs[0].claim.token)
-        if len(jobs) < len(pairs):
-            self._turn_away(pairs, verdicts)
+        for batch in without_repeats(list(range(len(tasks))), lambda at: tasks[at].index):
+            part = [tasks[at] for at in batch]
+            jobs += await self._admit([holders[at] for at in batch], part, Named(part))
         return jobs
 
-    def _turn_away(self, pairs: Sequence[tuple[Held, Task]], verdicts: Sequence[Verdict]) -> None:
+    async def _admit(self, holders: Sequence[Held], tasks: Sequence[Task], named: Named) -> list[Job]:
+        verdicts = await self._strategy.admit(tasks)
+        jobs = [
+            Job(held, verdict, verdict.task)
+            for held, verdict in zip(holders, verdicts, strict=True)
+            if type(verdict) is Claim
+        ]
+        for job in jobs:
+            job.held.jobs.append(job)
+        if jobs:
+            may_run = named if len(jobs) == len(tasks) else Named([job.task for job in jobs])
+            self._recorder.tasks(Event.CLAIM, may_run, token=jobs[0].claim.token)
+        if len(jobs) < len(tasks):
+            self._turn_away(holders, tasks, verdicts)
+        return jobs
+
+    def _turn_away(self, holders: Sequence[Held], tasks: Sequence[Task], verdicts: Sequence[Verdict]) -> None:
         """Answer again what was done; what another holds is looked at again later.
 
         A deferred task is sent anew with a delay, and its message acked: a message that was merely
@@ -83,17 +106,18 @@ class Intake:
         jobs: list[Job] = []
         skipped: list[Task] = []
         deferred: list[Task] = []
-        for (held, task), verdict in zip(pairs, verdicts, strict=True):
+        for held, task, verdict in zip(holders, tasks, verdicts, strict=True):
             if isinstance(verdict, Skip):
-                job = Job(held, Claim(task), runs=False)
+                job = Job(held, Claim(task), task, runs=False)
                 job.outcome = verdict.outcome
                 skipped.append(task)
             elif isinstance(verdict, Defer):
-                job = Job(held, Claim(task), runs=False)
+                job = Job(held, Claim(task), task, runs=False)
                 job.follow_up = self._settler.message([task], held.receives - 1, verdict.delay_s)
                 deferred.append(task)
             else:
                 continue
+            held.jobs.append(job)
             jobs.append(job)
         self._recorder.tasks(Event.SKIP, skipped)
         self._recorder.tasks(Event.DEFER, deferred)

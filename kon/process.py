@@ -21,7 +21,7 @@ from typing import Any
 from kon.clock import Clock
 from kon.dedup import Strategy
 from kon.errors import KonError, first_cause
-from kon.events import Event, Recorder
+from kon.events import Event, Named, Recorder
 from kon.journal import FileJournal, Journal
 from kon.ledger import Ledger
 from kon.plugins import kind_class, open_backend, strategy_class
@@ -38,10 +38,10 @@ class DoomedRecorder(Recorder):
         super().__init__(journal, clock)
         self._starts_left = starts
 
-    def tasks(self, event: Event, tasks: Sequence[Task | Outcome], **fields: Any) -> None:
+    def tasks(self, event: Event, tasks: Sequence[Task | Outcome] | Named, **fields: Any) -> None:
         super().tasks(event, tasks, **fields)
         if event is Event.START:
-            self._starts_left -= len(tasks)
+            self._starts_left -= len(tasks.indexes if isinstance(tasks, Named) else tasks)
             if self._starts_left <= 0:
                 self.flush()
                 os.kill(os.getpid(), signal.SIGKILL)

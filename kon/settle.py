@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from kon.backend import Channel
-from kon.dedup import Claim, Strategy
-from kon.events import Event, Recorder
+from kon.dedup import Strategy
+from kon.events import Event, Named, Recorder
 from kon.holding import Held, Holding, Job
 from kon.packing import batches, chunks, pack_answers, without_repeats
 from kon.queue import Message, Queue
@@ -77,41 +77,40 @@ class Settler:
                 self._at_once.clear()
             if not self._ended:
                 self._some.clear()
-            for batch in without_repeats(jobs, lambda job: job.task.index):
-                await self._settle(batch)
+            await self._settle_all(jobs)
             if not self._ended:
                 self._empty.set()
 
-    async def _settle(self, jobs: Sequence[Job]) -> None:
-        answers = await self._commit(jobs)
+    async def _settle_all(self, jobs: Sequence[Job]) -> None:
+        named = Named([job.task for job in jobs])
+        if not named.repeated:
+            await self._settle(jobs, named)
+            return
+        for batch in without_repeats(jobs, lambda job: job.task.index):
+            await self._settle(batch, Named([job.task for job in batch]))
+
+    async def _settle(self, jobs: Sequence[Job], named: Named) -> None:
+        answers = await self._commit(jobs, named)
+        self._recorder.flush()
         messages = pack_answers(self._worker, answers, self._channel.answers.limits.max_bytes)
         await self._send(self._channel.answers, messages)
-        self._recorder.tasks(Event.ANSWER, answers)
+        self._recorder.tasks(Event.ANSWER, named if len(answers) == len(jobs) else answers)
         follow_ups = [job.follow_up for job in jobs if job.follow_up is not None]
         await self._send(self._channel.tasks, follow_ups)
-        await self._ack([held for held in self._holding.settle(jobs) if not held.abandoned])
+        await self._ack(self._holding.settle(jobs), jobs, named)
         self._recorder.flush()
 
-    async def _commit(self, jobs: Sequence[Job]) -> list[Outcome]:
+    async def _commit(self, jobs: Sequence[Job], named: Named) -> list[Outcome]:
         """Commit what ran here; the outcomes that are to be answered, those known already among them."""
-        claims: list[Claim] = []
-        outcomes: list[Outcome] = []
-        ran: list[Job] = []
-        answers: list[Outcome] = []
-        for job in jobs:
-            if job.outcome is None:
-                continue
-            if not job.runs:
-                answers.append(job.outcome)
-                continue
-            ran.append(job)
-            claims.append(job.claim)
-            outcomes.append(job.outcome)
+        ran = [job for job in jobs if job.runs]
+        known = [job.outcome for job in jobs if not job.runs] if len(ran) < len(jobs) else []
+        answers = [outcome for outcome in known if outcome is not None]
         if not ran:
             return answers
-        stands = await self._strategy.commit(claims, outcomes)
-        if stands == outcomes and not any(outcome.state is State.RETRY for outcome in outcomes):
-            self._recorder.tasks(Event.KEEP, outcomes)
+        outcomes = [job.outcome for job in ran if job.outcome is not None]
+        stands = await self._strategy.commit([job.claim for job in ran], outcomes)
+        if stands == outcomes and not [each for each in outcomes if each.state is State.RETRY]:
+            self._recorder.tasks(Event.KEEP, named if len(ran) == len(jobs) else outcomes)
             return answers + outcomes
         return answers + self._judge(ran, outcomes, stands)
 
@@ -134,7 +133,8 @@ class Settler:
                 answers.append(standing)
         self._recorder.tasks(Event.KEEP, kept)
         self._recorder.tasks(Event.REFUSE, refused)
-        self._recorder.tasks(Event.RETRY, again, error=again[0].error if again else None)
+        for outcome in again:
+            self._recorder.tasks(Event.RETRY, [outcome], error=outcome.error)
         return answers
 
     def _retry(self, task: Task, outcome: Outcome) -> Message:
@@ -151,10 +151,16 @@ class Settler:
         for batch in batches(messages, queue.limits):
             await queue.send(batch)
 
-    async def _ack(self, ended: Sequence[Held]) -> None:
-        queue = self._channel.tasks
-        for batch in chunks(ended, queue.limits.max_batch):
-            deliveries = [held.delivery for held in batch]
-            fresh = await queue.ack(deliveries)
-            tasks = [job.task for held in batch for job in held.jobs]
-            self._recorder.tasks(Event.ACK, tasks, stale=fresh.count(False))
+    async def _ack(self, ended: Sequence[Held], jobs: Sequence[Job], named: Named) -> None:
+        """Delete the messages whose last task this was."""
+        queue, stale = self._channel.tasks, 0
+        acked = [held for held in ended if not held.abandoned]
+        for batch in chunks(acked, queue.limits.max_batch):
+            stale += (await queue.ack([held.delivery for held in batch])).count(False)
+        whole = len(acked) == len(ended) and not [job for job in jobs if job.held.open]
+        if whole and sum(len(held.jobs) for held in acked) == len(jobs):
+            self._recorder.tasks(Event.ACK, named, stale=stale)
+        else:
+            self._recorder.tasks(Event.ACK, [job.task for held in acked for job in held.jobs], stale=stale)
+        for held in ended:
+            held.forget()

@@ -119,6 +119,11 @@ def attempt_key(index: int, attempt: int) -> int:
     return index | (attempt - 1) << _ATTEMPT_SHIFT
 
 
+def attempt_keys(tasks: Sequence[Task]) -> list[int]:
+    """`attempt_key` of each."""
+    return [task.index | (task.attempt - 1) << _ATTEMPT_SHIFT for task in tasks]
+
+
 def task_id(run: str, index: int) -> str:
     """The name of a task for people: a pure function of run and index."""
     return f"{run}/{index}"
@@ -154,8 +159,3 @@ def _decode(decoder: msgspec.json.Decoder[_Value], body: bytes, what: str) -> _V
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CodecError(f"a message is not {what}: {error} (it starts {body[:60]!r})") from error
-
-
-def repeated(tasks: Sequence[Task]) -> bool:
-    """Whether a batch names one task twice."""
-    return len({task.index for task in tasks}) < len(tasks)

@@ -174,7 +174,8 @@ class Worker:
     def _dropped(self, job: Job) -> None:
         """A claim ran out before a slot was free: its message comes again, to whoever may then have it."""
         job.held.abandoned = True
-        self._holding.settle((job,))
+        for held in self._holding.settle((job,)):
+            held.forget()
         self._recorder.tasks(Event.DROP, (job.task,))
         self._room.set()
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from kon.dedup import Claim, Guarantee, Skip, Strategy, Verdict, is_ours
 from kon.ledger import Record
-from kon.task import Outcome, Task, attempt_key
+from kon.task import Outcome, Task, attempt_keys
 
 
 class ConditionalPut(Strategy):
@@ -22,10 +22,8 @@ class ConditionalPut(Strategy):
     guarantee = Guarantee(nothing_lost=False, one_start=True, one_start_while_held=True, one_result=True)
 
     async def admit(self, tasks: Sequence[Task]) -> list[Verdict]:
-        token = self.new_token()
-        found = await self.ledger.insert_new(
-            [Record(attempt_key(task.index, task.attempt), token, owner=self.worker) for task in tasks]
-        )
+        token, owner = self.new_token(), self.worker
+        found = await self.ledger.insert_new([Record(key, token, owner=owner) for key in attempt_keys(tasks)])
         return [
             Claim(task, token) if is_ours(record, token) else Skip()
             for task, record in zip(tasks, found, strict=True)
@@ -35,5 +33,5 @@ class ConditionalPut(Strategy):
         return list(outcomes)
 
     async def release(self, claims: Sequence[Claim]) -> None:
-        keys = [attempt_key(claim.task.index, claim.task.attempt) for claim in claims]
+        keys = attempt_keys([claim.task for claim in claims])
         await self.ledger.delete(keys, [claim.token for claim in claims])

@@ -9,7 +9,7 @@ from kon.clock import Clock
 from kon.dedup import Claim, Guarantee, Skip, Strategy, Verdict
 from kon.errors import ConfigurationError
 from kon.ledger import Ledger, Record
-from kon.task import Outcome, State, Task, attempt_key, decode_outcome, encode
+from kon.task import Outcome, State, Task, attempt_key, attempt_keys, decode_outcome, encode
 
 
 class ReadThenWrite(Strategy):
@@ -35,7 +35,7 @@ class ReadThenWrite(Strategy):
         )
 
     async def admit(self, tasks: Sequence[Task]) -> list[Verdict]:
-        found = await self.ledger.read([attempt_key(task.index, task.attempt) for task in tasks])
+        found = await self.ledger.read(attempt_keys(tasks))
         verdicts: list[Verdict] = [
             Claim(task, self.worker) if record is None else _skip(record)
             for task, record in zip(tasks, found, strict=True)
@@ -58,7 +58,7 @@ class ReadThenWrite(Strategy):
 
     async def release(self, claims: Sequence[Claim]) -> None:
         if self._before:
-            keys = [attempt_key(claim.task.index, claim.task.attempt) for claim in claims]
+            keys = attempt_keys([claim.task for claim in claims])
             await self.ledger.delete(keys, [claim.token for claim in claims])
 
     def _record(self, task: Task, state: State, outcome: bytes | None = None) -> Record:

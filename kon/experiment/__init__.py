@@ -1,0 +1,1 @@
+"""The experiment file: what to run, read and checked."""

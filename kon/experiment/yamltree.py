@@ -1,0 +1,293 @@
+"""YAML with the place of every key and value, and none of YAML's traps.
+
+Only plain data: mappings, lists, text, numbers, true and false, null. Words and numbers mean what they
+mean in YAML 1.2, as in editors: `no` is text and `1e-3` a number. A number with a leading zero is
+text, so that `007` stays `007`. Refused: tags, duplicate keys, what is not finite or does not fit
+into 64 bits, and documents that are deep or that aliases blow up.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+import yaml
+
+from kon.experiment.problems import Place, Problem, describe
+
+MAX_DEPTH: Final = 50
+"""Lists and mappings inside one another."""
+
+MAX_ALIASED: Final = 100_000
+"""Values that aliases may stand for, in all: a few lines of aliases can stand for billions."""
+
+_TAG: Final = "tag:yaml.org,2002:"
+
+# the core schema of YAML 1.2, chapter 10.3.2, but for leading zeros
+_NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOL: Final = {word: word.lower() == "true" for word in ["true", "True", "TRUE", "false", "False", "FALSE"]}
+_INT: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|(0|[1-9][0-9]*)(?=[eE]))([eE][-+]?[0-9]+)?")
+_NOT_FINITE: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+_UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class Scalar(msgspec.Struct, frozen=True):
+    """text: as it was written, without quotes."""
+
+    value: str | int | float | bool | None
+    text: str
+    place: Place
+    size: int = 1
+
+
+class Sequence(msgspec.Struct, frozen=True):
+    items: list[Node]
+    place: Place
+    size: int = 1
+
+
+class Entry(msgspec.Struct, frozen=True):
+    place: Place
+    node: Node
+
+
+class Mapping(msgspec.Struct, frozen=True):
+    """size, here and above: how many values it stands for, itself included."""
+
+    entries: dict[str, Entry]
+    place: Place
+    size: int = 1
+
+
+Node = Scalar | Sequence | Mapping
+
+
+def plain(node: Node, as_text: bool = False) -> Any:
+    """The bare value. With `as_text` words and numbers stay as they were written."""
+    match node:
+        case Scalar():
+            return node.text if as_text else node.value
+        case Sequence():
+            return [plain(item, as_text) for item in node.items]
+        case Mapping():
+            return {key: plain(entry.node, as_text) for key, entry in node.entries.items()}
+
+
+def find(node: Node, path: tuple[str | int, ...]) -> Node:
+    """The node at a path, or the last one on the way there."""
+    for step in path:
+        below = _below(node, step)
+        if below is None:
+            break
+        node = below
+    return node
+
+
+def _below(node: Node, step: str | int) -> Node | None:
+    if isinstance(node, Mapping) and isinstance(step, str) and step in node.entries:
+        return node.entries[step].node
+    if isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
+        return node.items[step]
+    return None
+
+
+def read_documents(text: str, source: str, problems: list[Problem]) -> list[Node]:
+    """The documents of a text. What is wrong goes to `problems`; a syntax error ends the reading.
+
+    source: what places are named after.
+    """
+    found = _UNPRINTABLE.search(text)
+    if found:
+        line = text.count("\n", 0, found.start()) + 1
+        column = found.start() - text.rfind("\n", 0, found.start())
+        place = Place(source, line, column)
+        problems.append(Problem(place, f"the character U+{ord(found[0]):04X} can't stand in a YAML file"))
+        return []
+    composer = _Composer(text, source, problems)
+    documents: list[Node] = []
+    try:
+        documents.extend(composer.documents())
+    except _StopReading as stop:
+        problems.append(stop.problem)
+    except yaml.MarkedYAMLError as error:
+        problems.append(_syntax_problem(error, text, source))
+    except yaml.YAMLError as error:
+        problems.append(Problem(Place(source), f"not valid YAML: {error}"))
+    return documents
+
+
+def read_value(text: str, source: str, problems: list[Problem]) -> Node | None:
+    """One value, such as that of `--set key=value`; every place in it is the source itself."""
+    wrong: list[Problem] = []
+    documents = read_documents(text, source, wrong)
+    problems.extend(Problem(Place(source), problem.text, problem.error) for problem in wrong)
+    if wrong:
+        return None
+    if len(documents) > 1:
+        problems.append(Problem(Place(source), "expected one value, found several YAML documents"))
+        return None
+    return _placed(documents[0], Place(source)) if documents else Scalar(None, "", Place(source))
+
+
+def _placed(node: Node, place: Place) -> Node:
+    match node:
+        case Scalar():
+            return Scalar(node.value, node.text, place)
+        case Sequence():
+            return Sequence([_placed(item, place) for item in node.items], place, node.size)
+        case Mapping():
+            entries = {key: Entry(place, _placed(entry.node, place)) for key, entry in node.entries.items()}
+            return Mapping(entries, place, node.size)
+
+
+class _StopReading(Exception):
+    def __init__(self, place: Place, text: str) -> None:
+        self.problem = Problem(place, text)
+
+
+class _Composer:
+    """Builds nodes from the parser's events."""
+
+    def __init__(self, text: str, source: str, problems: list[Problem]) -> None:
+        # libyaml, where PyYAML was built with it, reads ten times as fast
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=loader)
+        self._source = source
+        self._problems = problems
+        self._anchors: dict[str, Node] = {}
+        self._aliased = 0
+
+    def documents(self) -> Iterator[Node]:
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                self._anchors.clear()
+                yield self._node(next(self._events), 0)
+
+    def _node(self, event: yaml.Event, depth: int) -> Node:
+        place = self._place(event)
+        if depth > MAX_DEPTH:
+            raise _StopReading(place, f"more than {MAX_DEPTH} lists and mappings inside one another")
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event, place)
+        assert isinstance(event, yaml.NodeEvent)
+        node: Node
+        if isinstance(event, yaml.ScalarEvent):
+            node = self._scalar(event, place)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            self._check_tag(event, "seq", place)
+            node = self._sequence(place, depth)
+        else:
+            self._check_tag(event, "map", place)
+            node = self._mapping(place, depth)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        return node
+
+    def _alias(self, event: yaml.AliasEvent, place: Place) -> Node:
+        node = self._anchors.get(event.anchor)
+        if node is None:
+            raise _StopReading(place, f'the alias "*{event.anchor}" stands for nothing before it')
+        self._aliased += node.size
+        if self._aliased > MAX_ALIASED:
+            raise _StopReading(place, f"the aliases up to here stand for more than {MAX_ALIASED} values")
+        return msgspec.structs.replace(node, place=place)
+
+    def _sequence(self, place: Place, depth: int) -> Sequence:
+        items = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            items.append(self._node(event, depth + 1))
+        return Sequence(items, place, 1 + sum(item.size for item in items))
+
+    def _mapping(self, place: Place, depth: int) -> Mapping:
+        entries: dict[str, Entry] = {}
+        merged: dict[str, Entry] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key = self._node(event, depth + 1)
+            node = self._node(next(self._events), depth + 1)
+            if not isinstance(key, Scalar):
+                self._add(key.place, f"expected a word as the key, found {describe(plain(key))}")
+            elif key.text == "<<" and isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
+                self._merge(merged, node)
+            elif key.text in entries:
+                first = entries[key.text].place
+                self._add(key.place, f'the key {describe(key.text)} stands here twice, first on line {first.line}')
+            else:
+                entries[key.text] = Entry(key.place, node)
+        entries = {**merged, **entries} if merged else entries
+        return Mapping(entries, place, 1 + sum(entry.node.size for entry in entries.values()))
+
+    def _merge(self, merged: dict[str, Entry], node: Node) -> None:
+        for each in node.items if isinstance(node, Sequence) else [node]:
+            if isinstance(each, Mapping):
+                for key, entry in each.entries.items():
+                    merged.setdefault(key, entry)
+            else:
+                self._add(each.place, f"expected a mapping to merge, found {describe(plain(each))}")
+
+    def _scalar(self, event: yaml.ScalarEvent, place: Place) -> Scalar:
+        text = event.value
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            self._add(place, "half of a surrogate pair is no character")
+            text = ascii(text)
+        plain_style, _ = event.implicit
+        if event.tag is None or event.tag == "!":
+            return Scalar(self._resolve(text, place) if plain_style else text, text, place)
+        kind = event.tag.removeprefix(_TAG)
+        value = text if kind == "str" else self._resolve(text, place)
+        # yamllint and PyYAML know these five; a tag may insist on what is there, not turn it into another
+        types = {"str": str, "int": int, "float": float, "bool": bool, "null": type(None)}
+        if types.get(kind) is not type(value):
+            self._refuse_tag(event.tag, place)
+        return Scalar(value, text, place)
+
+    def _resolve(self, text: str, place: Place) -> str | int | float | bool | None:
+        if text in _NULL:
+            return None
+        if text in _BOOL:
+            return _BOOL[text]
+        if _INT.fullmatch(text):
+            # a longer one would not fit, and Python refuses to read thousands of digits
+            number = int(text, 0) if len(text) <= 25 else 2**64
+            if -(2**63) <= number < 2**64:
+                return number
+            self._add(place, f"expected a number that fits into 64 bits, found {text[:30]}")
+        elif _FLOAT.fullmatch(text):
+            if math.isfinite(value := float(text)):
+                return value
+            self._add(place, f"expected a finite number, found {text[:30]}")
+        elif _NOT_FINITE.fullmatch(text):
+            self._add(place, f"expected a finite number, found {text}")
+        return text
+
+    def _check_tag(self, event: yaml.Event, kind: str, place: Place) -> None:
+        assert isinstance(event, yaml.CollectionStartEvent)
+        if event.tag not in (None, "!", _TAG + kind):
+            self._refuse_tag(event.tag, place)
+
+    def _refuse_tag(self, tag: str, place: Place) -> None:
+        shown = tag.replace(_TAG, "!!")
+        self._add(place, f"the tag {describe(shown)} can't stand here; an experiment is plain data, without tags")
+
+    def _add(self, place: Place, text: str) -> None:
+        self._problems.append(Problem(place, text))
+
+    def _place(self, event: yaml.Event) -> Place:
+        return Place(self._source, event.start_mark.line + 1, event.start_mark.column + 1)
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError, text: str, source: str) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return Problem(Place(source), f"not valid YAML: {error.problem}")
+    lines = text.split("\n")
+    line = lines[mark.line] if mark.line < len(lines) else ""
+    place = Place(source, mark.line + 1, mark.column + 1)
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return Problem(place, "not valid YAML: the line is indented with a tab; use spaces")
+    context = f" ({error.context})" if error.context else ""
+    return Problem(place, f"not valid YAML: {error.problem}{context}")

@@ -1,0 +1,34 @@
+"""`sleep`: waits. The body is how long, in seconds; the result is null."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from kon.errors import ConfigurationError
+from kon.kind import Attempt, Kind
+from kon.kinds.options import Options, read_options
+
+
+class Sleep(Kind):
+    name: ClassVar[str] = "sleep"
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        read_options(self.name, options, Options)
+
+    def check(self, body: Any) -> None:
+        if isinstance(body, bool) or not isinstance(body, (int, float)):
+            raise ConfigurationError(f"expected the seconds to sleep, a number, got {body!r:.80}")
+        if not math.isfinite(body) or body < 0:
+            raise ConfigurationError(f"expected the seconds to sleep, 0 or more and finite, got {body!r:.80}")
+
+    def duration_s(self, body: Any) -> float | None:
+        return float(body)
+
+    async def execute(self, body: Any, attempt: Attempt) -> Any:
+        await asyncio.sleep(body)
+
+    def execute_now(self, bodies: Sequence[Any]) -> list[Any] | None:
+        return None if any(bodies) else [None] * len(bodies)
