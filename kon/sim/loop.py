@@ -21,6 +21,7 @@ import msgspec
 
 from kon.sim.refusals import RefusingLoop, SimulationError
 from kon.sim.schedule import Schedule
+from kon.sim.tasks import drop, where
 
 _Result = TypeVar("_Result")
 
@@ -68,9 +69,6 @@ class _Handle(msgspec.Struct):
 
 _COMPACT_FROM: Final = 256
 """Cancelled timers that are worth clearing out."""
-
-_LAST_WORDS: Final = 1_000
-"""Awaits in the `finally:` blocks of one coroutine, at the most, when it is closed."""
 
 
 class SimLoop(RefusingLoop):
@@ -120,7 +118,7 @@ class SimLoop(RefusingLoop):
         """
         if self._closed:
             raise SimClosed("this loop was closed; a simulation runs once")
-        main = asyncio.ensure_future(future, loop=self)
+        main = asyncio.ensure_future(cast("Awaitable[_Result]", future), loop=self)
         self._run(main.done)
         if self.refusals:
             raise self.refusals[0]
@@ -399,8 +397,7 @@ class SimLoop(RefusingLoop):
         asyncio._set_running_loop(self)
         try:
             for task in asyncio.all_tasks(self):
-                task._log_destroy_pending = False  # type: ignore[attr-defined] # asyncio's own switch
-                _close_for_good(task.get_coro())
+                drop(task)
         finally:
             asyncio._set_running_loop(None)
         self._ready.clear()
@@ -424,7 +421,7 @@ class SimLoop(RefusingLoop):
     def describe_tasks(self) -> str:
         """One line for each task that waits: its host and name, and where it waits."""
         waiting = [
-            f"  {task.get_name()}: {_where(task.get_coro())}"
+            f"  {task.get_name()}: {where(task.get_coro())}"
             for task in asyncio.all_tasks(self)
             if task.get_name().partition("/")[0] not in self._crashed
         ]
@@ -444,29 +441,3 @@ def simulate(main: Coroutine[Any, Any, _Result], loop: SimLoop) -> _Result:
 
 def _host_of(handle: _Handle) -> str:
     return handle.context.get(current_host, "")
-
-
-def _where(awaited: Any) -> str:
-    """The innermost place at which a coroutine waits, as file:line (function)."""
-    place = "not started"
-    while awaited is not None:
-        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
-        if frame is None:
-            break
-        code = frame.f_code
-        place = f"{code.co_filename}:{frame.f_lineno} ({code.co_qualname})"
-        awaited = getattr(awaited, "cr_await", None)
-    return place
-
-
-def _close_for_good(coro: Any) -> None:
-    """Close a coroutine, even one that awaits in its `finally:` blocks."""
-    for _ in range(_LAST_WORDS):
-        try:
-            coro.close()
-        except RuntimeError as error:  # "coroutine ignored GeneratorExit": it has more such blocks
-            if "GeneratorExit" in str(error):
-                continue
-        except Exception:  # whatever it fails with has no effect any more either
-            pass
-        return

@@ -1,0 +1,40 @@
+"""Looking at suspended tasks, and dropping them, from outside of a simulation."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+_LAST_WORDS: Final = 1_000
+"""Awaits in the `finally:` blocks of one coroutine, at the most, when it is closed."""
+
+
+def where(awaited: Any) -> str:
+    """The innermost place at which a coroutine waits, as file:line (function)."""
+    place = "not started"
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
+        if frame is None:
+            break
+        code = frame.f_code
+        place = f"{code.co_filename}:{frame.f_lineno} ({code.co_qualname})"
+        awaited = getattr(awaited, "cr_await", None)
+    return place
+
+
+def drop(task: asyncio.Task[Any]) -> None:
+    """Close a task's coroutine here and now, lest the garbage collector do it at some other time.
+
+    Its `finally:` blocks run; that they have no effect is for the caller to see to.
+    """
+    task._log_destroy_pending = False  # type: ignore[attr-defined] # asyncio's own switch
+    coro: Any = task.get_coro()
+    for _ in range(_LAST_WORDS):
+        try:
+            coro.close()
+        except RuntimeError as error:  # "coroutine ignored GeneratorExit": it has more such blocks
+            if "GeneratorExit" in str(error):
+                continue
+        except Exception:  # whatever it fails with has no effect any more either
+            pass
+        return
