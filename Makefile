@@ -35,6 +35,8 @@ endif
 
 .PHONY: help setup run test check lock bench soak clean stale
 .DEFAULT_GOAL := help
+# `make -j run test` would otherwise start two installations into one virtualenv.
+.NOTPARALLEL:
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
