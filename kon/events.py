@@ -1,4 +1,4 @@
-"""Events: what happened to which tasks, as each worker saw it.
+"""Events: what happened to which tasks, as each worker, and the client, saw it.
 
 The tables' counts of repeats come from these lines and from nothing else. A line is a JSON object:
 `t` seconds since the epoch on the worker's clock, `e` the event, the tasks as `i` (a list of
@@ -22,6 +22,8 @@ from kon.task import Outcome, Task
 class Event(enum.StrEnum):
     """Every event, in the order in which a task meets them."""
 
+    OPEN = "open"  # the client begins to submit; from here on the makespan is counted
+    CLOSE = "close"  # the client has accounted for every task; with its own CPU seconds and requests
     UP = "up"  # the worker is ready; with its pid, host and options
     DELIVER = "deliver"  # tasks came in a message
     CLAIM = "claim"  # the strategy lets them run; with the token

@@ -16,19 +16,23 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from kon.clock import Clock
 from kon.dedup import Strategy
 from kon.errors import KonError, first_cause
 from kon.events import Event, Named, Recorder
 from kon.journal import FileJournal, Journal
+from kon.kind import Kind
 from kon.ledger import Ledger
 from kon.plugins import kind_class, open_backend, strategy_class
 from kon.records import RunFolder
 from kon.run import RunSpec
 from kon.task import Outcome, Task
 from kon.worker import StrategyMaker, Worker, WorkerOptions
+
+ORPHAN_POLL_S: Final = 1.0
+ORPHAN_IDLE_S: Final = 10.0
 
 
 class DoomedRecorder(Recorder):
@@ -57,13 +61,18 @@ def strategy_maker(spec: RunSpec) -> StrategyMaker:
     return make
 
 
+def make_kind(spec: RunSpec) -> Kind:
+    """The run's kind, for one worker."""
+    return kind_class(spec.kind.name)(spec.kind.options)
+
+
 async def work(folder: RunFolder, name: str, kill_after: int | None = None) -> None:
     """Be one worker of the run until it is over or this process is told to stop."""
     spec = folder.read_run().spec
     life = f"{name}.{secrets.token_hex(3)}"
     clock = Clock.of_this_host()
     backend = open_backend(spec.backend, folder.path.parent)
-    kind = kind_class(spec.kind.name)({**spec.kind.options})
+    kind = make_kind(spec)
     journal = FileJournal(folder.events / f"{life}.jsonl")
     if kill_after is None:
         recorder = Recorder(journal, clock)
@@ -96,10 +105,20 @@ async def work(folder: RunFolder, name: str, kill_after: int | None = None) -> N
         loop.add_signal_handler(signal.SIGTERM, worker.stop)
         # Ctrl-C reaches the whole group; the client decides what becomes of its workers
         loop.add_signal_handler(signal.SIGINT, lambda: None)
+        orphaned = asyncio.create_task(_notice_orphaning(worker))
         await worker.run()
+        orphaned.cancel()
     finally:
         await backend.close()
         journal.close()
+
+
+async def _notice_orphaning(worker: Worker) -> None:
+    """A worker whose supervisor is gone works on, and ends when there is nothing left to do."""
+    parent = os.getppid()
+    while os.getppid() == parent:  # noqa: ASYNC110 # nothing but a look tells
+        await asyncio.sleep(ORPHAN_POLL_S)
+    worker.idle_s = min(worker.idle_s or ORPHAN_IDLE_S, ORPHAN_IDLE_S)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

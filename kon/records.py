@@ -53,6 +53,11 @@ class RunFolder:
         return self.run_file.exists()
 
     @property
+    def begun(self) -> bool:
+        """Whether a client has begun to submit its tasks."""
+        return (self.events / "client.jsonl").exists()
+
+    @property
     def finished(self) -> bool:
         return self.summary.exists()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import signal
 import sys
 from asyncio.subprocess import Process
@@ -32,6 +31,7 @@ class WorkerProcesses:
         self._doomed = dict(doomed or {})
         self._processes: dict[str, Process] = {}
         self._stopping = False
+        self._detached = False
 
     async def run(self) -> None:
         """Keep them running until every one has ended by itself, or `stop` was called.
@@ -44,26 +44,22 @@ class WorkerProcesses:
                 for name in self._names:
                     group.create_task(self._keep(name))
         finally:
-            self.kill()
+            if not self._detached:
+                self.kill()
 
     def stop(self) -> None:
         """Tell every worker to drain; `run` returns when they have ended."""
         self._stopping = True
         self._signal(signal.SIGTERM)
 
+    def detach(self) -> None:
+        """Leave them running by themselves: cancelling `run` does not end them after this."""
+        self._detached = True
+
     def kill(self) -> None:
         """End them at once, and start none again. What they held comes again to others."""
         self._stopping = True
         self._signal(signal.SIGKILL)
-
-    def kill_one(self, rng: random.Random) -> str | None:
-        """End one of them by SIGKILL; its replacement starts at once. Its name, or None if none runs."""
-        running = sorted(name for name, process in self._processes.items() if process.returncode is None)
-        if not running:
-            return None
-        name = rng.choice(running)
-        self._processes[name].kill()
-        return name
 
     def _signal(self, number: signal.Signals) -> None:
         for process in self._processes.values():
@@ -96,7 +92,12 @@ class WorkerProcesses:
             command += ["--kill-after", str(kill_after)]
         with self._log(name).open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+                # a session of its own: Ctrl-C in the terminal is for the client, not for its workers
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         self._processes[name] = process
         if self._stopping:

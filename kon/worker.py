@@ -67,6 +67,7 @@ class Worker:
     ) -> None:
         self.name = name
         self.spec = spec
+        self.idle_s = spec.idle_s  # may be shortened while it runs
         self._options = options or WorkerOptions()
         self._recorder = recorder
         self._rng = rng
@@ -146,11 +147,10 @@ class Worker:
                 self._fetch_s += 0.2 * (busy_s - began_s - self._fetch_s)
             elif self._holding.deliveries:
                 busy_s = now_s()
-            elif self._idle_too_long(now_s() - busy_s) or await self._control.is_over():
+            elif (self.idle_s is not None and now_s() - busy_s >= self.idle_s) or (
+                await self._control.is_over()
+            ):
                 self.stop()
-
-    def _idle_too_long(self, idle_s: float) -> bool:
-        return self.spec.idle_s is not None and idle_s >= self.spec.idle_s
 
     def _messages_wanted(self) -> int:
         """How many messages to ask for: slots should never wait, and little be held ahead of them."""

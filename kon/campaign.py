@@ -1,0 +1,108 @@
+"""A campaign: all runs of one or more experiments, one after another, each recorded once.
+
+A run that is recorded as finished is not repeated; one that was interrupted is taken up where it
+stood; one that was recorded under another description is never overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kon.report.summary import summarise
+
+from kon.client import Tally
+from kon.errors import ConfigurationError
+from kon.experiment import Cell, Experiment
+from kon.local import LocalRun
+from kon.plugins import open_backend
+from kon.records import RunFolder
+
+
+class Campaign:
+    """Runs the cells of experiments into one folder, `root`."""
+
+    def __init__(
+        self,
+        experiments: Sequence[Experiment],
+        root: Path,
+        *,
+        join: bool = False,
+        on_begin: Callable[[Cell, int, int], None] = lambda cell, number, of: None,
+        on_progress: Callable[[Tally], None] = lambda tally: None,
+        on_end: Callable[[dict[str, Any], bool], None] = lambda row, fresh: None,
+        on_note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """on_end: a row of the result table, and whether it was made just now."""
+        self.root = root
+        self.cells = [cell for experiment in experiments for cell in experiment.cells()]
+        self.current: LocalRun | None = None
+        self._join = join
+        self._on_begin = on_begin
+        self._on_progress = on_progress
+        self._on_end = on_end
+        self._on_note = on_note
+
+    def check(self) -> None:
+        """Raises ConfigurationError when the folder holds something else than records of these runs."""
+        if self.root.exists() and not self.root.is_dir():
+            raise ConfigurationError(f"--out {self.root} is a file; name a folder, which is made if need be")
+        for entry in sorted(self.root.iterdir()) if self.root.exists() else []:
+            if not entry.name.startswith(".") and not RunFolder(entry).exists:
+                raise ConfigurationError(
+                    f'--out {self.root} exists and holds "{entry.name}", which is not a run of kon\'s; '
+                    "nothing was written. Name a new folder"
+                )
+        for cell in self.cells:
+            folder = self.folder(cell)
+            if folder.exists and folder.read_run().key != cell.spec.key():
+                raise ConfigurationError(
+                    f"--out {self.root} holds a run {cell.spec.run} of another description (its experiment, "
+                    "workload or an option has changed since); nothing was written. Name a new folder with "
+                    f"--out, or remove {folder.path}"
+                )
+
+    def folder(self, cell: Cell) -> RunFolder:
+        return RunFolder(self.root / cell.spec.run)
+
+    async def run(self) -> list[dict[str, Any]]:
+        """Run what is not recorded yet; the rows of all runs. Call `check` first."""
+        rows = []
+        for number, cell in enumerate(self.cells, start=1):
+            folder = self.folder(cell)
+            if folder.finished:
+                row = folder.read_summary()
+                self._on_end(row, False)
+            else:
+                self._on_begin(cell, number, len(self.cells))
+                row = await self._one(cell, folder)
+                self._on_end(row, True)
+            rows.append(row)
+        return rows
+
+    async def _one(self, cell: Cell, folder: RunFolder) -> dict[str, Any]:
+        self.current = LocalRun(
+            folder,
+            cell.spec,
+            cell.workload,
+            join=self._join,
+            on_progress=self._on_progress,
+            on_note=self._on_note,
+        )
+        await self.current.run()
+        self.current = None
+        return await conclude(folder)
+
+
+async def conclude(folder: RunFolder) -> dict[str, Any]:
+    """Write the row of a run whose tasks are all accounted for, and delete its queues and tables."""
+    spec = folder.read_run().spec
+    row = summarise(folder)
+    folder.write_summary(row)
+    backend = open_backend(spec.backend, folder.path.parent)
+    try:
+        await backend.delete(spec.run)
+    finally:
+        await backend.close()
+    return row
