@@ -56,6 +56,7 @@ class SqliteBackend(Backend):
 
     name: ClassVar[str] = "sqlite"
     processes: ClassVar[bool] = True
+    keeps_files: ClassVar[bool] = True
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         refuse_unknown(self.name, options, _OPTIONS)
@@ -64,7 +65,7 @@ class SqliteBackend(Backend):
         self._busy_timeout_s = _busy_timeout_s(options.get("busy_timeout_s", 30.0))
         self._requests = RequestCount()
         self._open: list[_Open] = []
-        self._news: defaultdict[tuple[str, str], News] = defaultdict(News)
+        self._news: defaultdict[str, dict[str, News]] = defaultdict(_news_of_run)
 
     async def create(self, run: str, options: ChannelOptions) -> None:
         """Raises ConfigurationError where the run is there with other options, StoreError where its
@@ -85,11 +86,17 @@ class SqliteBackend(Backend):
             return int((loop.time() + offset_s) * 1000)
 
         def queue(spans: Spans) -> SqliteQueue:
-            news = self._news[run, spans.name]
-            dead_news = self._news[run, dead.name]
             return SqliteQueue(
-                connection, spans, options.visibility_s, now_ms, news, dead_news, self._requests
+                connection,
+                spans,
+                options.visibility_s,
+                now_ms,
+                news[spans.name],
+                news["dead"],
+                self._requests,
             )
+
+        news = self._news[run]
 
         dead = Spans("dead")
         objects = FolderObjects(self._file(run).parent / _OBJECTS, durable=self._durability == "full")
@@ -124,7 +131,11 @@ class SqliteBackend(Backend):
         def connect() -> sqlite3.Connection:
             return schema.connect(file, self._durability, options)
 
-        connection = Connection(file, connect, self._busy_timeout_s)
+        def on_change() -> None:
+            for news in self._news[run].values():
+                news.spread()
+
+        connection = Connection(file, connect, self._busy_timeout_s, on_change)
         try:
             return await connection.read(schema.stored_options), connection
         except BaseException:
@@ -141,6 +152,10 @@ class SqliteBackend(Backend):
 
     def _file(self, run: str) -> Path:
         return self._path / check_run(run) / _DATABASE
+
+
+def _news_of_run() -> dict[str, News]:
+    return {name: News() for name in schema.QUEUES}
 
 
 def _delete(file: Path) -> None:
