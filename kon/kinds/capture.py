@@ -38,7 +38,7 @@ class Capture:
         if chunk:
             joined = self._tail + chunk
             # cut now and then, not at each addition: a program may write byte by byte
-            self._tail = joined[len(joined) - self._tail_limit :] if len(joined) > 2 * self._tail_limit else joined
+            self._tail = joined if len(joined) <= 2 * self._tail_limit else self._end_of(joined)
 
     def text(self) -> Text:
         kept = self._head_limit + self._tail_limit
@@ -46,12 +46,15 @@ class Capture:
             text, utf8 = _decode(self._head + self._tail)
             return Text(text, whole=True, utf8=utf8)
         head = _without_cut_end(self._head)
-        tail = _without_cut_start(self._tail[len(self._tail) - self._tail_limit :])
+        tail = _without_cut_start(self._end_of(self._tail))
         left_out = self.size_bytes - len(head) - len(tail)
         first, first_utf8 = _decode(head)
         last, last_utf8 = _decode(tail)
         text = f"{first}\n[kon left out {left_out} bytes here]\n{last}"
         return Text(text, whole=False, utf8=first_utf8 and last_utf8)
+
+    def _end_of(self, data: bytes) -> bytes:
+        return data[len(data) - self._tail_limit :]
 
 
 def _decode(data: bytes) -> tuple[str, bool]:

@@ -11,7 +11,7 @@ there a placeholder yields the item as one word whatever characters it holds (se
 
 from __future__ import annotations
 
-import os
+import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -35,7 +35,7 @@ class Call(NamedTuple):
     variables: Mapping[str, str] = {}
 
 
-class Shell:
+class ShellProgram:
     """The shell that string commands are for, and which of them can do without it."""
 
     def __init__(self, path: str, functions: frozenset[str]) -> None:
@@ -70,31 +70,34 @@ class Shell:
 class Template:
     """One template, read once and filled in for each task."""
 
-    def __init__(self, command: str | Sequence[str], shell: Shell) -> None:
-        """Raises ConfigurationError for a template that is empty, or where no item can stand safely."""
+    def __init__(self, command: str | Sequence[str], shell: ShellProgram) -> None:
+        """Raises ConfigurationError for a template that is empty, or has a placeholder where none is safe."""
         if not command or not command[0].strip() or (isinstance(command, str) and not command.strip()):
             raise ConfigurationError("the command is empty")
+        self._command = command
+        self._shell = shell
         used = _placeholders(command)
         if isinstance(command, str) and _ITEM_VARIABLE.search(command):
             used.add("{}")
-        self._without_item = _Form.of(command, shell) if used <= {_NUMBER} else None
-        if used:
-            self._with_item = _Form.of(command, shell)
-        elif isinstance(command, str):
-            self._with_item = _Form.of(f"{command.rstrip()} {{}}", shell)
-        else:
-            self._with_item = _Form.of([*command, "{}"], shell)
-
-    @property
-    def needs_item(self) -> bool:
-        return self._without_item is None
+        form = _Form.of(command, shell)
+        self._with_item = form if used else None
+        self._without_item = form if used <= {_NUMBER} else None
 
     def call(self, item: str | None, number: int) -> Call:
-        """`item`: None for a task that has none; raises ConfigurationError where the template names it."""
-        form = self._with_item if item is not None else self._without_item
-        if form is None:
-            raise ConfigurationError("the command names its item, and the task has none")
-        return form.call(item or "", number)
+        """`item` is None for a task that has none; `number` is the task's, from 1.
+
+        Raises ConfigurationError where the template and the task do not go together.
+        """
+        if item is None:
+            if self._without_item is None:
+                raise ConfigurationError("the command names its item, and the task has none")
+            return self._without_item.call("", number)
+        if self._with_item is None:
+            at_end = (
+                f"{self._command.rstrip()} {{}}" if isinstance(self._command, str) else [*self._command, "{}"]
+            )
+            self._with_item = _Form.of(at_end, self._shell)
+        return self._with_item.call(item, number)
 
 
 class _Form(NamedTuple):
@@ -105,7 +108,7 @@ class _Form(NamedTuple):
     variables: Mapping[str, Callable[[str, int], str]]
 
     @classmethod
-    def of(cls, command: str | Sequence[str], shell: Shell) -> _Form:
+    def of(cls, command: str | Sequence[str], shell: ShellProgram) -> _Form:
         if not isinstance(command, str):
             return cls(list(command), None, {})
         used = _placeholders(command) | {"{}"}  # a script may always ask for $KON_ITEM
@@ -127,19 +130,19 @@ class _Meaning(NamedTuple):
 
 
 def _last_part(item: str) -> str:
-    return os.path.basename(item.rstrip("/")) or item[:1]
+    return posixpath.basename(item.rstrip("/")) or item[:1]
 
 
 def _folder(item: str) -> str:
-    return os.path.dirname(item.rstrip("/")) or ("/" if item.startswith("/") else ".")
+    return posixpath.dirname(item.rstrip("/")) or ("/" if item.startswith("/") else ".")
 
 
 _MEANING: Final[Mapping[str, _Meaning]] = {
     "{}": _Meaning("KON_ITEM", lambda item, number: item),
-    "{.}": _Meaning("KON_ITEM_NOEXT", lambda item, number: os.path.splitext(item)[0]),
+    "{.}": _Meaning("KON_ITEM_NOEXT", lambda item, number: posixpath.splitext(item)[0]),
     "{/}": _Meaning("KON_ITEM_BASE", lambda item, number: _last_part(item)),
     "{//}": _Meaning("KON_ITEM_DIR", lambda item, number: _folder(item)),
-    "{/.}": _Meaning("KON_ITEM_STEM", lambda item, number: os.path.splitext(_last_part(item))[0]),
+    "{/.}": _Meaning("KON_ITEM_STEM", lambda item, number: posixpath.splitext(_last_part(item))[0]),
     "{#}": _Meaning("KON_NUMBER", lambda item, number: str(number)),
 }
 _NUMBER: Final = "{#}"
@@ -150,11 +153,15 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_@+:,./-]+(?:[ \t]+[A-Za-z0-9_@%+:,./=-]+
 """Words that mean the same to a shell and to exec. The first holds no `=`, which would assign."""
 
 _BUILT_IN: Final = frozenset(
-    """. : alias autoload bg bind break builtin caller case cd chdir command compgen complete continue coproc
-    declare dirs disown do done echo elif else emulate enable esac eval exec exit export fc fg fi for function
-    getopts hash help history if in integer jobs kill let limit local logout mapfile newgrp popd print printf
-    pushd pwd read readarray readonly repeat return select set shift shopt source suspend test then time times
-    trap type typeset ulimit umask unalias unset until wait whence which while""".split()
+    re.findall(
+        r"\S+",
+        """. : alias autoload bg bind break builtin caller case cd chdir command compgen complete
+        continue coproc declare dirs disown do done echo elif else emulate enable esac eval exec
+        exit export fc fg fi for function getopts hash help history if in integer jobs kill let
+        limit local logout mapfile newgrp popd print printf pushd pwd read readarray readonly
+        repeat return select set shift shopt source suspend test then time times trap type typeset
+        ulimit umask unalias unset until wait whence which while""",
+    )
 )
 """First words that shells take for themselves, to an effect that a program of that name may not have.
 `true` and `false` are left out: they are the same everywhere."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -24,23 +24,35 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 _Options = TypeVar("_Options", bound=Options)
 
 _SET_BY_WORKER: Final = frozenset(Options.__struct_fields__)
-_PATH: Final = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$\.?(?P<path>.*)`)?$", re.DOTALL)
+_PATH: Final = re.compile(r" - at `(?:key in )?\$\.?(?P<option>\w*)[^`]*`$")
 
 
 def read_options(kind: str, options: Mapping[str, Any], into: type[_Options]) -> _Options:
-    """The options as `into`. Raises ConfigurationError for one that is unknown or of a wrong type."""
-    known = [name for name in into.__struct_fields__ if name not in _SET_BY_WORKER]
+    """The options as `into`. Raises ConfigurationError for one that is unknown, missing or mistyped."""
+    fields = {field.name: field for field in msgspec.structs.fields(into)}
+    known = [name for name in fields if name not in _SET_BY_WORKER]
     for name in options:
-        if name not in into.__struct_fields__:
+        if name not in fields:
             takes = f"it takes {', '.join(known)}" if known else "it takes no options"
             raise ConfigurationError(
                 f'unknown option "{name}" of kind {kind}{did_you_mean(str(name), known)} ({takes})'
             )
+    for name, field in fields.items():
+        if field.required and name not in options:
+            raise ConfigurationError(f'the kind {kind} needs the option "{name}"')
+        choices = get_args(field.type) if get_origin(field.type) is Literal else ()
+        if choices and name in options and options[name] not in choices:
+            found = options[name]
+            raise ConfigurationError(
+                f'option "{name}" of kind {kind}: expected one of {", ".join(choices)}, '
+                f"got {found!r:.80}{did_you_mean(str(found), choices)}"
+            )
     try:
         return msgspec.convert(dict(options), into)
     except msgspec.ValidationError as error:
-        found = _PATH.match(str(error))
-        assert found is not None  # the expression matches any text
-        where = f'option "{found["path"]}" of kind {kind}' if found["path"] else f"the options of kind {kind}"
-        problem = found["problem"].replace("`", "")
-        raise ConfigurationError(f"{where}: {problem[:1].lower()}{problem[1:]}") from error
+        place = _PATH.search(str(error))
+        where = f'option "{place["option"]}"' if place is not None else "the options"
+        problem = _PATH.sub("", str(error)).replace("`", "")
+        for ours, theirs in (("list", "array"), ("mapping", "object")):
+            problem = problem.replace(theirs, ours)
+        raise ConfigurationError(f"{where} of kind {kind}: {problem[:1].lower()}{problem[1:]}") from error

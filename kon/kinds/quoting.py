@@ -14,7 +14,8 @@ from typing import Final
 
 from kon.errors import ConfigurationError
 
-PLACEHOLDER: Final = re.compile(r"(?P<escaped>\\)?(?P<placeholder>\{(?:\.|/|//|/\.|#)?\})")
+PLACEHOLDER: Final = re.compile(r"(?P<escaped>\\)?(?<!\$)(?P<placeholder>\{(?:\.|/|//|/\.|#)?\})")
+"""After a `$` it is none: `${#}` is the shell's own."""
 
 _PLAIN, _SINGLE, _DOUBLE, _ARITHMETIC = "plain", "single", "double", "arithmetic"
 
@@ -22,14 +23,14 @@ _ESCAPE: Final = r"(?P<escape>\\(?:.|\n))"
 _TOKENS: Final = {
     _PLAIN: re.compile(
         rf"{PLACEHOLDER.pattern}|{_ESCAPE}|(?P<comment>(?:^|(?<=[\s;&|()]))\#[^\n]*)|(?P<newline>\n)"
-        r"|(?P<here_string><<<)|(?P<here>(?<!\$\(\()<<)|(?P<ansi>\$')|(?P<single>')|(?P<double>\")"
+        r"|(?P<here_string><<<)|(?P<here><<)|(?P<ansi>\$')|(?P<single>')|(?P<double>\")"
         r"|(?P<arithmetic>\$\(\()|(?P<open>\$?\()|(?P<close>\))|(?P<backquote>`)"
     ),
     _SINGLE: re.compile(rf"{PLACEHOLDER.pattern}|(?P<end>')"),
     _DOUBLE: re.compile(
         rf"{PLACEHOLDER.pattern}|{_ESCAPE}|(?P<end>\")|(?P<arithmetic>\$\(\()|(?P<open>\$\()|(?P<backquote>`)"
     ),
-    _ARITHMETIC: re.compile(rf"{PLACEHOLDER.pattern}|(?P<open>\()|(?P<close>\)\)?)"),
+    _ARITHMETIC: re.compile(rf"{PLACEHOLDER.pattern}|(?P<arithmetic>\()|(?P<close>\)\)?)"),
 }
 _OPENS: Final = {"single": _SINGLE, "double": _DOUBLE, "open": _PLAIN, "arithmetic": _ARITHMETIC}
 
@@ -78,4 +79,6 @@ def item_as_variable(script: str, variables: Mapping[str, str]) -> str:
     return "".join(out) + script[position:]
 
 
-_UNFIT: Final = "the command has {} inside {}, where kon can't quote it; write ${} there and quote it yourself"
+_UNFIT: Final = (
+    "the command has {} inside {}, where kon can't quote it; write ${} there, and quote it as the place needs"
+)

@@ -19,9 +19,13 @@ class Sleep(Kind):
         read_options(self.name, options, Options)
 
     def check(self, body: Any) -> None:
-        if isinstance(body, bool) or not isinstance(body, (int, float)):
+        if isinstance(body, bool) or not isinstance(body, int | float):
             raise ConfigurationError(f"expected the seconds to sleep, a number, got {body!r:.80}")
-        if not math.isfinite(body) or body < 0:
+        try:
+            usable = math.isfinite(body) and body >= 0
+        except OverflowError:  # an integer beyond all floats
+            usable = False
+        if not usable:
             raise ConfigurationError(f"expected the seconds to sleep, 0 or more and finite, got {body!r:.80}")
 
     def duration_s(self, body: Any) -> float | None:

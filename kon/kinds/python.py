@@ -1,0 +1,174 @@
+"""`python`: calls a function. Its result is what the function returns, which must be a JSON value."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+import msgspec
+
+from kon.errors import ConfigurationError, KindError
+from kon.kind import Attempt, Kind
+from kon.kinds import callee, reference
+from kon.kinds.options import Options, read_options
+from kon.kinds.pool import Pool, Start
+from kon.kinds.reference import Reference
+from kon.kinds.threads import DaemonThreads
+from kon.suggest import did_you_mean
+
+
+class PythonOptions(Options, frozen=True, kw_only=True):
+    """The options of `python`.
+
+    function: `module:name` or `path/to/file.py:name`. A file is not run as a program: what stands
+        under `if __name__ == "__main__"` does not run.
+    call: `item`: the body is the function's one argument. `spread`: the body is a mapping with `args`,
+        a list, and `kwargs`, a mapping, either of which may be left out.
+    pool: `processes`: one for each slot; a call that crashes or takes too long ends alone, with its
+        process. `threads`: for functions that wait; a call can't be stopped. `inline`: on the worker's
+        own event loop, which stands still meanwhile unless the function is a coroutine function.
+    sys_path: folders to import from, before all others. The current folder comes last.
+    """
+
+    function: str
+    call: Literal["item", "spread"] = "item"
+    pool: Literal["processes", "threads", "inline"] = "processes"
+    sys_path: list[str] = msgspec.field(default_factory=list)
+
+
+class PythonFunction(Kind):
+    """An exception is a failed attempt: its error is the exception, and its result has `traceback`.
+
+    A coroutine function is run to its end. What functions write to standard output goes to standard
+    error, from a pool of processes.
+    """
+
+    name: ClassVar[str] = "python"
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = read_options(self.name, options, PythonOptions)
+        if self._options.slots < 1:
+            raise ConfigurationError(f"the kind python needs 1 slot or more, got {self._options.slots}")
+        try:
+            function = reference.parse(self._options.function)
+            path = _path(self._options.sys_path)
+            reference.check(function, path)
+        except ConfigurationError as error:
+            raise ConfigurationError(f'option "function" of kind python: {error}') from error
+        self._caller: _Caller
+        if self._options.pool == "processes":
+            self._caller = _InProcesses(self._options.slots, function, path)
+        else:
+            loaded = _loaded(function, path)
+            self._caller = _InThreads(loaded) if self._options.pool == "threads" else _Inline(loaded)
+
+    def check(self, body: Any) -> None:
+        self._arguments(body)
+
+    async def execute(self, body: Any, attempt: Attempt) -> Any:
+        args, kwargs = self._arguments(body)
+        try:
+            reply = msgspec.json.decode(await self._caller.call(args, kwargs))
+        except msgspec.DecodeError as error:  # an integer of thousands of digits
+            raise KindError(f"the result can't be kept: {error}") from error
+        if "error" in reply:
+            traceback = reply["traceback"]
+            raise KindError(reply["error"], None if traceback is None else {"traceback": traceback})
+        return reply["result"]
+
+    async def close(self) -> None:
+        await self._caller.close()
+
+    def _arguments(self, body: Any) -> tuple[list[Any], dict[str, Any]]:
+        """Raises ConfigurationError for a body that does not fit `call: spread`."""
+        if self._options.call == "item":
+            return [body], {}
+        if not isinstance(body, dict):
+            raise ConfigurationError(f'expected a mapping with "args" and "kwargs", got {body!r:.80}')
+        for key in body:
+            if key not in _SPREAD:
+                hint = did_you_mean(str(key), _SPREAD)
+                raise ConfigurationError(f'expected a mapping with "args" and "kwargs", got "{key}"{hint}')
+        args, kwargs = body.get("args", []), body.get("kwargs", {})
+        if not isinstance(args, list) or not isinstance(kwargs, dict):
+            raise ConfigurationError('expected "args" to be a list and "kwargs" a mapping')
+        return args, kwargs
+
+
+class _Caller(ABC):
+    """Where calls are made. All encode what the function returns, so that results do not depend on it."""
+
+    @abstractmethod
+    async def call(self, args: list[Any], kwargs: dict[str, Any]) -> bytes: ...
+
+    async def close(self) -> None:
+        return
+
+
+class _InProcesses(_Caller):
+    def __init__(self, size: int, function: Reference, path: list[str]) -> None:
+        self._pool = Pool(size, Start(function.module, function.file, function.qualname, path))
+
+    async def call(self, args: list[Any], kwargs: dict[str, Any]) -> bytes:
+        return await self._pool.call(msgspec.json.encode({"args": args, "kwargs": kwargs}))
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+
+class _InThreads(_Caller):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._threads = DaemonThreads()
+
+    async def call(self, args: list[Any], kwargs: dict[str, Any]) -> bytes:
+        return await self._threads.run(functools.partial(callee.call, self._function, args, kwargs))
+
+    async def close(self) -> None:
+        self._threads.close()
+
+
+class _Inline(_Caller):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    async def call(self, args: list[Any], kwargs: dict[str, Any]) -> bytes:
+        try:
+            result = self._function(*args, **kwargs)
+            if inspect.isawaitable(result):
+                result = await result
+        except (Exception, SystemExit) as error:
+            return callee.failure(error)
+        return callee.success(result)
+
+
+def _path(sys_path: list[str]) -> list[str]:
+    """Where a function's module is looked for."""
+    first = [str(Path(folder).absolute()) for folder in sys_path]
+    for folder in first:
+        if not Path(folder).is_dir():
+            raise ConfigurationError(f'`sys_path` names "{folder}", which is not a folder')
+    rest = [str(Path(folder).absolute()) if folder == "" else folder for folder in sys.path]
+    here = str(Path.cwd())
+    return list(dict.fromkeys([*first, *rest, here]))
+
+
+def _loaded(function: Reference, path: list[str]) -> Callable[..., Any]:
+    """The function, imported into this process, of which `sys.path` stays as it must be for it."""
+    sys.path[:] = path
+    try:
+        return callee.load(function.module, function.file, function.qualname)
+    except Exception as error:
+        where = function.file or function.module
+        raise ConfigurationError(
+            f'option "function" of kind python: can\'t load {where}:{function.qualname}: '
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+_SPREAD: Final = ("args", "kwargs")

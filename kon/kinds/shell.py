@@ -1,0 +1,218 @@
+"""`shell`: runs a command. Its result is how it ended and what it wrote."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from kon.errors import ConfigurationError, KindError
+from kon.kind import Attempt, Kind
+from kon.kinds.capture import Capture
+from kon.kinds.command import DEFAULT_SHELL, Call, ShellProgram, Template
+from kon.kinds.options import Options, read_options
+from kon.kinds.spawn import Finished, Spawner, ending, signal_name
+
+
+class ShellOptions(Options, frozen=True, kw_only=True):
+    """The options of `shell`.
+
+    command: a template for the item (see kon.kinds.command): a string for the shell, or a list of
+        words. Without one each task's body is its command: a string for the shell, or a list.
+    shell: what string commands are run by, with `-c`.
+    env: added to the environment of the worker.
+    cwd: the folder to run in; None for the worker's own.
+    stdin: what the command reads; None for nothing.
+    max_output_bytes: kept of stdout, and of stderr; of longer output the beginning and the end.
+    ok_exit_codes: exit codes that count as done.
+    kill_grace_s: seconds between SIGTERM and SIGKILL for a command that is stopped.
+    """
+
+    command: str | list[str | int] | None = None
+    shell: str = DEFAULT_SHELL
+    env: Mapping[str, str | int] = msgspec.field(default_factory=dict)
+    cwd: str | None = None
+    stdin: str | None = None
+    max_output_bytes: int = 65_536
+    ok_exit_codes: frozenset[int] = frozenset({0})
+    kill_grace_s: float = 2.0
+
+
+class Shell(Kind):
+    """The body is the item for `command`, a string or a number, or the command itself.
+
+    The result has `exit`, `stdout` and `stderr`; after a signal `exit` is 128 plus its number, as
+    shells have it. Only where they apply: `signal`, its name; `truncated`, true, with `stdout_bytes`
+    and `stderr_bytes`, the true sizes; `encoding_errors`, true, where output was not UTF-8 and such
+    bytes stand as `\\xff`; `output_open`, true, where a process that the command left running kept
+    its output open, of which nothing more was read.
+
+    The environment has KON_RUN, KON_TASK (the task's index) and KON_ATTEMPT, for string commands
+    with an item KON_ITEM as well.
+    """
+
+    name: ClassVar[str] = "shell"
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = _checked(read_options(self.name, options, ShellOptions))
+        self._environment = dict(os.environb)
+        self._environment.update((os.fsencode(k), os.fsencode(str(v))) for k, v in self._options.env.items())
+        self._shell = ShellProgram(self._options.shell, _functions(self._environment))
+        command = self._options.command
+        words = [str(word) for word in command] if isinstance(command, list) else command
+        self._template = None if words is None else Template(words, self._shell)
+        self._spawner = Spawner(
+            cwd=self._options.cwd,
+            stdin=None if self._options.stdin is None else self._options.stdin.encode(),
+            max_output_bytes=self._options.max_output_bytes,
+            kill_grace_s=self._options.kill_grace_s,
+        )
+
+    def check(self, body: Any) -> None:
+        self._call(body, 1)
+
+    async def execute(self, body: Any, attempt: Attempt) -> Any:
+        call = self._call(body, attempt.index + 1)
+        environment = {
+            **self._environment,
+            **{name.encode(): os.fsencode(value) for name, value in call.variables.items()},
+            b"KON_RUN": os.fsencode(attempt.run),
+            b"KON_TASK": b"%d" % attempt.index,
+            b"KON_ATTEMPT": b"%d" % attempt.number,
+        }
+        finished, in_shell = await self._run(call, environment)
+        return self._judged(call, finished, in_shell)
+
+    async def close(self) -> None:
+        self._spawner.close()
+
+    def _call(self, body: Any, number: int) -> Call:
+        """Raises ConfigurationError for a body that can't be run."""
+        if self._template is not None:
+            return self._template.call(None if body is None else _word(body, "the item"), number)
+        if isinstance(body, str) and body.strip():
+            return self._shell.call(_word(body, "the command"))
+        if isinstance(body, list) and body and body[0] != "":
+            return Call([_word(word, "a word of the command") for word in body])
+        raise ConfigurationError(f"expected a command, a string or a list of words, got {body!r:.80}")
+
+    async def _run(self, call: Call, environment: Mapping[bytes, bytes]) -> tuple[Finished, bool]:
+        """How it ended, and whether it was the shell that ran it."""
+        try:
+            try:
+                finished = await self._spawner.run(call.argv, environment)
+                return finished, call.argv[0] == self._shell.path
+            except OSError as error:
+                if call.in_shell is None or error.errno not in _NOT_A_PROGRAM:
+                    raise
+            return await self._spawner.run(call.in_shell, environment), True
+        except OSError as error:
+            raise KindError(self._not_started(call, error, environment)) from error
+
+    def _not_started(self, call: Call, error: OSError, environment: Mapping[bytes, bytes]) -> str:
+        program = call.argv[0]
+        cwd = self._options.cwd
+        if cwd is not None and error.filename == cwd and not Path(cwd).is_dir():
+            return f'can\'t run in the folder "{cwd}" (cwd): {error.strerror}'
+        if error.errno == errno.ENOENT and "/" not in program:
+            path = os.fsdecode(environment.get(b"PATH", os.defpath.encode()))
+            return f'there is no program "{program}" on PATH ({path})'
+        if error.errno == errno.ENOENT:
+            return f'there is no program "{program}", or not the interpreter that its first line names'
+        return f'can\'t start "{program:.200}": {error.strerror}'
+
+    def _judged(self, call: Call, finished: Finished, in_shell: bool) -> dict[str, Any]:
+        """The result, or KindError with the result when the command did not end well."""
+        code = finished.code
+        if code is None:
+            raise KindError(
+                f'the exit code of "{call.argv[0]:.200}" was lost: this worker was started with SIGCHLD '
+                "ignored, or something in its process waits for children that are not its own"
+            )
+        result: dict[str, Any] = {"exit": code if code >= 0 else 128 - code}
+        if code < 0:
+            result["signal"] = signal_name(-code)
+        _add_output(result, finished)
+        if result["exit"] in self._options.ok_exit_codes:
+            return result
+        raise KindError(_failure(code, result["stderr"], in_shell), result)
+
+
+def _checked(options: ShellOptions) -> ShellOptions:
+    """Raises ConfigurationError for a value that can't be used."""
+    for name in options.env:
+        if not name or "=" in name:
+            raise ConfigurationError(f'option "env" of kind shell: "{name}" is no name of a variable')
+    texts = [options.shell, options.cwd or "", *options.env, *map(str, options.env.values())]
+    command = options.command
+    texts += [command] if isinstance(command, str) else map(str, command or ())
+    if any("\0" in text for text in texts):
+        raise ConfigurationError("the options of kind shell: no text may hold a NUL character")
+    if not options.shell:
+        raise ConfigurationError('option "shell" of kind shell: expected the path of a shell, got nothing')
+    if options.max_output_bytes < 0:
+        raise ConfigurationError(
+            f'option "max_output_bytes" of kind shell: expected 0 or more, got {options.max_output_bytes}'
+        )
+    if not (math.isfinite(options.kill_grace_s) and options.kill_grace_s >= 0):
+        raise ConfigurationError(
+            f'option "kill_grace_s" of kind shell: expected seconds, 0 or more, got {options.kill_grace_s}'
+        )
+    return options
+
+
+def _word(value: Any, what: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ConfigurationError(f"expected {what} to be a string or a number, got {value!r:.80}")
+    word = str(value)
+    if "\0" in word:
+        raise ConfigurationError(f"{what} holds a NUL character, which no command can take: {value!r:.80}")
+    return word
+
+
+def _functions(environment: Mapping[bytes, bytes]) -> frozenset[str]:
+    """The functions that bash exports; one may go by the name of a program."""
+    prefix, suffix = b"BASH_FUNC_", b"%%"
+    return frozenset(
+        os.fsdecode(name[len(prefix) : -len(suffix)])
+        for name in environment
+        if name.startswith(prefix) and name.endswith(suffix)
+    )
+
+
+def _add_output(result: dict[str, Any], finished: Finished) -> None:
+    streams: Sequence[tuple[str, Capture]] = (("stdout", finished.stdout), ("stderr", finished.stderr))
+    for name, capture in streams:
+        text, whole, utf8 = capture.text()
+        result[name] = text
+        if not whole:
+            result["truncated"] = True
+            result[f"{name}_bytes"] = capture.size_bytes
+        if not utf8:
+            result["encoding_errors"] = True
+    if finished.output_open:
+        result["output_open"] = True
+
+
+def _failure(code: int, stderr: str, in_shell: bool) -> str:
+    """One line: how it ended, and the last that it said."""
+    end = ending(code)
+    if in_shell and code in _SHELL_SAYS:
+        end += f" ({_SHELL_SAYS[code]})"
+    elif in_shell and code > 128:
+        end += f" (as after {signal_name(code - 128)})"
+    said = stderr.rstrip()
+    return f"{end}: {said.splitlines()[-1].strip()[:_LONGEST_LINE]}" if said else end
+
+
+_NOT_A_PROGRAM: Final = frozenset({errno.ENOENT, errno.ENOEXEC, errno.EACCES, errno.ENOTDIR})
+"""The shell may make something of such a word: a function, a script without a first line; and if
+not, its message is the one that people know."""
+
+_SHELL_SAYS: Final = {126: "the command can't be executed", 127: "the command was not found"}
+_LONGEST_LINE: Final = 300

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kon.errors import ConfigurationError
+from kon.kind import Kind
+from kon.kinds.python import PythonFunction
+from kon.kinds.shell import Shell
+from kon.kinds.sleep import Sleep
+from kon.kinds.stats import Stats
+from kon.suggest import did_you_mean
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "says"),
+    [
+        ("comand", ["command", "cwd"], ', did you mean "command"?'),
+        ("LEASE", ["lease", "none"], ', did you mean "lease"?'),
+        ("whatever", ["lease", "none"], ""),
+        ("lease", [], ""),
+    ],
+)
+def test_did_you_mean(word: str, known: list[str], says: str) -> None:
+    assert did_you_mean(word, known) == says
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "says"),
+    [
+        (Shell, {"comand": "x"}, 'unknown option "comand" of kind shell, did you mean "command"?'),
+        (Shell, {"zzz": 1}, 'unknown option "zzz" of kind shell (it takes command, shell, env, '),
+        (Shell, {"command": 3}, 'option "command" of kind shell: expected str | list | null, got int'),
+        (Shell, {"command": ["a", 1.1]}, 'option "command" of kind shell: expected int | str, got float'),
+        (Shell, {"command": []}, "the command is empty"),
+        (Shell, {"command": " \n"}, "the command is empty"),
+        (Shell, {"command": ["", "x"]}, "the command is empty"),
+        (Shell, {"command": "a\0b"}, "NUL"),
+        (Shell, {"env": {"A": True}}, 'option "env" of kind shell: expected int | str, got bool'),
+        (Shell, {"env": {"A=B": "c"}}, '"A=B" is no name of a variable'),
+        (Shell, {"env": {"": "c"}}, '"" is no name of a variable'),
+        (Shell, {"env": {"A": "\0"}}, "NUL"),
+        (Shell, {"env": ["A"]}, 'option "env" of kind shell: expected mapping, got list'),
+        (Shell, {"shell": ""}, 'option "shell" of kind shell'),
+        (Shell, {"max_output_bytes": -1}, "expected 0 or more, got -1"),
+        (Shell, {"kill_grace_s": -0.5}, "expected seconds, 0 or more, got -0.5"),
+        (Shell, {"kill_grace_s": float("nan")}, "expected seconds, 0 or more, got nan"),
+        (Shell, {"kill_grace_s": float("inf")}, "expected seconds, 0 or more, got inf"),
+        (PythonFunction, {}, 'the kind python needs the option "function"'),
+        (
+            PythonFunction,
+            {"function": "math:sqrt", "pool": "proceses"},
+            "option \"pool\" of kind python: expected one of processes, threads, inline, got 'proceses', "
+            'did you mean "processes"?',
+        ),
+        (PythonFunction, {"function": "math:sqrt", "call": 1}, "expected one of item, spread, got 1"),
+        (PythonFunction, {"function": "math:sqrt", "slots": 0}, "needs 1 slot or more, got 0"),
+        (Stats, {"of": []}, 'unknown option "of" of kind stats (it takes no options)'),
+    ],
+)
+def test_options_that_can_not_be_used_are_refused(
+    kind: type[Kind], options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        kind(options)
+    assert says in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", [Shell, Sleep, Stats])
+def test_every_kind_may_be_told_the_slots(kind: type[Kind]) -> None:
+    kind({"slots": 4})
