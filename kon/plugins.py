@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 from kon.backend import Backend
 from kon.dedup import Strategy
@@ -27,28 +27,34 @@ from kon.suggest import did_you_mean
 
 Group = Literal["kon.strategies", "kon.kinds", "kon.backends"]
 
-_Base = TypeVar("_Base", Strategy, Kind, Backend)
-
 _WHAT: Final[dict[Group, str]] = {
     "kon.strategies": "strategy",
     "kon.kinds": "kind",
     "kon.backends": "backend",
 }
+_BASE: Final[dict[Group, type[Any]]] = {
+    "kon.strategies": Strategy,
+    "kon.kinds": Kind,
+    "kon.backends": Backend,
+}
 
 
 def strategy_class(name: str) -> type[Strategy]:
     """The strategy of that name. Raises UnknownPlugin."""
-    return _find("kon.strategies", Strategy, name, search_here=True)
+    found: type[Strategy] = _find("kon.strategies", name, search_here=True)
+    return found
 
 
 def kind_class(name: str) -> type[Kind]:
     """The kind of that name. Raises UnknownPlugin."""
-    return _find("kon.kinds", Kind, name, search_here=True)
+    found: type[Kind] = _find("kon.kinds", name, search_here=True)
+    return found
 
 
 def backend_class(name: str) -> type[Backend]:
     """The backend of that name. Raises UnknownPlugin."""
-    return _find("kon.backends", Backend, name, search_here=False)
+    found: type[Backend] = _find("kon.backends", name, search_here=False)
+    return found
 
 
 def names(group: Group) -> list[str]:
@@ -67,7 +73,7 @@ def _registered(group: Group) -> dict[str, list[str]]:
     return found
 
 
-def _find(group: Group, base: type[_Base], name: str, search_here: bool) -> type[_Base]:
+def _find(group: Group, name: str, search_here: bool) -> type[Any]:
     registered = _registered(group)
     if name in registered:
         values = registered[name]
@@ -76,9 +82,9 @@ def _find(group: Group, base: type[_Base], name: str, search_here: bool) -> type
                 f'the {_WHAT[group]} "{name}" is registered more than once: {", ".join(values)}; '
                 "name the one you mean as module:Class"
             )
-        return _load(group, base, name, values[0], search_here)
+        return _load(group, name, values[0], search_here)
     if ":" in name:
-        return _load(group, base, name, name, search_here)
+        return _load(group, name, name, search_here)
     raise UnknownPlugin(_unknown(group, name, search_here))
 
 
@@ -93,9 +99,9 @@ def _unknown(group: Group, name: str, search_here: bool) -> str:
     return f'unknown {_WHAT[group]} "{name}"{did_you_mean(name, known)} (known: {", ".join(known)}{own})'
 
 
-def _load(group: Group, base: type[_Base], name: str, target: str, search_here: bool) -> type[_Base]:
+def _load(group: Group, name: str, target: str, search_here: bool) -> type[Any]:
     module_name, _, attribute = target.partition(":")
-    what = f'{_WHAT[group]} "{name}"'
+    what, base = f'{_WHAT[group]} "{name}"', _BASE[group]
     if not (_dotted(module_name) and _dotted(attribute)):
         raise UnknownPlugin(f"{what}: expected module:Class, such as mylab.strategies:Mine")
     module = _import(what, module_name, search_here)
@@ -116,7 +122,7 @@ def _load(group: Group, base: type[_Base], name: str, target: str, search_here: 
             f"{what}: {target} is not a class derived from {base.__module__}.{base.__qualname__}"
         )
     if inspect.isabstract(found):
-        lacking = ", ".join(sorted(found.__abstractmethods__))
+        lacking = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
         raise UnknownPlugin(f"{what}: {target} is abstract; it still lacks {lacking}")
     return found
 

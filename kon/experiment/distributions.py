@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, Final
-
-import msgspec
 
 from kon.errors import ConfigurationError
 from kon.experiment.problems import describe
@@ -17,7 +16,7 @@ LONGEST: Final = 1e9
 """The largest value that may be drawn: in seconds, 31 years."""
 
 
-class Distribution(ABC, msgspec.Struct, frozen=True):
+class Distribution(ABC):
     """Values of zero or more; the unit is the user's."""
 
     @abstractmethod
@@ -30,7 +29,8 @@ class Distribution(ABC, msgspec.Struct, frozen=True):
         return None
 
 
-class Constant(Distribution, frozen=True):
+@dataclass(frozen=True)
+class Constant(Distribution):
     value: float
 
     def at(self, share: float) -> float:
@@ -41,7 +41,8 @@ class Constant(Distribution, frozen=True):
         return self.value
 
 
-class Uniform(Distribution, frozen=True):
+@dataclass(frozen=True)
+class Uniform(Distribution):
     low: float
     high: float
 
@@ -49,14 +50,16 @@ class Uniform(Distribution, frozen=True):
         return self.low + (self.high - self.low) * share
 
 
-class Choice(Distribution, frozen=True):
+@dataclass(frozen=True)
+class Choice(Distribution):
     values: tuple[float, ...]
 
     def at(self, share: float) -> float:
         return self.values[int(share * len(self.values))]
 
 
-class Exponential(Distribution, frozen=True):
+@dataclass(frozen=True)
+class Exponential(Distribution):
     mean: float
 
     def at(self, share: float) -> float:

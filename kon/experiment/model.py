@@ -6,9 +6,9 @@ value at a time, a plug-in or a file is checked in kon/experiment/check.py.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from kon.run import Plugin
 from kon.task import MAX_ATTEMPTS
@@ -22,6 +22,9 @@ every 0.1 s."""
 
 MAX_TASKS: Final = 2**48
 """Tasks in a run; see `kon.task.attempt_key`."""
+
+
+_Value = TypeVar("_Value")
 
 
 class Expected(NamedTuple):
@@ -56,6 +59,15 @@ def _listed(value: object) -> object:
     return value if isinstance(value, list) or value is None else [value]
 
 
+def _given(value: _Value | None) -> _Value:
+    # `items:` with nothing after it is likelier a slip than a way to leave the key out
+    if value is None:
+        raise ValueError("nothing")
+    return value
+
+
+_NotNull: Final = AfterValidator(_given)
+
 Named = Annotated[Choice, BeforeValidator(_named, json_schema_input_type=str | Choice)]
 Workers = Annotated[int, Field(ge=1, le=100_000), Expected("a whole number from 1 to 100000")]
 
@@ -76,25 +88,39 @@ class WorkloadForm(_Form):
     model_config = ConfigDict(extra="allow")
 
     kind: Annotated[
-        str | None, Field(min_length=1, examples=["sleep", "shell", "python", "stats"]), Expected("a kind's name, or module:Class")
+        str | None,
+        Field(min_length=1, examples=["sleep", "shell", "python", "stats"]),
+        _NotNull,
+        Expected("a kind's name, or module:Class"),
     ] = None
     """What a task does: sleep, shell, python, stats, or `module:Class`. A file without it holds sleeps."""
 
-    count: Annotated[int | None, Field(ge=1, le=MAX_TASKS), Expected("a whole number of 1 or more")] = None
-    """Source: so many tasks made up by kon; the body of one is its number where the kind has no other form."""
+    count: Annotated[
+        int | None, Field(ge=1, le=MAX_TASKS), _NotNull, Expected("a whole number of 1 or more")
+    ] = None
+    """Source: so many tasks made up by kon; the body of one is its number, or what the kind has for it."""
 
-    items: Annotated[list[Any] | None, Field(min_length=1), Expected("a list with one item for each task")] = None
+    items: Annotated[
+        list[Any] | None, Field(min_length=1), _NotNull, Expected("a list with one item for each task")
+    ] = None
     """Source: one task for each item."""
 
-    file: Annotated[str | None, Field(min_length=1), Expected("the path of a file")] = None
+    file: Annotated[str | None, Field(min_length=1), _NotNull, Expected("the path of a file")] = None
     """Source: one task for each line of a file; relative to the folder of this file."""
 
-    glob: Annotated[str | None, Field(min_length=1), Expected("a pattern such as src/**/*.py")] = None
+    glob: Annotated[
+        list[Annotated[str, Field(min_length=1), Expected("a pattern such as src/**/*.py")]] | None,
+        BeforeValidator(_listed, json_schema_input_type=list[str] | str),
+        Field(min_length=1),
+        _NotNull,
+        Expected("a pattern such as src/**/*.py, or a list of patterns"),
+    ] = None
     """Source: one task for each file that matches, in sorted order; relative to the folder of this file."""
 
     range: Annotated[
         list[Annotated[int, Field(ge=-(2**53), le=2**53), Expected("a whole number")]] | None,
         Field(min_length=2, max_length=3, examples=[[0, 100]]),
+        _NotNull,
         Expected("[start, stop] or [start, stop, step], whole numbers"),
     ] = None
     """Source: the numbers from start up to, but not including, stop, as in Python."""
@@ -118,8 +144,8 @@ class ExperimentForm(_Form):
     ]
     """Names the experiment's runs, files and queues."""
 
-    backend: Annotated[Named, Expected("the name of a backend, or a mapping with its name and options")] = Choice(
-        name="sqlite"
+    backend: Annotated[Named, Expected("the name of a backend, or a mapping with its name and options")] = (
+        Choice(name="sqlite")
     )
     """Where queues, ledger and objects live."""
 
@@ -140,10 +166,13 @@ class ExperimentForm(_Form):
         Field(min_length=1),
         Expected("a list of whole numbers such as [1, 2, 4]"),
     ] = [1]
-    """Numbers of workers to compare: processes on one machine, hosts on EC2."""
+    """Numbers of workers to compare: a process each on one machine, a host each on EC2."""
+
+    processes: Annotated[int, Field(ge=1, le=1_000), Expected("a whole number from 1 to 1000")] = 1
+    """Worker processes of each worker."""
 
     slots: Annotated[int, Field(ge=1, le=10_000), Expected("a whole number from 1 to 10000")] = 1
-    """Tasks at once in a worker."""
+    """Tasks at once in a worker process."""
 
     prefetch: Annotated[int, Field(ge=0, le=100_000), Expected("a whole number from 0 to 100000")] = 10
     """Messages that a worker holds ahead of its slots, at most."""
@@ -162,16 +191,20 @@ class ExperimentForm(_Form):
             "allows, which extends it every third of it, would let go of running tasks)"
         ),
     ] = 30.0
-    """How long a received message stays hidden from other workers, in seconds; extended while its task runs."""
+    """How long a received message stays hidden from other workers, in seconds; extended while it is held."""
 
-    attempts: Annotated[int, Field(ge=1, le=MAX_ATTEMPTS), Expected(f"a whole number from 1 to {MAX_ATTEMPTS}")] = 3
+    attempts: Annotated[
+        int, Field(ge=1, le=MAX_ATTEMPTS), Expected(f"a whole number from 1 to {MAX_ATTEMPTS}")
+    ] = 3
     """Failed attempts before a task counts as failed."""
 
     max_receives: Annotated[int, Field(ge=1, le=1_000), Expected("a whole number from 1 to 1000")] = 5
     """Deliveries of one message before it goes to the dead-letter queue."""
 
     timeout_s: Annotated[
-        float | None, Field(gt=0, le=604_800), Expected("a number of seconds above 0, up to 604800 (a week)")
+        float | None,
+        Field(gt=0, le=604_800, json_schema_extra={"x-null": True}),
+        Expected("a number of seconds above 0, up to 604800 (a week)"),
     ] = None
     """The longest an attempt may take, in seconds; left out, there is no limit."""
 
@@ -181,13 +214,21 @@ class ExperimentForm(_Form):
     flush_s: Annotated[float, Field(ge=0, le=60), Expected("a number of seconds from 0 to 60")] = 0.05
     """How long a worker may gather outcomes before it commits and answers them, in seconds."""
 
-    idle_s: Annotated[float | None, Field(ge=0, le=604_800), Expected("a number of seconds from 0 to 604800")] = None
+    idle_s: Annotated[
+        float | None,
+        Field(ge=0, le=604_800, json_schema_extra={"x-null": True}),
+        Expected("a number of seconds from 0 to 604800"),
+    ] = None
     """A worker ends when its queue has been empty that long, in seconds; left out, it stays until told."""
 
-    drain_s: Annotated[float, Field(ge=0, le=604_800), Expected("a number of seconds from 0 to 604800")] = 10.0
+    drain_s: Annotated[float, Field(ge=0, le=604_800), Expected("a number of seconds from 0 to 604800")] = (
+        10.0
+    )
     """How long a worker that was told to stop lets running tasks go on, in seconds."""
 
-    faults: Annotated[FaultsForm, Expected("a mapping such as {duplicate_rate: 0.05, kill_workers: 1}")] = FaultsForm()
+    faults: Annotated[FaultsForm, Expected("a mapping such as {duplicate_rate: 0.05, kill_workers: 1}")] = (
+        FaultsForm()
+    )
     """Faults that are put into the run."""
 
     seed: Annotated[int, Field(ge=0, le=2**53), Expected("a whole number from 0 to 2**53")] = 0

@@ -23,11 +23,19 @@ class Place(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong. `error`: what is raised when it is the only sort of problem."""
+    """One thing that is wrong.
+
+    error: what is raised when there is no other sort of problem.
+    elsewhere: the text names a place of its own, such as a line of a workload file.
+    """
 
     place: Place
     text: str
     error: type[ConfigurationError] = ConfigurationError
+    elsewhere: bool = False
+
+    def __str__(self) -> str:
+        return self.text if self.elsewhere else f"{self.place}: {self.text}"
 
 
 def raise_problems(problems: Iterable[Problem]) -> None:
@@ -35,7 +43,7 @@ def raise_problems(problems: Iterable[Problem]) -> None:
     found = sorted(dict.fromkeys(problems), key=lambda problem: problem.place[1:])
     if not found:
         return
-    lines = [f"{problem.place}: {problem.text}" for problem in found[:MOST_SHOWN]]
+    lines = [str(problem) for problem in found[:MOST_SHOWN]]
     if len(found) > MOST_SHOWN:
         lines.append(f"... and {len(found) - MOST_SHOWN} more problems")
     errors = {problem.error for problem in found}
@@ -51,9 +59,9 @@ def describe(value: object) -> str:
             return "true" if value else "false"
         case str():
             shown = value if len(value) <= 40 else f"{value[:37]}..."
-            return '"' + shown.encode("unicode_escape").decode("ascii").replace('"', '\\"') + '"' if not shown.isprintable() else f'"{shown}"'
+            return f'"{shown}"' if shown.isprintable() else f'"{ascii(shown)[1:-1]}"'
         case int() | float():
-            return f"{value}"
+            return f"{value}"[:40]
         case list() | tuple():
             return "an empty list" if not value else "a list"
         case dict():

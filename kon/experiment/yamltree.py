@@ -37,9 +37,12 @@ _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\
 
 
 class Scalar(msgspec.Struct, frozen=True):
-    """text: as it was written, without quotes."""
+    """value: text, a number, true, false or null; from a program anything.
 
-    value: str | int | float | bool | None
+    text: as it was written, without quotes.
+    """
+
+    value: Any
     text: str
     place: Place
     size: int = 1
@@ -68,10 +71,10 @@ Node = Scalar | Sequence | Mapping
 
 
 def plain(node: Node, as_text: bool = False) -> Any:
-    """The bare value. With `as_text` words and numbers stay as they were written."""
+    """The bare value. With `as_text` words and numbers stay as they were written; null is null."""
     match node:
         case Scalar():
-            return node.text if as_text else node.value
+            return node.text if as_text and node.value is not None else node.value
         case Sequence():
             return [plain(item, as_text) for item in node.items]
         case Mapping():
@@ -134,6 +137,20 @@ def read_value(text: str, source: str, problems: list[Problem]) -> Node | None:
     return _placed(documents[0], Place(source)) if documents else Scalar(None, "", Place(source))
 
 
+def of_plain(value: Any, source: str) -> Node:
+    """The node of a value that a program gives; a place in it is the source and the way there."""
+    place = Place(source)
+    if isinstance(value, dict):
+        entries = {
+            str(key): Entry(Place(f"{source}: {key}"), of_plain(each, f"{source}: {key}"))
+            for key, each in value.items()
+        }
+        return Mapping(entries, place)
+    if isinstance(value, list | tuple):
+        return Sequence([of_plain(each, source) for each in value], place)
+    return Scalar(value, str(value), place)
+
+
 def _placed(node: Node, place: Place) -> Node:
     match node:
         case Scalar():
@@ -189,7 +206,7 @@ class _Composer:
         return node
 
     def _alias(self, event: yaml.AliasEvent, place: Place) -> Node:
-        node = self._anchors.get(event.anchor)
+        node = self._anchors.get(event.anchor or "")
         if node is None:
             raise _StopReading(place, f'the alias "*{event.anchor}" stands for nothing before it')
         self._aliased += node.size
@@ -215,7 +232,9 @@ class _Composer:
                 self._merge(merged, node)
             elif key.text in entries:
                 first = entries[key.text].place
-                self._add(key.place, f'the key {describe(key.text)} stands here twice, first on line {first.line}')
+                self._add(
+                    key.place, f"the key {describe(key.text)} stands here twice, first on line {first.line}"
+                )
             else:
                 entries[key.text] = Entry(key.place, node)
         entries = {**merged, **entries} if merged else entries
@@ -271,12 +290,15 @@ class _Composer:
 
     def _refuse_tag(self, tag: str, place: Place) -> None:
         shown = tag.replace(_TAG, "!!")
-        self._add(place, f"the tag {describe(shown)} can't stand here; an experiment is plain data, without tags")
+        self._add(
+            place, f"the tag {describe(shown)} can't stand here; an experiment is plain data, without tags"
+        )
 
     def _add(self, place: Place, text: str) -> None:
         self._problems.append(Problem(place, text))
 
     def _place(self, event: yaml.Event) -> Place:
+        assert event.start_mark is not None  # both parsers give one
         return Place(self._source, event.start_mark.line + 1, event.start_mark.column + 1)
 
 

@@ -1,0 +1,120 @@
+"""From the nodes of a document to an `Experiment`: everything that can be checked before a run is.
+
+One mistake does not hide another: what is wrong with one key is noted, and the others are checked
+as if it had been left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import ValidationError
+
+from kon.experiment.cells import Experiment
+from kon.experiment.checkplugins import check_backend, check_strategy
+from kon.experiment.checkworkload import read_workload
+from kon.experiment.complaints import Path, complaints
+from kon.experiment.model import ExperimentForm
+from kon.experiment.problems import Problem, describe
+from kon.experiment.yamltree import Mapping, Node, find, plain
+
+_STAND_IN: dict[str, Any] = {"name": "x", "workload": {"kind": "sleep"}}
+"""For the keys that have no default, when what stands there can't be used."""
+
+
+def read_experiment(
+    node: Node, folder: FilePath, limit: int | None, problems: list[Problem]
+) -> Experiment | None:
+    """The experiment of one document; None where something is wrong with it, which goes to `problems`.
+
+    folder: what the paths of workload files are relative to; limit: at most so many tasks of a run.
+    """
+    before = len(problems)
+    checked = read_form(node, problems)
+    if checked is None:
+        return None
+    form, wrong = checked
+    workload = None
+    if ("workload",) not in wrong:
+        unusable = {str(path[1]) for path in wrong if path[0] == "workload"}
+        workload = read_workload(form.workload, unusable, node, folder, form.seed, limit, problems)
+    check_form(form, wrong, node, problems)
+    if workload is None or len(problems) > before:
+        return None
+    return Experiment(form, workload)
+
+
+def read_form(node: Node, problems: list[Problem]) -> tuple[ExperimentForm, set[Path]] | None:
+    """The form, and the places whose values can't be used and that it has something else for."""
+    if not isinstance(node, Mapping):
+        found = describe(plain(node))
+        problems.append(
+            Problem(
+                node.place,
+                f"expected an experiment, a mapping with at least name and workload, found {found}",
+            )
+        )
+        return None
+    given = plain(node)
+    try:
+        return ExperimentForm.model_validate(given), set()
+    except ValidationError as error:
+        problems.extend(complaints(error, ExperimentForm, node))
+        wrong = {_leave_out(given, each["loc"]) for each in error.errors()}
+    return ExperimentForm.model_validate(given), wrong
+
+
+def _leave_out(given: dict[str, Any], path: Path) -> Path:
+    """Take out the least that makes the rest usable; returns where that was."""
+    key, *below = path
+    inside = given.get(str(key))
+    if key == "workload" and below and isinstance(inside, dict):
+        inside.pop(str(below[0]), None)
+        return path[:2]
+    if key == "strategies" and below and isinstance(inside, list):
+        inside[int(below[0])] = "none"
+        return path[:2]
+    given.pop(str(key), None)
+    if key in _STAND_IN:
+        given[str(key)] = _STAND_IN[str(key)]
+    return path[:1]
+
+
+def check_form(form: ExperimentForm, wrong: Collection[Path], node: Node, problems: list[Problem]) -> None:
+    """Check the plug-ins, and what must fit together, except for what is wrong already."""
+    backend = None if ("backend",) in wrong else check_backend(form.backend.plugin, node, problems)
+    if form.faults.kill_workers and backend is not None and not backend.processes:
+        problems.append(
+            Problem(
+                find(node, ("faults", "kill_workers")).place,
+                f'kill_workers needs workers that are processes; with the backend "{form.backend.name}" they '
+                "are not. Leave it out, as by --set faults.kill_workers=0, or choose another backend",
+            )
+        )
+    if ("strategies",) not in wrong:
+        _check_strategies(form, wrong, node, problems)
+    for number, workers in enumerate(form.workers):
+        if workers in form.workers[:number]:
+            place = find(node, ("workers", number)).place
+            problems.append(Problem(place, f"{workers} stands here twice; to run it again use repeats"))
+
+
+def _check_strategies(
+    form: ExperimentForm, wrong: Collection[Path], node: Node, problems: list[Problem]
+) -> None:
+    seen: list[tuple[str, dict[str, Any]]] = []
+    for number, choice in enumerate(form.strategies):
+        path: Path = ("strategies", number) if _is_list(node) else ("strategies",)
+        options = None if path in wrong else check_strategy(choice.plugin, node, path, problems)
+        if options is None:
+            continue
+        if (choice.name, options) in seen:
+            text = f'"{choice.name}" stands here twice with the same options; to run it again use repeats'
+            problems.append(Problem(find(node, path).place, text))
+        seen.append((choice.name, options))
+
+
+def _is_list(node: Node) -> bool:
+    return isinstance(plain(find(node, ("strategies",))), list)

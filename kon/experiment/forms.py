@@ -1,0 +1,96 @@
+"""How the body of a task is written, kind by kind: as a line of a workload file, an item, a number."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from typing import Any, Final
+
+import msgspec
+
+from kon.errors import ConfigurationError
+from kon.experiment.problems import describe
+
+_SLEEP: Final = re.compile(r"sleep[ \t]+([0-9]+(?:\.[0-9]+)?)")
+_INTEGER: Final = re.compile(r"[-+]?[0-9]{1,300}")
+
+
+class Form(ABC):
+    """Makes bodies of what a source holds. All raise ConfigurationError with what was expected and found."""
+
+    @abstractmethod
+    def of_line(self, line: str) -> Any:
+        """Of a line that is neither blank nor a comment."""
+
+    def of_item(self, item: Any) -> Any:
+        """Of an item that stands in the experiment file."""
+        return item
+
+    def of_number(self, number: int) -> Any:
+        """Of a number of a range."""
+        return number
+
+    def of_count(self, number: int) -> Any:
+        """Of one of so many tasks that are all alike but for their number, from 0."""
+        return number
+
+    def of_path(self, path: str) -> Any:
+        return path
+
+
+class JsonForm(Form):
+    """One JSON value a line: `python`, and kinds that kon does not know."""
+
+    def of_line(self, line: str) -> Any:
+        try:
+            return msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+            raise ConfigurationError(
+                f"expected a JSON value, found {describe(line.strip())} ({error})"
+            ) from error
+
+
+class SleepForm(Form):
+    """`sleep 10000`, in milliseconds, as the older systems wrote it; an item is in seconds."""
+
+    def of_line(self, line: str) -> Any:
+        found = _SLEEP.fullmatch(line.strip())
+        if found is None:
+            raise ConfigurationError(
+                f'expected "sleep MILLISECONDS" such as "sleep 10000", found {describe(line.strip())}'
+            )
+        return float(found[1]) / 1000
+
+
+class ShellForm(Form):
+    """A line is taken as it stands: the item that the command is given, or the command itself."""
+
+    def of_line(self, line: str) -> Any:
+        return line
+
+    def of_count(self, number: int) -> Any:
+        """None: a command that wants the task's number says `{#}`, and any other runs as it is."""
+        return None
+
+
+class StatsForm(Form):
+    """Integers with blanks or commas between them, or a JSON list."""
+
+    def of_line(self, line: str) -> Any:
+        if line.lstrip().startswith("["):
+            return JsonForm().of_line(line)
+        words = line.replace(",", " ").split()
+        wrong = next((word for word in words if not _INTEGER.fullmatch(word)), None)
+        if wrong is not None or not words:
+            raise ConfigurationError(
+                f"expected integers with blanks between them, or a JSON list, found {describe(wrong or line)}"
+            )
+        return [int(word) for word in words]
+
+
+_FORMS: Final[dict[str, Form]] = {"sleep": SleepForm(), "shell": ShellForm(), "stats": StatsForm()}
+
+
+def form_of(kind: str) -> Form:
+    """The form of a kind's bodies; `kind` is the name that the kind's class bears."""
+    return _FORMS.get(kind) or JsonForm()

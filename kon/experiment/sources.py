@@ -1,0 +1,259 @@
+"""Sources of task bodies: what stands under `workload:`, one round of it at a time.
+
+A source is read more than once: to check and count it, and to submit it. It holds no more than the
+experiment file itself does, except for the names that a glob finds.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import random
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from kon.errors import ConfigurationError, WorkloadError
+from kon.experiment.distributions import Distribution
+from kon.experiment.forms import Form
+
+MAX_LINE_BYTES: Final = 16 * 1024 * 1024
+"""A longer line is a sign that the file is no workload; no backend takes such a body."""
+
+
+class Bad(NamedTuple):
+    """In place of a body: what is wrong with it."""
+
+    text: str
+
+
+Numbered = tuple[int, Any]
+"""A number that `Source.place` makes a name of, and a body or `Bad`."""
+
+
+class Source(ABC):
+    """Bodies, the same in each round. Raises WorkloadError for what can't be read at all."""
+
+    name: str
+    """What an error calls the source as a whole."""
+
+    @abstractmethod
+    def round(self) -> Iterator[Numbered]:
+        """Every body once, in order."""
+
+    @abstractmethod
+    def place(self, number: int) -> str:
+        """Where a body stands, for an error."""
+
+    @property
+    def samples(self) -> Sequence[Any] | None:
+        """Bodies that stand for all others; None where each must be looked at."""
+        return None
+
+    @property
+    def signature(self) -> str:
+        """What makes the bodies, where there are samples: equal for equal bodies."""
+        return ""
+
+    def __len__(self) -> int:
+        """How many bodies a round has, where there are samples."""
+        return sum(1 for _ in self.round())
+
+
+class Items(Source):
+    """Values at hand. `place`: where each stands, for errors; without it they are numbered."""
+
+    def __init__(self, items: Sequence[Any], name: str, place: Callable[[int], str] | None = None) -> None:
+        self.name = name
+        self._items = items
+        self._place = place or (lambda number: f"{name}[{number}]")
+
+    def round(self) -> Iterator[Numbered]:
+        return enumerate(self._items)
+
+    def place(self, number: int) -> str:
+        return self._place(number)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+class Numbers(Source):
+    """The numbers of a range, each as the kind wants it."""
+
+    def __init__(self, numbers: range, make: Callable[[int], Any]) -> None:
+        self.name = f"the range from {numbers.start} to {numbers.stop}"
+        self._numbers = numbers
+        self._make = make
+
+    def round(self) -> Iterator[Numbered]:
+        make = self._make
+        return ((number, make(number)) for number in self._numbers)
+
+    def place(self, number: int) -> str:
+        return f"number {number}"
+
+    @property
+    def samples(self) -> Sequence[Any]:
+        return [self._make(number) for number in {self._numbers[0], self._numbers[-1]}]
+
+    @property
+    def signature(self) -> str:
+        return f"{self._numbers!r} {self.samples!r}"
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+
+class Durations(Source):
+    """Made-up tasks of a length that is given, or drawn: body n is the n-th draw of the seed."""
+
+    name = "the made-up tasks"
+
+    def __init__(self, count: int, distribution: Distribution, seed: int) -> None:
+        self._count = count
+        self._distribution = distribution
+        self._seed = seed
+
+    def round(self) -> Iterator[Numbered]:
+        constant = self._distribution.constant
+        if constant is not None:
+            return ((number, constant) for number in range(self._count))
+        share, at = random.Random(self._seed).random, self._distribution.at
+        return ((number, round(at(share()), 6)) for number in range(self._count))
+
+    def place(self, number: int) -> str:
+        return f"task {number}"
+
+    @property
+    def samples(self) -> Sequence[Any] | None:
+        constant = self._distribution.constant
+        return None if constant is None else [constant]
+
+    @property
+    def signature(self) -> str:
+        return repr(self._distribution)
+
+    def __len__(self) -> int:
+        return self._count
+
+
+class Integers(Source):
+    """Made-up lists of integers, drawn evenly from `low` to `high`, both included."""
+
+    name = "the made-up lists"
+
+    def __init__(self, count: int, length: int, low: int, high: int, seed: int) -> None:
+        self._count = count
+        self._length = length
+        self._low = low
+        self._span = high - low + 1
+        self._seed = seed
+
+    def round(self) -> Iterator[Numbered]:
+        # `random()` alone gives the same numbers in every version of Python
+        share, low, span, length = (
+            random.Random(self._seed).random,
+            self._low,
+            self._span,
+            range(self._length),
+        )
+        return ((number, [low + int(share() * span) for _ in length]) for number in range(self._count))
+
+    def place(self, number: int) -> str:
+        return f"task {number}"
+
+    def __len__(self) -> int:
+        return self._count
+
+
+def matching_files(patterns: Sequence[str], folder: Path) -> list[str]:
+    """The files that match, sorted, as absolute paths: workers may run in other folders.
+
+    Raises WorkloadError for a pattern that no file matches, or a file whose name is not UTF-8.
+    """
+    files: set[str] = set()
+    for pattern in patterns:
+        found = [
+            os.path.abspath(path)  # noqa: PTH100 - `..` is taken away by name, as people read it; links stay
+            for path in glob.iglob(str(folder / pattern), recursive=True)  # noqa: PTH207 - may be absolute
+            if Path(path).is_file()
+        ]
+        if not found:
+            raise WorkloadError(f'no file matches "{pattern}" (looked from the folder {folder.absolute()})')
+        files.update(found)
+    for path in files:
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise WorkloadError(
+                f"the name of the file {os.fsencode(path)!r} is not UTF-8; rename it"
+            ) from error
+    return sorted(files)
+
+
+class Lines(Source):
+    """A file with one task a line; blank lines and lines that start with `#` are left out."""
+
+    def __init__(self, path: Path, form: Form) -> None:
+        self.name = str(path)
+        self._path = path
+        self._form = form
+        self._seen: tuple[int, int, int] | None = None
+
+    def place(self, number: int) -> str:
+        return f"{self._path}:{number}"
+
+    def round(self) -> Iterator[Numbered]:
+        try:
+            if not stat.S_ISREG(self._path.stat().st_mode):
+                what = "a folder" if self._path.is_dir() else "not a regular file, which can be read twice"
+                raise WorkloadError(f"{self._path}: is {what}")
+            with self._path.open("rb", buffering=1 << 20) as file:
+                self._check_unchanged(os.fstat(file.fileno()))
+                yield from self._lines(file.readline)
+        except OSError as error:
+            raise WorkloadError(f"{self._path}: can't be read: {error.strerror}") from error
+
+    def _lines(self, readline: Callable[[int], bytes]) -> Iterator[Numbered]:
+        of_line = self._form.of_line
+        previous, previous_body = b"", None
+        number = 0
+        while raw := readline(MAX_LINE_BYTES + 1):
+            number += 1
+            if raw == previous:  # most files of sleeps say the same all along
+                yield number, previous_body
+                continue
+            if number == 1:
+                raw = raw.removeprefix(b"\xef\xbb\xbf")
+            if len(raw) > MAX_LINE_BYTES:
+                raise WorkloadError(f"{self.place(number)}: the line is longer than {MAX_LINE_BYTES} bytes")
+            if b"\0" in raw:
+                raise WorkloadError(f"{self.place(number)}: the file is binary, or text that is not UTF-8")
+            try:
+                line = raw.decode().rstrip("\r\n")
+                if not line.strip() or line.lstrip().startswith("#"):
+                    continue
+                body = of_line(line)
+            except UnicodeDecodeError as error:
+                found = raw[error.start : error.start + 1].hex()
+                yield (
+                    number,
+                    Bad(f"expected UTF-8 text, found the byte 0x{found} in column {error.start + 1}"),
+                )
+            except ConfigurationError as error:
+                yield number, Bad(str(error))
+            else:
+                previous, previous_body = raw, body
+                yield number, body
+
+    def _check_unchanged(self, found: os.stat_result) -> None:
+        seen = (found.st_ino, found.st_size, found.st_mtime_ns)
+        if self._seen is not None and seen != self._seen:
+            raise WorkloadError(
+                f"{self._path}: the file has changed since it was checked, so the tasks submitted so far may "
+                "not be its own; cancel the run and start it again"
+            )
+        self._seen = seen
