@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kon.report.summary import summarise
-
 from kon.client import Tally
 from kon.errors import ConfigurationError
 from kon.experiment import Cell, Experiment
 from kon.local import LocalRun
+from kon.lock import FolderLock
 from kon.plugins import open_backend
 from kon.records import RunFolder
+from kon.report.summary import summarise
 
 
 class Campaign:
@@ -67,7 +67,14 @@ class Campaign:
         return RunFolder(self.root / cell.spec.run)
 
     async def run(self) -> list[dict[str, Any]]:
-        """Run what is not recorded yet; the rows of all runs. Call `check` first."""
+        """Run what is not recorded yet; the rows of all runs. Call `check` first.
+
+        Raises ConfigurationError when another client is at work in this folder.
+        """
+        async with client_lock(self.root):
+            return await self._all()
+
+    async def _all(self) -> list[dict[str, Any]]:
         rows = []
         for number, cell in enumerate(self.cells, start=1):
             folder = self.folder(cell)
@@ -93,6 +100,11 @@ class Campaign:
         await self.current.run()
         self.current = None
         return await conclude(folder)
+
+
+def client_lock(root: Path) -> FolderLock:
+    """Held by the one client of a folder of runs; hosts see by it whether it is there."""
+    return FolderLock(root, "client")
 
 
 async def conclude(folder: RunFolder) -> dict[str, Any]:

@@ -54,6 +54,10 @@ class WorkersFailed(KonError):
     """The workers do not stay up, so the run can't go on; its tasks are still queued."""
 
 
+class ClientGone(KonError):
+    """A host has no client to work for: none came, or it ended before every run was over."""
+
+
 class Interrupted(KonError):
     """The client was told to stop; the run goes on or can be taken up again."""
 

@@ -29,6 +29,8 @@ from kon.worker import Worker
 READY_POLL_S: Final = 0.02
 READY_S: Final = 60.0
 """How long workers may take to become ready, in seconds."""
+GOING_S: Final = 5.0
+"""How long workers of other processes may take to notice that a run is over, in seconds."""
 
 
 class Source(Protocol):
@@ -134,6 +136,7 @@ class LocalRun:
     async def _crew(self, backend: Backend, channel: Channel) -> AsyncIterator[None]:
         if self._join:
             yield
+            await self._until_gone(Control(channel.control))
             return
         self._workers = self._make_crew(backend, channel, await self._missing(channel))
         async with asyncio.TaskGroup() as group:
@@ -150,12 +153,21 @@ class LocalRun:
             return WorkerProcesses(self.folder, names, doomed(self.spec) if not self.folder.begun else {})
         return WorkersHere(self.folder, self.spec, names, backend, channel)
 
+    async def _until_gone(self, control: Control) -> None:
+        """The last lines that workers of other processes write belong into the summary."""
+        give_up_s = asyncio.get_running_loop().time() + self.spec.drain_s + GOING_S
+        while any(map(runs_here, await control.workers())):
+            if asyncio.get_running_loop().time() > give_up_s:
+                self._on_note("not all workers have ended; what they used is not in the table")
+                return
+            await asyncio.sleep(READY_POLL_S)
+
     async def _missing(self, channel: Channel) -> list[str]:
         """Workers to be started: all, but for those that an earlier client left running."""
         names = worker_names(self.spec)
         for worker in await Control(channel.control).workers():
             name = worker.name.rpartition(".")[0]
-            if name in names and _runs_here(worker):
+            if name in names and runs_here(worker):
                 names.remove(name)
         return names
 
@@ -170,7 +182,7 @@ class LocalRun:
             self._workers.stop()
 
 
-def _runs_here(worker: WorkerState) -> bool:
+def runs_here(worker: WorkerState) -> bool:
     """Whether the worker is a live process of this machine."""
     pid = worker.details.get("pid")
     if worker.details.get("host") != platform.node() or not isinstance(pid, int):

@@ -1,0 +1,193 @@
+"""A host: the worker processes of one worker, run after run of a campaign.
+
+The client (`kon run --join`) makes the runs and collects their answers. A host finds the same runs in
+the same experiment file, waits for each to be made, and has its share of the workers work on it until
+it is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
+
+from kon.backend import Backend, Channel
+from kon.campaign import Campaign, client_lock
+from kon.control import Control, WorkerState
+from kon.errors import ClientGone, ConfigurationError, StoreError, StoreVersionError
+from kon.experiment import Cell
+from kon.local import doomed, runs_here, worker_names
+from kon.lock import FolderLock
+from kon.plugins import open_backend
+from kon.records import RunFolder
+from kon.supervise import WorkerProcesses
+
+POLL_S: Final = 0.1
+"""Between two looks at what the client is doing."""
+
+MAKING_S: Final = 30.0
+"""How long the client may take from naming a run to having made its queues, in seconds."""
+
+HANDOVER_S: Final = 15.0
+"""How long an earlier host of the same number may take to end, in seconds."""
+
+
+class Host:
+    """Host number `number` of a campaign, counted from 1: worker `w<number>` of each run that has so many.
+
+    patience_s: how long it waits for a client to begin, in seconds.
+    """
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        number: int,
+        *,
+        patience_s: float = 120.0,
+        on_note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._campaign = campaign
+        self._number = number
+        self._patience_s = patience_s
+        self._on_note = on_note
+        self._client = client_lock(campaign.root)
+        self._client_seen = False
+        self._give_up_s = 0.0
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Have the workers drain, then return from `run`."""
+        self._stopping = True
+
+    async def run(self) -> None:
+        """Return when every run is over, or after `stop`.
+
+        Raises ClientGone when none came or it has gone, WorkersFailed when workers do not stay up,
+        ConfigurationError when another host has this number, or the client runs something else.
+        """
+        mine = [cell for cell in self._campaign.cells if cell.spec.workers >= self._number]
+        if not mine:
+            most = max(cell.spec.workers for cell in self._campaign.cells)
+            self._on_note(f"nothing to do: no run has more than {most} workers")
+            return
+        async with FolderLock(self._campaign.root, f"host-{self._number}", wait_s=HANDOVER_S):
+            self._give_up_s = asyncio.get_running_loop().time() + self._patience_s
+            for cell in mine:
+                folder = self._campaign.folder(cell)
+                if folder.finished:
+                    self._on_note(f"{cell.spec.run}: recorded already")
+                elif await self._until(partial(_is_made, folder)):
+                    await self._serve(cell, folder)
+                if self._stopping:
+                    self._on_note("told to stop: its workers have ended")
+                    return
+
+    async def _serve(self, cell: Cell, folder: RunFolder) -> None:
+        if folder.read_run().key != cell.spec.key():
+            raise ConfigurationError(
+                f"the client's run {cell.spec.run} has another description than this host's; give both "
+                "the same file and the same --set"
+            )
+        backend = open_backend(cell.spec.backend, folder.path.parent)
+        try:
+            if not backend.processes:
+                raise ConfigurationError(
+                    f"the backend {cell.spec.backend.name} lives in its client's memory, which no host can "
+                    "reach; use sqlite"
+                )
+            channel = await self._channel(backend, cell, folder)
+            if channel is not None:
+                await self._work(cell, folder, Control(channel.control))
+        finally:
+            await backend.close()
+
+    async def _channel(self, backend: Backend, cell: Cell, folder: RunFolder) -> Channel | None:
+        """What the client makes right after the run's folder; None where the run is over already."""
+        give_up_s = asyncio.get_running_loop().time() + MAKING_S
+        while not folder.finished and not self._stopping:
+            try:
+                return await backend.open(cell.spec.run)
+            except StoreVersionError:
+                raise
+            except StoreError:
+                self._check_client(self._client.is_held())
+                if asyncio.get_running_loop().time() > give_up_s:
+                    raise
+            await asyncio.sleep(POLL_S)
+        return None
+
+    async def _work(self, cell: Cell, folder: RunFolder, control: Control) -> None:
+        """Keep this host's workers running until the run is over or this host is told to stop."""
+        names = worker_names(cell.spec, host=self._number)
+        kills = {name: task for name, task in doomed(cell.spec).items() if not _has_lived(folder, name)}
+        left = await _left_over(control)
+        crews = {name: WorkerProcesses(folder, [name], kills) for name in names}
+        self._on_note(f"{cell.spec.run}: at work with {', '.join(names)}")
+        gone: ClientGone | None = None
+        async with asyncio.TaskGroup() as group:
+            for name, crew in crews.items():
+                group.create_task(self._follow(left.get(name, []), crew))
+            try:
+                await self._until(partial(_is_over, folder, control))
+            except ClientGone as error:
+                gone = error  # after the workers have drained
+            for crew in crews.values():
+                crew.stop()
+        if gone is not None:
+            raise gone
+        if not self._stopping:
+            self._on_note(f"{cell.spec.run}: over")
+
+    async def _follow(self, left: list[WorkerState], crew: WorkerProcesses) -> None:
+        """Start a worker once nobody works under its name any more: one that was left ends when idle."""
+        while any(map(runs_here, left)) and not self._stopping:  # noqa: ASYNC110 - nothing but a look tells
+            await asyncio.sleep(POLL_S)
+        await crew.run()
+
+    async def _until(self, come: Callable[[], Awaitable[bool]]) -> bool:
+        """Wait until it has come; False when this host is told to stop before that."""
+        while not self._stopping:
+            # looked at first: what a client that is gone has done, it did before that
+            held = self._client.is_held()
+            if await come():
+                return True
+            self._check_client(held)
+            await asyncio.sleep(POLL_S)
+        return False
+
+    def _check_client(self, is_there: bool) -> None:
+        if is_there:
+            self._client_seen = True
+        elif self._client_seen:
+            raise ClientGone(
+                "the client has gone before every run was over; what is recorded stays, and what is queued "
+                "goes on when both are started again"
+            )
+        elif asyncio.get_running_loop().time() > self._give_up_s:
+            raise ClientGone(
+                f"no client came within {self._patience_s:g} s: start one with `kon run --join`, the same "
+                f"file and --out {self._campaign.root}"
+            )
+
+
+async def _is_made(folder: RunFolder) -> bool:
+    return folder.exists
+
+
+async def _is_over(folder: RunFolder, control: Control) -> bool:
+    return folder.finished or await control.is_over()
+
+
+def _has_lived(folder: RunFolder, name: str) -> bool:
+    """Whether the run has had a worker of this name: then its replacement is not killed again."""
+    return any(folder.events.glob(f"{name}.*.jsonl"))
+
+
+async def _left_over(control: Control) -> dict[str, list[WorkerState]]:
+    """The workers, by name, that an earlier host has left running on this machine."""
+    left: dict[str, list[WorkerState]] = {}
+    for worker in await control.workers():
+        if runs_here(worker):
+            left.setdefault(worker.name.rpartition(".")[0], []).append(worker)
+    return left
