@@ -194,8 +194,8 @@ class Client:
         else:
             raise MessageTooLarge(
                 f"task {task_id(run, tasks[0].index)} has {len(body)} bytes, and a message of this backend "
-                f"takes {limits.max_bytes}. The tasks before it are queued. Put large inputs into files "
-                "or the object store, and their names into the task"
+                f"takes {limits.max_bytes}. It and those after it were not queued. Put large inputs into "
+                "files or the object store, and their names into the task"
             )
 
     def _with_repeats(self, messages: list[Message]) -> list[Message]:

@@ -20,8 +20,9 @@ class Attempt(msgspec.Struct, frozen=True):
 class Kind(ABC):
     """One kind of work, made once for a worker and used for all its tasks.
 
-    The constructor gets the workload's own options (for `shell`: command, timeout_s, cwd, env, ...)
-    and raises ConfigurationError for one that it does not know or can't use.
+    The constructor gets the workload's own options (for `shell`: command, cwd, env, ...) and from a
+    worker also `slots`, how many tasks it will run at once. It raises ConfigurationError for an
+    option that it does not know or can't use.
     """
 
     name: ClassVar[str]

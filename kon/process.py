@@ -63,7 +63,7 @@ def strategy_maker(spec: RunSpec) -> StrategyMaker:
 
 def make_kind(spec: RunSpec) -> Kind:
     """The run's kind, for one worker."""
-    return kind_class(spec.kind.name)(spec.kind.options)
+    return kind_class(spec.kind.name)({**spec.kind.options, "slots": spec.slots})
 
 
 async def work(folder: RunFolder, name: str, kill_after: int | None = None) -> None:

@@ -46,6 +46,12 @@ class WorkerProcesses:
         finally:
             if not self._detached:
                 self.kill()
+                for process in self._processes.values():
+                    await process.wait()
+
+    def pids(self) -> dict[str, int]:
+        """The process of each worker that runs now."""
+        return {name: each.pid for name, each in self._processes.items() if each.returncode is None}
 
     def stop(self) -> None:
         """Tell every worker to drain; `run` returns when they have ended."""

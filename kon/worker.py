@@ -136,6 +136,7 @@ class Worker:
             if wanted == 0:
                 self._room.clear()
                 await self._room.wait()
+                busy_s = now_s()
                 continue
             began_s = now_s()
             self._receiving = True

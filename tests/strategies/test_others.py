@@ -1,0 +1,149 @@
+"""The strategies without leases, step by step, against a ledger in memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from kon.clock import Clock
+from kon.dedup import Claim, Skip, Strategy
+from kon.errors import ConfigurationError
+from kon.task import Outcome, State, Task
+from strategies.conditional_put import ConditionalPut
+from strategies.none import NoDeduplication
+from strategies.read_then_write import ReadThenWrite
+from strategies.result_once import ResultOnce
+from tests.strategies.test_lease import LostReplies, ledger
+from tests.worker.world import in_virtual_time
+
+TASK = Task(7, "body")
+DONE = Outcome(7, 1, State.DONE, "r")
+CLOCK = Clock(0.0)
+
+
+async def verdict_of(strategy: Strategy, task: Task = TASK) -> object:
+    (verdict,) = await strategy.admit([task])
+    return verdict
+
+
+def test_none_runs_whatever_comes() -> None:
+    async def main() -> None:
+        strategy = NoDeduplication(await ledger(), "a", CLOCK)
+        for _ in range(2):
+            assert await verdict_of(strategy) == Claim(TASK)
+        assert await strategy.commit([Claim(TASK)], [DONE]) == [DONE]
+
+    in_virtual_time(main())
+
+
+def test_conditional_put_starts_each_attempt_once() -> None:
+    async def main() -> None:
+        table = await ledger()
+        a, b = ConditionalPut(table, "a", CLOCK), ConditionalPut(table, "b", CLOCK)
+        assert isinstance(await verdict_of(a), Claim)
+        assert await verdict_of(a) == Skip(), "not even by the same worker"
+        assert await verdict_of(b) == Skip()
+        assert isinstance(await verdict_of(b, Task(7, "body", 2)), Claim), "the next attempt is another start"
+
+    in_virtual_time(main())
+
+
+def test_conditional_put_knows_its_own_record_after_a_lost_reply() -> None:
+    async def main() -> None:
+        assert isinstance(await verdict_of(ConditionalPut(LostReplies(await ledger()), "a", CLOCK)), Claim)
+
+    in_virtual_time(main())
+
+
+def test_conditional_put_gives_back_what_it_has_not_started_and_nothing_else() -> None:
+    async def main() -> None:
+        table = await ledger()
+        a, b = ConditionalPut(table, "a", CLOCK), ConditionalPut(table, "b", CLOCK)
+        claimed = await verdict_of(a)
+        assert isinstance(claimed, Claim)
+        await b.release([Claim(TASK, "another token")])
+        assert await verdict_of(b) == Skip()
+        await a.release([claimed])
+        assert isinstance(await verdict_of(b), Claim)
+
+    in_virtual_time(main())
+
+
+def test_read_then_write_after_sees_what_was_recorded_and_not_what_runs() -> None:
+    async def main() -> None:
+        table = await ledger()
+        a, b = ReadThenWrite(table, "a", CLOCK), ReadThenWrite(table, "b", CLOCK)
+        claimed = await verdict_of(a)
+        assert isinstance(claimed, Claim)
+        assert isinstance(await verdict_of(b), Claim), "the gap that it is known for"
+        await a.commit([claimed], [DONE])
+        assert await verdict_of(b) == Skip(DONE)
+
+    in_virtual_time(main())
+
+
+def test_read_then_write_before_sees_what_has_begun() -> None:
+    async def main() -> None:
+        table = await ledger()
+        a = ReadThenWrite(table, "a", CLOCK, record="before")
+        b = ReadThenWrite(table, "b", CLOCK, record="before")
+        claimed = await verdict_of(a)
+        assert isinstance(claimed, Claim)
+        assert await verdict_of(b) == Skip(), "and should the worker of the first die, it is lost"
+        await a.release([claimed])
+        assert isinstance(await verdict_of(b), Claim)
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize("record", ["before", "after"])
+def test_read_then_write_takes_the_next_attempt(record: str) -> None:
+    async def main() -> None:
+        strategy = ReadThenWrite(await ledger(), "a", CLOCK, record=record)  # type: ignore[arg-type]
+        claimed = await verdict_of(strategy)
+        assert isinstance(claimed, Claim)
+        await strategy.commit([claimed], [Outcome(7, 1, State.RETRY, error="no")])
+        assert isinstance(await verdict_of(strategy, Task(7, "body", 2)), Claim)
+
+    in_virtual_time(main())
+
+
+def test_read_then_write_promises_what_its_option_allows() -> None:
+    async def main() -> None:
+        table = await ledger()
+        assert ReadThenWrite(table, "a", CLOCK).guarantee.nothing_lost
+        assert not ReadThenWrite(table, "a", CLOCK, record="before").guarantee.nothing_lost
+        with pytest.raises(ConfigurationError, match='"after" or "before"'):
+            ReadThenWrite(table, "a", CLOCK, record="never")  # type: ignore[arg-type]
+
+    in_virtual_time(main())
+
+
+def test_result_once_keeps_the_first_result_and_answers_with_it() -> None:
+    async def main() -> None:
+        table = await ledger()
+        a, b = ResultOnce(table, "a", CLOCK), ResultOnce(table, "b", CLOCK)
+        claims = [await verdict_of(a), await verdict_of(b)]
+        assert [type(each) for each in claims] == [Claim, Claim]
+        assert (await a.commit([Claim(TASK)], [DONE]))[0] is DONE
+        assert await b.commit([Claim(TASK)], [Outcome(7, 1, State.DONE, "other")]) == [DONE]
+        assert await verdict_of(b) == Skip(DONE)
+
+    in_virtual_time(main())
+
+
+def test_result_once_knows_its_own_record_after_a_lost_reply() -> None:
+    async def main() -> None:
+        strategy = ResultOnce(LostReplies(await ledger()), "a", CLOCK)
+        assert (await strategy.commit([Claim(TASK)], [DONE]))[0] is DONE
+
+    in_virtual_time(main())
+
+
+def test_result_once_keeps_no_failed_attempt_that_is_made_again() -> None:
+    async def main() -> None:
+        strategy = ResultOnce(await ledger(), "a", CLOCK)
+        again = Outcome(7, 1, State.RETRY, error="no")
+        assert (await strategy.commit([Claim(TASK)], [again]))[0] is again
+        assert isinstance(await verdict_of(strategy, Task(7, "body", 2)), Claim)
+
+    in_virtual_time(main())
