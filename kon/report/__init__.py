@@ -1,0 +1,1 @@
+"""Reports: what became of runs, drawn from their records and from nothing else."""

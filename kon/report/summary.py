@@ -1,0 +1,113 @@
+"""The row of a run in the result table."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from kon.records import RunFolder
+from kon.report.counts import count_events, count_states
+from kon.run import RunSpec
+from kon.task import State
+
+CONTRACT: Final = (
+    "run",
+    "backend",
+    "strategy",
+    "workers",
+    "slots",
+    "repeat",
+    "tasks",
+    "done",
+    "failed",
+    "dead",
+    "lost",
+    "duplicate_deliveries",
+    "duplicates_avoided",
+    "duplicate_starts",
+    "duplicate_results",
+    "wall_s",
+    "tasks_per_s",
+    "efficiency",
+    "requests_per_task",
+    "worker_cpu_us_per_task",
+)
+"""The names that `kon run --json` promises, in their order. What a row has beside them follows them."""
+
+
+def summarise(folder: RunFolder) -> dict[str, Any]:
+    """The row of a run, from its records.
+
+    duplicate_deliveries: deliveries of an attempt at a task beyond its first.
+    duplicates_avoided: tasks that a strategy turned away, having been done or begun before.
+    duplicate_starts: starts of an attempt at a task beyond its first.
+    duplicate_results: results kept for a task beyond its first.
+    wall_s: the makespan, from the first task's submission to the last one's outcome, in seconds.
+    efficiency: ideal time / measured time, a fraction; None where the ideal time is unknown or 0.
+    requests_per_task: calls to queue and ledger, of workers and client.
+    worker_cpu_us_per_task: CPU time of the worker processes, in microseconds, without what they start
+        and without what a worker that was killed had not told yet. Where workers share the client's
+        process, that process's.
+
+    What takes a client's records has None before the client has closed the run.
+    Raises StoreError when the records can't be read.
+    """
+    spec = folder.read_run().spec
+    states = count_states(folder, spec.tasks)
+    events = count_events(folder, spec.tasks)
+    wall_s = events.wall_s
+    values = (
+        spec.run,
+        spec.backend.name,
+        spec.strategy.name,
+        spec.workers,
+        spec.slots,
+        spec.repeat,
+        spec.tasks,
+        states[State.DONE],
+        states[State.FAILED],
+        states[State.DEAD],
+        states[State.LOST],
+        events.deliveries.repeats,
+        events.tasks.get("skip", 0),
+        events.starts.repeats,
+        events.keeps.repeats,
+        None if wall_s is None else round(wall_s, 6),
+        _rounded(spec.tasks / wall_s if wall_s else None),
+        _rounded(efficiency(spec, wall_s)),
+        _rounded(events.requests / spec.tasks),
+        _rounded(events.worker_cpu_s * 1e6 / spec.tasks),
+    )
+    return {
+        **dict(zip(CONTRACT, values, strict=True)),
+        "experiment": spec.experiment,
+        "label": spec.strategy.label,
+        "strategy_options": spec.strategy.options,
+        "kind": spec.kind.name,
+        "processes": spec.processes,
+        "bundle": spec.bundle,
+        "prefetch": spec.prefetch,
+        "cancelled": states[State.CANCELLED],
+        "retries": events.tasks.get("retry", 0),
+        "deferred": events.tasks.get("defer", 0),
+        "refused": events.tasks.get("refuse", 0),
+        "dropped": events.tasks.get("drop", 0),
+        "worker_lives": events.lives,
+        "ideal_s": spec.ideal_s,
+    }
+
+
+def efficiency(spec: RunSpec, wall_s: float | None) -> float | None:
+    """The time that the tasks take by themselves, spread evenly over all slots, over the time measured."""
+    if not spec.ideal_s or not wall_s:
+        return None
+    return spec.ideal_s / (wall_s * spec.lanes)
+
+
+def all_done(row: dict[str, Any]) -> bool:
+    """Whether every task of the run was done."""
+    return bool(row["done"] == row["tasks"])
+
+
+def _rounded(value: float | None) -> float | None:
+    """To six significant digits: more than any clock here can tell."""
+    return None if value is None else float(f"{value:.6g}")
