@@ -29,16 +29,20 @@ class Campaign:
         root: Path,
         *,
         join: bool = False,
+        rerun_failed: bool = False,
         on_begin: Callable[[Cell, int, int], None] = lambda cell, number, of: None,
         on_progress: Callable[[Tally], None] = lambda tally: None,
         on_end: Callable[[dict[str, Any], bool], None] = lambda row, fresh: None,
         on_note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """on_end: a row of the result table, and whether it was made just now."""
+        """rerun_failed: of recorded runs, the tasks that are not done are run again.
+        on_end: a row of the result table, and whether it was made just now.
+        """
         self.root = root
         self.cells = [cell for experiment in experiments for cell in experiment.cells()]
         self.current: LocalRun | None = None
         self._join = join
+        self._rerun_failed = rerun_failed
         self._on_begin = on_begin
         self._on_progress = on_progress
         self._on_end = on_end
@@ -78,6 +82,8 @@ class Campaign:
         rows = []
         for number, cell in enumerate(self.cells, start=1):
             folder = self.folder(cell)
+            if folder.finished and self._rerun_failed and not is_whole(folder.read_summary()):
+                folder.reopen()
             if folder.finished:
                 row = folder.read_summary()
                 self._on_end(row, False)
@@ -100,6 +106,11 @@ class Campaign:
         await self.current.run()
         self.current = None
         return await conclude(folder)
+
+
+def is_whole(row: dict[str, Any]) -> bool:
+    """Whether every task of a run is done."""
+    return bool(row["done"] == row["tasks"])
 
 
 def client_lock(root: Path) -> FolderLock:

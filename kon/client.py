@@ -130,6 +130,7 @@ class Client:
         clock: Clock,
         rng: random.Random,
         options: ClientOptions | None = None,
+        first_attempt: int = 1,
         on_progress: Callable[[Tally], None] = lambda tally: None,
         on_trouble: Callable[[BackendUnavailable, float], None] = lambda error, pause_s: None,
     ) -> None:
@@ -141,6 +142,7 @@ class Client:
         self._journal = journal
         self._clock = clock
         self._rng = rng
+        self._first_attempt = first_attempt  # above 1 when failed tasks are run again
         self._on_progress = on_progress
 
     async def run(self, bodies: Iterable[Any]) -> Tally:
@@ -159,11 +161,16 @@ class Client:
         """
         state = await self._control.read()
         tasks = map(Task, count(), bodies)
-        await self._submit(islice(tasks, state.submitted, None), state.submitted)
+        if self._first_attempt == 1:
+            await self._submit(islice(tasks, state.submitted, None), state.submitted)
+        elif state.submitted < self.spec.tasks:
+            await self._submit(self._unaccounted(tasks), 0)
 
-    async def submit_again(self, tasks: Iterable[Task]) -> None:
-        """Queue these tasks of a run, whatever became of them before."""
-        await self._submit(iter(tasks), self.spec.tasks)
+    def _unaccounted(self, tasks: Iterable[Task]) -> Iterator[Task]:
+        """Those of a run's tasks that are to be run again."""
+        for task in tasks:
+            if self.tally.state_of(task.index) is None:
+                yield Task(task.index, task.body, self._first_attempt)
 
     async def _submit(self, tasks: Iterator[Task], submitted: int) -> None:
         queue = self._channel.tasks
@@ -174,8 +181,9 @@ class Client:
                 for batch in batches(messages, queue.limits):
                     await room.acquire()
                     group.create_task(queue.send(batch)).add_done_callback(lambda _: room.release())
-            submitted = min(self.spec.tasks, submitted + len(window))
-            await self._control.submitted(submitted)
+            if self._first_attempt == 1:
+                submitted += len(window)
+                await self._control.submitted(submitted)
         await self._control.submitted(self.spec.tasks)
 
     def _messages(self, tasks: list[Task], limits: QueueLimits) -> Iterator[Message]:
@@ -212,8 +220,9 @@ class Client:
     # --- back ------------------------------------------------------------------------------------
 
     def recall(self, outcomes: Iterable[Outcome]) -> None:
-        """Count outcomes that an earlier client has recorded."""
-        self.tally.count(outcomes)
+        """Count outcomes that an earlier client has recorded, but for those that are to be made again."""
+        first = self._first_attempt
+        self.tally.count([o for o in outcomes if o.attempt >= first or o.state is State.DONE])
 
     async def collect(self) -> Tally:
         """Record answers until every task is accounted for. Those that nothing is left of are lost."""
@@ -298,7 +307,9 @@ class Client:
         now_s = self._clock.now_s()
         indexes = self.tally.unaccounted()
         while part := list(islice(indexes, SUBMIT_TASKS)):
-            self._record(CLIENT, [Outcome(index, 1, state, None, error, now_s, now_s) for index in part])
+            attempt = self._first_attempt
+            outcomes = [Outcome(index, attempt, state, None, error, now_s, now_s) for index in part]
+            self._record(CLIENT, outcomes)
 
     def _record(self, worker: str, outcomes: list[Outcome]) -> None:
         news = self.tally.count(outcomes)

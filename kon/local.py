@@ -105,6 +105,7 @@ class LocalRun:
             FileJournal(self.folder.results),
             clock,
             random.Random(f"{spec.seed}:client"),
+            first_attempt=self.folder.read_run().attempts_before + 1,
             on_progress=self._on_progress,
             on_trouble=lambda error, pause_s: self._on_note(f"{error}; trying again in {pause_s:.1f} s"),
         )
@@ -151,7 +152,7 @@ class LocalRun:
     def _make_crew(self, backend: Backend, channel: Channel, names: list[str]) -> Crew:
         if backend.processes:
             return WorkerProcesses(self.folder, names, doomed(self.spec) if not self.folder.begun else {})
-        return WorkersHere(self.folder, self.spec, names, backend, channel)
+        return WorkersHere(self.folder, self.folder.read_run().worker_spec, names, backend, channel)
 
     async def _until_gone(self, control: Control) -> None:
         """The last lines that workers of other processes write belong into the summary."""

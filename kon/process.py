@@ -68,7 +68,7 @@ def make_kind(spec: RunSpec) -> Kind:
 
 async def work(folder: RunFolder, name: str, kill_after: int | None = None) -> None:
     """Be one worker of the run until it is over or this process is told to stop."""
-    spec = folder.read_run().spec
+    spec = folder.read_run().worker_spec
     life = f"{name}.{secrets.token_hex(3)}"
     clock = Clock.of_this_host()
     backend = open_backend(spec.backend, folder.path.parent)

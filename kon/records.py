@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.errors import StoreError, StoreVersionError
+from kon.errors import ConfigurationError, StoreError, StoreVersionError
 from kon.journal import read_lines
 from kon.run import RunSpec
-from kon.task import Answers, Outcome
+from kon.task import MAX_ATTEMPTS, Answers, Outcome
 
 SCHEMA: Final = 1
 """Of the files in a run's folder; raised when an older kon could misread them."""
@@ -22,12 +22,20 @@ class RunFile(msgspec.Struct, frozen=True):
     """run.json: what was to be run, and where.
 
     context: versions, machine and time of start, for the report.
+    attempts_before: attempts that tasks had before their run was asked to run the failed ones again.
     """
 
     schema: int
     spec: RunSpec
     key: str
     context: dict[str, Any] = {}
+    attempts_before: int = 0
+
+    @property
+    def worker_spec(self) -> RunSpec:
+        """What workers go by: attempts are counted on from those before."""
+        attempts = self.spec.attempts + self.attempts_before
+        return msgspec.structs.replace(self.spec, attempts=attempts)
 
 
 class RunFolder:
@@ -61,8 +69,8 @@ class RunFolder:
     def finished(self) -> bool:
         return self.summary.exists()
 
-    def write_run(self, spec: RunSpec, context: dict[str, Any]) -> None:
-        run = RunFile(SCHEMA, spec, spec.key(), context)
+    def write_run(self, spec: RunSpec, context: dict[str, Any], attempts_before: int = 0) -> None:
+        run = RunFile(SCHEMA, spec, spec.key(), context, attempts_before)
         _replace(self.run_file, msgspec.json.format(msgspec.json.encode(run)) + b"\n")
 
     def read_run(self) -> RunFile:
@@ -80,6 +88,22 @@ class RunFolder:
             raise StoreError(f"{self.run_file}: can't be read: {error.strerror}") from error
         except msgspec.DecodeError as error:
             raise StoreError(f"{self.run_file}: is not a run of kon's: {error}") from error
+
+    def reopen(self) -> None:
+        """Make a finished run one whose tasks that are not done are to be run again.
+
+        Their attempts go on from the highest number so far, so that no claim of an earlier one is
+        in their way. Raises ConfigurationError when that number is at its limit.
+        """
+        run = self.read_run()
+        attempts_before = max((o.attempt for packet in self.packets() for o in packet.outcomes), default=0)
+        if attempts_before + run.spec.attempts > MAX_ATTEMPTS:
+            raise ConfigurationError(
+                f"run {run.spec.run}: its tasks had {attempts_before} attempts, and {MAX_ATTEMPTS} in all is "
+                "the limit. Start a new run for those that still fail"
+            )
+        self.write_run(run.spec, run.context, attempts_before)
+        self.summary.unlink(missing_ok=True)
 
     def write_summary(self, row: dict[str, Any]) -> None:
         _replace(self.summary, msgspec.json.format(msgspec.json.encode({"schema": SCHEMA, **row})) + b"\n")

@@ -271,3 +271,18 @@ def test_a_packet_in_a_row_counts_as_its_outcomes_one_by_one() -> None:
     assert fast.left == slow.left == 5
     assert fast.count(outcomes) == [], "and again it is no news"
     assert fast.left == 5
+
+
+def test_what_is_not_done_is_run_again_under_new_attempts() -> None:
+    async def main() -> None:
+        world = await World.create(4, attempts=1)
+        for index, state in enumerate([State.DONE, State.FAILED, State.LOST, State.DONE]):
+            world.results.append([encode(Answers("w", [Outcome(index, 1, state, "before")]))])
+        again = world.client(first_attempt=2)
+        again.recall(world.recorded().values())
+        assert sorted(again.tally.unaccounted()) == [1, 2]
+        await again.submit([None] * 4)
+        bundles = await queued(world)
+        assert [(t.index, t.attempt) for b in bundles for t in b.tasks] == [(1, 2), (2, 2)]
+
+    in_virtual_time(main())

@@ -11,7 +11,7 @@ import msgspec
 
 from kon.backend import Channel
 from kon.backends.memory import MemoryBackend
-from kon.client import Client, ClientOptions, Tally
+from kon.client import Client, Tally
 from kon.clock import Clock
 from kon.dedup import Strategy
 from kon.events import Recorder
@@ -111,9 +111,14 @@ class World:
             options,
         )
 
-    def client(self, channel: Channel | None = None, options: ClientOptions | None = None) -> Client:
+    def client(self, channel: Channel | None = None, first_attempt: int = 1) -> Client:
         return Client(
-            self.spec, channel or self.channel, self.results, self.clock, random.Random("client"), options
+            self.spec,
+            channel or self.channel,
+            self.results,
+            self.clock,
+            random.Random("client"),
+            first_attempt=first_attempt,
         )
 
     async def run(self, bodies: Iterable[Any], *workers: Worker) -> Tally:
