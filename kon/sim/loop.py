@@ -97,6 +97,7 @@ class SimLoop(RefusingLoop):
         self._closed = False
         self._stopping = False
         self._unhandled: list[BaseException] = []
+        self._host_of_task: weakref.WeakKeyDictionary[asyncio.Task[Any], str] = weakref.WeakKeyDictionary()
         self._asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
         # steps before which the scenario wants to be called, and the earliest step to look up at
         self._watched: list[tuple[int, int, Callable[[], object]]] = []
@@ -215,7 +216,7 @@ class SimLoop(RefusingLoop):
     def _look_up(self) -> None:
         """Call what was to be called before this step, or end a simulation that takes too many."""
         while self._watched and self._watched[0][0] <= self.steps:
-            self._own_context.run(heapq.heappop(self._watched)[2])
+            heapq.heappop(self._watched)[2]()
         if self.steps >= self._max_steps:
             raise SimTimeout(
                 f"not at its end after {self._max_steps} steps (at {self._now_s:.6f} s of virtual time). "
@@ -238,8 +239,7 @@ class SimLoop(RefusingLoop):
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> _Handle:
         handle = _Handle(callback, args, contextvars.copy_context() if context is None else context)
-        if not self._closed:
-            self._ready.append(handle)
+        self._ready.append(handle)
         return handle
 
     def call_at(  # type: ignore[override] # as call_soon
@@ -251,8 +251,6 @@ class SimLoop(RefusingLoop):
     ) -> _Handle:
         if context is None:
             context = contextvars.copy_context()
-        if self._closed:
-            return _Handle(callback, args, context)
         if when <= self._now_s:
             handle = _Handle(callback, args, context, None, when)
             self._ready.append(handle)
@@ -285,18 +283,16 @@ class SimLoop(RefusingLoop):
             raise SimClosed("the simulation is over: no task can be made any more")
         if context is None:
             context = contextvars.copy_context()
-        # the name is the one place where a task says whose it is
+        task = asyncio.Task(coro, loop=self, name=None if name is None else str(name), context=context)
         host = context.get(current_host, "")
-        full_name = f"{host}/{getattr(coro, '__qualname__', coro) if name is None else name}"
-        return asyncio.Task(coro, loop=self, name=full_name, context=context)
+        if host:
+            self._host_of_task[task] = host
+        return task
 
     def spawn(
         self, host: str, coro: Coroutine[Any, Any, _Result], name: str = "main"
     ) -> asyncio.Task[_Result]:
-        """Start a coroutine on a host: all that it makes, tasks and timers, belongs to the host.
-
-        A host's name has no slash in it.
-        """
+        """Start a coroutine on a host: all that it makes, tasks and timers, belongs to the host."""
         context = contextvars.copy_context()
         context.run(current_host.set, host)
         return self.create_task(coro, name=name, context=context)
@@ -326,13 +322,9 @@ class SimLoop(RefusingLoop):
         """
         self._crashed.add(host)
         self._any_special = True
-        self._graveyard.extend(self._tasks_of(host))
-        self._graveyard.extend(self._paused.pop(host, ()))
-        self._graveyard.extend(handle for handle in self._ready if _host_of(handle) == host)
-        living = [handle for handle in self._ready if _host_of(handle) != host]
-        self._ready.clear()
-        self._ready.extend(living)
-        self._graveyard.extend(timer[2] for timer in self._timers if _host_of(timer[2]) == host)
+        # lest they be collected, which would run their `finally:` blocks in the midst of it all
+        self._graveyard.extend(task for task, its in self._host_of_task.items() if its == host)
+        # what is ready is dropped when it comes up; a timer would make time go on until then
         self._timers = [timer for timer in self._timers if _host_of(timer[2]) != host]
         heapq.heapify(self._timers)
         self._cancelled_timers = sum(timer[2].callback is None for timer in self._timers)
@@ -343,8 +335,6 @@ class SimLoop(RefusingLoop):
         Time goes on, and so do its requests; replies and timers wait for it. A second pause makes
         the first longer, never shorter.
         """
-        if host in self._crashed:
-            return
         self._paused.setdefault(host, [])
         self._any_special = True
         until_s = max(self._now_s + for_s, self._resume_s.get(host, 0.0))
@@ -420,15 +410,12 @@ class SimLoop(RefusingLoop):
 
     def describe_tasks(self) -> str:
         """One line for each task that waits: its host and name, and where it waits."""
-        waiting = [
-            f"  {task.get_name()}: {where(task.get_coro())}"
-            for task in asyncio.all_tasks(self)
-            if task.get_name().partition("/")[0] not in self._crashed
-        ]
-        return "\n".join(sorted(waiting)) or "  nobody"
-
-    def _tasks_of(self, host: str) -> list[asyncio.Task[Any]]:
-        return [task for task in asyncio.all_tasks(self) if task.get_name().startswith(f"{host}/")]
+        lines = []
+        for task in asyncio.all_tasks(self):
+            host = self._host_of_task.get(task, "")
+            if host not in self._crashed:
+                lines.append(f"  {host or 'no host'}, {task.get_name()}: {where(task.get_coro())}")
+        return "\n".join(sorted(lines)) or "  nobody"
 
 
 def simulate(main: Coroutine[Any, Any, _Result], loop: SimLoop) -> _Result:

@@ -27,7 +27,6 @@ def drop(task: asyncio.Task[Any]) -> None:
 
     Its `finally:` blocks run; that they have no effect is for the caller to see to.
     """
-    task._log_destroy_pending = False  # type: ignore[attr-defined] # asyncio's own switch
     coro: Any = task.get_coro()
     for _ in range(_LAST_WORDS):
         try:
