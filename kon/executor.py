@@ -94,7 +94,6 @@ class Executor:
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
-        await self._kind.close()
 
     async def _slot(self) -> None:
         while True:

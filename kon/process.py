@@ -102,7 +102,11 @@ async def work(folder: RunFolder, name: str, kill_after: int | None = None) -> N
             usage,
         )
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, worker.stop)
+        main = asyncio.current_task()
+        assert main is not None
+        told = iter([worker.stop])
+        # once: drain; twice: end now, and leave what is held to its timeouts
+        loop.add_signal_handler(signal.SIGTERM, lambda: next(told, main.cancel)())
         # Ctrl-C reaches the whole group; the client decides what becomes of its workers
         loop.add_signal_handler(signal.SIGINT, lambda: None)
         orphaned = asyncio.create_task(_notice_orphaning(worker))
@@ -129,6 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         asyncio.run(work(RunFolder(args.folder), args.name, args.kill_after))
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
     except (KonError, BaseExceptionGroup) as error:
         cause = first_cause(error)
         if not isinstance(cause, KonError):

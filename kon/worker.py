@@ -71,6 +71,7 @@ class Worker:
         self._options = options or WorkerOptions()
         self._recorder = recorder
         self._rng = rng
+        self._kind = kind
         self._usage = usage
         channel = patient(channel, Patience(self._options.outage_s, rng, self._trouble))
         self._queue = channel.tasks
@@ -110,6 +111,15 @@ class Worker:
         Raises an ExceptionGroup of BackendUnavailable or StoreError when it can't go on; what it
         holds comes again after the visibility timeout.
         """
+        try:
+            await self._work()
+        finally:
+            await self._kind.close()
+        self._recorder.note(Event.USAGE, **self._usage())
+        self._recorder.note(Event.DOWN)
+        self._recorder.flush()
+
+    async def _work(self) -> None:
         await self._control.register(WorkerState(self.name, self._usage()), self._rng)
         self._recorder.note(Event.UP, worker=self.name, slots=self.spec.slots)
         self._recorder.flush()
@@ -124,9 +134,6 @@ class Worker:
             await self._drain()
             for task in background:
                 task.cancel()
-        self._recorder.note(Event.USAGE, **self._usage())
-        self._recorder.note(Event.DOWN)
-        self._recorder.flush()
 
     async def _fetch(self) -> None:
         queue, now_s = self._queue, asyncio.get_running_loop().time
