@@ -66,8 +66,13 @@ def make_kind(spec: RunSpec) -> Kind:
     return kind_class(spec.kind.name)({**spec.kind.options, "slots": spec.slots})
 
 
-async def work(folder: RunFolder, name: str, kill_after: int | None = None) -> None:
-    """Be one worker of the run until it is over or this process is told to stop."""
+async def work(
+    folder: RunFolder, name: str, kill_after: int | None = None, idle_s: float | None = None
+) -> None:
+    """Be one worker of the run until it is over, idle for too long, or told to stop.
+
+    idle_s: how long that is, in seconds, in place of what the run says; None for what it says.
+    """
     spec = folder.read_run().worker_spec
     life = f"{name}.{secrets.token_hex(3)}"
     clock = Clock.of_this_host()
@@ -130,9 +135,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("name")
     parser.add_argument("--kill-after", type=int, metavar="TASKS")
+    parser.add_argument("--idle", type=float, metavar="SECONDS")
     args = parser.parse_args(argv)
     try:
-        asyncio.run(work(RunFolder(args.folder), args.name, args.kill_after))
+        asyncio.run(work(RunFolder(args.folder), args.name, args.kill_after, args.idle))
     except asyncio.CancelledError:
         return 128 + signal.SIGTERM
     except (KonError, BaseExceptionGroup) as error:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import subprocess
 import sys
-from asyncio.subprocess import Process
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,18 +19,28 @@ QUICK_DEATHS: Final = 3
 """A worker that failed so often in a row, each time within `QUICK_S`, is not started again."""
 QUICK_S: Final = 2.0
 
+END_POLL_S: Final = 0.05
+
 
 class WorkerProcesses:
     """The worker processes of one run on this machine.
 
     doomed: workers, by name, that are to end by SIGKILL at their n-th task; their replacements are not.
+    options: further words for the command line of each (see kon.process).
     """
 
-    def __init__(self, folder: RunFolder, names: list[str], doomed: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        names: list[str],
+        doomed: Mapping[str, int] | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
         self._folder = folder
         self._names = names
         self._doomed = dict(doomed or {})
-        self._processes: dict[str, Process] = {}
+        self._options = options
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping = False
         self._detached = False
 
@@ -46,12 +57,16 @@ class WorkerProcesses:
         finally:
             if not self._detached:
                 self.kill()
-                for process in self._processes.values():
-                    await process.wait()
+                await self.ended()
+
+    async def ended(self) -> None:
+        """Return when none of their processes is left, were they left running by `detach` or not."""
+        while self.pids():  # noqa: ASYNC110 - `run` may have been cancelled, and nobody else be told
+            await asyncio.sleep(END_POLL_S)
 
     def pids(self) -> dict[str, int]:
         """The process of each worker that runs now."""
-        return {name: each.pid for name, each in self._processes.items() if each.returncode is None}
+        return {name: each.pid for name, each in self._processes.items() if each.poll() is None}
 
     def stop(self) -> None:
         """Tell every worker to drain; `run` returns when they have ended."""
@@ -69,9 +84,7 @@ class WorkerProcesses:
 
     def _signal(self, number: signal.Signals) -> None:
         for process in self._processes.values():
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.send_signal(number)
+            process.send_signal(number)  # which does nothing to one that has ended
 
     async def _keep(self, name: str) -> None:
         now_s = asyncio.get_running_loop().time
@@ -92,15 +105,15 @@ class WorkerProcesses:
                 )
 
     async def _one_life(self, name: str) -> int:
-        command = [sys.executable, "-P", "-m", "kon.process", str(self._folder.path), name]
+        command = [sys.executable, "-P", "-m", "kon.process", str(self._folder.path), name, *self._options]
         kill_after = self._doomed.pop(name, None)
         if kill_after is not None:
             command += ["--kill-after", str(kill_after)]
         with self._log(name).open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
+            process = subprocess.Popen(  # noqa: ASYNC220 - asyncio's own would die with the loop
                 # a session of its own: Ctrl-C in the terminal is for the client, not for its workers
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
+                command,
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -108,7 +121,7 @@ class WorkerProcesses:
         self._processes[name] = process
         if self._stopping:
             process.send_signal(signal.SIGTERM)
-        return await process.wait()
+        return await _exit_code(process)
 
     def _log(self, name: str) -> Path:
         return self._folder.logs / f"{name}.log"
@@ -116,3 +129,22 @@ class WorkerProcesses:
     def _last_words(self, name: str) -> str:
         lines = self._log(name).read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"nothing in {self._log(name)}"
+
+
+async def _exit_code(process: subprocess.Popen[bytes]) -> int:
+    """Wait for its end, in a thread: a process of asyncio's is killed when the loop that started it
+    closes, and a worker may outlive its client."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[int] = loop.create_future()
+
+    def tell(exit_code: int) -> None:
+        if not ended.done():
+            ended.set_result(exit_code)
+
+    def wait() -> None:
+        exit_code = process.wait()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, exit_code)
+
+    threading.Thread(target=wait, name=f"wait-{process.pid}", daemon=True).start()
+    return await ended
