@@ -78,7 +78,9 @@ def test_bounds_are_those_of_the_schema(heading: str) -> None:
         assert (float(bound[1]), int(base) ** int(power or 1)) == (least, bounds["maximum"]), key
 
 
-@pytest.mark.parametrize(("heading", "options"), [("kind: shell", ShellOptions), ("kind: python", PythonOptions)])
+@pytest.mark.parametrize(
+    ("heading", "options"), [("kind: shell", ShellOptions), ("kind: python", PythonOptions)]
+)
 def test_every_option_of_a_kind_is_there_with_its_default(heading: str, options: type[Options]) -> None:
     said = {key: line.default for key, line in tables()[heading].items()}
     has = {}
