@@ -72,7 +72,8 @@ class Template:
 
     def __init__(self, command: str | Sequence[str], shell: ShellProgram) -> None:
         """Raises ConfigurationError for a template that is empty, or has a placeholder where none is safe."""
-        if not command or not command[0].strip() or (isinstance(command, str) and not command.strip()):
+        first_word = command if isinstance(command, str) else "".join(command[:1])
+        if not first_word.strip():
             raise ConfigurationError("the command is empty")
         self._command = command
         self._shell = shell
@@ -149,7 +150,7 @@ _NUMBER: Final = "{#}"
 
 _ITEM_VARIABLE: Final = re.compile(r"\$\{?KON_ITEM")
 
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_@+:,./-]+(?:[ \t]+[A-Za-z0-9_@%+:,./=-]+)*\s*")
+_PLAIN: Final = re.compile(r"\s*[A-Za-z0-9_@+:,./-]+(?:[ \t]+[A-Za-z0-9_@%+:,./=-]+)*\s*")
 """Words that mean the same to a shell and to exec. The first holds no `=`, which would assign."""
 
 _BUILT_IN: Final = frozenset(

@@ -163,7 +163,7 @@ def _loaded(function: Reference, path: list[str]) -> Callable[..., Any]:
     sys.path[:] = path
     try:
         return callee.load(function.module, function.file, function.qualname)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # it ran the user's module
         where = function.file or function.module
         raise ConfigurationError(
             f'option "function" of kind python: can\'t load {where}:{function.qualname}: '
