@@ -162,7 +162,7 @@ def _delete(file: Path) -> None:
     try:
         # The database first: SQLite ignores a log without its database, and would take a database
         # without its log for whole.
-        for name in (file.name, f"{file.name}-wal", f"{file.name}-shm"):
+        for name in (file.name, f"{file.name}-wal", f"{file.name}-shm", f"{file.name}-turn"):
             file.with_name(name).unlink(missing_ok=True)
         if (objects := file.with_name(_OBJECTS)).is_dir():
             shutil.rmtree(objects)

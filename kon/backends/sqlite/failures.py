@@ -39,6 +39,8 @@ def is_busy(error: sqlite3.Error) -> bool:
 
 def explain(error: Exception, path: Path) -> Exception:
     """The error in terms of the file and of what mends it; itself where it is a fault of kon's own."""
+    if isinstance(error, OSError):
+        return StoreError(f"{path} can't be used: {error}. Make it and its folder writable for this user")
     if not isinstance(error, sqlite3.Error) or primary_code(error) not in _REASONS:
         return error
     reason = _REASONS[primary_code(error)].format(kept=_KEPT)

@@ -1,4 +1,4 @@
-"""Word of a change, from one channel of this process to the receivers of another."""
+"""Word of a change, from those who make or see it to the receivers of this process."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class News:
             if not listener.done():
                 listener.set_result(None)
 
-    async def wait(self, seen: int, timeout_s: float) -> bool:
-        """Whether there is a change after the first `seen`; waits up to `timeout_s` seconds for it."""
+    async def wait(self, seen: int, timeout_s: float) -> None:
+        """Return once there are more than `seen` changes, or after `timeout_s` seconds."""
         if self.changes != seen:
-            return True
+            return
         loop = asyncio.get_running_loop()
         listener: asyncio.Future[None] = loop.create_future()
         timer = loop.call_later(timeout_s, _resolve, listener)
@@ -31,7 +31,6 @@ class News:
         finally:
             timer.cancel()
             self._listeners.discard(listener)
-        return self.changes != seen
 
 
 def _resolve(listener: asyncio.Future[None]) -> None:

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Final
 
 from kon.backends.limits import check_batch, check_send, check_visibility
 from kon.backends.requests import RequestCount
 from kon.backends.sqlite.connection import Connection, Work
 from kon.backends.sqlite.news import News
-from kon.backends.sqlite.spans import Look, Spans
+from kon.backends.sqlite.spans import Spans
 from kon.queue import Delivery, Depth, Message, Queue, QueueLimits
 
 LIMITS: Final = QueueLimits(max_batch=1_000, max_bytes=16 << 20, max_delay_s=43_200.0)
-
-_FIRST_PAUSE_S: Final = 0.001
-_LONGEST_PAUSE_S: Final = 0.025
 
 
 class SqliteQueue(Queue):
     """One queue, as one channel sees it.
 
     now_ms: milliseconds since the epoch, callable from any thread.
-    news: spread whenever a channel of this process changes when messages of this queue fall due;
-    dead_news: the same of the dead-letter queue.
+    news: spread when this queue may have changed, dead_news when the dead-letter queue may have.
     """
 
     limits = LIMITS
@@ -62,7 +56,6 @@ class SqliteQueue(Queue):
         now_s = asyncio.get_running_loop().time
         deadline_s = now_s() + wait_s
         while True:
-            seen = self._news.changes
             taken, buried = await self._connection.write(
                 lambda db: self._spans.take(db, max_messages, self._now_ms(), self._visibility_s),
                 undo=lambda reply: self._extension(reply[0], 0),
@@ -71,8 +64,9 @@ class SqliteQueue(Queue):
                 self._dead_news.spread()
             if taken or now_s() >= deadline_s:
                 return taken
-            if not await self._visible(deadline_s, seen):
-                return []
+            with self._connection.watch():
+                if not await self._visible(deadline_s):
+                    return []
 
     async def extend(self, deliveries: Sequence[Delivery], visible_s: float) -> list[bool]:
         self._requests.made += 1
@@ -101,23 +95,17 @@ class SqliteQueue(Queue):
         handles = [delivery.handle for delivery in deliveries]
         return lambda db: self._spans.extend(db, handles, self._now_ms(), visible_s)
 
-    async def _visible(self, deadline_s: float, seen: int) -> bool:
-        """Whether there is a message to be had; waits for one until the deadline.
-
-        A change by another process can't wake this one, so it looks: soon at first, then every 25 ms,
-        and only at a counter as long as nobody has written and nothing falls due.
-        """
+    async def _visible(self, deadline_s: float) -> bool:
+        """Wait until there is a message to be had, or until the deadline; whether there is one."""
         now_s = asyncio.get_running_loop().time
-        pause_s = _FIRST_PAUSE_S
-        look: Look | None = None
-        while (left_s := deadline_s - now_s()) > 0:
-            if await self._news.wait(seen, min(pause_s, left_s)):
-                return True
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-            look = await self._connection.read(partial(self._look, look))
+        while True:
+            seen = self._news.changes
+            look = await self._connection.read(lambda db: self._spans.look(db, self._now_ms()))
             if look.visible:
                 return True
-        return False
-
-    def _look(self, last: Look | None, db: sqlite3.Connection) -> Look:
-        return self._spans.look(db, self._now_ms(), last)
+            left_s = deadline_s - now_s()
+            if left_s <= 0:
+                return False
+            if look.next_due_ms is not None:
+                left_s = min(left_s, max(0.001, (look.next_due_ms - self._now_ms()) / 1000))
+            await self._news.wait(seen, left_s)

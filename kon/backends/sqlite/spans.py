@@ -26,18 +26,13 @@ class _Span(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What a receiver that found nothing looks at.
+    """What a receiver that found nothing waits for.
 
-    version: another one whenever another connection has written.
     next_due_ms: when the first of the held and delayed messages falls due; None without any.
     """
 
     visible: bool
-    version: int
     next_due_ms: int | None
-
-    def is_due(self, now_ms: int) -> bool:
-        return self.next_due_ms is not None and self.next_due_ms <= now_ms
 
 
 class Spans:
@@ -56,7 +51,7 @@ class Spans:
         self._next_id = f"SELECT next_id FROM queue WHERE name = '{name}'"
         self._set_next_id = f"UPDATE queue SET next_id = ? WHERE name = '{name}'"
         self._due = f"SELECT * FROM {span} WHERE due_ms <= ? ORDER BY due_ms, first LIMIT ?"
-        self._next_due = f"SELECT due_ms FROM {span} WHERE due_ms > ? ORDER BY due_ms LIMIT 1"
+        self._first_due = f"SELECT due_ms FROM {span} ORDER BY due_ms LIMIT 1"
         self._range = f"SELECT id, body FROM {table} WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"
         self._ids = f"SELECT id FROM {table} WHERE id BETWEEN ? AND ? ORDER BY id"
         self._count = f"SELECT count(*) FROM {table} WHERE id BETWEEN ? AND ?"
@@ -85,14 +80,11 @@ class Spans:
         spans.append((begin, end - 1, _due(now_ms, delay_s), 0, end - begin))
         self._spans.run(db, spans)
 
-    def look(self, db: sqlite3.Connection, now_ms: int, last: Look | None) -> Look:
-        """Whether there is a visible message. Costs next to nothing while nothing has changed."""
-        (version,) = db.execute("PRAGMA data_version").fetchone()  # first: so that no write is missed
-        if last is not None and last.version == version and not last.is_due(now_ms):
-            return last
-        visible = db.execute(self._due, (now_ms, 1)).fetchone() is not None
-        row = db.execute(self._next_due, (now_ms,)).fetchone()
-        return Look(visible, version, row[0] if row else None)
+    def look(self, db: sqlite3.Connection, now_ms: int) -> Look:
+        row = db.execute(self._first_due).fetchone()
+        if row is None:
+            return Look(False, None)
+        return Look(row[0] <= now_ms, row[0])
 
     def take(
         self, db: sqlite3.Connection, most: int, now_ms: int, visible_s: float
