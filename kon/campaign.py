@@ -6,7 +6,7 @@ stood; one that was recorded under another description is never overwritten.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,14 @@ class Campaign:
         *,
         join: bool = False,
         rerun_failed: bool = False,
+        about: Mapping[str, Any] | None = None,
         on_begin: Callable[[Cell, int, int], None] = lambda cell, number, of: None,
         on_progress: Callable[[Tally], None] = lambda tally: None,
         on_end: Callable[[dict[str, Any], bool], None] = lambda row, fresh: None,
         on_note: Callable[[str], None] = lambda text: None,
     ) -> None:
         """rerun_failed: of recorded runs, the tasks that are not done are run again.
+        about: where the experiments come from, for the records.
         on_end: a row of the result table, and whether it was made just now.
         """
         self.root = root
@@ -43,6 +45,7 @@ class Campaign:
         self.current: LocalRun | None = None
         self._join = join
         self._rerun_failed = rerun_failed
+        self._about = about
         self._on_begin = on_begin
         self._on_progress = on_progress
         self._on_end = on_end
@@ -95,17 +98,34 @@ class Campaign:
         return rows
 
     async def _one(self, cell: Cell, folder: RunFolder) -> dict[str, Any]:
-        self.current = LocalRun(
+        self.current = self._local(cell, folder)
+        await self.current.run()
+        self.current = None
+        return await conclude(folder)
+
+    async def submit(self) -> list[RunFolder]:
+        """Queue the tasks of all runs that are not recorded, for workers and clients started later; the
+        folders of those. Call `check` first."""
+        folders = []
+        async with client_lock(self.root):
+            for number, cell in enumerate(self.cells, start=1):
+                folder = self.folder(cell)
+                if not folder.finished:
+                    self._on_begin(cell, number, len(self.cells))
+                    await self._local(cell, folder).submit()
+                    folders.append(folder)
+        return folders
+
+    def _local(self, cell: Cell, folder: RunFolder) -> LocalRun:
+        return LocalRun(
             folder,
             cell.spec,
             cell.workload,
             join=self._join,
+            about=self._about,
             on_progress=self._on_progress,
             on_note=self._on_note,
         )
-        await self.current.run()
-        self.current = None
-        return await conclude(folder)
 
 
 def is_whole(row: dict[str, Any]) -> bool:

@@ -6,10 +6,13 @@ import asyncio
 import os
 import platform
 import random
+import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from kon.backend import Backend, Channel
@@ -42,6 +45,9 @@ class Source(Protocol):
 class Crew(Protocol):
     """The workers of a run, while it runs."""
 
+    outlives: bool
+    """Whether they can go on without this process."""
+
     async def run(self) -> None:
         """Keep them running until they have ended."""
 
@@ -51,11 +57,18 @@ class Crew(Protocol):
     def detach(self) -> None:
         """Let them go on by themselves."""
 
+    def kill(self) -> None:
+        """End them at once."""
+
+    async def ended(self) -> None:
+        """Return when none is left, whatever became of `run`."""
+
 
 class LocalRun:
     """One run on this machine, from its records' folder: begun, taken up again, or run again in part.
 
     join: workers are started by others (`kon host`), and only waited for.
+    about: where the run comes from, for its records.
     """
 
     def __init__(
@@ -65,6 +78,7 @@ class LocalRun:
         source: Source,
         *,
         join: bool = False,
+        about: Mapping[str, Any] | None = None,
         on_progress: Callable[[Tally], None] = lambda tally: None,
         on_note: Callable[[str], None] = lambda text: None,
     ) -> None:
@@ -72,12 +86,35 @@ class LocalRun:
         self.spec = spec
         self._source = source
         self._join = join
+        self._about = about or {}
         self._on_progress = on_progress
         self._on_note = on_note
         self._workers: Crew | None = None
+        self._adopted: list[WorkerState] = []
 
     async def run(self) -> Tally:
         """Run it to the end: every task accounted for, workers gone. Records are in the folder."""
+        async with self._open() as (backend, channel):
+            async with self._crew(backend, channel):
+                return await self._collect(backend, channel)
+
+    async def submit(self) -> None:
+        """Queue its tasks, for workers and a client that are started later.
+
+        Raises ConfigurationError for a backend that ends with this process.
+        """
+        async with self._open() as (backend, channel):
+            if not backend.processes:
+                raise ConfigurationError(
+                    f"the backend {self.spec.backend.name} lives in this process's memory, and what is "
+                    "submitted would end with it; use sqlite"
+                )
+            with self._client(channel) as (client, recorder):
+                self._note_open(recorder)
+                await client.submit(self._source.bodies(self.spec.workers))
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[tuple[Backend, Channel]]:
         spec, folder = self.spec, self.folder
         backend = open_backend(spec.backend, folder.path.parent)
         if spec.faults.kill_workers and not backend.processes:
@@ -86,40 +123,52 @@ class LocalRun:
                 "use sqlite, or leave it out"
             )
         if not folder.exists:
-            folder.write_run(spec, context())
+            folder.write_run(spec, {**context(), **self._about})
         try:
             await backend.create(spec.run, spec.channel_options)
-            channel = await backend.open(spec.run)
-            async with self._crew(backend, channel):
-                tally = await self._client(backend, channel)
-            return tally
+            yield backend, await backend.open(spec.run)
         finally:
             await backend.close()
 
-    async def _client(self, backend: Backend, channel: Channel) -> Tally:
+    async def _collect(self, backend: Backend, channel: Channel) -> Tally:
+        with self._client(channel) as (client, recorder):
+            for packet in self.folder.packets():
+                client.recall(packet.outcomes)
+            await self._until_ready(Control(channel.control))
+            self._note_open(recorder)
+            tally = await client.run(self._source.bodies(self.spec.workers))
+            await client.close()
+            usage = _usage(backend) if backend.processes else {}
+            recorder.note(Event.CLOSE, **usage)
+            recorder.flush()
+            return tally
+
+    @contextmanager
+    def _client(self, channel: Channel) -> Iterator[tuple[Client, Recorder]]:
         spec, clock = self.spec, Clock.of_this_host()
-        recorder = Recorder(FileJournal(self.folder.events / "client.jsonl"), clock)
-        client = Client(
-            spec,
-            channel,
-            FileJournal(self.folder.results),
-            clock,
-            random.Random(f"{spec.seed}:client"),
-            first_attempt=self.folder.read_run().attempts_before + 1,
-            on_progress=self._on_progress,
-            on_trouble=lambda error, pause_s: self._on_note(f"{error}; trying again in {pause_s:.1f} s"),
-        )
-        for packet in self.folder.packets():
-            client.recall(packet.outcomes)
-        await self._until_ready(Control(channel.control))
-        recorder.note(Event.OPEN, pid=os.getpid(), host=platform.node())
+        with (
+            closing(FileJournal(self.folder.results)) as results,
+            closing(FileJournal(self.folder.events / "client.jsonl")) as events,
+        ):
+            client = Client(
+                spec,
+                channel,
+                results,
+                clock,
+                random.Random(f"{spec.seed}:client"),
+                first_attempt=self._first_attempt,
+                on_progress=self._on_progress,
+                on_trouble=lambda error, pause_s: self._on_note(f"{error}; trying again in {pause_s:.1f} s"),
+            )
+            yield client, Recorder(events, clock)
+
+    @property
+    def _first_attempt(self) -> int:
+        return self.folder.read_run().attempts_before + 1
+
+    def _note_open(self, recorder: Recorder) -> None:
+        recorder.note(Event.OPEN, pid=os.getpid(), host=platform.node(), first_attempt=self._first_attempt)
         recorder.flush()
-        tally = await client.run(self._source.bodies(spec.workers))
-        await client.close()
-        usage = _usage(backend) if backend.processes else {}
-        recorder.note(Event.CLOSE, **usage)
-        recorder.flush()
-        return tally
 
     async def _until_ready(self, control: Control) -> None:
         """The clock of a run starts when its workers are there, as in the older systems' measurements."""
@@ -139,7 +188,7 @@ class LocalRun:
             yield
             await self._until_gone(Control(channel.control))
             return
-        self._workers = self._make_crew(backend, channel, await self._missing(channel))
+        self._workers = self._make_crew(backend, channel, await self._left(channel))
         async with asyncio.TaskGroup() as group:
             working = group.create_task(self._workers.run())
             try:
@@ -148,39 +197,72 @@ class LocalRun:
                 working.cancel()
                 raise
             self._workers.stop()
+        if self._adopted:
+            await self._until_gone(Control(channel.control))
 
-    def _make_crew(self, backend: Backend, channel: Channel, names: list[str]) -> Crew:
-        if backend.processes:
-            return WorkerProcesses(self.folder, names, doomed(self.spec) if not self.folder.begun else {})
-        return WorkersHere(self.folder, self.folder.read_run().worker_spec, names, backend, channel)
+    def _make_crew(self, backend: Backend, channel: Channel, left: dict[str, list[WorkerState]]) -> Crew:
+        if not backend.processes:
+            return WorkersHere(self.folder, self.folder.read_run().worker_spec, backend, channel)
+        running = {name: partial(_any_runs_here, workers) for name, workers in left.items()}
+        kills = {} if self.folder.begun else doomed(self.spec)
+        return WorkerProcesses(self.folder, worker_names(self.spec), kills, left=running)
 
     async def _until_gone(self, control: Control) -> None:
         """The last lines that workers of other processes write belong into the summary."""
         give_up_s = asyncio.get_running_loop().time() + self.spec.drain_s + GOING_S
-        while any(map(runs_here, await control.workers())):
+        while _any_runs_here(await control.workers()):
             if asyncio.get_running_loop().time() > give_up_s:
                 self._on_note("not all workers have ended; what they used is not in the table")
                 return
             await asyncio.sleep(READY_POLL_S)
 
-    async def _missing(self, channel: Channel) -> list[str]:
-        """Workers to be started: all, but for those that an earlier client left running."""
-        names = worker_names(self.spec)
+    async def _left(self, channel: Channel) -> dict[str, list[WorkerState]]:
+        """The workers, by name, that an earlier client left running."""
+        left: dict[str, list[WorkerState]] = {}
         for worker in await Control(channel.control).workers():
-            name = worker.name.rpartition(".")[0]
-            if name in names and runs_here(worker):
-                names.remove(name)
-        return names
+            if runs_here(worker):
+                left.setdefault(worker.name.rpartition(".")[0], []).append(worker)
+                self._adopted.append(worker)
+        return left
 
-    def detach(self) -> None:
-        """Leave the workers running when `run` is cancelled. No use for workers in this process."""
-        if self._workers is not None:
-            self._workers.detach()
+    def detach(self) -> bool:
+        """Leave the workers running when `run` is cancelled. False where there are none that could go on
+        without this process."""
+        if self._workers is None or not self._workers.outlives:
+            return False
+        self._workers.detach()
+        return True
 
     def stop_workers(self) -> None:
         """Have the workers drain and end, whatever is left to do."""
         if self._workers is not None:
             self._workers.stop()
+        _signal(self._adopted, signal.SIGTERM)
+
+    def kill_workers(self) -> None:
+        """End the workers at once; what they held comes again to others."""
+        if self._workers is not None:
+            self._workers.kill()
+        _signal(self._adopted, signal.SIGKILL)
+
+    async def workers_ended(self) -> None:
+        """Return when no worker of the run is left here."""
+        if self._workers is not None:
+            await self._workers.ended()
+        while _any_runs_here(self._adopted):  # noqa: ASYNC110 - they are not this process's children
+            await asyncio.sleep(READY_POLL_S)
+
+
+def _signal(workers: Iterable[WorkerState], number: signal.Signals) -> None:
+    """For workers that are not this process's children, of which it has only their ids."""
+    for worker in workers:
+        if runs_here(worker):
+            with suppress(ProcessLookupError):
+                os.kill(worker.details["pid"], number)
+
+
+def _any_runs_here(workers: Sequence[WorkerState]) -> bool:
+    return any(map(runs_here, workers))
 
 
 def runs_here(worker: WorkerState) -> bool:
@@ -194,19 +276,29 @@ def runs_here(worker: WorkerState) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return _is_worker(pid)
+
+
+def _is_worker(pid: int) -> bool:
+    """Whether the id has not passed on to another program, where the system can tell."""
+    try:
+        # of a process that has ended, and that nobody has asked about yet, this is empty
+        return b"kon.process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return not Path("/proc/self/cmdline").exists()
 
 
 class WorkersHere:
     """Workers in this process's own loop, for backends that live in its memory."""
 
-    def __init__(
-        self, folder: RunFolder, spec: RunSpec, names: list[str], backend: Backend, channel: Channel
-    ) -> None:
+    outlives = False
+
+    def __init__(self, folder: RunFolder, spec: RunSpec, backend: Backend, channel: Channel) -> None:
         clock = Clock.of_this_host()
+        began_cpu_s = time.process_time()  # what this process has used for other things
         self._journals = []
         self._workers = []
-        for number, name in enumerate(names):
+        for number, name in enumerate(worker_names(spec)):
             journal = FileJournal(folder.events / f"{name}.jsonl")
             self._journals.append(journal)
             self._workers.append(
@@ -220,7 +312,7 @@ class WorkersHere:
                     Recorder(journal, clock),
                     random.Random(f"{spec.seed}:{name}"),
                     # they share one process, and what it used is told once
-                    usage=(lambda: _usage(backend)) if number == 0 else dict,
+                    usage=(lambda: _usage(backend, began_cpu_s)) if number == 0 else dict,
                 )
             )
 
@@ -237,6 +329,12 @@ class WorkersHere:
 
     def detach(self) -> None:
         """They end with this process; their tasks do too, as the memory that holds them."""
+
+    def kill(self) -> None:
+        """Cancelling `run` ends them."""
+
+    async def ended(self) -> None:
+        return
 
 
 def worker_names(spec: RunSpec, host: int | None = None) -> list[str]:
@@ -270,10 +368,10 @@ def context() -> dict[str, Any]:
     }
 
 
-def _usage(backend: Backend) -> dict[str, Any]:
+def _usage(backend: Backend, before_cpu_s: float = 0.0) -> dict[str, Any]:
     return {
         "pid": os.getpid(),
         "host": platform.node(),
-        "cpu_s": time.process_time(),
+        "cpu_s": time.process_time() - before_cpu_s,
         "requests": backend.requests,
     }

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,11 @@ class WorkerProcesses:
 
     doomed: workers, by name, that are to end by SIGKILL at their n-th task; their replacements are not.
     options: further words for the command line of each (see kon.process).
+    left: for workers that others left running, by name, whether they still do: each is replaced by one of
+        these processes once it does not.
     """
+
+    outlives = True
 
     def __init__(
         self,
@@ -35,11 +39,13 @@ class WorkerProcesses:
         names: list[str],
         doomed: Mapping[str, int] | None = None,
         options: Sequence[str] = (),
+        left: Mapping[str, Callable[[], bool]] | None = None,
     ) -> None:
         self._folder = folder
         self._names = names
         self._doomed = dict(doomed or {})
         self._options = options
+        self._left = left or {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping = False
         self._detached = False
@@ -88,6 +94,9 @@ class WorkerProcesses:
 
     async def _keep(self, name: str) -> None:
         now_s = asyncio.get_running_loop().time
+        still_runs = self._left.get(name)
+        while still_runs is not None and still_runs() and not self._stopping:  # noqa: ASYNC110 - a look alone tells
+            await asyncio.sleep(END_POLL_S)
         quick_deaths = 0
         while not self._stopping:
             began_s = now_s()

@@ -6,7 +6,8 @@ million tasks fit into a few dozen megabytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -53,10 +54,15 @@ class Seen:
 
 
 class ByAttempt:
-    """`Seen`, for each attempt on its own: a retry after a failed attempt is no repeat."""
+    """`Seen`, for each attempt on its own: a retry after a failed attempt is no repeat.
 
-    def __init__(self, tasks: int) -> None:
+    since: where attempts are not told apart, the numbers from which they are again: attempts that were
+        made because somebody asked for what had failed to be run again.
+    """
+
+    def __init__(self, tasks: int, since: Sequence[int] | None = None) -> None:
         self._tasks = tasks
+        self._since = since
         self._attempts: dict[int, Seen] = {}
 
     @property
@@ -68,6 +74,8 @@ class ByAttempt:
         return sum(seen.repeats for seen in self._attempts.values())
 
     def add(self, attempt: int, indexes: list[int] | None, run: tuple[int, int] | None) -> None:
+        if self._since is not None:
+            attempt = bisect_right(self._since, attempt)
         seen = self._attempts.get(attempt)
         if seen is None:
             seen = self._attempts[attempt] = Seen(self._tasks)
@@ -82,6 +90,7 @@ class _Line(msgspec.Struct, frozen=True, gc=False):
     a: int = 1
     cpu_s: float | None = None
     requests: int | None = None
+    first_attempt: int = 1
 
     @property
     def tasks(self) -> int:
@@ -94,25 +103,37 @@ class EventCounts:
     def __init__(self, tasks: int) -> None:
         self.deliveries = ByAttempt(tasks)
         self.starts = ByAttempt(tasks)
-        self.keeps = Seen(tasks)
+        self.first_attempts: list[int] = []
+        """Of each time that what had failed was to be run again, in order."""
+        self.keeps = ByAttempt(tasks, self.first_attempts)
         self.tasks: dict[str, int] = {}
         """Tasks in events that are only added up."""
         self.lives = 0
         """Times that a worker became ready."""
-        self.opened_s: float | None = None
-        self.closed_s: float | None = None
+        self.wall_s: float | None = None
         self.requests = 0
         self.worker_cpu_s = 0.0
 
-    @property
-    def wall_s(self) -> float | None:
-        """The makespan: from the client's first `open` to its last `close`; None before it has one."""
-        if self.opened_s is None or self.closed_s is None:
-            return None
-        return self.closed_s - self.opened_s
+    def read_client(self, lines: Iterable[_Line]) -> None:
+        """Add the events of the clients, one after another. To be called before `read_workers`.
 
-    def read_life(self, lines: Iterable[_Line], of_client: bool) -> None:
-        """Add the events of one file."""
+        The makespan is the time from `open` to `close`: that of a client that was killed ends when another
+        has done its work. Where tasks were run again after that, both times are added up.
+        """
+        opened_s: float | None = None
+        for line in lines:
+            if line.e == Event.OPEN:
+                if opened_s is None:
+                    opened_s = line.t
+                if line.first_attempt > 1 and line.first_attempt not in self.first_attempts:
+                    self.first_attempts.append(line.first_attempt)
+            elif line.e == Event.CLOSE and opened_s is not None:
+                self.wall_s = (self.wall_s or 0.0) + line.t - opened_s
+                self.requests += line.requests or 0
+                opened_s = None
+
+    def read_workers(self, lines: Iterable[_Line]) -> None:
+        """Add the events of one file: of one life of a worker, or of several one after another."""
         cpu_s, requests = 0.0, 0  # what a life says of itself last counts
         for line in lines:
             event = line.e
@@ -121,43 +142,36 @@ class EventCounts:
             elif event == Event.DELIVER:
                 self.deliveries.add(line.a, line.i, line.r)
             elif event == Event.KEEP:
-                self.keeps.add(line.i, line.r)
+                self.keeps.add(line.a, line.i, line.r)
             elif event in _ADDED_UP:
                 self.tasks[event] = self.tasks.get(event, 0) + line.tasks
-            elif event in _BEGINS:  # another life in the same file
-                self._add_usage(cpu_s, requests, of_client)
+            elif event == Event.UP:
+                self._add_usage(cpu_s, requests)
                 cpu_s, requests = 0.0, 0
-                self._begin(line, of_client)
-            elif event == Event.CLOSE and of_client:
-                self.closed_s = line.t
+                self.lives += 1
             if line.cpu_s is not None:
                 cpu_s = line.cpu_s
             if line.requests is not None:
                 requests = line.requests
-        self._add_usage(cpu_s, requests, of_client)
+        self._add_usage(cpu_s, requests)
 
-    def _begin(self, line: _Line, of_client: bool) -> None:
-        if not of_client:
-            self.lives += 1
-        elif self.opened_s is None:
-            self.opened_s = line.t
-
-    def _add_usage(self, cpu_s: float, requests: int, of_client: bool) -> None:
+    def _add_usage(self, cpu_s: float, requests: int) -> None:
         self.requests += requests
-        if not of_client:
-            self.worker_cpu_s += cpu_s
+        self.worker_cpu_s += cpu_s
 
 
 _ADDED_UP: Final = frozenset({Event.SKIP, Event.DEFER, Event.RETRY, Event.REFUSE, Event.DROP})
-_BEGINS: Final = frozenset({Event.UP, Event.OPEN})
 
 
 def count_events(folder: RunFolder, tasks: int) -> EventCounts:
     """The counts of a run of so many tasks. Raises StoreError for records that can't be its own."""
     counts = EventCounts(tasks)
+    counts.read_client(scan(folder.events / f"{CLIENT}.jsonl", _lines))
     for file in sorted(folder.events.glob("*.jsonl")):
+        if file.stem == CLIENT:
+            continue
         try:
-            counts.read_life(scan(file, _lines), file.stem == CLIENT)
+            counts.read_workers(scan(file, _lines))
         except IndexError as error:
             raise _foreign(file, tasks) from error
     return counts

@@ -80,7 +80,6 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
     return {
         **dict(zip(CONTRACT, values, strict=True)),
         "experiment": spec.experiment,
-        "label": spec.strategy.label,
         "strategy_options": spec.strategy.options,
         "kind": spec.kind.name,
         "processes": spec.processes,
@@ -101,11 +100,6 @@ def efficiency(spec: RunSpec, wall_s: float | None) -> float | None:
     if not spec.ideal_s or not wall_s:
         return None
     return spec.ideal_s / (wall_s * spec.lanes)
-
-
-def all_done(row: dict[str, Any]) -> bool:
-    """Whether every task of the run was done."""
-    return bool(row["done"] == row["tasks"])
 
 
 def _rounded(value: float | None) -> float | None:

@@ -31,6 +31,7 @@ def tables(rows: Sequence[Row], style: str = STYLE) -> str:
 
 def table(rows: Sequence[Row], style: str = STYLE) -> str:
     """The table of one experiment."""
+    rows = with_labels(rows)
     cells: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         cells.setdefault(tuple(row.get(key) for key in _CELL), []).append(row)
@@ -51,6 +52,24 @@ def table(rows: Sequence[Row], style: str = STYLE) -> str:
         headers = [header.replace("\n", " ") for header in headers]
     align = ["left" if column.is_name else "right" for column in columns]
     return f"{_caption(rows, groups)}\n\n{_draw(body, headers, style, align)}"
+
+
+def with_labels(rows: Sequence[Row]) -> list[Row]:
+    """The rows with a `label` each: the strategy's name, and where it stands there with other options too
+    those that set it apart."""
+    variants: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        variants.setdefault(row["strategy"], []).append(row.get("strategy_options", {}))
+    labelled = []
+    for row in rows:
+        name, options = row["strategy"], row.get("strategy_options", {})
+        apart = [f"{key}={options[key]}" for key in options if _tells_apart(key, options, variants[name])]
+        labelled.append({**row, "label": " ".join([name, *apart])})
+    return labelled
+
+
+def _tells_apart(key: str, options: dict[str, Any], variants: Sequence[dict[str, Any]]) -> bool:
+    return any(key not in each or each[key] != options[key] for each in variants)
 
 
 def _draw(body: list[list[str]], headers: list[str], style: str, align: list[str]) -> str:
@@ -81,11 +100,8 @@ def _optional(columns: Sequence[Column], groups: Sequence[Sequence[Row]]) -> lis
     return said
 
 
-def _name(header: str, key: str, *other_keys: str) -> Column:
-    def of(row: Row) -> Any:
-        return next((row[each] for each in (key, *other_keys) if each in row), None)
-
-    return Column(header, of, lambda rows: str(of(rows[0])), is_name=True)
+def _name(header: str, key: str) -> Column:
+    return Column(header, lambda row: row.get(key), lambda rows: str(rows[0].get(key)), is_name=True)
 
 
 def _number(header: str, key: str) -> Column:
@@ -152,10 +168,10 @@ def _per_worker(rows: Sequence[Row]) -> bool:
     return all(row["tasks"] * first["workers"] == first["tasks"] * row["workers"] for row in rows)
 
 
-_CELL: Final = ("backend", "label", "strategy", "workers", "slots", "processes", "bundle", "prefetch", "kind")
+_CELL: Final = ("backend", "label", "workers", "slots", "processes", "bundle", "prefetch", "kind")
 
 _RUN: Final = _name("run", "run")
-_STRATEGY: Final = _name("strategy", "label", "strategy")
+_STRATEGY: Final = _name("strategy", "label")
 _IDENTITY: Final = (_STRATEGY, _number("workers", "workers"))
 _TASKS: Final = _number("tasks", "tasks")
 _VARIES: Final = (
