@@ -7,6 +7,7 @@ that is not a `KonError` is a fault of kon's own and keeps its traceback.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 
@@ -65,7 +66,25 @@ class Interrupted(KonError):
 
 
 class TaskFailed(KonError):
-    """A task asked for by `kon.map` or `kon.gather` ended as failed, dead or lost."""
+    """A task asked for by `kon.map` or `kon.gather` ended as failed, dead, lost or cancelled.
+
+    index: the task's place among the items. state: how it ended. result: what its last attempt left
+    behind, a traceback for example. failures: where this one speaks for several, each of them.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        index: int = 0,
+        state: str = "failed",
+        result: Any = None,
+        failures: Sequence[TaskFailed] = (),
+    ) -> None:
+        super().__init__(message)
+        self.index = index
+        self.state = state
+        self.result = result
+        self.failures = tuple(failures)
 
 
 class KindError(KonError):

@@ -1,0 +1,56 @@
+"""kon runs a bag of tasks to the end, each one once in effect, on one machine or on a fleet.
+
+    import kon
+
+    squares = kon.map(square, range(100))           # like map(), over processes, with records
+    run = kon.submit("gzip -k {}", files)           # a shell command for each file, in the background
+    results = kon.gather(run)
+
+See docs/python-api.md. What stands here is loaded when it is first used, so that `import kon` is cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kon.api import Run, RunStatus, gather, map, open_run, submit
+    from kon.errors import ConfigurationError, KonError, TaskFailed
+    from kon.task import Outcome, State
+
+__all__ = [
+    "ConfigurationError",
+    "KonError",
+    "Outcome",
+    "Run",
+    "RunStatus",
+    "State",
+    "TaskFailed",
+    "gather",
+    "map",
+    "open_run",
+    "submit",
+]
+
+_HOME = {
+    **dict.fromkeys(("Run", "RunStatus", "gather", "map", "open_run", "submit"), "kon.api"),
+    **dict.fromkeys(("ConfigurationError", "KonError", "TaskFailed"), "kon.errors"),
+    **dict.fromkeys(("Outcome", "State"), "kon.task"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("kon")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

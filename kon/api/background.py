@@ -1,0 +1,198 @@
+"""The client of a run, in a thread with an event loop of its own.
+
+So a program needs no event loop, and may have one: nothing here touches it. No signal is handled
+either: Ctrl-C reaches the program's main thread, as in any Python program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kon.api.attached import AttachedRun
+from kon.campaign import conclude
+from kon.client import Tally
+from kon.errors import KonError, first_cause
+from kon.local import Source
+from kon.lock import FolderLock
+from kon.plugins import backend_class
+from kon.records import RunFolder
+from kon.run import RunSpec
+
+_log = logging.getLogger("kon")
+
+
+class Background:
+    """One run, from its start in `begin` until every task is accounted for.
+
+    kept: its records outlive this program, and so does the run: when the program ends before it, the
+        workers go on. A run that is not kept is waited for, as a thread is.
+    join: no workers are started.
+    """
+
+    def __init__(
+        self, folder: RunFolder, spec: RunSpec, source: Source, *, kept: bool, join: bool = False
+    ) -> None:
+        self.folder = folder
+        self.spec = spec
+        self.error: BaseException | None = None
+        self._local = AttachedRun(
+            folder,
+            spec,
+            source,
+            join=join,
+            on_progress=self._progress,
+            on_note=lambda text: _log.warning("%s", text),
+        )
+        self._kept = kept
+        self._news = threading.Condition()
+        self._beat = 0
+        self._ended = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._asked: set[asyncio.Task[None]] = set()
+        self._started = threading.Event()
+        # not a daemon: a program's end waits for it, unless `leave` ends it
+        self._thread = threading.Thread(target=self._work, name=f"kon-{spec.run}")
+
+    def begin(self) -> None:
+        _register(self)
+        self._thread.start()
+        self._started.wait()
+
+    # --- for other threads -------------------------------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    @property
+    def beat(self) -> int:
+        """Grows whenever something has been recorded; see `wait`."""
+        return self._beat
+
+    def wait(self, beat: int, timeout_s: float | None) -> None:
+        """Return when there is news since `beat`, when the run has ended, or after `timeout_s` seconds."""
+        with self._news:
+            self._news.wait_for(lambda: self._ended or self._beat != beat, timeout_s)
+
+    def join(self) -> None:
+        """Wait until the thread has ended."""
+        self._thread.join()
+
+    def cancel(self) -> None:
+        """Give the run up; see `AttachedRun.cancel`. Returns at once."""
+        self._ask(self._local.cancel)
+
+    def stop(self) -> None:
+        """End at once: workers are killed. Returns at once."""
+        self._ask(self._stop)
+
+    def leave(self) -> None:
+        """The program ends: leave a run that is kept to its workers, once all its tasks are queued."""
+        if self._kept and backend_class(self.spec.backend.name).processes:
+            self._ask(self._leave)
+
+    def _ask(self, what: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        assert self._loop is not None  # `begin` waits for it
+        try:
+            self._loop.call_soon_threadsafe(self._spawn, what)
+        except RuntimeError:
+            pass  # it has ended, and its loop is closed
+
+    # --- on its own thread -------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except asyncio.CancelledError:
+            pass  # as asked for
+        except BaseException as error:
+            cause = first_cause(error)
+            self.error = cause if isinstance(cause, KonError) else error
+        finally:
+            _forget(self)
+            self._started.set()
+            with self._news:
+                self._ended = True
+                self._news.notify_all()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._started.set()
+        async with FolderLock(self.folder.path.parent, "client"):
+            await self._local.run()
+            if self._kept:
+                await conclude(self.folder)
+
+    def _progress(self, tally: Tally) -> None:
+        with self._news:
+            self._beat += 1
+            self._news.notify_all()
+
+    def _spawn(self, what: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = asyncio.ensure_future(what())
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+
+    async def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _leave(self) -> None:
+        await self._local.submitted()
+        self._local.detach()
+        await self._stop()
+
+
+# --- all of them, so that the end of the program finds them ----------------------------------------
+
+_lock = threading.Lock()
+_running: dict[Path, Background] = {}
+_watching = False
+
+
+def running_in(folder: RunFolder) -> Background | None:
+    """The client in this program that is at work on the run in that folder."""
+    with _lock:
+        return _running.get(folder.path.resolve())
+
+
+def _register(background: Background) -> None:
+    global _watching
+    with _lock:
+        _running[background.folder.path.resolve()] = background
+        if not _watching:
+            _watching = True
+            threading.Thread(target=_watch_program, name="kon-exit", daemon=True).start()
+
+
+def _forget(background: Background) -> None:
+    path = background.folder.path.resolve()
+    with _lock:
+        if _running.get(path) is background:
+            del _running[path]
+
+
+def _watch_program() -> None:
+    """Before Python waits for the threads of a program that has come to its end, it ends the main thread."""
+    threading.main_thread().join()
+    with _lock:
+        left = list(_running.values())
+    for background in left:
+        background.leave()
+
+
+_Value = TypeVar("_Value")
+
+
+def in_private_loop(work: Coroutine[Any, Any, _Value]) -> _Value:
+    """Run a coroutine to its end, also where the caller's thread has a running event loop."""
+    with ThreadPoolExecutor(1, thread_name_prefix="kon-call") as thread:
+        return thread.submit(asyncio.run, work).result()

@@ -1,0 +1,206 @@
+"""`map`, `submit`, `gather`, `open_run`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, overload
+
+from kon.api.handle import Run
+from kon.api.items import first_and_all
+from kon.api.prepare import Work, begin, plan
+from kon.api.values import failure_of, raise_failures
+from kon.errors import ConfigurationError
+from kon.records import RunFolder
+from kon.suggest import did_you_mean
+from kon.task import State
+
+
+def map(
+    function: Work,
+    items: Iterable[Any],
+    *,
+    workers: int | None = None,
+    slots: int = 1,
+    strategy: str | Mapping[str, Any] = "lease",
+    backend: str | Mapping[str, Any] = "sqlite",
+    attempts: int = 3,
+    timeout_s: float | None = None,
+    bundle: int | None = None,
+    spread: bool = False,
+    options: Mapping[str, Any] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    rerun_failed: bool = False,
+    return_exceptions: bool = False,
+    **settings: Any,
+) -> list[Any]:
+    """Call a function, or run a command, for each item; the results in the order of the items.
+
+    function: a function at the top level of a module or script, called with the item; a string, a command
+        for the shell in which `{}` stands for the item; or a list, a command's words. Items and results
+        travel as JSON. A command's result is a dict with `exit`, `stdout` and `stderr`.
+    workers: worker processes; None for one a processor. slots: tasks at once in each.
+    strategy: how a repeated delivery is kept from repeating work. backend: where the queue is.
+    attempts: failed attempts before a task counts as failed. timeout_s: the longest one may take.
+    bundle: tasks in a message; raise it for tasks of microseconds.
+    spread: the item, a list or a dict, is the arguments of the call.
+    options: of the kind of work: {"cwd": ..., "env": ...} for a command, {"pool": "threads"} for a function.
+    out: a folder for the records, which are kept; the same call again repeats nothing that is recorded
+        there. Without it they go when all results are returned.
+    rerun_failed: of what is recorded in `out`, tasks that are not done are run again.
+    return_exceptions: tasks that are not done stand in the list as TaskFailed, and nothing is raised.
+    settings: other keys of an experiment file, such as visibility_s or max_receives.
+
+    Raises TaskFailed, which names the first task that is not done and has all of them in `failures`;
+    ConfigurationError before anything is started. On Ctrl-C the run ends, but where `out` keeps it.
+    """
+    some, items = first_and_all(items, "kon.map")
+    if not some:
+        return []
+    run = begin(
+        plan(
+            "kon.map",
+            function,
+            items,
+            workers=workers,
+            spread=spread,
+            options=options,
+            out=out,
+            rerun_failed=rerun_failed,
+            settings={
+                "slots": slots,
+                "strategy": strategy,
+                "backend": _named(backend),
+                "attempts": attempts,
+                "timeout_s": timeout_s,
+                "bundle": 1 if bundle is None else bundle,
+                **settings,
+            },
+        )
+    )
+    try:
+        return _gather(run, None, return_exceptions)
+    finally:
+        if not run.is_kept:
+            run.discard()
+
+
+def submit(
+    function: Work,
+    items: Iterable[Any],
+    *,
+    workers: int | None = None,
+    slots: int = 1,
+    strategy: str | Mapping[str, Any] = "lease",
+    backend: str | Mapping[str, Any] = "sqlite",
+    attempts: int = 3,
+    timeout_s: float | None = None,
+    bundle: int | None = None,
+    spread: bool = False,
+    options: Mapping[str, Any] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    rerun_failed: bool = False,
+    **settings: Any,
+) -> Run:
+    """Begin what `map` does, and return at once; the workers are at work in the background.
+
+    Where `out` keeps the records, the workers go on when the program ends before them, and any program
+    may collect the results with `open_run`. Without it the end of the program waits for the run.
+    The arguments are those of `map`. Raises ConfigurationError before anything is started.
+    """
+    return begin(
+        plan(
+            "kon.submit",
+            function,
+            items,
+            workers=workers,
+            spread=spread,
+            options=options,
+            out=out,
+            rerun_failed=rerun_failed,
+            settings={
+                "slots": slots,
+                "strategy": strategy,
+                "backend": _named(backend),
+                "attempts": attempts,
+                "timeout_s": timeout_s,
+                "bundle": 1 if bundle is None else bundle,
+                **settings,
+            },
+        )
+    )
+
+
+@overload
+def gather(runs: Run, timeout_s: float | None = None, *, return_exceptions: bool = False) -> list[Any]: ...
+
+
+@overload
+def gather(
+    runs: Iterable[Run], timeout_s: float | None = None, *, return_exceptions: bool = False
+) -> list[list[Any]]: ...
+
+
+def gather(
+    runs: Run | Iterable[Run], timeout_s: float | None = None, *, return_exceptions: bool = False
+) -> list[Any]:
+    """Wait for a run, and return its results in the order of the items; of several runs, a list of each.
+
+    Raises TaskFailed as `map` does; TimeoutError after `timeout_s` seconds, whereupon the run goes on, as
+    it does after Ctrl-C.
+    """
+    if isinstance(runs, Run):
+        return _gather(runs, timeout_s, return_exceptions)
+    give_up_s = None if timeout_s is None else time.monotonic() + timeout_s
+    return [
+        _gather(run, None if give_up_s is None else max(0.0, give_up_s - time.monotonic()), return_exceptions)
+        for run in runs
+    ]
+
+
+def _gather(run: Run, timeout_s: float | None, return_exceptions: bool) -> list[Any]:
+    values: list[Any] = [None] * run.tasks
+    try:
+        for outcome in run.results(timeout_s):
+            done = outcome.state is State.DONE
+            values[outcome.index] = outcome.result if done else failure_of(outcome)
+        run.finish()
+    except KeyboardInterrupt as interrupt:
+        if run.is_kept:
+            interrupt.add_note(
+                f"kon: run {run.id} goes on. kon.gather(kon.open_run({str(run.path)!r})) waits for it again, "
+                "kon.open_run(...).cancel() gives it up"
+            )
+        raise
+    if not return_exceptions:
+        raise_failures(run.id, values, f"; records in {run.path}" if run.is_kept else "")
+    return values
+
+
+def open_run(place: str | os.PathLike[str]) -> Run:
+    """A run that was begun before, here or in another program, by the folder of its records.
+
+    place: the folder, or one that was given as `out` and holds a single run; or, by its id alone, a run in
+        ./runs.
+    Raises ConfigurationError when there is none.
+    """
+    path = Path(place).expanduser().absolute()
+    for folder in (RunFolder(path), RunFolder(Path("runs").absolute() / path.name)):
+        if folder.exists:
+            return Run(folder, folder.read_run().spec)
+    inside = sorted(entry for entry in path.iterdir() if RunFolder(entry).exists) if path.is_dir() else []
+    if len(inside) == 1:
+        return Run(RunFolder(inside[0]), RunFolder(inside[0]).read_run().spec)
+    if inside:
+        names = ", ".join(entry.name for entry in inside)
+        raise ConfigurationError(f"kon.open_run: {path} holds several runs; name one of them: {names}")
+    others = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise ConfigurationError(
+        f"kon.open_run: there are no records of a run in {path}{did_you_mean(path.name, others)}"
+    )
+
+
+def _named(plugin: str | Mapping[str, Any]) -> Any:
+    return plugin if isinstance(plugin, str) else dict(plugin)

@@ -1,0 +1,216 @@
+"""`Run`: a program's hold on a run, begun here or anywhere."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from kon.api.attached import Queued
+from kon.api.background import Background, in_private_loop, running_in
+from kon.api.tail import Tail
+from kon.control import Control, Status
+from kon.errors import Interrupted
+from kon.lock import FolderLock
+from kon.plugins import open_backend
+from kon.records import RunFolder
+from kon.run import RunSpec
+from kon.task import Outcome
+
+_OTHERS_POLL_S: Final = 0.2
+"""Between two looks at the records of a run whose client is another program."""
+
+
+class RunStatus(msgspec.Struct, frozen=True):
+    """How far a run is: how many of its tasks ended how, and how many are left.
+
+    state: `running`: a client collects its answers, here or in another program. `finished`: every task
+        is accounted for. `left`: none of these; whoever asks for its results takes it up again.
+    """
+
+    state: Literal["running", "finished", "left"]
+    tasks: int
+    done: int
+    failed: int
+    dead: int
+    lost: int
+    cancelled: int
+    left: int
+
+
+class TemporaryFolder:
+    """A folder that goes when nobody holds this object any more, at the latest with the program."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._finalizer = weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
+
+    def remove(self) -> None:
+        self._finalizer()
+
+
+class Run:
+    """One run: its status, its results as they come, its end. Methods may be called from any thread."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        spec: RunSpec,
+        background: Background | None = None,
+        temporary: TemporaryFolder | None = None,
+    ) -> None:
+        self._folder = folder
+        self._spec = spec
+        self._background = background
+        self._temporary = temporary
+        self._seen = Tail(folder, spec.tasks)
+
+    @property
+    def id(self) -> str:
+        """The run's name, that of its folder."""
+        return self._spec.run
+
+    @property
+    def path(self) -> Path:
+        """The folder of its records."""
+        return self._folder.path
+
+    @property
+    def tasks(self) -> int:
+        return self._spec.tasks
+
+    def __repr__(self) -> str:
+        return f"<kon.Run {self.id} of {self.tasks} tasks in {self.path}>"
+
+    def status(self) -> RunStatus:
+        """How far it is by its records. Starts nothing."""
+        while self._seen.news():
+            pass
+        tally = self._seen.tally
+        counts = {str(state): count for state, count in tally.counts.items()}
+        return RunStatus(self._state(tally.left), self.tasks, left=tally.left, **counts)
+
+    def _state(self, left: int) -> Literal["running", "finished", "left"]:
+        if not left:
+            return "finished"
+        return "running" if self._is_attended() else "left"
+
+    def results(self, timeout_s: float | None = None) -> Iterator[Outcome]:
+        """The outcome of each task as it is recorded, the recorded ones first, until every task has one.
+
+        In order of their ends; `index` says whose it is. A task that was given up as dead or lost and
+        then turns out done is there twice: the later outcome is the one that stands.
+
+        Raises TimeoutError when `timeout_s` seconds pass, whereupon the run goes on; WorkersFailed,
+        StoreError, ... when the run can't go on.
+        """
+        tail = Tail(self._folder, self.tasks)
+        give_up_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            background = self._attached()
+            # in this order: what is recorded after the look wakes the wait
+            beat, ended = (background.beat, background.ended) if background else (0, False)
+            news = tail.news()
+            yield from news
+            if not tail.tally.left:
+                return
+            if news:
+                continue
+            if background is not None and ended:
+                self._given_up(background, tail.tally.left)
+            self._wait(background, beat, give_up_s, tail.tally.left)
+
+    def _given_up(self, background: Background, left: int) -> None:
+        if background.error is not None:
+            raise background.error
+        raise Interrupted(
+            f"run {self.id} was left with {left} of {self.tasks} tasks unaccounted for; its records are in "
+            f"{self.path}"
+        )
+
+    def _wait(self, background: Background | None, beat: int, give_up_s: float | None, left: int) -> None:
+        left_s = None if give_up_s is None else give_up_s - time.monotonic()
+        if left_s is not None and left_s <= 0:
+            raise TimeoutError(f"run {self.id} still has {left} of {self.tasks} tasks to do; it goes on")
+        if background is not None:
+            background.wait(beat, left_s)
+        else:
+            time.sleep(_OTHERS_POLL_S if left_s is None else min(left_s, _OTHERS_POLL_S))
+
+    def cancel(self) -> None:
+        """Give the run up: nothing more is started; what runs has the run's `drain_s` seconds to end.
+
+        Returns when that is done. Tasks that had not ended are recorded as cancelled.
+        """
+        background = self._background or running_in(self._folder)
+        if background is None and self.status().left:
+            in_private_loop(self._call_off())
+            while self._lock().is_held():  # another program is its client, and hears of it
+                time.sleep(_OTHERS_POLL_S)
+            if not self.status().left:
+                return
+            background = Background(self._folder, self._spec, Queued(), kept=True, join=True)
+            background.begin()
+        elif background is not None:
+            background.cancel()
+        if background is not None:
+            background.join()
+            if background.error is not None:
+                raise background.error
+
+    async def _call_off(self) -> None:
+        backend = open_backend(self._spec.backend, self.path.parent)
+        try:
+            channel = await backend.open(self.id)
+            await Control(channel.control).close(Status.CANCELLED)
+        finally:
+            await backend.close()
+
+    def finish(self) -> None:
+        """Wait for what a client does after the last outcome: workers end, the records get their summary."""
+        if self._background is not None:
+            self._background.join()
+            if self._background.error is not None:
+                raise self._background.error
+
+    def discard(self) -> None:
+        """End it now: the workers, what they have started, and records that were only to last as long."""
+        if self._background is not None:
+            try:
+                self._background.cancel()
+                self._background.join()
+            except KeyboardInterrupt:
+                self._background.stop()
+                raise
+        if self._temporary is not None:
+            self._temporary.remove()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its records outlive this program."""
+        return self._temporary is None
+
+    # --- who is the client? ------------------------------------------------------------------------
+
+    def _is_attended(self) -> bool:
+        if self._background is not None and not self._background.ended:
+            return True
+        return running_in(self._folder) is not None or self._lock().is_held()
+
+    def _attached(self) -> Background | None:
+        """This program's client of the run, made where nobody else is; None while another program is."""
+        if self._background is None:
+            self._background = running_in(self._folder)
+        # the lock first: another client records everything before it lets go of it
+        if self._background is None and not self._lock().is_held() and self.status().left:
+            self._background = Background(self._folder, self._spec, Queued(), kept=True)
+            self._background.begin()
+        return self._background
+
+    def _lock(self) -> FolderLock:
+        return FolderLock(self.path.parent, "client")
