@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from kon.backend import Backend, Channel, ChannelOptions
+from kon.backends.keys import check_run
 from kon.backends.memory.ledger import MemoryLedger
 from kon.backends.memory.objects import MemoryObjects
 from kon.backends.memory.queue import LIMITS, MemoryQueue
@@ -27,7 +28,7 @@ class MemoryBackend(Backend):
 
     async def create(self, run: str, options: ChannelOptions) -> None:
         check_channel(options, LIMITS)
-        if run in self._channels:
+        if check_run(run) in self._channels:
             check_same(run, self._channels[run][0], options)
             return
         requests = self._requests

@@ -77,13 +77,7 @@ class SqliteBackend(Backend):
 
     async def open(self, run: str) -> Channel:
         options, connection = await self._connect(run, None)
-        loop = asyncio.get_running_loop()
-        # The connection's thread needs the time as well, and no loop runs there. Loops in real time
-        # all read one monotonic clock, so that it is good for any thread.
-        offset_s = Clock.of_this_host().now_s() - loop.time()
-
-        def now_ms() -> int:
-            return int((loop.time() + offset_s) * 1000)
+        now_ms = self._clock_ms()
 
         def queue(spans: Spans) -> SqliteQueue:
             return SqliteQueue(
@@ -123,6 +117,16 @@ class SqliteBackend(Backend):
     @property
     def requests(self) -> int:
         return self._requests.made
+
+    def _clock_ms(self) -> Callable[[], int]:
+        """Milliseconds since the epoch, as they stand in the file; for any thread.
+
+        The connection's thread needs the time too, and no loop runs there. Loops in real time all
+        read one monotonic clock, so that theirs does for every thread.
+        """
+        loop = asyncio.get_running_loop()
+        offset_s = Clock.of_this_host().now_s() - loop.time()
+        return lambda: int((loop.time() + offset_s) * 1000)
 
     async def _connect(self, run: str, options: ChannelOptions | None) -> tuple[ChannelOptions, Connection]:
         """A new connection; with `options` the file is made where it is not there yet."""

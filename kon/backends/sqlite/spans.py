@@ -206,8 +206,11 @@ class Spans:
 
 
 def _due(now_ms: int, delay_s: float) -> int:
-    """At once is 0, whatever the clock says: the clocks of two processes may differ by a little."""
-    return now_ms + -int(-delay_s * 1000 // 1) if delay_s else 0
+    """The first millisecond that is wholly after the delay.
+
+    At once is 0, whatever the clock says: the clocks of two processes may differ by a little.
+    """
+    return now_ms + int(delay_s * 1000) + 1 if delay_s else 0
 
 
 def _runs(keys: Sequence[int]) -> Iterator[tuple[int, int]]:

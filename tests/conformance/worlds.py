@@ -1,0 +1,45 @@
+"""The backends that the suite holds to one contract. A new one is one entry here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from kon.backend import Backend
+from kon.backends.memory import MemoryBackend
+from kon.backends.sqlite import SqliteBackend
+from kon.sim.loop import SimLoop, simulate
+
+
+class World(msgspec.Struct, frozen=True):
+    """A backend, and how cases are run on it.
+
+    make: a backend object whose runs live in the folder, as far as they live in folders; two made
+        with one folder see the same runs where `Backend.processes` is true.
+    run: runs a case to its end, in virtual time where the backend allows for that.
+    tick_s: the shortest visibility timeout that the cases wait for, in seconds: as short as the
+        backend can keep and the machine is quick.
+    """
+
+    make: Callable[[Path], Backend]
+    run: Callable[[Coroutine[Any, Any, None]], None]
+    tick_s: float
+
+
+def in_real_time(case: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(case)
+
+
+def in_virtual_time(case: Coroutine[Any, Any, None]) -> None:
+    simulate(case, SimLoop(limit_s=3_600.0))
+
+
+WORLDS: Final = {
+    "memory": World(lambda folder: MemoryBackend({}), in_virtual_time, 1.0),
+    "memory, real time": World(lambda folder: MemoryBackend({}), in_real_time, 0.02),
+    "sqlite": World(lambda folder: SqliteBackend({"path": str(folder)}), in_real_time, 0.05),
+}
