@@ -48,13 +48,11 @@ class AttachedRun(LocalRun):
 
     async def _collect(self, backend: Backend, channel: Channel) -> Tally:
         self._control = Control(channel.control)
-        if isinstance(self._source, Queued):
+        if isinstance(self._source, Queued) and not self._is_cancelled:
             await _check_queued(self.spec, self._control, str(self.folder.path.parent))
         return await super()._collect(backend, channel)
 
     async def _until_ready(self, control: Control) -> None:
-        if self._join:
-            return  # no workers are to come
         waiting = asyncio.create_task(super()._until_ready(control))
         while not waiting.done() and not self._is_cancelled:
             await asyncio.wait({waiting}, timeout=_POLL_S)
@@ -82,7 +80,7 @@ class _WorkersHere(WorkersHere):
 
 async def _check_queued(spec: RunSpec, control: Control, out: str) -> None:
     state = await control.read()
-    if state.submitted < spec.tasks and state.status is Status.OPEN:
+    if state.submitted < spec.tasks:
         raise ConfigurationError(
             f"run {spec.run}: {state.submitted} of its {spec.tasks} tasks had been queued when the program "
             "that submitted them ended, and nobody else knows the rest. Call kon.map or kon.submit again "

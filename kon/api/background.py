@@ -32,11 +32,11 @@ class Background:
 
     kept: its records outlive this program, and so does the run: when the program ends before it, the
         workers go on. A run that is not kept is waited for, as a thread is.
-    join: no workers are started.
+    cancelled: it is taken up only to be given up.
     """
 
     def __init__(
-        self, folder: RunFolder, spec: RunSpec, source: Source, *, kept: bool, join: bool = False
+        self, folder: RunFolder, spec: RunSpec, source: Source, *, kept: bool, cancelled: bool = False
     ) -> None:
         self.folder = folder
         self.spec = spec
@@ -45,11 +45,11 @@ class Background:
             folder,
             spec,
             source,
-            join=join,
             on_progress=self._progress,
             on_note=lambda text: _log.warning("%s", text),
         )
         self._kept = kept
+        self._cancelled = cancelled
         self._news = threading.Condition()
         self._beat = 0
         self._ended = False
@@ -127,6 +127,8 @@ class Background:
         self._task = asyncio.current_task()
         self._started.set()
         async with FolderLock(self.folder.path.parent, "client"):
+            if self._cancelled:
+                self._spawn(self._local.cancel)
             await self._local.run()
             if self._kept:
                 await conclude(self.folder)

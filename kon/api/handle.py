@@ -148,16 +148,15 @@ class Run:
         Returns when that is done. Tasks that had not ended are recorded as cancelled.
         """
         background = self._background or running_in(self._folder)
-        if background is None and self.status().left:
-            in_private_loop(self._call_off())
-            while self._lock().is_held():  # another program is its client, and hears of it
-                time.sleep(_OTHERS_POLL_S)
-            if not self.status().left:
-                return
-            background = Background(self._folder, self._spec, Queued(), kept=True, join=True)
-            background.begin()
-        elif background is not None:
+        if background is not None:
             background.cancel()
+        elif self._lock().is_held():  # another program is its client, and hears of it
+            in_private_loop(self._call_off())
+            while self._lock().is_held():
+                time.sleep(_OTHERS_POLL_S)
+        elif self.status().left:
+            background = Background(self._folder, self._spec, Queued(), kept=True, cancelled=True)
+            background.begin()
         if background is not None:
             background.join()
             if background.error is not None:
