@@ -115,14 +115,18 @@ def _better_place(name: str, what: str, text: str) -> str:
 
 
 def _complaint(node: Node, path: Path, options: dict[str, Any], text: str) -> list[Problem]:
-    """At the option that the text names, where it names one."""
-    for name in options:
-        if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text):
-            place = key_place(node, (*path, name))
+    """At the option that the text names first, where it names one that stands in the file."""
+    named = [(found.start(), name) for name in options if (found := _word(name).search(text))]
+    place = find(node, path).place
+    for _, name in sorted(named):
+        if (inside := key_place(node, (*path, name))) != place:
+            place = inside
             break
-    else:
-        place = find(node, path).place
-    return [Problem(place, line) for line in text.splitlines()]
+    return [Problem(place, line) for line in text.split("\n")]
+
+
+def _word(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])")
 
 
 def _strategy_options(cls: type[Strategy], plugin: Plugin, node: Node, path: Path) -> list[Problem]:

@@ -195,7 +195,7 @@ class _Reader:
         try:
             workload.count(1)
         except WorkloadError as error:
-            for line in str(error).splitlines():
+            for line in str(error).split("\n"):
                 placed = isinstance(source, Items) or re.match(rf"{re.escape(source.name)}:\d+:", line)
                 self._add_workload(key, line, elsewhere=bool(placed))
             return False

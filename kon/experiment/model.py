@@ -111,8 +111,8 @@ class WorkloadForm(_Form):
     glob: Annotated[
         list[Annotated[str, Field(min_length=1), Expected("a pattern such as src/**/*.py")]] | None,
         BeforeValidator(_listed, json_schema_input_type=list[str] | str),
+        _NotNull,  # before the length is asked for, which null has not
         Field(min_length=1),
-        _NotNull,
         Expected("a pattern such as src/**/*.py, or a list of patterns"),
     ] = None
     """Source: one task for each file that matches, in sorted order; relative to the folder of this file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -43,11 +44,18 @@ def raise_problems(problems: Iterable[Problem]) -> None:
     found = sorted(dict.fromkeys(problems), key=lambda problem: problem.place[1:])
     if not found:
         return
-    lines = [str(problem) for problem in found[:MOST_SHOWN]]
+    lines = [printable(str(problem)) for problem in found[:MOST_SHOWN]]
     if len(found) > MOST_SHOWN:
         lines.append(f"... and {len(found) - MOST_SHOWN} more problems")
     errors = {problem.error for problem in found}
     raise (errors.pop() if len(errors) == 1 else ConfigurationError)("\n".join(lines))
+
+
+def printable(text: str) -> str:
+    """The text on one line, with nothing in it that a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def describe(value: object) -> str:
@@ -59,12 +67,14 @@ def describe(value: object) -> str:
             return "true" if value else "false"
         case str():
             shown = value if len(value) <= 40 else f"{value[:37]}..."
-            return f'"{shown}"' if shown.isprintable() else f'"{ascii(shown)[1:-1]}"'
+            return f'"{printable(shown)}"'
         case int() | float():
             return f"{value}"[:40]
-        case list() | tuple():
-            return "an empty list" if not value else "a list"
-        case dict():
-            return "a mapping"
+        case list() | dict():
+            shown = json.dumps(value, ensure_ascii=False, default=str)
+            if value and len(shown) <= 40 and shown.isprintable():
+                return shown
+            what = "list" if isinstance(value, list) else "mapping"
+            return f"a {what}" if value else f"an empty {what}"
         case _:
             return f"a {type(value).__name__}"

@@ -48,7 +48,7 @@ class Source(ABC):
         """Where a body stands, for an error."""
 
     @property
-    def samples(self) -> Sequence[Any] | None:
+    def samples(self) -> Sequence[Numbered] | None:
         """Bodies that stand for all others; None where each must be looked at."""
         return None
 
@@ -96,8 +96,8 @@ class Numbers(Source):
         return f"number {number}"
 
     @property
-    def samples(self) -> Sequence[Any]:
-        return [self._make(number) for number in {self._numbers[0], self._numbers[-1]}]
+    def samples(self) -> Sequence[Numbered]:
+        return [(number, self._make(number)) for number in (self._numbers[0], self._numbers[-1])]
 
     @property
     def signature(self) -> str:
@@ -128,9 +128,9 @@ class Durations(Source):
         return f"task {number}"
 
     @property
-    def samples(self) -> Sequence[Any] | None:
+    def samples(self) -> Sequence[Numbered] | None:
         constant = self._distribution.constant
-        return None if constant is None else [constant]
+        return None if constant is None else [(0, constant)]
 
     @property
     def signature(self) -> str:

@@ -100,7 +100,7 @@ class Workload:
         samples = self._source.samples
         if samples is None:
             return self._read(self._source.round(), limit)
-        found = self._read(enumerate(samples), limit)
+        found = self._read(iter(samples), limit)
         tasks = len(self._source) if limit is None else min(limit, len(self._source))
         if len(samples) > 1 and found.ideal_s is not None:
             return self._read(self._source.round(), limit)  # tasks of different lengths: all must be added up

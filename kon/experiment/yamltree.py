@@ -2,8 +2,8 @@
 
 Only plain data: mappings, lists, text, numbers, true and false, null. Words and numbers mean what they
 mean in YAML 1.2, as in editors: `no` is text and `1e-3` a number. A number with a leading zero is
-text, so that `007` stays `007`. Refused: tags, duplicate keys, what is not finite or does not fit
-into 64 bits, and documents that are deep or that aliases blow up.
+text, so that `007` stays `007`. Refused: tags, duplicate keys, numbers that are not finite or have
+hundreds of digits, and documents that are deep or that aliases blow up.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ MAX_DEPTH: Final = 50
 
 MAX_ALIASED: Final = 100_000
 """Values that aliases may stand for, in all: a few lines of aliases can stand for billions."""
+
+MAX_DIGITS: Final = 300
+"""Of an integer: any that is longer has no float beside it, and Python reads no more than thousands."""
 
 _TAG: Final = "tag:yaml.org,2002:"
 
@@ -255,7 +258,8 @@ class _Composer:
             text = ascii(text)
         plain_style, _ = event.implicit
         if event.tag is None or event.tag == "!":
-            return Scalar(self._resolve(text, place) if plain_style else text, text, place)
+            bare = plain_style and event.tag is None
+            return Scalar(self._resolve(text, place) if bare else text, text, place)
         kind = event.tag.removeprefix(_TAG)
         value = text if kind == "str" else self._resolve(text, place)
         # yamllint and PyYAML know these five; a tag may insist on what is there, not turn it into another
@@ -270,11 +274,9 @@ class _Composer:
         if text in _BOOL:
             return _BOOL[text]
         if _INT.fullmatch(text):
-            # a longer one would not fit, and Python refuses to read thousands of digits
-            number = int(text, 0) if len(text) <= 25 else 2**64
-            if -(2**63) <= number < 2**64:
-                return number
-            self._add(place, f"expected a number that fits into 64 bits, found {text[:30]}")
+            if len(text) <= MAX_DIGITS:
+                return int(text, 0)
+            self._add(place, f"expected a number of at most {MAX_DIGITS} digits, found {text[:30]}...")
         elif _FLOAT.fullmatch(text):
             if math.isfinite(value := float(text)):
                 return value
