@@ -13,8 +13,8 @@ from typing import Any
 from kon.client import Tally
 from kon.errors import ConfigurationError
 from kon.experiment import Cell, Experiment
+from kon.joining import client_lock
 from kon.local import LocalRun
-from kon.lock import FolderLock
 from kon.plugins import open_backend
 from kon.records import RunFolder
 from kon.report.summary import summarise
@@ -131,11 +131,6 @@ class Campaign:
 def is_whole(row: dict[str, Any]) -> bool:
     """Whether every task of a run is done."""
     return bool(row["done"] == row["tasks"])
-
-
-def client_lock(root: Path) -> FolderLock:
-    """Held by the one client of a folder of runs; hosts see by it whether it is there."""
-    return FolderLock(root, "client")
 
 
 async def conclude(folder: RunFolder) -> dict[str, Any]:

@@ -8,17 +8,17 @@ it is over.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
 from kon.backend import Backend, Channel
-from kon.campaign import Campaign, client_lock
+from kon.campaign import Campaign, is_whole
 from kon.control import Control, WorkerState
 from kon.errors import ClientGone, ConfigurationError, StoreError, StoreVersionError
 from kon.experiment import Cell
+from kon.joining import client_lock, host_lock
 from kon.local import doomed, runs_here, worker_names
-from kon.lock import FolderLock
 from kon.plugins import open_backend
 from kon.records import RunFolder
 from kon.supervise import WorkerProcesses
@@ -36,6 +36,7 @@ HANDOVER_S: Final = 15.0
 class Host:
     """Host number `number` of a campaign, counted from 1: worker `w<number>` of each run that has so many.
 
+    rerun_failed: as the client has it: the tasks of recorded runs that are not done are run again.
     patience_s: how long it waits for a client to begin, in seconds.
     """
 
@@ -44,11 +45,13 @@ class Host:
         campaign: Campaign,
         number: int,
         *,
+        rerun_failed: bool = False,
         patience_s: float = 120.0,
         on_note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._campaign = campaign
         self._number = number
+        self._rerun_failed = rerun_failed
         self._patience_s = patience_s
         self._on_note = on_note
         self._client = client_lock(campaign.root)
@@ -71,17 +74,20 @@ class Host:
             most = max(cell.spec.workers for cell in self._campaign.cells)
             self._on_note(f"nothing to do: no run has more than {most} workers")
             return
-        async with FolderLock(self._campaign.root, f"host-{self._number}", wait_s=HANDOVER_S):
+        async with host_lock(self._campaign.root, self._number, HANDOVER_S):
             self._give_up_s = asyncio.get_running_loop().time() + self._patience_s
             for cell in mine:
                 folder = self._campaign.folder(cell)
-                if folder.finished:
+                if folder.finished and not self._is_run_again(folder):
                     self._on_note(f"{cell.spec.run}: recorded already")
-                elif await self._until(partial(_is_made, folder)):
+                elif await self._until(partial(_is_made, folder, _row(folder))):
                     await self._serve(cell, folder)
                 if self._stopping:
                     self._on_note("told to stop: its workers have ended")
                     return
+
+    def _is_run_again(self, folder: RunFolder) -> bool:
+        return self._rerun_failed and not is_whole(folder.read_summary())
 
     async def _serve(self, cell: Cell, folder: RunFolder) -> None:
         if folder.read_run().key != cell.spec.key():
@@ -121,29 +127,20 @@ class Host:
         """Keep this host's workers running until the run is over or this host is told to stop."""
         names = worker_names(cell.spec, host=self._number)
         kills = {name: task for name, task in doomed(cell.spec).items() if not _has_lived(folder, name)}
-        left = await _left_over(control)
-        crews = {name: WorkerProcesses(folder, [name], kills) for name in names}
+        crew = WorkerProcesses(folder, names, kills, left=await _left_running(control))
         self._on_note(f"{cell.spec.run}: at work with {', '.join(names)}")
         gone: ClientGone | None = None
         async with asyncio.TaskGroup() as group:
-            for name, crew in crews.items():
-                group.create_task(self._follow(left.get(name, []), crew))
+            group.create_task(crew.run())
             try:
                 await self._until(partial(_is_over, folder, control))
             except ClientGone as error:
                 gone = error  # after the workers have drained
-            for crew in crews.values():
-                crew.stop()
+            crew.stop()
         if gone is not None:
             raise gone
         if not self._stopping:
             self._on_note(f"{cell.spec.run}: over")
-
-    async def _follow(self, left: list[WorkerState], crew: WorkerProcesses) -> None:
-        """Start a worker once nobody works under its name any more: one that was left ends when idle."""
-        while any(map(runs_here, left)) and not self._stopping:  # noqa: ASYNC110 - nothing but a look tells
-            await asyncio.sleep(POLL_S)
-        await crew.run()
 
     async def _until(self, come: Callable[[], Awaitable[bool]]) -> bool:
         """Wait until it has come; False when this host is told to stop before that."""
@@ -171,8 +168,17 @@ class Host:
             )
 
 
-async def _is_made(folder: RunFolder) -> bool:
-    return folder.exists
+async def _is_made(folder: RunFolder, row_before: int | None) -> bool:
+    """Whether the client has begun it, or, where there was a row in the table, begun it again."""
+    return folder.exists and (row_before is None or _row(folder) != row_before)
+
+
+def _row(folder: RunFolder) -> int | None:
+    """What tells a run's row from the one that it may have later."""
+    try:
+        return folder.summary.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 async def _is_over(folder: RunFolder, control: Control) -> bool:
@@ -184,10 +190,14 @@ def _has_lived(folder: RunFolder, name: str) -> bool:
     return any(folder.events.glob(f"{name}.*.jsonl"))
 
 
-async def _left_over(control: Control) -> dict[str, list[WorkerState]]:
-    """The workers, by name, that an earlier host has left running on this machine."""
+async def _left_running(control: Control) -> dict[str, Callable[[], bool]]:
+    """For workers that an earlier host has left running here, by name, whether they still do."""
     left: dict[str, list[WorkerState]] = {}
     for worker in await control.workers():
         if runs_here(worker):
             left.setdefault(worker.name.rpartition(".")[0], []).append(worker)
-    return left
+    return {name: partial(_any_runs_here, workers) for name, workers in left.items()}
+
+
+def _any_runs_here(workers: Sequence[WorkerState]) -> bool:
+    return any(map(runs_here, workers))

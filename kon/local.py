@@ -21,6 +21,7 @@ from kon.clock import Clock
 from kon.control import Control, WorkerState
 from kon.errors import ConfigurationError
 from kon.events import Event, Recorder
+from kon.joining import watch_hosts
 from kon.journal import FileJournal
 from kon.plugins import open_backend
 from kon.process import make_kind, strategy_maker
@@ -185,8 +186,8 @@ class LocalRun:
     @asynccontextmanager
     async def _crew(self, backend: Backend, channel: Channel) -> AsyncIterator[None]:
         if self._join:
-            yield
-            await self._until_gone(Control(channel.control))
+            async with self._hosts(Control(channel.control)):
+                yield
             return
         self._workers = self._make_crew(backend, channel, await self._left(channel))
         async with asyncio.TaskGroup() as group:
@@ -199,6 +200,19 @@ class LocalRun:
             self._workers.stop()
         if self._adopted:
             await self._until_gone(Control(channel.control))
+
+    @asynccontextmanager
+    async def _hosts(self, control: Control) -> AsyncIterator[None]:
+        async def any_worker_left() -> bool:
+            return _any_runs_here(await control.workers())
+
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(
+                watch_hosts(self.folder.path.parent, self.spec.workers, any_worker_left)
+            )
+            yield
+            watch.cancel()
+        await self._until_gone(control)
 
     def _make_crew(self, backend: Backend, channel: Channel, left: dict[str, list[WorkerState]]) -> Crew:
         if not backend.processes:

@@ -18,7 +18,7 @@ LAYERS: dict[str, int] = {
     **dict.fromkeys("backends kinds strategies".split(), 1),
     "sim": 1,
     # how a task is run
-    **dict.fromkeys("control packing patience events records plugins lock".split(), 2),
+    **dict.fromkeys("control packing patience events records plugins lock joining".split(), 2),
     **dict.fromkeys("holding settle intake executor worker client".split(), 3),
     "report": 4,
     # what to run, where

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from kon import host as host_module
+from kon import joining
 from kon.campaign import Campaign
 from kon.control import Control
-from kon.errors import ClientGone, ConfigurationError
+from kon.errors import ClientGone, ConfigurationError, WorkersFailed, first_cause
 from kon.experiment import Cell, loads
 from kon.host import Host
 from kon.local import runs_here
@@ -209,3 +210,56 @@ def test_no_host_can_reach_a_backend_in_memory(tmp_path: Path) -> None:
     place.folder("q-lease-w1-r1").write_run(place.cell("q-lease-w1-r1").spec, {})
     with pytest.raises(ConfigurationError, match="the backend memory lives in its client's memory"):
         asyncio.run(place.host(1).run())
+
+
+def test_a_client_that_no_host_joins_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "FIRST_S", 0.2)
+    with pytest.raises(BaseExceptionGroup) as caught:
+        asyncio.run(Place(tmp_path, QUICK).campaign(join=True).run())
+    cause = first_cause(caught.value)
+    assert isinstance(cause, WorkersFailed)
+    assert str(cause).startswith("no host has been at work for 0 s")
+
+
+def test_a_client_whose_hosts_have_gone_gives_up_and_is_taken_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path, SLOW)
+
+    async def main() -> None:
+        monkeypatch.setattr(joining, "RETURN_S", 0.6)
+        host = place.host(1)
+        working = asyncio.create_task(host.run())
+        client = asyncio.create_task(place.campaign(join=True).run())
+        await place.answered("s-lease-w1-r1")
+        host.stop()
+        await working
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await client
+        assert isinstance(first_cause(caught.value), WorkersFailed)
+
+    asyncio.run(main())
+    [row] = asyncio.run(place.all(place.host(1)))
+    assert (row["done"], row["duplicate_starts"]) == (200, 0)
+
+
+def test_hosts_run_again_what_failed(tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    text = f"""
+        name: f
+        workload: {{kind: shell, command: "test {{}} = a || test -e {flag}", items: [a, b]}}
+        attempts: 1
+    """
+    place = Place(tmp_path / "runs", textwrap.dedent(text))
+    [row] = asyncio.run(place.all(place.host(1)))
+    assert (row["done"], row["failed"]) == (1, 1)
+    flag.touch()
+
+    async def again() -> list[dict[str, Any]]:
+        host = Host(place.campaign(), 1, rerun_failed=True)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(host.run())
+            return await place.campaign(join=True, rerun_failed=True).run()
+
+    [row] = asyncio.run(again())
+    assert (row["done"], row["failed"]) == (2, 0)
