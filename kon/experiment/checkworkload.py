@@ -7,7 +7,7 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Any, Final
 
-from kon.errors import ConfigurationError, WorkloadError
+from kon.errors import ConfigurationError, UnknownPlugin, WorkloadError
 from kon.experiment.checkplugins import check_kind
 from kon.experiment.complaints import key_place
 from kon.experiment.distributions import FORMS, parse_distribution
@@ -17,6 +17,7 @@ from kon.experiment.problems import Place, Problem, describe
 from kon.experiment.sources import Durations, Integers, Items, Lines, Numbers, Source, matching_files
 from kon.experiment.workload import Workload
 from kon.experiment.yamltree import Node, find, plain
+from kon.plugins import kind_class
 from kon.run import Plugin
 from kon.suggest import did_you_mean
 
@@ -49,6 +50,14 @@ def read_workload(
     return _Reader(form, unusable, node, folder, problems).read(seed, limit)
 
 
+def _own_name(kind: str) -> str:
+    """The name that the kind's class bears, which for module:Class is not the one that it was found by."""
+    try:
+        return kind_class(kind).name
+    except UnknownPlugin:  # said when the kind is made
+        return kind
+
+
 class _Reader:
     def __init__(
         self, form: WorkloadForm, unusable: Set[str], node: Node, folder: Path, problems: list[Problem]
@@ -71,7 +80,7 @@ class _Reader:
         if "slots" in self._options:  # the worker sets it, so that a kind would take it
             self._add(self._key_place("slots"), 'unknown key "slots"; it stands beside "workload", not in it')
             del self._options["slots"]
-        self._set_apart(name)
+        self._set_apart(_own_name(name))
         checker = check_kind(Plugin(name, self._options), self._node, self._problems)
         if checker is None or source_key is None:
             return None

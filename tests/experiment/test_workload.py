@@ -30,6 +30,9 @@ class TestMadeUp:
         assert list(per_worker.bodies(4)) == [0.5] * 12
         assert (per_worker.count(4), per_worker.ideal_s(4)) == (12, 6.0)
 
+    def test_a_kind_by_module_and_class_is_the_same_kind(self) -> None:
+        assert bodies("{kind: 'kon.kinds.sleep:Sleep', count: 2, seconds: 0.5}") == [0.5, 0.5]
+
     @pytest.mark.parametrize(
         ("seconds", "low", "high"),
         [("{uniform: [1, 2]}", 1, 2), ("{choice: [1, 1.5]}", 1, 1.5), ("{exponential: 0.1}", 0, 4)],
