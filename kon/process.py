@@ -21,6 +21,7 @@ from typing import Any, Final
 from kon.clock import Clock
 from kon.dedup import Strategy
 from kon.errors import KonError, first_cause
+from kon.eventloop import new_event_loop
 from kon.events import Event, Named, Recorder
 from kon.journal import FileJournal, Journal
 from kon.kind import Kind
@@ -138,7 +139,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--idle", type=float, metavar="SECONDS")
     args = parser.parse_args(argv)
     try:
-        asyncio.run(work(RunFolder(args.folder), args.name, args.kill_after, args.idle))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(work(RunFolder(args.folder), args.name, args.kill_after, args.idle))
     except asyncio.CancelledError:
         return 128 + signal.SIGTERM
     except (KonError, BaseExceptionGroup) as error:

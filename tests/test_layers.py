@@ -19,6 +19,7 @@ LAYERS: dict[str, int] = {
     "sim": 1,
     # how a task is run
     **dict.fromkeys("control packing patience events records plugins lock joining".split(), 2),
+    "eventloop": 2,
     **dict.fromkeys("holding settle intake executor worker client".split(), 3),
     "report": 4,
     # what to run, where
