@@ -44,7 +44,8 @@ class ShellOptions(Options, frozen=True, kw_only=True):
 
 
 class Shell(Kind):
-    """The body is the item for `command`, a string or a number, or the command itself.
+    """The body is the item for `command`, a string or a number, or the command itself. A word that is not
+    UTF-8, such as some names of files, stands there as {"bytes": "caf\\xe9"}: each character is one byte.
 
     The result has `exit`, `stdout` and `stderr`; after a signal `exit` is 128 plus its number, as
     shells have it. Only where they apply: `signal`, its name; `truncated`, true, with `stdout_bytes`
@@ -167,12 +168,25 @@ def _checked(options: ShellOptions) -> ShellOptions:
 
 
 def _word(value: Any, what: str) -> str:
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+    if isinstance(value, dict) and value.keys() == {"bytes"}:
+        word = _of_bytes(value["bytes"], what)
+    elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ConfigurationError(f"expected {what} to be a string or a number, got {value!r:.80}")
-    word = str(value)
+    else:
+        word = str(value)
     if "\0" in word:
         raise ConfigurationError(f"{what} holds a NUL character, which no command can take: {value!r:.80}")
     return word
+
+
+def _of_bytes(text: Any, what: str) -> str:
+    """A word that is not UTF-8, as Python has such names of files: with surrogates for the odd bytes."""
+    try:
+        return os.fsdecode(text.encode("latin-1"))
+    except (AttributeError, UnicodeEncodeError) as error:
+        raise ConfigurationError(
+            f'expected the "bytes" of {what} as a string of characters up to U+00FF, got {text!r:.80}'
+        ) from error
 
 
 def _functions(environment: Mapping[bytes, bytes]) -> frozenset[str]:
