@@ -87,7 +87,8 @@ class Network:
         self.trace = trace
         self.requests = 0
         self.context = contextvars.Context()
-        """That of the services, which belong to no host and so never crash with one."""
+        """That of the services, which belong to no host and so never crash with one. What they do, and all
+        that comes of it, is run in it."""
         self._cuts: dict[tuple[str, str], Cut] = {}
 
     def cut(self, host: str, kind: str, for_s: float, replies_only: bool = False) -> None:
@@ -127,7 +128,8 @@ class Network:
             except _NoReply:
                 if loses == _FIRST_REPLY:
                     loses = ""
-                await asyncio.sleep(BACKOFF_S * 2**attempt)
+                if attempt < TRIES - 1:
+                    await asyncio.sleep(BACKOFF_S * 2**attempt)
         error = f"{call.service}.{call.op}: no reply in {TRIES} tries of {TIMEOUT_S + call.wait_s:g} s each"
         if self.trace is not None:
             self.trace.add(loop.time(), What.REPLY, host, call.service, call.op, call.tasks, error)
@@ -157,9 +159,9 @@ class Network:
                 reply.set_exception(error)
             return
         if isinstance(answer, asyncio.Future):
-            answer.add_done_callback(functools.partial(self._answered, request), context=self.context)
+            answer.add_done_callback(functools.partial(self._answered, request))
             # a caller that hangs up is not served any more
-            reply.add_done_callback(functools.partial(_hang_up, answer), context=self.context)
+            reply.add_done_callback(functools.partial(_hang_up, answer))
         else:
             self._send_back(request, answer)
 

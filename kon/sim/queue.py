@@ -84,7 +84,7 @@ class SimQueue(Queue):
         self._duplicates = duplicates
         self._remembers = self._faults is not None and self._faults.can_fire("stale_depth")
         self.limits = QueueLimits(MAX_BATCH, MAX_BYTES, MAX_DELAY_S, stale_depth=self._remembers)
-        self._visible: deque[_Entry] = deque()  # those that are gone are passed over
+        self._visible: deque[_Entry] = deque()  # those that are not, by now, are passed over
         self._hidden: list[tuple[float, int, _Entry]] = []  # judged when they come up
         self._order = itertools.count()
         self._sweep_at = _SWEEP_FROM
@@ -153,7 +153,7 @@ class SimQueue(Queue):
             self._attend(now_s)
             return taken
         waiter = _Waiter(host, max_messages, loop.create_future())
-        waiter.timer = loop.call_later(wait_s, _give_nothing, waiter.answer, context=self._network.context)
+        waiter.timer = loop.call_later(wait_s, _give_nothing, waiter.answer)
         self._waiters.append(waiter)
         self._attend(now_s)
         return waiter.answer
@@ -166,8 +166,6 @@ class SimQueue(Queue):
             entry: _Entry = delivery.handle[0]
             held = self._is_current(host, delivery, "extend")
             if held:
-                if entry.state == _VISIBLE:
-                    self._visible.remove(entry)
                 if visible_s > 0.0:
                     self._hide(entry, _HELD, now_s + visible_s)
                 else:
@@ -345,7 +343,7 @@ class SimQueue(Queue):
                     return
                 self._alarm.cancel()
             loop = asyncio.get_running_loop()
-            self._alarm = loop.call_at(due_s, self._on_due, context=self._network.context)
+            self._alarm = loop.call_at(due_s, self._on_due)
 
     def _on_due(self) -> None:
         self._alarm = None

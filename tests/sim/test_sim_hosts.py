@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from kon.ledger import Record
+from kon.sim.latency import CallTime, CallTimes
 from kon.sim.loop import SimDeadlock, SimLoop, current_host, simulate
 from kon.sim.schedule import Schedule, Seeded
 from tests.sim.world import World, messages
@@ -145,8 +146,9 @@ def test_a_crash_at_any_step_leaves_nothing_running() -> None:
         loop.close()
 
 
-def test_what_a_crashed_host_asked_for_still_happens() -> None:
-    world = World()
+@pytest.mark.parametrize("latency", [None, CallTimes({"ledger.insert_new": CallTime(0.1, 0.1)})])
+def test_what_a_crashed_host_asked_for_still_happens(latency: CallTimes | None) -> None:
+    world = World(latency=latency)
     loop = SimLoop(limit_s=1_000.0)
 
     async def work() -> None:

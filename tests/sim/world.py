@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 from kon.queue import Message
-from kon.sim.faults import FaultRates, Faults, FaultSpans
+from kon.sim.faults import FaultRates, Faults, FaultSpans, Fired
 from kon.sim.latency import Latency
 from kon.sim.ledger import SimLedger
 from kon.sim.loop import SimLoop, simulate
@@ -35,8 +35,9 @@ class World:
         spans: FaultSpans | None = None,
         latency: Latency | None = None,
         max_receives: int = 5,
+        plan: Iterable[Fired] | None = None,
     ) -> None:
-        self.faults = Faults(rates, seed, spans)
+        self.faults = Faults(rates, seed, spans, plan)
         self.trace = Trace()
         self.network = Network(self.faults, latency, self.trace)
         self.dead = SimQueue("dead", self.network, VISIBILITY_S)
