@@ -47,6 +47,7 @@ def where(_: Any) -> dict[str, Any]:
         "group": os.getpgrp(),
         "main_thread": threading.current_thread() is threading.main_thread(),
         "argv": sys.argv,
+        "safe_path": sys.flags.safe_path,
         "folders": [folder for folder in sys.path if Path(folder).name == "kinds"],
     }
 

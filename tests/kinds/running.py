@@ -84,14 +84,14 @@ async def fifo(folder: Path) -> AsyncIterator[Fifo]:
 @contextmanager
 def nothing_left() -> Iterator[None]:
     """No file descriptor and no child, dead or alive, remains of what is done inside."""
-    before = _open_files()
+    before = open_files()
     yield
-    assert _open_files() == before
+    assert open_files() == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
 
-def _open_files() -> set[str]:
+def open_files() -> set[str]:
     return {name for name in os.listdir("/dev/fd") if _is_open(int(name))}  # noqa: PTH208 - names, not paths
 
 

@@ -224,7 +224,8 @@ def test_where_calls_are_made() -> None:
     assert processes["argv"] == [FILE]
     assert (threads["pid"], threads["main_thread"]) == (os.getpid(), False)
     assert (inline["pid"], inline["main_thread"]) == (os.getpid(), True)
-    # the folder of kon's own modules is none to import from
+    # the folder of kon's own modules is none to import from, before the path is set or after
+    assert processes["safe_path"]
     assert [Path(folder).parent.name for folder in processes["folders"]] == ["tests"]
 
 

@@ -69,8 +69,10 @@ def checked(text: str, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["paths", "collections", "write", "in_if", "in_except", "no_such_module", "in_for", "in_with", "plain"]
-    + ["Class", "Class.method", "coroutine", "first", "rest", "annotated"],
+    [
+        *("paths", "collections", "write", "in_if", "in_except", "no_such_module", "in_for", "in_with"),
+        *("plain", "Class", "Class.method", "coroutine", "first", "rest", "annotated"),
+    ],
 )
 def test_names_that_a_module_binds(name: str, folder: Path) -> None:
     checked(f"jobs:{name}", folder)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 import signal
+import subprocess
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from kon.errors import KindError
 from kon.kinds import spawn
 from kon.kinds.shell import Shell
 from kon.kinds.spawn import Child, Finished, Spawner, have_pidfd
-from tests.kinds.running import LIMIT_S, attempt, fifo, nothing_left
+from tests.kinds.running import LIMIT_S, attempt, fifo, nothing_left, open_files
 
 _Result = TypeVar("_Result")
 
@@ -229,9 +230,11 @@ def test_hundreds_of_commands_leave_nothing_behind(use_pidfd: bool) -> None:
 @both_ways
 def test_a_command_that_can_not_be_started_leaves_nothing_behind(use_pidfd: bool) -> None:
     async def use(spawner: Spawner) -> None:
-        for _ in range(50):
-            with pytest.raises(FileNotFoundError):
-                await spawner.run(["/no/such/program"], {})
+        await spawner.run(["/bin/sh", "-c", ":"], {})  # opens what it keeps open
+        before = open_files()
+        with pytest.raises(FileNotFoundError):
+            await spawner.run(["/no/such/program"], {})
+        assert open_files() == before
 
     run(use_pidfd, use)
 
@@ -350,8 +353,6 @@ def test_zombies_are_told_from_the_living() -> None:
 
 def test_a_child_tells_of_its_end_more_than_once() -> None:
     async def main() -> list[int | None]:
-        import subprocess
-
         child = Child(subprocess.Popen(["/bin/sh", "-c", "exit 4"], process_group=0))
         first = await child.wait()
         await child.kill()
@@ -360,6 +361,21 @@ def test_a_child_tells_of_its_end_more_than_once() -> None:
 
     with nothing_left():
         assert asyncio.run(main()) == [4, 4, 4]
+
+
+@both_ways
+def test_a_kill_is_seen_through_even_when_it_is_cancelled(use_pidfd: bool) -> None:
+    async def main() -> None:
+        child = Child(subprocess.Popen(["sleep", "1000"], process_group=0), use_pidfd)
+        task = asyncio.create_task(child.kill())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert child.code == -signal.SIGKILL
+
+    with nothing_left():
+        asyncio.run(main())
 
 
 def test_a_timeout_of_the_kind_takes_its_process_along(tmp_path: Path) -> None:
