@@ -196,6 +196,19 @@ class TestOutput:
 
 
 class TestBodies:
+    def test_bytes_that_are_not_utf8(self, tmp_path: Path) -> None:
+        name = os.fsencode(tmp_path) + b"/\xff \xc3\xbc"
+        Path(os.fsdecode(name)).write_text("found")
+        body = {"bytes": name.decode("latin-1")}
+        for command in ("cat {}", 'cat "{}"', ["cat"]):
+            assert execute(Shell({"command": command}), body)["stdout"] == "found"
+        assert execute(Shell({}), ["cat", body])["stdout"] == "found"
+
+    @pytest.mark.parametrize("value", [7, "\u0100", ["a"], "a\0"])
+    def test_bytes_that_can_not_be_used(self, value: Any) -> None:
+        with pytest.raises(ConfigurationError):
+            Shell({"command": "cat {}"}).check({"bytes": value})
+
     @pytest.mark.parametrize("item", ["x", "", 0, 2.5, "a\nb", "ü"])
     def test_items(self, item: Any) -> None:
         Shell({"command": "ls {}"}).check(item)
