@@ -9,14 +9,14 @@ import msgspec
 
 from kon.backend import Backend, Channel, ChannelOptions
 from kon.backends.keys import check_run
-from kon.backends.options import check_same, refuse_unknown
+from kon.backends.options import check_channel, check_same, refuse_unknown
 from kon.errors import ConfigurationError, StoreError
 from kon.sim.faults import FAULTS, FaultRates, Faults, FaultSpans
 from kon.sim.latency import CallTime, CallTimes
 from kon.sim.ledger import SimLedger
 from kon.sim.network import Network
 from kon.sim.objects import SimObjects
-from kon.sim.queue import SimQueue
+from kon.sim.queue import LIMITS, SimQueue
 from kon.suggest import did_you_mean
 
 _Model = TypeVar("_Model")
@@ -70,6 +70,7 @@ class SimBackend(Backend):
             check_same(run, self._channels[run][0], options)
             return
         check_run(run)
+        check_channel(options, LIMITS)
         network = self.network
         dead = SimQueue("dead", network, options.visibility_s)
         channel = Channel(

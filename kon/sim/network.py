@@ -54,6 +54,7 @@ class Call(msgspec.Struct, frozen=True):
     kind: queue, ledger or objects; a partition cuts off a kind.
     loses: the fault that loses its reply, if there is one of its own.
     wait_s: how long the service may let it wait on purpose.
+    take_back: told of an answer that its caller cancelled the call before having.
     """
 
     kind: str
@@ -63,6 +64,7 @@ class Call(msgspec.Struct, frozen=True):
     tasks: Sequence[int] = ()
     loses: str = ""
     wait_s: float = 0.0
+    take_back: Callable[[Any], None] | None = None
 
 
 class _Request(msgspec.Struct, frozen=True):
@@ -130,6 +132,10 @@ class Network:
                     loses = ""
                 if attempt < TRIES - 1:
                     await asyncio.sleep(BACKOFF_S * 2**attempt)
+            except asyncio.CancelledError:
+                if call.take_back is not None and _has_answer(reply):
+                    self._after(0.0, call.take_back, reply.result())
+                raise
         error = f"{call.service}.{call.op}: no reply in {TRIES} tries of {TIMEOUT_S + call.wait_s:g} s each"
         if self.trace is not None:
             self.trace.add(loop.time(), What.REPLY, host, call.service, call.op, call.tasks, error)
@@ -173,9 +179,9 @@ class Network:
         if request.loses or self._is_cut(request.host, request.call.kind, reply=True):
             self._lose(request.call, request.host, request.reply, "the reply is lost")
         elif request.way_s > 0.0:
-            self._after(request.way_s, _resolve, request.reply, answer)
+            self._after(request.way_s, _resolve, request, answer)
         else:
-            _resolve(request.reply, answer)
+            _resolve(request, answer)
 
     def _after(self, delay_s: float, callback: Callable[..., None], *args: object) -> None:
         loop = asyncio.get_running_loop()
@@ -201,9 +207,15 @@ class Network:
         return reply or not cut.replies_only
 
 
-def _resolve(reply: asyncio.Future[Any], answer: object) -> None:
-    if not reply.done():
-        reply.set_result(answer)
+def _resolve(request: _Request, answer: object) -> None:
+    if not request.reply.done():
+        request.reply.set_result(answer)
+    elif request.reply.cancelled() and request.call.take_back is not None:
+        request.call.take_back(answer)
+
+
+def _has_answer(reply: asyncio.Future[Any]) -> bool:
+    return reply.done() and not reply.cancelled() and reply.exception() is None
 
 
 def _give_up(reply: asyncio.Future[Any]) -> None:

@@ -12,15 +12,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from kon.backends.limits import check_batch, check_send, check_visibility
 from kon.queue import Delivery, Depth, Message, Queue, QueueLimits
 from kon.sim.faults import FaultSpans
 from kon.sim.network import Call, Network
 from kon.sim.trace import What, tasks_of
 
-MAX_BATCH: Final = 10
-MAX_BYTES: Final = 1 << 20
-MAX_DELAY_S: Final = 900.0
+LIMITS: Final = QueueLimits(max_batch=10, max_bytes=1 << 20, max_delay_s=900.0)
 
 _VISIBLE, _HELD, _DELAYED, _GONE = range(4)
 
@@ -83,7 +83,7 @@ class SimQueue(Queue):
         self._dead = dead
         self._duplicates = duplicates
         self._remembers = self._faults is not None and self._faults.can_fire("stale_depth")
-        self.limits = QueueLimits(MAX_BATCH, MAX_BYTES, MAX_DELAY_S, stale_depth=self._remembers)
+        self.limits = msgspec.structs.replace(LIMITS, stale_depth=self._remembers)
         self._visible: deque[_Entry] = deque()  # those that are not, by now, are passed over
         self._hidden: list[tuple[float, int, _Entry]] = []  # judged when they come up
         self._order = itertools.count()
@@ -103,7 +103,7 @@ class SimQueue(Queue):
 
     async def receive(self, max_messages: int, wait_s: float) -> list[Delivery]:
         check_batch(self.limits, max_messages)
-        call = Call("queue", self.name, "receive", max_messages, wait_s=wait_s)
+        call = Call("queue", self.name, "receive", max_messages, wait_s=wait_s, take_back=self._take_back)
         return await self._network.call(call, functools.partial(self._serve, max_messages, wait_s))
 
     async def extend(self, deliveries: Sequence[Delivery], visible_s: float) -> list[bool]:
@@ -245,6 +245,14 @@ class SimQueue(Queue):
             taken.append(Delivery((entry, entry.receipt), entry.body, entry.receives))
             self._tell(What.EFFECT, host, "receive", taken[-1:], f"given, receipt {entry.receives}")
         return taken
+
+    def _take_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Show again what was given to a caller that hung up."""
+        for delivery in deliveries:
+            entry, receipt = delivery.handle
+            if entry.state == _HELD and entry.receipt == receipt:
+                self._show(entry)
+        self._attend(asyncio.get_running_loop().time())
 
     def _bury(self, host: str, entry: _Entry, now_s: float) -> None:
         """Move to the dead-letter queue."""

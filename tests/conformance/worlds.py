@@ -12,6 +12,8 @@ import msgspec
 from kon.backend import Backend
 from kon.backends.memory import MemoryBackend
 from kon.backends.sqlite import SqliteBackend
+from kon.sim.backend import SimBackend
+from kon.sim.latency import CALLS
 from kon.sim.loop import SimLoop, simulate
 
 
@@ -38,8 +40,13 @@ def in_virtual_time(case: Coroutine[Any, Any, None]) -> None:
     simulate(case, SimLoop(limit_s=3_600.0))
 
 
+SLOW: Final = {call: {"median_s": 0.005, "p99_s": 0.02} for call in CALLS}
+"""Calls that take their time, so that they overlap."""
+
 WORLDS: Final = {
     "memory": World(lambda folder: MemoryBackend({}), in_virtual_time, 1.0),
     "memory, real time": World(lambda folder: MemoryBackend({}), in_real_time, 0.02),
+    "sim": World(lambda folder: SimBackend({}), in_virtual_time, 1.0),
+    "sim, slow": World(lambda folder: SimBackend({"latency": SLOW}), in_virtual_time, 1.0),
     "sqlite": World(lambda folder: SqliteBackend({"path": str(folder)}), in_real_time, 0.05),
 }
