@@ -30,17 +30,25 @@ class Pauses:
     timeout_s: asked before each, as a program that is about to end shortens it.
     """
 
-    def __init__(self, rng: Random, timeout_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        rng: Random,
+        timeout_s: Callable[[], float],
+        now_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
         self._rng = rng
         self._timeout_s = timeout_s
-        self._began_s = time.monotonic()
+        self._now_s = now_s
+        self._sleep = sleep
+        self._began_s = now_s()
         self._pause_s = _FIRST_PAUSE_S
 
     def pause(self) -> bool:
         """Whether there is time for another try; sleeps before it."""
-        if time.monotonic() - self._began_s >= self._timeout_s():
+        if self._now_s() - self._began_s >= self._timeout_s():
             return False
-        time.sleep(self._pause_s * self._rng.uniform(0.5, 1.5))
+        self._sleep(self._pause_s * self._rng.uniform(0.5, 1.5))
         self._pause_s = min(1.5 * self._pause_s, _LONGEST_PAUSE_S)
         return True
 

@@ -1,0 +1,90 @@
+"""The lock by which processes take turns."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+from collections.abc import Callable
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+
+from kon.backends.sqlite.turn import Pauses, Turn
+
+
+def waiting(timeout_s: float) -> Pauses:
+    return Pauses(random.Random(1), lambda: timeout_s)
+
+
+def take_and_stay(file: Path, pipe: Pipe) -> None:
+    pipe.send(Turn(file).take(waiting(10.0)))
+    pipe.recv()
+
+
+def with_a_holder(file: Path, then: Callable[[Pipe, Callable[[], None]], None]) -> None:
+    """Another process has its turn, until it is told or killed."""
+    fork = multiprocessing.get_context("fork")
+    ours, theirs = fork.Pipe()
+    holder = fork.Process(target=take_and_stay, args=(file, theirs))
+    holder.start()
+    assert ours.recv() is True
+    try:
+        then(ours, holder.kill)
+    finally:
+        holder.kill()
+        holder.join()
+
+
+def test_one_process_has_it_at_a_time(tmp_path: Path) -> None:
+    def then(holder: Pipe, kill: Callable[[], None]) -> None:
+        turn = Turn(tmp_path / "turn")
+        assert turn.take(waiting(0.05)) is False
+        holder.send("end")
+        assert turn.take(waiting(10.0)) is True
+        turn.close()
+
+    with_a_holder(tmp_path / "turn", then)
+
+
+def test_a_killed_process_has_it_no_more(tmp_path: Path) -> None:
+    def then(holder: Pipe, kill: Callable[[], None]) -> None:
+        turn = Turn(tmp_path / "turn")
+        kill()
+        assert turn.take(waiting(10.0)) is True
+        turn.close()
+
+    with_a_holder(tmp_path / "turn", then)
+
+
+def test_a_child_made_by_fork_does_not_hold_on_to_it(tmp_path: Path) -> None:
+    """As the processes of a pool outlive the worker that was killed above them."""
+
+    def take_and_leave_a_child(file: Path, pipe: Pipe) -> None:
+        assert Turn(file).take(waiting(10.0))
+        if os.fork() == 0:
+            pipe.send("ready")
+            pipe.recv()
+            os._exit(0)
+        os._exit(0)
+
+    fork = multiprocessing.get_context("fork")
+    ours, theirs = fork.Pipe()
+    parent = fork.Process(target=take_and_leave_a_child, args=(tmp_path / "turn", theirs))
+    parent.start()
+    assert ours.recv() == "ready"
+    parent.join()
+    turn = Turn(tmp_path / "turn")
+    assert turn.take(waiting(10.0)) is True
+    turn.close()
+    ours.send("end")
+
+
+def test_pauses_grow_and_differ_and_end() -> None:
+    slept: list[float] = []
+    clock = [0.0]
+    pauses = Pauses(random.Random(1), lambda: 1.0, now_s=lambda: clock[0], sleep=slept.append)
+    while pauses.pause():
+        clock[0] += slept[-1]
+    assert 1.0 <= clock[0] < 1.01
+    assert max(slept[:3]) < 0.001 < max(slept) <= 0.0075
+    assert len(set(slept)) == len(slept)
