@@ -86,10 +86,11 @@ class LocalRun:
         self.folder = folder
         self.spec = spec
         self._source = source
-        self._join = join
+        self.join = join
         self._about = about or {}
         self._on_progress = on_progress
         self._on_note = on_note
+        self._begun = False
         self._workers: Crew | None = None
         self._adopted: list[WorkerState] = []
 
@@ -123,6 +124,7 @@ class LocalRun:
                 f"faults.kill_workers: the backend {spec.backend.name} has no worker processes to kill; "
                 "use sqlite, or leave it out"
             )
+        self._begun = folder.begun
         if not folder.exists:
             folder.write_run(spec, {**context(), **self._about})
         try:
@@ -135,7 +137,8 @@ class LocalRun:
         with self._client(channel) as (client, recorder):
             for packet in self.folder.packets():
                 client.recall(packet.outcomes)
-            await self._until_ready(Control(channel.control))
+            if not (self.join and self._begun):  # nobody has to come to a run whose clock runs already
+                await self._until_ready(Control(channel.control))
             self._note_open(recorder)
             tally = await client.run(self._source.bodies(self.spec.workers))
             await client.close()
@@ -185,7 +188,7 @@ class LocalRun:
 
     @asynccontextmanager
     async def _crew(self, backend: Backend, channel: Channel) -> AsyncIterator[None]:
-        if self._join:
+        if self.join:
             async with self._hosts(Control(channel.control)):
                 yield
             return
@@ -218,7 +221,7 @@ class LocalRun:
         if not backend.processes:
             return WorkersHere(self.folder, self.folder.read_run().worker_spec, backend, channel)
         running = {name: partial(_any_runs_here, workers) for name, workers in left.items()}
-        kills = {} if self.folder.begun else doomed(self.spec)
+        kills = {} if self._begun else doomed(self.spec)
         return WorkerProcesses(self.folder, worker_names(self.spec), kills, left=running)
 
     async def _until_gone(self, control: Control) -> None:
@@ -251,13 +254,13 @@ class LocalRun:
         """Have the workers drain and end, whatever is left to do."""
         if self._workers is not None:
             self._workers.stop()
-        _signal(self._adopted, signal.SIGTERM)
+        signal_workers(self._adopted, signal.SIGTERM)
 
     def kill_workers(self) -> None:
         """End the workers at once; what they held comes again to others."""
         if self._workers is not None:
             self._workers.kill()
-        _signal(self._adopted, signal.SIGKILL)
+        signal_workers(self._adopted, signal.SIGKILL)
 
     async def workers_ended(self) -> None:
         """Return when no worker of the run is left here."""
@@ -267,8 +270,8 @@ class LocalRun:
             await asyncio.sleep(READY_POLL_S)
 
 
-def _signal(workers: Iterable[WorkerState], number: signal.Signals) -> None:
-    """For workers that are not this process's children, of which it has only their ids."""
+def signal_workers(workers: Iterable[WorkerState], number: signal.Signals) -> None:
+    """Send it to those that are live processes of this machine."""
     for worker in workers:
         if runs_here(worker):
             with suppress(ProcessLookupError):

@@ -110,6 +110,7 @@ class EventCounts:
         """Tasks in events that are only added up."""
         self.lives = 0
         """Times that a worker became ready."""
+        self.began_s: float | None = None
         self.wall_s: float | None = None
         self.requests = 0
         self.worker_cpu_s = 0.0
@@ -125,6 +126,8 @@ class EventCounts:
             if line.e == Event.OPEN:
                 if opened_s is None:
                     opened_s = line.t
+                if self.began_s is None:
+                    self.began_s = line.t
                 if line.first_attempt > 1 and line.first_attempt not in self.first_attempts:
                     self.first_attempts.append(line.first_attempt)
             elif line.e == Event.CLOSE and opened_s is not None:

@@ -92,6 +92,7 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
         "dropped": events.tasks.get("drop", 0),
         "worker_lives": events.lives,
         "ideal_s": spec.ideal_s,
+        "began_s": events.began_s,
     }
 
 

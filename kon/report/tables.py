@@ -132,9 +132,9 @@ def with_spread(values: Sequence[float | None]) -> str:
 
 
 def rounded(value: float, like: float | None = None) -> str:
-    """Three significant digits, or all before the point; `like`: as many decimals as that would have."""
+    """Three digits or so, and all before the point; `like`: as many decimals as that would have."""
     size = abs(value if like is None else like)
-    for decimals, least in ((0, 99.95), (1, 9.995), (2, 0.9995), (3, 0.0)):
+    for decimals, least in ((0, 99.95), (1, 9.995), (2, 0.0995), (3, 0.0)):
         if size >= least:
             return f"{value:,.{decimals}f}"
     return str(value)  # NaN, which no clock makes

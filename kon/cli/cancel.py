@@ -1,0 +1,35 @@
+"""`kon cancel`"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from kon.cli.output import note
+from kon.cli.runs import collect_command, find_run, root_option, run_argument
+from kon.errors import ConfigurationError
+from kon.joining import client_lock
+from kon.resume import cancel as cancel_run
+
+
+@click.command()
+@run_argument
+@root_option
+def cancel(run: str, root: Path) -> None:
+    """Give up what RUN has not done yet; what runs may end, and results so far are kept.
+
+    \b
+    Example:
+      kon cancel exp-lease-w1-r1
+    """
+    folder = find_run(run, root)
+    if folder.finished:
+        raise ConfigurationError(f"{folder.path.name} is over already; nothing was cancelled")
+    asyncio.run(cancel_run(folder))
+    if client_lock(folder.path.parent).is_held():
+        note(f"{folder.path.name} is cancelled; its client accounts for the rest")
+    else:
+        note(f"{folder.path.name} is cancelled; no client is there, so that its records end with")
+        note(f"    {collect_command(folder)}")

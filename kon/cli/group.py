@@ -1,0 +1,150 @@
+"""The group of all commands: what they are called, how each is loaded, and what becomes of errors."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from typing import IO, Any, Final, NamedTuple
+
+import click
+
+from kon.errors import Interrupted, KonError, first_cause
+from kon.suggest import did_you_mean
+
+EXIT_FAULT: Final = 70
+"""The exit code after a fault of kon's own (EX_SOFTWARE), so that no script takes it for a failed task."""
+
+EXIT_PIPE: Final = 141
+"""The exit code when what reads stdout has gone away, as a shell reports it for other programs."""
+
+
+class Lazy(NamedTuple):
+    """Where a command is found, and its line in the list: `kon --help` imports none of them."""
+
+    target: str
+    help: str
+
+
+SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
+    "Run": {
+        "run": Lazy("kon.cli.run:run", "Run an experiment, or take it up where it stood."),
+        "map": Lazy("kon.cli.map:map_", "Run a command for each of many arguments."),
+        "validate": Lazy("kon.cli.validate:validate", "Check experiment files without running them."),
+        "generate": Lazy("kon.cli.generate:generate", "Write a workload file."),
+    },
+    "Look": {
+        "status": Lazy("kon.cli.status:status", "How far runs are."),
+        "table": Lazy("kon.cli.table:table", "Draw the result tables of recorded runs again."),
+        "results": Lazy("kon.cli.results:results", "What became of each task of a run."),
+    },
+    "Run step by step": {
+        "submit": Lazy("kon.cli.submit:submit", "Queue the tasks of an experiment, and return."),
+        "worker": Lazy("kon.cli.worker:worker", "Work on a run, in the foreground."),
+        "collect": Lazy("kon.cli.collect:collect", "Collect the results of a run that was begun earlier."),
+        "cancel": Lazy("kon.cli.cancel:cancel", "Give up what a run has not done yet."),
+        "host": Lazy("kon.cli.host:host", "Be one worker of all runs of an experiment."),
+    },
+    "Help": {
+        "schema": Lazy("kon.cli.schema:schema", "Print the JSON Schema of experiment files, for editors."),
+        "doctor": Lazy("kon.cli.doctor:doctor", "Check this machine, and say how to mend what is wrong."),
+    },
+}
+
+COMMANDS: Final = {name: lazy for section in SECTIONS.values() for name, lazy in section.items()}
+
+
+class Failure(click.ClickException):
+    """An error of the user's, or of the world's: its message, no traceback, its own exit code."""
+
+    def __init__(self, error: KonError) -> None:
+        super().__init__(str(error))
+        vars(self)["exit_code"] = error.exit_code  # what click declares as one of the class
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        lines = self.message.splitlines()
+        if len(lines) > 1:
+            lines.insert(0, f"{len(lines)} problems")  # each on a line that editors can jump to
+        click.echo("\n".join([f"kon: {lines[0]}", *lines[1:]]), err=True, file=file)
+
+
+class LazyGroup(click.Group):
+    """Loads a command when it is asked for, and turns errors into messages and exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        lazy = COMMANDS.get(cmd_name)
+        if lazy is None:
+            return None
+        module, _, name = lazy.target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f'no command "{args[0]}"{did_you_mean(args[0], COMMANDS)}')
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, commands in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, lazy.help) for name, lazy in commands.items()], col_max=12)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Failure(Interrupted("interrupted")) from error
+        except BrokenPipeError:
+            _forget_stdout()
+            raise click.exceptions.Exit(EXIT_PIPE) from None
+        except (KonError, BaseExceptionGroup) as error:
+            cause = first_cause(error)
+            if isinstance(cause, KonError):
+                raise Failure(cause) from error
+            raise
+
+
+def _forget_stdout() -> None:
+    """Nobody reads it any more, so that Python, which flushes it as it ends, must not try."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Exit codes: 0 all done; 1 some tasks failed, or are dead or lost; 2 usage or
+configuration; 3 the backend does not answer; 130 interrupted.
+Tab completion: eval "$(_KON_COMPLETE=bash_source kon)" in ~/.bashrc; for other
+shells zsh_source or fish_source in place of bash_source.
+""",
+)
+@click.version_option(package_name="kon", message="kon %(version)s")
+def kon() -> None:
+    """Run a bag of tasks to the end, each one once in effect.
+
+    \b
+    Begin with:
+      kon run workloads/quickstart.yml
+      kon map 'gzip -k {}' *.log
+    """
+
+
+def main() -> None:
+    """The installed script. Ends the process."""
+    try:
+        kon(prog_name="kon")
+    except Exception:
+        traceback.print_exc()
+        click.echo(
+            "kon: this is a fault of kon's own, not of yours. Nothing that was recorded is lost. Please "
+            "report it with the lines above and what `kon doctor` prints; CONTRIBUTING.md says where.",
+            err=True,
+        )
+        sys.exit(EXIT_FAULT)

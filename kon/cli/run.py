@@ -1,0 +1,86 @@
+"""`kon run`"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from kon.campaign import Campaign, is_whole
+from kon.cli.experiment import Asked, file_argument, limit_option, out_option, set_option
+from kon.cli.interrupts import Interrupts
+from kon.cli.output import json_option, print_rows, print_tables, quiet_option
+from kon.cli.plan import print_plan
+from kon.cli.progress import progress
+from kon.cli.runs import collect_command
+
+
+@click.command()
+@file_argument
+@json_option
+@out_option
+@set_option
+@limit_option
+@click.option("--rerun-failed", is_flag=True, help="Run tasks again that are recorded as not done.")
+@click.option("--dry-run", is_flag=True, help="Check everything and list the runs; write nothing.")
+@click.option("--join", is_flag=True, help="Start no workers: `kon host` does, once for each worker.")
+@quiet_option
+@click.pass_context
+def run(
+    ctx: click.Context,
+    /,
+    as_json: bool,
+    rerun_failed: bool,
+    dry_run: bool,
+    join: bool,
+    quiet: bool,
+    **asked: Any,
+) -> None:
+    """Run the experiments in FILE and print their tables.
+
+    What is recorded already is not run again, and what was interrupted is taken up where it stood.
+    Ctrl-C once leaves the run to its workers, twice stops them.
+
+    \b
+    Examples:
+      kon run workloads/quickstart.yml
+      kon run exp.yml --set workers=[1,2,4] --limit 100 --out /tmp/try
+      kon run exp.yml --json | jq '.runs[] | {run, tasks_per_s}'
+    """
+    want = Asked(**asked)
+    experiments = want.load()
+    root = want.root(experiments)
+    with progress(quiet) as shown:
+        campaign = Campaign(
+            experiments,
+            root,
+            join=join,
+            rerun_failed=rerun_failed,
+            about=want.origin(),
+            on_begin=lambda cell, number, of: shown.begin(campaign.folder(cell), number, of),
+            on_progress=shown.update,
+            on_end=shown.end,
+            on_note=shown.note,
+        )
+        campaign.check()
+        if dry_run:
+            print_plan(campaign, experiments[0].name, rerun_failed, as_json)
+            return
+        flags = ["--join"] if join else []
+        rows = asyncio.run(_run(campaign, want.command("run", root, *flags), shown.note))
+    if as_json:
+        print_rows(experiments[0].name, rows)
+    else:
+        print_tables(rows)
+    ctx.exit(0 if all(map(is_whole, rows)) else 1)
+
+
+async def _run(campaign: Campaign, again: str, note: Callable[[str], None]) -> list[dict[str, Any]]:
+    def resume() -> list[str]:
+        if campaign.current is None:
+            return [again]
+        return [again, f"{collect_command(campaign.current.folder)}    (this run alone)"]
+
+    return await Interrupts(lambda: campaign.current, resume, note).watch(campaign.run())

@@ -1,0 +1,58 @@
+"""`kon submit`"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from typing import Any
+
+import click
+
+from kon.campaign import Campaign
+from kon.cli.experiment import Asked, file_argument, limit_option, out_option, set_option
+from kon.cli.output import json_option, note, print_json, quiet_option
+from kon.cli.runs import collect_command
+from kon.records import RunFolder
+
+
+@click.command()
+@file_argument
+@json_option
+@out_option
+@set_option
+@limit_option
+@quiet_option
+def submit(as_json: bool, quiet: bool, **asked: Any) -> None:
+    """Queue the tasks of the experiments in FILE and print the names of their runs.
+
+    Workers are started by `kon worker`, results collected by `kon collect`. To repeat it queues nothing
+    twice.
+
+    \b
+    Example:
+      kon submit exp.yml && kon worker exp-lease-w1-r1 & kon collect exp-lease-w1-r1 --no-workers
+    """
+    want = Asked(**asked)
+    experiments = want.load()
+    root = want.root(experiments)
+    campaign = Campaign(experiments, root, about=want.origin())
+    campaign.check()
+    folders = asyncio.run(campaign.submit())
+    if as_json:
+        runs = [{"run": folder.path.name, "folder": str(folder.path)} for folder in folders]
+        print_json({"experiment": experiments[0].name, "runs": runs})
+        return
+    for folder in folders:
+        click.echo(folder.path.name)
+    if not quiet:
+        _say_what_is_next(campaign, folders)
+
+
+def _say_what_is_next(campaign: Campaign, folders: list[RunFolder]) -> None:
+    recorded = len(campaign.cells) - len(folders)
+    if recorded:
+        note(f"{recorded} of {len(campaign.cells)} runs are recorded already, and not repeated")
+    if folders:
+        note("queued. To work on one of them, and to collect its results (which starts workers as well):")
+        note(f"    {shlex.join(['kon', 'worker', str(folders[0].path)])}")
+        note(f"    {collect_command(folders[0])}")
