@@ -15,6 +15,9 @@ from kon.run import RunSpec
 
 _POLL_S: Final = 0.02
 
+_APART_S: Final = 0.1
+"""Between two SIGTERMs, of which the second ends a worker that drains: closer ones may arrive as one."""
+
 
 class Queued:
     """The source of a run that was submitted before: there is nothing left to queue."""
@@ -34,15 +37,16 @@ class AttachedRun(LocalRun):
         while self._control is None or (await self._control.read()).submitted < self.spec.tasks:  # noqa: ASYNC110 - the table alone tells
             await asyncio.sleep(_POLL_S)
 
-    async def cancel(self) -> None:
-        """Start nothing more. What runs may go on for `drain_s`; then what is left is cancelled, and
-        `run` returns."""
-        if self._is_cancelled:
-            return
+    async def cancel(self, at_once: bool = False) -> None:
+        """Start nothing more. What runs may go on for `drain_s`, unless it is to end `at_once`; then what
+        is left is cancelled, and `run` returns."""
         self._is_cancelled = True
         while self._control is None:  # noqa: ASYNC110 - it has only just been started
             await asyncio.sleep(_POLL_S)
         self.stop_workers()
+        if at_once:
+            await asyncio.sleep(_APART_S)
+            self.stop_workers()
         await self.workers_ended()
         await self._control.close(Status.CANCELLED)
 

@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,27 +77,32 @@ class Background:
         """Grows whenever something has been recorded; see `wait`."""
         return self._beat
 
-    def wait(self, beat: int, timeout_s: float | None) -> None:
-        """Return when there is news since `beat`, when the run has ended, or after `timeout_s` seconds."""
+    def wait(self, beat: int, timeout_s: float | None) -> bool:
+        """Wait for news since `beat`, or the run's end. False where neither comes for `timeout_s` seconds."""
         with self._news:
-            self._news.wait_for(lambda: self._ended or self._beat != beat, timeout_s)
+            return self._news.wait_for(lambda: self._ended or self._beat != beat, timeout_s)
 
     def join(self) -> None:
         """Wait until the thread has ended."""
         self._thread.join()
 
-    def cancel(self) -> None:
-        """Give the run up; see `AttachedRun.cancel`. Returns at once."""
-        self._ask(self._local.cancel)
+    def cancel(self, at_once: bool = False) -> None:
+        """Give the run up; see `AttachedRun.cancel`. Does not wait for it."""
+        self._ask(partial(self._local.cancel, at_once))
 
     def stop(self) -> None:
-        """End at once: workers are killed. Returns at once."""
+        """End at once: workers are killed. Does not wait for it."""
         self._ask(self._stop)
 
-    def leave(self) -> None:
-        """The program ends: leave a run that is kept to its workers, once all its tasks are queued."""
-        if self._kept and backend_class(self.spec.backend.name).processes:
-            self._ask(self._leave)
+    def leave(self) -> bool:
+        """Leave a run that is kept to its workers, once all its tasks are queued. Does not wait for it.
+
+        False where it can't go on without this program.
+        """
+        if not (self._kept and backend_class(self.spec.backend.name).processes):
+            return False
+        self._ask(self._leave)
+        return True
 
     def _ask(self, what: Callable[[], Coroutine[Any, Any, None]]) -> None:
         assert self._loop is not None  # `begin` waits for it

@@ -69,6 +69,7 @@ def map(
             options=options,
             out=out,
             rerun_failed=rerun_failed,
+            blocking=True,
             settings={
                 "slots": slots,
                 "strategy": strategy,
@@ -120,6 +121,7 @@ def submit(
             options=options,
             out=out,
             rerun_failed=rerun_failed,
+            blocking=False,
             settings={
                 "slots": slots,
                 "strategy": strategy,

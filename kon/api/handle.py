@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -109,21 +109,35 @@ class Run:
         Raises TimeoutError when `timeout_s` seconds pass, whereupon the run goes on; WorkersFailed,
         StoreError, ... when the run can't go on.
         """
-        tail = Tail(self._folder, self.tasks)
         give_up_s = None if timeout_s is None else time.monotonic() + timeout_s
+        tail = Tail(self._folder, self.tasks)
+        for news in self.follow(tail, lambda: None if give_up_s is None else give_up_s - time.monotonic()):
+            yield from news
+            if not news and give_up_s is not None and time.monotonic() >= give_up_s:
+                raise TimeoutError(
+                    f"run {self.id} still has {tail.tally.left} of {self.tasks} tasks to do; it goes on"
+                )
+
+    def follow(self, tail: Tail, patience_s: Callable[[], float | None]) -> Iterator[Sequence[Outcome]]:
+        """Outcomes beyond those that `tail` has seen, as they are recorded, until every task has one.
+
+        Nothing, when there was none for `patience_s()` seconds. Raises as `results` does.
+        """
         while True:
             background = self._attached()
             # in this order: what is recorded after the look wakes the wait
             beat, ended = (background.beat, background.ended) if background else (0, False)
             news = tail.news()
-            yield from news
+            if news:
+                yield news
             if not tail.tally.left:
                 return
             if news:
                 continue
             if background is not None and ended:
                 self._given_up(background, tail.tally.left)
-            self._wait(background, beat, give_up_s, tail.tally.left)
+            if not self._wait(background, beat, patience_s()):
+                yield ()
 
     def _given_up(self, background: Background, left: int) -> None:
         if background.error is not None:
@@ -133,14 +147,30 @@ class Run:
             f"{self.path}"
         )
 
-    def _wait(self, background: Background | None, beat: int, give_up_s: float | None, left: int) -> None:
-        left_s = None if give_up_s is None else give_up_s - time.monotonic()
-        if left_s is not None and left_s <= 0:
-            raise TimeoutError(f"run {self.id} still has {left} of {self.tasks} tasks to do; it goes on")
+    def _wait(self, background: Background | None, beat: int, patience_s: float | None) -> bool:
+        """Wait for news. False where none has come for so long."""
+        if patience_s is not None and patience_s <= 0:
+            return False
         if background is not None:
-            background.wait(beat, left_s)
-        else:
-            time.sleep(_OTHERS_POLL_S if left_s is None else min(left_s, _OTHERS_POLL_S))
+            return background.wait(beat, patience_s)
+        time.sleep(_OTHERS_POLL_S if patience_s is None else min(patience_s, _OTHERS_POLL_S))
+        return patience_s is None or patience_s > _OTHERS_POLL_S
+
+    def call_off(self) -> None:
+        """What `cancel` does, for a run begun by this program, and without waiting for it."""
+        if self._background is not None:
+            self._background.cancel()
+
+    def leave(self) -> bool:
+        """Leave the run to its workers, as the end of the program does; wait until that is done.
+
+        False where it can't go on without this program.
+        """
+        background = self._background
+        if background is None or not self.is_kept or not background.leave():
+            return False
+        background.join()
+        return True
 
     def cancel(self) -> None:
         """Give the run up: nothing more is started; what runs has the run's `drain_s` seconds to end.
@@ -181,7 +211,7 @@ class Run:
         """End it now: the workers, what they have started, and records that were only to last as long."""
         if self._background is not None:
             try:
-                self._background.cancel()
+                self._background.cancel(at_once=True)
                 self._background.join()
             except KeyboardInterrupt:
                 self._background.stop()

@@ -17,13 +17,26 @@ Body = Callable[[Any], Any]
 """From an item to the body of its task. Raises ConfigurationError."""
 
 
-def bodies_of(items: Iterable[Any], body: Body, caller: str) -> Iterable[Any]:
-    """The bodies: a list where the items are one, else one after another, as they are asked for."""
-    bodies = _numbered(items, body, caller)
-    return list(bodies) if isinstance(items, list | tuple) else bodies
+class Bodies(Sequence[Any]):
+    """The bodies of items that are a sequence, made whenever they are asked for."""
+
+    def __init__(self, items: Sequence[Any], body: Body, caller: str) -> None:
+        self._items = items
+        self._body = body
+        self._caller = caller
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return bodies_in_turn(self._items, self._body, self._caller)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self._body(self._items[at])
 
 
-def _numbered(items: Iterable[Any], body: Body, caller: str) -> Iterator[Any]:
+def bodies_in_turn(items: Iterable[Any], body: Body, caller: str) -> Iterator[Any]:
+    """The bodies, once. Raises ConfigurationError, which names the item."""
     for number, item in enumerate(items):
         try:
             yield body(item)
@@ -67,14 +80,27 @@ def for_call(item: Any) -> Any:
 
 
 def for_command(item: Any) -> Any:
-    """The item as a word of a command."""
+    """The item as a word of a command; see kon.kinds.shell for one that is not UTF-8."""
     if isinstance(item, os.PathLike):
         item = os.fspath(item)
     if isinstance(item, bytes):
         item = os.fsdecode(item)
     if isinstance(item, bool) or not isinstance(item, str | int | float):
         raise ConfigurationError(f"expected a text, a number or a path for the command, found {item!r:.80}")
+    if isinstance(item, str) and not _is_utf8(item):
+        return {"bytes": os.fsencode(item).decode("latin-1")}
     return item
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether it is text; names of files that are not UTF-8 have surrogates for the odd bytes."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check(value: Any) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -14,15 +15,20 @@ import msgspec
 from kon.api.background import Background, running_in
 from kon.api.functions import import_path, reference_of, refuse_import_time
 from kon.api.handle import Run, TemporaryFolder
-from kon.api.items import bodies_of, check_items, for_call, for_command, for_function
+from kon.api.items import Bodies, bodies_in_turn, check_items, for_call, for_command, for_function
 from kon.campaign import is_whole
+from kon.client import CLIENT, SUBMIT_TASKS
 from kon.errors import ConfigurationError, WorkloadError
 from kon.experiment.cells import Cell
 from kon.experiment.model import MAX_NAME
 from kon.experiment.single import single
+from kon.journal import FileJournal
+from kon.local import context
 from kon.lock import FolderLock
+from kon.packing import chunks
 from kon.records import RunFolder
 from kon.run import RunSpec
+from kon.task import Answers, Outcome, State, encode
 
 Work = Callable[..., Any] | str | Sequence[str]
 """A function, a command for the shell, or a command as a list of words."""
@@ -55,9 +61,12 @@ def plan(
     options: Mapping[str, Any] | None,
     out: str | os.PathLike[str] | None,
     rerun_failed: bool,
+    blocking: bool,
     settings: Mapping[str, Any],
 ) -> Plan:
-    """Raises ConfigurationError, which lists all that is wrong; WorkloadError for the items."""
+    """What is to be run. `blocking`: the caller waits, and so does not change its items meanwhile.
+
+    Raises ConfigurationError, which lists all that is wrong; WorkloadError for the items."""
     refuse_import_time(caller)
     check_items(items, caller)
     if callable(work):
@@ -77,11 +86,15 @@ def plan(
     name = _NOT_IN_NAME.sub("-", name).strip("-_")[:MAX_NAME] or "map"
     if workers is None:
         workers = default_workers(len(items) if isinstance(items, Sequence) else None)
+    if blocking and isinstance(items, Sequence):
+        bodies: Iterable[Any] = Bodies(items, body, caller)
+    else:  # kept as they are now: the program goes on, and may change them
+        bodies = bodies_in_turn(items, body, caller)
     try:
         cell = single(
             kind,
             {**given, **(options or {})},
-            bodies_of(items, body, caller),
+            bodies,
             run=name,
             name=name,
             workers=workers,
@@ -108,18 +121,23 @@ def default_workers(tasks: int | None = None) -> int:
     return max(1, usable if tasks is None else min(usable, tasks))
 
 
-def begin(plan: Plan) -> Run:
-    """The run, begun where there is anything left to do."""
+def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
+    """The run, begun where there is anything left to do.
+
+    recorded: outcomes that are known already, for a run whose own records are not kept.
+    """
     spec = plan.cell.spec
     if plan.out is None:
         temporary = TemporaryFolder(Path(tempfile.mkdtemp(prefix="kon-")))
         folder = RunFolder(temporary.path / spec.run)
+        if recorded:
+            folder.write_run(spec, context(), attempts_before=1)
+            _record_again(folder, recorded)
         return Run(folder, spec, _begun(folder, plan.cell, kept=False), temporary)
     folder = RunFolder(plan.out / spec.run)
     running = running_in(folder)
     if running is not None:
-        if _differences(running.spec, spec):
-            raise ConfigurationError(_other_run(plan, _differences(running.spec, spec)))
+        _refuse_other(plan, running.spec)
         return Run(folder, running.spec, running)
     if folder.exists:
         spec = _taken_up(plan, folder)
@@ -138,20 +156,43 @@ def _taken_up(plan: Plan, folder: RunFolder) -> RunSpec:
     """The recorded run, under the settings of this call. Its tasks must be the same; how many at once may
     differ from last time."""
     recorded = folder.read_run()
-    differences = _differences(recorded.spec, plan.cell.spec)
-    if differences:
-        raise ConfigurationError(_other_run(plan, differences))
+    _refuse_other(plan, recorded.spec)
     if FolderLock(folder.path.parent, "client").is_held():
         raise ConfigurationError(
-            f"{plan.caller}: another program is at work on the run in {folder.path}; kon.open_run gives its "
-            "results as they come, or name another folder with out="
+            f"{plan.caller}: another program is at work on the run in {folder.path}; wait for it, or name "
+            "another folder"
         )
     if folder.finished:
-        if not plan.rerun_failed or is_whole(folder.read_summary()):
+        row = folder.read_summary()
+        if not (row["cancelled"] or (plan.rerun_failed and not is_whole(row))):
             return recorded.spec
+        stay = [] if plan.rerun_failed else [each for _, each in folder.outcomes() if each.state in _FAILED]
         folder.reopen()
+        _record_again(folder, stay)
     folder.write_run(plan.cell.spec, recorded.context, folder.read_run().attempts_before)
     return plan.cell.spec
+
+
+_FAILED: Final = frozenset({State.FAILED, State.DEAD, State.LOST})
+
+
+def _record_again(folder: RunFolder, outcomes: Sequence[Outcome]) -> None:
+    """Record outcomes under the attempt that the run now begins with, so that they stand."""
+    attempt = folder.read_run().attempts_before + 1
+    with closing(FileJournal(folder.results)) as journal:
+        for part in chunks(outcomes, SUBMIT_TASKS):
+            answers = [msgspec.structs.replace(each, attempt=attempt) for each in part]
+            journal.append([encode(Answers(CLIENT, answers))])
+
+
+def _refuse_other(plan: Plan, recorded: RunSpec) -> None:
+    """Raise ConfigurationError where the recorded run is not what is now to be run."""
+    differences = _differences(recorded, plan.cell.spec)
+    if differences:
+        raise ConfigurationError(
+            f"{plan.caller}: {plan.out} holds a run {plan.cell.spec.run} that differs in "
+            f"{' and '.join(differences)}; nothing was started. Name a new folder, or remove that one"
+        )
 
 
 def _differences(recorded: RunSpec, now: RunSpec) -> list[str]:
@@ -171,10 +212,3 @@ def _differences(recorded: RunSpec, now: RunSpec) -> list[str]:
 def _without_path(spec: RunSpec) -> Any:
     options = {name: value for name, value in spec.kind.options.items() if name != "sys_path"}
     return msgspec.structs.replace(spec.kind, options=options)
-
-
-def _other_run(plan: Plan, differences: Sequence[str]) -> str:
-    return (
-        f"{plan.caller}: out={str(plan.out)!r} holds a run {plan.cell.spec.run} that differs in "
-        f"{' and '.join(differences)}; nothing was started. Name a new folder, or remove that one"
-    )

@@ -7,18 +7,22 @@ import warnings
 from kon.client import Tally
 from kon.errors import CodecError, StoreError
 from kon.records import RunFolder
-from kon.task import Outcome, decode_answers
+from kon.task import Outcome, State, decode_answers
 
 _CHUNK_BYTES = 1 << 20
 
 
 class Tail:
-    """What has been recorded of a run, and what is recorded since the last look."""
+    """What has been recorded of a run, and what is recorded since the last look.
+
+    Of a run whose failed tasks are run again, what they came to before is left out.
+    """
 
     def __init__(self, folder: RunFolder, tasks: int) -> None:
         self.tally = Tally(tasks)
         self._path = folder.results
         self._at_bytes = 0
+        self._first_attempt = folder.read_run().attempts_before + 1 if folder.exists else 1
 
     def news(self) -> list[Outcome]:
         """Outcomes that were recorded since the last call, a part of them where there are many; none when
@@ -35,8 +39,12 @@ class Tail:
                 return news
 
     def _news(self, line: bytes) -> list[Outcome]:
+        first = self._first_attempt
         try:
-            return self.tally.count(decode_answers(line).outcomes)
+            outcomes = decode_answers(line).outcomes
+            if first > 1:
+                outcomes = [each for each in outcomes if each.attempt >= first or each.state is State.DONE]
+            return self.tally.count(outcomes)
         except CodecError:
             warnings.warn(
                 f"{self._path}: half a line, left by a killed process; read without it", stacklevel=4

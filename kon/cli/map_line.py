@@ -1,0 +1,54 @@
+"""One line of progress on a terminal, below what the tasks print."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from typing import Final
+
+from kon.client import Tally
+from kon.task import State
+
+EVERY_S: Final = 0.2
+"""Between two pictures."""
+
+
+class ProgressLine:
+    """On stderr, where that is a terminal and nobody asked for silence; else nothing."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.is_shown = not quiet and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self._is_there = False
+        self._began_s = time.monotonic()
+        self._due_s = self._began_s
+        self._before: int | None = None
+
+    def update(self, tally: Tally) -> None:
+        now_s = time.monotonic()
+        if not self.is_shown or now_s < self._due_s:
+            return
+        self._due_s = now_s + EVERY_S
+        ended = tally.tasks - tally.left
+        if self._before is None:
+            self._before = ended
+        words = [f"{ended:,}/{tally.tasks:,}"]
+        bad = ended - tally.counts[State.DONE]
+        if bad:
+            words.append(f"{bad:,} not done")
+        news, passed_s = ended - self._before, now_s - self._began_s
+        if news and passed_s:
+            words.append(f"{news / passed_s:,.1f} tasks/s")
+            words.append(f"{tally.left * passed_s / news:,.0f} s left")
+        width = shutil.get_terminal_size().columns - 1
+        sys.stderr.write(f"\r\x1b[K{', '.join(words)[:width]}")
+        sys.stderr.flush()
+        self._is_there = True
+
+    def clear(self) -> None:
+        """Make room for what is printed next."""
+        if self._is_there:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._is_there = False
