@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import click
-import tabulate
 
 from kon.campaign import Campaign, is_whole
 from kon.cli.output import print_json
 from kon.experiment import Cell
+from kon.report.tables import draw
 
 
 def print_plan(campaign: Campaign, experiment: str, rerun_failed: bool, as_json: bool) -> None:
@@ -21,7 +21,7 @@ def print_plan(campaign: Campaign, experiment: str, rerun_failed: bool, as_json:
     shown = [[run["run"], f"{run['tasks']:,}", run["kind"], run["backend"], run["would"]] for run in runs]
     headers = ["run", "tasks", "kind", "backend", "would be"]
     align = ["left", "right", "left", "left", "left"]
-    click.echo(tabulate.tabulate(shown, headers, "simple", disable_numparse=True, colalign=align))
+    click.echo(draw(shown, headers, align))
     fresh = [run for run in runs if run["would"] != RECORDED]
     tasks = sum(run["tasks"] for run in fresh)
     click.echo(f"\n{len(fresh)} of {len(runs)} runs would be made, {tasks:,} tasks, in {campaign.root}/")

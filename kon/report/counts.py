@@ -186,7 +186,9 @@ class _Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     state: State  # results and errors that follow are not read
 
 
-class _Packet(msgspec.Struct, frozen=True, array_like=True):
+class Packet(msgspec.Struct, frozen=True, array_like=True):
+    """A line of results, without the results."""
+
     worker: str
     outcomes: list[_Outcome]
 
@@ -204,9 +206,9 @@ def count_states(folder: RunFolder, tasks: int) -> dict[State, int]:
 
 
 def _foreign(file: Path, tasks: int) -> StoreError:
-    return StoreError(f"{file}: names a task beyond the {tasks} of its run; it belongs to another")
+    return StoreError(f"{file}: names a task beyond the {tasks} of its run; it is of another")
 
 
 _CODES: Final = {state: code for code, state in enumerate(State, start=1)}
 _lines = msgspec.json.Decoder(_Line)
-_packets = msgspec.json.Decoder(_Packet)
+_packets = msgspec.json.Decoder(Packet)

@@ -51,7 +51,7 @@ def table(rows: Sequence[Row], style: str = STYLE) -> str:
     if style in _ONE_LINE_HEADERS:
         headers = [header.replace("\n", " ") for header in headers]
     align = ["left" if column.is_name else "right" for column in columns]
-    return f"{_caption(rows, groups)}\n\n{_draw(body, headers, style, align)}"
+    return f"{_caption(rows, groups)}\n\n{draw(body, headers, align, style)}"
 
 
 def with_labels(rows: Sequence[Row]) -> list[Row]:
@@ -72,7 +72,10 @@ def _tells_apart(key: str, options: dict[str, Any], variants: Sequence[dict[str,
     return any(key not in each or each[key] != options[key] for each in variants)
 
 
-def _draw(body: list[list[str]], headers: list[str], style: str, align: list[str]) -> str:
+def draw(
+    body: Sequence[Sequence[str]], headers: Sequence[str], align: Sequence[str], style: str = STYLE
+) -> str:
+    """A table of texts; align: `left` or `right`, for each column."""
     # without this, tabulate makes each column two characters wider than its header
     padding, tabulate.MIN_PADDING = tabulate.MIN_PADDING, 0
     try:

@@ -1,0 +1,47 @@
+"""`kon doctor`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kon.checkup import Level, examine
+from kon.cli.output import json_option, print_json
+from kon.cli.runs import RESULTS
+from kon.errors import ConfigurationError
+
+
+@click.command()
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    default=RESULTS,
+    show_default=True,
+    help="The folder where runs are to be recorded.",
+)
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, /, root: Path, as_json: bool) -> None:
+    """Check what kon needs on this machine, and say how to mend what is missing.
+
+    The exit code is 2 where something has to be mended, 0 where nothing has.
+
+    \b
+    Example:
+      kon doctor --root /data/results
+    """
+    findings = examine(root)
+    failed = any(finding.level is Level.FAIL for finding in findings)
+    if as_json:
+        checks = [
+            {"check": each.check, "level": each.level.value, "found": each.found, "mend": each.mend}
+            for each in findings
+        ]
+        print_json({"ok": not failed, "checks": checks})
+    else:
+        for each in findings:
+            click.echo(f"{each.level.value:4}  {each.check:16}  {each.found}")
+            if each.mend:
+                click.echo(f"{'':24}{each.mend}")
+    ctx.exit(ConfigurationError.exit_code if failed else 0)

@@ -1,0 +1,137 @@
+"""`kon results`"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from kon.cli.output import note
+from kon.cli.runs import find_run, root_option, run_argument
+from kon.records import RunFolder
+from kon.report.standing import Standing, standing
+from kon.task import State, task_id
+
+AT_ONCE: Final = 1_000
+"""Lines that are written together."""
+
+COLUMNS: Final = ("id", "state", "attempt", "worker", "result", "error")
+
+
+@click.command()
+@run_argument
+@click.option("--failed", is_flag=True, help="Only tasks that are not done.")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["text", "jsonl", "csv"]),
+    default="text",
+    show_default=True,
+    help="text: tabs between the columns; jsonl: with times; csv: with a header.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
+@click.option(
+    "--stdout", "output", is_flag=True, help="Print what shell tasks wrote to stdout, and nothing else."
+)
+@root_option
+def results(run: str, failed: bool, style: str, as_json: bool, output: bool, root: Path) -> None:
+    """Print what became of each task of RUN, a line each, in order of tasks: its id, state, attempt,
+    worker, result (as JSON) and error.
+
+    Of a run that goes on, what is there so far. With --stdout the captured output of shell tasks is
+    printed as it was written, one task after another.
+
+    \b
+    Examples:
+      kon results exp-lease-w1-r1 --failed
+      kon results exp-lease-w1-r1 --json | jq .result
+      kon results exp-lease-w1-r1 --stdout > all.txt
+    """
+    folder = find_run(run, root)
+    outcomes = _outcomes(folder, failed)
+    if output:
+        _print_output(folder, outcomes)
+    elif as_json or style == "jsonl":
+        _print_lines(_json_line(folder, each) for each in outcomes)
+    elif style == "csv":
+        _print_csv(folder, outcomes)
+    else:
+        _print_lines(_text_lines(folder, outcomes))
+
+
+def _outcomes(folder: RunFolder, failed: bool) -> Iterator[Standing]:
+    found = standing(folder, folder.read_run().spec.tasks)
+    return (each for each in found if each.outcome.state is not State.DONE) if failed else found
+
+
+def _values(folder: RunFolder, each: Standing) -> dict[str, Any]:
+    outcome = each.outcome
+    return {
+        "id": task_id(folder.path.name, outcome.index),
+        "state": outcome.state.value,
+        "attempt": outcome.attempt,
+        "worker": each.worker,
+        "result": outcome.result,
+        "error": outcome.error,
+    }
+
+
+def _json_line(folder: RunFolder, each: Standing) -> str:
+    outcome = each.outcome
+    times = {"started_s": outcome.started_s, "ended_s": outcome.ended_s}
+    line = {"index": outcome.index, **_values(folder, each), **times}
+    return msgspec.json.encode(line).decode()
+
+
+def _text_lines(folder: RunFolder, outcomes: Iterable[Standing]) -> Iterator[str]:
+    for each in outcomes:
+        values = _values(folder, each).values()
+        # JSON has no tab or line end in it; an error is a line by itself, or nearly so
+        yield "\t".join(" ".join(v.split()) if isinstance(v, str) else _json(v) for v in values)
+
+
+def _print_csv(folder: RunFolder, outcomes: Iterable[Standing]) -> None:
+    lines: list[str] = []
+
+    class Lines:
+        def write(self, line: str) -> None:
+            lines.append(line)
+
+    writer = csv.writer(Lines(), lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for each in outcomes:
+        writer.writerow([v if isinstance(v, str) else _json(v) for v in _values(folder, each).values()])
+        if len(lines) >= AT_ONCE:
+            click.echo("".join(lines), nl=False)
+            lines.clear()
+    click.echo("".join(lines), nl=False)
+
+
+def _print_output(folder: RunFolder, outcomes: Iterable[Standing]) -> None:
+    cut = without = 0
+    for each in outcomes:
+        result = each.outcome.result
+        if not isinstance(result, dict) or not isinstance(result.get("stdout"), str):
+            without += 1
+            continue
+        cut += bool(result.get("truncated"))
+        click.echo(result["stdout"], nl=False)
+    if without:
+        note(f"{without:,} tasks have no output, as they are not of the kind shell or did not run to an end")
+    if cut:
+        note(f"the output of {cut:,} tasks was over max_output_bytes, and its middle is left out")
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    rest = iter(lines)
+    while part := list(islice(rest, AT_ONCE)):
+        click.echo("\n".join(part))
+
+
+def _json(value: Any) -> str:
+    return "" if value is None else msgspec.json.encode(value).decode()

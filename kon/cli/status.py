@@ -1,0 +1,113 @@
+"""`kon status`"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from kon.cli.output import json_option, note, print_json
+from kon.cli.runs import find_runs, root_option
+from kon.control import Control, Status
+from kon.errors import KonError
+from kon.joining import client_lock
+from kon.local import runs_here
+from kon.records import RunFolder
+from kon.report.counts import count_states
+from kon.report.tables import draw
+from kon.resume import opened
+from kon.task import FINAL, State
+
+_COLUMNS: Final = {
+    "run": "run",
+    "state": "state",
+    "tasks": "tasks",
+    "done": "done",
+    "failed": "failed",
+    "dead": "dead",
+    "lost": "lost",
+    "cancelled": "cancelled",
+    "left": "left",
+    "queued": "queued",
+    "in_flight": "in flight",
+    "workers": "workers",
+}
+
+
+@click.command()
+@click.argument("runs", metavar="[RUN]...", nargs=-1)
+@root_option
+@json_option
+def status(runs: tuple[str, ...], root: Path, as_json: bool) -> None:
+    """How far RUN is, or each of several; without names all below --root.
+
+    States: `finished`; `running`, its client is at work; `detached`, its workers go on without one;
+    `stopped`, to be taken up by `kon run` or `kon collect`; `cancelled`. Columns: tasks by how they ended,
+    and those left; messages in the queue, and those that workers hold; live workers on this machine.
+
+    \b
+    Examples:
+      kon status
+      watch kon status exp-lease-w1-r1
+    """
+    lines = [asyncio.run(_line(folder)) for folder in find_runs(runs, root)]
+    if as_json:
+        print_json({"runs": lines})
+    elif lines:
+        shown = [key for key in _COLUMNS if key != "cancelled" or any(line[key] for line in lines)]
+        body = [[_cell(line[key]) for key in shown] for line in lines]
+        align = ["left", "left", *["right"] * (len(shown) - 2)]
+        click.echo(draw(body, [_COLUMNS[key] for key in shown], align))
+    else:
+        note(f"no runs below {root}")
+
+
+async def _line(folder: RunFolder) -> dict[str, Any]:
+    spec = folder.read_run().spec
+    states = count_states(folder, spec.tasks)
+    line: dict[str, Any] = {
+        "run": spec.run,
+        "folder": str(folder.path),
+        "state": "finished",
+        "tasks": spec.tasks,
+        **{state.value: states[state] for state in _ENDINGS},
+        "left": spec.tasks - sum(states[state] for state in FINAL),
+        "queued": None,
+        "in_flight": None,
+        "workers": None,
+    }
+    if not folder.finished:
+        await _look_inside(folder, line)
+    return line
+
+
+async def _look_inside(folder: RunFolder, line: dict[str, Any]) -> None:
+    """Add what only the run's queues and tables know."""
+    has_client = client_lock(folder.path.parent).is_held()
+    line["state"] = "running" if has_client else "stopped"
+    try:
+        async with opened(folder) as channel:
+            control = Control(channel.control)
+            depth = await channel.tasks.depth()
+            workers = sum(map(runs_here, await control.workers()))
+            line |= {
+                "queued": depth.visible + depth.delayed,
+                "in_flight": depth.in_flight,
+                "workers": workers,
+            }
+            if (await control.read()).status is Status.CANCELLED:
+                line["state"] = "cancelled"
+            elif workers and not has_client:
+                line["state"] = "detached"
+    except KonError as error:
+        # a run in the memory of its client, or one whose queues are gone: what is recorded is still shown
+        note(f"{error}")
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+_ENDINGS: Final = (State.DONE, State.FAILED, State.DEAD, State.LOST, State.CANCELLED)
