@@ -147,9 +147,7 @@ def _shared_memory(root: Path) -> Iterator[Finding]:
     if place.is_dir() and os.access(place, os.W_OK):
         yield Finding("/dev/shm", Level.OK, f"{shutil.disk_usage(place).free / 1e9:,.1f} GB free")
     else:
-        mend = (
-            "process pools of Python functions that a task starts itself need it: mount -t tmpfs shm /dev/shm"
-        )
+        mend = "tasks that share memory between processes need it: mount -t tmpfs shm /dev/shm"
         yield Finding("/dev/shm", Level.WARN, "is not there, or can't be written", mend)
 
 

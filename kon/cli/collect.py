@@ -75,4 +75,6 @@ async def _collect(folder: RunFolder, no_workers: bool, shown: Progress) -> dict
             return row
 
         shown.begin(folder)
-        return await Interrupts(lambda: local, lambda: [collect_command(folder)], shown.note).watch(work())
+        return await Interrupts(lambda: local, lambda goes_on: [collect_command(folder)], shown.leave).watch(
+            work()
+        )

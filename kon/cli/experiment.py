@@ -11,7 +11,6 @@ import click
 import msgspec
 
 from kon.cli.runs import RESULTS
-from kon.errors import ConfigurationError
 from kon.experiment import Experiment, load
 
 file_argument = click.argument("file", type=click.Path(path_type=Path))
@@ -44,9 +43,6 @@ class Asked(msgspec.Struct, frozen=True):
 
     def load(self) -> list[Experiment]:
         """Raises ConfigurationError for all that is wrong."""
-        for text in self.overrides:
-            if "=" not in text:
-                raise ConfigurationError(f"--set {text}: expected key=value, such as workers=4")
         return load(self.file, self.overrides, self.limit)
 
     def root(self, experiments: Sequence[Experiment]) -> Path:

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import traceback
+import warnings
 from typing import IO, Any, Final, NamedTuple
 
 import click
@@ -110,6 +111,11 @@ class LazyGroup(click.Group):
             raise
 
 
+def _say_warning(message: Warning | str, *where: object) -> None:
+    """In place of Python's own way, which shows a line of the source as well."""
+    click.echo(f"kon: {message}", err=True)
+
+
 def _forget_stdout() -> None:
     """Nobody reads it any more, so that Python, which flushes it as it ends, must not try."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -138,6 +144,7 @@ def kon() -> None:
 
 def main() -> None:
     """The installed script. Ends the process."""
+    warnings.showwarning = _say_warning
     try:
         kon(prog_name="kon")
     except Exception:

@@ -22,14 +22,15 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Interrupts:
     """Watches over one client.
 
-    current: the run that is under way; None for none. resume: the commands that take it up again.
+    current: the run that is under way; None for none.
+    resume: the commands that take it up again; it is told whether the run goes on.
     note: says something to a person. grace_s: see GRACE_S.
     """
 
     def __init__(
         self,
         current: Callable[[], LocalRun | None],
-        resume: Callable[[], Sequence[str]],
+        resume: Callable[[bool], Sequence[str]],
         note: Callable[[str], None],
         grace_s: float = GRACE_S,
     ) -> None:
@@ -78,7 +79,7 @@ class Interrupts:
             self._note(line)
 
     def _explain(self) -> list[str]:
-        commands = [f"    {command}" for command in self._resume()]
+        commands = [f"    {command}" for command in self._resume(self._detached)]
         if not self._detached:
             return [
                 f"interrupted: {self._why_nothing_goes_on()} What is recorded stays; go on with",

@@ -83,6 +83,10 @@ class Progress(ABC):
     def note(self, text: str) -> None:
         note(text)
 
+    def leave(self, text: str) -> None:
+        """Say something that ends the picture."""
+        note(text)
+
     @abstractmethod
     def show(self, title: str, tally: Tally, pace: Pace, now_s: float) -> None: ...
 
@@ -159,6 +163,10 @@ class Picture(Progress):
 
     def note(self, text: str) -> None:
         self._drawn.print_above(text)
+
+    def leave(self, text: str) -> None:
+        self._drawn.clear()
+        super().leave(text)
 
     def __exit__(self, *error: object) -> None:
         self._drawn.clear()

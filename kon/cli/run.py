@@ -69,7 +69,7 @@ def run(
             print_plan(campaign, experiments[0].name, rerun_failed, as_json)
             return
         flags = ["--join"] if join else []
-        rows = asyncio.run(_run(campaign, want.command("run", root, *flags), shown.note))
+        rows = asyncio.run(_run(campaign, want.command("run", root, *flags), shown.leave))
     if as_json:
         print_rows(experiments[0].name, rows)
     else:
@@ -78,8 +78,8 @@ def run(
 
 
 async def _run(campaign: Campaign, again: str, note: Callable[[str], None]) -> list[dict[str, Any]]:
-    def resume() -> list[str]:
-        if campaign.current is None:
+    def resume(goes_on: bool) -> list[str]:
+        if campaign.current is None or not goes_on:
             return [again]
         return [again, f"{collect_command(campaign.current.folder)}    (this run alone)"]
 

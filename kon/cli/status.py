@@ -14,6 +14,7 @@ from kon.control import Control, Status
 from kon.errors import KonError
 from kon.joining import client_lock
 from kon.local import runs_here
+from kon.plugins import backend_class
 from kon.records import RunFolder
 from kon.report.counts import count_states
 from kon.report.tables import draw
@@ -79,14 +80,14 @@ async def _line(folder: RunFolder) -> dict[str, Any]:
         "workers": None,
     }
     if not folder.finished:
-        await _look_inside(folder, line)
+        line["state"] = "running" if client_lock(folder.path.parent).is_held() else "stopped"
+        if backend_class(spec.backend.name).processes:  # or it is in the memory of its client
+            await _look_inside(folder, line)
     return line
 
 
 async def _look_inside(folder: RunFolder, line: dict[str, Any]) -> None:
     """Add what only the run's queues and tables know."""
-    has_client = client_lock(folder.path.parent).is_held()
-    line["state"] = "running" if has_client else "stopped"
     try:
         async with opened(folder) as channel:
             control = Control(channel.control)
@@ -99,11 +100,10 @@ async def _look_inside(folder: RunFolder, line: dict[str, Any]) -> None:
             }
             if (await control.read()).status is Status.CANCELLED:
                 line["state"] = "cancelled"
-            elif workers and not has_client:
+            elif workers and line["state"] == "stopped":
                 line["state"] = "detached"
     except KonError as error:
-        # a run in the memory of its client, or one whose queues are gone: what is recorded is still shown
-        note(f"{error}")
+        note(f"{error}")  # what is recorded is shown all the same
 
 
 def _cell(value: Any) -> str:
