@@ -28,6 +28,9 @@ PROJECT_ENV = PATH="$(CURDIR)/$(BIN):$$PATH" \
 LOCAL_ENV = ANSIBLE_ASYNC_DIR="$(CURDIR)/.cache/ansible/async" \
 	$(if $(word 2,$(CURDIR)),,ANSIBLE_REMOTE_TMP="$(CURDIR)/.cache/ansible/tmp")
 
+# A newcomer wants to see what is done, and what went wrong; `ansible-playbook` by itself says what was looked at as well.
+BRIEF = ANSIBLE_DISPLAY_OK_HOSTS=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false
+
 # Ansible refuses a locale that is not UTF-8. Without LC_ALL=C, Python turns a C locale into a UTF-8 one by itself.
 ifneq ($(filter C POSIX,$(LC_ALL)),)
 unexport LC_ALL
@@ -45,7 +48,7 @@ setup: $(DEV) ## make .venv with the locked dependencies, those of the tests and
 	@echo "ready: $(BIN)/kon"
 
 run: $(RUNTIME) ## run the quickstart on this machine through Ansible
-	@$(PROJECT_ENV) $(LOCAL_ENV) ansible-playbook -i inventory/local.yml playbooks/run.yml $(ARGS)
+	@$(PROJECT_ENV) $(LOCAL_ENV) $(BRIEF) ansible-playbook -i inventory/local.yml playbooks/run.yml $(ARGS)
 
 test: $(DEV) ## run the tests
 	@$(PROJECT_ENV) pytest $(ARGS)
