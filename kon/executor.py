@@ -142,8 +142,9 @@ class Executor:
         self._recorder.tasks(Event.START, tasks)
         self._recorder.flush()
         ended_s = self._clock.now_s()
+        done = State.DONE  # Python 3.11 takes as long to find a member in its class as to make an outcome
         for job, task, result in zip(ready, tasks, results, strict=True):
-            job.outcome = Outcome(task.index, task.attempt, State.DONE, result, None, started_s, ended_s)
+            job.outcome = Outcome(task.index, task.attempt, done, result, None, started_s, ended_s)
         if ready:
             self._learn((ended_s - started_s) / len(ready))
             self._on_finished(ready)

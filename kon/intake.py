@@ -71,8 +71,11 @@ class Intake:
         if not tasks:
             return []
         named = Named(tasks)
-        first_time = [task for task, held in zip(tasks, holders, strict=True) if held.receives == 1]
-        self._recorder.tasks(Event.DELIVER, named if len(first_time) == len(tasks) else Named(first_time))
+        if any(held.receives > 1 for held in set(holders)):
+            first_time = [task for task, held in zip(tasks, holders, strict=True) if held.receives == 1]
+            self._recorder.tasks(Event.DELIVER, first_time)
+        else:
+            self._recorder.tasks(Event.DELIVER, named)
         if not named.repeated:
             return await self._admit(holders, tasks, named)
         jobs: list[Job] = []

@@ -109,7 +109,7 @@ class Settler:
             return answers
         outcomes = [job.outcome for job in ran if job.outcome is not None]
         stands = await self._strategy.commit([job.claim for job in ran], outcomes)
-        if stands == outcomes and not [each for each in outcomes if each.state is State.RETRY]:
+        if stands == outcomes and not [each for each in outcomes if each.state is _RETRY]:
             self._recorder.tasks(Event.KEEP, named if len(ran) == len(jobs) else outcomes)
             return answers + outcomes
         return answers + self._judge(ran, outcomes, stands)
@@ -164,3 +164,6 @@ class Settler:
             self._recorder.tasks(Event.ACK, [job.task for held in acked for job in held.jobs], stale=stale)
         for held in ended:
             held.forget()
+
+
+_RETRY: Final = State.RETRY  # Python 3.11 takes longer to find a member in its class than to compare it
