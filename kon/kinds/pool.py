@@ -59,7 +59,7 @@ class Pool:
                 await process.kill()
                 raise
             except _Died as death:
-                raise KindError(f"its process died during the call: {death}") from None
+                raise KindError(f"its process ended during the call: {death}") from None
             self._idle.append(process)
             return reply
 
@@ -124,7 +124,7 @@ class _Process:
             await process.kill()
             raise
         except _Died as death:
-            raise KindError(f"the process died while it loaded {start.label}: {death}") from None
+            raise KindError(f"its process ended while it loaded {start.label}: {death}") from None
         if "error" in reply:
             await process.leave()
             result = {"traceback": reply["traceback"]}
@@ -143,17 +143,18 @@ class _Process:
             header = await self._reader.readexactly(callee.HEADER.size)
             return await self._reader.readexactly(callee.HEADER.unpack(header)[0])
         except (asyncio.IncompleteReadError, ConnectionError):
-            # what closed its end is dying, and how it dies is settled; or it must die now
-            await self.kill()
-            raise _Died(ending(self._child.code)) from None
+            ended = await self.leave()
+            raise _Died(ending(self._child.code) if ended else "it closed its connection to kon") from None
 
-    async def leave(self) -> None:
-        """Let it end by itself, as a program that has nothing more to do; and see to it that it does."""
+    async def leave(self) -> bool:
+        """Let it end by itself, as a program that has nothing more to do, or kill it. Whether it did."""
         self._writer.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_S):
                 await self._child.wait()
+        ended = self._child.ended
         await self.kill()
+        return ended
 
     async def kill(self) -> None:
         try:

@@ -339,16 +339,10 @@ def test_zombies_are_told_from_the_living() -> None:
         assert not spawn._all_zombies(os.getpgrp())  # where it can't be told, they count as living
         return
     assert not spawn._all_zombies(os.getpgrp())
-    pid = os.fork()
-    if pid == 0:
-        os.setpgid(0, 0)
-        os._exit(0)
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    try:
-        assert spawn._all_zombies(pid)
-    finally:
-        os.waitpid(pid, 0)
-    assert not spawn._all_zombies(pid)
+    with subprocess.Popen(["/bin/sh", "-c", ":"], process_group=0) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert spawn._all_zombies(process.pid)
+    assert not spawn._all_zombies(process.pid)
 
 
 def test_a_child_tells_of_its_end_more_than_once() -> None:
