@@ -67,6 +67,10 @@ class Executor:
     def waiting(self) -> int:
         return len(self._backlog)
 
+    @property
+    def idle(self) -> bool:
+        return not self._backlog and self.running == 0
+
     def submit(self, jobs: Sequence[Job]) -> None:
         self._backlog.extend(jobs)
         self._work.set()

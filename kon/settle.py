@@ -60,6 +60,11 @@ class Settler:
         if at_once or len(self._ended) >= SETTLE_BATCH:
             self._at_once.set()
 
+    def hurry(self) -> None:
+        """Settle at once what was added: nothing is coming that could join it."""
+        if self._ended:
+            self._at_once.set()
+
     async def drained(self) -> None:
         """Return when all that was added is settled."""
         self._at_once.set()

@@ -98,6 +98,7 @@ class Worker:
         self._room = asyncio.Event()
         self._stopping = asyncio.Event()
         self._receiving = False
+        self._dry = True  # the last receive brought less than was asked for
         self._fetch_s = 0.0  # how long receive and claim take, lately
 
     def stop(self) -> None:
@@ -147,14 +148,17 @@ class Worker:
                 continue
             began_s = now_s()
             self._receiving = True
-            deliveries = await queue.receive(wanted, self._options.wait_s)
+            deliveries = await queue.receive(wanted, self._options.wait_s if self._dry else 0.0)
             self._receiving = False
+            self._dry = len(deliveries) < wanted
             if deliveries:
                 self._executor.submit(await self._intake.take(deliveries))
                 busy_s = now_s()
                 self._fetch_s += 0.2 * (busy_s - began_s - self._fetch_s)
             elif self._holding.deliveries:
                 busy_s = now_s()
+                if self._executor.idle:
+                    self._settler.hurry()
             elif (self.idle_s is not None and now_s() - busy_s >= self.idle_s) or (
                 await self._control.is_over()
             ):
@@ -175,8 +179,8 @@ class Worker:
         return max(0, math.ceil(wanted / spec.bundle))
 
     def _finished(self, jobs: Sequence[Job]) -> None:
-        idle = not self._executor.waiting and self._executor.running == 0
-        self._settler.add(jobs, at_once=idle)
+        # while the queue has plenty, the next tasks may end soon, and are then settled with these
+        self._settler.add(jobs, at_once=self._dry and self._executor.idle)
         self._room.set()
 
     def _dropped(self, job: Job) -> None:
