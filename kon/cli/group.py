@@ -111,7 +111,14 @@ class LazyGroup(click.Group):
             raise
 
 
-def _say_warning(message: Warning | str, *where: object) -> None:
+def _say_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: IO[str] | None = None,
+    line: str | None = None,
+) -> None:
     """In place of Python's own way, which shows a line of the source as well."""
     click.echo(f"kon: {message}", err=True)
 

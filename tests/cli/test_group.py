@@ -1,0 +1,137 @@
+"""The group of all commands: its help, its errors and its exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from kon.cli import group
+from kon.cli.group import COMMANDS, EXIT_FAULT, EXIT_PIPE, SECTIONS, kon
+from kon.errors import BackendUnavailable, ConfigurationError, KonError
+from tests.cli.given import KON, invoke, process, write
+
+
+def test_help_lists_every_command_and_loads_none() -> None:
+    code = (
+        "import sys, kon.cli.group as g\n"
+        "try: g.kon(['--help'], prog_name='kon')\n"
+        "except SystemExit: pass\n"
+        "heavy = {'asyncio', 'pydantic', 'rich', 'yaml', 'tabulate', 'msgspec.json', 'kon.campaign'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    for name, lazy in COMMANDS.items():
+        assert f"  {name} " in done.stdout
+        assert lazy.help in done.stdout
+    for hint in (*SECTIONS, "_KON_COMPLETE", "Exit codes"):
+        assert hint in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_help_with_an_example(name: str) -> None:
+    result = invoke(name, "-h")
+    assert result.exit_code == 0
+    _, body = result.stdout.split("\n\n", 1)
+    assert f"  kon {name}" in body
+
+
+def test_an_unknown_command_is_told_the_one_that_was_meant() -> None:
+    result = invoke("stauts")
+    assert result.exit_code == 2
+    assert 'no command "stauts", did you mean "status"?' in result.stderr
+
+
+def test_an_unknown_option_is_a_usage_error() -> None:
+    assert invoke("run", "x.yml", "--dryrun").exit_code == 2
+    assert invoke("run").exit_code == 2
+
+
+def test_the_version() -> None:
+    result = invoke("--version")
+    assert result.stdout.startswith("kon ")
+
+
+def failing(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has `kon schema` raise it."""
+
+    @click.command()
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(group.LazyGroup, "get_command", lambda *args: fails)
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [
+        (ConfigurationError("no such thing"), 2),
+        (BackendUnavailable("no such thing"), 3),
+        (KonError("no such thing"), 1),
+        (BaseExceptionGroup("tasks", [ExceptionGroup("inner", [ConfigurationError("no such thing")])]), 2),
+    ],
+)
+def test_an_error_is_one_line_and_its_exit_code(
+    error: BaseException, exit_code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(error, monkeypatch)
+    result = invoke("schema")
+    assert (result.exit_code, result.stdout, result.stderr) == (exit_code, "", "kon: no such thing\n")
+
+
+def test_several_problems_stand_on_lines_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(ConfigurationError("x.yml:1:1: one\nx.yml:2:1: two"), monkeypatch)
+    assert invoke("schema").stderr == "kon: 2 problems\nx.yml:1:1: one\nx.yml:2:1: two\n"
+
+
+def test_ctrl_c_while_nothing_runs_yet_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(KeyboardInterrupt(), monkeypatch)
+    result = invoke("schema")
+    assert (result.exit_code, result.stderr) == (130, "kon: interrupted\n")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("oh"), ExceptionGroup("tasks", [RuntimeError("oh")])])
+def test_a_fault_of_kons_own_keeps_its_traceback_and_says_where_to_report_it(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(error, monkeypatch)
+    monkeypatch.setattr(sys, "argv", ["kon", "schema"])
+    with pytest.raises(SystemExit) as ended:
+        group.main()
+    assert ended.value.code == EXIT_FAULT
+    stderr = capsys.readouterr().err
+    assert "Traceback" in stderr
+    assert "Please report it" in stderr.splitlines()[-1]
+
+
+def test_whoever_reads_stdout_may_go_away(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*KON, "generate", "sleep", "500000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert running.stdout.readline() == b"sleep 10\n"
+        running.stdout.close()
+        assert running.stderr.read() == b""
+        assert running.wait(timeout=20) == EXIT_PIPE
+
+
+def test_a_warning_is_one_line(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    assert process("run", file, "-q", cwd=tmp_path).returncode == 0
+    run = tmp_path / "results" / "sleeps" / "sleeps-lease-w1-r1"
+    with (run / "results.jsonl").open("ab") as results:
+        results.write(b'["w1",[[0,1,"do')
+    done = process("results", run, cwd=tmp_path)
+    assert done.returncode == 0
+    [line] = done.stderr.splitlines()
+    assert line.startswith("kon: ")
+    assert "half a line" in line
+
+
+def test_the_group_is_what_the_script_calls() -> None:
+    assert isinstance(kon, group.LazyGroup)

@@ -1,0 +1,182 @@
+"""`kon run`: its output, its exit codes, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kon.report.summary import CONTRACT
+from tests.cli.given import SHELL, SLEEPS, files_in, invoke, process, rows, write
+
+
+def test_the_object_of_json_is_all_there_is_on_stdout(tmp_path: Path) -> None:
+    result = invoke("run", write(tmp_path), "--json", "--set", "strategies=[lease, none]")
+    assert result.exit_code == 0
+    printed = json.loads(result.stdout)
+    assert list(printed) == ["schema", "experiment", "runs"]
+    assert (printed["schema"], printed["experiment"]) == (1, "sleeps")
+    assert [run["run"] for run in printed["runs"]] == ["sleeps-lease-w1-r1", "sleeps-none-w1-r1"]
+    for run in printed["runs"]:
+        assert list(run)[: len(CONTRACT)] == list(CONTRACT)
+        assert (run["tasks"], run["done"], run["lost"]) == (20, 20, 0)
+        assert run["wall_s"] > 0
+        assert run["efficiency"] is None
+    assert "sleeps-lease-w1-r1: 20 of 20 done" in result.stderr
+
+
+def test_without_json_the_table_is_on_stdout_and_talk_is_not(tmp_path: Path) -> None:
+    result = invoke("run", write(tmp_path))
+    assert result.stdout.startswith("sleeps: 20 x sleep on memory\n")
+    assert "sleeps-lease-w1-r1" in result.stdout
+    assert result.stderr == result.output.replace(result.stdout, "")
+
+
+def test_quiet_says_nothing_on_stderr(tmp_path: Path) -> None:
+    result = invoke("run", write(tmp_path), "-q")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert invoke("run", write(tmp_path), "-q").stderr == ""
+
+
+def test_a_second_time_nothing_is_run_and_the_same_is_printed(tmp_path: Path) -> None:
+    first = invoke("run", write(tmp_path), "--json")
+    before = {path: path.stat().st_mtime_ns for path in files_in(tmp_path / "results")}
+    second = invoke("run", write(tmp_path), "--json")
+    assert json.loads(second.stdout) == json.loads(first.stdout)
+    assert "1 run is recorded already" in second.stderr
+    after = {path: path.stat().st_mtime_ns for path in files_in(tmp_path / "results")}
+    before.pop(tmp_path / "results" / "sleeps" / ".client.lock", None)
+    after.pop(tmp_path / "results" / "sleeps" / ".client.lock", None)
+    assert after == before
+
+
+def test_failed_tasks_are_exit_code_1_and_run_again_when_asked(tmp_path: Path) -> None:
+    file = write(tmp_path, SHELL)
+    result = invoke("run", file, "--json")
+    assert result.exit_code == 1
+    assert (rows(result)[0]["done"], rows(result)[0]["failed"]) == (2, 1)
+    assert "kon results shells-lease-w1-r1 --failed" in result.stderr
+    assert invoke("run", file).exit_code == 1, "that is still so when nothing is run"
+    again = invoke("run", file, "--rerun-failed", "--json")
+    assert again.exit_code == 1
+    assert "recorded already" not in again.stderr
+    assert rows(again)[0]["duplicate_results"] == 0
+
+
+def test_limit_and_set_reach_the_experiment(tmp_path: Path) -> None:
+    result = invoke(
+        *("run", write(tmp_path), "--limit", "5", "--set", "workers=[1, 3]", "--set", "bundle=2", "--json")
+    )
+    assert [(run["workers"], run["tasks"], run["bundle"]) for run in rows(result)] == [(1, 5, 2), (3, 5, 2)]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--limit", "0"], "--limit: expected a whole number of 1 or more"),
+        (["--limit", "x"], "not a valid integer"),
+        (["--set", "workers"], "--set workers: expected key=value"),
+        (["--set", "wrokers=2"], 'unknown key "wrokers", did you mean "workers"?'),
+        (["--set", "backend=sqlit"], 'did you mean "sqlite"?'),
+    ],
+)
+def test_what_is_wrong_with_the_command_line_is_said_before_anything_is_written(
+    tmp_path: Path, args: list[str], said: str
+) -> None:
+    result = invoke("run", write(tmp_path), *args)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stdout == ""
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    write(tmp_path)
+    result = invoke("run", "epx.yml")
+    assert result.exit_code == 2
+    assert 'did you mean "exp.yml"?' in result.stderr
+
+
+def test_out_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    for out in ("out", "out/below"):
+        result = invoke("run", write(tmp_path), "--out", out)
+        assert result.exit_code == 2
+        assert len(result.stderr.splitlines()) == 1
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_out_that_holds_something_else(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("mine")
+    result = invoke("run", write(tmp_path), "--out", "out")
+    assert result.exit_code == 2
+    assert '"thesis.tex", which is not a run of kon\'s' in result.stderr
+    assert files_in(tmp_path / "out") == {tmp_path / "out" / "thesis.tex"}
+
+
+def test_out_that_holds_runs_of_another_description(tmp_path: Path) -> None:
+    assert invoke("run", write(tmp_path), "--out", "out").exit_code == 0
+    before = files_in(tmp_path / "out")
+    result = invoke("run", write(tmp_path, SLEEPS + "bundle: 2\n"), "--out", "out")
+    assert result.exit_code == 2
+    assert "of another description" in result.stderr
+    assert files_in(tmp_path / "out") == before
+
+
+def test_out_that_is_an_empty_folder_or_has_other_runs_is_used(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert invoke("run", write(tmp_path), "--out", "out").exit_code == 0
+    other = write(tmp_path, SLEEPS.replace("sleeps", "others"))
+    assert invoke("run", other, "--out", "out").exit_code == 0
+
+
+def test_a_dry_run_lists_the_runs_and_writes_nothing(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    before = files_in(tmp_path)
+    result = invoke("run", file, "--dry-run", "--set", "workers=[1, 2]")
+    assert result.exit_code == 0
+    assert "2 of 2 runs would be made, 40 tasks, in results/sleeps/" in result.stdout
+    assert files_in(tmp_path) == before
+    assert invoke("run", file, "-q").exit_code == 0
+    runs = rows(invoke("run", file, "--dry-run", "--json", "--set", "workers=[1, 2]"))
+    assert [(run["run"], run["would"]) for run in runs] == [
+        ("sleeps-lease-w1-r1", "left as recorded"),
+        ("sleeps-lease-w2-r1", "made"),
+    ]
+
+
+def test_a_dry_run_checks_what_a_run_would(tmp_path: Path) -> None:
+    assert invoke("run", write(tmp_path, "name: x\n"), "--dry-run").exit_code == 2
+    (tmp_path / "out").write_text("mine")
+    assert invoke("run", write(tmp_path), "--dry-run", "--out", "out").exit_code == 2
+
+
+def test_a_dry_run_says_which_runs_would_be_run_again(tmp_path: Path) -> None:
+    file = write(tmp_path, SHELL)
+    invoke("run", file, "-q")
+    assert rows(invoke("run", file, "--dry-run", "--json"))[0]["would"] == "left as recorded"
+    again = rows(invoke("run", file, "--dry-run", "--rerun-failed", "--json"))
+    assert again[0]["would"] == "run again in part"
+
+
+def test_worker_processes_do_the_same(tmp_path: Path) -> None:
+    """Duplicates and a killed worker on sqlite: counted from the events of processes."""
+    text = """\
+name: killed
+workload: {kind: sleep, count: 60, seconds: 0.002}
+strategies: [{name: lease, lease_s: 1, skew_s: 0.1}]
+workers: [2]
+visibility_s: 1
+faults: {duplicate_rate: 0.2, kill_workers: 1}
+"""
+    done = process("run", write(tmp_path, text), "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    [run] = json.loads(done.stdout)["runs"]
+    assert (run["done"], run["lost"], run["duplicate_results"]) == (60, 0, 0)
+    assert run["worker_lives"] == 3
+    assert run["duplicate_deliveries"] >= run["duplicates_avoided"] > 0
+    assert 0 < run["efficiency"] < 1
+    assert run["worker_cpu_us_per_task"] > 0
+    assert not list((tmp_path / "results").rglob("*.db"))
