@@ -34,8 +34,8 @@ def test_the_last_outcomes_wait_for_no_others() -> None:
 
 def test_an_outcome_waits_for_no_other_where_the_queue_was_empty() -> None:
     async def main() -> None:
-        world = await World.create(1, flush_s=FLUSH_S)
-        await world.run([{"s": 1.0}], world.worker())
+        world = await World.create(1, slots=2, flush_s=FLUSH_S)
+        await world.run([{"s": 0.25}], world.worker())  # ends within a long poll for the other slot
         (keep,) = world.events("keep")
         assert keep["t"] == world.recorded()[0].ended_s
 
