@@ -49,6 +49,8 @@ class Backend(ABC):
     """Whether workers may be processes of their own; else they share the client's loop."""
     keeps_files: ClassVar[bool] = False
     """Whether it keeps files on this machine: then its option `path` is the folder of the runs' folders."""
+    virtual_time: ClassVar[bool] = False
+    """Whether its runs are simulated, in virtual time: then its option `latency` may name a model's file."""
 
     @abstractmethod
     def __init__(self, options: Mapping[str, Any]) -> None:

@@ -15,9 +15,10 @@ from kon.errors import ConfigurationError
 from kon.experiment import Cell, Experiment
 from kon.joining import client_lock
 from kon.local import LocalRun
-from kon.plugins import open_backend
+from kon.plugins import backend_class, open_backend
 from kon.records import RunFolder
 from kon.report.summary import summarise
+from kon.simulated.run import SimulatedRun
 
 
 class Campaign:
@@ -117,7 +118,8 @@ class Campaign:
         return folders
 
     def _local(self, cell: Cell, folder: RunFolder) -> LocalRun:
-        return LocalRun(
+        simulates = backend_class(cell.spec.backend.name).virtual_time
+        return (SimulatedRun if simulates else LocalRun)(
             folder,
             cell.spec,
             cell.workload,

@@ -1,7 +1,8 @@
 """Events: what happened to which tasks, as each worker, and the client, saw it.
 
 The tables' counts of repeats come from these lines and from nothing else. A line is a JSON object:
-`t` seconds since the epoch on the worker's clock, `e` the event, the tasks as `i` (a list of
+`t` seconds since the epoch on the worker's clock, `e` the event, `w` the worker's life where a file
+has several, the tasks as `i` (a list of
 indexes) or `r` (first index and count), `a` their attempt when it is not the first, and what else
 the event has to say. Lines are about batches, so that a million small tasks make a few thousand.
 """
@@ -78,22 +79,28 @@ def _group(indexes: list[int], attempt: int) -> dict[str, Any]:
 
 
 class Recorder:
-    """Writes the events of one worker to a journal."""
+    """Writes the events of one worker to a journal.
 
-    def __init__(self, journal: Journal, clock: Clock) -> None:
+    life: where several share a journal, the name that each line bears, as `w`.
+    """
+
+    def __init__(self, journal: Journal, clock: Clock, life: str | None = None) -> None:
         self._journal = journal
         self._clock = clock
         self._lines: list[bytes] = []
+        self._who = {} if life is None else {"w": life}
 
     def note(self, event: Event, **fields: Any) -> None:
         """An event of the worker itself. Kept in memory until `flush`."""
-        self._lines.append(_encode({"t": self._clock.now_s(), "e": event, **fields}))
+        self._lines.append(_encode({"t": self._clock.now_s(), "e": event, **self._who, **fields}))
 
     def tasks(self, event: Event, tasks: Sequence[Task | Outcome] | Named, **fields: Any) -> None:
         """An event of these tasks. Kept in memory until `flush`."""
         named = tasks if isinstance(tasks, Named) else Named(tasks)
         for group in named.groups:
-            self._lines.append(_encode({"t": self._clock.now_s(), "e": event, **group, **fields}))
+            self._lines.append(
+                _encode({"t": self._clock.now_s(), "e": event, **self._who, **group, **fields})
+            )
 
     def flush(self) -> None:
         """After this, a SIGKILL loses none of the events so far."""

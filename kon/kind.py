@@ -26,6 +26,8 @@ class Kind(ABC):
     """
 
     name: ClassVar[str]
+    virtual_time: ClassVar[bool] = False
+    """Whether it does nothing but wait, by the running loop's clock, and so may run in virtual time."""
 
     @abstractmethod
     def __init__(self, options: Mapping[str, Any]) -> None: ...

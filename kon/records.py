@@ -43,7 +43,7 @@ class RunFolder:
 
     run.json        what was to be run; written before anything is submitted
     results.jsonl   one packet of answers a line, written by the client
-    events/         one file for each life of a worker
+    events/         one file for each life of a worker; simulated workers share one, and are named in it
     workers/        what workers wrote to stdout and stderr
     summary.json    the row of the result table; there once every task is accounted for
     """
@@ -134,7 +134,8 @@ class RunFolder:
         for file in sorted(self.events.glob("*.jsonl")):
             for number, line in enumerate(read_lines(file), start=1):
                 try:
-                    yield file.stem, msgspec.json.decode(line)
+                    event = msgspec.json.decode(line)
+                    yield event.get("w", file.stem), event
                 except msgspec.DecodeError:
                     _skipped(file, number)
 

@@ -17,6 +17,7 @@ from kon.experiment.checkplugins import check_backend, check_strategy
 from kon.experiment.checkworkload import read_workload
 from kon.experiment.complaints import Path, complaints
 from kon.experiment.model import ExperimentForm
+from kon.experiment.models import check_durations, with_model
 from kon.experiment.problems import Problem, describe
 from kon.experiment.yamltree import Mapping, Node, find, plain
 
@@ -32,6 +33,7 @@ def read_experiment(
     folder: what the paths of workload files are relative to; limit: at most so many tasks of a run.
     """
     before = len(problems)
+    node = with_model(node, folder, problems)
     checked = read_form(node, problems)
     if checked is None:
         return None
@@ -42,6 +44,9 @@ def read_experiment(
         workload = read_workload(form.workload, unusable, node, folder, form.seed, limit, problems)
     check_form(form, wrong, node, problems)
     if workload is None or len(problems) > before:
+        return None
+    check_durations(form, workload, node, problems)
+    if len(problems) > before:
         return None
     return Experiment(form, workload)
 
@@ -85,7 +90,8 @@ def _leave_out(given: dict[str, Any], path: Path) -> Path:
 def check_form(form: ExperimentForm, wrong: Collection[Path], node: Node, problems: list[Problem]) -> None:
     """Check the plug-ins, and what must fit together, except for what is wrong already."""
     backend = None if ("backend",) in wrong else check_backend(form.backend.plugin, node, problems)
-    if form.faults.kill_workers and backend is not None and not backend.processes:
+    can_kill = backend is None or backend.processes or backend.virtual_time
+    if form.faults.kill_workers and not can_kill:
         problems.append(
             Problem(
                 find(node, ("faults", "kill_workers")).place,

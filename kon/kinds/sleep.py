@@ -14,6 +14,7 @@ from kon.kinds.options import Options, read_options
 
 class Sleep(Kind):
     name: ClassVar[str] = "sleep"
+    virtual_time: ClassVar[bool] = True
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         read_options(self.name, options, Options)

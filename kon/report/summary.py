@@ -48,10 +48,13 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
         and without what a worker that was killed had not told yet. Where workers share the client's
         process, that process's.
 
+    clock: "virtual" where the run was simulated: then all times are virtual seconds.
+
     What takes a client's records has None before the client has closed the run.
     Raises StoreError when the records can't be read.
     """
-    spec = folder.read_run().spec
+    run = folder.read_run()
+    spec = run.spec
     states = count_states(folder, spec.tasks)
     events = count_events(folder, spec.tasks)
     wall_s = events.wall_s
@@ -93,6 +96,7 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
         "worker_lives": events.lives,
         "ideal_s": spec.ideal_s,
         "began_s": events.began_s,
+        "clock": run.context.get("clock", "real"),
     }
 
 

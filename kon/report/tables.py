@@ -146,6 +146,8 @@ def rounded(value: float, like: float | None = None) -> str:
 def _caption(rows: Sequence[Row], groups: Sequence[Sequence[Row]]) -> str:
     row = rows[0]
     words = [f"{row.get('experiment') or row['run']}: {_tasks(rows)} on {row['backend']}"]
+    if row.get("clock") == "virtual":
+        words.append("simulated, in virtual time")
     slots = row["slots"] * row.get("processes", 1)
     if slots > 1:
         words.append(f"{slots} tasks at once in a worker")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 import msgspec
 
@@ -12,28 +12,36 @@ from kon.backends.keys import check_run
 from kon.backends.options import check_channel, check_same, refuse_unknown
 from kon.errors import ConfigurationError, StoreError
 from kon.sim.faults import FAULTS, FaultRates, Faults, FaultSpans
-from kon.sim.latency import CallTime, CallTimes
+from kon.sim.fleet import Fleet
+from kon.sim.latency import CallTime, CallTimes, Latency
 from kon.sim.ledger import SimLedger
+from kon.sim.model import Choice, to_model
 from kon.sim.network import Network
 from kon.sim.objects import SimObjects
 from kon.sim.queue import LIMITS, SimQueue
 from kon.suggest import did_you_mean
 
 _Model = TypeVar("_Model")
+_Batch = Annotated[int, msgspec.Meta(ge=1)]
 
-OPTIONS: Final = ("faults", "latency", "seed", "spans")
+LARGEST_BATCH: Final = 1_000
+"""Larger than any that a service takes."""
+
+OPTIONS: Final = ("faults", "latency", "seed", "spans", "max_batch", *Choice.__struct_fields__)
 
 
 class SimBackend(Backend):
     """Every channel of a run that is opened through one object shares its queues and tables.
 
     Options: `seed`; `faults`, rates by name (see `FaultRates`); `spans`, how far they go
-    (`FaultSpans`); `latency`, call times by call (`CallTimes`). With none of these it behaves well
-    and at once.
+    (`FaultSpans`); `latency`, call times by call (`CallTimes`) or a whole `Model`, of which `queue`,
+    `table`, `instance`, `boot` and `spot` choose; `max_batch`, items in one request, at most: with 1, one
+    call for each step, as the older systems had it. With none of these it behaves well and at once.
     """
 
     name: ClassVar[str] = "sim"
     processes: ClassVar[bool] = False
+    virtual_time: ClassVar[bool] = True
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         refuse_unknown(self.name, options, OPTIONS)
@@ -51,8 +59,28 @@ class SimBackend(Backend):
             seed,
             _convert(options.get("spans", {}), FaultSpans, "spans"),
         )
-        times = _convert(options.get("latency", {}), dict[str, CallTime], "latency")
-        self._serve(Network(faults, CallTimes(times, seed) if times else None))
+        self.fleet: Fleet | None = None
+        """The fleet, where there is a model of one."""
+        self.tasks: SimQueue | None = None
+        """The task queue of the run that was created last."""
+        self._max_batch = _convert(options.get("max_batch", LARGEST_BATCH), _Batch, "max_batch")
+        self._serve(Network(faults, self._latency(options, seed)))
+
+    def _latency(self, options: Mapping[str, Any], seed: int) -> Latency | None:
+        given = options.get("latency") or {}
+        if isinstance(given, str):
+            raise ConfigurationError(
+                f'the backend "sim": latency: the model "{given}" has not been read; only an experiment file '
+                "may name one"
+            )
+        chosen = {name: options[name] for name in Choice.__struct_fields__ if name in options}
+        if isinstance(given, Mapping) and "calls" in given:
+            self.fleet = Fleet(to_model(given), seed, _convert(chosen, Choice, "choices"))
+            return self.fleet
+        for name in chosen:
+            raise ConfigurationError(f'the backend "sim": {name}: chooses of a model, and latency names none')
+        times = _convert(given, dict[str, CallTime], "latency")
+        return CallTimes(times, seed) if times else None
 
     @classmethod
     def on(cls, network: Network) -> SimBackend:
@@ -73,15 +101,19 @@ class SimBackend(Backend):
         check_channel(options, LIMITS)
         network = self.network
         dead = SimQueue("dead", network, options.visibility_s)
-        channel = Channel(
-            tasks=SimQueue("tasks", network, options.visibility_s, options.max_receives, dead),
-            answers=SimQueue("answers", network, options.visibility_s, duplicates="answer_duplicate"),
-            dead=dead,
-            ledger=SimLedger("ledger", network),
-            control=SimLedger("control", network),
-            objects=SimObjects("objects", network),
-        )
-        self._channels[run] = (options, channel)
+        tasks = SimQueue("tasks", network, options.visibility_s, options.max_receives, dead)
+        answers = SimQueue("answers", network, options.visibility_s, duplicates="answer_duplicate")
+        ledger, control = SimLedger("ledger", network), SimLedger("control", network)
+        for queue in (tasks, answers, dead):
+            batch = min(self._max_batch, queue.limits.max_batch)
+            queue.limits = msgspec.structs.replace(queue.limits, max_batch=batch)
+            if self.fleet is not None and self.fleet.max_in_flight is not None:
+                queue.max_in_flight = self.fleet.max_in_flight
+        for table in (ledger, control):
+            table.max_batch = min(self._max_batch, table.max_batch)
+        self.tasks = tasks
+        objects = SimObjects("objects", network)
+        self._channels[run] = (options, Channel(tasks, answers, dead, ledger, control, objects))
 
     async def open(self, run: str) -> Channel:
         if run not in self._channels:

@@ -59,7 +59,7 @@ class CallTime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
-_P99: Final = 2.3263478740408408
+P99: Final = 2.3263478740408408
 """The 99th percentile of the standard normal distribution, in standard deviations."""
 
 
@@ -75,7 +75,7 @@ class CallTimes(Latency):
                 )
         self._gauss = random.Random(f"latency:{seed}").gauss
         self._parameters = {
-            call: (math.log(time.median_s), math.log(time.p99_s / time.median_s) / _P99, time.per_item_s)
+            call: (math.log(time.median_s), math.log(time.p99_s / time.median_s) / P99, time.per_item_s)
             for call, time in times.items()
         }
 

@@ -84,6 +84,9 @@ class SimQueue(Queue):
         self._duplicates = duplicates
         self._remembers = self._faults is not None and self._faults.can_fire("stale_depth")
         self.limits = msgspec.structs.replace(LIMITS, stale_depth=self._remembers)
+        self.max_in_flight: float = math.inf
+        """Messages that may be held at once; while so many are, a receive finds nothing."""
+        self.most_in_flight = 0
         self._visible: deque[_Entry] = deque()  # those that are not, by now, are passed over
         self._hidden: list[tuple[float, int, _Entry]] = []  # judged when they come up
         self._order = itertools.count()
@@ -224,6 +227,7 @@ class SimQueue(Queue):
             self._tell(What.FAULT, host, "receive", [], "the order is lost")
         taken: list[Delivery] = []
         reached = 0
+        max_messages = min(max_messages, self._room())
         while reached < max_messages and visible:
             entry = visible.popleft()
             if entry.state != _VISIBLE:
@@ -244,7 +248,15 @@ class SimQueue(Queue):
                     continue
             taken.append(Delivery((entry, entry.receipt), entry.body, entry.receives))
             self._tell(What.EFFECT, host, "receive", taken[-1:], f"given, receipt {entry.receives}")
+        if self._counts[_HELD] > self.most_in_flight:
+            self.most_in_flight = self._counts[_HELD]
         return taken
+
+    def _room(self) -> int:
+        """How many more messages may be held."""
+        if self.max_in_flight == math.inf:
+            return LIMITS.max_batch
+        return int(self.max_in_flight) - self._counts[_HELD]
 
     def _take_back(self, deliveries: Sequence[Delivery]) -> None:
         """Show again what was given to a caller that hung up."""
@@ -323,7 +335,7 @@ class SimQueue(Queue):
         """After every change: serve who waits, and remember the depth where that will be asked for."""
         if self._waiters:
             self._release(now_s)
-            while self._waiters and self._visible:
+            while self._waiters and self._visible and self._room() > 0:
                 waiter = self._waiters[0]
                 if not waiter.answer.done():
                     taken = self._take(waiter.host, waiter.max_messages, now_s)

@@ -1,0 +1,228 @@
+"""Models of a fleet, read from YAML: `latency: aws-us-east-1` in an experiment, and `kon plan`.
+
+A model is checked as an experiment is: what is wrong is said with its line, and nothing is simulated.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from kon.errors import ConfigurationError, UnknownPlugin
+from kon.experiment.model import ExperimentForm
+from kon.experiment.problems import Place, Problem, describe, raise_problems
+from kon.experiment.workload import Workload
+from kon.experiment.yamltree import Entry, Mapping, Node, Scalar, find, plain, read_documents
+from kon.plugins import backend_class
+from kon.sim.model import Model
+from kon.suggest import did_you_mean
+
+DEFAULT: Final = "aws-us-east-1"
+"""The model of an experiment that names none."""
+
+FOLDER: Final = Path(__file__).parents[2] / "workloads" / "models"
+"""Where models are that are given by name."""
+
+_AT: Final = re.compile(r" - at `\$\.?([^`]*)`$")
+_STEP: Final = re.compile(r"\[\.\.\.\]|\[([^\]]+)\]|([^.\[\]]+)")
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `([^`]+)`")
+_MISSING: Final = re.compile(r"Object missing required field `([^`]+)`")
+_EXPECTED: Final = re.compile(r"Expected `([^`]+)`(?: (>=|>|<=|<) ([-0-9.e+]+))?")
+
+
+def find_model(name: str, folder: Path) -> Path:
+    """The file of a model: a path, seen from `folder`, or a name of one that comes with kon.
+
+    Raises ConfigurationError where there is none.
+    """
+    if "/" in name or name.endswith((".yml", ".yaml")):
+        path = folder / name
+        if path.is_file():
+            return path
+        raise ConfigurationError(f"latency: there is no file {path}")
+    known = sorted(path.stem for path in FOLDER.glob("*.yml") if not path.stem.startswith("prices"))
+    if name in known:
+        return FOLDER / f"{name}.yml"
+    has = f"known: {', '.join(known)}; or the path of a file" if known else f"there is none in {FOLDER}"
+    raise ConfigurationError(f"latency: unknown model {describe(name)}{did_you_mean(name, known)} ({has})")
+
+
+def read_model(path: Path) -> Model:
+    """The model in a file. Raises ConfigurationError with the place of what is wrong."""
+    return msgspec.convert(plain(read_model_node(path)), Model)
+
+
+def read_model_node(path: Path) -> Mapping:
+    """The same, as a node, without the sources of its figures: they do not decide how a run goes."""
+    return _without_sources(checked(path, Model))
+
+
+def checked(path: Path, struct: type[msgspec.Struct]) -> Mapping:
+    """The one document of a file, fit for a struct. Raises ConfigurationError, with the place of each fault.
+
+    Wherever the struct takes a `source`, the file must have one.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigurationError(f"{path}: can't be read: {reason}") from error
+    problems: list[Problem] = []
+    documents = read_documents(text, str(path), problems)
+    raise_problems(problems)
+    document = documents[0] if len(documents) == 1 else None
+    if not isinstance(document, Mapping):
+        raise ConfigurationError(f"{path}: expected one document, a mapping, and nothing else")
+    try:
+        made = msgspec.convert(plain(document), struct)
+    except msgspec.ValidationError as error:
+        raise_problems([_problem(str(error), document, struct)])
+        raise AssertionError from error
+    raise_problems(_unsourced(made, document))
+    return document
+
+
+def _problem(text: str, document: Node, struct: type[msgspec.Struct]) -> Problem:
+    """What msgspec says, at its place and in kon's words."""
+    found = _AT.search(text)
+    text, path = _AT.sub("", text), _path(document, found[1] if found else "", struct)
+    node, name = find(document, path), path[-1] if path else "the model"
+    if unknown := _UNKNOWN.match(text):
+        known = _fields(struct, path)
+        hint = did_you_mean(unknown[1], known) or f" (known: {', '.join(known)})"
+        place = node.entries[unknown[1]].place if isinstance(node, Mapping) else node.place
+        return Problem(place, f"unknown key {describe(unknown[1])}{hint}")
+    if missing := _MISSING.match(text):
+        return Problem(node.place, f'{name}: missing key "{missing[1]}"')
+    value = describe(plain(node))
+    if expected := _EXPECTED.match(text):
+        return Problem(node.place, f"{name}: expected {_phrase(expected)}, found {value}")
+    return Problem(node.place, f"{name}: {text[:1].lower()}{text[1:]}")
+
+
+def _phrase(expected: re.Match[str]) -> str:
+    kinds = {"float": "a number", "int": "a whole number", "object": "a mapping", "str": "a text"}
+    kind = kinds.get(expected[1].removesuffix(" | null"), expected[1])
+    bounds = {">=": "of at least", ">": "above", "<=": "of at most", "<": "below"}
+    return f"{kind} {bounds[expected[2]]} {float(expected[3]):g}" if expected[2] else kind
+
+
+def _path(document: Node, text: str, struct: type[msgspec.Struct]) -> tuple[str, ...]:
+    """msgspec's path, in which the keys of a mapping stand as `[...]`: the first that is wrong is meant."""
+    steps = [found[1] or found[2] or "..." for found in _STEP.finditer(text)]
+    if "..." not in steps:
+        return tuple(steps)
+    at = steps.index("...")
+    above = find(document, tuple(steps[:at]))
+    for key in above.entries if isinstance(above, Mapping) else ():
+        inside = _type_at(struct, (*steps[:at], key))
+        try:
+            msgspec.convert(plain(find(above, (key,))), inside)
+        except msgspec.ValidationError as error:
+            found = _AT.search(str(error))
+            rest = _path(find(above, (key,)), found[1] if found else "", inside)
+            return (*steps[:at], key, *rest)
+    return tuple(steps[:at])
+
+
+def _type_at(struct: Any, path: tuple[str, ...]) -> Any:
+    """The type of what stands at a path."""
+    info: Any = msgspec.inspect.type_info(struct)
+    for step in path:
+        if isinstance(info, msgspec.inspect.UnionType):
+            info = next(each for each in info.types if not isinstance(each, msgspec.inspect.NoneType))
+        if isinstance(info, msgspec.inspect.DictType):
+            info = info.value_type
+        elif isinstance(info, msgspec.inspect.StructType):
+            info = next(field.type for field in info.fields if field.encode_name == step)
+    return getattr(info, "cls", struct)
+
+
+def _fields(struct: Any, path: tuple[str, ...]) -> list[str]:
+    return list(getattr(_type_at(struct, path), "__struct_encode_fields__", ()))
+
+
+def _unsourced(made: Any, node: Node) -> list[Problem]:
+    """A problem for each figure that does not say where it comes from."""
+    if isinstance(made, dict):
+        return [each for key, value in made.items() for each in _unsourced(value, find(node, (key,)))]
+    if not isinstance(made, msgspec.Struct):
+        return []
+    problems = []
+    if getattr(made, "source", None) == "":
+        problems.append(Problem(node.place, 'missing key "source": say where these figures come from'))
+    if isinstance(node, Mapping):
+        for name in made.__struct_fields__:
+            if name in node.entries:
+                problems += _unsourced(getattr(made, name), node.entries[name].node)
+    return problems
+
+
+def _without_sources(node: Mapping) -> Mapping:
+    entries: dict[str, Entry] = {}
+    for key, entry in node.entries.items():
+        if key not in ("source", "about"):
+            inside = _without_sources(entry.node) if isinstance(entry.node, Mapping) else entry.node
+            entries[key] = Entry(entry.place, inside)
+    return Mapping(entries, node.place)
+
+
+# --- in an experiment -------------------------------------------------------------------------------
+
+
+def with_model(document: Node, folder: Path, problems: list[Problem]) -> Node:
+    """The document with its backend's model in the place of the model's name, where the backend simulates.
+
+    folder: what a path is relative to. What is wrong with the model goes to `problems`.
+    """
+    backend = document.entries.get("backend") if isinstance(document, Mapping) else None
+    if not isinstance(document, Mapping) or backend is None or not _simulates(backend.node):
+        return document
+    options = backend.node.entries if isinstance(backend.node, Mapping) else {"name": backend}
+    given = options.get("latency")
+    if given is not None and not (isinstance(given.node, Scalar) and isinstance(given.node.value, str)):
+        return document
+    name = DEFAULT if given is None else given.node.value if isinstance(given.node, Scalar) else ""
+    place = backend.place if given is None else given.place
+    model: Node
+    try:
+        model = read_model_node(find_model(name, folder))
+    except ConfigurationError as error:
+        problems.extend(_said(str(error), place))
+        model = Mapping({}, place)
+    changed = Mapping({**options, "latency": Entry(place, model)}, backend.node.place)
+    return Mapping({**document.entries, "backend": Entry(backend.place, changed)}, document.place)
+
+
+def _said(text: str, place: Place) -> list[Problem]:
+    """Lines that name places in the model's own file, or are about its name."""
+    return [Problem(place, line, elsewhere=not line.startswith("latency:")) for line in text.split("\n")]
+
+
+def _simulates(backend: Node) -> bool:
+    name = plain(find(backend, ("name",)))
+    try:
+        return isinstance(name, str) and backend_class(name).virtual_time
+    except UnknownPlugin:
+        return False  # said when the backend is made
+
+
+def check_durations(form: ExperimentForm, workload: Workload, node: Node, problems: list[Problem]) -> None:
+    """In virtual time nothing but a known duration can pass, whatever a task would really do."""
+    backend = form.backend.plugin
+    if not backend_class(backend.name).virtual_time or workload.ideal_s(form.workers[0]) is not None:
+        return
+    latency = backend.options.get("latency")
+    if isinstance(latency, dict) and "tasks" in latency:
+        return
+    problems.append(
+        Problem(
+            find(node, ("workload", "kind")).place,
+            f'the kind "{workload.kind.name}" does real work, which the backend "{backend.name}" can\'t hold '
+            "in virtual time, and does not say how long a task takes. Run some of them on sqlite, then "
+            "`kon calibrate` that run: its model, named as the backend's latency, has the duration",
+        )
+    )

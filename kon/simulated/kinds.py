@@ -1,0 +1,65 @@
+"""Kinds in virtual time: one that only waits is itself, any other waits for as long as it would take."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from kon.errors import ConfigurationError
+from kon.kind import Attempt, Kind
+from kon.sim.latency import P99
+from kon.sim.model import Spread
+
+
+class Timed(Kind):
+    """Takes as long as the kind that it stands for, and does nothing; the result is null.
+
+    tasks: how long a task takes, where the kind does not say that of its own.
+    """
+
+    name: ClassVar[str] = "timed"
+    virtual_time: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        kind: Kind | None = None,
+        tasks: Spread | None = None,
+        seed: str = "",
+    ) -> None:
+        self._kind = kind
+        self._tasks = tasks
+        self._gauss = random.Random(f"tasks:{seed}").gauss
+
+    def check(self, body: Any) -> None:
+        if self._kind is not None:
+            self._kind.check(body)
+
+    def duration_s(self, body: Any) -> float:
+        known_s = None if self._kind is None else self._kind.duration_s(body)
+        if known_s is not None:
+            return known_s
+        if self._tasks is None:
+            raise ConfigurationError(
+                "nothing says how long this task takes: neither its kind nor `tasks` in the model"
+            )
+        if not self._tasks.median_s:
+            return 0.0
+        sigma = math.log(self._tasks.p99_s / self._tasks.median_s) / P99
+        return self._tasks.median_s * math.exp(self._gauss(0.0, sigma))
+
+    async def execute(self, body: Any, attempt: Attempt) -> Any:
+        await asyncio.sleep(self.duration_s(body))
+
+    def execute_now(self, bodies: Sequence[Any]) -> list[Any] | None:
+        if self._kind is None or any(self._kind.duration_s(body) != 0 for body in bodies):
+            return None
+        return [None] * len(bodies)
+
+
+def in_virtual_time(kind: Kind, tasks: Spread | None, seed: str) -> Kind:
+    """What runs in the place of a kind."""
+    return kind if kind.virtual_time else Timed({}, kind, tasks, seed)
