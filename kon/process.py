@@ -107,6 +107,8 @@ async def work(
             WorkerOptions(),
             usage,
         )
+        if idle_s is not None:
+            worker.idle_s = idle_s
         loop = asyncio.get_running_loop()
         main = asyncio.current_task()
         assert main is not None
