@@ -109,14 +109,14 @@ _ANSWERED: Final = frozenset({State.DONE, State.FAILED})
 class ClientOptions(msgspec.Struct, frozen=True):
     """wait_s: the long poll for answers, in seconds. outage_s: how long the backend may stay away.
 
-    in_flight: sends under way at once.
+    in_flight: sends under way at once, and receives of answers while there are plenty.
     settle_s: how long an empty queue must stay empty before what is missing counts as lost, for
         queues whose depth is an estimate.
     """
 
     wait_s: float = 0.5
     outage_s: float = 300.0
-    in_flight: int = 4
+    in_flight: int = 16
     settle_s: float = 60.0
 
 
@@ -228,9 +228,13 @@ class Client:
     async def collect(self) -> Tally:
         """Record answers until every task is accounted for. Those that nothing is left of are lost."""
         quiet_since_s: float | None = None
+        abreast = 1
         while self.tally.left:
-            news = await self._answers(self._options.wait_s)
-            news += await self._dead_letters()
+            news, plenty = await self._answers_of(abreast)
+            # one receive after another would let a thousand workers' answers wait
+            abreast = min(2 * abreast, self._options.in_flight) if plenty else 1
+            if not plenty:
+                news += await self._dead_letters()
             if news:
                 quiet_since_s = None
                 self._on_progress(self.tally)
@@ -260,6 +264,16 @@ class Client:
     async def _is_drained(self) -> bool:
         depth = await self._channel.tasks.depth()
         return depth.total == 0
+
+    async def _answers_of(self, abreast: int) -> tuple[int, bool]:
+        """Take answers by so many receives at once; how many messages came, and whether each was full."""
+        if abreast == 1:
+            got = [await self._answers(self._options.wait_s)]
+        else:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._answers(0.0)) for _ in range(abreast)]
+            got = [task.result() for task in tasks]
+        return sum(got), min(got) == self._channel.answers.limits.max_batch
 
     async def _answers(self, wait_s: float) -> int:
         queue = self._channel.answers
