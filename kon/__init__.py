@@ -15,7 +15,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kon.api import Run, RunStatus, gather, map, open_run, submit
+    from kon.api.calls import gather, map, open_run, submit
+    from kon.api.handle import Run, RunStatus
     from kon.errors import ConfigurationError, KonError, TaskFailed
     from kon.task import Outcome, State
 
@@ -34,7 +35,8 @@ __all__ = [
 ]
 
 _HOME = {
-    **dict.fromkeys(("Run", "RunStatus", "gather", "map", "open_run", "submit"), "kon.api"),
+    **dict.fromkeys(("gather", "map", "open_run", "submit"), "kon.api.calls"),
+    **dict.fromkeys(("Run", "RunStatus"), "kon.api.handle"),
     **dict.fromkeys(("ConfigurationError", "KonError", "TaskFailed"), "kon.errors"),
     **dict.fromkeys(("Outcome", "State"), "kon.task"),
 }

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kon.api.attached import AttachedRun
-from kon.campaign import conclude
 from kon.client import Tally
 from kon.errors import KonError, first_cause
 from kon.local import Source
@@ -137,6 +136,8 @@ class Background:
                 self._spawn(self._local.cancel)
             await self._local.run()
             if self._kept:
+                from kon.campaign import conclude  # which loads all that an experiment may need
+
                 await conclude(self.folder)
 
     def _progress(self, tally: Tally) -> None:

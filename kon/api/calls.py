@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, overload
 
+from kon.api.begin import begin
 from kon.api.handle import Run
 from kon.api.items import first_and_all
-from kon.api.prepare import Work, begin, plan
+from kon.api.plan import Work, plan
 from kon.api.values import failure_of, raise_failures
 from kon.errors import ConfigurationError
 from kon.records import RunFolder

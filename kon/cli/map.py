@@ -10,19 +10,19 @@ from typing import Any, Final, Literal, NamedTuple
 
 import click
 
+from kon.api.begin import Plan, begin, processors
 from kon.api.handle import Run
-from kon.api.prepare import Plan, begin, default_workers, plan
 from kon.api.tail import Tail
 from kon.cli.joblog import JobLog, read_joblog
 from kon.cli.map_command import Commands
 from kon.cli.map_items import read_items, split_command
 from kon.cli.map_line import EVERY_S, ProgressLine
 from kon.cli.map_output import Printer
+from kon.cli.map_plan import make_plan
 from kon.cli.output import json_option, note, print_rows, quiet_option
 from kon.client import Tally
 from kon.errors import ConfigurationError, Interrupted
 from kon.records import RunFolder
-from kon.report.summary import summarise
 from kon.task import Outcome, State
 
 Halt = Literal["never", "soon", "now"]
@@ -134,7 +134,7 @@ def map_(
     if items and arg_file is not None:
         raise click.UsageError("items on the command line and --arg-file: which of the two?")
     found: Sequence[str] = items or read_items(arg_file, null)
-    request = Request(slots=slots or default_workers(), **options)
+    request = Request(slots=slots or processors(), **options)
     commands = Commands(command, found)
     if dry_run:
         _dry_run(commands, len(found))
@@ -160,7 +160,18 @@ def _say_nothing_to_do(request: Request) -> None:
 
 def _run(command: str, items: Sequence[str], commands: Commands, request: Request) -> bool:
     """Whether every command was done."""
-    planned = _plan(command, items, request)
+    planned = make_plan(
+        command,
+        items,
+        slots=request.slots,
+        strategy=request.strategy,
+        attempts=request.attempts,
+        timeout_s=request.timeout_s,
+        drain_s=_DRAIN_S[request.halt],
+        max_output_bytes=request.max_output_bytes,
+        out=None if request.out is None else request.out.absolute(),
+        rerun_failed=request.resume_failed,
+    )
     recorded = _recorded(planned, commands, len(items), request)
     known = {(outcome.index, outcome.attempt) for outcome in recorded}
     joblog = _joblog(commands, recorded, len(items), request)
@@ -170,7 +181,9 @@ def _run(command: str, items: Sequence[str], commands: Commands, request: Reques
     try:
         _follow(run, tail, known, printer, joblog, request)
         if request.as_json:
-            print_rows(planned.cell.spec.experiment, [summarise(RunFolder(run.path))])
+            from kon.report.summary import summarise
+
+            print_rows(planned.spec.experiment, [summarise(RunFolder(run.path))])
     except KeyboardInterrupt:
         raise Interrupted(_after_interrupt(run, tail.tally, request)) from None
     except BrokenPipeError:
@@ -185,33 +198,6 @@ def _run(command: str, items: Sequence[str], commands: Commands, request: Reques
     return tail.tally.counts[State.DONE] == run.tasks
 
 
-def _plan(command: str, items: Sequence[str], request: Request) -> Plan:
-    workers = _workers(request.slots, default_workers())
-    return plan(
-        "kon map",
-        command,
-        items,
-        workers=workers,
-        spread=False,
-        options={"max_output_bytes": request.max_output_bytes},
-        out=request.out,
-        rerun_failed=request.resume_failed,
-        blocking=True,
-        settings={
-            "slots": request.slots // workers,
-            "strategy": request.strategy,
-            "attempts": request.attempts,
-            "timeout_s": request.timeout_s,
-            "drain_s": _DRAIN_S[request.halt],
-        },
-    )
-
-
-def _workers(slots: int, processors: int) -> int:
-    """How many worker processes share the slots evenly: one alone starts some 1,000 commands a second."""
-    return max(count for count in range(1, min(slots, processors) + 1) if slots % count == 0)
-
-
 def _recorded(planned: Plan, commands: Commands, items: int, request: Request) -> list[Outcome]:
     """What is known of this run's tasks from before, and is not to be printed again.
 
@@ -219,7 +205,7 @@ def _recorded(planned: Plan, commands: Commands, items: int, request: Request) -
     """
     resume = request.resume or request.resume_failed
     if planned.out is not None:
-        folder = RunFolder(planned.out / planned.cell.spec.run)
+        folder = RunFolder(planned.out / planned.spec.run)
         if not folder.exists:
             return []
         if not resume:

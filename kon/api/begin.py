@@ -1,0 +1,151 @@
+"""From a plan to a run: begun, taken up where it stood, or over already."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from kon.api.background import Background, running_in
+from kon.api.handle import Run, TemporaryFolder
+from kon.client import CLIENT, SUBMIT_TASKS
+from kon.errors import ConfigurationError
+from kon.journal import FileJournal
+from kon.local import Source, context
+from kon.lock import FolderLock
+from kon.packing import chunks
+from kon.records import RunFolder
+from kon.run import RunSpec
+from kon.task import Answers, Outcome, State, encode
+
+_NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_]+")
+_LONGEST_NAME: Final = 40
+"""As of experiments: what becomes of a run's name elsewhere has its limits."""
+
+PREFETCH: Final = 200
+"""Messages ahead of a worker's slots, at most: enough that tasks of a millisecond are fetched and claimed
+in batches. Of longer ones a worker takes what it needs for a fifth of a second (see kon.worker)."""
+
+
+def run_name(word: str) -> str:
+    """The name of a run for a function or program of that name."""
+    return _NOT_IN_NAME.sub("-", word).strip("-_")[:_LONGEST_NAME] or "map"
+
+
+def processors() -> int:
+    """How many this program may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Plan(NamedTuple):
+    """What is to be run, checked.
+
+    source: where the bodies come from, as often as they are asked for.
+    out: the folder of records to be kept; None for one that lasts as long as the run does.
+    rerun_failed: of what is recorded there, tasks that are not done are run again.
+    """
+
+    caller: str
+    spec: RunSpec
+    source: Source
+    out: Path | None = None
+    rerun_failed: bool = False
+
+
+def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
+    """The run, begun where there is anything left to do.
+
+    recorded: outcomes that are known already, for a run whose own records are not kept.
+    """
+    spec = plan.spec
+    if plan.out is None:
+        temporary = TemporaryFolder(Path(tempfile.mkdtemp(prefix="kon-")))
+        folder = RunFolder(temporary.path / spec.run)
+        if recorded:
+            folder.write_run(spec, context(), attempts_before=1)
+            _record_again(folder, recorded)
+        return Run(folder, spec, _begun(folder, spec, plan.source, kept=False), temporary)
+    folder = RunFolder(plan.out / spec.run)
+    running = running_in(folder)
+    if running is not None:
+        _refuse_other(plan, running.spec)
+        return Run(folder, running.spec, running)
+    if folder.exists:
+        spec = _taken_up(plan, folder)
+    if folder.finished:
+        return Run(folder, spec)
+    return Run(folder, spec, _begun(folder, spec, plan.source, kept=True))
+
+
+def _begun(folder: RunFolder, spec: RunSpec, source: Source, *, kept: bool) -> Background:
+    background = Background(folder, spec, source, kept=kept)
+    background.begin()
+    return background
+
+
+def _taken_up(plan: Plan, folder: RunFolder) -> RunSpec:
+    """The recorded run, under the settings of this call. Its tasks must be the same; how many at once may
+    differ from last time."""
+    recorded = folder.read_run()
+    _refuse_other(plan, recorded.spec)
+    if FolderLock(folder.path.parent, "client").is_held():
+        raise ConfigurationError(
+            f"{plan.caller}: another program is at work on the run in {folder.path}; wait for it, or name "
+            "another folder"
+        )
+    if folder.finished:
+        row = folder.read_summary()
+        if not (row["cancelled"] or (plan.rerun_failed and row["done"] < row["tasks"])):
+            return recorded.spec
+        stay = [] if plan.rerun_failed else [each for _, each in folder.outcomes() if each.state in _FAILED]
+        folder.reopen()
+        _record_again(folder, stay)
+    folder.write_run(plan.spec, recorded.context, folder.read_run().attempts_before)
+    return plan.spec
+
+
+_FAILED: Final = frozenset({State.FAILED, State.DEAD, State.LOST})
+
+
+def _record_again(folder: RunFolder, outcomes: Sequence[Outcome]) -> None:
+    """Record outcomes under the attempt that the run now begins with, so that they stand."""
+    attempt = folder.read_run().attempts_before + 1
+    with closing(FileJournal(folder.results)) as journal:
+        for part in chunks(outcomes, SUBMIT_TASKS):
+            answers = [msgspec.structs.replace(each, attempt=attempt) for each in part]
+            journal.append([encode(Answers(CLIENT, answers))])
+
+
+def _refuse_other(plan: Plan, recorded: RunSpec) -> None:
+    """Raise ConfigurationError where the recorded run is not what is now to be run."""
+    differences = _differences(recorded, plan.spec)
+    if differences:
+        raise ConfigurationError(
+            f"{plan.caller}: {plan.out} holds a run {plan.spec.run} that differs in "
+            f"{' and '.join(differences)}; nothing was started. Name a new folder, or remove that one"
+        )
+
+
+def _differences(recorded: RunSpec, now: RunSpec) -> list[str]:
+    """In what two runs differ that must not when the second is to go on with the first."""
+    found = []
+    if (recorded.tasks, recorded.workload_digest) != (now.tasks, now.workload_digest):
+        found.append("its items")
+    if _without_path(recorded) != _without_path(now):
+        found.append("its function, command or their options")
+    if (recorded.strategy, recorded.backend) != (now.strategy, now.backend):
+        found.append("its strategy or backend")
+    if recorded.channel_options != now.channel_options:
+        found.append("its visibility_s or max_receives")
+    return found
+
+
+def _without_path(spec: RunSpec) -> Any:
+    options = {name: value for name, value in spec.kind.options.items() if name != "sys_path"}
+    return msgspec.structs.replace(spec.kind, options=options)

@@ -1,0 +1,87 @@
+"""From the arguments of a call to a plan, checked as an experiment file is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from kon.api.begin import PREFETCH, Plan, processors, run_name
+from kon.api.functions import import_path, reference_of, refuse_import_time
+from kon.api.items import Bodies, bodies_in_turn, check_items, for_call, for_command, for_function
+from kon.errors import ConfigurationError, WorkloadError
+from kon.experiment.single import single
+
+Work = Callable[..., Any] | str | Sequence[str]
+"""A function, a command for the shell, or a command as a list of words."""
+
+_DRAIN_S: Final = 1.0
+"""How long tasks that run may go on when a program gives their run up, unless it says otherwise."""
+
+
+def plan(
+    caller: str,
+    work: Work,
+    items: Iterable[Any],
+    *,
+    workers: int | None,
+    spread: bool,
+    options: Mapping[str, Any] | None,
+    out: str | os.PathLike[str] | None,
+    rerun_failed: bool,
+    blocking: bool,
+    settings: Mapping[str, Any],
+) -> Plan:
+    """What is to be run. `blocking`: the caller waits, and so does not change its items meanwhile.
+
+    Raises ConfigurationError, which lists all that is wrong; WorkloadError for the items."""
+    refuse_import_time(caller)
+    check_items(items, caller)
+    if callable(work):
+        kind, name = "python", getattr(work, "__name__", "call")
+        given = {"function": reference_of(work, caller), "sys_path": import_path()}
+        if spread:
+            given["call"] = "spread"
+        body = for_call if spread else for_function
+    else:
+        if spread:
+            raise ConfigurationError(
+                f"{caller}: spread=True is for functions; a command gets its item as {{}}"
+            )
+        kind, name = "shell", _first_word(work, caller)
+        given = {"command": work if isinstance(work, str) else list(work)}
+        body = for_command
+    name = run_name(name)
+    if workers is None:
+        workers = processors()
+        if isinstance(items, Sequence):
+            workers = max(1, min(workers, len(items)))
+    if blocking and isinstance(items, Sequence):
+        bodies: Iterable[Any] = Bodies(items, body, caller)
+    else:  # kept as they are now: the program goes on, and may change them
+        bodies = bodies_in_turn(items, body, caller)
+    try:
+        cell = single(
+            kind,
+            {**given, **(options or {})},
+            bodies,
+            run=name,
+            name=name,
+            workers=workers,
+            caller=caller,
+            **{"drain_s": _DRAIN_S, "prefetch": PREFETCH, **settings},
+        )
+    except WorkloadError as error:
+        raise WorkloadError(f"{caller}: {error}") from error
+    folder = None if out is None else Path(out).expanduser().absolute()
+    return Plan(caller, cell.spec, cell.workload, folder, rerun_failed)
+
+
+def _first_word(command: object, caller: str) -> str:
+    words = command.split() if isinstance(command, str) else command
+    if not isinstance(words, Sequence) or not words or not all(isinstance(word, str) for word in words):
+        raise ConfigurationError(
+            f"{caller}: expected a function, a command or a list of words, found {command!r:.80}"
+        )
+    return os.path.basename(str(words[0]))  # noqa: PTH119 - it need not be a path at all
