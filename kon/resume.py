@@ -14,8 +14,8 @@ import msgspec
 from kon.backend import Channel
 from kon.control import Control, RunState, Status
 from kon.errors import ConfigurationError
-from kon.experiment import Cell, load
-from kon.local import signal_workers
+from kon.experiment import load
+from kon.local import Source, signal_workers
 from kon.plugins import open_backend
 from kon.records import RunFile, RunFolder
 
@@ -64,35 +64,34 @@ async def cancel(folder: RunFolder) -> None:
         signal_workers(await control.workers(), signal.SIGTERM)
 
 
-class Remaining:
-    """The source of a run that was begun earlier: the bodies that are still to be queued."""
-
-    def __init__(self, run: RunFile, state: RunState) -> None:
-        self._run = run
-        self._state = state
+class Nothing:
+    """The source of a run of which nothing is to be queued any more."""
 
     def bodies(self, workers: int) -> Iterable[Any]:
-        """Raises ConfigurationError where some are still to be queued, and they can't be had."""
-        if self._state.submitted >= self._run.spec.tasks or self._state.status is not Status.OPEN:
-            return ()
-        return self._cell().workload.bodies(workers)
+        return ()
 
-    def _cell(self) -> Cell:
-        spec, where = self._run.spec, origin(self._run)
-        left = f"run {spec.run}: {self._state.submitted:,} of its {spec.tasks:,} tasks are queued"
-        if where is None:
-            raise ConfigurationError(
-                f"{left}, and its records do not say where the others come from; repeat the command that "
-                "began it"
-            )
-        cells = [cell for each in load(Path(where.file), where.set, where.limit) for cell in each.cells()]
-        found = next((cell for cell in cells if cell.spec.key() == self._run.key), None)
-        if found is None:
-            raise ConfigurationError(
-                f"{left}, and {where.file}, where the others come from, has changed since; put it back as it "
-                "was, or give the run up with `kon cancel`"
-            )
-        return found
+
+def remaining(run: RunFile, state: RunState) -> Source:
+    """The source of a run that was begun earlier, for what is still to be queued.
+
+    Raises ConfigurationError where there is something, and it can't be had.
+    """
+    spec, where = run.spec, origin(run)
+    if state.submitted >= spec.tasks or state.status is not Status.OPEN:
+        return Nothing()
+    left = f"run {spec.run}: {state.submitted:,} of its {spec.tasks:,} tasks are queued"
+    if where is None:
+        raise ConfigurationError(
+            f"{left}, and its records do not say where the others come from; repeat the command that began it"
+        )
+    cells = [cell for each in load(Path(where.file), where.set, where.limit) for cell in each.cells()]
+    found = next((cell for cell in cells if cell.spec.key() == run.key), None)
+    if found is None:
+        raise ConfigurationError(
+            f"{left}, and {where.file}, where the others come from, has changed since; put it back as it was, "
+            "or give the run up with `kon cancel`"
+        )
+    return found.workload
 
 
 def go_where_it_began(run: RunFile) -> None:

@@ -17,7 +17,7 @@ from kon.control import Control, Status
 from kon.joining import client_lock
 from kon.local import LocalRun
 from kon.records import RunFolder
-from kon.resume import Remaining, go_where_it_began, opened
+from kon.resume import go_where_it_began, opened, remaining
 
 
 @click.command()
@@ -61,7 +61,7 @@ async def _collect(folder: RunFolder, no_workers: bool, shown: Progress) -> dict
         local = LocalRun(
             folder,
             run.spec,
-            Remaining(run, state),
+            remaining(run, state),
             # nobody needs workers for what was cancelled
             join=no_workers or state.status is Status.CANCELLED,
             on_progress=shown.update,
