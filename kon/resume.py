@@ -88,8 +88,8 @@ def remaining(run: RunFile, state: RunState) -> Source:
     found = next((cell for cell in cells if cell.spec.key() == run.key), None)
     if found is None:
         raise ConfigurationError(
-            f"{left}, and {where.file}, where the others come from, has changed since; put it back as it was, "
-            "or give the run up with `kon cancel`"
+            f"{left}, and {where.file}, where the others come from, has changed since; put it back as it "
+            "was, or give the run up with `kon cancel`"
         )
     return found.workload
 

@@ -1,0 +1,90 @@
+"""`kon results`: a line a task."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.given import invoke, write
+
+MIXED = """\
+name: mixed
+backend: memory
+workload: {kind: shell, command: 'printf "%s\\n" {}; test {} != b', items: [a, b, "c,\\td"]}
+attempts: 1
+"""
+
+RUN = "mixed-lease-w1-r1"
+
+
+@pytest.fixture(autouse=True)
+def _run(tmp_path: Path, _here: None) -> None:
+    assert invoke("run", write(tmp_path, MIXED), "-q").exit_code == 1
+
+
+def test_text_has_a_line_for_each_task_with_tabs_between_the_columns() -> None:
+    lines = [line.split("\t") for line in invoke("results", RUN).stdout.splitlines()]
+    assert [line[:3] for line in lines] == [
+        [f"{RUN}/0", "done", "1"],
+        [f"{RUN}/1", "failed", "1"],
+        [f"{RUN}/2", "done", "1"],
+    ]
+    assert {len(line) for line in lines} == {6}
+    assert json.loads(lines[0][4])["stdout"] == "a\n"
+    assert lines[1][5]
+
+
+def test_json_lines() -> None:
+    for args in (["--json"], ["--format", "jsonl"]):
+        lines = [json.loads(line) for line in invoke("results", RUN, *args).stdout.splitlines()]
+        assert [line["index"] for line in lines] == [0, 1, 2]
+        assert list(lines[2]) == [
+            *("index", "id", "state", "attempt", "worker", "result", "error", "started_s", "ended_s"),
+        ]
+        assert lines[2]["result"]["stdout"] == "c,\td\n"
+        assert lines[2]["ended_s"] >= lines[2]["started_s"] > 1e9
+
+
+def test_csv() -> None:
+    header, *lines = list(csv.reader(io.StringIO(invoke("results", RUN, "--format", "csv").stdout)))
+    assert header == ["id", "state", "attempt", "worker", "result", "error"]
+    assert [line[1] for line in lines] == ["done", "failed", "done"]
+    assert json.loads(lines[2][4])["exit"] == 0
+
+
+def test_failed_leaves_out_what_is_done() -> None:
+    [line] = invoke("results", RUN, "--failed").stdout.splitlines()
+    assert line.startswith(f"{RUN}/1\tfailed")
+
+
+def test_stdout_is_what_the_tasks_wrote_and_nothing_else() -> None:
+    result = invoke("results", RUN, "--stdout")
+    assert (result.stdout, result.stderr) == ("a\nb\nc,\td\n", "")
+
+
+def test_tasks_without_output_are_counted_on_stderr(tmp_path: Path) -> None:
+    invoke("run", write(tmp_path), "-q")
+    result = invoke("results", "sleeps-lease-w1-r1", "--stdout")
+    assert result.stdout == ""
+    assert result.stderr.startswith("20 tasks have no output")
+
+
+def test_a_run_by_its_folder() -> None:
+    assert invoke("results", Path("results") / "mixed" / RUN).exit_code == 0
+
+
+def test_a_folder_that_is_no_run() -> None:
+    refused = invoke("results", "results")
+    assert refused.exit_code == 2
+    assert "is a folder, but not that of a run" in refused.stderr
+
+
+def test_the_same_name_in_two_folders_has_to_be_told_apart(tmp_path: Path) -> None:
+    invoke("run", write(tmp_path, MIXED), "-q", "--out", "results/again")
+    refused = invoke("results", RUN)
+    assert refused.exit_code == 2
+    assert f"results/again/{RUN}" in refused.stderr
