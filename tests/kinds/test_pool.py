@@ -217,6 +217,11 @@ def test_a_process_can_not_be_interrupted_from_the_terminal() -> None:
     assert seen["group"] == seen["pid"]
 
 
+def test_what_a_function_starts_does_not_inherit_its_connection() -> None:
+    """It would keep that open, and the end of the function's process from being seen."""
+    assert execute(kind("inheritable")) == []
+
+
 def test_large_arguments_and_results() -> None:
     text = "ü" * 3_000_000
     assert execute(kind("echo"), text) == text
@@ -226,6 +231,8 @@ def test_what_functions_print_goes_to_standard_error() -> None:
     done = _worker("say", "printed")
     assert done.stdout == "None\n"
     assert done.stderr == "printed\n"
+    # as it is printed: it may be the last that the function ever says
+    assert _worker("say_and_vanish", "the last words").stderr.startswith("the last words\n")
 
 
 def _worker(name: str, body: str) -> subprocess.CompletedProcess[str]:
