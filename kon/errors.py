@@ -55,6 +55,12 @@ class WorkersFailed(KonError):
     """The workers do not stay up, so the run can't go on; its tasks are still queued."""
 
 
+class WorkersCantStart(WorkersFailed):
+    """The workers' configuration, or the place that they work in, can't be used as it is."""
+
+    exit_code = 2
+
+
 class ClientGone(KonError):
     """A host has no client to work for: none came, or it ended before every run was over."""
 

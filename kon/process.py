@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import platform
 import random
@@ -149,7 +150,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         cause = first_cause(error)
         if not isinstance(cause, KonError):
             raise
-        print(f"worker {args.name}: {cause}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # on a full disk the log of this process has no room either
+            print(f"worker {args.name}: {cause}", file=sys.stderr, flush=True)
         return cause.exit_code
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from kon.errors import WorkersFailed
+from kon.errors import WorkersCantStart, WorkersFailed
 from kon.records import RunFolder
 
 QUICK_DEATHS: Final = 3
@@ -20,6 +21,9 @@ QUICK_DEATHS: Final = 3
 QUICK_S: Final = 2.0
 
 END_POLL_S: Final = 0.05
+
+FULL_BYTES: Final = 1 << 16
+"""A disk with less free space than this is full, for a worker that can't start."""
 
 
 class WorkerProcesses:
@@ -108,9 +112,11 @@ class WorkerProcesses:
             else:
                 quick_deaths = 0
             if quick_deaths == QUICK_DEATHS:
-                raise WorkersFailed(
+                failure = WorkersCantStart if exit_code == WorkersCantStart.exit_code else WorkersFailed
+                raise failure(
                     f"worker {name} failed {QUICK_DEATHS} times as soon as it was started: "
-                    f"{self._last_words(name)}. Its tasks are still queued; mend the cause and start again"
+                    f"{self._last_words(name, exit_code)}. Its tasks are still queued; mend the cause and "
+                    "start again"
                 )
 
     async def _one_life(self, name: str) -> int:
@@ -135,9 +141,14 @@ class WorkerProcesses:
     def _log(self, name: str) -> Path:
         return self._folder.logs / f"{name}.log"
 
-    def _last_words(self, name: str) -> str:
-        lines = self._log(name).read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"nothing in {self._log(name)}"
+    def _last_words(self, name: str, exit_code: int) -> str:
+        log = self._log(name)
+        lines = log.read_text(errors="replace").strip().splitlines()
+        if lines:
+            return lines[-1]
+        if shutil.disk_usage(log.parent).free < FULL_BYTES:
+            return f"the disk of {log.parent} is full"  # too full for the worker to say so
+        return f"exit code {exit_code}, and nothing in {log}"
 
 
 async def _exit_code(process: subprocess.Popen[bytes]) -> int:
