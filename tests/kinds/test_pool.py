@@ -251,7 +251,9 @@ def _worker_command(name: str, body: str) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop("PYTHONUNBUFFERED", None)
+    return environment
 
 
 @pytest.mark.parametrize("name", ["hang", "spin"])
