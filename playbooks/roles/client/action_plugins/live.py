@@ -19,6 +19,8 @@ display = Display()
 class ActionModule(ActionBase):  # type: ignore[misc]
     """argv: the program and its arguments. chdir: the folder to run it in.
 
+    instead: what is said in check mode, in which nothing is run.
+
     Shows stderr line by line, and returns `rc`, `stdout` and `stdout_lines`, `stderr_lines`. It runs in the
     process group of the task, so that an interrupted play interrupts it.
     """
@@ -32,10 +34,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             {
                 "argv": {"type": "list", "elements": "str", "required": True},
                 "chdir": {"type": "path", "required": True},
+                "instead": {"type": "str", "required": True},
             }
         )
         if self._task.check_mode:
-            result.update(skipped=True, msg="check mode: nothing is run")
+            display.display(f"  {args['instead']}")
+            result.update(skipped=True, msg=args["instead"])
             return result
         process = subprocess.Popen(
             args["argv"],

@@ -1,0 +1,256 @@
+"""playbooks/run.yml on this machine: what it runs, what it repeats, what it says when things go wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from kon.joining import client_lock, host_lock
+from kon.records import RunFolder
+
+PROJECT = Path(__file__).parents[2]
+PLAYBOOK = "playbooks/run.yml"
+
+TINY = """\
+name: tiny
+workload: {kind: sleep, count: 20, seconds: 0.005, per: worker}
+strategies: [none, lease]
+workers: [1, 2]
+"""
+MIXED = """\
+name: right
+workload:
+  kind: shell
+  glob: data/*
+  command: printf '%s %s\\n' "$( (sha256sum {} || shasum -a 256 {}) | cut -c1-64)" {}
+---
+name: wrong
+workload:
+  kind: shell
+  glob: data/one
+  command: printf '%s %s\\n' 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef {}
+---
+name: failing
+workload: {kind: shell, items: [a, b, c], command: "test {} != b"}
+attempts: 1
+---
+name: losing
+workload: {kind: sleep, count: 30, seconds: 0.01}
+strategies: [conditional_put]
+visibility_s: 0.5
+faults: {kill_workers: 1}
+"""
+LONG = """\
+name: long
+workload: {kind: sleep, count: 10, seconds: 600}
+workers: 2
+visibility_s: 1
+drain_s: 0
+"""
+
+
+class Play(NamedTuple):
+    """What a run of the playbook said, and with which exit code it ended."""
+
+    output: str
+    exit_code: int
+
+    def count(self, what: str) -> int:
+        """The sum of a column of the recap over all hosts."""
+        return sum(map(int, re.findall(rf"\b{what}=(\d+)", self.output)))
+
+    def tables(self) -> str:
+        """What was shown between the last play's headline and the recap."""
+        return (
+            self.output.partition("PLAY [Check and show")[2]
+            .partition("\n")[2]
+            .partition("PLAY RECAP")[0]
+            .strip()
+        )
+
+
+class Place:
+    """A folder, with a space in its name, that holds an experiment and its records."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path / "a folder"
+        self.path.mkdir()
+        self.file = self.path / "experiment.yml"
+        self.out = self.path / "its records"
+        self.file.write_text(text)
+
+    def command(self, *options: str) -> list[str]:
+        ansible = Path(sys.executable).with_name("ansible-playbook")
+        chosen = json.dumps({"experiment": str(self.file), "out": str(self.out)})
+        return [str(ansible), "-i", "inventory/local.yml", PLAYBOOK, "--extra-vars", chosen, *options]
+
+    def environment(self) -> dict[str, str]:
+        # async jobs can't be started from a path with a space; see the Makefile
+        home = self.path.parent / "ansible"
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
+            "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+            "ANSIBLE_HOME": str(home),
+            "ANSIBLE_ASYNC_DIR": str(home / "async"),
+            "ANSIBLE_REMOTE_TMP": str(home / "tmp"),
+            "ANSIBLE_DISPLAY_OK_HOSTS": "false",  # as in `make run`
+            "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "false",
+            "LC_ALL": "C.UTF-8",
+        }
+
+    def play(self, *options: str) -> Play:
+        ended = subprocess.run(
+            self.command(*options),
+            cwd=PROJECT,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return Play(ended.stdout, ended.returncode)
+
+    def folder(self, run: str) -> RunFolder:
+        return RunFolder(self.out / run)
+
+    def nobody_is_left(self) -> bool:
+        """Whether client, hosts and all workers that ever were have ended."""
+        locks = [client_lock(self.out), *(host_lock(self.out, number) for number in range(1, 5))]
+        return not any(lock.is_held() for lock in locks) and not any(map(_is_alive, self.pids()))
+
+    def pids(self) -> Iterator[int]:
+        for file in self.out.glob("*/run.json"):
+            for _, line in RunFolder(file.parent).event_lines():
+                if "pid" in line:
+                    yield line["pid"]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Place:
+    return Place(tmp_path, TINY)
+
+
+def test_its_syntax_is_right(tiny: Place) -> None:
+    assert tiny.play("--syntax-check").exit_code == 0
+
+
+def test_check_mode_says_what_would_be_run_and_runs_nothing(tiny: Place) -> None:
+    play = tiny.play("--check", "--extra-vars", "fresh=true")
+    assert (play.exit_code, play.count("failed"), play.count("changed")) == (0, 0, 0), play.output
+    assert "would run tiny-none-w1-r1, tiny-none-w2-r1, tiny-lease-w1-r1, tiny-lease-w2-r1" in _joined(play)
+    assert not tiny.out.exists()
+
+
+def test_what_is_recorded_is_not_run_again_unless_asked(tiny: Place) -> None:
+    first = tiny.play()
+    assert first.exit_code == 0, first.output
+    assert [tiny.folder(f"tiny-{name}-w{n}-r1").finished for name in ("none", "lease") for n in (1, 2)] == [
+        True
+    ] * 4
+    assert first.count("changed") == 3, "the client and two hosts"
+    assert first.tables().startswith("tiny: 20 x sleep for each worker on sqlite")
+    assert len(re.findall(r"(?m)^(none|lease) +[12] ", first.tables())) == 4
+    assert tiny.nobody_is_left()
+
+    second = tiny.play()
+    assert (second.exit_code, second.count("changed")) == (0, 0), second.output
+    assert "4 runs are recorded already, and not repeated" in second.output
+    assert "To run it anew: make run ARGS='-e fresh=true'" in second.output
+    assert second.tables().partition("\n\nAll of this")[0] in first.tables()
+
+    third = tiny.play("--extra-vars", "fresh=true", "--extra-vars", "set=workers=1")
+    assert (third.exit_code, tiny.folder("tiny-none-w2-r1").exists) == (0, False), third.output
+    [aside] = (tiny.path / "earlier").iterdir()
+    assert RunFolder(aside / "tiny-none-w2-r1").finished
+
+
+def test_what_is_not_as_it_should_be_is_shown_and_fails_the_play(tmp_path: Path) -> None:
+    place = Place(tmp_path, MIXED)
+    (place.path / "data").mkdir()
+    for name in ("one", "it's two"):
+        (place.path / "data" / name).write_text(name)
+    play = place.play()
+    assert play.exit_code == 2
+    assert place.nobody_is_left()
+    shown, said = play.tables(), _joined(play)
+    assert re.search(r"failing-lease-w1-r1 +3 +2 +1 +0 +0 ", shown), "the tables are shown all the same"
+    assert "2 files have the SHA-256 that was recorded for them." in shown
+    lost = place.folder("losing-conditional_put-w1-r1").read_summary()["lost"]
+    assert lost > 0
+    assert f"{lost} tasks were lost by strategies that do not promise to keep them all" in shown
+    assert "Not every task was done; the columns failed, dead and lost say how many." in said
+    assert "failing-lease-w1-r1 --failed" in said
+    assert re.search(r"data/one: has SHA-256 7692c3ad\w+, and 01234567\w+ was recorded", said)
+
+    lenient = '{"set": ["failing:workload.items=[a]", "failing:name=passing"]}'
+    play = place.play("--extra-vars", lenient)
+    assert play.exit_code == 0, f"a loss of a strategy that may lose is no failure: {play.output}"
+    strict = place.play("--extra-vars", lenient, "--extra-vars", '{"may_lose": []}')
+    assert strict.exit_code == 2
+    assert "losing-conditional_put-w1-r1 --failed" in _joined(strict)
+
+
+def test_an_experiment_that_is_wrong_stops_the_play_before_anything_is_started(tmp_path: Path) -> None:
+    place = Place(tmp_path, TINY.replace("workers", "wokers"))
+    play = place.play()
+    assert play.exit_code == 2
+    assert 'experiment.yml:4:1: unknown key "wokers", did you mean "workers"?' in _joined(play)
+    assert not place.out.exists()
+
+
+def test_too_few_play_hosts_stop_the_play_before_anything_is_started(tiny: Place) -> None:
+    play = tiny.play("--extra-vars", "set=workers=5")
+    assert play.exit_code == 2
+    assert "a run with 5 workers, and the inventory has 4 play hosts" in _joined(play)
+    assert not tiny.out.exists()
+
+
+def test_an_interrupted_play_leaves_nobody_behind(tmp_path: Path) -> None:
+    place = Place(tmp_path, LONG)
+    with subprocess.Popen(
+        place.command(),
+        cwd=PROJECT,
+        env=place.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as play:
+        try:
+            _wait(lambda: len(set(place.pids())) == 3)  # of the client and both workers
+            assert not place.nobody_is_left()
+        finally:
+            play.send_signal(signal.SIGINT)
+        assert play.wait() != 0
+    _wait(place.nobody_is_left)
+
+
+def _wait(come: Callable[[], bool]) -> None:
+    give_up_s = time.monotonic() + 60.0
+    while not come():
+        assert time.monotonic() < give_up_s
+        time.sleep(0.05)
+
+
+def _joined(play: Play) -> str:
+    """The output without Ansible's line breaks in long texts."""
+    return " ".join(play.output.split())
