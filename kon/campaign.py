@@ -57,7 +57,9 @@ class Campaign:
         if self.root.exists() and not self.root.is_dir():
             raise ConfigurationError(f"--out {self.root} is a file; name a folder, which is made if need be")
         for entry in sorted(self.root.iterdir()) if self.root.exists() else []:
-            if not entry.name.startswith(".") and not RunFolder(entry).exists:
+            if entry.name.startswith(".") or RunFolder(entry).is_blank:
+                continue
+            if not RunFolder(entry).exists:
                 raise ConfigurationError(
                     f'--out {self.root} exists and holds "{entry.name}", which is not a run of kon\'s; '
                     "nothing was written. Name a new folder"

@@ -61,6 +61,12 @@ class RunFolder:
         return self.run_file.exists()
 
     @property
+    def is_blank(self) -> bool:
+        """Whether there is nothing but what a process leaves that ends as it writes a run's first file."""
+        names = {each.name for each in self.path.iterdir()} if self.path.is_dir() else {""}
+        return names <= {_fresh(self.run_file).name}
+
+    @property
     def begun(self) -> bool:
         """Whether a client has begun to submit its tasks."""
         return (self.events / "client.jsonl").exists()
@@ -155,8 +161,15 @@ def _replace(path: Path, body: bytes) -> None:
     """Write a file so that it is there whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(".new")
+        fresh = _fresh(path)
         fresh.write_bytes(body)
         fresh.replace(path)
     except OSError as error:
-        raise StoreError(f"{path}: can't be written: {error.strerror}") from error
+        raise StoreError(
+            f"{path}: can't be written: {error.strerror}. Mend that, then start again; nothing is lost"
+        ) from error
+
+
+def _fresh(path: Path) -> Path:
+    """Where a file is written before it takes its place."""
+    return path.with_suffix(".new")

@@ -116,6 +116,17 @@ def test_out_that_holds_something_else(tmp_path: Path) -> None:
     assert files_in(tmp_path / "out") == {tmp_path / "out" / "thesis.tex"}
 
 
+def test_out_that_holds_what_a_killed_run_began_to_write_is_used(tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "sleeps-lease-w1-r1"
+    folder.mkdir(parents=True)
+    assert invoke("run", write(tmp_path), "--out", "out", "--dry-run").exit_code == 0
+    (folder / "run.new").write_text('{"sche')
+    assert invoke("run", write(tmp_path), "--out", "out").exit_code == 0
+    (tmp_path / "out" / "other").mkdir()
+    (tmp_path / "out" / "other" / "run.new.txt").touch()
+    assert invoke("run", write(tmp_path), "--out", "out").exit_code == 2
+
+
 def test_out_that_holds_runs_of_another_description(tmp_path: Path) -> None:
     assert invoke("run", write(tmp_path), "--out", "out").exit_code == 0
     before = files_in(tmp_path / "out")
