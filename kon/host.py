@@ -72,7 +72,7 @@ class Host:
         mine = [cell for cell in self._campaign.cells if cell.spec.workers >= self._number]
         if not mine:
             most = max(cell.spec.workers for cell in self._campaign.cells)
-            self._on_note(f"nothing to do: no run has more than {most} workers")
+            self._on_note(f"nothing to do: no run has more than {most} worker{'' if most == 1 else 's'}")
             return
         async with host_lock(self._campaign.root, self._number, HANDOVER_S):
             self._give_up_s = asyncio.get_running_loop().time() + self._patience_s
