@@ -50,7 +50,9 @@ def problem(digest: str, path: Path) -> str | None:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         return f"{path}: can't be read: {error.strerror}"
-    return None if found == digest else f"{path}: has SHA-256 {found}, and {digest} was recorded"
+    if found == digest:
+        return None
+    return f"{path}: has SHA-256 {found}, and {digest} was recorded; it has changed since, or that is wrong"
 
 
 def main() -> None:
