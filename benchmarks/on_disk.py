@@ -1,0 +1,88 @@
+"""kon on SQLite beside huey on SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from benchmarks.experiment import Experiment, Point, Record, Section, by_round, by_what, rounds
+from benchmarks.throughput import PACKINGS, RUN, best_of, over, rates, size
+
+KEPT: Final = {"normal": "no fsync", "full": "fsync"}
+"""kon's durability, and what huey calls as much or, for `normal`, a little less."""
+
+
+class OnDisk(Experiment):
+    name = "sqlite"
+
+    def points(self, quick: bool) -> list[Point]:
+        kon = [
+            Point(
+                f"kon, {durability}, {packing}",
+                RUN,
+                {
+                    "tasks": tasks_for(options, quick),
+                    "workers": 2,
+                    "durability": durability,
+                    **options,
+                },
+            )
+            for durability in KEPT
+            for packing, options in PACKINGS.items()
+        ]
+        huey = [
+            Point(
+                f"huey, {KEPT[durability]}, {threads} thread{'s' * (threads > 1)}{', results' * results}",
+                "benchmarks.peers.huey_queue:measure",
+                {
+                    "tasks": (1_000 if quick else 4_000) if durability == "full" else 10_000,
+                    "threads": threads,
+                    "results": results,
+                    "fsync": durability == "full",
+                },
+            )
+            for durability in KEPT
+            for threads in (1, 4)
+            for results in (False, True)
+        ]
+        disk = [Point("disk", "benchmarks.runs:commit_to_disk")]
+        return rounds(1 if quick else 3, kon + huey + disk)
+
+    def draw(self, records: Sequence[Record]) -> Section:
+        per_s = by_round(records, "tasks_per_s")
+        huey = {durability: best_of(per_s, f"huey, {kept},") for durability, kept in KEPT.items()}
+        (disk,) = by_what(records, "fsync_us").values()
+        alike = {
+            durability: [r for r in records if r.point.what.split(", ")[1:2] in ([durability], [kept])]
+            for durability, kept in KEPT.items()
+        }
+        normal, full = huey["normal"], huey["full"]
+        return Section(
+            title=f"On disk: {size(records, 'kon'):,} tasks of no length through SQLite",
+            findings=[
+                f"""{over(per_s, "kon, normal, bundle 100", normal).ratio()} huey at the best of four
+                settings, where both survive `kill -9` (wanted: at least 8x).""",
+                f"""{over(per_s, "kon, normal, bundle 1, prefetch 1,000", normal).ratio()} with a message
+                for each task.""",
+                f"""{over(per_s, "kon, full, bundle 100", full).ratio()} where both survive a power cut.""",
+            ],
+            tables=[rates(alike[each], per_s, huey[each], "of huey") for each in KEPT],
+            notes=[
+                """From the first submission until all results are known. kon: strategy conditional_put, 2
+                worker processes, with its journals of events and results.""",
+                f"""`durability: normal`, the default: a commit has reached the operating system, and
+                survives the end of any process at any moment. `full`: it has reached the disk, and survives
+                a power cut as well; a commit to this disk takes {disk.median:.0f} us.""",
+                """huey gets what favours it: client and consumer in one process, all tasks queued before
+                the consumer starts, all results fetched at once. Without fsync it never waits for the disk,
+                kon with `normal` at each checkpoint; fsync is huey's default. It gets fewer tasks, as its
+                rate does not depend on how many there are.""",
+            ],
+        )
+
+
+def tasks_for(packing: dict[str, Any], quick: bool) -> int:
+    """The defaults, made for longer tasks, are slow enough to be measured with fewer."""
+    if quick:
+        return 5_000
+    return 200_000 if packing.get("prefetch") != 10 else 20_000

@@ -1,0 +1,102 @@
+"""Sections as text for a terminal, and as the page docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Final
+
+from tabulate import tabulate
+
+from benchmarks.experiment import Section, Table
+from benchmarks.records import Context, Records
+
+WIDTH: Final = 100
+"""Of text on a terminal."""
+
+INTRODUCTION: Final = """\
+# Benchmarks
+
+Written by `make bench ARGS=--write`. Each experiment measures kon and its peers in turn, in one run
+on one machine, each measurement in an interpreter of its own. Trust the ratios; other machines have
+other figures. A ratio is the median of those of all rounds, with the lowest and the highest.
+"""
+
+REPEAT: Final = """\
+## To repeat it
+
+    make bench                        # some ten minutes; tables on stdout, progress on stderr
+    make bench ARGS=--quick           # a look, in a minute or two
+    make bench ARGS='--only memory'   # one experiment; --list names them
+    make bench ARGS=--write           # this page as well
+
+A measurement is recorded in `benchmarks/records/`, and not made again while machine and program stay
+the same; `--again` makes it anew. Let nothing else run meanwhile: a load above the number of cores
+spoils what is measured in milliseconds.
+"""
+
+
+def text(section: Section) -> str:
+    parts = [section.title, "=" * len(section.title)]
+    parts += [wrapped(finding) for finding in section.findings]
+    parts += [f"\n{drawn(table, 'simple')}" for table in section.tables]
+    if section.output:
+        parts.append(f"\n{section.output}")
+    if section.notes:
+        parts.append("")
+    parts += [wrapped(note) for note in section.notes]
+    return "\n".join(parts) + "\n"
+
+
+def page(sections: Sequence[Section], records: Records) -> str:
+    return "\n".join([INTRODUCTION, machine(records), *map(markdown, sections), REPEAT])
+
+
+def machine(records: Records) -> str:
+    context = records.context
+    dates = sorted({record.at[:10] for record in records.all})
+    loads = [record.load for record in records.all]
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    rows = [
+        ("machine", f"{context.cores} cores, {context.machine}, {context.memory_gb} GB"),
+        ("system", context.system),
+        ("Python, SQLite", f"{context.python}, {context.sqlite}"),
+        ("kon", f"{context.kon}, sources {context.sources}"),
+        ("peers", peers(context)),
+        ("date", when),
+        ("load", f"{min(loads):.1f} to {max(loads):.1f}, the benchmarks' own included"),
+    ]
+    return tabulate(rows, headers=("", ""), tablefmt="github") + "\n"
+
+
+def peers(context: Context) -> str:
+    return ", ".join(f"{name} {version}" for name, version in context.peers.items())
+
+
+def markdown(section: Section) -> str:
+    parts = [f"## {section.title}\n"]
+    parts += [f"- {one_line(finding)}" for finding in section.findings]
+    parts += [f"\n{drawn(table, 'github')}" for table in section.tables]
+    if section.output:
+        parts.append("\n" + "\n".join(f"    {line}".rstrip() for line in section.output.splitlines()))
+    parts.append("")
+    parts += [f"{one_line(note)}\n" for note in section.notes]
+    return "\n".join(parts)
+
+
+def drawn(table: Table, form: str) -> str:
+    columns = range(len(table.headers))
+    align = ["right" if all(is_number(row[at]) for row in table.rows) else "left" for at in columns]
+    return tabulate(table.rows, table.headers, tablefmt=form, disable_numparse=True, colalign=align)
+
+
+def is_number(cell: str) -> bool:
+    return not cell or cell.replace(",", "").replace(".", "").isdigit()
+
+
+def one_line(prose: str) -> str:
+    return " ".join(prose.split())
+
+
+def wrapped(prose: str) -> str:
+    return textwrap.fill(one_line(prose), WIDTH)

@@ -1,0 +1,1 @@
+"""What kon is measured against."""

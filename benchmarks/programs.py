@@ -1,0 +1,54 @@
+"""Benchmarks of single parts, which print tables of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any, Final
+
+from benchmarks.experiment import Experiment, Point, Record, Section
+
+PROGRAMS: Final = {
+    "benchmarks.shell": (
+        "Processes: what a command costs as a task",
+        [],
+        ["--commands", "300", "--rounds", "1"],
+    ),
+    "benchmarks.map": ("Commands over a list of arguments", [], []),
+    "benchmarks.store": ("Stores: queue and ledger by themselves", ["--tasks", "50000"], ["--tasks", "5000"]),
+    "benchmarks.sim_loop": ("Simulator: what virtual time costs", [], []),
+}
+"""Title, and arguments in full and for a quick look."""
+
+
+def output(module: str, arguments: list[str]) -> dict[str, Any]:
+    """What a program prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return {"output": done.stdout.rstrip()}
+
+
+class Program(Experiment):
+    """One of the programs, as an experiment of one measurement."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+        self._title, self._arguments, self._quick = PROGRAMS[module]
+        self.name = module.rpartition(".")[2]
+
+    def points(self, quick: bool) -> list[Point]:
+        arguments = self._quick if quick else self._arguments
+        options = {"module": self._module, "arguments": arguments}
+        return [Point(self._module, "benchmarks.programs:output", options)]
+
+    def draw(self, records: Sequence[Record]) -> Section:
+        (record,) = records
+        command = " ".join(["python -m", self._module, *record.point.options["arguments"]])
+        return Section(self._title, notes=[f"`{command}`"], output=record.figures["output"])
+
+
+def programs() -> list[Program]:
+    return [Program(module) for module in PROGRAMS if find_spec(module) is not None]

@@ -1,0 +1,124 @@
+"""Where measurements are kept: a file of JSON lines for each state of machine and program.
+
+The first line says what both were. A change of either begins another file, so that figures of
+different programs or machines never meet in one table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sqlite3
+import subprocess
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from benchmarks.experiment import Point, Record
+
+ROOT: Final = Path(__file__).parent.parent
+FOLDER: Final = Path(__file__).parent / "records"
+
+
+class Context(msgspec.Struct, frozen=True):
+    """Machine and program. sources: a digest of what is measured, the benchmarks included."""
+
+    machine: str
+    cores: int
+    memory_gb: int
+    system: str
+    python: str
+    sqlite: str
+    kon: str
+    sources: str
+    peers: dict[str, str]
+
+    def key(self) -> str:
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:12]
+
+
+def here() -> Context:
+    return Context(
+        machine=processor(),
+        cores=os.cpu_count() or 1,
+        memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        system=f"{platform.system()} {platform.release()}",
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        sqlite=sqlite3.sqlite_version,
+        kon=version("kon"),
+        sources=digest_of_sources(),
+        peers={"huey": version("huey")},
+    )
+
+
+def processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    if platform.system() == "Darwin":
+        asked = subprocess.run(
+            ["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False
+        )
+        return asked.stdout.strip() or platform.machine()
+    return platform.processor() or platform.machine()
+
+
+def digest_of_sources() -> str:
+    digest = hashlib.sha256()
+    for folder in ("kon", "strategies", "benchmarks"):
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+class Records:
+    """The measurements of one context."""
+
+    def __init__(self, path: Path, context: Context, records: list[Record]) -> None:
+        self.path = path
+        self.context = context
+        self.all = records
+
+    @classmethod
+    def of(cls, context: Context) -> Records:
+        """Those of this machine and program; none yet, maybe."""
+        path = FOLDER / f"{context.key()}.jsonl"
+        return cls.read(path) if path.exists() else cls(path, context, [])
+
+    @classmethod
+    def read(cls, path: Path) -> Records:
+        first, *lines = path.read_bytes().splitlines()
+        context = msgspec.json.decode(first, type=Context)
+        return cls(path, context, [msgspec.json.decode(line, type=Record) for line in lines])
+
+    @classmethod
+    def latest(cls) -> Records | None:
+        """Those that were written last, of whatever context."""
+        files = sorted(FOLDER.glob("*.jsonl"), key=lambda file: file.stat().st_mtime)
+        return cls.read(files[-1]) if files else None
+
+    def find(self, experiment: str, point: Point) -> Record | None:
+        """The newest record of this measurement."""
+        key = point.key()
+        for record in reversed(self.all):
+            if record.experiment == experiment and record.point.key() == key:
+                return record
+        return None
+
+    def add(self, experiment: str, point: Point, figures: dict[str, object], load: float) -> Record:
+        record = Record(
+            experiment, point, figures, load, datetime.now().astimezone().isoformat("T", "minutes")
+        )
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file:
+            if not self.all:
+                file.write(msgspec.json.encode(self.context) + b"\n")
+            file.write(msgspec.json.encode(record) + b"\n")
+        self.all.append(record)
+        return record
