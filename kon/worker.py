@@ -181,7 +181,8 @@ class Worker:
     def _finished(self, jobs: Sequence[Job]) -> None:
         # while the queue has plenty, the next tasks may end soon, and are then settled with these
         self._settler.add(jobs, at_once=self._dry and self._executor.idle)
-        self._room.set()
+        if self._messages_wanted():
+            self._room.set()
 
     def _dropped(self, job: Job) -> None:
         """A claim ran out before a slot was free: its message comes again, to whoever may then have it."""
