@@ -13,6 +13,7 @@ from kon.cli.output import note
 from kon.client import Tally
 from kon.records import RunFolder
 from kon.report.live import Avoided
+from kon.report.tables import rounded
 from kon.task import State
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Progress(ABC):
         words = [f"{tally.counts[state]:,} {state.value}" for state in shown]
         rate = pace.tasks_per_s(tally, now_s)
         if rate is not None:
-            words.append(f"{rate:,.1f} tasks/s" if rate < 100 else f"{rate:,.0f} tasks/s")
+            words.append(f"{rounded(rate)} tasks/s")
         avoided = self._avoided.look() if self._avoided is not None else 0
         words.append(f"{avoided:,} duplicates avoided")
         return words
@@ -188,7 +189,7 @@ def ending(row: dict[str, Any]) -> str:
     words += [f"{row[state]:,} {state}" for state in (*_ALWAYS, *_RARE) if row.get(state)]
     if row["wall_s"]:
         words[-1] += f" in {duration(row['wall_s'])}"
-        words.append(f"{row['tasks_per_s']:,.4g} tasks/s")
+        words.append(f"{rounded(row['tasks_per_s'])} tasks/s")
     if row["efficiency"] is not None:
         words.append(f"efficiency {row['efficiency']:.1%}")
     if row["duplicates_avoided"]:

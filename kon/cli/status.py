@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from kon.cli.output import json_option, note, print_json
-from kon.cli.runs import find_runs, root_option
+from kon.cli.runs import find_runs, root_option, runs_argument
 from kon.control import Control, Status
 from kon.errors import KonError
 from kon.joining import client_lock
@@ -38,11 +38,11 @@ _COLUMNS: Final = {
 
 
 @click.command()
-@click.argument("runs", metavar="[RUN]...", nargs=-1)
+@runs_argument
 @root_option
 @json_option
 def status(runs: tuple[str, ...], root: Path, as_json: bool) -> None:
-    """How far RUN is, or each of several; without names all below --root.
+    """How far runs are: those that are named, or those in a folder DIR; without names all below --root.
 
     States: `finished`; `running`, its client is at work; `detached`, its workers go on without one;
     `stopped`, to be taken up by `kon run` or `kon collect`; `cancelled`. Columns: tasks by how they ended,

@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from kon.cli.output import json_option, note, print_rows, print_tables
-from kon.cli.runs import find_runs, root_option
+from kon.cli.runs import find_runs, root_option, runs_argument
 from kon.errors import ConfigurationError
 
 
 @click.command()
-@click.argument("runs", metavar="[DIR|RUN]...", nargs=-1)
+@runs_argument
 @root_option
 @json_option
 def table(runs: tuple[str, ...], root: Path, as_json: bool) -> None:

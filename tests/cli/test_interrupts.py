@@ -157,13 +157,15 @@ def test_three_times_ends_workers_in_the_middle_of_a_task(tmp_path: Path) -> Non
 
 
 def test_with_the_backend_memory_there_is_nothing_to_leave(tmp_path: Path) -> None:
-    at = Terminal(tmp_path, "run", str(write(tmp_path, LONG)), "--set", "backend=memory")
+    at = Terminal(tmp_path, "run", str(write(tmp_path, LONG)), "--set", "backend=memory", NO_COLOR="1")
     at.until("tasks/s")
     at.press(CTRL_C)
     assert at.end() == 130
     said = at.said.decode()
     assert "the backend memory lives in this process" in said
     assert "kon collect" not in said
+    assert "\x1b[3" not in said, "NO_COLOR asks for none"
+    assert "\x1b[9" not in said
 
 
 def test_a_signal_of_no_person_detaches_at_once_and_workers_that_end_too_early_are_replaced(

@@ -141,10 +141,10 @@ def test_pace_counts_from_when_this_process_began_to_look() -> None:
 
 
 def test_the_end_of_a_run_in_one_line() -> None:
-    assert ending(row()) == "r: 100 of 100 done in 2.0 s, 50 tasks/s, efficiency 97.3%"
-    bad = row(done=90, failed=6, lost=4, efficiency=None, duplicates_avoided=1_234)
+    assert ending(row()) == "r: 100 of 100 done in 2.0 s, 50.0 tasks/s, efficiency 97.3%"
+    bad = row(done=90, failed=6, lost=4, efficiency=None, tasks_per_s=45_678.9, duplicates_avoided=1_234)
     assert ending(bad) == (
-        "r: 90 of 100 done, 6 failed, 4 lost in 2.0 s, 50 tasks/s, 1,234 duplicates avoided "
+        "r: 90 of 100 done, 6 failed, 4 lost in 2.0 s, 45,679 tasks/s, 1,234 duplicates avoided "
         "(kon results r --failed)"
     )
 
