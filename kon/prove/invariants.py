@@ -1,0 +1,45 @@
+"""What must never happen, by name."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from kon.dedup import Strategy
+
+
+class Invariant(enum.StrEnum):
+    """What a strategy may promise, and what kon promises whatever the strategy."""
+
+    NOTHING_LOST = "nothing lost"  # every task ends as done, failed or dead
+    ONE_START = "one start"  # no attempt at a task is started twice
+    ONE_START_WHILE_HELD = "one start while held"  # none while another's claim, once begun, is in force
+    ONE_RESULT = "one result"  # no two different results of one task are kept or answered
+    FENCED = "fenced"  # no commit stands of a claim that another has taken over
+    DRAINS = "drains"  # all are accounted for, the queue is empty and the workers stop, in bounded time
+    TRUE_COUNTS = "true counts"  # what is recorded and counted is what happened
+
+
+class Break(msgspec.Struct, frozen=True):
+    """An invariant that did not hold: when, in virtual seconds, for which task, and how."""
+
+    invariant: Invariant
+    at_s: float
+    task: int | None
+    how: str
+
+
+def promised(strategy: Strategy) -> frozenset[Invariant]:
+    """What must hold under this strategy, in every schedule."""
+    guarantee = strategy.guarantee
+    given = {
+        Invariant.NOTHING_LOST: guarantee.nothing_lost,
+        Invariant.ONE_START: guarantee.one_start,
+        Invariant.ONE_START_WHILE_HELD: guarantee.one_start_while_held,
+        Invariant.ONE_RESULT: guarantee.one_result,
+        Invariant.FENCED: strategy.lease_s is not None,
+        Invariant.DRAINS: True,
+        Invariant.TRUE_COUNTS: True,
+    }
+    return frozenset(invariant for invariant, promise in given.items() if promise)
