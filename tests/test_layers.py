@@ -24,6 +24,7 @@ LAYERS: dict[str, int] = {
     "report": 4,
     # what to run, where
     **dict.fromkeys("experiment process supervise local simulated plan calibrate resume checkup campaign host api".split(), 5),
+    "prove": 5,
     "cli": 6,
 }
 
