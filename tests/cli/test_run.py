@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,20 @@ def test_a_dry_run_says_which_runs_would_be_run_again(tmp_path: Path) -> None:
     assert rows(invoke("run", file, "--dry-run", "--json"))[0]["would"] == "left as recorded"
     again = rows(invoke("run", file, "--dry-run", "--rerun-failed", "--json"))
     assert again[0]["would"] == "run again in part"
+
+
+def test_workers_in_this_process_are_not_charged_for_what_it_did_before(tmp_path: Path) -> None:
+    before_s = time.process_time()
+    [row] = rows(invoke("run", write(tmp_path), "--json"))
+    used_s = time.process_time() - before_s
+    assert 0 < row["worker_cpu_us_per_task"] * row["tasks"] / 1e6 <= used_s < before_s
+
+
+def test_many_runs_leave_no_file_open(tmp_path: Path) -> None:
+    invoke("run", write(tmp_path), "-q")  # what is opened once and for all
+    before = len(list(Path("/dev/fd").iterdir()))
+    assert len(rows(invoke("run", write(tmp_path), "--set", "repeats=6", "--json", "-q"))) == 6
+    assert len(list(Path("/dev/fd").iterdir())) == before
 
 
 def test_worker_processes_do_the_same(tmp_path: Path) -> None:
