@@ -40,13 +40,15 @@ class AttachedRun(LocalRun):
     async def cancel(self, at_once: bool = False) -> None:
         """Start nothing more. What runs may go on for `drain_s`, unless it is to end `at_once`; then what
         is left is cancelled, and `run` returns."""
-        self._is_cancelled = True
+        first, self._is_cancelled = not self._is_cancelled, True
         while self._control is None:  # noqa: ASYNC110 - it has only just been started
             await asyncio.sleep(_POLL_S)
         self.stop_workers()
         if at_once:
             await asyncio.sleep(_APART_S)
             self.stop_workers()
+        if not first:
+            return  # the first call sees to the rest
         await self.workers_ended()
         await self._control.close(Status.CANCELLED)
 

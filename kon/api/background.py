@@ -33,15 +33,23 @@ class Background:
     kept: its records outlive this program, and so does the run: when the program ends before it, the
         workers go on. A run that is not kept is waited for, as a thread is.
     cancelled: it is taken up only to be given up.
+    holds: what must last as long as the run is at work.
     """
 
     def __init__(
-        self, folder: RunFolder, spec: RunSpec, source: Source, *, kept: bool, cancelled: bool = False
+        self,
+        folder: RunFolder,
+        spec: RunSpec,
+        source: Source,
+        *,
+        kept: bool,
+        cancelled: bool = False,
+        holds: object = None,
     ) -> None:
         self.folder = folder
         self.spec = spec
         self.error: BaseException | None = None
-        self._local = AttachedRun(
+        self._local: AttachedRun | None = AttachedRun(
             folder,
             spec,
             source,
@@ -50,6 +58,7 @@ class Background:
         )
         self._kept = kept
         self._cancelled = cancelled
+        self._holds = holds
         self._news = threading.Condition()
         self._beat = 0
         self._ended = False
@@ -87,7 +96,7 @@ class Background:
 
     def cancel(self, at_once: bool = False) -> None:
         """Give the run up; see `AttachedRun.cancel`. Does not wait for it."""
-        self._ask(partial(self._local.cancel, at_once))
+        self._ask(partial(self._cancel, at_once))
 
     def stop(self) -> None:
         """End at once: workers are killed. Does not wait for it."""
@@ -121,6 +130,9 @@ class Background:
             cause = first_cause(error)
             self.error = cause if isinstance(cause, KonError) else error
         finally:
+            # what it holds, the file that items are kept in for example, goes with it, not some time later
+            self._local = None
+            self._holds = None
             _forget(self)
             self._started.set()
             with self._news:
@@ -132,6 +144,7 @@ class Background:
         self._task = asyncio.current_task()
         self._started.set()
         async with FolderLock(self.folder.path.parent, "client"):
+            assert self._local is not None  # until the end of this
             if self._cancelled:
                 self._spawn(self._local.cancel)
             await self._local.run()
@@ -150,13 +163,18 @@ class Background:
         self._asked.add(task)
         task.add_done_callback(self._asked.discard)
 
+    async def _cancel(self, at_once: bool) -> None:
+        if self._local is not None:
+            await self._local.cancel(at_once)
+
     async def _stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
     async def _leave(self) -> None:
-        await self._local.submitted()
-        self._local.detach()
+        if self._local is not None:
+            await self._local.submitted()
+            self._local.detach()
         await self._stop()
 
 

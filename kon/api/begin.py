@@ -70,7 +70,7 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
         if recorded:
             folder.write_run(spec, context(), attempts_before=1)
             _record_again(folder, recorded)
-        return Run(folder, spec, _begun(folder, spec, plan.source, kept=False), temporary)
+        return Run(folder, spec, _begun(folder, spec, plan.source, kept=False, holds=temporary), temporary)
     folder = RunFolder(plan.out / spec.run)
     running = running_in(folder)
     if running is not None:
@@ -83,8 +83,10 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
     return Run(folder, spec, _begun(folder, spec, plan.source, kept=True))
 
 
-def _begun(folder: RunFolder, spec: RunSpec, source: Source, *, kept: bool) -> Background:
-    background = Background(folder, spec, source, kept=kept)
+def _begun(
+    folder: RunFolder, spec: RunSpec, source: Source, *, kept: bool, holds: object = None
+) -> Background:
+    background = Background(folder, spec, source, kept=kept, holds=holds)
     background.begin()
     return background
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Final, overload
 
 from kon.api.begin import begin
 from kon.api.handle import Run
@@ -185,24 +185,38 @@ def _gather(run: Run, timeout_s: float | None, return_exceptions: bool) -> list[
 def open_run(place: str | os.PathLike[str]) -> Run:
     """A run that was begun before, here or in another program, by the folder of its records.
 
-    place: the folder, or one that was given as `out` and holds a single run; or, by its id alone, a run in
-        ./runs.
-    Raises ConfigurationError when there is none.
+    place: the folder; one that was given as `out` and holds a single run; or the id of a run below
+        ./results, where `kon run` keeps them.
+    Raises ConfigurationError when there is none, or more than one.
     """
     path = Path(place).expanduser().absolute()
-    for folder in (RunFolder(path), RunFolder(Path("runs").absolute() / path.name)):
-        if folder.exists:
-            return Run(folder, folder.read_run().spec)
-    inside = sorted(entry for entry in path.iterdir() if RunFolder(entry).exists) if path.is_dir() else []
-    if len(inside) == 1:
-        return Run(RunFolder(inside[0]), RunFolder(inside[0]).read_run().spec)
-    if inside:
-        names = ", ".join(entry.name for entry in inside)
-        raise ConfigurationError(f"kon.open_run: {path} holds several runs; name one of them: {names}")
+    if RunFolder(path).exists:
+        return _opened(path)
+    found = _runs_in(path)
+    if not found and Path(place).name == str(place):
+        found = [*_runs_in(RESULTS, path.name), *_runs_in(RESULTS, f"*/{path.name}")]
+    if len(found) == 1:
+        return _opened(found[0])
+    if found:
+        names = ", ".join(str(each) for each in found)
+        raise ConfigurationError(f"kon.open_run: {place} may be any of several runs; name one: {names}")
     others = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     raise ConfigurationError(
         f"kon.open_run: there are no records of a run in {path}{did_you_mean(path.name, others)}"
     )
+
+
+RESULTS: Final = Path("results")
+"""Where experiments are recorded, unless their --out says otherwise."""
+
+
+def _runs_in(folder: Path, pattern: str = "*") -> list[Path]:
+    return sorted(each.absolute() for each in folder.glob(pattern) if RunFolder(each).exists)
+
+
+def _opened(path: Path) -> Run:
+    folder = RunFolder(path)
+    return Run(folder, folder.read_run().spec)
 
 
 def _named(plugin: str | Mapping[str, Any]) -> Any:

@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from kon.api.begin import PREFETCH, Plan, processors, run_name
 from kon.api.functions import import_path, reference_of, refuse_import_time
 from kon.api.items import Bodies, bodies_in_turn, check_items, for_call, for_command, for_function
+from kon.api.stored import Stored
 from kon.errors import ConfigurationError, WorkloadError
+from kon.experiment.bodies import encode_body
 from kon.experiment.single import single
 
 Work = Callable[..., Any] | str | Sequence[str]
@@ -57,10 +61,12 @@ def plan(
         workers = processors()
         if isinstance(items, Sequence):
             workers = max(1, min(workers, len(items)))
+    bodies: Sequence[Any]
     if blocking and isinstance(items, Sequence):
-        bodies: Iterable[Any] = Bodies(items, body, caller)
+        bodies = Bodies(items, body, caller)
     else:  # kept as they are now: the program goes on, and may change them
-        bodies = bodies_in_turn(items, body, caller)
+        pieces = bodies_in_turn(items, lambda item: encode_body(body(item)), caller)
+        bodies = Stored(f"{caller}: items", pieces, msgspec.json.Decoder().decode)
     try:
         cell = single(
             kind,

@@ -173,7 +173,7 @@ def _run(command: str, items: Sequence[str], commands: Commands, request: Reques
         rerun_failed=request.resume_failed,
     )
     recorded = _recorded(planned, commands, len(items), request)
-    known = {(outcome.index, outcome.attempt) for outcome in recorded}
+    known = {outcome.index for outcome in recorded if _stands(outcome, request)}
     joblog = _joblog(commands, recorded, len(items), request)
     printer = None if request.as_json else Printer(items, keep_order=request.keep_order, tag=request.tag)
     run = begin(planned, () if planned.out else recorded)
@@ -227,6 +227,11 @@ def _recorded(planned: Plan, commands: Commands, items: int, request: Request) -
     ]
 
 
+def _stands(outcome: Outcome, request: Request) -> bool:
+    """Whether a task that is recorded is not run again."""
+    return outcome.state is State.DONE or not (request.resume_failed or outcome.state is State.CANCELLED)
+
+
 def _joblog(commands: Commands, recorded: Sequence[Outcome], items: int, request: Request) -> JobLog | None:
     """The job log, with a line for each task that is recorded; a crash may have left some out."""
     if request.joblog is None:
@@ -244,7 +249,7 @@ def _joblog(commands: Commands, recorded: Sequence[Outcome], items: int, request
 def _follow(
     run: Run,
     tail: Tail,
-    known: Container[tuple[int, int]],
+    known: Container[int],
     printer: Printer | None,
     joblog: JobLog | None,
     request: Request,
@@ -253,10 +258,10 @@ def _follow(
     line = ProgressLine(quiet=request.quiet)
     try:
         for news in run.follow(tail, lambda: EVERY_S if line.is_shown else None):
-            fresh = [outcome for outcome in news if (outcome.index, outcome.attempt) not in known]
+            fresh = [outcome for outcome in news if outcome.index not in known]
             line.clear()
             if printer is not None:
-                printer.skip(outcome for outcome in news if (outcome.index, outcome.attempt) in known)
+                printer.skip(outcome for outcome in news if outcome.index in known)
                 printer.print(fresh)
             for outcome in fresh:
                 if joblog is not None and outcome.state is not State.CANCELLED:
@@ -282,9 +287,9 @@ def _after_interrupt(run: Run, tally: Tally, request: Request) -> str:
     """What became of a run at Ctrl-C; leaves it to its workers where its records are kept."""
     ended = f"interrupted with {tally.tasks - tally.left:,} of {tally.tasks:,} tasks ended"
     if run.leave():
-        return f"{ended}; the others go on in the background. To see them end:\n  {_resuming()}"
+        return f"{ended}; the others go on in the background. To see them end: {_resuming()}"
     if request.joblog is not None:
-        return f"{ended}; those that ran were stopped. To run the rest:\n  {_resuming()}"
+        return f"{ended}; those that ran were stopped. To run the rest: {_resuming()}"
     return (
         f"{ended}; those that ran were stopped, and of the others nothing is recorded. With --out DIR they "
         "would have gone on, and --resume could take them up"
