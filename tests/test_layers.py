@@ -23,7 +23,7 @@ LAYERS: dict[str, int] = {
     **dict.fromkeys("holding settle intake executor worker client".split(), 3),
     "report": 4,
     # what to run, where
-    **dict.fromkeys("experiment process supervise local simulated plan calibrate resume checkup campaign host api".split(), 5),
+    **dict.fromkeys("experiment process supervise local simulated plan resume checkup campaign host api".split(), 5),
     "prove": 5,
     "cli": 6,
 }

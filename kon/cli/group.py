@@ -10,6 +10,7 @@ import warnings
 from typing import IO, Any, Final, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
 from kon.errors import Interrupted, KonError, first_cause
 from kon.suggest import did_you_mean
@@ -34,6 +35,7 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "map": Lazy("kon.cli.map:map_", "Run a command for each of many arguments."),
         "validate": Lazy("kon.cli.validate:validate", "Check experiment files without running them."),
         "generate": Lazy("kon.cli.generate:generate", "Write a workload file."),
+        "plan": Lazy("kon.cli.forecast:plan", "Say how long and how much, before anyone pays."),
     },
     "Look": {
         "status": Lazy("kon.cli.status:status", "How far runs are."),
@@ -95,6 +97,14 @@ class LazyGroup(click.Group):
         for section, commands in SECTIONS.items():
             with formatter.section(section):
                 formatter.write_dl([(name, lazy.help) for name, lazy in commands.items()], col_max=12)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        items = [
+            CompletionItem(name, help=lazy.help)
+            for name, lazy in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return items + click.Command.shell_complete(self, ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

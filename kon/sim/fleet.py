@@ -71,10 +71,11 @@ class Limit:
 
 
 class LimitReport(msgspec.Struct, frozen=True):
-    """What came of a limit. used: the share of all that it would have let through, from 0 to 1 or so."""
+    """What came of a limit. used: `units`, as a share of all that it would have let through."""
 
     name: str
     per_s: float
+    units: float
     used: float
     waits: int
     waited_s: float
@@ -124,6 +125,7 @@ class Fleet(Latency):
         """CPU time that each host has used."""
         self._busy_until_s: dict[str, float] = {}
         self._factor = 1.0
+        self._faster: dict[str, float] = {}
         self.share_hosts(processes)
 
     @property
@@ -138,6 +140,10 @@ class Fleet(Latency):
     def share_hosts(self, processes: int) -> None:
         """Have so many worker processes share the vCPUs of each host. Before the first call."""
         self._factor = max(1.0, processes / self.instance.vcpus) / self.instance.speed
+
+    def multiply(self, host: str, by: int) -> None:
+        """Have so many hosts stand behind one name, each with its share of the calls."""
+        self._faster[host] = by
 
     def delay_s(self, call: str, service: str, items: int, now_s: float) -> float:
         way = self._ways.get((service, call)) or self._new_way(call, service)
@@ -155,6 +161,8 @@ class Fleet(Latency):
         A host does one thing after another. Its tasks go on meanwhile: they are thought to wait, mostly.
         """
         cpu_s *= self._factor
+        if self._faster and host in self._faster:
+            cpu_s /= self._faster[host]
         self.cpu_s[host] = self.cpu_s.get(host, 0.0) + cpu_s
         busy_s = self._busy_until_s.get(host, 0.0)
         done_s = (busy_s if busy_s > now_s else now_s) + cpu_s
@@ -178,6 +186,7 @@ class Fleet(Latency):
             LimitReport(
                 limit.name,
                 limit.per_s,
+                limit.units,
                 limit.units / (limit.per_s * wall_s) if wall_s > 0 else 0.0,
                 limit.waits,
                 limit.waited_s,

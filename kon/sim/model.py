@@ -22,13 +22,13 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class _Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """source: where the figures come from. A file must say so; what a run's description holds need not."""
 
     source: str = ""
 
 
-class Spread(_Figure, frozen=True):
+class Spread(Figure, frozen=True):
     """A duration that varies: log-normal, in seconds. A median of 0 means that it takes no time."""
 
     median_s: Seconds
@@ -83,7 +83,7 @@ class Calls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         }
 
 
-class QueueLimits(_Figure, frozen=True):
+class QueueLimits(Figure, frozen=True):
     """What one queue lets through; None for no limit.
 
     max_in_flight: messages that are received and not yet deleted. calls_per_s: of each call.
@@ -93,7 +93,7 @@ class QueueLimits(_Figure, frozen=True):
     calls_per_s: AboveZero | None = None
 
 
-class TableLimits(_Figure, frozen=True):
+class TableLimits(Figure, frozen=True):
     """What one table lets through; None for no limit.
 
     writes_per_s, reads_per_s: units, at the table's beginning: a write of up to 1 KB is one, a read of up
@@ -110,14 +110,14 @@ class TableLimits(_Figure, frozen=True):
     burst_s: Seconds = 1.0
 
 
-class ObjectLimits(_Figure, frozen=True):
+class ObjectLimits(Figure, frozen=True):
     """What one prefix of a bucket lets through a second."""
 
     puts_per_s: AboveZero | None = None
     gets_per_s: AboveZero | None = None
 
 
-class Cpu(_Figure, frozen=True):
+class Cpu(Figure, frozen=True):
     """CPU time of a host of speed 1, in microseconds.
 
     call_us: of one request, in the SDK: signing, TLS, parsing. item_us: of each item in it.
@@ -138,13 +138,13 @@ class Hosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cpu: Cpu
 
 
-class Interruptions(_Figure, frozen=True):
+class Interruptions(Figure, frozen=True):
     """interrupted_in_an_hour: the share of spot hosts that Amazon takes back within an hour."""
 
     interrupted_in_an_hour: Share
 
 
-class Instance(_Figure, frozen=True):
+class Instance(Figure, frozen=True):
     """A type of host.
 
     vcpus: of one host. speed: of one vCPU, as a multiple of that in `Cpu`.
@@ -177,6 +177,7 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an experiment chooses of a model, by name; None for the first that the model has.
 
     boot: whether hosts take their time to boot. spot: whether they may be taken back.
+    clients: kon has one; CloudKon had one on each host, which share what there is to submit and collect.
     """
 
     queue: str | None = None
@@ -184,6 +185,7 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     instance: str | None = None
     boot: bool = True
     spot: bool = False
+    clients: Count = 1
 
 
 def to_model(value: Mapping[str, Any]) -> Model:

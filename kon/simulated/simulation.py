@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.client import Client, Tally
+from kon.client import Client, ClientOptions, Tally
 from kon.clock import Clock
 from kon.errors import ConfigurationError, Interrupted
 from kon.events import Event, Recorder
@@ -40,15 +40,6 @@ REFUSED_FAULTS: Final = ("crash", "pause", "client_crash")
 HOUR_S: Final = 3600.0
 
 
-class Mark(msgspec.Struct, frozen=True):
-    """How things stood when so many tasks were accounted for, `at_s` seconds after the first submission."""
-
-    at_s: float
-    tasks: int
-    requests: dict[str, Usage]
-    cpu_s: float
-
-
 class Report(msgspec.Struct, frozen=True):
     """What came of a simulation; times in virtual seconds.
 
@@ -56,7 +47,6 @@ class Report(msgspec.Struct, frozen=True):
     submitted_s: of that, until all tasks were queued. host_s: of all hosts together, booting included.
     requests: by service and call. most_in_flight: messages of the task queue held at once.
     worker_cpu_s: of all workers together. lives: times that a worker became ready.
-    marks: one a quarter through the tasks, one three quarters.
     """
 
     ready_s: float
@@ -70,7 +60,6 @@ class Report(msgspec.Struct, frozen=True):
     client_cpu_s: float
     lives: int
     interruptions: int
-    marks: list[Mark]
 
 
 class Simulation:
@@ -120,10 +109,10 @@ class Simulation:
         self._up = self._ups = self._interruptions = 0
         self._over = False
         self._opened_s = 0.0
-        self._marks: list[Mark] = []
         self._refuse_faults()
         if self._fleet is not None:
             self._fleet.share_hosts(spec.processes)
+            self._fleet.multiply(CLIENT, self._clients)
 
     def run(self) -> Report:
         """Simulate it to the end. Takes the calling thread, which may have no running loop."""
@@ -164,8 +153,8 @@ class Simulation:
             self._results,
             clock,
             random.Random(f"{spec.seed}:{CLIENT}"),
+            ClientOptions(in_flight=ClientOptions().in_flight * self._clients),
             first_attempt=self._first_attempt,
-            on_progress=self._progress,
         )
         self.tally = client.tally
         for packet in self._recorded:
@@ -209,12 +198,6 @@ class Simulation:
         if self._failed.done():
             self._failed.result()
         self._failed.cancel()
-
-    def _progress(self, tally: Tally) -> None:
-        done = tally.tasks - tally.left
-        if len(self._marks) < 2 and done >= tally.tasks * (0.75 if self._marks else 0.25):
-            at_s = self._loop.time() - self._opened_s
-            self._marks.append(Mark(at_s, done, self._requests(), self._worker_cpu_s()))
 
     # --- hosts ---------------------------------------------------------------------------------------
 
@@ -311,6 +294,10 @@ class Simulation:
 
     # --- figures -------------------------------------------------------------------------------------
 
+    @property
+    def _clients(self) -> int:
+        return 1 if self._fleet is None else self._fleet.choice.clients
+
     def _requests(self) -> dict[str, Usage]:
         if self._fleet is None:
             return {}
@@ -337,5 +324,4 @@ class Simulation:
             client_cpu_s=0.0 if fleet is None else fleet.cpu_s.get(CLIENT, 0.0),
             lives=self._ups,
             interruptions=self._interruptions,
-            marks=self._marks,
         )

@@ -1,0 +1,179 @@
+"""`kon plan`"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from kon.cli.experiment import Asked, file_argument, limit_option, set_option
+from kon.cli.output import json_option, note, print_json, quiet_option
+from kon.errors import ConfigurationError
+from kon.experiment import Experiment
+from kon.experiment.models import DEFAULT
+from kon.plan.advice import Advice, advise
+from kon.plan.asked import parse_time, parse_usd, parse_workers
+from kon.plan.forecast import Forecast, Forecaster, Setting
+from kon.plan.prices import FILE, Prices, read_prices
+from kon.plan.table import duration, plan_table, usd
+from kon.plugins import backend_class
+
+EXIT_NONE_MEETS = 4
+"""The exit code where nothing meets the deadline or the budget."""
+
+
+@click.command()
+@file_argument
+@json_option
+@set_option
+@limit_option
+@click.option(
+    "--workers", metavar="N,...", help="Numbers of workers, such as 1,2,4,...,1024.  [default: the file's]"
+)
+@click.option(
+    "--instance",
+    metavar="TYPE,...",
+    help="Types of hosts, such as t3.micro,t4g.micro.  [default: the file's, or the model's first]",
+)
+@click.option(
+    "--deadline", metavar="TIME", help="Recommend the cheapest that is done in so long: 30m, 1h30m."
+)
+@click.option("--budget", metavar="USD", help="Recommend the fastest that costs no more: 5usd.")
+@click.option("--spot", is_flag=True, help="Hosts that may be taken back, at the price of those.")
+@click.option(
+    "--model",
+    metavar="MODEL",
+    help=f"A model of a fleet, by name or file.  [default: the file's, or {DEFAULT}]",
+)
+@click.option(
+    "--prices",
+    "prices_file",
+    type=click.Path(path_type=Path),
+    default=FILE,
+    help="A file of prices, in place of the one that comes with kon.",
+)
+@quiet_option
+@click.pass_context
+def plan(
+    ctx: click.Context,
+    /,
+    as_json: bool,
+    workers: str | None,
+    instance: str | None,
+    deadline: str | None,
+    budget: str | None,
+    spot: bool,
+    model: str | None,
+    prices_file: Path,
+    quiet: bool,
+    **asked: Any,
+) -> None:
+    """Say how long the experiments in FILE would take on a fleet, and what that would cost. Nothing is paid.
+
+    kon's own workers are simulated, on hosts and services that behave as the model has it; of a large
+    experiment a part is, and the rest is reckoned from that. docs/simulator-fleet.md says what this can't
+    know. The exit code is 4 where nothing meets the deadline or the budget.
+
+    \b
+    Examples:
+      kon plan exp.yml --workers 1,2,4,...,64 --deadline 30m
+      kon plan exp.yml --instance t3.micro,c7g.medium --budget 5usd --spot
+    """
+    counts = None if workers is None else parse_workers(workers)
+    types = None if instance is None else [each.strip() for each in instance.split(",")]
+    deadline_s = None if deadline is None else parse_time(deadline, "--deadline")
+    budget_usd = None if budget is None else parse_usd(budget, "--budget")
+    prices = read_prices(prices_file)
+    experiments = _load(Asked(out=None, **asked), counts, model)
+    forecaster = Forecaster(prices)
+    meets, shown = True, []
+    for experiment in experiments:
+        forecasts = _forecasts(experiment, forecaster, types, spot, quiet)
+        advice = advise(forecasts, deadline_s, budget_usd)
+        meets = meets and advice.meets
+        if as_json:
+            shown.append(_object(experiment, forecasts, advice))
+        else:
+            click.echo(f"{_text(experiment, forecasts, advice, prices)}\n")
+    if as_json:
+        print_json({"prices": prices.date, "region": prices.region, "plans": shown})
+    ctx.exit(0 if meets else EXIT_NONE_MEETS)
+
+
+def _load(asked: Asked, workers: Sequence[int] | None, model: str | None) -> list[Experiment]:
+    """The experiments, on a backend that simulates: the file's own where that does."""
+    overrides = list(asked.overrides)
+    if workers is not None:
+        overrides.append(f"workers={list(workers)}")
+    simulates = [
+        backend_class(each.backend.name).virtual_time
+        for each in msgspec.structs.replace(asked, overrides=overrides, limit=1).load()
+    ]
+    if not all(simulates):
+        if any(simulates):
+            raise ConfigurationError(
+                f"{asked.file}: some of its experiments have a backend that simulates, and some another; say "
+                "which is meant: --set backend=sim for all, or --set NAME:backend=sim"
+            )
+        overrides.append("backend=sim")
+    if model is not None:
+        overrides.append(f"backend.latency={model}")
+    return msgspec.structs.replace(asked, overrides=overrides).load()
+
+
+def _forecasts(
+    experiment: Experiment, forecaster: Forecaster, types: Sequence[str] | None, spot: bool, quiet: bool
+) -> list[Forecast]:
+    options = experiment.backend.options
+    own = options.get("instance") or next(iter(options["latency"]["instances"]))
+    cells = [cell for cell in experiment.cells() if cell.spec.repeat == 1]
+    forecasts = []
+    for cell in cells:
+        for each in types or [own]:
+            if not quiet:
+                note(f"{cell.spec.run} on {each} ...")
+            forecasts.append(forecaster.forecast(cell, Setting(cell.spec.workers, each, spot)))
+    return forecasts
+
+
+def _text(experiment: Experiment, forecasts: Sequence[Forecast], advice: Advice, prices: Prices) -> str:
+    counts = sorted({each.tasks for each in forecasts})
+    tasks = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    model = experiment.backend.options["latency"]["name"]
+    parts = [
+        f"{experiment.name}: {tasks} x {experiment.workload.kind.name}, planned with the model {model}; "
+        f"prices of {prices.region}, {prices.date}",
+        plan_table(forecasts),
+    ]
+    sampled = [each for each in forecasts if each.simulated < each.tasks]
+    if sampled:
+        least = min(each.simulated for each in sampled)
+        parts.append(
+            f"Of {len(sampled)} of {len(forecasts)} lines the first {least:,} tasks or more were simulated; "
+            "the rest is reckoned from what the second half of these took."
+        )
+    chosen = advice.choice
+    verdict = "Recommended" if advice.meets else "Nearest"
+    parts.append(
+        f"{verdict}: {chosen.setting.workers:,} x {chosen.setting.instance}, {chosen.strategy}: "
+        f"{duration(chosen.makespan_s)}, ${usd(chosen.usd)} ({advice.why})"
+    )
+    return "\n\n".join(parts)
+
+
+def _object(experiment: Experiment, forecasts: Sequence[Forecast], advice: Advice) -> dict[str, Any]:
+    return {
+        "experiment": experiment.name,
+        "model": experiment.backend.options["latency"]["name"],
+        "forecasts": msgspec.to_builtins(forecasts),
+        "advice": {
+            "meets": advice.meets,
+            "why": advice.why,
+            "run": advice.choice.run,
+            "workers": advice.choice.setting.workers,
+            "instance": advice.choice.setting.instance,
+        },
+    }
