@@ -28,7 +28,7 @@ class Length(msgspec.Struct, frozen=True):
 
 LENGTHS: Final = (
     Length(0.01, each=1_000, rounds=3, wanted=95.0),
-    Length(1.0, each=10, rounds=1, wanted=99.5),
+    Length(1.0, each=15, rounds=1, wanted=99.5),
     Length(10.0, each=2, rounds=1, wanted=99.5),
 )
 QUICK: Final = (Length(0.01, each=200, rounds=1, wanted=95.0),)

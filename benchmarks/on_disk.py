@@ -51,7 +51,7 @@ class OnDisk(Experiment):
     def draw(self, records: Sequence[Record]) -> Section:
         per_s = by_round(records, "tasks_per_s")
         huey = {durability: best_of(per_s, f"huey, {kept},") for durability, kept in KEPT.items()}
-        (disk,) = by_what(records, "fsync_us").values()
+        disk = by_what(records, "fsync_us")["disk"]
         alike = {
             durability: [r for r in records if r.point.what.split(", ")[1:2] in ([durability], [kept])]
             for durability, kept in KEPT.items()

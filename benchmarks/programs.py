@@ -1,4 +1,8 @@
-"""Benchmarks of single parts, which print tables of their own."""
+"""Benchmarks that are programs of their own, and print their tables themselves.
+
+`benchmarks.store` and `benchmarks.sim_loop` are not among them: they say what single parts of kon cost, and
+have no peers.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,13 @@ from typing import Any, Final
 
 from benchmarks.experiment import Experiment, Point, Record, Section
 
-PROGRAMS: Final = {
+PROGRAMS: Final[dict[str, tuple[str, list[str], list[str]]]] = {
     "benchmarks.shell": (
         "Processes: what a command costs as a task",
         [],
         ["--commands", "300", "--rounds", "1"],
     ),
     "benchmarks.map": ("Commands over a list of arguments", [], []),
-    "benchmarks.store": ("Stores: queue and ledger by themselves", ["--tasks", "50000"], ["--tasks", "5000"]),
-    "benchmarks.sim_loop": ("Simulator: what virtual time costs", [], []),
 }
 """Title, and arguments in full and for a quick look."""
 
