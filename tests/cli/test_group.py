@@ -133,5 +133,19 @@ def test_a_warning_is_one_line(tmp_path: Path) -> None:
     assert "half a line" in line
 
 
+def complete(words: str, cwd: Path) -> list[str]:
+    """What a shell is offered for the last of these words."""
+    env = {"_KON_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    return [line.split(",")[1] for line in process(cwd=cwd, env=env).stdout.splitlines()]
+
+
+def test_a_shell_is_offered_commands_and_runs(tmp_path: Path) -> None:
+    assert "complete" in process(cwd=tmp_path, env={"_KON_COMPLETE": "bash_source"}).stdout
+    assert complete("kon sta", tmp_path) == ["status"]
+    assert invoke("run", write(tmp_path), "-q").exit_code == 0
+    for command in ("results", "status", "collect"):
+        assert complete(f"kon {command} sl", tmp_path) == ["sleeps-lease-w1-r1"]
+
+
 def test_the_group_is_what_the_script_calls() -> None:
     assert isinstance(kon, group.LazyGroup)
