@@ -37,7 +37,8 @@ class Campaign:
         on_end: Callable[[dict[str, Any], bool], None] = lambda row, fresh: None,
         on_note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """rerun_failed: of recorded runs, the tasks that are not done are run again.
+        """join: workers are started by hosts, where the backend has workers that are processes of their own.
+        rerun_failed: of recorded runs, the tasks that are not done are run again.
         about: where the experiments come from, for the records.
         on_end: a row of the result table, and whether it was made just now.
         """
@@ -120,12 +121,12 @@ class Campaign:
         return folders
 
     def _local(self, cell: Cell, folder: RunFolder) -> LocalRun:
-        simulates = backend_class(cell.spec.backend.name).virtual_time
-        return (SimulatedRun if simulates else LocalRun)(
+        backend = backend_class(cell.spec.backend.name)
+        return (SimulatedRun if backend.virtual_time else LocalRun)(
             folder,
             cell.spec,
             cell.workload,
-            join=self._join,
+            join=self._join and backend.processes,
             about=self._about,
             on_progress=self._on_progress,
             on_note=self._on_note,

@@ -19,7 +19,7 @@ from kon.errors import ClientGone, ConfigurationError, StoreError, StoreVersionE
 from kon.experiment import Cell
 from kon.joining import client_lock, host_lock
 from kon.local import doomed, runs_here, worker_names
-from kon.plugins import open_backend
+from kon.plugins import backend_class, open_backend
 from kon.records import RunFolder
 from kon.supervise import WorkerProcesses
 
@@ -69,11 +69,13 @@ class Host:
         Raises ClientGone when none came or it has gone, WorkersFailed when workers do not stay up,
         ConfigurationError when another host has this number, or the client runs something else.
         """
-        mine = [cell for cell in self._campaign.cells if cell.spec.workers >= self._number]
-        if not mine:
-            most = max(cell.spec.workers for cell in self._campaign.cells)
-            self._on_note(f"nothing to do: no run has more than {most} worker{'' if most == 1 else 's'}")
+        most = max(_hosts(cell) for cell in self._campaign.cells)
+        if self._number > most:
+            self._on_note(
+                f"nothing to do: no run has work for more than {most} host{'' if most == 1 else 's'}"
+            )
             return
+        mine = [cell for cell in self._campaign.cells if _hosts(cell) >= self._number]
         async with host_lock(self._campaign.root, self._number, HANDOVER_S):
             self._give_up_s = asyncio.get_running_loop().time() + self._patience_s
             for cell in mine:
@@ -97,11 +99,6 @@ class Host:
             )
         backend = open_backend(cell.spec.backend, folder.path.parent)
         try:
-            if not backend.processes:
-                raise ConfigurationError(
-                    f"the backend {cell.spec.backend.name} lives in its client's memory, which no host can "
-                    "reach; use sqlite"
-                )
             channel = await self._channel(backend, cell, folder)
             if channel is not None:
                 await self._work(cell, folder, Control(channel.control))
@@ -166,6 +163,11 @@ class Host:
                 f"no client came within {self._patience_s:g} s: start one with `kon run --join`, the same "
                 f"file and --out {self._campaign.root}"
             )
+
+
+def _hosts(cell: Cell) -> int:
+    """How many hosts a run has work for: none, where its workers live in the client's memory."""
+    return cell.spec.workers if backend_class(cell.spec.backend.name).processes else 0
 
 
 async def _is_made(folder: RunFolder, row_before: int | None) -> bool:

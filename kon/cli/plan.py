@@ -9,6 +9,7 @@ import click
 from kon.campaign import Campaign, is_whole
 from kon.cli.output import print_json
 from kon.experiment import Cell
+from kon.plugins import backend_class
 from kon.report.tables import draw
 
 
@@ -48,6 +49,7 @@ def _line(campaign: Campaign, cell: Cell, rerun_failed: bool) -> dict[str, Any]:
         "strategy_options": spec.strategy.options,
         "kind": spec.kind.name,
         "workers": spec.workers,
+        "hosts": spec.workers if backend_class(spec.backend.name).processes else 0,
         "slots": spec.slots,
         "repeat": spec.repeat,
         "tasks": spec.tasks,

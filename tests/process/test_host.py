@@ -89,7 +89,7 @@ def test_hosts_work_on_the_runs_that_have_so_many_workers(tmp_path: Path) -> Non
     assert [(row["run"], row["done"]) for row in rows] == [("q-lease-w1-r1", 20), ("q-lease-w2-r1", 20)]
     assert place.lives("q-lease-w1-r1") == ["w1"]
     assert place.lives("q-lease-w2-r1") == ["w1", "w2"]
-    assert place.notes[0] == "3: nothing to do: no run has more than 2 workers"
+    assert place.notes[0] == "3: nothing to do: no run has work for more than 2 hosts"
     assert sorted(place.notes[1:]) == [
         "1: q-lease-w1-r1: at work with w1",
         "1: q-lease-w1-r1: over",
@@ -205,11 +205,11 @@ def test_a_host_refuses_a_client_with_other_settings(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_no_host_can_reach_a_backend_in_memory(tmp_path: Path) -> None:
+def test_a_backend_in_memory_needs_no_host(tmp_path: Path) -> None:
     place = Place(tmp_path, f"{QUICK}backend: memory\n")
-    place.folder("q-lease-w1-r1").write_run(place.cell("q-lease-w1-r1").spec, {})
-    with pytest.raises(ConfigurationError, match="the backend memory lives in its client's memory"):
-        asyncio.run(place.host(1).run())
+    rows = asyncio.run(place.all(place.host(1)))
+    assert [row["done"] for row in rows] == [20, 20]
+    assert place.notes == ["1: nothing to do: no run has work for more than 0 hosts"]
 
 
 def test_a_client_that_no_host_joins_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,7 @@ def test_what_a_host_says_when_there_is_nothing_for_it(place: Place) -> None:
     second = place.ended("host", "--number", "2")
     assert (second.returncode, second.stderr) == (
         0,
-        "host 2: nothing to do: no run has more than 1 worker\n",
+        "host 2: nothing to do: no run has work for more than 1 host\n",
     )
 
 
