@@ -21,7 +21,7 @@ import msgspec
 
 from kon.sim.refusals import RefusingLoop, SimulationError
 from kon.sim.schedule import Schedule
-from kon.sim.tasks import drop, where
+from kon.sim.tasks import SimTask, drop, where
 
 _Result = TypeVar("_Result")
 
@@ -97,7 +97,6 @@ class SimLoop(RefusingLoop):
         self._closed = False
         self._stopping = False
         self._unhandled: list[BaseException] = []
-        self._host_of_task: weakref.WeakKeyDictionary[asyncio.Task[Any], str] = weakref.WeakKeyDictionary()
         self._asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
         # steps before which the scenario wants to be called, and the earliest step to look up at
         self._watched: list[tuple[int, int, Callable[[], object]]] = []
@@ -283,11 +282,8 @@ class SimLoop(RefusingLoop):
             raise SimClosed("the simulation is over: no task can be made any more")
         if context is None:
             context = contextvars.copy_context()
-        task = asyncio.Task(coro, loop=self, name=None if name is None else str(name), context=context)
         host = context.get(current_host, "")
-        if host:
-            self._host_of_task[task] = host
-        return task
+        return SimTask(coro, self, None if name is None else str(name), context, host, next(self._order))
 
     def spawn(
         self, host: str, coro: Coroutine[Any, Any, _Result], name: str = "main"
@@ -323,7 +319,7 @@ class SimLoop(RefusingLoop):
         self._crashed.add(host)
         self._any_special = True
         # lest they be collected, which would run their `finally:` blocks in the midst of it all
-        self._graveyard.extend(task for task, its in self._host_of_task.items() if its == host)
+        self._graveyard.extend(task for task in self._tasks() if task.host == host)
         # what is ready is dropped when it comes up; a timer would make time go on until then
         self._timers = [timer for timer in self._timers if _host_of(timer[2]) != host]
         heapq.heapify(self._timers)
@@ -386,7 +382,7 @@ class SimLoop(RefusingLoop):
         self._closed = True
         asyncio._set_running_loop(self)
         try:
-            for task in asyncio.all_tasks(self):
+            for task in self._tasks():
                 drop(task)
         finally:
             asyncio._set_running_loop(None)
@@ -410,12 +406,17 @@ class SimLoop(RefusingLoop):
 
     def describe_tasks(self) -> str:
         """One line for each task that waits: its host and name, and where it waits."""
-        lines = []
-        for task in asyncio.all_tasks(self):
-            host = self._host_of_task.get(task, "")
-            if host not in self._crashed:
-                lines.append(f"  {host or 'no host'}, {task.get_name()}: {where(task.get_coro())}")
-        return "\n".join(sorted(lines)) or "  nobody"
+        lines = [
+            f"  {task.host or 'no host'}, {task.get_name()}: {where(task.get_coro())}"
+            for task in self._tasks()
+            if task.host not in self._crashed
+        ]
+        return "\n".join(lines) or "  nobody"
+
+    def _tasks(self) -> list[SimTask[Any]]:
+        """Every task that has not ended, in the order of their making."""
+        tasks = [task for task in asyncio.all_tasks(self) if isinstance(task, SimTask)]
+        return sorted(tasks, key=lambda task: task.number)
 
 
 def simulate(main: Coroutine[Any, Any, _Result], loop: SimLoop) -> _Result:

@@ -1,12 +1,45 @@
-"""Looking at suspended tasks, and dropping them, from outside of a simulation."""
+"""The tasks of a simulation, and looking at them and dropping them from outside of it."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+import contextvars
+from collections.abc import Coroutine, Generator
+from typing import Any, Final, TypeVar
+
+_Result = TypeVar("_Result")
 
 _LAST_WORDS: Final = 1_000
 """Awaits in the `finally:` blocks of one coroutine, at the most, when it is closed."""
+
+
+class SimTask(asyncio.Task[_Result]):
+    """A task that knows its host.
+
+    Its hash is its number, not its address: asyncio keeps tasks in sets, and when it goes through one,
+    to cancel a group for example, that must be in the same order in every process.
+    """
+
+    __slots__ = ("host", "number")
+
+    def __init__(
+        self,
+        coro: Coroutine[Any, Any, _Result] | Generator[Any, None, _Result],
+        loop: asyncio.AbstractEventLoop,
+        name: str | None,
+        context: contextvars.Context,
+        host: str,
+        number: int,
+    ) -> None:
+        self.host = host
+        self.number = number
+        super().__init__(coro, loop=loop, name=name, context=context)
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
 
 def where(awaited: Any) -> str:
