@@ -1,0 +1,85 @@
+"""What pages say of strategies, events and tables is what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from kon.clock import Clock
+from kon.dedup import Guarantee
+from kon.events import Event
+from kon.ledger import Ledger
+from kon.plugins import names, strategy_class
+from kon.report.summary import CONTRACT
+
+PROJECT = Path(__file__).parents[2]
+
+
+def lines_of(page: str, columns: int) -> list[list[str]]:
+    """The lines of a page's tables that have so many columns and begin with a name in backticks."""
+    lines = [line.strip("|").split("|") for line in (PROJECT / page).read_text().splitlines()]
+    cells = [[cell.strip() for cell in line] for line in lines]
+    return [line for line in cells if len(line) == columns and line[0].startswith("`")]
+
+
+def guarantee_of(text: str) -> Guarantee:
+    """Of a strategy as it is named in tables: `read_then_write`, `record: after`."""
+    name, *options = re.findall(r"`([^`]+)`", text)
+    given: dict[str, Any] = {}
+    for option in options:
+        key, _, given[key] = option.partition(": ")
+    made = strategy_class(name)(cast(Ledger, None), "worker", cast(Clock, None), **given)
+    return made.guarantee
+
+
+def test_promises_are_those_that_strategies_declare() -> None:
+    table = {line[0]: [cell == "yes" for cell in line[1:]] for line in lines_of("docs/strategies.md", 5)}
+    assert {re.findall(r"`([^`]+)`", name)[0] for name in table} == set(names("kon.strategies"))
+    for name, said in table.items():
+        declared = guarantee_of(name)
+        assert said == [
+            declared.nothing_lost,
+            declared.one_start,
+            declared.one_start_while_held,
+            declared.one_result,
+        ], name
+
+
+def test_the_readme_names_every_strategy() -> None:
+    named = {re.findall(r"`([^`]+)`", line[0])[0] for line in lines_of("README.md", 3)}
+    assert named == set(names("kon.strategies"))
+
+
+def test_the_playbook_lets_those_lose_that_do_not_promise_otherwise() -> None:
+    variables = yaml.safe_load((PROJECT / "inventory" / "group_vars" / "all.yml").read_text())
+    may_lose = {name for name in names("kon.strategies") if not strategy_class(name).guarantee.nothing_lost}
+    assert set(variables["may_lose"]) == may_lose
+
+
+def test_every_event_is_described() -> None:
+    described = [line[0].strip("`") for line in lines_of("docs/records.md", 4)]
+    assert described == [event.value for event in Event]
+
+
+def test_every_column_of_the_contract_is_described() -> None:
+    page = (PROJECT / "docs" / "records.md").read_text()
+    described = page.partition("## The table")[2]
+    assert [name for name in CONTRACT if f"`{name}`" not in described] == []
+
+
+PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):
+        linked = page.parent / target if target else page
+        assert linked.exists(), f"{page.name} links to {target}, which is not there"
+        if anchor:
+            headings = re.findall(r"(?m)^#+ (.+)$", linked.read_text())
+            assert anchor in {heading.lower().replace(" ", "-") for heading in headings}, anchor
