@@ -127,6 +127,29 @@ def test_each_worker_has_its_processes_and_one_of_them_is_killed_once(tmp_path: 
     assert set(lives) == {"w1-1", "w1-2", "w2-1", "w2-2"}
 
 
+def test_a_worker_that_was_killed_is_not_killed_again_by_the_next_host(tmp_path: Path) -> None:
+    place = Place(
+        tmp_path, f"{SLOW}strategies: [{{name: lease, lease_s: 0.5}}]\nfaults: {{kill_workers: 1}}\n"
+    )
+    run = "s-lease-w1-r1"
+
+    async def main() -> dict[str, Any]:
+        client = asyncio.create_task(place.campaign(join=True).run())
+        first = place.host(1)
+        working = asyncio.create_task(first.run())
+        await until(lambda: len(place.lives(run)) == 2)
+        first.stop()
+        await working
+        await place.host(1).run()
+        [row] = await client
+        return row
+
+    assert asyncio.run(main())["done"] == 200
+    assert len(place.lives(run)) == 3
+    ends = [line for _, line in place.folder(run).event_lines() if line["e"] == "down"]
+    assert len(ends) == 2, "all but one life have come to their end"
+
+
 def test_a_host_without_a_client_gives_up(tmp_path: Path) -> None:
     place = Place(tmp_path, QUICK)
     with pytest.raises(ClientGone, match=r"no client came within 0\.2 s: start one with `kon run --join`"):
