@@ -50,7 +50,7 @@ class Holding:
     """All that a worker holds, for its heartbeat."""
 
     def __init__(self) -> None:
-        self.deliveries: set[Held] = set()
+        self.deliveries: dict[Held, None] = {}  # in the order of their receipt: a set's order is chance
 
     def open_jobs(self) -> list[Job]:
         """Jobs that may run and have not ended: those whose claims must be kept alive."""
@@ -63,6 +63,6 @@ class Holding:
             held = job.held
             held.open -= 1
             if not held.open:
-                self.deliveries.discard(held)
+                self.deliveries.pop(held, None)
                 ended.append(held)
         return ended

@@ -39,7 +39,7 @@ class Intake:
         """The jobs in these deliveries that this worker may start."""
         holders: list[Held] = []  # of each task
         tasks: list[Task] = []
-        hold = self._holding.deliveries.add
+        hold = self._holding.deliveries.setdefault
         for delivery in deliveries:
             bundle = self._unpack(delivery)
             if bundle is None:

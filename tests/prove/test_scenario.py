@@ -28,6 +28,11 @@ STRATEGIES = ("none", "read_then_write", "conditional_put", "lease", "result_onc
 SMALL = Scenario(tasks=8, workers=3, horizon=300)
 
 MIX = FaultRates(
+    delay=0.05,
+    receive_lost=0.05,
+    error_after=0.005,
+    partition=0.005,
+    client_crash=0.4,
     duplicate=0.1,
     answer_duplicate=0.1,
     resurrect=0.05,

@@ -140,6 +140,18 @@ def test_what_nobody_answers_any_more_is_lost_and_said_so() -> None:
     in_virtual_time(main())
 
 
+def test_an_answer_that_is_hidden_for_now_keeps_its_task_from_counting_as_lost() -> None:
+    async def main() -> None:
+        world = await World.create(1)
+        await Control(world.channel.control).submitted(1)
+        answer = Answers("w", [Outcome(0, 1, State.DONE, "late")])
+        await world.channel.answers.send([Message(encode(answer), delay_s=100.0)])
+        tally = await world.client().collect()
+        assert tally.counts[State.DONE] == 1
+
+    in_virtual_time(main())
+
+
 async def _claims_of_the_dead(world: World, index: int) -> list[Record]:
     return [Record(index, "token of a dead worker")]
 
