@@ -20,6 +20,7 @@ import msgspec
 from kon.errors import KindError
 from kon.kinds import callee
 from kon.kinds.spawn import Child, ending
+from kon.kinds.start import let_go
 
 _LEAVE_S: Final = 2.0
 """How long a process may take to end once it is no longer needed."""
@@ -180,7 +181,7 @@ def _spawn() -> tuple[Child, int, socket.socket]:
         process = subprocess.Popen(
             argv, stdin=lifeline_end, stdout=_STDERR, pass_fds=[theirs.fileno()], process_group=0
         )
-        child = Child(process)
+        child = Child(let_go(process))
         on_failure.pop_all()
         return child, lifeline, ours
 

@@ -19,6 +19,7 @@ from kon.errors import KindError
 from kon.kinds import spawn
 from kon.kinds.shell import Shell
 from kon.kinds.spawn import Child, Finished, Spawner, have_pidfd
+from kon.kinds.start import let_go
 from tests.kinds.running import LIMIT_S, attempt, fifo, nothing_left, open_files
 
 _Result = TypeVar("_Result")
@@ -347,7 +348,7 @@ def test_zombies_are_told_from_the_living() -> None:
 
 def test_a_child_tells_of_its_end_more_than_once() -> None:
     async def main() -> list[int | None]:
-        child = Child(subprocess.Popen(["/bin/sh", "-c", "exit 4"], process_group=0))
+        child = Child(let_go(subprocess.Popen(["/bin/sh", "-c", "exit 4"], process_group=0)))
         first = await child.wait()
         await child.kill()
         await child.stop(0)
@@ -360,7 +361,7 @@ def test_a_child_tells_of_its_end_more_than_once() -> None:
 @both_ways
 def test_a_kill_is_seen_through_even_when_it_is_cancelled(use_pidfd: bool) -> None:
     async def main() -> None:
-        child = Child(subprocess.Popen(["sleep", "1000"], process_group=0), use_pidfd)
+        child = Child(let_go(subprocess.Popen(["sleep", "1000"], process_group=0)), use_pidfd)
         task = asyncio.create_task(child.kill())
         await asyncio.sleep(0)
         task.cancel()
