@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Iterator
-from itertools import count, islice
+from itertools import count, islice, repeat
 from typing import Any, Final
 
 import msgspec
@@ -138,7 +138,9 @@ class Client:
         self.spec = spec
         self.tally = Tally(spec.tasks)
         self._options = options or ClientOptions()
-        self._channel = patient(channel, Patience(self._options.outage_s, rng, on_trouble))
+        patience = Patience(self._options.outage_s, rng, on_trouble)
+        self.timings = patience.timings
+        self._channel = patient(channel, patience)
         self._control = Control(self._channel.control)
         self._journal = journal
         self._clock = clock
@@ -160,20 +162,15 @@ class Client:
 
         Raises MessageTooLarge for a task that fits into no message; those before it are queued.
         """
-        state = await self._control.read()
-        tasks = map(Task, count(), bodies)
-        if self._first_attempt == 1:
-            await self._submit(islice(tasks, state.submitted, None), state.submitted)
-        elif state.submitted < self.spec.tasks:
-            await self._submit(self._unaccounted(tasks), 0)
+        submitted = (await self._control.read()).submitted
+        numbered = map(Task, count(), bodies, repeat(self._first_attempt))
+        tasks: Iterator[Task] = islice(numbered, submitted, None)
+        if self.tally.left < self.spec.tasks:
+            # recorded by an earlier client: done in a queue that is no more, or not to be run again
+            tasks = (task for task in tasks if self.tally.state_of(task.index) is None)
+        await self._submit(tasks)
 
-    def _unaccounted(self, tasks: Iterable[Task]) -> Iterator[Task]:
-        """Those of a run's tasks that are to be run again."""
-        for task in tasks:
-            if self.tally.state_of(task.index) is None:
-                yield Task(task.index, task.body, self._first_attempt)
-
-    async def _submit(self, tasks: Iterator[Task], submitted: int) -> None:
+    async def _submit(self, tasks: Iterator[Task]) -> None:
         queue = self._channel.tasks
         room = asyncio.Semaphore(self._options.in_flight)
         while window := list(islice(tasks, SUBMIT_TASKS)):
@@ -182,9 +179,7 @@ class Client:
                 for batch in batches(messages, queue.limits):
                     await room.acquire()
                     group.create_task(queue.send(batch)).add_done_callback(lambda _: room.release())
-            if self._first_attempt == 1:
-                submitted += len(window)
-                await self._control.submitted(submitted)
+            await self._control.submitted(window[-1].index + 1)
         await self._control.submitted(self.spec.tasks)
 
     def _messages(self, tasks: list[Task], limits: QueueLimits) -> Iterator[Message]:
@@ -247,9 +242,6 @@ class Client:
                 now_s = self._clock.now_s()
                 quiet_since_s = now_s if quiet_since_s is None else quiet_since_s
                 patience_s = self._options.settle_s if self._channel.tasks.limits.stale_depth else 0.0
-                # an answer precedes its ack: what had been answered is in the queue by now
-                while await self._answers(0.0) + await self._dead_letters():
-                    pass
                 if now_s - quiet_since_s >= patience_s:
                     self._account_for(State.LOST, "its claim outlived its worker, and no message is left")
         self._on_progress(self.tally)
@@ -262,8 +254,14 @@ class Client:
             await self._control.close(Status.CLOSED)
 
     async def _is_drained(self) -> bool:
-        depth = await self._channel.tasks.depth()
-        return depth.total == 0
+        """Whether no message is left that could yet account for a task. An answer is sent before its
+        task's ack, so the queues are asked in this order; one may be hidden, by a delay or by the long
+        poll of a client that is no more, and counts all the same."""
+        channel = self._channel
+        for queue in (channel.tasks, channel.answers, channel.dead):
+            if (await queue.depth()).total:
+                return False
+        return True
 
     async def _answers_of(self, abreast: int) -> tuple[int, bool]:
         """Take answers by so many receives at once; how many messages came, and whether each was full."""

@@ -15,6 +15,7 @@ from kon.backend import Channel
 from kon.errors import BackendUnavailable
 from kon.ledger import Ledger, Record
 from kon.queue import Delivery, Depth, Message, Queue
+from kon.timings import Timings
 
 _Reply = TypeVar("_Reply")
 
@@ -38,12 +39,20 @@ class Patience:
         self._outage_s = outage_s
         self._rng = rng
         self._on_trouble = on_trouble
+        self.timings = Timings()
+        """Of the calls that went well at once."""
 
-    async def call(self, make: Callable[[], Awaitable[_Reply]]) -> _Reply:
+    async def call(self, name: str, items: int, make: Callable[[], Awaitable[_Reply]]) -> _Reply:
+        now_s = asyncio.get_running_loop().time
+        began_s = now_s()
         try:
-            return await make()
+            reply = await make()
         except BackendUnavailable as error:
             return await self._again(make, error)
+        # a receive that finds nothing has waited, and tells nothing of how long the call takes
+        if reply != []:
+            self.timings.add(name, items, now_s() - began_s)
+        return reply
 
     async def _again(self, make: Callable[[], Awaitable[_Reply]], error: BackendUnavailable) -> _Reply:
         now_s = asyncio.get_running_loop().time
@@ -82,19 +91,23 @@ class PatientQueue(Queue):
         self.limits = queue.limits
 
     async def send(self, messages: Sequence[Message]) -> None:
-        await self._call(lambda: self._queue.send(messages))
+        await self._call("queue.send", len(messages), lambda: self._queue.send(messages))
 
     async def receive(self, max_messages: int, wait_s: float) -> list[Delivery]:
-        return await self._call(lambda: self._queue.receive(max_messages, wait_s))
+        return await self._call(
+            "queue.receive", max_messages, lambda: self._queue.receive(max_messages, wait_s)
+        )
 
     async def extend(self, deliveries: Sequence[Delivery], visible_s: float) -> list[bool]:
-        return await self._call(lambda: self._queue.extend(deliveries, visible_s))
+        return await self._call(
+            "queue.extend", len(deliveries), lambda: self._queue.extend(deliveries, visible_s)
+        )
 
     async def ack(self, deliveries: Sequence[Delivery]) -> list[bool]:
-        return await self._call(lambda: self._queue.ack(deliveries))
+        return await self._call("queue.ack", len(deliveries), lambda: self._queue.ack(deliveries))
 
     async def depth(self) -> Depth:
-        return await self._call(self._queue.depth)
+        return await self._call("queue.depth", 1, self._queue.depth)
 
 
 class PatientLedger(Ledger):
@@ -107,19 +120,21 @@ class PatientLedger(Ledger):
         self.stale_reads = ledger.stale_reads
 
     async def read(self, keys: Sequence[int]) -> list[Record | None]:
-        return await self._call(lambda: self._ledger.read(keys))
+        return await self._call("ledger.read", len(keys), lambda: self._ledger.read(keys))
 
     async def insert_new(self, records: Sequence[Record]) -> list[Record | None]:
-        return await self._call(lambda: self._ledger.insert_new(records))
+        return await self._call("ledger.insert_new", len(records), lambda: self._ledger.insert_new(records))
 
     async def replace(self, records: Sequence[Record], if_tokens: Sequence[str]) -> list[Record | None]:
-        return await self._call(lambda: self._ledger.replace(records, if_tokens))
+        return await self._call(
+            "ledger.replace", len(records), lambda: self._ledger.replace(records, if_tokens)
+        )
 
     async def put(self, records: Sequence[Record]) -> None:
-        await self._call(lambda: self._ledger.put(records))
+        await self._call("ledger.put", len(records), lambda: self._ledger.put(records))
 
     async def delete(self, keys: Sequence[int], if_tokens: Sequence[str]) -> list[bool]:
-        return await self._call(lambda: self._ledger.delete(keys, if_tokens))
+        return await self._call("ledger.delete", len(keys), lambda: self._ledger.delete(keys, if_tokens))
 
     async def scan(self, first: int, limit: int) -> list[Record]:
-        return await self._call(lambda: self._ledger.scan(first, limit))
+        return await self._call("ledger.scan", 1, lambda: self._ledger.scan(first, limit))

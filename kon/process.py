@@ -131,7 +131,7 @@ async def _notice_orphaning(worker: Worker) -> None:
     parent = os.getppid()
     while os.getppid() == parent:  # noqa: ASYNC110 # nothing but a look tells
         await asyncio.sleep(ORPHAN_POLL_S)
-    worker.idle_s = min(worker.idle_s or ORPHAN_IDLE_S, ORPHAN_IDLE_S)
+    worker.idle_s = ORPHAN_IDLE_S if worker.idle_s is None else min(worker.idle_s, ORPHAN_IDLE_S)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

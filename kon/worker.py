@@ -73,7 +73,9 @@ class Worker:
         self._rng = rng
         self._kind = kind
         self._usage = usage
-        channel = patient(channel, Patience(self._options.outage_s, rng, self._trouble))
+        patience = Patience(self._options.outage_s, rng, self._trouble)
+        self._timings = patience.timings
+        channel = patient(channel, patience)
         self._queue = channel.tasks
         self._strategy = make_strategy(channel.ledger, name, clock)
         self._control = Control(channel.control)
@@ -116,7 +118,7 @@ class Worker:
             await self._work()
         finally:
             await self._kind.close()
-        self._recorder.note(Event.USAGE, **self._usage())
+        self._recorder.note(Event.USAGE, **self._usage(), calls=self._timings.sums())
         self._recorder.note(Event.DOWN)
         self._recorder.flush()
 
@@ -203,7 +205,7 @@ class Worker:
                 await queue.extend(batch, self.spec.visibility_s)
             if self._strategy.lease_s is not None:
                 await self._renew(self._holding.open_jobs())
-            self._recorder.note(Event.USAGE, **self._usage())
+            self._recorder.note(Event.USAGE, **self._usage(), calls=self._timings.sums())
             self._recorder.flush()
             if await self._control.is_over():
                 self.stop()
@@ -226,7 +228,7 @@ class Worker:
         for job in unstarted:
             job.held.abandoned = True
         queue = self._queue
-        back = [held.delivery for held in {job.held for job in unstarted}]
+        back = [held.delivery for held in dict.fromkeys(job.held for job in unstarted)]
         for batch in chunks(back, queue.limits.max_batch):
             await queue.extend(batch, 0)
         self._recorder.tasks(Event.GIVE_BACK, [job.task for job in unstarted])

@@ -88,6 +88,17 @@ def test_a_client_that_starts_again_submits_only_what_is_missing() -> None:
     in_virtual_time(main())
 
 
+def test_what_is_recorded_is_not_queued_again_though_its_queue_is_gone() -> None:
+    async def main() -> None:
+        world = await World.create(5)
+        client = world.client()
+        client.recall([Outcome(index, 1, State.DONE) for index in (0, 3)])
+        await client.submit(range(5))
+        assert [task.index for bundle in await queued(world) for task in bundle.tasks] == [1, 2, 4]
+
+    in_virtual_time(main())
+
+
 def test_collecting_goes_on_where_a_dead_client_stopped() -> None:
     async def main() -> None:
         world = await World.create(50)
