@@ -143,7 +143,7 @@ class LocalRun:
             tally = await client.run(self._source.bodies(self.spec.workers))
             await client.close()
             usage = _usage(backend) if backend.processes else {}
-            recorder.note(Event.CLOSE, **usage)
+            recorder.note(Event.CLOSE, **usage, calls=client.timings.sums())
             recorder.flush()
             return tally
 

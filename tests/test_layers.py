@@ -18,13 +18,14 @@ LAYERS: dict[str, int] = {
     **dict.fromkeys("backends kinds strategies".split(), 1),
     "sim": 1,
     # how a task is run
-    **dict.fromkeys("control packing patience events records plugins lock joining".split(), 2),
+    **dict.fromkeys("control packing patience timings events records plugins lock joining".split(), 2),
     "eventloop": 2,
     **dict.fromkeys("holding settle intake executor worker client".split(), 3),
     "report": 4,
     # what to run, where
-    **dict.fromkeys("experiment process supervise local simulated plan resume checkup campaign host api".split(), 5),
+    **dict.fromkeys("experiment process supervise local resume checkup campaign host api".split(), 5),
     "prove": 5,
+    **dict.fromkeys("simulated plan calibrate".split(), 5),
     "cli": 6,
 }
 

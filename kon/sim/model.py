@@ -122,11 +122,13 @@ class Cpu(Figure, frozen=True):
 
     call_us: of one request, in the SDK: signing, TLS, parsing. item_us: of each item in it.
     task_us: of kon's own worker for one task, beside its requests.
+    late_us: by how much a task takes longer there than by itself: late timers, other work there.
     """
 
     call_us: Seconds
     item_us: Seconds
     task_us: Seconds
+    late_us: Seconds = 0.0
 
 
 class Hosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

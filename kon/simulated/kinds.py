@@ -15,9 +15,11 @@ from kon.sim.model import Spread
 
 
 class Timed(Kind):
-    """Takes as long as the kind that it stands for, and does nothing; the result is null.
+    """Takes as long as the kind that it stands for.
 
+    One that does nothing but wait is had to do that; of any other nothing is done, and the result is null.
     tasks: how long a task takes, where the kind does not say that of its own.
+    late_s: how much longer a task takes on its host than by itself.
     """
 
     name: ClassVar[str] = "timed"
@@ -28,9 +30,11 @@ class Timed(Kind):
         options: Mapping[str, Any],
         kind: Kind | None = None,
         tasks: Spread | None = None,
+        late_s: float = 0.0,
         seed: str = "",
     ) -> None:
         self._kind = kind
+        self._late_s = late_s
         self._tasks = tasks
         self._gauss = random.Random(f"tasks:{seed}").gauss
 
@@ -52,7 +56,13 @@ class Timed(Kind):
         return self._tasks.median_s * math.exp(self._gauss(0.0, sigma))
 
     async def execute(self, body: Any, attempt: Attempt) -> Any:
-        await asyncio.sleep(self.duration_s(body))
+        result = None
+        if self._kind is not None and self._kind.virtual_time:
+            result = await self._kind.execute(body, attempt)
+        else:
+            await asyncio.sleep(self.duration_s(body))
+        await asyncio.sleep(self._late_s)
+        return result
 
     def execute_now(self, bodies: Sequence[Any]) -> list[Any] | None:
         if self._kind is None or any(self._kind.duration_s(body) != 0 for body in bodies):
@@ -60,6 +70,6 @@ class Timed(Kind):
         return [None] * len(bodies)
 
 
-def in_virtual_time(kind: Kind, tasks: Spread | None, seed: str) -> Kind:
+def in_virtual_time(kind: Kind, tasks: Spread | None, late_s: float, seed: str) -> Kind:
     """What runs in the place of a kind."""
-    return kind if kind.virtual_time else Timed({}, kind, tasks, seed)
+    return kind if kind.virtual_time and not late_s else Timed({}, kind, tasks, late_s, seed)

@@ -165,7 +165,7 @@ class Simulation:
         await self._first_of(asyncio.gather(submit, loop.spawn(CLIENT, client.collect(), "collect")))
         await self._first_of(loop.spawn(CLIENT, client.close(), "close"))
         wall_s = loop.time() - ready_s
-        recorder.note(Event.CLOSE, host=CLIENT)
+        recorder.note(Event.CLOSE, host=CLIENT, calls=client.timings.sums())
         recorder.flush()
         await self._end_workers()
         report = self._report(ready_s, wall_s, submit.result())
@@ -211,13 +211,14 @@ class Simulation:
         recorder = SimRecorder(
             self._events, clock, life, self._is_up, self._on_start(name, life), quiet=self._quiet
         )
-        tasks = None if self._fleet is None else self._fleet.model.tasks
+        model = None if self._fleet is None else self._fleet.model
+        tasks, late_s = (None, 0.0) if model is None else (model.tasks, model.hosts.cpu.late_us / 1e6)
         worker = Worker(
             life,
             spec,
             self._channel,
             strategy_maker(spec),
-            in_virtual_time(make_kind(spec), tasks, f"{spec.seed}:{life}"),
+            in_virtual_time(make_kind(spec), tasks, late_s, f"{spec.seed}:{life}"),
             clock,
             recorder,
             random.Random(f"{spec.seed}:{life}"),
