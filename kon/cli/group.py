@@ -50,6 +50,9 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "cancel": Lazy("kon.cli.cancel:cancel", "Give up what a run has not done yet."),
         "host": Lazy("kon.cli.host:host", "Be one worker of all runs of an experiment."),
     },
+    "Check kon itself": {
+        "prove": Lazy("kon.cli.prove:prove", "Hold strategies to what they promise, under every fault."),
+    },
     "Help": {
         "schema": Lazy("kon.cli.schema:schema", "Print the JSON Schema of experiment files, for editors."),
         "doctor": Lazy("kon.cli.doctor:doctor", "Check this machine, and say how to mend what is wrong."),

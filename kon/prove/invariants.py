@@ -38,7 +38,8 @@ def promised(strategy: Strategy) -> frozenset[Invariant]:
         Invariant.ONE_START: guarantee.one_start,
         Invariant.ONE_START_WHILE_HELD: guarantee.one_start_while_held,
         Invariant.ONE_RESULT: guarantee.one_result,
-        Invariant.FENCED: strategy.lease_s is not None,
+        # where a claim is never granted twice, none is ever taken over
+        Invariant.FENCED: strategy.lease_s is not None or guarantee.one_start,
         Invariant.DRAINS: True,
         Invariant.TRUE_COUNTS: True,
     }
