@@ -35,11 +35,6 @@ class SimulatedRun(LocalRun):
 
     async def run(self) -> Tally:
         """Simulate it to the end. Records are in the folder, and say that their clock is virtual."""
-        if self.join:
-            raise ConfigurationError(
-                f"the backend {self.spec.backend.name} simulates its hosts, and no other can join it; "
-                "leave out --join"
-            )
         stopping = threading.Event()
         self._prepare()
         with closing(self._journal("client")) as client_events, closing(self._journal(WORKERS)) as events:
