@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -10,15 +12,26 @@ from kon.dedup import Strategy
 
 
 class Invariant(enum.StrEnum):
-    """What a strategy may promise, and what kon promises whatever the strategy."""
+    """What a strategy may promise, and what kon promises whatever the strategy; see `MEANING`."""
 
-    NOTHING_LOST = "nothing lost"  # every task ends as done, failed or dead
-    ONE_START = "one start"  # no attempt at a task is started twice
-    ONE_START_WHILE_HELD = "one start while held"  # none while another's claim, once begun, is in force
-    ONE_RESULT = "one result"  # no two different results of one task are kept or answered
-    FENCED = "fenced"  # no commit stands of a claim that another has taken over
-    DRAINS = "drains"  # all are accounted for, the queue is empty and the workers stop, in bounded time
-    TRUE_COUNTS = "true counts"  # what is recorded and counted is what happened
+    NOTHING_LOST = "nothing lost"
+    ONE_START = "one start"
+    ONE_START_WHILE_HELD = "one start while held"
+    ONE_RESULT = "one result"
+    FENCED = "fenced"
+    DRAINS = "drains"
+    TRUE_COUNTS = "true counts"
+
+
+MEANING: Final[Mapping[Invariant, str]] = {
+    Invariant.NOTHING_LOST: "every task ends as done, failed or dead",
+    Invariant.ONE_START: "no attempt at a task is started twice",
+    Invariant.ONE_START_WHILE_HELD: "no task is started while another's claim, once begun, is in force",
+    Invariant.ONE_RESULT: "no two different results of one task are kept or answered",
+    Invariant.FENCED: "no commit stands of a claim that another has taken over",
+    Invariant.DRAINS: "all are accounted for, the queue is empty and the workers stop, in bounded time",
+    Invariant.TRUE_COUNTS: "what is recorded and counted is what happened",
+}
 
 
 class Break(msgspec.Struct, frozen=True):

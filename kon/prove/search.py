@@ -20,7 +20,7 @@ from kon.prove.scenario import MakeStrategy, Played, Scenario, play
 from kon.run import Plugin
 
 CHUNK: Final = 20
-"""Schedules that a process plays at a time: a fraction of a second, so that no core waits long for the last."""
+"""Schedules that a process plays at a time: so few that no core waits long for the last."""
 
 SCENARIO: Final = Scenario(tasks=8, workers=3, horizon=300)
 """What is searched by default: small, so that a schedule is quick, and every task meets a fault or two."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -79,16 +80,16 @@ class Watch:
         self.starts[at] += 1
         self.note(host, "starts", (index,), "" if attempt.number == 1 else f"attempt {attempt.number}")
         if self.starts[at] > 1:
-            how = f"attempt {attempt.number} is started for the {self.starts[at]}. time"
+            times = "twice" if self.starts[at] == 2 else f"{self.starts[at]} times"
+            how = f"attempt {attempt.number} is started {times}"
             self.broken(Invariant.ONE_START, index, how, host)
         claims = self._claims.get(index, [])
         own = next((held for held in claims if held.host == host and not held.started), None)
         now_s = _now_s()
         for held in claims:
             if held is not own and held.started and not held.ended and held.until_s > now_s:
-                how = (
-                    f"{host} starts it while the claim of {held.host} is in force until {held.until_s:.3f} s"
-                )
+                until = "for good" if held.until_s == math.inf else f"until {held.until_s:.3f} s"
+                how = f"{host} starts it while the claim of {held.host} is in force {until}"
                 self.broken(Invariant.ONE_START_WHILE_HELD, index, how, host)
         if own is not None:
             own.started = True

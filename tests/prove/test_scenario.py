@@ -91,8 +91,8 @@ def test_a_trace_changes_nothing_and_tells_a_story() -> None:
     of, trace = scenario("lease", MIX), Trace()
     assert play(of, 1, trace=trace) == play(of, 1)
     told = story(trace, tasks=[0])
-    assert "starts 0" in told
-    assert "keeps 0" in told
+    assert "starts task 0" in told
+    assert "keeps task 0" in told
 
 
 def test_a_run_can_be_repeated_from_its_picks_and_faults() -> None:
@@ -314,4 +314,4 @@ def test_a_break_says_when_to_which_task_and_how() -> None:
     assert first.invariant is Invariant.ONE_START
     assert first.task in range(8)
     assert 0.0 < first.at_s < played.virtual_s
-    assert first.how == "attempt 1 is started for the 2. time"
+    assert first.how == "attempt 1 is started twice"

@@ -16,29 +16,29 @@ from kon.task import Answers, Bundle, Outcome, State, Task, encode
 from tests.sim.world import World, messages, run
 
 STORY = """\
-    time s | w1                       | queue                    | ledger                   | w2
------------+--------------------------+--------------------------+--------------------------+-------------------------
-     0.000 |                          | send 0-1, scenario:      |                          |
-           |                          | stored                   |                          |
-     0.000 |                          | receive 0, w1: given,    |                          |
-           |                          | receipt 1                |                          |
-     0.000 | insert_new 0 ->          |                          |                          |
-     0.000 |                          |                          | insert_new 0, w1:        |
-           |                          |                          | written: claimed with    |
-           |                          |                          | token w1:1               |
-     0.000 |                          |                          | !! insert_new 0, w1: the |
-           |                          |                          | reply is lost            |
-           | ... 2.1 s later          |                          |                          |
-     2.100 |                          |                          | insert_new 0, w1:        |
-           |                          |                          | refused, there is        |
-           |                          |                          | claimed with token w1:1  |
-     2.100 | starts 0 in slot 1       |                          |                          |
-           | ... 2.9 s later          |                          |                          |
-     5.000 |                          | receive 1, w2: given,    |                          |
-           |                          | receipt 1                |                          |
-     5.000 |                          |                          |                          | ack 1 ->
-     5.000 |                          | ack 1, w2: deleted       |                          |
-     5.500 |                          |                          |                          | crashes
+   time s | w1                  | queue               | ledger              | w2
+----------+---------------------+---------------------+---------------------+--------------------
+    0.000 |                     | scenario sends      |                     |
+          |                     | tasks 0-1           |                     |
+          |                     | w1 receives task 0  |                     |
+          |                     |                     | w1 inserts task 0:  |
+          |                     |                     | claimed with token  |
+          |                     |                     | w1:1                |
+          |                     |                     | !! the reply is     |
+          |                     |                     | lost (w1 inserts    |
+          |                     |                     | task 0)             |
+          | ... 2.1 s later
+    2.100 |                     |                     | w1 inserts task 0:  |
+          |                     |                     | refused, it is      |
+          |                     |                     | claimed with token  |
+          |                     |                     | w1:1                |
+          | starts task 0 in    |                     |                     |
+          | slot 1              |                     |                     |
+          | ... 2.9 s later
+    5.000 |                     | w2 receives task 1  |                     |
+          |                     | w2 acks task 1:     |                     |
+          |                     | deleted             |                     |
+    5.500 |                     |                     |                     | crashes
 """
 
 
@@ -72,18 +72,42 @@ def test_a_story_is_a_time_line_of_two_workers_queue_and_ledger() -> None:
 
 
 def test_a_story_may_be_of_one_task_and_still_tells_of_crashes() -> None:
-    told = story(_told().trace, tasks=[1])
-    assert "insert_new" not in told
-    assert "starts 0" not in told
-    assert "ack 1, w2: deleted" in told
+    told = story(_told().trace, tasks=[1], width=120)
+    assert "inserts" not in told
+    assert "starts task 0" not in told
+    assert "w2 acks task 1: deleted" in told
     assert "crashes" in told
 
 
 def test_a_story_may_be_of_other_hosts_and_wider() -> None:
     told = story(_told().trace, hosts=("w2", "w3"), width=200)
-    assert "starts 0" not in told
-    assert "receive 0, w1: given, receipt 1" in told
+    assert "starts task 0" not in told
+    assert "w1 receives task 0" in told
     assert max(map(len, told.splitlines())) in range(190, 201)
+
+
+def test_columns_in_which_nothing_happens_are_left_out() -> None:
+    trace = Trace()
+    trace.add(1.0, What.HOST, "w1", "", "starts", [0])
+    assert story(trace).splitlines()[0].split(" | ")[1:] == ["w1"]
+
+
+def test_every_life_of_a_worker_is_told_in_one_column() -> None:
+    trace = Trace()
+    trace.add(1.0, What.HOST, "w1", "", "crashes")
+    trace.add(2.0, What.HOST, "w1.2", "", "starts", [0])
+    told = story(trace)
+    assert told.splitlines()[0].split(" | ")[1:] == ["w1"]
+    assert "(w1.2) starts task 0" in told
+
+
+def test_what_happens_to_the_client_is_told_beside_the_queue() -> None:
+    trace = Trace()
+    trace.add(1.0, What.HOST, "w1", "", "starts", [0])
+    trace.add(1.0, What.HOST, "client.2", "", "crashes")
+    told = story(trace)
+    assert told.splitlines()[0].split() == ["time", "s", "|", "w1", "|", "queue"]
+    assert "| client.2 crashes" in told
 
 
 def test_a_story_of_nothing_is_a_heading() -> None:
@@ -100,8 +124,8 @@ def test_an_error_that_reaches_a_host_is_told_there() -> None:
 
     simulate(main(), loop)
     told = story(world.trace, width=240)
-    assert "<- put 3: ledger.put: no reply in 3 tries of 2 s each" in told
-    assert told.count("!! put 3, w1: the request is lost") == 3
+    assert "puts task 3: ledger.put: no reply in 3 tries of 2 s each" in told
+    assert told.count("!! the request is lost (w1 puts task 3)") == 3
 
 
 def test_the_control_table_has_no_part_in_a_story() -> None:
