@@ -174,7 +174,7 @@ class Client:
         queue = self._channel.tasks
         room = asyncio.Semaphore(self._options.in_flight)
         while window := list(islice(tasks, SUBMIT_TASKS)):
-            messages = self._with_repeats(list(self._messages(window, queue.limits)))
+            messages = self._with_repeats(list(self._messages(window, self.spec.bundle, queue.limits)))
             async with asyncio.TaskGroup() as group:
                 for batch in batches(messages, queue.limits):
                     await room.acquire()
@@ -182,25 +182,22 @@ class Client:
             await self._control.submitted(window[-1].index + 1)
         await self._control.submitted(self.spec.tasks)
 
-    def _messages(self, tasks: list[Task], limits: QueueLimits) -> Iterator[Message]:
-        run, bundle = self.spec.run, self.spec.bundle
+    def _messages(self, tasks: list[Task], bundle: int, limits: QueueLimits) -> Iterator[Message]:
+        """The tasks in messages of `bundle` each, and of fewer where they are too large for that."""
+        run = self.spec.run
         for start in range(0, len(tasks), bundle):
-            yield from self._pack(run, tasks[start : start + bundle], limits)
-
-    def _pack(self, run: str, tasks: list[Task], limits: QueueLimits) -> Iterator[Message]:
-        body = encode(Bundle(run, tasks))
-        if len(body) <= limits.max_bytes:
-            yield Message(body)
-        elif len(tasks) > 1:
-            half = len(tasks) // 2
-            yield from self._pack(run, tasks[:half], limits)
-            yield from self._pack(run, tasks[half:], limits)
-        else:
-            raise MessageTooLarge(
-                f"task {task_id(run, tasks[0].index)} has {len(body)} bytes, and a message of this backend "
-                f"takes {limits.max_bytes}. It and those after it were not queued. Put large inputs into "
-                "files or the object store, and their names into the task"
-            )
+            part = tasks[start : start + bundle]
+            body = encode(Bundle(run, part))
+            if len(body) <= limits.max_bytes:
+                yield Message(body)
+            elif len(part) > 1:
+                yield from self._messages(part, len(part) // 2, limits)
+            else:
+                raise MessageTooLarge(
+                    f"task {task_id(run, part[0].index)} has {len(body)} bytes, and a message of this "
+                    f"backend takes {limits.max_bytes}. It and those after it were not queued. Put large "
+                    "inputs into files or the object store, and their names into the task"
+                )
 
     def _with_repeats(self, messages: list[Message]) -> list[Message]:
         """The messages, a share of them twice where the experiment asks for that: the second copy at a

@@ -41,8 +41,11 @@ class Intake:
         tasks: list[Task] = []
         hold = self._holding.deliveries.setdefault
         for delivery in deliveries:
-            bundle = self._unpack(delivery)
-            if bundle is None:
+            try:
+                bundle = decode_bundle(delivery.body)
+            except CodecError as error:
+                # left to its receive count: the dead-letter queue keeps it for a person to read
+                self._recorder.note(Event.TROUBLE, error=str(error))
                 continue
             receives = bundle.receives + delivery.receives
             if receives > 1:
@@ -58,14 +61,6 @@ class Intake:
             holders.extend([held] * len(bundle.tasks))
             tasks.extend(bundle.tasks)
         return await self._judge(holders, tasks)
-
-    def _unpack(self, delivery: Delivery) -> Bundle | None:
-        try:
-            return decode_bundle(delivery.body)
-        except CodecError as error:
-            # left to its receive count: the dead-letter queue keeps it for a person to read
-            self._recorder.note(Event.TROUBLE, error=str(error))
-            return None
 
     async def _judge(self, holders: list[Held], tasks: list[Task]) -> list[Job]:
         if not tasks:
