@@ -58,6 +58,20 @@ def test_a_put_that_fails_leaves_the_old_object_and_nothing_else(
     assert (tmp_path / "store" / "key").read_bytes() == b"old"
 
 
+def test_whoever_reads_an_object_is_not_disturbed_by_a_put(tmp_path: Path) -> None:
+    async def use() -> None:
+        objects = FolderObjects(tmp_path / "store")
+        (tmp_path / "given").write_bytes(b"old")
+        await objects.put("key", tmp_path / "given")
+        with (tmp_path / "store" / "key").open("rb") as reader:
+            (tmp_path / "given").write_bytes(b"new and longer")
+            await objects.put("key", tmp_path / "given")
+            assert reader.read() == b"old"
+        await objects.close()
+
+    asyncio.run(use())
+
+
 def test_only_durable_puts_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", synced.append)

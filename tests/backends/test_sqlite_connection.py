@@ -94,6 +94,22 @@ def test_a_loop_that_ends_without_a_word_leaves_a_connection_that_can_be_closed(
         asyncio.run(channel.tasks.depth())
 
 
+def test_deleting_a_run_closes_its_channels_and_no_others(tmp_path: Path) -> None:
+    async def use() -> None:
+        backend = SqliteBackend({"path": str(tmp_path)})
+        for run in (RUN, "other"):
+            await backend.create(run, LONG)
+        channel, other = await backend.open(RUN), await backend.open("other")
+        await backend.delete(RUN)
+        assert our_threads() == ["kon-sqlite-other"]
+        with pytest.raises(StoreError, match="was closed by this program"):
+            await channel.tasks.depth()
+        assert await other.tasks.depth() == Depth(0, 0, 0)
+        await backend.close()
+
+    asyncio.run(use())
+
+
 def test_a_file_that_can_not_be_opened_leaves_no_thread(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no run at"):
         asyncio.run(SqliteBackend({"path": str(tmp_path)}).open(RUN))
@@ -206,12 +222,17 @@ def test_what_a_cancelled_receive_got_is_given_back(tmp_path: Path) -> None:
 
 
 def test_closing_gives_back_what_a_cancelled_receive_got(tmp_path: Path) -> None:
+    """As a worker does it that is told to stop: cancel the receive, and close."""
+
     async def cancel_and_close() -> None:
         async with opened(tmp_path) as channel:
             await channel.tasks.send([Message(b"a")])
+            other = sqlite3.connect(database(tmp_path), isolation_level=None, check_same_thread=False)
+            other.execute("BEGIN IMMEDIATE")
             receiving = asyncio.create_task(channel.tasks.receive(1, 0.0))
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.02)
             receiving.cancel()
+            threading.Timer(0.1, other.close).start()
 
     async def look() -> None:
         async with opened(tmp_path) as channel:

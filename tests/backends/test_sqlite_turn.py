@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import random
@@ -10,6 +11,8 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
 from kon.backends.sqlite.turn import Pauses, Turn
+from kon.queue import Message
+from tests.backends.given import database, opened
 
 
 def waiting(timeout_s: float) -> Pauses:
@@ -27,8 +30,8 @@ def with_a_holder(file: Path, then: Callable[[Pipe, Callable[[], None]], None]) 
     ours, theirs = fork.Pipe()
     holder = fork.Process(target=take_and_stay, args=(file, theirs))
     holder.start()
-    assert ours.recv() is True
     try:
+        assert ours.recv() is True
         then(ours, holder.kill)
     finally:
         holder.kill()
@@ -77,6 +80,15 @@ def test_a_child_made_by_fork_does_not_hold_on_to_it(tmp_path: Path) -> None:
     assert turn.take(waiting(10.0)) is True
     turn.close()
     ours.send("end")
+
+
+def test_a_connection_gives_it_back_after_each_transaction(tmp_path: Path) -> None:
+    async def use() -> None:
+        async with opened(tmp_path) as channel:
+            await channel.tasks.send([Message(b"a")])
+            with_a_holder(database(tmp_path).with_name("kon.db-turn"), lambda holder, kill: None)
+
+    asyncio.run(use())
 
 
 def test_pauses_grow_and_differ_and_end() -> None:

@@ -183,22 +183,21 @@ class Connection:
     def _serve(self, db: sqlite3.Connection, turn: Turn) -> None:
         while call := self._next(db):
             calls = [call]
-            self._gather(calls)
             try:
-                self._do_in_turn(db, turn, calls)
+                if call.writes:
+                    self._do_in_turn(db, turn, calls)
+                else:
+                    self._do(db, calls)
             except Exception as error:  # nobody may wait in vain
                 _fail(calls, explain(error, self.path))
             self._post(self._deliver, calls)
             del call, calls  # bodies and replies are large, and the next call may be long in coming
 
     def _do_in_turn(self, db: sqlite3.Connection, turn: Turn, calls: list[_Call[Any]]) -> None:
-        if not any(call.writes for call in calls):
-            self._do(db, calls)
-            return
         if not turn.take(self._pauses()):
             raise locked(self.path, self._busy_timeout_s)
         try:
-            self._gather(calls)  # those that came while it was another's turn
+            self._gather(calls)  # all that came meanwhile
             self._do(db, calls)
         finally:
             turn.give()

@@ -139,7 +139,7 @@ class Spans:
                 db.execute(self._drop, (span.first,))
             elif deleted:
                 db.execute(self._shrink, (span.living - deleted, span.first))
-        return _verdicts(handles, gone)
+        return [handle in gone for handle in handles]
 
     def extend(
         self, db: sqlite3.Connection, handles: Sequence[Handle], now_ms: int, visible_s: float
@@ -222,14 +222,3 @@ def _runs(keys: Sequence[int]) -> Iterator[tuple[int, int]]:
             begin = key
         previous = key
     yield begin, previous
-
-
-def _verdicts(handles: Sequence[Handle], good: set[Handle]) -> list[bool]:
-    """True for each good handle, the first time that it stands in the batch."""
-    if len(good) == len(handles):
-        return [True] * len(handles)
-    verdicts = []
-    for handle in handles:
-        verdicts.append(handle in good)
-        good.discard(handle)
-    return verdicts

@@ -1,0 +1,55 @@
+"""The statements of a queue, at times that the test names to the millisecond."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kon.backends.sqlite import schema
+from kon.backends.sqlite.spans import Spans
+from kon.queue import Message
+from tests.backends.given import LONG
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    db = schema.connect(tmp_path / "kon.db", "normal", LONG)
+    yield db
+    db.close()
+
+
+def test_nothing_falls_due_too_soon(db: sqlite3.Connection) -> None:
+    """The clock reads 1000 for as long as it is not 1001 yet: ten milliseconds later is 1011."""
+    spans = Spans("tasks")
+    spans.send(db, [Message(b"a", delay_s=0.010)], now_ms=1_000)
+    assert spans.look(db, 1_010).visible is False
+    assert spans.take(db, 1, 1_010, 30.0) == ([], False)
+    (delivery,), _ = spans.take(db, 1, 1_011, 0.010)
+    assert spans.look(db, 1_021) == (False, 1_022)
+    assert spans.look(db, 1_022).visible is True
+    assert spans.extend(db, [delivery.handle], 1_022, 0.0005) == [True]
+    assert spans.look(db, 1_022).visible is False
+    assert spans.look(db, 1_023).visible is True
+
+
+def test_what_is_sent_without_delay_is_visible_to_slow_clocks_too(db: sqlite3.Connection) -> None:
+    spans = Spans("tasks")
+    spans.send(db, [Message(b"a")], now_ms=1_000)
+    (delivery,), _ = spans.take(db, 1, 5, 30.0)
+    assert spans.extend(db, [delivery.handle], 1_000, 0.0) == [True]
+    assert spans.look(db, 5).visible is True
+
+
+def test_a_receive_writes_a_row_and_not_one_for_each_message(db: sqlite3.Connection) -> None:
+    """What makes batches cheap: however many messages, the same few rows."""
+    spans = Spans("tasks")
+    spans.send(db, [Message(b"a")] * 1_000, now_ms=1)
+    before = db.total_changes
+    taken, _ = spans.take(db, 1_000, 1, 30.0)
+    assert len(taken) == 1_000
+    assert db.total_changes - before == 1
+    assert spans.extend(db, [delivery.handle for delivery in taken], 1, 30.0) == [True] * 1_000
+    assert db.total_changes - before == 2
