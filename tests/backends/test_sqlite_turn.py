@@ -9,10 +9,13 @@ import random
 from collections.abc import Callable
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
+from typing import Final
 
 from kon.backends.sqlite.turn import Pauses, Turn
 from kon.queue import Message
 from tests.backends.given import database, opened
+
+SPAWN: Final = multiprocessing.get_context("spawn")  # a program with threads should not fork
 
 
 def waiting(timeout_s: float) -> Pauses:
@@ -26,9 +29,8 @@ def take_and_stay(file: Path, pipe: Pipe) -> None:
 
 def with_a_holder(file: Path, then: Callable[[Pipe, Callable[[], None]], None]) -> None:
     """Another process has its turn, until it is told or killed."""
-    fork = multiprocessing.get_context("fork")
-    ours, theirs = fork.Pipe()
-    holder = fork.Process(target=take_and_stay, args=(file, theirs))
+    ours, theirs = SPAWN.Pipe()
+    holder = SPAWN.Process(target=take_and_stay, args=(file, theirs))
     holder.start()
     try:
         assert ours.recv() is True
@@ -59,22 +61,20 @@ def test_a_killed_process_has_it_no_more(tmp_path: Path) -> None:
     with_a_holder(tmp_path / "turn", then)
 
 
+def take_and_leave_a_child(file: Path, pipe: Pipe) -> None:
+    taken = Turn(file).take(waiting(10.0))
+    if os.fork() == 0:
+        pipe.send(taken)
+        pipe.recv()
+    os._exit(0)
+
+
 def test_a_child_made_by_fork_does_not_hold_on_to_it(tmp_path: Path) -> None:
     """As the processes of a pool outlive the worker that was killed above them."""
-
-    def take_and_leave_a_child(file: Path, pipe: Pipe) -> None:
-        assert Turn(file).take(waiting(10.0))
-        if os.fork() == 0:
-            pipe.send("ready")
-            pipe.recv()
-            os._exit(0)
-        os._exit(0)
-
-    fork = multiprocessing.get_context("fork")
-    ours, theirs = fork.Pipe()
-    parent = fork.Process(target=take_and_leave_a_child, args=(tmp_path / "turn", theirs))
+    ours, theirs = SPAWN.Pipe()
+    parent = SPAWN.Process(target=take_and_leave_a_child, args=(tmp_path / "turn", theirs))
     parent.start()
-    assert ours.recv() == "ready"
+    assert ours.recv() is True
     parent.join()
     turn = Turn(tmp_path / "turn")
     assert turn.take(waiting(10.0)) is True
