@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import click
 import msgspec
 import yaml
 
-from kon.cli.output import json_option, quiet_option
-from kon.errors import ConfigurationError
+from kon.cli.output import json_option, note, print_json, quiet_option
+from kon.errors import ConfigurationError, first_cause
 from kon.prove.classes import (
     ALL_FAULTS,
     FaultClass,
@@ -19,26 +22,94 @@ from kon.prove.classes import (
     registered_strategies,
     strategy_variants,
 )
-from kon.prove.search import SCENARIO, Cell, search
+from kon.prove.counterexample import Counterexample, taken_from
+from kon.prove.evidence import Evidence, Head, by_strategy, counterexamples, most_telling, summed_up
+from kon.prove.guarantees import write_page
+from kon.prove.scenario import Played, Scenario
+from kon.prove.search import SCENARIO, Cell, Searched, play_seed, scenario_of, search
+from kon.prove.shrink import shorten, shortest
 from kon.prove.table import LEGEND, findings_tables
+from kon.prove.telling import tell
 from kon.run import Plugin
 
 EXIT_BROKEN: Final = 1
 """The exit code when a promise broke."""
 
 SHARE: Final = 20
-"""Of all schedules asked for, each class of faults but the one with all at once gets one in so many."""
+"""Each class of faults but the one with all at once gets one in so many of the schedules asked for."""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What the command line asks for, apart from the seeds. story: None where nothing was said of it."""
+
+    strategies: list[Plugin]
+    faults: list[FaultClass]
+    base: Scenario
+    as_json: bool
+    story: bool | None
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A break. replay: the command that plays its seed again. story: None where none is asked for."""
+
+    strategy: str
+    fault: str
+    invariant: str
+    promised: bool
+    seed: int
+    replay: str
+    story: str | None
 
 
 @click.command()
 @click.argument("strategy", required=False)
 @click.argument("options", metavar="[OPTION=VALUE]...", nargs=-1)
-@click.option("--seeds", type=click.IntRange(min=1), default=200, show_default=True, metavar="N")
-@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Play the schedule of one seed.")
-@click.option("--fault", "faults", multiple=True, metavar="NAME")
-@click.option("--tasks", type=click.IntRange(min=1), default=SCENARIO.tasks, show_default=True)
-@click.option("--workers", type=click.IntRange(min=1), default=SCENARIO.workers, show_default=True)
-@click.option("--jobs", type=click.IntRange(min=1), metavar="N")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    metavar="N",
+    help="Schedules of each strategy with all faults at once; under each fault alone, "
+    f"one in {SHARE} of these. With --fault: of each.",
+)
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Play the schedule of one seed again.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME",
+    help='Only this fault; "none", or "all" at once. May be given more than once.',
+)
+@click.option(
+    "--tasks",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=SCENARIO.tasks,
+    show_default=True,
+    help="Of each schedule.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=SCENARIO.workers,
+    show_default=True,
+    help="Of each schedule.",
+)
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes.  [default: one a core]")
+@click.option(
+    "--story/--no-story",
+    default=None,
+    help="Tell a story of every break, or of none.  [default: of broken promises]",
+)
+@click.option(
+    "--write",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.md",
+    help="Write what was found, as docs/guarantees.md has it.",
+)
 @json_option
 @quiet_option
 @click.pass_context
@@ -52,42 +123,213 @@ def prove(
     tasks: int,
     workers: int,
     jobs: int | None,
+    story: bool | None,
+    page: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Hold strategies to what they promise.
+    """Hold strategies to what they promise: search for schedules and faults that break it.
+
+    kon's own client and workers run with the strategy, simulated, under every fault that queues, tables,
+    networks and hosts are known for. STRATEGY is a name, or module:Class for one of your own; all that are
+    registered where it is left out. The exit code is 1 where a promise broke.
 
     \b
     Examples:
       kon prove
-      kon prove lease --seeds 2000
+      kon prove lease lease_s=10 --seeds 2000
+      kon prove mylab.strategies:Mine --fault crash --seed 17
     """
-    strategies = registered_strategies() if strategy is None else strategy_variants(strategy, _given(options))
-    base = msgspec.structs.replace(SCENARIO, tasks=tasks, workers=workers)
-    cells = _cells(strategies, [fault_class(name) for name in faults], seeds)
-    searched = search(cells, base, jobs)
-    click.echo(findings_tables(searched))
-    click.echo(LEGEND)
-    broken = any(each.broken_promises or each.raised for each in searched)
-    ctx.exit(EXIT_BROKEN if broken else 0)
+    if page is not None and (strategy is not None or faults or seed is not None):
+        raise ConfigurationError(
+            "--write tells of every strategy under every fault; leave STRATEGY, --fault and --seed out"
+        )
+    if page is not None and page.suffix != ".md":
+        raise ConfigurationError(f"--write {page}: expected a name that ends in .md")
+    asked = Asked(
+        registered_strategies() if strategy is None else strategy_variants(strategy, _given(options)),
+        [fault_class(name) for name in faults],
+        msgspec.structs.replace(SCENARIO, tasks=tasks, workers=workers),
+        as_json,
+        story,
+    )
+    if seed is not None:
+        kept = _replay(asked, seed)
+    else:
+        searched = search(_cells(asked, seeds), asked.base, jobs, lambda done, cell: _say(cell, quiet))
+        kept = _report(asked, searched)
+        if page is not None:
+            if not kept:
+                raise ConfigurationError(f"{page} was not written: a promise broke, as is said above")
+            command = f"kon prove --seeds {seeds} --write {page}"
+            head = Head(importlib.metadata.version("kon"), command, tasks, workers)
+            write_page(page, Evidence(head, searched, counterexamples(searched, asked.base)))
+    ctx.exit(0 if kept else EXIT_BROKEN)
 
 
 def _given(options: Sequence[str]) -> dict[str, Any]:
     given = {}
     for text in options:
         name, equals, value = text.partition("=")
+        try:
+            given[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            equals = ""
         if not equals or not name:
             raise ConfigurationError(f'expected OPTION=VALUE, such as lease_s=60, found "{text}"')
-        given[name] = yaml.safe_load(value)
     return given
 
 
-def _cells(strategies: Sequence[Plugin], asked: Sequence[FaultClass], seeds: int) -> list[Cell]:
-    if asked:
-        return [Cell(strategy, faults, seeds) for strategy in strategies for faults in asked]
+def _cells(asked: Asked, seeds: int) -> list[Cell]:
+    if asked.faults:
+        return [Cell(strategy, faults, seeds) for strategy in asked.strategies for faults in asked.faults]
     fewer = -(-seeds // SHARE)
     return [
         Cell(strategy, faults, seeds if faults.name == ALL_FAULTS else fewer)
-        for strategy in strategies
+        for strategy in asked.strategies
         for faults in fault_classes()
     ]
+
+
+def _say(cell: Searched, quiet: bool) -> None:
+    if not quiet:
+        note(f"{cell.strategy.label}, {cell.fault}: {cell.schedules:,} schedules")
+
+
+# --- a search ----------------------------------------------------------------------------------------
+
+
+def _report(asked: Asked, searched: Sequence[Searched]) -> bool:
+    """Print what was found; whether every promise was kept."""
+    shown = _shown(asked, searched)
+    raised = [each for each in searched if each.raised is not None]
+    if asked.as_json:
+        print_json({"searched": msgspec.to_builtins(searched), "breaks": msgspec.to_builtins(shown)})
+    else:
+        click.echo(f"{findings_tables(searched)}\n\n{LEGEND}")
+        for unbroken in _unbroken(searched):
+            click.echo(unbroken)
+        for each in shown:
+            _print(each)
+    for cell in raised:
+        if cell.raised is not None:
+            seed, error = cell.raised.seed, cell.raised.error
+            how = _replay_command(asked, cell.strategy, cell.fault, seed)
+            note(f"kon: {cell.strategy.label}, {cell.fault}: seed {seed} raises {error}")
+            note(f"  `{how}` has the traceback")
+    return not raised and not any(each.promised for each in shown)
+
+
+def _shown(asked: Asked, searched: Sequence[Searched]) -> list[Shown]:
+    """A break of each broken promise, and where stories are asked for, of what was not promised."""
+    shown = []
+    for rows in by_strategy(searched).values():
+        for broken in summed_up(rows):
+            if not broken.breaks or not (broken.promised or asked.story):
+                continue
+            row = most_telling(rows, broken.invariant)
+            seed = next(each.seed for each in row.findings if each.invariant is broken.invariant)
+            assert seed is not None, "the cell was chosen as one with a break"
+            example = None
+            if asked.story is not False:
+                faults = fault_class(row.fault)
+                example = shortest(asked.base, row.strategy, faults, broken.invariant)
+                if example is None:
+                    played = play_seed(asked.base, row.strategy, faults, seed)
+                    scenario = scenario_of(asked.base, row.strategy, faults, seed)
+                    example = shorten(taken_from(played, scenario, broken.invariant))
+            shown.append(
+                _one(asked, row.strategy, row.fault, seed, broken.promised, broken.invariant, example)
+            )
+    return sorted(shown, key=lambda each: not each.promised)
+
+
+def _unbroken(searched: Sequence[Searched]) -> list[str]:
+    """What is not promised, and was not broken either: the search may have been too short."""
+    return [
+        f'{label}: "{broken.invariant}" is not promised, and was not broken in {broken.schedules:,} schedules'
+        for label, rows in by_strategy(searched).items()
+        for broken in summed_up(rows)
+        if not broken.promised and not broken.breaks
+    ]
+
+
+# --- one seed ----------------------------------------------------------------------------------------
+
+
+def _replay(asked: Asked, seed: int) -> bool:
+    """Play one seed and print what breaks; whether every promise was kept."""
+    shown = []
+    kept = True
+    for strategy in asked.strategies:
+        for faults in asked.faults or [fault_class(ALL_FAULTS)]:
+            try:
+                played = play_seed(asked.base, strategy, faults, seed)
+            except Exception as error:  # of the strategy under test
+                cause = first_cause(error)
+                note("".join(traceback.format_exception(cause)).rstrip())
+                raises = f"seed {seed} raises {type(cause).__name__}: {cause}"
+                note(f"kon: {strategy.label}, {faults.name}: {raises}")
+                kept = False
+                continue
+            found = _breaks_of(asked, strategy, faults, played)
+            shown.extend(found)
+            if not found and not asked.as_json:
+                click.echo(f"{strategy.label}, {faults.name}: seed {seed} does not break it (any more)")
+    if asked.as_json:
+        print_json({"seed": seed, "breaks": msgspec.to_builtins(shown)})
+    else:
+        for each in shown:
+            _print(each)
+    return kept and not any(each.promised for each in shown)
+
+
+def _breaks_of(asked: Asked, strategy: Plugin, faults: FaultClass, played: Played) -> list[Shown]:
+    scenario = scenario_of(asked.base, strategy, faults, played.seed)
+    promised = {each.invariant for each in played.broken}
+    shown = []
+    for invariant in dict.fromkeys(each.invariant for each in played.breaks):
+        example = None
+        if asked.story is not False:
+            example = shorten(taken_from(played, scenario, invariant))
+        shown.append(
+            _one(asked, strategy, faults.name, played.seed, invariant in promised, invariant, example)
+        )
+    return sorted(shown, key=lambda each: not each.promised)
+
+
+# --- what is printed ---------------------------------------------------------------------------------
+
+
+def _one(
+    asked: Asked,
+    strategy: Plugin,
+    fault: str,
+    seed: int,
+    promised: bool,
+    invariant: str,
+    example: Counterexample | None,
+) -> Shown:
+    replay = _replay_command(asked, strategy, fault, seed)
+    story = None if example is None else tell(example)
+    return Shown(strategy.label, fault, invariant, promised, seed, replay, story)
+
+
+def _replay_command(asked: Asked, strategy: Plugin, fault: str, seed: int) -> str:
+    options = [f"{name}={value}" for name, value in strategy.options.items()]
+    words = ["kon prove", strategy.name, *options, f"--fault {fault} --seed {seed}"]
+    if asked.base.tasks != SCENARIO.tasks:
+        words.append(f"--tasks {asked.base.tasks}")
+    if asked.base.workers != SCENARIO.workers:
+        words.append(f"--workers {asked.base.workers}")
+    return " ".join(words)
+
+
+def _print(shown: Shown) -> None:
+    promised = "PROMISED, and broken" if shown.promised else "not promised, and broken"
+    click.echo(
+        f'\n{shown.strategy}: "{shown.invariant}" is {promised} under {shown.fault} by seed {shown.seed}'
+    )
+    click.echo(f"  {shown.replay}")
+    if shown.story is not None:
+        click.echo(f"\n{shown.story}", nl=False)

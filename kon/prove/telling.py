@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from kon.prove.counterexample import Counterexample
-from kon.prove.invariants import MEANING, Break
-from kon.prove.scenario import MakeStrategy
+from kon.prove.invariants import MEANING, Break, Invariant
+from kon.prove.scenario import MakeStrategy, Played
 from kon.sim.faults import Fired
 from kon.sim.story import CLIENT, story, worker_of
 from kon.sim.trace import Step, Trace, What
@@ -21,18 +21,39 @@ BROKEN: Final = "BROKEN"
 
 
 def tell(
-    example: Counterexample, make_strategy: MakeStrategy | None = None, width: int = WIDTH
+    example: Counterexample,
+    others: Sequence[Invariant] = (),
+    make_strategy: MakeStrategy | None = None,
+    width: int = WIDTH,
 ) -> str | None:
-    """The story of a counter-example, up to the break; None when it does not break any more."""
+    """The story of a counter-example, up to the break; None when it does not break any more.
+
+    others: invariants that break in the same schedule, and are told of as well.
+    """
     trace = Trace()
-    broke = example.break_in(example.replay(trace, make_strategy))
-    if broke is None:
+    played = example.replay(trace, make_strategy)
+    if example.break_in(played) is None:
         return None
+    breaks = first_breaks(played, {example.invariant, *others})
     told = Trace()
-    told.steps = _of_interest(trace.steps, broke)
-    tasks = None if broke.task is None else [broke.task]
-    line = story(told, _workers(told.steps, broke), tasks, width)
-    return f"{_wrapped(heading(example), width)}\n\n{line}\n{_wrapped(ending(broke), width)}\n"
+    told.steps = _of_interest(trace.steps, breaks)
+    tasks = {broke.task for broke in breaks if broke.task is not None}
+    about = None if len(tasks) < len({broke.task for broke in breaks}) else tasks
+    parts = [
+        _wrapped(heading(example), width),
+        story(told, _workers(told.steps, about), about, width).rstrip(),
+        "\n".join(_wrapped(ending(broke), width) for broke in breaks),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def first_breaks(played: Played, invariants: Collection[Invariant]) -> list[Break]:
+    """The first break of each of these that broke, in the order in which they did."""
+    first: dict[Invariant, Break] = {}
+    for broke in played.breaks:
+        if broke.invariant in invariants:
+            first.setdefault(broke.invariant, broke)
+    return list(first.values())
 
 
 def heading(example: Counterexample) -> str:
@@ -64,18 +85,18 @@ def _wrapped(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text, width))
 
 
-def _of_interest(steps: Sequence[Step], broke: Break) -> list[Step]:
-    """Up to the break. What goes as it always does is left out, and so is what else may be broken."""
+def _of_interest(steps: Sequence[Step], breaks: Sequence[Break]) -> list[Step]:
+    """Up to the last of the breaks, without what goes as it always does, and without other breaks."""
     told = []
+    left = {(broke.at_s, f"{broke.invariant}: {broke.how}"): broke for broke in breaks}
     for step in steps:
-        if step.op == BROKEN:
-            if step.at_s == broke.at_s and step.note == f"{broke.invariant}: {broke.how}":
-                told.append(
-                    Step(step.at_s, step.what, step.host or CLIENT, "", f"{BROKEN}: {broke.invariant}")
-                )
+        if step.op != BROKEN:
+            if not _is_routine(step):
+                told.append(step)
+        elif (broke := left.pop((step.at_s, step.note), None)) is not None:
+            told.append(Step(step.at_s, step.what, step.host or CLIENT, "", f"{BROKEN}: {broke.invariant}"))
+            if not left:
                 break
-        elif not _is_routine(step):
-            told.append(step)
     return told
 
 
@@ -89,13 +110,13 @@ def _is_routine(step: Step) -> bool:
     return bool(step.service) and not step.tasks and step.op != "depth"
 
 
-def _workers(steps: Sequence[Step], broke: Break) -> tuple[str, str] | None:
-    """The two workers that have most to do with the task, in the order of their numbers."""
-    about = [
-        worker_of(step.host)
-        for step in steps
-        if step.host.startswith("w") and (broke.task is None or broke.task in step.tasks)
-    ]
-    named = sorted(set(about), key=lambda name: (-about.count(name), name))[:2]
+def _workers(steps: Sequence[Step], tasks: Collection[int] | None) -> tuple[str, str] | None:
+    """The two workers that have most to do with these tasks, those that start them first of all, by name."""
+    weights: Counter[str] = Counter()
+    for step in steps:
+        about = tasks is None or not set(tasks).isdisjoint(step.tasks)
+        if about and step.host and worker_of(step.host) != CLIENT:
+            weights[worker_of(step.host)] += 1_000 if step.what is What.HOST else 1
+    named = sorted(weights, key=lambda name: (-weights[name], name))[:2]
     left, right = [*sorted(named), "", ""][:2]
     return (left, right) if left else None
