@@ -155,6 +155,11 @@ def _text(experiment: Experiment, forecasts: Sequence[Forecast], advice: Advice,
             f"Of {len(sampled)} of {len(forecasts)} lines the first {least:,} tasks or more were simulated; "
             "the rest is reckoned from what the second half of these took."
         )
+    if (most := max(each.parts for each in forecasts)) > 1:
+        parts.append(
+            f"Of fleets of thousands one of up to {most} equal parts was simulated, with its share of what "
+            "the services let through and of the client."
+        )
     chosen = advice.choice
     verdict = "Recommended" if advice.meets else "Nearest"
     parts.append(

@@ -121,16 +121,21 @@ def _path(document: Node, text: str, struct: type[msgspec.Struct]) -> tuple[str,
     if "..." not in steps:
         return tuple(steps)
     at = steps.index("...")
-    above = find(document, tuple(steps[:at]))
-    for key in above.entries if isinstance(above, Mapping) else ():
-        inside = _type_at(struct, (*steps[:at], key))
+    above = tuple(steps[:at])
+    mapping = find(document, above)
+    for key in mapping.entries if isinstance(mapping, Mapping) else ():
         try:
-            msgspec.convert(plain(find(above, (key,))), inside)
-        except msgspec.ValidationError as error:
-            found = _AT.search(str(error))
-            rest = _path(find(above, (key,)), found[1] if found else "", inside)
-            return (*steps[:at], key, *rest)
-    return tuple(steps[:at])
+            msgspec.convert(_with_only(plain(document), above, key), struct)
+        except msgspec.ValidationError:
+            return (*above, key, *steps[at + 1 :])
+    return above
+
+
+def _with_only(value: Any, path: tuple[str, ...], key: str) -> Any:
+    """The value, of whose mapping at a path nothing but one key is left."""
+    if not path:
+        return {key: value[key]}
+    return {**value, path[0]: _with_only(value[path[0]], path[1:], key)}
 
 
 def _type_at(struct: Any, path: tuple[str, ...]) -> Any:

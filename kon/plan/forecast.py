@@ -21,7 +21,7 @@ from kon.plan.bill import Use, bill
 from kon.plan.prices import Prices
 from kon.run import Plugin, RunSpec
 from kon.sim.fleet import Fleet, LimitReport, Usage
-from kon.sim.model import Choice, Model, TableLimits, chosen, to_model
+from kon.sim.model import Choice, Model, TableLimits, chosen, part_of, to_model
 from kon.simulated.simulation import Report, Simulation
 from kon.task import Bundle, Task, encode
 
@@ -32,6 +32,9 @@ ROUNDS: Final = 24
 """Tasks of each lane that are simulated at least; of each message of a bundle, `BUNDLE_ROUNDS`."""
 
 BUNDLE_ROUNDS: Final = 6
+
+MOST_LANES: Final = 1_024
+"""Tasks at once in a simulation, or half as many more; of a larger fleet an equal part is simulated."""
 
 FULL: Final = 0.9
 """The share of a limit from which on it is what holds a run back."""
@@ -51,8 +54,8 @@ class Setting(msgspec.Struct, frozen=True):
 class Forecast(msgspec.Struct, frozen=True):
     """What a run would take; times in seconds.
 
-    simulated: tasks of the simulation that this comes from; fewer than `tasks` where the rest was
-        reckoned from its steady part.
+    simulated: tasks of the simulation that this comes from; fewer than `tasks` where the rest was reckoned.
+    parts: of how many equal parts of the fleet one was simulated.
     boot_s: until the last host is ready. work_s: from there to the last answer. makespan_s: both.
     held_back_by: what it would take to be faster. limits: how much of each limit was used.
     """
@@ -64,6 +67,7 @@ class Forecast(msgspec.Struct, frozen=True):
     setting: Setting
     tasks: int
     simulated: int
+    parts: int
     boot_s: float
     work_s: float
     makespan_s: float
@@ -88,56 +92,59 @@ class Forecaster:
 
     def forecast(self, cell: Cell, setting: Setting) -> Forecast:
         """Raises ConfigurationError for an instance that the model or the prices do not have."""
-        spec = _placed(cell.spec, setting)
-        model, choice = _model(spec)
+        whole = _placed(cell.spec, setting)
+        model, choice = _model(whole)
         type_ = chosen(model.instances, setting.instance, "instance", model.name)
         self._prices.hour(setting.instance)
+        parts = max(1, round(whole.workers * whole.processes * whole.slots / MOST_LANES))
+        spec = _part(whole, parts)
         tasks = self._sample(spec)
         report = self._simulate(cell, spec, tasks)
         reckoning = self._reckon(cell, spec, tasks, report)
-        free_per_s = self._without_table_limits(cell, spec, tasks, model, report)
+        free_per_s = self._without_table_limits(cell, spec, tasks, report)
         table = chosen(model.tables, choice.table, "table", model.name)
         work_s = reckoning.work_s(spec.tasks, table, free_per_s)
-        boot_s = _boot_s(model, spec)
+        boot_s = _boot_s(model, whole)
         interruptions = 0.0
         if setting.spot:
             hourly = model.hosts.spot.interrupted_in_an_hour
             # each costs one host the time to boot another, and until what it held comes again
             lost_s = model.hosts.boot.median_s + spec.visibility_s
             work_s *= 1.0 + hourly * lost_s / 3600.0
-            interruptions = hourly * spec.workers * (boot_s + work_s) / 3600.0
+            interruptions = hourly * whole.workers * (boot_s + work_s) / 3600.0
         use = Use(
-            calls=reckoning.total(spec.tasks, lambda usage: usage.calls),
-            items=reckoning.total(spec.tasks, lambda usage: usage.items),
-            messages=spec.tasks / spec.bundle,
-            message_bytes=_message_bytes(cell, spec),
-            hosts=spec.workers,
+            calls=_times(reckoning.total(spec.tasks, lambda usage: usage.calls), parts),
+            items=_times(reckoning.total(spec.tasks, lambda usage: usage.items), parts),
+            messages=whole.tasks / whole.bundle,
+            message_bytes=_message_bytes(cell, whole),
+            hosts=whole.workers,
             host_s=boot_s + work_s,
-            cpu_s=reckoning.cpu_s(spec.tasks),
+            cpu_s=reckoning.cpu_s(spec.tasks) * parts,
         )
         fifo = choice.queue == "fifo"
         usd = bill(use, self._prices, setting.instance, type_, fifo=fifo, spot=setting.spot)
-        efficiency = spec.ideal_s / (work_s * spec.lanes) if spec.ideal_s else None
+        efficiency = whole.ideal_s / (work_s * whole.lanes) if whole.ideal_s else None
         return Forecast(
-            run=spec.run,
-            experiment=spec.experiment,
-            strategy=spec.strategy.label,
-            bundle=spec.bundle,
+            run=whole.run,
+            experiment=whole.experiment,
+            strategy=whole.strategy.label,
+            bundle=whole.bundle,
             setting=setting,
-            tasks=spec.tasks,
+            tasks=whole.tasks,
             simulated=tasks,
+            parts=parts,
             boot_s=boot_s,
             work_s=work_s,
             makespan_s=boot_s + work_s,
-            tasks_per_s=spec.tasks / work_s if work_s else 0.0,
+            tasks_per_s=whole.tasks / work_s if work_s else 0.0,
             efficiency=efficiency,
             requests=sum(use.calls.values()),
             usd_by_service=usd,
             usd=sum(usd.values()),
-            held_back_by=_held_back_by(report, spec, model, choice, efficiency),
-            most_in_flight=report.most_in_flight,
+            held_back_by=_held_back_by(report, spec, model, choice, efficiency, parts),
+            most_in_flight=report.most_in_flight * parts,
             interruptions=interruptions,
-            limits=report.limits,
+            limits=[_whole_limit(limit, parts) for limit in report.limits],
         )
 
     def _sample(self, spec: RunSpec) -> int:
@@ -163,13 +170,12 @@ class Forecaster:
             self._reports[key] = Simulation(sample, bodies).run()
         return self._reports[key]
 
-    def _without_table_limits(
-        self, cell: Cell, spec: RunSpec, tasks: int, model: Model, report: Report
-    ) -> float | None:
+    def _without_table_limits(self, cell: Cell, spec: RunSpec, tasks: int, report: Report) -> float | None:
         """Tasks a second if the tables let everything through; None where they do so anyway."""
         bound = any(limit.used >= FULL for limit in report.limits if "write" in limit.name)
         if tasks == spec.tasks or not bound:
             return None
+        model, _ = _model(spec)
         freed = msgspec.structs.replace(model, tables=dict.fromkeys(model.tables, TableLimits()))
         options = {**spec.backend.options, "latency": msgspec.to_builtins(freed)}
         free = msgspec.structs.replace(spec, backend=Plugin(spec.backend.name, options))
@@ -241,6 +247,40 @@ def _placed(spec: RunSpec, setting: Setting) -> RunSpec:
     return msgspec.structs.replace(spec, workers=setting.workers, backend=Plugin(spec.backend.name, options))
 
 
+def _part(spec: RunSpec, parts: int) -> RunSpec:
+    """One of so many equal parts of a run that is too large to be simulated: with its share of workers, of
+    tasks, of what services let through, and of the client."""
+    if parts == 1:
+        return spec
+    model, _ = _model(spec)
+    options = {
+        **spec.backend.options,
+        "latency": msgspec.to_builtins(part_of(model, parts)),
+        "clients": spec.backend.options.get("clients", 1.0) / parts,
+    }
+    return msgspec.structs.replace(
+        spec,
+        backend=Plugin(spec.backend.name, options),
+        workers=round(spec.workers / parts),
+        tasks=max(1, spec.tasks // parts),
+        ideal_s=None if spec.ideal_s is None else spec.ideal_s / parts,
+    )
+
+
+def _times(counts: Mapping[str, float], parts: int) -> dict[str, float]:
+    return {name: count * parts for name, count in counts.items()}
+
+
+def _whole_limit(limit: LimitReport, parts: int) -> LimitReport:
+    return msgspec.structs.replace(
+        limit,
+        per_s=limit.per_s * parts,
+        units=limit.units * parts,
+        waits=limit.waits * parts,
+        waited_s=limit.waited_s * parts,
+    )
+
+
 def _model(spec: RunSpec) -> tuple[Model, Choice]:
     options: Mapping[str, Any] = spec.backend.options
     choices = {name: options[name] for name in Choice.__struct_fields__ if name in options}
@@ -260,7 +300,7 @@ def _message_bytes(cell: Cell, spec: RunSpec) -> float:
 
 
 def _held_back_by(
-    report: Report, spec: RunSpec, model: Model, choice: Choice, efficiency: float | None
+    report: Report, spec: RunSpec, model: Model, choice: Choice, efficiency: float | None, parts: int
 ) -> str:
     """What it would take to be faster."""
     if efficiency is not None and efficiency >= FULL:
@@ -268,9 +308,9 @@ def _held_back_by(
     full = [limit for limit in report.limits if limit.used >= FULL]
     if full:
         worst = max(full, key=lambda limit: limit.waited_s)
-        return f"{worst.per_s:,.0f} {worst.name.replace(' of', '/s of', 1)}"
+        return f"{worst.per_s * parts:,.0f} {worst.name.replace(' of', '/s of', 1)}"
     queue = chosen(model.queues, choice.queue, "queue", model.name)
-    if queue.max_in_flight is not None and report.most_in_flight >= FULL * queue.max_in_flight:
+    if queue.max_in_flight is not None and report.most_in_flight * parts >= FULL * queue.max_in_flight:
         return f"{queue.max_in_flight:,} messages in flight"
     if report.wall_s and report.client_cpu_s >= FULL * report.wall_s:
         return "the client's CPU"

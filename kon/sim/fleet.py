@@ -141,7 +141,7 @@ class Fleet(Latency):
         """Have so many worker processes share the vCPUs of each host. Before the first call."""
         self._factor = max(1.0, processes / self.instance.vcpus) / self.instance.speed
 
-    def multiply(self, host: str, by: int) -> None:
+    def multiply(self, host: str, by: float) -> None:
         """Have so many hosts stand behind one name, each with its share of the calls."""
         self._faster[host] = by
 

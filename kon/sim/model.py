@@ -179,7 +179,8 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an experiment chooses of a model, by name; None for the first that the model has.
 
     boot: whether hosts take their time to boot. spot: whether they may be taken back.
-    clients: kon has one; CloudKon had one on each host, which share what there is to submit and collect.
+    clients: kon has one; CloudKon had one on each host, which share what there is to submit and collect. Less
+        than one is one that is slower, for simulations of a part of a fleet.
     """
 
     queue: str | None = None
@@ -187,7 +188,38 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     instance: str | None = None
     boot: bool = True
     spot: bool = False
-    clients: Count = 1
+    clients: AboveZero = 1.0
+
+
+def part_of(model: Model, divisor: float) -> Model:
+    """The model for one of so many equal parts of a fleet: its share of what services let through in all."""
+
+    def share(value: float | None) -> float | None:
+        return None if value is None else value / divisor
+
+    queues = {
+        name: msgspec.structs.replace(
+            queue,
+            max_in_flight=None if queue.max_in_flight is None else max(1, int(queue.max_in_flight / divisor)),
+            calls_per_s=share(queue.calls_per_s),
+        )
+        for name, queue in model.queues.items()
+    }
+    tables = {
+        name: msgspec.structs.replace(
+            table,
+            writes_per_s=share(table.writes_per_s),
+            reads_per_s=share(table.reads_per_s),
+            most_writes_per_s=share(table.most_writes_per_s),
+        )
+        for name, table in model.tables.items()
+    }
+    objects = msgspec.structs.replace(
+        model.objects,
+        puts_per_s=share(model.objects.puts_per_s),
+        gets_per_s=share(model.objects.gets_per_s),
+    )
+    return msgspec.structs.replace(model, queues=queues, tables=tables, objects=objects)
 
 
 def to_model(value: Mapping[str, Any]) -> Model:

@@ -153,7 +153,8 @@ class Simulation:
             self._results,
             clock,
             random.Random(f"{spec.seed}:{CLIENT}"),
-            ClientOptions(in_flight=ClientOptions().in_flight * self._clients),
+            # a slower client has as many calls under way: what they compute is what takes it longer
+            ClientOptions(in_flight=round(ClientOptions().in_flight * max(1.0, self._clients))),
             first_attempt=self._first_attempt,
         )
         self.tally = client.tally
@@ -296,8 +297,8 @@ class Simulation:
     # --- figures -------------------------------------------------------------------------------------
 
     @property
-    def _clients(self) -> int:
-        return 1 if self._fleet is None else self._fleet.choice.clients
+    def _clients(self) -> float:
+        return 1.0 if self._fleet is None else self._fleet.choice.clients
 
     def _requests(self) -> dict[str, Usage]:
         if self._fleet is None:
