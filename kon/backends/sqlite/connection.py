@@ -163,6 +163,12 @@ class Connection:
     # --- on the thread -----------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._open_and_serve()
+        finally:
+            self._post(_resolve, self._ended)  # `close` waits for it, whatever happened here
+
+    def _open_and_serve(self) -> None:
         with ExitStack() as stack:
             try:
                 db = self._patiently(self._connect)
@@ -173,7 +179,6 @@ class Connection:
                 self._refuse(explain(error, self.path))
             else:
                 self._serve(db, turn)
-        self._post(_resolve, self._ended)
 
     def _refuse(self, error: Exception) -> None:
         while call := self._inbox.get():
