@@ -156,7 +156,8 @@ def prove(
     if seed is not None:
         kept = _replay(asked, seed)
     else:
-        searched = search(_cells(asked, seeds), asked.base, jobs, lambda done, cell: _say(cell, quiet))
+        cells = _cells(asked, seeds)
+        searched = search(cells, asked.base, jobs, lambda done: None if quiet else _say(cells, done))
         kept = _report(asked, searched)
         if page is not None:
             if not kept:
@@ -191,9 +192,12 @@ def _cells(asked: Asked, seeds: int) -> list[Cell]:
     ]
 
 
-def _say(cell: Searched, quiet: bool) -> None:
-    if not quiet:
-        note(f"{cell.strategy.label}, {cell.fault}: {cell.schedules:,} schedules")
+def _say(cells: Sequence[Cell], done: int) -> None:
+    """How far the search is, each time that it is done with a strategy."""
+    cell = cells[done - 1]
+    if done == len(cells) or cells[done].strategy != cell.strategy:
+        schedules = sum(each.schedules for each in cells if each.strategy == cell.strategy)
+        note(f"{cell.strategy.label}: {schedules:,} schedules")
 
 
 # --- a search ----------------------------------------------------------------------------------------

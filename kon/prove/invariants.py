@@ -15,6 +15,7 @@ class Invariant(enum.StrEnum):
     """What a strategy may promise, and what kon promises whatever the strategy; see `MEANING`."""
 
     NOTHING_LOST = "nothing lost"
+    LOST_BY_OUTAGE = "lost by outage only"
     ONE_START = "one start"
     ONE_START_WHILE_HELD = "one start while held"
     ONE_RESULT = "one result"
@@ -25,6 +26,7 @@ class Invariant(enum.StrEnum):
 
 MEANING: Final[Mapping[Invariant, str]] = {
     Invariant.NOTHING_LOST: "every task ends as done, failed or dead",
+    Invariant.LOST_BY_OUTAGE: "no task is lost unless a host crashed, stood still or was cut off",
     Invariant.ONE_START: "no attempt at a task is started twice",
     Invariant.ONE_START_WHILE_HELD: "no task is started while another's claim, once begun, is in force",
     Invariant.ONE_RESULT: "no two different results of one task are kept or answered",
@@ -48,6 +50,7 @@ def promised(strategy: Strategy) -> frozenset[Invariant]:
     guarantee = strategy.guarantee
     given = {
         Invariant.NOTHING_LOST: guarantee.nothing_lost,
+        Invariant.LOST_BY_OUTAGE: True,
         Invariant.ONE_START: guarantee.one_start,
         Invariant.ONE_START_WHILE_HELD: guarantee.one_start_while_held,
         Invariant.ONE_RESULT: guarantee.one_result,

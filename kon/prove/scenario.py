@@ -40,6 +40,9 @@ RUN: Final = "sim"
 POLL_S: Final = 5.0
 """The long polls: as long as tasks take, or most of a schedule would be the asking for news."""
 
+_OUTAGES: Final = frozenset({"crash", "pause", "partition", "error_before", "error_after"})
+"""Faults that keep a worker from answering for what it has claimed."""
+
 MakeStrategy = Callable[[Ledger, str, Clock], Strategy]
 
 
@@ -307,6 +310,9 @@ class _Stage:
             last[index] = outcome.state
             if outcome.state is State.LOST:
                 watch.broken(Invariant.NOTHING_LOST, index, "the client counts it as lost")
+                if not any(fired.fault in _OUTAGES for fired in self._faults.fired):
+                    how = "the client counts it as lost, and nobody was away"
+                    watch.broken(Invariant.LOST_BY_OUTAGE, index, how)
             elif outcome.state is State.DONE:
                 result = encode(Outcome(index, 0, State.DONE, outcome.result))
                 if result not in watch.ran.get(index, ()):

@@ -91,21 +91,19 @@ def search(
     cells: Sequence[Cell],
     base: Scenario = SCENARIO,
     jobs: int | None = None,
-    on_progress: Callable[[int, Searched], None] = lambda done, searched: None,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> list[Searched]:
     """Search every cell, on so many processes (None: one for each core). The findings do not depend on that.
 
-    on_progress: called after each cell, in order, with the schedules played so far.
+    on_progress: called after each cell, in order, with how many of them are done.
     """
     parts = [(base, cell, seeds) for cell in cells for seeds in _chunks(cell)]
     searched: list[Searched] = []
-    done = 0
     with _pool(jobs or available_cores()) as run:
         chunks = iter(run(parts))
         for cell in cells:
             searched.append(_add_up(cell, [next(chunks) for _ in _chunks(cell)]))
-            done += cell.schedules
-            on_progress(done, searched[-1])
+            on_progress(len(searched))
     return searched
 
 
