@@ -67,9 +67,8 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
     if plan.out is None:
         temporary = TemporaryFolder(Path(tempfile.mkdtemp(prefix="kon-")))
         folder = RunFolder(temporary.path / spec.run)
-        if recorded:
-            folder.write_run(spec, context(), attempts_before=1)
-            _record_again(folder, recorded)
+        folder.write_run(spec, context(), attempts_before=1 if recorded else 0)
+        _record_again(folder, recorded)
         return Run(folder, spec, _begun(folder, spec, plan.source, kept=False, holds=temporary), temporary)
     folder = RunFolder(plan.out / spec.run)
     running = running_in(folder)
@@ -78,6 +77,8 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
         return Run(folder, running.spec, running)
     if folder.exists:
         spec = _taken_up(plan, folder)
+    else:  # now, so that `open_run` finds it as soon as this returns
+        folder.write_run(spec, context())
     if folder.finished:
         return Run(folder, spec)
     return Run(folder, spec, _begun(folder, spec, plan.source, kept=True))

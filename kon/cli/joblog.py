@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -42,9 +44,12 @@ class JobLog:
         self._path = path
         self._commands = commands
         try:
-            self._file: BinaryIO = path.open("ab" if append else "wb", buffering=0)
-            if not self._file.tell():
+            self._file: BinaryIO = path.open("a+b" if append else "w+b", buffering=0)
+            size_bytes = self._file.tell()
+            if not size_bytes:
                 self._file.write(_HEADER + b"\n")
+            elif os.pread(self._file.fileno(), 1, size_bytes - 1) != b"\n":
+                self._file.write(b"\n")  # a line that a crash has cut short stays a line of its own
         except OSError as error:
             raise StoreError(f"--joblog {path}: can't be written: {error.strerror}") from error
 
@@ -92,24 +97,31 @@ def read_joblog(path: Path, commands: Commands, items: int) -> Iterator[Entry]:
         raise StoreError(f"--joblog {path}: can't be read: {error.strerror}") from error
     entries: dict[int, Entry] = {}
     for number, line in enumerate(lines, start=1):
-        columns = line.split(b"\t", len(COLUMNS) - 1)
         if not line or line == _HEADER:
             continue
-        if len(columns) < len(COLUMNS) and number == len(lines):
-            continue  # cut short by a crash
-        try:
-            index, exit_code, signal_number = int(columns[0]) - 1, int(columns[6]), int(columns[7])
-            command = columns[8]
-        except (ValueError, IndexError):
+        found = _LINE.fullmatch(line)
+        if found is None:
+            if _HALF_LINE.fullmatch(line):
+                continue  # cut short by a crash
             raise ConfigurationError(
                 f"{path}:{number}: is not a line of a job log; nothing was run. Name another file with "
                 "--joblog"
-            ) from None
-        if not 0 <= index < items or commands[index].replace(b"\n", b"\0") != command:
+            )
+        index, command = int(found["seq"]) - 1, found["command"]
+        expected = commands[index].replace(b"\n", b"\0") if 0 <= index < items else b""
+        if command != expected:
+            if expected.startswith(command):
+                continue  # cut short by a crash
             raise ConfigurationError(
                 f'{path}:{number}: logs "{command.decode(errors="replace"):.80}" as task {index + 1}, which '
                 "is not what it would be now; nothing was run. Give --resume the same command and items, or "
                 "begin anew without it"
             )
-        entries[index] = Entry(index, exit_code == 0 and signal_number == 0)
+        entries[index] = Entry(index, int(found["exit"]) == 0 and int(found["signal"]) == 0)
     yield from entries.values()
+
+
+_LINE: Final = re.compile(
+    rb"(?P<seq>\d+)(?:\t[^\t]*){5}\t(?P<exit>-?\d+)\t(?P<signal>\d+)\t(?P<command>.*)", re.DOTALL
+)
+_HALF_LINE: Final = re.compile(rb"\d+(?:\t[^\t]*){0,7}")
