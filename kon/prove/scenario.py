@@ -49,13 +49,15 @@ MakeStrategy = Callable[[Ledger, str, Clock], Strategy]
 class Scenario(msgspec.Struct, frozen=True):
     """What is run, and how much goes wrong.
 
-    task_s: the mean duration of a task; each task's is drawn evenly from 0 to twice that.
+    task_s: the mean duration of a task; each task's is drawn evenly from what is within `spread`, a
+        share of the mean, of it: from 0 to twice the mean, unless said otherwise.
     failing: the share of the tasks whose first attempt fails.
     pause_s: how long a paused worker stands still; longer than leases and visibility timeouts.
     restart_s: after a crash, before another life begins.
     drain_s: after the last task is accounted for, for the queue to become empty: whatever comes late or
         twice is to be turned away, and not to come for ever.
-    horizon: crashes and pauses fall on one of the first so many steps of a host's life.
+    horizon: crashes and pauses fall on one of the first so many steps of a host's life. at_step: on
+        just this one, where it is given.
     limit_s, max_steps: by when it must have ended, in virtual seconds and in callbacks.
     """
 
@@ -66,6 +68,7 @@ class Scenario(msgspec.Struct, frozen=True):
     prefetch: int = 2
     bundle: int = 1
     task_s: float = 2.0
+    spread: float = 1.0
     failing: float = 0.1
     visibility_s: float = 20.0
     max_receives: int = 1_000
@@ -75,6 +78,7 @@ class Scenario(msgspec.Struct, frozen=True):
     restart_s: float = 5.0
     drain_s: float = 5_000.0
     horizon: int = 1_000
+    at_step: int | None = None
     limit_s: float = 50_000.0
     max_steps: int = 500_000
 
@@ -187,8 +191,10 @@ class _Stage:
             seed=seed,
         )
         draw = random.Random(f"bodies:{seed}")
+        shortest_s = scenario.task_s * (1.0 - scenario.spread)
+        longest_s = scenario.task_s * (1.0 + scenario.spread)
         self._bodies = [
-            (draw.uniform(0.0, 2 * scenario.task_s), int(draw.random() < scenario.failing))
+            (draw.uniform(shortest_s, longest_s), int(draw.random() < scenario.failing))
             for _ in range(scenario.tasks)
         ]
 
@@ -221,11 +227,9 @@ class _Stage:
         """Whether a life came to its end by itself."""
         task, crashed = self._loop.spawn(host, life), self._loop.create_future()
         if (far := self._faults.fires(crash, host)) is not None:
-            step = self._loop.steps + far.randrange(1, self._scenario.horizon)
-            self._loop.before_step(step, functools.partial(self._crash, host, task, crashed))
+            self._loop.before_step(self._step(far), functools.partial(self._crash, host, task, crashed))
         if pause is not None and (far := self._faults.fires(pause, host)) is not None:
-            step = self._loop.steps + far.randrange(1, self._scenario.horizon)
-            self._loop.before_step(step, functools.partial(self._pause, host, task))
+            self._loop.before_step(self._step(far), functools.partial(self._pause, host, task))
         await asyncio.wait([task, crashed], return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             return False
@@ -236,6 +240,11 @@ class _Stage:
             self.watch.note(host, "gives up", (), str(first_cause(error)))
             return False
         raise error
+
+    def _step(self, far: random.Random) -> int:
+        """Before which of the loop's steps a host that lives from now on is struck."""
+        drawn = far.randrange(1, self._scenario.horizon)
+        return self._loop.steps + (drawn if self._scenario.at_step is None else self._scenario.at_step)
 
     def _crash(self, host: str, task: asyncio.Task[Any], crashed: asyncio.Future[None]) -> None:
         if not task.done():

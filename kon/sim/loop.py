@@ -45,7 +45,7 @@ class SimUnhandled(SimulationError):
     """Something failed in the background and nobody looked; the failure is this error's cause."""
 
 
-class _Handle(msgspec.Struct):
+class Handle(msgspec.Struct):
     """A callback that waits. What `asyncio.Handle` is, at half the price."""
 
     callback: Callable[..., object] | None
@@ -89,8 +89,12 @@ class SimLoop(RefusingLoop):
         self._now_s = 0.0
         self._limit_s = limit_s
         self._max_steps = max_steps
-        self._ready: deque[_Handle] | list[_Handle] = deque() if schedule is None else []
-        self._timers: list[tuple[float, int, _Handle]] = []
+        self._ready: deque[Handle] | list[Handle] = []
+        if schedule is None:
+            self._ready = deque()
+        else:
+            schedule.ready = self._ready
+        self._timers: list[tuple[float, int, Handle]] = []
         self._cancelled_timers = 0
         self._order = itertools.count()
         self._own_context = contextvars.Context()
@@ -103,7 +107,7 @@ class SimLoop(RefusingLoop):
         self._next_watched = max_steps
         # hosts that are not as others: looked at only while there are any
         self._crashed: set[str] = set()
-        self._paused: dict[str, list[_Handle]] = {}
+        self._paused: dict[str, list[Handle]] = {}
         self._resume_s: dict[str, float] = {}
         self._any_special = False
         self._graveyard: list[object] = []
@@ -143,9 +147,9 @@ class SimLoop(RefusingLoop):
         sys.set_asyncgen_hooks(firstiter=self._asyncgens.add, finalizer=self._finalize_asyncgen)
         try:
             if self.schedule is None:
-                self._run_in_order(cast("deque[_Handle]", self._ready), done)
+                self._run_in_order(cast("deque[Handle]", self._ready), done)
             else:
-                self._run_as_picked(cast("list[_Handle]", self._ready), self.schedule.pick, done)
+                self._run_as_picked(cast("list[Handle]", self._ready), self.schedule.pick, done)
         finally:
             asyncio._set_running_loop(None)
             sys.set_asyncgen_hooks(*hooks)
@@ -153,7 +157,7 @@ class SimLoop(RefusingLoop):
     # The two loops differ in one line. They are apart because a call for each callback would cost
     # a tenth of the whole.
 
-    def _run_in_order(self, ready: deque[_Handle], done: Callable[[], bool]) -> None:
+    def _run_in_order(self, ready: deque[Handle], done: Callable[[], bool]) -> None:
         take = ready.popleft
         while not done():
             if self.steps >= self._next_watched:
@@ -169,7 +173,7 @@ class SimLoop(RefusingLoop):
             handle.context.run(handle.callback, *handle.args)
 
     def _run_as_picked(
-        self, ready: list[_Handle], pick: Callable[[int], int], done: Callable[[], bool]
+        self, ready: list[Handle], pick: Callable[[int], int], done: Callable[[], bool]
     ) -> None:
         take = ready.pop
         while not done():
@@ -236,8 +240,8 @@ class SimLoop(RefusingLoop):
 
     def call_soon(  # type: ignore[override] # a handle that quacks like asyncio's and costs half
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
-    ) -> _Handle:
-        handle = _Handle(callback, args, contextvars.copy_context() if context is None else context)
+    ) -> Handle:
+        handle = Handle(callback, args, contextvars.copy_context() if context is None else context)
         self._ready.append(handle)
         return handle
 
@@ -247,14 +251,14 @@ class SimLoop(RefusingLoop):
         callback: Callable[..., object],
         *args: Any,
         context: contextvars.Context | None = None,
-    ) -> _Handle:
+    ) -> Handle:
         if context is None:
             context = contextvars.copy_context()
         if when <= self._now_s:
-            handle = _Handle(callback, args, context, None, when)
+            handle = Handle(callback, args, context, None, when)
             self._ready.append(handle)
         else:
-            handle = _Handle(callback, args, context, self, when)
+            handle = Handle(callback, args, context, self, when)
             heapq.heappush(self._timers, (when, next(self._order), handle))
         return handle
 
@@ -264,7 +268,7 @@ class SimLoop(RefusingLoop):
         callback: Callable[..., object],
         *args: Any,
         context: contextvars.Context | None = None,
-    ) -> _Handle:
+    ) -> Handle:
         return self.call_at(self._now_s + delay, callback, *args, context=context)
 
     def create_future(self) -> asyncio.Future[Any]:
@@ -344,7 +348,7 @@ class SimLoop(RefusingLoop):
         self._ready.extend(self._paused.pop(host, ()))
         self._any_special = bool(self._crashed or self._paused)
 
-    def _hold_back(self, handle: _Handle) -> bool:
+    def _hold_back(self, handle: Handle) -> bool:
         """Whether a callback's host can't run it; if so, it is put where it belongs."""
         host = _host_of(handle)
         if host in self._crashed:
@@ -427,5 +431,5 @@ def simulate(main: Coroutine[Any, Any, _Result], loop: SimLoop) -> _Result:
         loop.close()
 
 
-def _host_of(handle: _Handle) -> str:
+def _host_of(handle: Handle) -> str:
     return handle.context.get(current_host, "")

@@ -67,7 +67,7 @@ class Call(msgspec.Struct, frozen=True):
     take_back: Callable[[Any], None] | None = None
 
 
-class _Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True):
     """One try of a call, under way. way_s: half of the time that it takes. loses: why its reply is lost."""
 
     call: Call
@@ -122,7 +122,7 @@ class Network:
                 if self.latency is not None:
                     name = f"{call.kind}.{call.op}"
                     way_s = self.latency.delay_s(name, call.service, call.items, loop.time()) / 2
-                self._after(way_s, self._arrive, _Request(call, host, effect, reply, way_s, loses))
+                self._after(way_s, self._arrive, Request(call, host, effect, reply, way_s, loses))
             else:
                 self._lose(call, host, reply, "the request is lost")
             try:
@@ -156,7 +156,7 @@ class Network:
             return _FIRST_REPLY
         return ""
 
-    def _arrive(self, request: _Request) -> None:
+    def _arrive(self, request: Request) -> None:
         reply = request.reply
         try:
             answer = request.effect(request.host)
@@ -171,11 +171,11 @@ class Network:
         else:
             self._send_back(request, answer)
 
-    def _answered(self, request: _Request, answer: asyncio.Future[Any]) -> None:
+    def _answered(self, request: Request, answer: asyncio.Future[Any]) -> None:
         if not answer.cancelled():
             self._send_back(request, answer.result())
 
-    def _send_back(self, request: _Request, answer: object) -> None:
+    def _send_back(self, request: Request, answer: object) -> None:
         if request.loses or self._is_cut(request.host, request.call.kind, reply=True):
             self._lose(request.call, request.host, request.reply, "the reply is lost")
         elif request.way_s > 0.0:
@@ -207,7 +207,7 @@ class Network:
         return reply or not cut.replies_only
 
 
-def _resolve(request: _Request, answer: object) -> None:
+def _resolve(request: Request, answer: object) -> None:
     if not request.reply.done():
         request.reply.set_result(answer)
     elif request.reply.cancelled() and request.call.take_back is not None:

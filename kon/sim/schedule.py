@@ -9,17 +9,20 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 
 class Schedule(ABC):
     """Picks among ready callbacks, and remembers its picks, so that `Given` can repeat them.
 
     picks: each pick made while there was a choice. options: among how many it was made.
+    ready: the loop's own list of ready callbacks, for a schedule that has to see what it picks.
     """
 
     def __init__(self) -> None:
         self.picks: list[int] = []
         self.options: list[int] = []
+        self.ready: Sequence[Any] = ()
 
     @abstractmethod
     def pick(self, ready: int) -> int:
