@@ -32,7 +32,8 @@ REPEAT: Final = """\
 
 A measurement is recorded in `benchmarks/records/`, and not made again while machine and program stay
 the same; `--again` makes it anew. Let nothing else run meanwhile: a load above the number of cores
-spoils what is measured in milliseconds.
+spoils what is measured in milliseconds. Where that can't be had, `sudo chrt --rr 1 make bench` has
+other programs wait.
 """
 
 
@@ -60,6 +61,7 @@ def machine(records: Records) -> str:
     rows = [
         ("machine", f"{context.cores} cores, {context.machine}, {context.memory_gb} GB"),
         ("system", context.system),
+        ("cores are", context.scheduling),
         ("Python, SQLite", f"{context.python}, {context.sqlite}"),
         ("kon", f"{context.kon}, sources {context.sources}"),
         ("peers", peers(context)),

@@ -25,12 +25,17 @@ FOLDER: Final = Path(__file__).parent / "records"
 
 
 class Context(msgspec.Struct, frozen=True):
-    """Machine and program. sources: a digest of what is measured, the benchmarks included."""
+    """Machine and program.
+
+    scheduling: whether other programs wait for the benchmarks, as under `chrt --rr 1`, or share with them.
+    sources: a digest of what is measured, the benchmarks included.
+    """
 
     machine: str
     cores: int
     memory_gb: int
     system: str
+    scheduling: str
     python: str
     sqlite: str
     kon: str
@@ -47,12 +52,19 @@ def here() -> Context:
         cores=os.cpu_count() or 1,
         memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         system=f"{platform.system()} {platform.release()}",
+        scheduling=scheduling(),
         python=f"{platform.python_implementation()} {platform.python_version()}",
         sqlite=sqlite3.sqlite_version,
         kon=version("kon"),
         sources=digest_of_sources(),
         peers={"huey": version("huey")},
     )
+
+
+def scheduling() -> str:
+    if not hasattr(os, "sched_getscheduler") or os.sched_getscheduler(0) == os.SCHED_OTHER:
+        return "shared with other programs"
+    return "before other programs, kon and peers alike (chrt)"
 
 
 def processor() -> str:
