@@ -215,12 +215,13 @@ def _report(asked: Asked, searched: Sequence[Searched]) -> bool:
             click.echo(unbroken)
         for each in shown:
             _print(each)
-    for cell in raised:
-        if cell.raised is not None:
-            seed, error = cell.raised.seed, cell.raised.error
-            how = _replay_command(asked, cell.strategy, cell.fault, seed)
-            note(f"kon: {cell.strategy.label}, {cell.fault}: seed {seed} raises {error}")
-            note(f"  `{how}` has the traceback")
+    for rows in by_strategy(raised).values():
+        first = rows[0]
+        if first.raised is not None:
+            seed, error = first.raised.seed, first.raised.error
+            how = _replay_command(asked, first.strategy, first.fault, seed)
+            note(f"kon: {first.strategy.label}, {first.fault}: seed {seed} raises {error}")
+            note(f"  the traceback: {how}")
     return not raised and not any(each.promised for each in shown)
 
 
@@ -254,7 +255,7 @@ def _unbroken(searched: Sequence[Searched]) -> list[str]:
         f'{label}: "{broken.invariant}" is not promised, and was not broken in {broken.schedules:,} schedules'
         for label, rows in by_strategy(searched).items()
         for broken in summed_up(rows)
-        if not broken.promised and not broken.breaks
+        if not broken.promised and not broken.breaks and not any(row.raised for row in rows)
     ]
 
 
@@ -269,7 +270,7 @@ def _replay(asked: Asked, seed: int) -> bool:
         for faults in asked.faults or [fault_class(ALL_FAULTS)]:
             try:
                 played = play_seed(asked.base, strategy, faults, seed)
-            except Exception as error:  # of the strategy under test
+            except (Exception, BaseExceptionGroup) as error:  # of the strategy under test
                 cause = first_cause(error)
                 note("".join(traceback.format_exception(cause)).rstrip())
                 raises = f"seed {seed} raises {type(cause).__name__}: {cause}"

@@ -144,7 +144,7 @@ def _play_part(part: _Part) -> _Chunk:
     for seed in seeds:
         try:
             played = play_seed(base, cell.strategy, cell.faults, seed)
-        except Exception as error:  # of the strategy under test, whatever it may be
+        except (Exception, BaseExceptionGroup) as error:  # of the strategy under test, whatever it may be
             cause = first_cause(error)
             raised = raised or Raised(seed, f"{type(cause).__name__}: {cause}")
             continue

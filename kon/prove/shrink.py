@@ -7,6 +7,7 @@ is repeated comes to the same end.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
@@ -27,6 +28,9 @@ PLAYS: Final = 600
 _SIZES: Final = ((1, 2), (1, 3), (2, 2), (2, 3))
 """Tasks and workers of small worlds, from the smallest."""
 
+_FAILING: Final = (0.0, 0.5)
+"""The share of tasks whose first attempt fails: none, unless a retry is what it takes."""
+
 _SMALL_HORIZON: Final = 80
 """Crashes and pauses come while there is something to be broken, in a world that has so little."""
 
@@ -45,7 +49,7 @@ def shortest(
     make_strategy: MakeStrategy | None = None,
 ) -> Counterexample | None:
     """The shortest counter-example found in small worlds under these faults; None where none is."""
-    for tasks, workers in _SIZES:
+    for (tasks, workers), failing in itertools.product(_SIZES, _FAILING):
         small = msgspec.structs.replace(
             base,
             strategy=strategy,
@@ -55,7 +59,7 @@ def shortest(
             slots=1,
             prefetch=1,
             bundle=1,
-            failing=0.0,
+            failing=failing,
             horizon=_SMALL_HORIZON,
         )
         found = [
@@ -113,7 +117,7 @@ def _played(play_it: Callable[[], Played]) -> Played | None:
     """None where the code under test raises in this schedule: that is another finding than a break."""
     try:
         return play_it()
-    except Exception:
+    except (Exception, BaseExceptionGroup):
         return None
 
 

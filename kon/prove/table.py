@@ -33,7 +33,7 @@ def findings_table(rows: Sequence[Searched], style: str = STYLE) -> str:
     if style == STYLE:
         headers = [header.replace(" ", "\n", 1) for header in headers]
     body = [
-        [row.fault, f"{row.schedules:,}", f"{row.faulty:,}", *(_cell(found) for found in row.findings)]
+        [row.fault, f"{row.schedules:,}", f"{row.faulty:,}", *(_cell(found, row) for found in row.findings)]
         for row in rows
     ]
     align = ["left", "right", "right", *("left" for _ in invariants)]
@@ -44,7 +44,9 @@ def _header(invariant: Invariant) -> str:
     return invariant.value
 
 
-def _cell(finding: Finding) -> str:
+def _cell(finding: Finding, row: Searched) -> str:
+    if row.raised is not None and not finding.broken:
+        return "raises"
     if finding.promised:
         return f"BROKE {finding.broken:,}" if finding.broken else "held"
     return f"broke {finding.broken:,}" if finding.broken else "-"

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Final
 
+import msgspec
+
 from kon.prove.counterexample import Counterexample
 from kon.prove.invariants import MEANING, Break, Invariant
 from kon.prove.scenario import MakeStrategy, Played
@@ -86,13 +88,21 @@ def _wrapped(text: str, width: int) -> str:
 
 
 def _of_interest(steps: Sequence[Step], breaks: Sequence[Break]) -> list[Step]:
-    """Up to the last of the breaks, without what goes as it always does, and without other breaks."""
+    """Up to the last of the breaks, without what goes as it always does, without other breaks, and with the
+    repeats of a call that gets no reply told but once."""
     told = []
     left = {(broke.at_s, f"{broke.invariant}: {broke.how}"): broke for broke in breaks}
+    said: set[Step] = set()
+    cut_off: set[tuple[str, str, str]] = set()
     for step in steps:
         if step.op != BROKEN:
-            if not _is_routine(step):
+            call = (step.host, step.service, step.op)
+            again = msgspec.structs.replace(step, at_s=0.0)
+            if not _is_routine(step) and not (call in cut_off and again in said):
                 told.append(step)
+            said.add(again)
+            if step.what is What.FAULT and step.note.endswith("is lost"):
+                cut_off.add(call)
         elif (broke := left.pop((step.at_s, step.note), None)) is not None:
             told.append(Step(step.at_s, step.what, step.host or CLIENT, "", f"{BROKEN}: {broke.invariant}"))
             if not left:

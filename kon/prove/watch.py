@@ -181,7 +181,7 @@ class WatchedStrategy(Strategy):
         return verdicts
 
     async def commit(self, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> list[Outcome | None]:
-        held = [self._held[claim.task.index, claim.token].pop(0) for claim in claims]
+        held = [self._let_go(claim, started=True) for claim in claims]
         taken_over = []
         for one, outcome in zip(held, outcomes, strict=True):
             taken_over.append(self._watch.taken_over(one, outcome.index))
@@ -206,9 +206,15 @@ class WatchedStrategy(Strategy):
 
     async def release(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
-            for held in self._held.pop((claim.task.index, claim.token), []):
-                held.ended = True
+            self._let_go(claim, started=False).ended = True
         await self._inner.release(claims)
+
+    def _let_go(self, claim: Claim, started: bool) -> _Held:
+        """The claim that is over. A strategy may give two copies of a task equal ones, at the same time."""
+        waiting = self._held[claim.task.index, claim.token]
+        held = next((each for each in waiting if each.started is started), waiting[0])
+        waiting.remove(held)
+        return held
 
 
 class WatchedKind(Kind):

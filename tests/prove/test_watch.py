@@ -211,3 +211,31 @@ def test_two_results_of_one_task_are_a_break_and_one_told_twice_is_none() -> Non
                 await strategy.admit([TASK])
 
         assert bench.run(main()) == broken
+
+
+class Alike(Lease):
+    """Gives every copy of a task the same claim, as `none` does."""
+
+    async def admit(self, tasks: Sequence[Task]) -> list[Verdict]:
+        return [Claim(task) for task in tasks]
+
+    async def commit(self, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> list[Outcome | None]:
+        return list(outcomes)
+
+
+def test_two_copies_of_a_task_at_one_worker_are_two_claims_though_they_look_alike() -> None:
+    """One of them is given back, unstarted, and the other is committed: in force for good."""
+    bench = Bench()
+
+    async def main() -> None:
+        inner = Alike(SimLedger("ledger", Network()), "a", Clock(0.0))
+        strategy = WatchedStrategy(inner, bench.watch, "a")
+        other, _ = bench.host("b")
+        first, second = await claim(strategy), await claim(strategy)
+        await bench.start("a")
+        await strategy.release([second])
+        await strategy.commit([first], [Outcome(7, 1, State.DONE)])
+        await claim(other)
+        await bench.start("b")
+
+    assert bench.run(main()) == {Invariant.ONE_START, Invariant.ONE_START_WHILE_HELD}
