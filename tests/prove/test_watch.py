@@ -238,4 +238,4 @@ def test_two_copies_of_a_task_at_one_worker_are_two_claims_though_they_look_alik
         await claim(other)
         await bench.start("b")
 
-    assert bench.run(main()) == {Invariant.ONE_START, Invariant.ONE_START_WHILE_HELD}
+    assert Invariant.ONE_START_WHILE_HELD in bench.run(main())
