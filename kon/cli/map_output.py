@@ -29,11 +29,14 @@ class Printer:
     def print(self, outcomes: Sequence[Outcome]) -> None:
         """Raises BrokenPipeError when nobody reads it any more."""
         out: list[bytes] = []
-        err: list[bytes] = []
         for outcome in self._in_turn(outcomes) if self._keep_order else outcomes:
-            self._add(outcome, out, err)
+            out.append(self._stdout(outcome))
+            err = self._stderr(outcome)
+            if err:  # both may go to one terminal, where it belongs between this task and the next
+                _write(sys.stdout.buffer, out)
+                _write(sys.stderr.buffer, err)
+                out = []
         _write(sys.stdout.buffer, out)
-        _write(sys.stderr.buffer, err)
 
     def _in_turn(self, outcomes: Sequence[Outcome]) -> Iterable[Outcome]:
         self._early.update((outcome.index, outcome) for outcome in outcomes)
@@ -41,11 +44,16 @@ class Printer:
             self._next += 1
             yield outcome
 
-    def _add(self, outcome: Outcome, out: list[bytes], err: list[bytes]) -> None:
+    def _stdout(self, outcome: Outcome) -> bytes:
         result = outcome.result
+        return self._tagged(outcome.index, result.get("stdout", "")) if isinstance(result, dict) else b""
+
+    def _stderr(self, outcome: Outcome) -> list[bytes]:
+        """What it said there itself, and what there is to say about it."""
+        result, err = outcome.result, []
         if isinstance(result, dict):
-            out.append(self._tagged(outcome.index, result.get("stdout", "")))
-            err.append(self._tagged(outcome.index, result.get("stderr", "")))
+            if result.get("stderr"):
+                err.append(self._tagged(outcome.index, result["stderr"]))
             err += [warning.encode() for warning in _warnings(outcome.index, result)]
         if outcome.state is not State.DONE and outcome.state is not State.CANCELLED:
             self._failures += 1
@@ -53,6 +61,7 @@ class Printer:
                 item = os.fsencode(self._items[outcome.index])[:_LONGEST_ITEM]
                 said = (outcome.error or str(outcome.state)).encode(errors="backslashreplace")
                 err.append(b"kon: task %d (%s): %s\n" % (outcome.index + 1, item, said))
+        return err
 
     def _tagged(self, index: int, text: str) -> bytes:
         raw = text.encode()
