@@ -189,7 +189,7 @@ def with_model(document: Node, folder: Path, problems: list[Problem]) -> Node:
     folder: what a path is relative to. What is wrong with the model goes to `problems`.
     """
     backend = document.entries.get("backend") if isinstance(document, Mapping) else None
-    if not isinstance(document, Mapping) or backend is None or not _simulates(backend.node):
+    if not isinstance(document, Mapping) or backend is None or not simulates(document):
         return document
     options = backend.node.entries if isinstance(backend.node, Mapping) else {"name": backend}
     given = options.get("latency")
@@ -212,8 +212,9 @@ def _said(text: str, place: Place) -> list[Problem]:
     return [Problem(place, line, elsewhere=not line.startswith("latency:")) for line in text.split("\n")]
 
 
-def _simulates(backend: Node) -> bool:
-    name = plain(find(backend, ("name",)))
+def simulates(document: Node) -> bool:
+    """Whether the backend of a document is one that simulates."""
+    name = plain(find(document, ("backend", "name")))
     try:
         return isinstance(name, str) and backend_class(name).virtual_time
     except UnknownPlugin:

@@ -13,6 +13,7 @@ from kon.errors import ConfigurationError
 from kon.experiment.cells import MAX_RUN_ID, Cell, Experiment
 from kon.experiment.check import check_form, read_form
 from kon.experiment.checkplugins import check_kind
+from kon.experiment.models import simulates
 from kon.experiment.problems import Problem, describe, raise_problems
 from kon.experiment.sources import Items, Source
 from kon.experiment.spool import Spool
@@ -61,6 +62,9 @@ def single(
     assert checked is not None  # it is a mapping
     form, wrong = checked
     check_form(form, wrong, node, problems)
+    if simulates(node):
+        text = "simulates, and does none of the work that is asked for; an experiment file may name it"
+        problems.append(Problem(node.place, f'the backend "{form.backend.name}" {text}'))
     checker = check_kind(plugin, with_options, problems)
     raise_problems(problems)
     assert checker is not None  # or there was a problem

@@ -113,3 +113,8 @@ def test_unknown_names() -> None:
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
     with pytest.raises(WorkloadError, match="items: can't be kept in a temporary file"):
         single("sleep", {}, iter([0]), spool=tmp_path / "no" / "folder")
+
+
+def test_a_backend_that_simulates_does_no_work() -> None:
+    with pytest.raises(ConfigurationError, match='the backend "sim" simulates, and does none of the work'):
+        single("sleep", {}, [0.1], backend="sim")

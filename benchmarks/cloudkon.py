@@ -1,0 +1,194 @@
+"""The tables of docs/cloudkon.md: `python -m benchmarks.cloudkon [--write]`, a few minutes of one core.
+
+kon's rows are whole simulations of workloads/cloudkon-2014.yml. The older systems' rows are a loop as
+theirs was, one call for each step in turn, on the same simulated services. What was measured elsewhere
+stands beside them, with its source.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from tabulate import tabulate
+
+from kon.backend import Channel, ChannelOptions
+from kon.experiment import Experiment, load
+from kon.experiment.models import FOLDER, read_model
+from kon.ledger import Record
+from kon.plan.forecast import Forecast, Forecaster, Setting
+from kon.plan.prices import read_prices
+from kon.plan.table import duration, usd
+from kon.queue import Message
+from kon.report.tables import rounded
+from kon.sim.backend import SimBackend
+from kon.sim.fleet import Fleet
+from kon.sim.loop import SimLoop, simulate
+from kon.sim.model import Choice
+from kon.sim.network import Network
+from kon.task import State
+
+ROOT: Final = Path(__file__).parents[1]
+PAGE: Final = ROOT / "docs" / "cloudkon.md"
+
+WHOLE: Final = 10**9
+"""Tasks of a sample: none is that large, so that all are simulated."""
+
+# as reported; docs/cloudkon.md says by whom
+SYSTEM_A: Final = {1: 31.7, 2: 62.2, 4: 116.0, 8: 236.0, 16: 469.0}
+CLOUDKON_SHEET: Final = {2: 400.0, 8: 900.0, 16: 1_500.0, 32: 3_500.0, 64: 5_735.0}
+CLOUDKON_PAPER: Final = {1: 238.0, 1_024: 119_000.0}
+CLOUDKON_EFFICIENCY: Final = {1: 3, 4: 11, 16: 38, 64: 69, 256: 79, 1_024: 90}
+
+
+# --- the older systems' loop --------------------------------------------------------------------------
+
+
+async def _worker(channel: Channel, seconds: float) -> None:
+    """Receive one, look it up, run it, write it down, answer, delete: each call waits for the one before."""
+    while deliveries := await channel.tasks.receive(1, 1.0):
+        [delivery] = deliveries
+        key = int(delivery.body)
+        await channel.ledger.read([key])
+        await asyncio.sleep(seconds)
+        await channel.ledger.put([Record(key, "older", State.DONE)])
+        await channel.answers.send([Message(delivery.body)])
+        await channel.tasks.ack([delivery])
+
+
+def one_call_per_step(workers: int, tasks_each: int, seconds: float) -> float:
+    """The makespan in seconds of so many workers' loops, over a queue that was filled before."""
+    loop = SimLoop()
+    fleet = Fleet(read_model(FOLDER / "aws-us-east-1.yml"), 1, Choice(table="warm_raised"))
+
+    async def main() -> float:
+        backend = SimBackend.on(Network())
+        await backend.create("r", ChannelOptions(visibility_s=600.0))
+        channel = await backend.open("r")
+        tasks = workers * tasks_each
+        for first in range(0, tasks, 10):
+            batch = range(first, min(first + 10, tasks))
+            await channel.tasks.send([Message(str(index).encode()) for index in batch])
+        backend.network.latency = fleet
+        lives = [loop.spawn(f"w{number}", _worker(channel, seconds)) for number in range(workers)]
+        ended_s = 0.0
+        while (await channel.tasks.depth()).total:
+            await asyncio.sleep(0.01)
+            ended_s = loop.time()
+        await asyncio.gather(*lives)
+        return ended_s
+
+    return simulate(main(), loop)
+
+
+# --- tables --------------------------------------------------------------------------------------------
+
+
+def forecasts(experiments: Iterable[Experiment], sample: int) -> dict[str, dict[int, Forecast]]:
+    """By experiment and number of workers."""
+    forecaster = Forecaster(read_prices(), sample)
+    found: dict[str, dict[int, Forecast]] = {}
+    for experiment in experiments:
+        by_workers = found.setdefault(experiment.name, {})
+        for cell in experiment.cells():
+            print(f"{cell.spec.run} ...", flush=True)
+            setting = Setting(cell.spec.workers, "t3.micro")
+            by_workers[cell.spec.workers] = forecaster.forecast(cell, setting)
+    return found
+
+
+def throughput(kon: dict[str, dict[int, Forecast]]) -> str:
+    rows = []
+    for workers, batched in kon["sleep0-batched"].items():
+        older = workers * 40 / one_call_per_step(workers, 40, 0.0)
+        kinds = (batched, kon["sleep0-bundled"][workers], kon["sleep0-one-call"][workers])
+        rows.append(
+            [
+                f"{workers:,}",
+                *(rounded(each.tasks_per_s) for each in kinds),
+                rounded(older),
+                *(_given(each, workers) for each in (SYSTEM_A, CLOUDKON_SHEET, CLOUDKON_PAPER)),
+            ]
+        )
+    headers = [
+        "workers",
+        "kon, batches of 10",
+        "kon, bundles of 100",
+        "kon, one item a call",
+        "one call a step, in turn",
+        "measured: system A",
+        "measured: CloudKon, sheet",
+        "measured: CloudKon, paper",
+    ]
+    return _table(rows, headers)
+
+
+def _given(figures: dict[int, float], workers: int) -> str:
+    return rounded(figures[workers]) if workers in figures else ""
+
+
+def efficiencies(kon: dict[str, dict[int, Forecast]]) -> str:
+    rows = []
+    for ms in (1, 4, 16, 64, 256, 1_000, 1_024):
+        [(workers, batched)] = kon[f"ms-{ms}-batched"].items()
+        each = max(20, min(500, 4_000 // ms))
+        older = each * ms / 1e3 / one_call_per_step(workers, each, ms / 1e3)
+        assert batched.efficiency is not None
+        sheet = f"{CLOUDKON_EFFICIENCY[ms]}" if ms in CLOUDKON_EFFICIENCY else ""
+        shown = [f"{ms:,}", rounded(100 * batched.efficiency), f"{batched.bundle}", rounded(100 * older)]
+        rows.append([*shown, sheet])
+    headers = [
+        "task (ms)",
+        "kon, batched (%)",
+        "tasks to a message",
+        "one call a step, in turn (%)",
+        "measured: CloudKon, sheet (%)",
+    ]
+    return _table(rows, headers)
+
+
+def beyond(kon: dict[str, dict[int, Forecast]]) -> str:
+    rows = [
+        [
+            name,
+            f"{each.bundle}",
+            duration(each.work_s),
+            rounded(each.tasks_per_s),
+            rounded(100 * (each.efficiency or 0.0)),
+            usd(each.usd),
+            each.held_back_by,
+        ]
+        for name, by_workers in kon.items()
+        for each in by_workers.values()
+    ]
+    headers = ["design", "tasks to a message", "time", "tasks/s", "efficiency (%)", "$", "held back by"]
+    return _table(rows, headers)
+
+
+def _table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+    return tabulate(rows, headers, "github", disable_numparse=True)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.cloudkon", description=__doc__)
+    parser.add_argument("--write", action="store_true", help=f"put the tables into docs/{PAGE.name}")
+    write = parser.parse_args(argv).write
+    paper = forecasts(load(ROOT / "workloads" / "cloudkon-2014.yml"), WHOLE)
+    more = forecasts(load(ROOT / "workloads" / "cloudkon-16k.yml"), 20_000)
+    made = {"throughput": throughput(paper), "efficiency": efficiencies(paper), "beyond": beyond(more)}
+    for table in made.values():
+        print(f"\n{table}")
+    if write:
+        page = PAGE.read_text()
+        for name, table in made.items():
+            before, _, rest = page.partition(f"<!-- {name} -->\n")
+            _, _, after = rest.partition("<!-- end -->")
+            page = f"{before}<!-- {name} -->\n{table}\n<!-- end -->{after}"
+        PAGE.write_text(page)
+
+
+if __name__ == "__main__":
+    main()
