@@ -1,0 +1,264 @@
+"""The small model, searched in whole: two workers, one task, every order within a bound, every single fault.
+
+A schedule here is the order in which requests take effect at the services and timers fall due. What a
+host does between two of those touches nothing that another host can see, so that its place in the order
+makes no difference: it is done at once, as a host's own event loop would. First come, first served is
+the schedule without a deviation; each time that something else goes first is a deviation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from kon.prove.classes import NO_FAULT
+from kon.prove.invariants import Break, Invariant
+from kon.prove.scenario import MakeStrategy, Played, Scenario, play
+from kon.run import Plugin
+from kon.sim.faults import FAULTS, FaultSpans, Fired
+from kon.sim.network import Request
+from kon.sim.schedule import Given, next_picks
+
+VISIBILITY_S: Final = 6.0
+"""And the lease: less than a pause, more than a task."""
+
+SMALL: Final = Scenario(
+    tasks=1,
+    workers=2,
+    slots=1,
+    prefetch=1,
+    task_s=1.3,
+    spread=0.0,
+    failing=0.0,
+    visibility_s=VISIBILITY_S,
+    spans=FaultSpans(
+        duplicate_s=4.0, resurrect_s=10.0, delay_s=8.0, stale_s=2.0, partition_s=8.0, skew_s=0.25
+    ),
+    pause_s=15.0,
+    restart_s=1.0,
+    drain_s=600.0,
+    limit_s=5_000.0,
+    max_steps=50_000,
+)
+"""Short: a hundred steps or two. Every wait has a length of its own, so that only what belongs together
+falls into one instant."""
+
+_QUEUES: Final = ("tasks", "answers", "dead")
+_TABLES: Final = ("ledger", "control")
+_WORKERS: Final = ("w1", "w2")
+
+_STRIKES: Final = {"crash": _WORKERS, "pause": _WORKERS, "client_crash": ("client",)}
+"""Faults of a host, tried before each step of its first life."""
+
+_PLACES: Final[dict[str, tuple[str, ...]]] = {
+    "skew": _WORKERS,
+    "write_reply_lost": _TABLES,
+    "stale_read": _TABLES,
+    "throttle": _TABLES,
+    "error_after": _QUEUES + _TABLES,
+    "error_before": _QUEUES + _TABLES,
+    "partition": ("queue", "ledger"),
+}
+"""Where a fault has its occasions; those that are not named here have them at the queues."""
+
+_EXTENTS: Final = 3
+_DRAWN: Final = frozenset(
+    {
+        "duplicate",
+        "answer_duplicate",
+        "resurrect",
+        "delay",
+        "reorder",
+        "stale_read",
+        "stale_depth",
+        "partition",
+        "skew",
+    }
+)
+"""Faults that go far or not: each is tried with so many extents, drawn by as many seeds."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A promise that did not hold: all that it takes to see it again (see `replay`)."""
+
+    fault: Fired | None
+    at_step: int | None
+    seed: int
+    picks: tuple[int, ...]
+    breaks: tuple[Break, ...]
+
+
+class Covered(msgspec.Struct, frozen=True):
+    """What was tried of one fault.
+
+    occasions: how many single faults of this name there were. schedules: tried under all of those.
+    whole: whether the bound cut none off. breaks: in how many of the schedules each invariant broke,
+        promised or not.
+    """
+
+    fault: str
+    occasions: int
+    schedules: int
+    whole: bool
+    breaks: dict[Invariant, int]
+
+
+class Exhausted(msgspec.Struct, frozen=True):
+    """The small model under one strategy. deviations: the bound, or None for every order."""
+
+    strategy: Plugin
+    deviations: int | None
+    searched: tuple[Covered, ...]
+    broken: tuple[Found, ...]
+
+    @property
+    def schedules(self) -> int:
+        return sum(one.schedules for one in self.searched)
+
+    @property
+    def occasions(self) -> int:
+        return sum(one.occasions for one in self.searched if one.fault != NO_FAULT)
+
+    def extent(self) -> str:
+        """Just what was searched, in a sentence."""
+        bound = "every order" if self.deviations is None else f"every order with at most {self.deviations}"
+        of = "" if self.deviations is None else f" deviation{'s' * (self.deviations != 1)} from first come"
+        whole = all(one.whole for one in self.searched)
+        return (
+            f"{self.schedules:,} schedules: {bound}{of}, without a fault and with each of {self.occasions:,} "
+            f"single faults{'; there are no others' if whole else ''}"
+        )
+
+
+class Orders(Given):
+    """Picks among requests that take effect and timers that fall due; whatever else is ready goes first."""
+
+    def pick(self, ready: int) -> int:
+        events = []
+        for at, handle in enumerate(self.ready):
+            if handle.callback is None or not (handle.when_s > 0.0 or _is_request(handle.args)):
+                return at
+            events.append(at)
+        return events[super().pick(len(events))] if len(events) > 1 else events[0]
+
+
+def exhaust(
+    strategy: Plugin,
+    deviations: int | None = 1,
+    faults: Sequence[str] | None = None,
+    *,
+    scenario: Scenario = SMALL,
+    make_strategy: MakeStrategy | None = None,
+    on_progress: Callable[[str, int], None] = lambda fault, schedules: None,
+) -> Exhausted:
+    """Play the small model in every order within the bound, under no fault and under every single one.
+
+    deviations: how often something may go first that was not first in line; None for no bound.
+    faults: the names of those to try; None for all. on_progress: told of each fault that is done with,
+        and of the schedules that it took.
+    """
+    search = _Search(_with_lease(scenario, strategy), deviations, make_strategy)
+    searched = [search.fault(NO_FAULT, [(None, None, 0)])]
+    on_progress(NO_FAULT, searched[0].schedules)
+    for name in FAULTS if faults is None else faults:
+        searched.append(search.fault(name, search.occasions(name)))
+        on_progress(name, searched[-1].schedules)
+    return Exhausted(strategy, deviations, tuple(searched), tuple(search.broken))
+
+
+def replay(
+    strategy: Plugin,
+    found: Found,
+    *,
+    scenario: Scenario = SMALL,
+    make_strategy: MakeStrategy | None = None,
+) -> Played:
+    """Play a schedule again that broke a promise."""
+    struck = msgspec.structs.replace(_with_lease(scenario, strategy), at_step=found.at_step)
+    plan = [] if found.fault is None else [found.fault]
+    return play(struck, found.seed, schedule=Orders(found.picks), plan=plan, make_strategy=make_strategy)
+
+
+_Single = tuple[Fired | None, int | None, int]
+"""A single fault, the step at which it strikes a host, and the seed of its extent."""
+
+
+class _Search:
+    """Goes through schedules, depth first, fault by fault."""
+
+    def __init__(
+        self, scenario: Scenario, deviations: int | None, make_strategy: MakeStrategy | None
+    ) -> None:
+        self._scenario = scenario
+        self._deviations = 1 << 30 if deviations is None else deviations
+        self._make_strategy = make_strategy
+        self._longest = 0  # steps of a schedule without a fault
+        self._fired = False  # whether the fault at hand fired in any of its schedules
+        self.broken: list[Found] = []
+
+    def occasions(self, fault: str) -> Iterator[_Single]:
+        """Every single fault of a name. The next is asked for when all orders with the last were tried."""
+        for host in _STRIKES.get(fault, ()):
+            for step in range(1, self._longest + 1):
+                yield Fired(fault, host, 0), step, 0
+        if fault in _STRIKES:
+            return
+        for service in _PLACES.get(fault, _QUEUES):
+            for seed in range(_EXTENTS if fault in _DRAWN else 1):
+                nth = 0
+                while True:
+                    self._fired = False
+                    yield Fired(fault, service, nth), None, seed
+                    if not self._fired:
+                        break
+                    nth += 1
+
+    def fault(self, name: str, singles: Iterable[_Single]) -> Covered:
+        occasions = schedules = 0
+        whole, breaks = True, Counter[Invariant]()
+        for fired, at_step, seed in singles:
+            tried, all_of_them = self._orders(fired, at_step, seed, breaks)
+            if fired is not None and not self._fired:
+                continue  # no such occasion
+            occasions += 1
+            schedules += tried
+            whole = whole and all_of_them
+        return Covered(name, occasions, schedules, whole, dict(breaks))
+
+    def _orders(
+        self, fired: Fired | None, at_step: int | None, seed: int, breaks: Counter[Invariant]
+    ) -> tuple[int, bool]:
+        """Every order under one fault: how many there were, and whether the bound cut none off."""
+        scenario = msgspec.structs.replace(self._scenario, at_step=at_step)
+        plan = [] if fired is None else [fired]
+        picks: list[int] | None = []
+        schedules, whole, sound = 0, True, True
+        while picks is not None:
+            schedule = Orders(picks)
+            played = play(scenario, seed, schedule=schedule, plan=plan, make_strategy=self._make_strategy)
+            schedules += 1
+            self._fired = self._fired or bool(played.fired)
+            if fired is None:
+                self._longest = max(self._longest, played.steps)
+            breaks.update({each.invariant for each in played.breaks})
+            if played.broken and sound:
+                sound = False  # one for each fault will do
+                self.broken.append(Found(fired, at_step, seed, tuple(played.picks), played.broken))
+            whole = whole and sum(map(bool, played.picks)) < self._deviations
+            picks = next_picks(schedule, self._deviations)
+        return schedules, whole
+
+
+def _with_lease(scenario: Scenario, strategy: Plugin) -> Scenario:
+    """With a lease as short as the visibility timeout, where the strategy has one."""
+    if strategy.name == "lease" and "lease_s" not in strategy.options:
+        options = {**strategy.options, "lease_s": VISIBILITY_S}
+        strategy = msgspec.structs.replace(strategy, options=options)
+    return msgspec.structs.replace(scenario, strategy=strategy)
+
+
+def _is_request(args: Sequence[object]) -> bool:
+    return bool(args) and isinstance(args[0], Request)
