@@ -6,6 +6,7 @@ import functools
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -127,13 +128,26 @@ def _pool(jobs: int) -> Iterator[Callable[[Iterable[_Part]], Iterable[_Chunk]]]:
     if jobs == 1:
         yield functools.partial(map, _play_part)
         return
-    # an interrupt reaches every process of a terminal; this one deals with it
-    ignore_interrupts = functools.partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=ignore_interrupts)
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_begin_process)
     try:
         yield functools.partial(pool.map, _play_part)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin_process() -> None:
+    """In each process of the pool, before anything else."""
+    # an interrupt reaches every process of a terminal; the one that began the search deals with it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A process that is killed can't shut its pool down, and that would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _play_part(part: _Part) -> _Chunk:

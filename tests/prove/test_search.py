@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -161,3 +165,28 @@ def test_every_promise_holds_in_as_many_schedules_as_asked_for() -> None:
     """`make soak SEEDS=100000`: schedules of each strategy, others than those that `make test` tries."""
     schedules = int(os.environ.get("SEEDS", "5000"))
     assert broken_promises(search(cells(schedules, first=1_000_000))) == []
+
+
+KILLED = """
+import multiprocessing, os, signal
+from kon.prove.classes import fault_class
+from kon.prove.search import Cell, search
+from kon.run import Plugin
+
+def kill(done):
+    print(*[each.pid for each in multiprocessing.active_children()], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    cells = [Cell(Plugin("none"), fault_class("none"), schedules) for schedules in (20, 2_000)]
+    search(cells, jobs=2, on_progress=kill)
+"""
+
+
+def test_the_processes_of_a_search_that_is_killed_do_not_stay(tmp_path: Path) -> None:
+    program = tmp_path / "killed.py"
+    program.write_text(KILLED)
+    # each of its processes holds the pipe open as long as it lives
+    done = subprocess.run([sys.executable, program], capture_output=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(done.stdout.split()) == 2
