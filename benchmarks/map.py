@@ -43,14 +43,7 @@ def contenders(scratch: Path) -> dict[str, list[str]]:
     found = {
         XARGS: ["xargs", f"-P{AT_ONCE}", "-n1", "true"],
         "kon map": [*_KON, "true"],
-        "kon map, all recorded": [
-            *_KON,
-            "--out",
-            str(scratch / "out"),
-            "--joblog",
-            str(scratch / "log"),
-            "true",
-        ],
+        "kon map, all recorded": [*_KON, *kept, "true"],
         "GNU parallel": ["parallel", "--will-cite", f"-j{AT_ONCE}", "true"],
     }
     for name in [name for name, (program, *_) in found.items() if shutil.which(program) is None]:

@@ -72,7 +72,12 @@ class Background:
     def begin(self) -> None:
         _register(self)
         self._thread.start()
-        self._started.wait()
+        try:
+            self._started.wait()
+        except BaseException:  # Ctrl-C: the caller gets no hold on it, so it must not go on
+            self._started.wait()
+            self.stop()
+            raise
 
     # --- for other threads -------------------------------------------------------------------------
 

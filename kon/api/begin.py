@@ -20,6 +20,7 @@ from kon.journal import FileJournal
 from kon.local import Source, context
 from kon.lock import FolderLock
 from kon.packing import chunks
+from kon.plugins import backend_class
 from kon.records import RunFolder
 from kon.run import RunSpec
 from kon.task import Answers, Outcome, State, encode
@@ -106,11 +107,19 @@ def _taken_up(plan: Plan, folder: RunFolder) -> RunSpec:
         row = folder.read_summary()
         if not (row["cancelled"] or (plan.rerun_failed and row["done"] < row["tasks"])):
             return recorded.spec
-        stay = [] if plan.rerun_failed else [each for _, each in folder.outcomes() if each.state in _FAILED]
-        folder.reopen()
-        _record_again(folder, stay)
+        _reopen(folder, plan.rerun_failed)
+    elif not backend_class(recorded.spec.backend.name).processes:
+        # its queue went with the program that it was in the memory of: what is not recorded is queued anew
+        _reopen(folder, plan.rerun_failed)
     folder.write_run(plan.spec, recorded.context, folder.read_run().attempts_before)
     return plan.spec
+
+
+def _reopen(folder: RunFolder, rerun_failed: bool) -> None:
+    """Have those tasks of a run queued anew that are not recorded, or were cancelled."""
+    stay = [] if rerun_failed else [each for _, each in folder.outcomes() if each.state in _FAILED]
+    folder.reopen()
+    _record_again(folder, stay)
 
 
 _FAILED: Final = frozenset({State.FAILED, State.DEAD, State.LOST})

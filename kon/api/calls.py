@@ -176,6 +176,8 @@ def _gather(run: Run, timeout_s: float | None, return_exceptions: bool) -> list[
                 f"kon: run {run.id} goes on. kon.gather(kon.open_run({str(run.path)!r})) waits for it again, "
                 "kon.open_run(...).cancel() gives it up"
             )
+        else:
+            run.discard()
         raise
     if not return_exceptions:
         raise_failures(run.id, values, f"; records in {run.path}" if run.is_kept else "")

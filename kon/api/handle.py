@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -69,6 +70,7 @@ class Run:
         self._background = background
         self._temporary = temporary
         self._seen = Tail(folder, spec.tasks)
+        self._looking = threading.Lock()
 
     @property
     def id(self) -> str:
@@ -89,11 +91,12 @@ class Run:
 
     def status(self) -> RunStatus:
         """How far it is by its records. Starts nothing."""
-        while self._seen.news():
-            pass
-        tally = self._seen.tally
-        counts = {str(state): count for state, count in tally.counts.items()}
-        return RunStatus(self._state(tally.left), self.tasks, left=tally.left, **counts)
+        with self._looking:
+            while self._seen.news():
+                pass
+            left = self._seen.tally.left
+            counts = {str(state): count for state, count in self._seen.tally.counts.items()}
+        return RunStatus(self._state(left), self.tasks, left=left, **counts)
 
     def _state(self, left: int) -> Literal["running", "finished", "left"]:
         if not left:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections.abc import Container, Sequence
 from pathlib import Path
@@ -176,6 +177,7 @@ def _run(command: str, items: Sequence[str], commands: Commands, request: Reques
     known = {outcome.index for outcome in recorded if _stands(outcome, request)}
     joblog = _joblog(commands, recorded, len(items), request)
     printer = None if request.as_json else Printer(items, keep_order=request.keep_order, tag=request.tag)
+    handlers = _as_interrupts()
     run = begin(planned, () if planned.out else recorded)
     tail = Tail(RunFolder(run.path), run.tasks)
     try:
@@ -194,6 +196,8 @@ def _run(command: str, items: Sequence[str], commands: Commands, request: Reques
             joblog.close()
         if not run.is_kept:
             run.discard()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     _say_what_failed(tail.tally, run, request)
     return tail.tally.counts[State.DONE] == run.tasks
 
@@ -225,6 +229,16 @@ def _recorded(planned: Plan, commands: Commands, items: int, request: Request) -
         for entry in read_joblog(request.joblog, commands, items)
         if entry.ok or not request.resume_failed
     ]
+
+
+def _as_interrupts() -> dict[signal.Signals, Any]:
+    """Have the other signals that end a program end this one as Ctrl-C does: its workers would not hear of
+    them, and run what is queued to its end. Returns what there was before; what is ignored stays so."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+    return before
 
 
 def _stands(outcome: Outcome, request: Request) -> bool:

@@ -17,6 +17,7 @@ import pytest
 
 import kon
 from kon.records import RunFolder
+from kon.task import Answers, Outcome, State, encode
 from tests.api.functions import count_call, double, echo, fail_on_odd, fail_without, power
 
 HERE: dict[str, Any] = {"backend": "memory", "workers": 2, "backoff_s": 0.0}
@@ -188,6 +189,17 @@ class TestRecords:
         Path(files[0]).unlink()  # it is done, and not looked at again
         assert kon.map(fail_without, files, attempts=1, out=out, rerun_failed=True, **HERE) == files
 
+    def test_what_a_killed_program_had_recorded_is_not_repeated(self, tmp_path: Path) -> None:
+        """Its queue was in its memory, so that nothing but the records tells."""
+        out, calls = tmp_path / "out", [str(tmp_path / name) for name in "abc"]
+        kon.map(count_call, calls, out=out, **HERE)
+        folder = RunFolder(out / "count_call")
+        folder.summary.unlink()
+        outcomes = [Outcome(0, 1, State.DONE, 1), Outcome(1, 1, State.FAILED, None, "no")]
+        folder.results.write_bytes(encode(Answers("w1", outcomes)) + b"\n")
+        values = kon.map(count_call, calls, out=out, return_exceptions=True, **HERE)
+        assert [values[0], str(values[1]), values[2]] == [1, "task 1 failed: no", 2]
+
     def test_what_was_cancelled_is_run_again_and_what_failed_is_not(self, tmp_path: Path) -> None:
         out, files = tmp_path / "out", [str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "c")]
         command = "test -e {} || { touch {}; case {} in *a) exit 1;; *) sleep 60;; esac; }"
@@ -209,15 +221,21 @@ def slow(path):
     time.sleep(60)
 
 if __name__ == "__main__":
-    kon.map(slow, {items!r}, workers=2, out={out!r}, drain_s=0)
+    run = dict(workers=2, out={out!r}, drain_s=0)
+    if {background}:
+        kon.gather(kon.submit(slow, {items!r}, **run))
+    else:
+        kon.map(slow, {items!r}, **run)
 """
 
 
-def interrupted(tmp_path: Path, out: str | None) -> tuple[subprocess.CompletedProcess[str], float]:
+def interrupted(
+    tmp_path: Path, out: str | None, background: bool
+) -> tuple[subprocess.CompletedProcess[str], float]:
     """A program that is told to stop, as by Ctrl-C, once its tasks run; and how long its end took."""
     begun = [tmp_path / name for name in ("begun-1", "begun-2")]
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(items=[str(path) for path in begun], out=out))
+    script.write_text(SCRIPT.format(items=[str(path) for path in begun], out=out, background=background))
     environment = {"TMPDIR": tempfile.gettempdir(), "PATH": "/usr/bin:/bin"}
     process = subprocess.Popen(
         [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
@@ -233,14 +251,15 @@ def interrupted(tmp_path: Path, out: str | None) -> tuple[subprocess.CompletedPr
 
 
 class TestInterrupt:
-    def test_without_records_all_ends(self, tmp_path: Path, temporary: Path) -> None:
-        ended, took_s = interrupted(tmp_path, out=None)
+    @pytest.mark.parametrize("background", [False, True])
+    def test_without_records_all_ends(self, tmp_path: Path, temporary: Path, background: bool) -> None:
+        ended, took_s = interrupted(tmp_path, None, background)
         assert "KeyboardInterrupt" in ended.stderr
         assert took_s < 30
         assert list(temporary.iterdir()) == []
 
     def test_with_records_the_workers_go_on(self, tmp_path: Path) -> None:
-        ended, took_s = interrupted(tmp_path, out=str(tmp_path / "out"))
+        ended, took_s = interrupted(tmp_path, str(tmp_path / "out"), background=False)
         assert "kon: run slow goes on" in ended.stderr
         assert took_s < 30
         run = kon.open_run(tmp_path / "out")

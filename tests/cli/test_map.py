@@ -205,8 +205,8 @@ class TestResume:
 
 
 class TestInterrupt:
-    def interrupted(self, folder: Path, *words: str) -> Ended:
-        """`kon map` with two commands at once, told to stop as by Ctrl-C once both run."""
+    def interrupted(self, folder: Path, *words: str, by: int = signal.SIGINT) -> Ended:
+        """`kon map` with two commands at once, told to stop once both run."""
         command = "touch {}.begun; until test -e {}.may; do sleep 0.05; done; echo {}"
         process = subprocess.Popen(
             [*KON, "-k", *words, "-j2", command, "a", "b", "c"],
@@ -217,12 +217,13 @@ class TestInterrupt:
         while not ((folder / "a.begun").exists() and (folder / "b.begun").exists()):
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(by)
         out, err = process.communicate(timeout=60)
         return Ended(process.returncode, out, err.decode())
 
-    def test_without_records_all_is_stopped(self, tmp_path: Path, temporary: Path) -> None:
-        ended = self.interrupted(tmp_path)
+    @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+    def test_without_records_all_is_stopped(self, tmp_path: Path, temporary: Path, by: int) -> None:
+        ended = self.interrupted(tmp_path, by=by)
         assert (ended.code, ended.out) == (130, b"")
         assert (
             "interrupted with 0 of 3 tasks ended; those that ran were stopped, and of the others" in ended.err
