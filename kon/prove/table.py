@@ -31,7 +31,7 @@ def findings_table(rows: Sequence[Searched], style: str = STYLE) -> str:
     invariants = [finding.invariant for finding in rows[0].findings]
     headers = ["fault", "schedules", "with a fault", *map(_header, invariants)]
     if style == STYLE:
-        headers = [header.replace(" ", "\n", 1) for header in headers]
+        headers = [header.replace(" ", "\n") for header in headers]
     body = [
         [row.fault, f"{row.schedules:,}", f"{row.faulty:,}", *(_cell(found, row) for found in row.findings)]
         for row in rows
