@@ -12,6 +12,7 @@ import click
 import msgspec
 import yaml
 
+from kon.cli.exhaustive import prove_exhaustively
 from kon.cli.output import json_option, note, print_json, quiet_option
 from kon.errors import ConfigurationError, first_cause
 from kon.prove.classes import (
@@ -31,6 +32,7 @@ from kon.prove.shrink import shorten, shortest
 from kon.prove.table import LEGEND, findings_tables
 from kon.prove.telling import tell
 from kon.run import Plugin
+from kon.sim.faults import FAULTS
 
 EXIT_BROKEN: Final = 1
 """The exit code when a promise broke."""
@@ -110,6 +112,19 @@ class Shown(msgspec.Struct, frozen=True):
     metavar="FILE.md",
     help="Write what was found, as docs/guarantees.md has it.",
 )
+@click.option(
+    "--exhaustive",
+    is_flag=True,
+    help="Search a small model in whole: 2 workers, 1 task, every order within a bound, every single fault.",
+)
+@click.option(
+    "--preemptions",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="With --exhaustive: how often something else may go first than what is first in line.",
+)
 @json_option
 @quiet_option
 @click.pass_context
@@ -125,6 +140,8 @@ def prove(
     jobs: int | None,
     story: bool | None,
     page: Path | None,
+    exhaustive: bool,
+    preemptions: int,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -138,6 +155,7 @@ def prove(
     Examples:
       kon prove
       kon prove lease lease_s=10 --seeds 2000
+      kon prove lease --exhaustive --preemptions 1
       kon prove mylab.strategies:Mine --fault crash --seed 17
     """
     if page is not None and (strategy is not None or faults or seed is not None):
@@ -153,7 +171,15 @@ def prove(
         as_json,
         story,
     )
-    if seed is not None:
+    if exhaustive:
+        if page is not None or seed is not None:
+            raise ConfigurationError(
+                "--exhaustive tries what there is, by no seed; leave --seed and --write out"
+            )
+        named = [each.name for each in asked.faults]
+        of = None if not named or ALL_FAULTS in named else [name for name in named if name in FAULTS]
+        kept = prove_exhaustively(asked.strategies, preemptions, of, as_json, story, quiet)
+    elif seed is not None:
         kept = _replay(asked, seed)
     else:
         cells = _cells(asked, seeds)

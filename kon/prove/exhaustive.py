@@ -3,7 +3,7 @@
 A schedule here is the order in which requests take effect at the services and timers fall due. What a
 host does between two of those touches nothing that another host can see, so that its place in the order
 makes no difference: it is done at once, as a host's own event loop would. First come, first served is
-the schedule without a deviation; each time that something else goes first is a deviation.
+the schedule without a pre-emption; each time that something else goes first is one.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from typing import Final
 
 import msgspec
 
+from kon.dedup import strategy_options
+from kon.plugins import strategy_class
 from kon.prove.classes import NO_FAULT
-from kon.prove.invariants import Break, Invariant
-from kon.prove.scenario import MakeStrategy, Played, Scenario, play
+from kon.prove.counterexample import Counterexample, taken_from
+from kon.prove.invariants import Invariant
+from kon.prove.scenario import MakeStrategy, Scenario, play
 from kon.run import Plugin
 from kon.sim.faults import FAULTS, FaultSpans, Fired
 from kon.sim.network import Request
-from kon.sim.schedule import Given, next_picks
+from kon.sim.schedule import Given, Schedule, next_picks
 
 VISIBILITY_S: Final = 6.0
 """And the lease: less than a pause, more than a task."""
@@ -81,16 +84,6 @@ _DRAWN: Final = frozenset(
 """Faults that go far or not: each is tried with so many extents, drawn by as many seeds."""
 
 
-class Found(msgspec.Struct, frozen=True):
-    """A promise that did not hold: all that it takes to see it again (see `replay`)."""
-
-    fault: Fired | None
-    at_step: int | None
-    seed: int
-    picks: tuple[int, ...]
-    breaks: tuple[Break, ...]
-
-
 class Covered(msgspec.Struct, frozen=True):
     """What was tried of one fault.
 
@@ -107,12 +100,16 @@ class Covered(msgspec.Struct, frozen=True):
 
 
 class Exhausted(msgspec.Struct, frozen=True):
-    """The small model under one strategy. deviations: the bound, or None for every order."""
+    """The small model under one strategy.
+
+    preemptions: the bound, or None for every order. broken: a schedule for each single fault under which
+    a promise broke.
+    """
 
     strategy: Plugin
-    deviations: int | None
+    preemptions: int | None
     searched: tuple[Covered, ...]
-    broken: tuple[Found, ...]
+    broken: tuple[Counterexample, ...]
 
     @property
     def schedules(self) -> int:
@@ -124,30 +121,44 @@ class Exhausted(msgspec.Struct, frozen=True):
 
     def extent(self) -> str:
         """Just what was searched, in a sentence."""
-        bound = "every order" if self.deviations is None else f"every order with at most {self.deviations}"
-        of = "" if self.deviations is None else f" deviation{'s' * (self.deviations != 1)} from first come"
+        bound = "every order" if self.preemptions is None else f"every order with at most {self.preemptions}"
+        of = "" if self.preemptions is None else f" pre-emption{'s' * (self.preemptions != 1)}"
         whole = all(one.whole for one in self.searched)
-        return (
-            f"{self.schedules:,} schedules: {bound}{of}, without a fault and with each of {self.occasions:,} "
-            f"single faults{'; there are no others' if whole else ''}"
-        )
+        schedules = "1 schedule" if self.schedules == 1 else f"{self.schedules:,} schedules"
+        faults = f" and with each of {self.occasions:,} single faults" if self.occasions else ""
+        others = "; there are no others" if whole else ""
+        return f"{schedules}: {bound}{of}, without a fault{faults}{others}"
 
 
-class Orders(Given):
-    """Picks among requests that take effect and timers that fall due; whatever else is ready goes first."""
+class Orders(Schedule):
+    """Picks among requests that take effect and timers that fall due; whatever else is ready goes first.
+
+    choices: those picks alone, for `next_picks`. Its own picks are all that the loop asked for, so that
+    `Given` repeats the schedule.
+    """
+
+    def __init__(self, picks: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.choices = Given(picks)
 
     def pick(self, ready: int) -> int:
+        chosen = self._choose()
+        self.picks.append(chosen)
+        self.options.append(ready)
+        return chosen
+
+    def _choose(self) -> int:
         events = []
         for at, handle in enumerate(self.ready):
             if handle.callback is None or not (handle.when_s > 0.0 or _is_request(handle.args)):
                 return at
             events.append(at)
-        return events[super().pick(len(events))] if len(events) > 1 else events[0]
+        return events[self.choices.pick(len(events))] if len(events) > 1 else events[0]
 
 
 def exhaust(
     strategy: Plugin,
-    deviations: int | None = 1,
+    preemptions: int | None = 1,
     faults: Sequence[str] | None = None,
     *,
     scenario: Scenario = SMALL,
@@ -156,30 +167,17 @@ def exhaust(
 ) -> Exhausted:
     """Play the small model in every order within the bound, under no fault and under every single one.
 
-    deviations: how often something may go first that was not first in line; None for no bound.
+    preemptions: how often something may go first that was not first in line; None for no bound.
     faults: the names of those to try; None for all. on_progress: told of each fault that is done with,
         and of the schedules that it took.
     """
-    search = _Search(_with_lease(scenario, strategy), deviations, make_strategy)
+    search = _Search(_with_lease(scenario, strategy), preemptions, make_strategy)
     searched = [search.fault(NO_FAULT, [(None, None, 0)])]
     on_progress(NO_FAULT, searched[0].schedules)
     for name in FAULTS if faults is None else faults:
         searched.append(search.fault(name, search.occasions(name)))
         on_progress(name, searched[-1].schedules)
-    return Exhausted(strategy, deviations, tuple(searched), tuple(search.broken))
-
-
-def replay(
-    strategy: Plugin,
-    found: Found,
-    *,
-    scenario: Scenario = SMALL,
-    make_strategy: MakeStrategy | None = None,
-) -> Played:
-    """Play a schedule again that broke a promise."""
-    struck = msgspec.structs.replace(_with_lease(scenario, strategy), at_step=found.at_step)
-    plan = [] if found.fault is None else [found.fault]
-    return play(struck, found.seed, schedule=Orders(found.picks), plan=plan, make_strategy=make_strategy)
+    return Exhausted(strategy, preemptions, tuple(searched), tuple(search.broken))
 
 
 _Single = tuple[Fired | None, int | None, int]
@@ -190,14 +188,14 @@ class _Search:
     """Goes through schedules, depth first, fault by fault."""
 
     def __init__(
-        self, scenario: Scenario, deviations: int | None, make_strategy: MakeStrategy | None
+        self, scenario: Scenario, preemptions: int | None, make_strategy: MakeStrategy | None
     ) -> None:
         self._scenario = scenario
-        self._deviations = 1 << 30 if deviations is None else deviations
+        self._preemptions = 1 << 30 if preemptions is None else preemptions
         self._make_strategy = make_strategy
         self._longest = 0  # steps of a schedule without a fault
         self._fired = False  # whether the fault at hand fired in any of its schedules
-        self.broken: list[Found] = []
+        self.broken: list[Counterexample] = []
 
     def occasions(self, fault: str) -> Iterator[_Single]:
         """Every single fault of a name. The next is asked for when all orders with the last were tried."""
@@ -246,17 +244,16 @@ class _Search:
             breaks.update({each.invariant for each in played.breaks})
             if played.broken and sound:
                 sound = False  # one for each fault will do
-                self.broken.append(Found(fired, at_step, seed, tuple(played.picks), played.broken))
-            whole = whole and sum(map(bool, played.picks)) < self._deviations
-            picks = next_picks(schedule, self._deviations)
+                self.broken.append(taken_from(played, scenario, played.broken[0].invariant))
+            whole = whole and sum(map(bool, schedule.choices.picks)) < self._preemptions
+            picks = next_picks(schedule.choices, self._preemptions)
         return schedules, whole
 
 
 def _with_lease(scenario: Scenario, strategy: Plugin) -> Scenario:
     """With a lease as short as the visibility timeout, where the strategy has one."""
-    if strategy.name == "lease" and "lease_s" not in strategy.options:
-        options = {**strategy.options, "lease_s": VISIBILITY_S}
-        strategy = msgspec.structs.replace(strategy, options=options)
+    if "lease_s" in strategy_options(strategy_class(strategy.name)):
+        strategy = Plugin(strategy.name, {"lease_s": VISIBILITY_S, **strategy.options})
     return msgspec.structs.replace(scenario, strategy=strategy)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 
 from kon.clock import Clock
 from kon.ledger import Ledger
 from kon.prove.classes import NO_FAULT, registered_strategies
-from kon.prove.exhaustive import SMALL, VISIBILITY_S, Exhausted, Orders, exhaust, replay
+from kon.prove.exhaustive import SMALL, VISIBILITY_S, Exhausted, Orders, exhaust
 from kon.prove.invariants import Invariant
 from kon.prove.scenario import MakeStrategy, play
 from kon.run import Plugin
 from kon.sim.faults import FAULTS, FaultRates, Fired
+from kon.sim.schedule import Given
 from kon.task import State
 from tests.prove.mistakes import NoTokenCompare, UnconditionalCommit
 
@@ -48,7 +51,7 @@ def test_without_a_bound_the_search_is_whole_and_with_a_sharp_one_it_says_so() -
     assert [each.searched[0].whole for each in sizes] == [False, False, False, True]
     assert "every order, without a fault" in sizes[-1].extent()
     assert sizes[-1].extent().endswith("there are no others")
-    assert "at most 1 deviation from first come" in sizes[1].extent()
+    assert "at most 1 pre-emption" in sizes[1].extent()
     assert "no others" not in sizes[1].extent()
 
 
@@ -56,13 +59,13 @@ def test_no_schedule_is_tried_twice() -> None:
     seen: list[tuple[int, ...]] = []
 
     class Noted(Orders):
-        def __init__(self, picks: list[int]) -> None:
+        def __init__(self, picks: Sequence[int]) -> None:
             super().__init__(picks)
             seen.append(())
 
         def pick(self, ready: int) -> int:
             chosen = super().pick(ready)
-            seen[-1] = tuple(self.picks)
+            seen[-1] = tuple(self.choices.picks)
             return chosen
 
     with pytest.MonkeyPatch.context() as patched:
@@ -78,7 +81,8 @@ def test_hosts_go_on_between_requests_as_on_a_loop_of_their_own() -> None:
         played = play(scenario, 0, schedule=Orders(), plan=[fault])
         assert played.states[State.DONE] == 1
         assert played.fired == [fault]
-        assert not any(played.picks)
+        again = play(scenario, 0, schedule=Given(played.picks), plan=[fault])
+        assert again == played
 
 
 def test_each_single_fault_is_tried_once_and_at_every_occasion() -> None:
@@ -111,8 +115,8 @@ def test_a_mistake_is_found_and_can_be_seen_again(
     mistake: MakeStrategy, strategy: str, fault: str, broken: Invariant
 ) -> None:
     exhausted = exhaust(Plugin(strategy), 0, [fault], make_strategy=mistake)
-    found = next(each for each in exhausted.broken if broken in {one.invariant for one in each.breaks})
-    assert found.fault is not None
-    assert found.fault.fault == fault
-    assert replay(Plugin(strategy), found, make_strategy=mistake).broken == found.breaks
-    assert replay(Plugin(strategy), found).broken == (), "with the safeguard in its place nothing breaks"
+    found = next(each for each in exhausted.broken if each.invariant is broken)
+    (fired,) = found.faults
+    assert fired.fault == fault
+    assert found.break_in(found.replay(make_strategy=mistake)) is not None
+    assert found.replay().broken == (), "with the safeguard in its place nothing breaks"

@@ -1,0 +1,67 @@
+"""`kon prove --exhaustive`: the small model, searched in whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+import msgspec
+
+from kon.cli.output import note, print_json
+from kon.prove.exhaustive import Covered, Exhausted, exhaust
+from kon.prove.invariants import MEANING
+from kon.prove.telling import tell
+from kon.report.tables import draw
+from kon.run import Plugin
+
+
+def prove_exhaustively(
+    strategies: Sequence[Plugin],
+    preemptions: int,
+    faults: Sequence[str] | None,
+    as_json: bool,
+    story: bool | None,
+    quiet: bool,
+) -> bool:
+    """Search, and print what was found; whether every promise was kept.
+
+    faults: by name; None for all. story: whether broken promises are told; None for yes.
+    """
+    every = []
+    for strategy in strategies:
+
+        def say(fault: str, schedules: int, of: str = strategy.label) -> None:
+            if not quiet:
+                note(f"{of}, {fault}: {schedules:,} schedules")
+
+        every.append(exhaust(strategy, preemptions, faults, on_progress=say))
+    if as_json:
+        print_json({"exhausted": [_json(each) for each in every]})
+    else:
+        click.echo("\n\n".join(_text(each, story is not False) for each in every))
+    return not any(each.broken for each in every)
+
+
+def _json(exhausted: Exhausted) -> dict[str, object]:
+    value: dict[str, object] = msgspec.to_builtins(exhausted)
+    return {**value, "occasions": exhausted.occasions, "schedules": exhausted.schedules}
+
+
+def _text(exhausted: Exhausted, story: bool) -> str:
+    body = [_row(each) for each in exhausted.searched if each.schedules]
+    table = draw(body, ["fault", "occasions", "schedules", "broke"], ["left", "right", "right", "left"])
+    kept = "every promise held" if not exhausted.broken else "PROMISES BROKE"
+    parts = [f"{exhausted.strategy.label}, 2 workers, 1 task", table, f"{exhausted.extent()}; {kept}."]
+    if none := [each.fault for each in exhausted.searched if not each.schedules]:
+        parts.append(f"No occasion for it without another fault first: {', '.join(none)}.")
+    for broken in exhausted.broken:
+        fault = ", ".join(f"{each.fault} at {each.service}, number {each.nth}" for each in broken.faults)
+        parts.append(f'"{broken.invariant}" is promised ({MEANING[broken.invariant]}), and broke: {fault}')
+        if story and (told := tell(broken)) is not None:
+            parts.append(told)
+    return "\n\n".join(parts)
+
+
+def _row(covered: Covered) -> list[str]:
+    broke = ", ".join(f"{invariant} in {count:,}" for invariant, count in covered.breaks.items())
+    return [covered.fault, f"{covered.occasions:,}", f"{covered.schedules:,}", broke or "nothing"]
