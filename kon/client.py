@@ -28,6 +28,9 @@ from kon.task import Answers, Bundle, Outcome, State, Task, decode_answers, deco
 SUBMIT_TASKS: Final = 5_000
 """Tasks between two notes of how far the submission has come."""
 
+ANSWERS_BYTES: Final = 4 << 20
+"""So many bytes of answers are taken at once, about: a client's memory does not grow with the results."""
+
 DEAD_LETTERS: Final = "dead-letter queue"
 """The worker's name in answers that the client makes from dead letters."""
 
@@ -147,6 +150,7 @@ class Client:
         self._rng = rng
         self._first_attempt = first_attempt  # above 1 when failed tasks are run again
         self._on_progress = on_progress
+        self._answer_bytes = ANSWERS_BYTES // 10  # of the largest answer, lately; ten for a start
 
     async def run(self, bodies: Iterable[Any]) -> Tally:
         """Submit and collect at once; return when every task is accounted for."""
@@ -224,7 +228,7 @@ class Client:
         while self.tally.left:
             news, plenty = await self._answers_of(abreast)
             # one receive after another would let a thousand workers' answers wait
-            abreast = min(2 * abreast, self._options.in_flight) if plenty else 1
+            abreast = min(2 * abreast, self._most_abreast()) if plenty else 1
             if not plenty:
                 news += await self._dead_letters()
             if news:
@@ -262,19 +266,26 @@ class Client:
 
     async def _answers_of(self, abreast: int) -> tuple[int, bool]:
         """Take answers by so many receives at once; how many messages came, and whether each was full."""
+        wanted = max(1, min(self._channel.answers.limits.max_batch, ANSWERS_BYTES // self._answer_bytes))
         if abreast == 1:
-            got = [await self._answers(self._options.wait_s)]
+            got = [await self._answers(wanted, self._options.wait_s)]
         else:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._answers(0.0)) for _ in range(abreast)]
+                tasks = [group.create_task(self._answers(wanted, 0.0)) for _ in range(abreast)]
             got = [task.result() for task in tasks]
-        return sum(got), min(got) == self._channel.answers.limits.max_batch
+        return sum(got), min(got) == wanted
 
-    async def _answers(self, wait_s: float) -> int:
+    def _most_abreast(self) -> int:
+        """How many full receives may be under way at once."""
+        receive_bytes = self._channel.answers.limits.max_batch * self._answer_bytes
+        return max(1, min(self._options.in_flight, ANSWERS_BYTES // receive_bytes))
+
+    async def _answers(self, wanted: int, wait_s: float) -> int:
         queue = self._channel.answers
-        deliveries = await queue.receive(queue.limits.max_batch, wait_s)
+        deliveries = await queue.receive(wanted, wait_s)
         if not deliveries:
             return 0
+        self._answer_bytes = max(len(delivery.body) for delivery in deliveries)
         lines: list[bytes] = []
         for delivery in deliveries:
             answers = self._decode(delivery.body)

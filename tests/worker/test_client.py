@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from kon.backend import Channel
-from kon.client import Tally
+from kon.client import ANSWERS_BYTES, Tally
 from kon.control import Control, Status
 from kon.errors import BackendUnavailable, MessageTooLarge, first_cause
 from kon.ledger import Record
@@ -242,6 +243,36 @@ def flaky(world: World, until_s: float) -> Channel:
         control=channel.control,
         objects=channel.objects,
     )
+
+
+class Weighed(Flaky):
+    """A queue that notes how many bytes each receive brought."""
+
+    def __init__(self, inner: Queue) -> None:
+        super().__init__(inner, until_s=0.0)
+        self.received_bytes: list[int] = []
+
+    async def receive(self, max_messages: int, wait_s: float) -> list[Delivery]:
+        deliveries = await super().receive(max_messages, wait_s)
+        self.received_bytes.append(sum(len(delivery.body) for delivery in deliveries))
+        return deliveries
+
+
+def test_large_answers_are_taken_a_few_at_a_time() -> None:
+    async def main() -> None:
+        world = await World.create(200)
+        answers = Weighed(world.channel.answers)
+        large = "x" * (ANSWERS_BYTES // 50)
+        for index in range(200):
+            outcome = Outcome(index, 1, State.DONE, large)
+            await answers.send([Message(encode(Answers("w", [outcome])))])
+        channel = msgspec.structs.replace(world.channel, answers=answers)
+        tally = await world.client(channel).collect()
+        assert tally.counts[State.DONE] == 200
+        assert max(answers.received_bytes) <= ANSWERS_BYTES
+        assert len(answers.received_bytes) < 10, "one by one, they would take too long"
+
+    in_virtual_time(main())
 
 
 def test_an_outage_is_ridden_out_by_client_and_worker() -> None:
