@@ -62,6 +62,7 @@ class Background:
         self._news = threading.Condition()
         self._beat = 0
         self._ended = False
+        self._is_accounted_for = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
         self._asked: set[asyncio.Task[None]] = set()
@@ -159,6 +160,7 @@ class Background:
                 await conclude(self.folder)
 
     def _progress(self, tally: Tally) -> None:
+        self._is_accounted_for = not tally.left
         with self._news:
             self._beat += 1
             self._news.notify_all()
@@ -179,6 +181,8 @@ class Background:
     async def _leave(self) -> None:
         if self._local is not None:
             await self._local.submitted()
+            if self._is_accounted_for:
+                return  # nothing is left to the workers; it ends by itself, and in a moment
             self._local.detach()
         await self._stop()
 

@@ -65,6 +65,7 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
     recorded: outcomes that are known already, for a run whose own records are not kept.
     """
     spec = plan.spec
+    _check_text(plan)
     if plan.out is None:
         temporary = TemporaryFolder(Path(tempfile.mkdtemp(prefix="kon-")))
         folder = RunFolder(temporary.path / spec.run)
@@ -83,6 +84,17 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
     if folder.finished:
         return Run(folder, spec)
     return Run(folder, spec, _begun(folder, spec, plan.source, kept=True))
+
+
+def _check_text(plan: Plan) -> None:
+    """Raise ConfigurationError for a command or an option that can't be written down."""
+    try:
+        plan.spec.key()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(
+            f"{plan.caller}: the command and its options must be UTF-8 text, for the records, and "
+            f"{error.object!r:.80} is not. Items may be anything: pass the odd word as one"
+        ) from error
 
 
 def _begun(

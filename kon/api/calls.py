@@ -169,7 +169,6 @@ def _gather(run: Run, timeout_s: float | None, return_exceptions: bool) -> list[
         for outcome in run.results(timeout_s):
             done = outcome.state is State.DONE
             values[outcome.index] = outcome.result if done else failure_of(outcome)
-        run.finish()
     except KeyboardInterrupt as interrupt:
         if run.is_kept:
             interrupt.add_note(

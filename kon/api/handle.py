@@ -120,6 +120,7 @@ class Run:
                 raise TimeoutError(
                     f"run {self.id} still has {tail.tally.left} of {self.tasks} tasks to do; it goes on"
                 )
+        self.finish()
 
     def follow(self, tail: Tail, patience_s: Callable[[], float | None]) -> Iterator[Sequence[Outcome]]:
         """Outcomes beyond those that `tail` has seen, as they are recorded, until every task has one.
@@ -204,7 +205,8 @@ class Run:
             await backend.close()
 
     def finish(self) -> None:
-        """Wait for what a client does after the last outcome: workers end, the records get their summary."""
+        """Wait for what this program's client does after the last outcome: workers end, the records get
+        their summary."""
         if self._background is not None:
             self._background.join()
             if self._background.error is not None:

@@ -145,6 +145,11 @@ def test_what_is_wrong_is_said_before_anything_starts(
     assert list(temporary.iterdir()) == []
 
 
+def test_a_command_that_can_not_be_recorded() -> None:
+    with pytest.raises(kon.ConfigurationError, match=r"must be UTF-8 text, .* and 'caf.udce9' is not"):
+        kon.map("caf\udce9", ["a"])
+
+
 @pytest.mark.parametrize("work", [3, [], "", " ", [1], ["ls", 2]])
 def test_what_is_no_work(work: Any) -> None:
     with pytest.raises(kon.ConfigurationError, match="expected a function, a command or a list of words"):

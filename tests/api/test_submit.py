@@ -175,6 +175,11 @@ class TestEndOfProgram:
         assert [each["exit"] for each in kon.gather(run)] == [0, 0, 0]
         assert run.status().state == "finished"
 
+    def test_a_run_that_is_over_is_concluded(self, tmp_path: Path) -> None:
+        program(tmp_path, "import kon; list(kon.submit('true', [1], out='out', workers=1).results())")
+        assert (tmp_path / "out" / "true" / "summary.json").exists()
+        assert not (tmp_path / "out" / "true" / "kon.db").exists()
+
     def test_a_run_without_records_is_waited_for(self, tmp_path: Path) -> None:
         program(tmp_path, "import kon; kon.submit('sleep 0.3; touch {}', ['a', 'b', 'c'], workers=1)")
         assert {each.name for each in tmp_path.iterdir()} == {"a", "b", "c", "script.py"}

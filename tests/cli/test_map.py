@@ -94,6 +94,7 @@ class TestUsage:
             ([" ", "b"], "the command is empty"),
             (["--strategy", "leese", "true", "b"], 'unknown strategy "leese", did you mean "lease"?'),
             (["echo `{}`", "b"], "where kon can't quote it"),
+            (["caf\udce9", "b"], "the command and its options must be UTF-8 text"),
         ],
     )
     def test_what_can_not_be(
