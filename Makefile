@@ -64,7 +64,7 @@ check: $(DEV) ## what CI runs: linters, types, tests
 bench: $(DEV) ## measure kon against its peers, side by side
 	@$(PROJECT_ENV) python -m benchmarks $(ARGS)
 
-soak: $(DEV) ## run the long tests: many kills, many seeds
+soak: $(DEV) ## run the long tests: many kills, many seeds (SEEDS=50000 schedules of each strategy)
 	@$(PROJECT_ENV) pytest -m slow --timeout 0 $(ARGS)
 
 lock: ## resolve the dependencies anew and write both lock files (UPGRADE=--upgrade takes newer versions)
