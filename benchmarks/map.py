@@ -110,6 +110,8 @@ def measure_rounds(commands: int, rounds: int) -> list[dict[str, Measured]]:
         items.write(b"".join(b"%d\n" % number for number in range(commands)))
         items.flush()
         programs = contenders(Path(folder))
+        if XARGS not in programs:
+            raise click.ClickException("without xargs there is nothing to compare with; install findutils")
         for _ in range(rounds):
             found.append({name: measure(argv, items) for name, argv in programs.items()})
             shutil.rmtree(Path(folder) / "out", ignore_errors=True)
