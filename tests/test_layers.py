@@ -9,25 +9,24 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-LAYERS: dict[str, int] = {
+FLOORS = (
     # values and abstract classes
-    **dict.fromkeys(
-        "errors task queue ledger objects kind dedup clock backend run suggest journal".split(), 0
-    ),
+    "errors task queue ledger objects kind dedup clock backend run suggest journal",
     # worlds, and what may differ
-    **dict.fromkeys("backends kinds strategies".split(), 1),
-    "sim": 1,
+    "backends kinds strategies sim",
+    # what runs and reads all stand on
+    "control packing patience timings events records plugins lock joining eventloop",
     # how a task is run
-    **dict.fromkeys("control packing patience timings events records plugins lock joining".split(), 2),
-    "eventloop": 2,
-    **dict.fromkeys("holding settle intake executor worker client".split(), 3),
-    "report": 4,
-    # what to run, where
-    **dict.fromkeys("experiment process supervise local resume checkup campaign host api".split(), 5),
-    "prove": 5,
-    **dict.fromkeys("simulated plan calibrate".split(), 5),
-    "cli": 6,
-}
+    "holding settle intake executor worker client",
+    # what is drawn from records
+    "report",
+    # what to run, and where
+    "experiment process supervise local resume checkup campaign host api prove simulated plan calibrate",
+    "cli",
+)
+"""From the bottom up."""
+
+LAYERS = {name: floor for floor, names in enumerate(FLOORS) for name in names.split()}
 
 ONLY_VALUES = {"backends", "kinds", "strategies"}
 """These import values, abstract classes and themselves, and nothing else of kon's."""
