@@ -152,6 +152,7 @@ def broken_promises(searched: list[Searched]) -> list[str]:
     ] + [f"{each.strategy.label} under {each.fault}: {each.raised}" for each in searched if each.raised]
 
 
+@pytest.mark.timeout(600)  # some 30 s of CPU time on all cores, which others may be using
 def test_every_promise_holds_in_500_schedules_of_each_strategy() -> None:
     tried = cells(500)
     searched = search(tried)
