@@ -21,7 +21,7 @@ from kon.journal import MemoryJournal
 from kon.ledger import Ledger
 from kon.plugins import strategy_class
 from kon.prove.invariants import Break, Invariant, promised
-from kon.prove.watch import Watch, WatchedKind, WatchedStrategy
+from kon.prove.watch import Watch, WatchedKind, WatchedStrategy, gist
 from kon.queue import Queue
 from kon.run import Plugin, RunSpec
 from kon.sim.backend import SimBackend
@@ -326,6 +326,10 @@ class _Stage:
                 result = encode(Outcome(index, 0, State.DONE, outcome.result))
                 if result not in watch.ran.get(index, ()):
                     watch.broken(Invariant.TRUE_COUNTS, index, f"no execution came to {outcome.result!r}")
+            if outcome.state in (State.DONE, State.FAILED) and gist(outcome) not in watch.stands.get(
+                index, ()
+            ):
+                watch.broken(Invariant.TRUE_COUNTS, index, "the client records what no strategy let stand")
         states = Counter(last.values())
         if states != +Counter(self.tally.counts):
             how = f"the client counts {self.tally.counts}, and has recorded {dict(states)}"

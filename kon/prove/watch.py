@@ -50,6 +50,7 @@ class Watch:
         """By task: the results that executions really came to."""
         self.stands: dict[int, set[bytes]] = {}
         """By task: the outcomes that strategies let stand, or answered again."""
+        self._refused: dict[int, set[bytes]] = {}  # by task: what its worker was told did not stand
         self._trace = trace
         self._offsets_s: dict[str, float] = {}
         self._claims: dict[int, list[_Held]] = {}
@@ -128,6 +129,8 @@ class Watch:
         self, host: str, held: _Held, outcome: Outcome, standing: Outcome | None, was_taken_over: bool
     ) -> None:
         index = outcome.index
+        if standing is not outcome:
+            self._refused.setdefault(index, set()).add(gist(outcome))
         if standing is None:
             held.ended = True
             self.note(host, "is refused", (index,))
@@ -143,8 +146,11 @@ class Watch:
 
     def answers(self, host: str, outcome: Outcome) -> None:
         """An outcome is let stand, or answered again."""
-        stands = self.stands.setdefault(outcome.index, set())
-        stands.add(_gist(outcome))
+        stands, told = self.stands.setdefault(outcome.index, set()), gist(outcome)
+        if outcome.state is State.DONE and told in self._refused.get(outcome.index, ()):
+            how = "the outcome that stands was refused to the worker that came to it"
+            self.broken(Invariant.TRUE_COUNTS, outcome.index, how, host)
+        stands.add(told)
         if len(stands) == 2:
             self.broken(Invariant.ONE_RESULT, outcome.index, f"{host} answers with another result", host)
 
@@ -240,7 +246,7 @@ class WatchedKind(Kind):
         return result
 
 
-def _gist(outcome: Outcome) -> bytes:
+def gist(outcome: Outcome) -> bytes:
     """What makes two outcomes different: not when they ended."""
     return encode(Outcome(outcome.index, 0, outcome.state, outcome.result, outcome.error))
 

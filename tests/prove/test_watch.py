@@ -239,3 +239,26 @@ def test_two_copies_of_a_task_at_one_worker_are_two_claims_though_they_look_alik
         await bench.start("b")
 
     assert Invariant.ONE_START_WHILE_HELD in bench.run(main())
+
+
+class Refusing(Repeating):
+    """Refuses the outcome that it then answers with, or another."""
+
+    async def commit(self, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> list[Outcome | None]:
+        return [None for _ in outcomes]
+
+
+def test_an_outcome_that_was_refused_and_stands_all_the_same_is_a_break() -> None:
+    for stands, broken in (("mine", {Invariant.TRUE_COUNTS}), ("theirs", set())):
+        bench = Bench()
+
+        async def main(bench: Bench = bench, stands: str = stands) -> None:
+            inner = Refusing(SimLedger("ledger", Network()), "a", Clock(0.0))
+            strategy = WatchedStrategy(inner, bench.watch, "a")
+            bench.watch.granted("a", Claim(TASK, "token"), bench.watch.asked())
+            strategy._held[TASK.index, "token"] = [*bench.watch._claims[TASK.index]]
+            await strategy.commit([Claim(TASK, "token")], [Outcome(7, 1, State.DONE, "mine")])
+            inner.result = stands
+            await strategy.admit([TASK])
+
+        assert bench.run(main()) == broken
