@@ -25,7 +25,7 @@ from kon.prove.watch import Watch, WatchedKind, WatchedStrategy, gist
 from kon.queue import Queue
 from kon.run import Plugin, RunSpec
 from kon.sim.backend import SimBackend
-from kon.sim.faults import FaultRates, Faults, FaultSpans, Fired
+from kon.sim.faults import Far, FaultRates, Faults, FaultSpans, Fired
 from kon.sim.latency import Latency
 from kon.sim.loop import SimDeadlock, SimLoop, SimTimeout
 from kon.sim.network import Network
@@ -241,7 +241,7 @@ class _Stage:
             return False
         raise error
 
-    def _step(self, far: random.Random) -> int:
+    def _step(self, far: Far) -> int:
         """Before which of the loop's steps a host that lives from now on is struck."""
         drawn = far.randrange(1, self._scenario.horizon)
         return self._loop.steps + (drawn if self._scenario.at_step is None else self._scenario.at_step)

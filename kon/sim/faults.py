@@ -6,9 +6,9 @@ the others where they were. What fired is written down, and can be repeated faul
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any, Final
 
 import msgspec
 
@@ -138,8 +138,7 @@ class Faults:
             self._rates = (rates or FaultRates()).active()
         else:
             self._rates = {planned.fault: 1.0 for planned in self._plan}
-        self._streams: dict[tuple[str, str], random.Random] = {}
-        self._occasions: dict[tuple[str, str], int] = {}
+        self._streams: dict[tuple[str, str], _Stream] = {}
 
     @property
     def any(self) -> bool:
@@ -149,33 +148,73 @@ class Faults:
     def can_fire(self, fault: str) -> bool:
         return fault in self._rates
 
-    def fires(self, fault: str, service: str) -> random.Random | None:
+    def fires(self, fault: str, service: str) -> Far | None:
         """Whether this fault fires on this occasion: None, or the randomness to draw its extent from.
 
         That randomness depends on the seed, the fault, the service and the occasion and on nothing
         else, so that a fault goes equally far in a replay in which others have been left out.
         """
-        rate = self._rates.get(fault)
-        if rate is None:
+        if fault not in self._rates:
             return None
-        at = (fault, service)
-        nth = self._occasions.get(at, 0)
-        self._occasions[at] = nth + 1
-        firing = Fired(fault, service, nth)
-        if self._plan is not None:
-            if firing not in self._plan:
+        stream = self._streams.get((fault, service))
+        if stream is None:
+            stream = self._streams[fault, service] = self._open(fault, service)
+        nth = stream.occasions
+        stream.occasions = nth + 1
+        if stream.planned is None:
+            if stream.random() >= stream.rate:
                 return None
-        elif self._stream(at).random() >= rate:
+        elif nth not in stream.planned:
             return None
-        self.fired.append(firing)
-        return random.Random(f"{self._seed}:{fault}:{service}:{nth}")
+        self.fired.append(Fired(fault, service, nth))
+        return Far(f"{self._seed}:{fault}:{service}:{nth}")
 
     def occasions(self) -> dict[tuple[str, str], int]:
         """How many occasions each fault that is on has had so far, by fault and service."""
-        return dict(self._occasions)
+        return {at: stream.occasions for at, stream in self._streams.items()}
 
-    def _stream(self, at: tuple[str, str]) -> random.Random:
-        stream = self._streams.get(at)
-        if stream is None:
-            stream = self._streams[at] = random.Random(f"{self._seed}:{at[0]}:{at[1]}")
-        return stream
+    def _open(self, fault: str, service: str) -> _Stream:
+        planned = None
+        if self._plan is not None:
+            planned = {each.nth for each in self._plan if (each.fault, each.service) == (fault, service)}
+        draw = Random(f"{self._seed}:{fault}:{service}").random
+        return _Stream(self._rates[fault], planned, draw)
+
+
+class Far:
+    """How far a fault goes: randomness of its own, made when it is asked for, as most faults never do."""
+
+    __slots__ = ("_drawn", "_seed")
+
+    def __init__(self, seed: str) -> None:
+        self._seed = seed
+        self._drawn: Random | None = None
+
+    def random(self) -> float:
+        return self._randomness().random()
+
+    def uniform(self, low: float, high: float) -> float:
+        return self._randomness().uniform(low, high)
+
+    def randrange(self, start: int, stop: int) -> int:
+        return self._randomness().randrange(start, stop)
+
+    def shuffle(self, items: list[Any]) -> None:
+        self._randomness().shuffle(items)
+
+    def _randomness(self) -> Random:
+        if self._drawn is None:
+            self._drawn = Random(self._seed)
+        return self._drawn
+
+
+class _Stream:
+    """The occasions of one fault at one service. planned: those on which it fires; None where it is drawn."""
+
+    __slots__ = ("occasions", "planned", "random", "rate")
+
+    def __init__(self, rate: float, planned: set[int] | None, draw: Callable[[], float]) -> None:
+        self.rate = rate
+        self.planned = planned
+        self.random = draw
+        self.occasions = 0

@@ -109,7 +109,7 @@ class SimLoop(RefusingLoop):
         self._crashed: set[str] = set()
         self._paused: dict[str, list[Handle]] = {}
         self._resume_s: dict[str, float] = {}
-        self._any_special = False
+        self._special: set[str] = set()  # all of these
         self._graveyard: list[object] = []
 
     # --- running -----------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ class SimLoop(RefusingLoop):
     # a tenth of the whole.
 
     def _run_in_order(self, ready: deque[Handle], done: Callable[[], bool]) -> None:
-        take = ready.popleft
+        take, special = ready.popleft, self._special
         while not done():
             if self.steps >= self._next_watched:
                 self._look_up()
@@ -168,14 +168,14 @@ class SimLoop(RefusingLoop):
                 continue
             self.steps += 1
             handle = take()
-            if handle.callback is None or (self._any_special and self._hold_back(handle)):
+            if handle.callback is None or (special and self._is_held_back(handle)):
                 continue
             handle.context.run(handle.callback, *handle.args)
 
     def _run_as_picked(
         self, ready: list[Handle], pick: Callable[[int], int], done: Callable[[], bool]
     ) -> None:
-        take = ready.pop
+        take, special = ready.pop, self._special
         while not done():
             if self.steps >= self._next_watched:
                 self._look_up()
@@ -186,7 +186,7 @@ class SimLoop(RefusingLoop):
                 continue
             self.steps += 1
             handle = take(pick(waiting) if waiting > 1 else 0)
-            if handle.callback is None or (self._any_special and self._hold_back(handle)):
+            if handle.callback is None or (special and self._is_held_back(handle)):
                 continue
             handle.context.run(handle.callback, *handle.args)
 
@@ -321,7 +321,7 @@ class SimLoop(RefusingLoop):
         they asked of others goes on. A new life of the host needs a name of its own.
         """
         self._crashed.add(host)
-        self._any_special = True
+        self._special.add(host)
         # lest they be collected, which would run their `finally:` blocks in the midst of it all
         self._graveyard.extend(task for task in self._tasks() if task.host == host)
         # what is ready is dropped when it comes up; a timer would make time go on until then
@@ -336,7 +336,7 @@ class SimLoop(RefusingLoop):
         the first longer, never shorter.
         """
         self._paused.setdefault(host, [])
-        self._any_special = True
+        self._special.add(host)
         until_s = max(self._now_s + for_s, self._resume_s.get(host, 0.0))
         self._resume_s[host] = until_s
         self.call_at(until_s, self._resume, host, until_s, context=self._own_context)
@@ -346,18 +346,19 @@ class SimLoop(RefusingLoop):
             return
         del self._resume_s[host]
         self._ready.extend(self._paused.pop(host, ()))
-        self._any_special = bool(self._crashed or self._paused)
+        if host not in self._crashed:
+            self._special.discard(host)
 
-    def _hold_back(self, handle: Handle) -> bool:
+    def _is_held_back(self, handle: Handle) -> bool:
         """Whether a callback's host can't run it; if so, it is put where it belongs."""
-        host = _host_of(handle)
+        host = handle.context.get(current_host, "")
+        if host not in self._special:
+            return False
         if host in self._crashed:
             self._graveyard.append(handle)
-            return True
-        if host in self._paused:
+        else:
             self._paused[host].append(handle)
-            return True
-        return False
+        return True
 
     # --- errors and the end ------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ import functools
 import heapq
 import itertools
 import math
-import random
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
@@ -16,7 +15,7 @@ import msgspec
 
 from kon.backends.limits import check_batch, check_send, check_visibility
 from kon.queue import Delivery, Depth, Message, Queue, QueueLimits
-from kon.sim.faults import FaultSpans
+from kon.sim.faults import Far, FaultSpans
 from kon.sim.network import Call, Network
 from kon.sim.trace import What, tasks_of
 
@@ -290,7 +289,7 @@ class SimQueue(Queue):
             return False
         return True
 
-    def _fires(self, fault: str) -> random.Random | None:
+    def _fires(self, fault: str) -> Far | None:
         return None if self._faults is None else self._faults.fires(fault, self.name)
 
     def _add(self, entry: _Entry, now_s: float, delay_s: float) -> None:
@@ -397,7 +396,7 @@ def _governs(due_s: float, entry: _Entry) -> bool:
     return entry.due_s == due_s and (entry.state == _HELD or entry.state == _DELAYED)
 
 
-def _shuffle(visible: deque[_Entry], far: random.Random) -> None:
+def _shuffle(visible: deque[_Entry], far: Far) -> None:
     order = list(visible)
     far.shuffle(order)
     visible.clear()

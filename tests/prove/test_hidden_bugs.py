@@ -1,4 +1,4 @@
-"""A bug that somebody hides in a copy of a strategy, and how soon the search, as it is run every day, finds it."""
+"""A bug that somebody hides in a copy of a strategy, and how soon the daily search finds it."""
 
 from __future__ import annotations
 
