@@ -14,6 +14,7 @@ from kon.backends.memory import MemoryBackend
 from kon.backends.sqlite import SqliteBackend
 from kon.ledger import Record, missing
 from kon.queue import Depth
+from kon.sim.backend import SimBackend
 from kon.sim.loop import SimLoop
 
 _Reply = TypeVar("_Reply")
@@ -40,12 +41,15 @@ class Ground(ABC):
         self.channel = self.run(backend.open(RUN))
 
 
-class MemoryGround(Ground):
+class VirtualGround(Ground):
     """In virtual time."""
 
     def __init__(self, options: ChannelOptions) -> None:
         self._loop = SimLoop()
-        self._make(MemoryBackend({}), options)
+        self._make(self._backend(), options)
+
+    @abstractmethod
+    def _backend(self) -> Backend: ...
 
     def run(self, call: Coroutine[Any, Any, _Reply]) -> _Reply:
         return self._loop.run_until_complete(call)
@@ -55,6 +59,18 @@ class MemoryGround(Ground):
 
     def end(self) -> None:
         self._loop.close()
+
+
+class MemoryGround(VirtualGround):
+    def _backend(self) -> Backend:
+        return MemoryBackend({})
+
+
+class SimGround(VirtualGround):
+    """The simulated services, behaving well."""
+
+    def _backend(self) -> Backend:
+        return SimBackend({})
 
 
 class _AheadOfTime(SqliteBackend):
