@@ -95,7 +95,7 @@ def _tasks_of(line: dict[str, Any]) -> list[int]:
 
 def test_with_lease_fifty_killed_workers_lose_nothing_and_no_result_counts_twice(tmp_path: Path) -> None:
     run = Run(tmp_path, spec_of("lease", 20_000, lease_s=1.0, skew_s=0.1))
-    asyncio.run(run.run(seconds=0.002, kills=50, every_s=0.25))
+    asyncio.run(run.run(seconds=0.002, kills=50, every_s=0.2))
     assert run.kills == 50
     assert run.tally.counts[State.DONE] == 20_000
     assert run.answers() == Counter(range(20_000)), "each answered, and recorded once"
