@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from benchmarks.experiment import Experiment, Point, Record, Section, by_round, by_what, rounds
-from benchmarks.throughput import PACKINGS, RUN, best_of, over, rates, size
+from benchmarks.throughput import best_of, over, rates, runs, size
 
 KEPT: Final = {"normal": "no fsync", "full": "fsync"}
 """kon's durability, and what huey calls as much or, for `normal`, a little less."""
@@ -16,19 +16,11 @@ class OnDisk(Experiment):
     name = "sqlite"
 
     def points(self, quick: bool) -> list[Point]:
+        tasks = 20_000 if quick else 200_000
         kon = [
-            Point(
-                f"kon, {durability}, {packing}",
-                RUN,
-                {
-                    "tasks": tasks_for(options, quick),
-                    "workers": 2,
-                    "durability": durability,
-                    **options,
-                },
-            )
+            point
             for durability in KEPT
-            for packing, options in PACKINGS.items()
+            for point in runs(f"kon, {durability}", tasks, {"workers": 2, "durability": durability})
         ]
         huey = [
             Point(
@@ -69,20 +61,14 @@ class OnDisk(Experiment):
             tables=[rates(alike[each], per_s, huey[each], "of huey") for each in KEPT],
             notes=[
                 """From the first submission until all results are known. kon: strategy conditional_put, 2
-                worker processes, with its journals of events and results.""",
+                worker processes, with its journals of events and results. Bundle 1 with prefetch 10 are the
+                defaults; they get a tenth of the tasks.""",
                 f"""`durability: normal`, the default: a commit has reached the operating system, and
                 survives the end of any process at any moment. `full`: it has reached the disk, and survives
                 a power cut as well; a commit to this disk takes {disk.median:.0f} us.""",
                 """huey gets what favours it: client and consumer in one process, all tasks queued before
                 the consumer starts, all results fetched at once. Without fsync it never waits for the disk,
-                kon with `normal` at each checkpoint; fsync is huey's default. It gets fewer tasks, as its
-                rate does not depend on how many there are.""",
+                kon with `normal` at each checkpoint; fsync is huey's default. It gets fewer tasks; with
+                more, its rate does not rise.""",
             ],
         )
-
-
-def tasks_for(packing: dict[str, Any], quick: bool) -> int:
-    """The defaults, made for longer tasks, are slow enough to be measured with fewer."""
-    if quick:
-        return 5_000
-    return 200_000 if packing.get("prefetch") != 10 else 20_000

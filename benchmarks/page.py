@@ -61,7 +61,7 @@ def machine(records: Records) -> str:
     rows = [
         ("machine", f"{context.cores} cores, {context.machine}, {context.memory_gb} GB"),
         ("system", context.system),
-        ("cores are", context.scheduling),
+        ("priority", context.priority),
         ("Python, SQLite", f"{context.python}, {context.sqlite}"),
         ("kon", f"{context.kon}, sources {context.sources}"),
         ("peers", peers(context)),
@@ -76,14 +76,12 @@ def peers(context: Context) -> str:
 
 
 def markdown(section: Section) -> str:
-    parts = [f"## {section.title}\n"]
-    parts += [f"- {one_line(finding)}" for finding in section.findings]
-    parts += [f"\n{drawn(table, 'github')}" for table in section.tables]
-    if section.output:
-        parts.append("\n" + "\n".join(f"    {line}".rstrip() for line in section.output.splitlines()))
-    parts.append("")
-    parts += [f"{one_line(note)}\n" for note in section.notes]
-    return "\n".join(parts)
+    blocks = [f"## {section.title}"]
+    blocks += ["\n".join(f"- {one_line(finding)}" for finding in section.findings)]
+    blocks += [drawn(table, "github") for table in section.tables]
+    blocks += ["\n".join(f"    {line}".rstrip() for line in section.output.splitlines())]
+    blocks += map(one_line, section.notes)
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def drawn(table: Table, form: str) -> str:

@@ -1,7 +1,7 @@
 """Benchmarks that are programs of their own, and print their tables themselves.
 
-`benchmarks.store` and `benchmarks.sim_loop` are not among them: they say what single parts of kon cost, and
-have no peers.
+Those without peers are not among them: `benchmarks.store` and `benchmarks.sim_loop` say what parts of kon
+cost, `benchmarks.sim` and `benchmarks.cloudkon` are about the simulator.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ from benchmarks.experiment import Experiment, Point, Record, Section
 PROGRAMS: Final[dict[str, tuple[str, list[str], list[str]]]] = {
     "benchmarks.shell": (
         "Processes: what a command costs as a task",
-        [],
+        ["--commands", "1000"],
         ["--commands", "300", "--rounds", "1"],
     ),
-    "benchmarks.map": ("Commands over a list of arguments", [], []),
+    "benchmarks.map": (
+        "Commands over a list of arguments",
+        ["--commands", "3000"],
+        ["--commands", "300", "--rounds", "1"],
+    ),
 }
 """Title, and arguments in full and for a quick look."""
 

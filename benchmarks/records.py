@@ -27,7 +27,7 @@ FOLDER: Final = Path(__file__).parent / "records"
 class Context(msgspec.Struct, frozen=True):
     """Machine and program.
 
-    scheduling: whether other programs wait for the benchmarks, as under `chrt --rr 1`, or share with them.
+    priority: whether other programs share the cores with the benchmarks, or wait, as under `chrt --rr 1`.
     sources: a digest of what is measured, the benchmarks included.
     """
 
@@ -35,7 +35,7 @@ class Context(msgspec.Struct, frozen=True):
     cores: int
     memory_gb: int
     system: str
-    scheduling: str
+    priority: str
     python: str
     sqlite: str
     kon: str
@@ -52,7 +52,7 @@ def here() -> Context:
         cores=os.cpu_count() or 1,
         memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         system=f"{platform.system()} {platform.release()}",
-        scheduling=scheduling(),
+        priority=priority(),
         python=f"{platform.python_implementation()} {platform.python_version()}",
         sqlite=sqlite3.sqlite_version,
         kon=version("kon"),
@@ -61,10 +61,10 @@ def here() -> Context:
     )
 
 
-def scheduling() -> str:
+def priority() -> str:
     if not hasattr(os, "sched_getscheduler") or os.sched_getscheduler(0) == os.SCHED_OTHER:
-        return "shared with other programs"
-    return "before other programs, kon and peers alike (chrt)"
+        return "the usual one"
+    return "above other programs, for kon and peers alike (`chrt --rr 1`)"
 
 
 def processor() -> str:

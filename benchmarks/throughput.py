@@ -5,19 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from benchmarks.experiment import Record, Spread, Table, by_what, spread
+from benchmarks.experiment import Point, Record, Spread, Table, by_what, spread
 
-RUN: Final = "benchmarks.runs:run"
-
+DEFAULTS: Final = "bundle 1, prefetch 10"
 PACKINGS: Final[dict[str, dict[str, Any]]] = {
     "bundle 100": {"bundle": 100},
     "bundle 1, prefetch 1,000": {"bundle": 1, "prefetch": 1_000},
-    "bundle 1, prefetch 10": {"bundle": 1, "prefetch": 10},
+    DEFAULTS: {"bundle": 1, "prefetch": 10},
 }
-"""How tasks travel: so many in a message, so many messages held ahead. The last are the defaults."""
+"""How tasks travel: so many in a message, so many messages held ahead."""
 
 Rounds = dict[int, dict[str, float]]
 """Tasks a second by round, and in each round by what was measured."""
+
+
+def runs(name: str, tasks: int, settings: dict[str, Any]) -> list[Point]:
+    """A run of kon's for each packing. The defaults, meant for longer tasks, get a tenth of the tasks."""
+    return [
+        Point(
+            f"{name}, {packing}",
+            "benchmarks.runs:run",
+            {"tasks": tasks // 10 if packing == DEFAULTS else tasks, **settings, **options},
+        )
+        for packing, options in PACKINGS.items()
+    ]
 
 
 def best_of(per_s: Rounds, system: str) -> dict[int, float]:
