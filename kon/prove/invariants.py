@@ -26,7 +26,7 @@ class Invariant(enum.StrEnum):
 
 MEANING: Final[Mapping[Invariant, str]] = {
     Invariant.NOTHING_LOST: "every task ends as done, failed or dead",
-    Invariant.LOST_BY_OUTAGE: "no task is lost unless a host crashed, stood still or was cut off",
+    Invariant.LOST_BY_OUTAGE: "no task is lost unless a host that saw it crashed, stood still or was cut off",
     Invariant.ONE_START: "no attempt at a task is started twice",
     Invariant.ONE_START_WHILE_HELD: "no task is started while another's claim, once begun, is in force",
     Invariant.ONE_RESULT: "no two different results of one task are kept or answered",

@@ -40,9 +40,6 @@ RUN: Final = "sim"
 POLL_S: Final = 5.0
 """The long polls: as long as tasks take, or most of a schedule would be the asking for news."""
 
-_OUTAGES: Final = frozenset({"crash", "pause", "partition", "error_before", "error_after"})
-"""Faults that keep a worker from answering for what it has claimed."""
-
 MakeStrategy = Callable[[Ledger, str, Clock], Strategy]
 
 
@@ -173,6 +170,7 @@ class _Stage:
         self._faults = faults
         self._make_strategy = make_strategy
         self._backend = SimBackend.on(network)
+        self._away = network.away
         self._results = MemoryJournal()
         self._journals: dict[str, MemoryJournal] = {}
         self._spec = RunSpec(
@@ -249,12 +247,14 @@ class _Stage:
     def _crash(self, host: str, task: asyncio.Task[Any], crashed: asyncio.Future[None]) -> None:
         if not task.done():
             self._loop.crash(host)
+            self._away.add(host)
             self.watch.note(host, "crashes")
             crashed.set_result(None)
 
     def _pause(self, host: str, task: asyncio.Task[Any]) -> None:
         if not task.done():
             self._loop.pause(host, self._scenario.pause_s)
+            self._away.add(host)
             self.watch.note(host, f"stands still for {self._scenario.pause_s:g} s")
 
     def _skew_s(self, host: str) -> float:
@@ -319,8 +319,8 @@ class _Stage:
             last[index] = outcome.state
             if outcome.state is State.LOST:
                 watch.broken(Invariant.NOTHING_LOST, index, "the client counts it as lost")
-                if not any(fired.fault in _OUTAGES for fired in self._faults.fired):
-                    how = "the client counts it as lost, and nobody was away"
+                if self._away.isdisjoint(watch.askers.get(index, ())):
+                    how = "the client counts it as lost, and nobody who asked for it was away"
                     watch.broken(Invariant.LOST_BY_OUTAGE, index, how)
             elif outcome.state is State.DONE:
                 result = encode(Outcome(index, 0, State.DONE, outcome.result))

@@ -50,6 +50,8 @@ class Watch:
         """By task: the results that executions really came to."""
         self.stands: dict[int, set[bytes]] = {}
         """By task: the outcomes that strategies let stand, or answered again."""
+        self.askers: dict[int, set[str]] = {}
+        """By task: the hosts that asked whether they may run it."""
         self._refused: dict[int, set[bytes]] = {}  # by task: what its worker was told did not stand
         self._trace = trace
         self._offsets_s: dict[str, float] = {}
@@ -102,8 +104,10 @@ class Watch:
 
     # --- told by the strategy ------------------------------------------------------------------------
 
-    def asked(self) -> int:
-        """A host is about to ask for claims: their place in the order of things."""
+    def asked(self, host: str, tasks: Sequence[Task]) -> int:
+        """A host is about to ask for claims on these: their place in the order of things."""
+        for task in tasks:
+            self.askers.setdefault(task.index, set()).add(host)
         return next(self._order)
 
     def granted(self, host: str, claim: Claim, asked: int) -> _Held:
@@ -176,7 +180,7 @@ class WatchedStrategy(Strategy):
         return self._inner.lease_s
 
     async def admit(self, tasks: Sequence[Task]) -> list[Verdict]:
-        asked = self._watch.asked()
+        asked = self._watch.asked(self._host, tasks)
         verdicts = await self._inner.admit(tasks)
         for verdict in verdicts:
             if isinstance(verdict, Claim):

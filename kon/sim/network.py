@@ -88,6 +88,8 @@ class Network:
         self.latency = latency
         self.trace = trace
         self.requests = 0
+        self.away: set[str] = set()
+        """Hosts that were out of reach for a while."""
         self.context = contextvars.Context()
         """That of the services, which belong to no host and so never crash with one. What they do, and all
         that comes of it, is run in it."""
@@ -96,6 +98,7 @@ class Network:
     def cut(self, host: str, kind: str, for_s: float, replies_only: bool = False) -> None:
         """Interrupt the way between a host and all services of a kind, for so many seconds from now."""
         now_s = asyncio.get_running_loop().time()
+        self.away.add(host)
         self._cuts[host, kind] = Cut(now_s + for_s, replies_only)
         if self.trace is not None:
             way = f"the replies of every {kind}" if replies_only else f"the way to every {kind}"
@@ -149,8 +152,10 @@ class Network:
         if (far := faults.fires("partition", call.kind)) is not None:
             self.cut(host, call.kind, far.uniform(0.0, faults.spans.partition_s), far.random() < 0.5)
         if faults.fires("error_before", call.service) is not None:
+            self.away.add(host)
             return _REQUEST
         if faults.fires("error_after", call.service) is not None:
+            self.away.add(host)
             return _EVERY_REPLY
         if call.loses and faults.fires(call.loses, call.service) is not None:
             return _FIRST_REPLY

@@ -27,6 +27,7 @@ def first_seed(strategy: Plugin, fault: str, seeds: int) -> tuple[int, set[Invar
         ("tests.prove.mistakes:UnconditionalCommit", ALL_FAULTS, Invariant.FENCED),
         ("tests.prove.mistakes:UnconditionalCommit", "pause", Invariant.FENCED),
         ("tests.prove.mistakes:NoTokenCompare", "write_reply_lost", Invariant.LOST_BY_OUTAGE),
+        ("tests.prove.mistakes:NoTokenCompare", ALL_FAULTS, Invariant.LOST_BY_OUTAGE),
         ("tests.prove.mistakes:BlindTakeover", ALL_FAULTS, Invariant.ONE_START_WHILE_HELD),
         ("tests.prove.ablations:NoCompareAtCommit", ALL_FAULTS, Invariant.TRUE_COUNTS),
         ("tests.prove.ablations:OwnResultForeign", ALL_FAULTS, Invariant.TRUE_COUNTS),

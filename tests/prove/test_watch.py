@@ -255,7 +255,7 @@ def test_an_outcome_that_was_refused_and_stands_all_the_same_is_a_break() -> Non
         async def main(bench: Bench = bench, stands: str = stands) -> None:
             inner = Refusing(SimLedger("ledger", Network()), "a", Clock(0.0))
             strategy = WatchedStrategy(inner, bench.watch, "a")
-            bench.watch.granted("a", Claim(TASK, "token"), bench.watch.asked())
+            bench.watch.granted("a", Claim(TASK, "token"), bench.watch.asked("a", [TASK]))
             strategy._held[TASK.index, "token"] = [*bench.watch._claims[TASK.index]]
             await strategy.commit([Claim(TASK, "token")], [Outcome(7, 1, State.DONE, "mine")])
             inner.result = stands
