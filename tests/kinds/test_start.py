@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from kon.kinds.start import Starter, posix_spawn_tells_errors
+from tests.kinds.running import children
 
 # where posix_spawn does not tell errors it is not used, and there is one way to be tested
 both_ways = pytest.mark.parametrize(
@@ -117,11 +118,11 @@ def test_what_can_not_be_started(fast: bool, program: str, error: type[OSError],
     (tmp_path / "no-interpreter").write_text("#!/no/such/interpreter")
     (tmp_path / "no-interpreter").chmod(0o755)
     name = program.format(folder=tmp_path)
+    before = children()
     with pytest.raises(error) as raised:
         output(Starter(use_posix_spawn=fast), [name], PATH)
     assert raised.value.filename == name
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert children() == before
 
 
 @both_ways
