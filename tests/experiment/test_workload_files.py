@@ -38,7 +38,7 @@ def test_the_quickstart_covers_what_it_promises() -> None:
         "read_then_write(record=after)",
         "read_then_write(record=before)",
         "conditional_put",
-        "lease(lease_s=1.5, skew_s=0.1)",
+        "lease(lease_s=1.0, skew_s=0.1)",
         "result_once",
     ]
     assert compare.form.workers == [1, 2, 4]
