@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -177,9 +177,9 @@ def _run(command: str, items: Sequence[str], commands: Commands, request: Reques
     known = {outcome.index for outcome in recorded if _stands(outcome, request)}
     joblog = _joblog(commands, recorded, len(items), request)
     printer = None if request.as_json else Printer(items, keep_order=request.keep_order, tag=request.tag)
-    handlers = _as_interrupts()
     run = begin(planned, () if planned.out else recorded)
     tail = Tail(RunFolder(run.path), run.tasks)
+    handlers = _as_interrupts()
     try:
         _follow(run, tail, known, printer, joblog, request)
         if request.as_json:
@@ -263,13 +263,13 @@ def _joblog(commands: Commands, recorded: Sequence[Outcome], items: int, request
 def _follow(
     run: Run,
     tail: Tail,
-    known: Container[int],
+    known: Collection[int],
     printer: Printer | None,
     joblog: JobLog | None,
     request: Request,
 ) -> None:
     """Print and log what ends, until all has ended."""
-    line = ProgressLine(quiet=request.quiet)
+    line = ProgressLine(quiet=request.quiet, before=len(known))
     try:
         for news in run.follow(tail, lambda: EVERY_S if line.is_shown else None):
             fresh = [outcome for outcome in news if outcome.index not in known]

@@ -18,12 +18,13 @@ EVERY_S: Final = 0.2
 class ProgressLine:
     """On stderr, where that is a terminal and nobody asked for silence; else nothing."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, before: int) -> None:
+        """`before`: tasks that ended in an earlier run, and say nothing of how fast this one is."""
         self.is_shown = not quiet and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._is_there = False
         self._began_s = time.monotonic()
         self._due_s = self._began_s
-        self._before: int | None = None
+        self._before = before
 
     def update(self, tally: Tally) -> None:
         now_s = time.monotonic()
@@ -31,8 +32,6 @@ class ProgressLine:
             return
         self._due_s = now_s + EVERY_S
         ended = tally.tasks - tally.left
-        if self._before is None:
-            self._before = ended
         words = [f"{ended:,}/{tally.tasks:,}"]
         bad = ended - tally.counts[State.DONE]
         if bad:

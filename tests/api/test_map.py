@@ -245,12 +245,15 @@ def interrupted(
     process = subprocess.Popen(
         [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
-    while not all(path.exists() for path in begun):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    told_s = time.monotonic()
-    stdout, stderr = process.communicate(timeout=60)
+    try:
+        while not all(path.exists() for path in begun):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        told_s = time.monotonic()
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
     ended = subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
     return ended, time.monotonic() - told_s
 

@@ -202,12 +202,14 @@ class TestEndOfProgram:
             f"import kon; print(kon.map({COMMAND!r}, {gate.items!r}, out='out', workers=1)[0]['exit'])"
         )
         with subprocess.Popen([sys.executable, script], cwd=tmp_path, stdout=subprocess.PIPE) as other:
-            while not (tmp_path / "out" / "until" / "events" / "client.jsonl").exists():
-                threading.Event().wait(0.02)
-            run = kon.open_run(tmp_path / "out")
-            assert run.status().state == "running"
-            with pytest.raises(kon.ConfigurationError, match="another program is at work on the run"):
-                kon.map(COMMAND, gate.items, out=tmp_path / "out", workers=1)
-            threading.Timer(0.1, gate.open, [0]).start()
+            try:
+                while not (tmp_path / "out" / "until" / "events" / "client.jsonl").exists():
+                    threading.Event().wait(0.02)
+                run = kon.open_run(tmp_path / "out")
+                assert run.status().state == "running"
+                with pytest.raises(kon.ConfigurationError, match="another program is at work on the run"):
+                    kon.map(COMMAND, gate.items, out=tmp_path / "out", workers=1)
+            finally:
+                gate.open(0)
             assert kon.gather(run)[0]["exit"] == 0
             assert other.communicate()[0] == b"0\n"

@@ -11,8 +11,10 @@ import pytest
 from kon.cli.joblog import COLUMNS, Entry, JobLog, line_of, read_joblog
 from kon.cli.map_command import Commands
 from kon.cli.map_items import read_items, split_command
+from kon.cli.map_line import ProgressLine
 from kon.cli.map_output import MOST_TOLD, Printer
 from kon.cli.map_plan import make_plan, share
+from kon.client import Tally
 from kon.errors import ConfigurationError, StoreError, WorkloadError
 from kon.task import Outcome, State
 
@@ -218,3 +220,26 @@ class TestJobLog:
     def test_a_place_that_can_not_be_written(self, tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=r"^--joblog .*: can't be written: Is a directory"):
             JobLog(tmp_path, self.COMMANDS, append=False)
+
+
+class TestProgressLine:
+    def test_speed_is_that_of_this_run(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+        line = ProgressLine(quiet=False, before=2)
+        tally = Tally(4)
+        tally.count([done(0, ""), failed(1, 1), done(2, "")])
+        line.update(tally)
+        shown = capsys.readouterr().err
+        assert shown.startswith("\r\x1b[K3/4, 1 not done, ")
+        assert "tasks/s, " in shown
+        line.clear()
+        assert capsys.readouterr().err == "\r\x1b[K"
+
+    def test_off_a_terminal_nothing_is_shown(self, capsys: pytest.CaptureFixture[str]) -> None:
+        line = ProgressLine(quiet=False, before=0)
+        line.update(Tally(4))
+        line.clear()
+        assert capsys.readouterr().err == ""
