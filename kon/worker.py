@@ -150,13 +150,15 @@ class Worker:
                 continue
             began_s = now_s()
             self._receiving = True
-            deliveries = await queue.receive(wanted, self._options.wait_s if self._dry else 0.0)
+            may_wait = self._dry
+            deliveries = await queue.receive(wanted, self._options.wait_s if may_wait else 0.0)
             self._receiving = False
             self._dry = len(deliveries) < wanted
             if deliveries:
                 self._executor.submit(await self._intake.take(deliveries))
                 busy_s = now_s()
-                self._fetch_s += 0.2 * (busy_s - began_s - self._fetch_s)
+                if not may_wait:  # a long poll's time is that of the messages, not of the call
+                    self._fetch_s += 0.2 * (busy_s - began_s - self._fetch_s)
             elif self._holding.deliveries:
                 busy_s = now_s()
                 if self._executor.idle:

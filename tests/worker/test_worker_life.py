@@ -192,6 +192,23 @@ def test_prefetch_is_held_back_where_tasks_are_long() -> None:
     in_virtual_time(main())
 
 
+def test_a_long_wait_for_the_first_message_makes_nobody_hoard() -> None:
+    async def main() -> None:
+        world = await World.create(20, prefetch=10)
+        worker = world.worker(options=WorkerOptions(wait_s=20.0))
+        running = asyncio.create_task(worker.run())
+        for _ in range(5):
+            await asyncio.sleep(15.0)
+            await world.send({"s": 1.0})
+        await world.send(*[{"s": 1.0}] * 10)
+        await asyncio.sleep(2.5)
+        assert (await world.channel.tasks.depth()).in_flight <= 2, "what it holds ahead, idle ones can't have"
+        worker.stop()
+        await running
+
+    in_virtual_time(main())
+
+
 def test_slots_are_used_at_once() -> None:
     async def main() -> None:
         world = await World.create(40, slots=20)
