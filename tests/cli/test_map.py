@@ -269,6 +269,7 @@ def test_on_a_terminal_progress_is_told_below_the_output(tmp_path: Path) -> None
             pass
         assert process.wait(60) == 0
     os.close(ours)
-    assert b"\r\x1b[Ka\r\n" in shown
+    # on a quick machine the first one ends before there is any progress to wipe
+    assert shown.startswith(b"a\r\n") or b"\r\x1b[Ka\r\n" in shown
     assert b"\r\x1b[Kb\r\n" in shown
     assert b"tasks/s" not in shown.rpartition(b"\r\x1b[K")[2]  # it is wiped at the end
