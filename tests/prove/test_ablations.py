@@ -81,6 +81,7 @@ ABLATIONS = [
         "lease",
         FaultRates(pause=1.0, throttle=0.5, duplicate=0.5),
         off.SameTokenOnRenewal,
+        seeds=700,
     ),
     Ablation(
         "another token after the commit",
