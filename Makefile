@@ -69,8 +69,8 @@ soak: $(DEV) ## run the long tests: many kills, many seeds (SEEDS=50000 schedule
 
 lock: ## resolve the dependencies anew and write both lock files (UPGRADE=--upgrade takes newer versions)
 	@test -x .cache/uv/bin/uv || { "$(or $(PYTHON),python3)" -m venv .cache/uv && .cache/uv/bin/python -m pip install --quiet '$(UV)'; }
-	@$(LOCK) --group build --output-file requirements.lock >/dev/null
-	@$(LOCK) --group build --group dev --extra bench --constraint requirements.lock --output-file requirements-dev.lock >/dev/null
+	@$(LOCK) --group build --extra controller --extra animoto --output-file requirements.lock >/dev/null
+	@$(LOCK) --group build --group dev --all-extras --constraint requirements.lock --output-file requirements-dev.lock >/dev/null
 
 LOCK = .cache/uv/bin/uv --cache-dir .cache/uv/cache pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(UPGRADE) pyproject.toml
