@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -217,6 +218,31 @@ def test_what_a_cancelled_receive_got_is_given_back(tmp_path: Path) -> None:
             await asyncio.wait({receiving})
             other.execute("COMMIT")
             other.close()
+            (delivery,) = await channel.tasks.receive(1, 10.0)
+            assert delivery.body == b"a"
+
+    asyncio.run(use())
+
+
+def test_a_receive_cancelled_between_its_answer_and_its_turn_gives_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is told to stop in the very pass of its loop in which messages came."""
+
+    async def use() -> None:
+        async with opened(tmp_path) as channel:
+            await channel.tasks.send([Message(b"a")])
+            deliver = Connection._deliver
+
+            def deliver_and_cancel(self: Connection, calls: Any) -> None:
+                deliver(self, calls)
+                receiving.cancel()
+
+            monkeypatch.setattr(Connection, "_deliver", deliver_and_cancel)
+            receiving = asyncio.create_task(channel.tasks.receive(1, 0.0))
+            await asyncio.wait({receiving})
+            assert receiving.cancelled()
+            monkeypatch.undo()
             (delivery,) = await channel.tasks.receive(1, 10.0)
             assert delivery.body == b"a"
 

@@ -94,14 +94,23 @@ class Connection:
         """Do statements that change nothing."""
         return self._submit(work, False, None)
 
-    def write(
-        self, work: Work[_Reply], undo: Callable[[_Reply], Work[Any]] | None = None
-    ) -> asyncio.Future[_Reply]:
-        """Do statements in a transaction, and answer once it is committed.
+    def write(self, work: Work[_Reply]) -> asyncio.Future[_Reply]:
+        """Do statements in a transaction, and answer once it is committed."""
+        return self._submit(work, True, None)
+
+    async def write_or_undo(self, work: Work[_Reply], undo: Callable[[_Reply], Work[Any]]) -> _Reply:
+        """As `write`, for a reply that must reach somebody.
 
         undo: makes, from the reply, the statements that take it back when nobody waits for it any more.
         """
-        return self._submit(work, True, undo)
+        answer = self._submit(work, True, undo)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if answer.done() and not answer.cancelled() and answer.exception() is None:
+                # it had its answer already, and was cancelled before its turn to take note of it
+                self._take_back(undo(answer.result()))
+            raise
 
     @contextmanager
     def watch(self) -> Iterator[None]:
@@ -153,12 +162,16 @@ class Connection:
         self._under_way -= len(calls)
         for call in calls:
             if call.answer.done():  # its awaiter was cancelled
-                if call.done and call.undo is not None and not self._closing:
-                    self._submit(call.undo(call.reply), True, None).add_done_callback(_heed)
+                if call.done and call.undo is not None:
+                    self._take_back(call.undo(call.reply))
             elif call.error is not None:
                 call.answer.set_exception(call.error)
             else:
                 call.answer.set_result(call.reply)
+
+    def _take_back(self, work: Work[Any]) -> None:
+        if not self._closing:
+            self._submit(work, True, None).add_done_callback(_heed)
 
     # --- on the thread -----------------------------------------------------------------------------
 

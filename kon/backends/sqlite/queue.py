@@ -56,9 +56,9 @@ class SqliteQueue(Queue):
         now_s = asyncio.get_running_loop().time
         deadline_s = now_s() + wait_s
         while True:
-            taken, buried = await self._connection.write(
+            taken, buried = await self._connection.write_or_undo(
                 lambda db: self._spans.take(db, max_messages, self._now_ms(), self._visibility_s),
-                undo=lambda reply: self._extension(reply[0], 0),
+                lambda reply: self._extension(reply[0], 0),
             )
             if buried:
                 self._dead_news.spread()
