@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from kon.backend import Channel
@@ -25,6 +25,9 @@ from kon.task import Bundle, Outcome, State, Task, encode
 SETTLE_BATCH: Final = 1_000
 """So many outcomes are settled at once, and when so many wait none waits for more."""
 
+MOST_WAITING: Final = 4 * SETTLE_BATCH
+"""Outcomes that wait to be settled before the worker stops taking more: the store is slower than the tasks."""
+
 
 class Settler:
     """Gathers what has ended for up to `flush_s`, or less when nothing else is going on, and settles it."""
@@ -38,7 +41,9 @@ class Settler:
         holding: Holding,
         recorder: Recorder,
         rng: random.Random,
+        on_room: Callable[[], None],
     ) -> None:
+        self._on_room = on_room
         self._worker = worker
         self._spec = spec
         self._channel = channel
@@ -51,6 +56,10 @@ class Settler:
         self._at_once = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._ended) < MOST_WAITING
 
     def add(self, jobs: Sequence[Job], at_once: bool) -> None:
         """Settle these. `at_once` when nothing is running that could soon join them."""
@@ -77,7 +86,10 @@ class Settler:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._spec.flush_s):
                         await self._at_once.wait()
+            had_room = self.has_room
             jobs, self._ended = self._ended[:SETTLE_BATCH], self._ended[SETTLE_BATCH:]
+            if self.has_room and not had_room:
+                self._on_room()
             if len(self._ended) < SETTLE_BATCH:
                 self._at_once.clear()
             if not self._ended:

@@ -80,7 +80,10 @@ class Worker:
         self._strategy = make_strategy(channel.ledger, name, clock)
         self._control = Control(channel.control)
         self._holding = Holding()
-        self._settler = Settler(name, spec, channel, self._strategy, self._holding, recorder, rng)
+        self._room = asyncio.Event()
+        self._settler = Settler(
+            name, spec, channel, self._strategy, self._holding, recorder, rng, self._room.set
+        )
         self._intake = Intake(spec, channel, self._strategy, self._holding, self._settler, recorder)
         self._executor = Executor(
             kind,
@@ -97,7 +100,6 @@ class Worker:
             self._finished,
             self._dropped,
         )
-        self._room = asyncio.Event()
         self._stopping = asyncio.Event()
         self._receiving = False
         self._dry = True  # the last receive brought less than was asked for
@@ -177,7 +179,7 @@ class Worker:
         elif mean_s > 0:
             horizon_s = max(HORIZON_S, 4 * self._fetch_s)
             ahead = min(ahead, int(horizon_s * spec.slots / mean_s))
-        if self._executor.waiting > ahead // 2:
+        if self._executor.waiting > ahead // 2 or not self._settler.has_room:
             return 0  # fetch when half is used up, so that messages come in batches
         wanted = spec.slots + ahead - self._executor.waiting - self._executor.running
         return max(0, math.ceil(wanted / spec.bundle))

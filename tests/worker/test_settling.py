@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+import pytest
+
 from kon.kinds.sleep import Sleep
+from kon.queue import Message
+from kon.settle import MOST_WAITING, SETTLE_BATCH
 from kon.task import State
 from tests.worker.world import World, in_virtual_time
 
@@ -40,3 +49,29 @@ def test_an_outcome_waits_for_no_other_where_the_queue_was_empty() -> None:
         assert keep["t"] == world.recorded()[0].ended_s
 
     in_virtual_time(main())
+
+
+def test_a_worker_takes_no_more_than_it_can_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks of no length would otherwise pile up in its memory while the store is slow, claims and all."""
+    tasks, ahead = 60_000, 1_000
+
+    async def main() -> None:
+        world = await World.create(tasks, prefetch=100, bundle=10)
+        send = world.channel.answers.send
+
+        async def slow(messages: Sequence[Message]) -> None:
+            await asyncio.sleep(1.0)
+            await send(messages)
+
+        monkeypatch.setattr(world.channel.answers, "send", slow)
+        await world.run([0.0] * tasks, world.worker(kind=Sleep({})))
+        lines = sorted(world.events("start") + world.events("ack"), key=lambda line: float(line["t"]))
+        changes = [_tasks(line) * (1 if line["e"] == "start" else -1) for line in lines]
+        assert sum(changes) == 0
+        assert max(accumulate(changes)) <= MOST_WAITING + 2 * ahead + 2 * SETTLE_BATCH
+
+    in_virtual_time(main())
+
+
+def _tasks(line: dict[str, Any]) -> int:
+    return len(line["i"]) if "i" in line else int(line["r"][1])
