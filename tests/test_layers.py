@@ -21,7 +21,7 @@ FLOORS = (
     # what is drawn from records
     "report",
     # what to run, and where
-    "experiment process supervise local resume checkup campaign host api prove simulated plan calibrate",
+    "emulator experiment process supervise local resume checkup campaign host api prove simulated plan calibrate",
     "cli",
 )
 """From the bottom up."""
