@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kon.client import Tally
 from kon.errors import ConfigurationError
-from kon.experiment import Cell, Experiment
 from kon.joining import client_lock
 from kon.local import LocalRun
 from kon.plugins import backend_class, open_backend
 from kon.records import RunFolder
 from kon.report.summary import summarise
 from kon.simulated.run import SimulatedRun
+
+if TYPE_CHECKING:  # the experiment file's reader takes a tenth of a second to load, and `kon map` has none
+    from kon.experiment import Cell, Experiment
 
 
 class Campaign:

@@ -65,6 +65,7 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
     recorded: outcomes that are known already, for a run whose own records are not kept.
     """
     spec = plan.spec
+    _check_caller(plan)
     _check_text(plan)
     if plan.out is None:
         temporary = TemporaryFolder(Path(tempfile.mkdtemp(prefix="kon-")))
@@ -84,6 +85,15 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
     if folder.finished:
         return Run(folder, spec)
     return Run(folder, spec, _begun(folder, spec, plan.source, kept=True))
+
+
+def _check_caller(plan: Plan) -> None:
+    """Raise ConfigurationError where a worker has just begun to import the program that calls."""
+    if loading := os.environ.get("KON_LOADING"):  # see kon.kinds.callee
+        raise ConfigurationError(
+            f"{plan.caller}: a worker imports {loading} for a function in it, and that starts a run of its "
+            'own. Put what starts runs under `if __name__ == "__main__":`'
+        )
 
 
 def _check_text(plan: Plan) -> None:

@@ -112,7 +112,7 @@ class _Form(NamedTuple):
     def of(cls, command: str | Sequence[str], shell: ShellProgram) -> _Form:
         if not isinstance(command, str):
             return cls(list(command), None, {})
-        used = _placeholders(command) | {"{}"}  # a script may always ask for $KON_ITEM
+        used = _placeholders(command) | {"{}", _NUMBER}  # a script may always ask for $KON_ITEM, $KON_NUMBER
         in_shell = shell.argv(item_as_variable(command, {each: _MEANING[each].variable for each in _MEANING}))
         variables = {_MEANING[each].variable: _MEANING[each].value for each in sorted(used)}
         return cls(shell.plain_words(command), in_shell, variables)

@@ -213,3 +213,11 @@ class TestEndOfProgram:
                 gate.open(0)
             assert kon.gather(run)[0]["exit"] == 0
             assert other.communicate()[0] == b"0\n"
+
+
+def test_a_program_that_starts_runs_as_a_worker_imports_it_is_told_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KON_LOADING", "mine.py")
+    with pytest.raises(kon.ConfigurationError, match=r"imports mine.py .* starts a run"):
+        kon.submit(double, [1], **HERE)

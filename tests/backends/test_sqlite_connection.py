@@ -22,7 +22,7 @@ from tests.backends.given import LONG, RUN, database, opened
 
 def our_threads() -> list[str]:
     """Those of the backend; other parts of kon have threads of their own, for as long as the process."""
-    ours = ("kon-sqlite-", "kon-delete", "kon-objects")
+    ours = ("kon-sqlite-", "kon-objects")
     return [thread.name for thread in threading.enumerate() if thread.name.startswith(ours)]
 
 

@@ -199,3 +199,8 @@ def test_a_script_that_starts_with_a_dash_is_no_option() -> None:
 def test_an_empty_command_is_refused(command: str | list[str]) -> None:
     with pytest.raises(ConfigurationError, match="the command is empty"):
         Template(command, SHELL)
+
+
+def test_a_script_may_ask_for_its_number_and_item_without_a_placeholder() -> None:
+    assert output("echo $KON_NUMBER; true {}", "x") == "1\n"
+    assert call("echo $KON_NUMBER; true", None, 7).variables["KON_NUMBER"] == "7"

@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -108,8 +107,7 @@ class SqliteBackend(Backend):
         """Channels of the run that this object opened are closed; what else is in its folder stays."""
         file = self._file(run)
         await self._close(lambda each: each.run == run)
-        with ThreadPoolExecutor(1, thread_name_prefix="kon-delete") as thread:
-            await asyncio.get_running_loop().run_in_executor(thread, _delete, file)
+        _delete(file)  # not on a thread: a program that is ending can start none, and would leave the file
 
     async def close(self) -> None:
         await self._close(lambda each: True)
