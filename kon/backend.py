@@ -76,3 +76,9 @@ class Backend(ABC):
     @abstractmethod
     def requests(self) -> int:
         """Requests made to queue and ledger by this process so far, retries included."""
+
+    @property
+    def billed(self) -> Mapping[str, float]:
+        """Of these requests, what a provider bills, by the names that `RequestCount` has. Empty where it
+        costs nothing."""
+        return {}

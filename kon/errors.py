@@ -45,8 +45,17 @@ class StoreVersionError(StoreError):
     """The database was written by a kon with another layout; it is left untouched."""
 
 
+class BackendRefused(StoreError):
+    """The service answers, and will not do it: no credentials or rights, or what it needs is not there.
+
+    To ask again would not help, so that nobody does.
+    """
+
+    exit_code = 3
+
+
 class BackendUnavailable(KonError):
-    """Queue, ledger or store do not answer, or refuse the credentials."""
+    """Queue, ledger or store do not answer, or are asked for too much at a time; asking again may help."""
 
     exit_code = 3
 

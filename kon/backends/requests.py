@@ -1,12 +1,22 @@
-"""How many requests a backend made to its queues and ledgers."""
+"""How many requests a backend made to its queues and ledgers, and what of them is billed."""
 
 from __future__ import annotations
 
 
 class RequestCount:
-    """One for each backend object; everything that the backend opens counts here."""
+    """One for each backend object; everything that the backend opens counts here.
 
-    __slots__ = ("made",)
+    billed: by what a provider bills: `sqs.requests` and `sqs.fifo_requests` (each 64 KiB of payload is
+        one), `dynamodb.write_units`, `dynamodb.read_units`, `s3.put_requests`, `s3.get_requests`,
+        `bytes_out` and `bytes_in`. Empty where nothing is billed.
+    """
+
+    __slots__ = ("billed", "made")
 
     def __init__(self) -> None:
         self.made = 0
+        self.billed: dict[str, float] = {}
+
+    def bill(self, what: str, amount: float) -> None:
+        """Not for several threads at once: whoever has threads locks."""
+        self.billed[what] = self.billed.get(what, 0.0) + amount

@@ -1,0 +1,1 @@
+"""Amazon SQS, DynamoDB and S3 as a backend."""

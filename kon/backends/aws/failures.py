@@ -1,0 +1,210 @@
+"""Amazon's errors in kon's words."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from botocore import exceptions
+
+from kon.errors import BackendRefused, BackendUnavailable, ConfigurationError, KonError
+
+_BUSY: Final = frozenset(
+    [
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "RequestThrottledException",
+        "RequestThrottled",
+        "TooManyRequestsException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "SlowDown",
+        "BandwidthLimitExceeded",
+        "PriorRequestNotComplete",
+        "TransactionInProgressException",
+        "ThrottlingError",
+        "KmsThrottled",
+        "OverLimit",
+    ]
+)
+_DOWN: Final = frozenset(
+    [
+        "InternalError",
+        "InternalFailure",
+        "InternalServerError",
+        "InternalServerErrorException",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+    ]
+)
+_DENIED: Final = frozenset(
+    [
+        "AccessDenied",
+        "AccessDeniedException",
+        "AccessDeniedFault",
+        "UnauthorizedOperation",
+        "AuthorizationError",
+        "AllAccessDisabled",
+        "NotAuthorized",
+    ]
+)
+_SKEWED: Final = frozenset(["RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"])
+_BAD_CREDENTIALS: Final = frozenset(
+    [
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "InvalidSignatureException",
+        "IncompleteSignature",
+        "IncompleteSignatureException",
+        "ExpiredToken",
+        "InvalidToken",
+        "ExpiredTokenException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "AuthFailure",
+        "InvalidSecurity",
+        "OptInRequired",
+        "NotSignedUp",
+        "TokenRefreshRequired",
+    ]
+)
+_NOT_THERE: Final = frozenset(
+    [
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "QueueDoesNotExist",
+        "ResourceNotFoundException",
+        "TableNotFoundException",
+        "NoSuchBucket",
+    ]
+)
+_MAY_PASS: Final = (
+    exceptions.HTTPClientError,
+    exceptions.IncompleteReadError,
+    exceptions.CredentialRetrievalError,  # of the host's own metadata service, for one
+    exceptions.MetadataRetrievalError,
+    OSError,
+)
+_NO_CREDENTIALS: Final = (
+    exceptions.NoCredentialsError,
+    exceptions.PartialCredentialsError,
+    exceptions.NoAuthTokenError,
+    exceptions.TokenRetrievalError,
+    exceptions.UnknownCredentialError,
+    exceptions.ProfileNotFound,
+    exceptions.SSOError,
+)
+_NO_REGION: Final = (
+    exceptions.NoRegionError,
+    exceptions.InvalidRegionError,
+    exceptions.UnknownRegionError,
+    exceptions.UnknownEndpointError,
+)
+_RESOURCE: Final = re.compile(r"on resource: (\S+)")
+_ACTION: Final = re.compile(r"not authorized to perform: ([\w:*-]+)")
+_CLOCK_IN_TEXT: Final = re.compile(r"signature (expired|not yet current)", re.IGNORECASE)
+
+
+class CallRefused(BackendRefused):
+    """A service's answer that is an error and will stay one.
+
+    code, status: the service's own word for it, and HTTP's number.
+    response: the answer as botocore parsed it.
+    """
+
+    def __init__(self, message: str, code: str, status: int, response: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.response = response
+
+    @property
+    def not_there(self) -> bool:
+        """Whether the queue, table or bucket is missing."""
+        return self.code in _NOT_THERE
+
+
+def in_kons_words(error: BaseException, service: str, operation: str, resource: str) -> KonError | None:
+    """The error to be raised for one of boto3's; None for one that is a fault of kon's own.
+
+    resource: the queue, table or bucket that the call was about, or "".
+    """
+    if isinstance(error, exceptions.ClientError):
+        return _answered(error, service, operation, resource)
+    if isinstance(error, _NO_CREDENTIALS):
+        return BackendRefused(
+            f"no AWS credentials that can be used ({_one_line(error)}). Nothing was changed. Set "
+            "AWS_PROFILE, sign in by `aws sso login`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    if isinstance(error, _NO_REGION):
+        return BackendRefused(
+            f"no AWS region that can be used ({_one_line(error)}). Set AWS_REGION, or the option `region` "
+            "of the backend aws"
+        )
+    if isinstance(error, _MAY_PASS):
+        return BackendUnavailable(
+            f"{_name(service)} does not answer {operation}: {_one_line(error)}. Where this lasts, check the "
+            "network, the region and AWS_ENDPOINT_URL"
+        )
+    if isinstance(error, ValueError) and "Invalid endpoint" in str(error):
+        return ConfigurationError(f"{_one_line(error)}; check AWS_ENDPOINT_URL and its like")
+    return None
+
+
+def _answered(error: exceptions.ClientError, service: str, operation: str, resource: str) -> KonError:
+    response: dict[str, Any] = error.response
+    details = response.get("Error", {})
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    code, text = str(details.get("Code", "")), _one_line(details.get("Message", ""))
+    name = _name(service)
+    about = f" on {resource}" if resource else ""
+    if code in _BUSY:
+        return BackendUnavailable(f"{name} is asked for too much at a time ({operation}{about}: {code})")
+    if code in _DOWN or status >= 500:
+        return BackendUnavailable(f"{name} is in trouble ({operation}{about}: {code or status} {text})")
+
+    def refused(message: str) -> CallRefused:
+        return CallRefused(message, code, status, response)
+
+    if code in _SKEWED or (code in _BAD_CREDENTIALS and _CLOCK_IN_TEXT.search(text)):
+        return refused(
+            f"{name} refuses {operation} as this host's clock is wrong ({text or code}). Set the clock, "
+            "for example by `timedatectl set-ntp true`, and run the same command again"
+        )
+    if code in _BAD_CREDENTIALS:
+        return refused(
+            f"{name} does not accept the AWS credentials ({code}: {text}). Sign in again, or check "
+            "AWS_PROFILE and the keys in the environment"
+        )
+    # S3 says 403 alone to a HEAD
+    if code in _DENIED or (status == 403 and code in ("403", "Forbidden")):
+        action = match[1] if (match := _ACTION.search(text)) else f"{service}:{operation}"
+        where = match[1] if (match := _RESOURCE.search(text)) else resource
+        whose = f" on {where}" if where else ""
+        return refused(
+            f"these AWS credentials may not call {action}{whose}. Add the action to their policy "
+            "(docs/aws.md has a whole one) and run the same command again"
+        )
+    if code in _NOT_THERE:
+        thing = f"{_THING.get(service, 'thing')} as {resource}" if resource else _THING.get(service, "thing")
+        return refused(
+            f"{name} has no such {thing} ({operation}): "
+            "it was deleted, never made, or is in another region or account. What was answered before is kept"
+        )
+    return refused(f"{name} refuses {operation}{about}: {code or status} {text}".rstrip())
+
+
+_NAMES: Final = {"sqs": "SQS", "dynamodb": "DynamoDB", "s3": "S3", "sts": "STS"}
+_THING: Final = {"sqs": "queue", "dynamodb": "table", "s3": "bucket"}
+
+
+def _name(service: str) -> str:
+    return _NAMES.get(service, service)
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split()).rstrip(".")
