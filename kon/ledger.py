@@ -42,6 +42,8 @@ class Ledger(ABC):
 
     max_batch: int
     stale_reads: bool = False
+    max_outcome_bytes: int | None = None
+    """The largest outcome that a row takes; None for any."""
 
     @abstractmethod
     async def read(self, keys: Sequence[int]) -> list[Record | None]:

@@ -118,6 +118,7 @@ class PatientLedger(Ledger):
         self._call = patience.call
         self.max_batch = ledger.max_batch
         self.stale_reads = ledger.stale_reads
+        self.max_outcome_bytes = ledger.max_outcome_bytes
 
     async def read(self, keys: Sequence[int]) -> list[Record | None]:
         return await self._call("ledger.read", len(keys), lambda: self._ledger.read(keys))

@@ -92,8 +92,7 @@ class Worker:
                 slots=spec.slots,
                 attempts=spec.attempts,
                 timeout_s=spec.timeout_s,
-                # an answer has the worker's name and its own brackets around it
-                max_result_bytes=channel.answers.limits.max_bytes - 1_024,
+                max_result_bytes=_max_result_bytes(channel, self._strategy),
             ),
             clock,
             recorder,
@@ -240,3 +239,11 @@ class Worker:
     def _trouble(self, error: BackendUnavailable, pause_s: float) -> None:
         self._recorder.note(Event.TROUBLE, error=str(error), pause_s=pause_s)
         self._recorder.flush()
+
+
+def _max_result_bytes(channel: Channel, strategy: Strategy) -> int:
+    """Of an encoded outcome that both the answers and the strategy's table can carry."""
+    # an answer has the worker's name and its own brackets around it
+    in_answer = channel.answers.limits.max_bytes - 1_024
+    in_row = channel.ledger.max_outcome_bytes if strategy.uses_ledger else None
+    return in_answer if in_row is None else min(in_answer, in_row)

@@ -1,0 +1,78 @@
+"""How fast to go at a service that may turn calls down: how many at once, and how long to wait."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from typing import Final
+
+from kon.errors import BackendUnavailable
+
+TRIES: Final = 10
+"""Of an item that is turned down, before its call is given up; the SDK's own default for DynamoDB."""
+
+FIRST_PAUSE_S: Final = 0.05
+LONGEST_PAUSE_S: Final = 5.0
+
+
+def backoff_s(rng: random.Random, tries: int) -> float:
+    """How long to wait after the `tries`-th refusal in a row, in seconds.
+
+    Full jitter: anything from nothing to a limit that doubles, so that the workers that were turned
+    down together don't come back together.
+    """
+    return rng.uniform(0.0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (tries - 1)))
+
+
+class Pace:
+    """How many calls may be in flight: one more after as many went well, half as many after a throttle.
+
+    most: more are never in flight. Several throttles of calls that were in flight together count as one.
+    """
+
+    def __init__(self, most: int, start: int = 4) -> None:
+        self.limit = float(min(most, start))
+        self.in_flight = 0
+        self._most = most
+        self._cuts = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def begin(self) -> int:
+        """Wait for room. Returns what `end` wants to be told."""
+        while self.in_flight >= int(self.limit):
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if not turn.cancelled():  # the turn was ours already: it is another's now
+                    self._wake()
+                raise
+        self.in_flight += 1
+        return self._cuts
+
+    def end(self, begun: int, throttled: bool) -> None:
+        self.in_flight -= 1
+        if not throttled:
+            self.limit = min(float(self._most), self.limit + 1.0 / self.limit)
+        elif begun == self._cuts:
+            self._cuts += 1
+            self.limit = max(1.0, self.limit / 2.0)
+        self._wake()
+
+    def _wake(self) -> None:
+        room = int(self.limit) - self.in_flight
+        while self._waiting and room > 0:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                room -= 1
+
+
+def given_up(items: int, what: str, tries: int, why: str) -> BackendUnavailable:
+    """What is raised for items that were turned down `TRIES` times."""
+    return BackendUnavailable(
+        f"{items} of the rows to be {what} were turned down {tries} times in a row ({why}); "
+        "the call will be tried again as a whole"
+    )
