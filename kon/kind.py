@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from kon.objects import ObjectStore
+
 
 class Attempt(msgspec.Struct, frozen=True):
     """What a kind may know of the attempt it makes."""
@@ -35,6 +37,10 @@ class Kind(ABC):
     @abstractmethod
     def check(self, body: Any) -> None:
         """Raise ConfigurationError when no attempt at this body could ever succeed (a wrong type, NaN)."""
+
+    async def open(self, objects: ObjectStore) -> None:
+        """Called once, before the first attempt, with the run's object store. Most kinds need none."""
+        return
 
     def duration_s(self, body: Any) -> float | None:
         """How long the task ideally takes, when that is known beforehand; else None."""

@@ -76,6 +76,7 @@ class Worker:
         patience = Patience(self._options.outage_s, rng, self._trouble)
         self._timings = patience.timings
         channel = patient(channel, patience)
+        self._objects = channel.objects
         self._queue = channel.tasks
         self._strategy = make_strategy(channel.ledger, name, clock)
         self._control = Control(channel.control)
@@ -116,6 +117,7 @@ class Worker:
         holds comes again after the visibility timeout.
         """
         try:
+            await self._kind.open(self._objects)
             await self._work()
         finally:
             await self._kind.close()

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from kon.errors import ConfigurationError
 from kon.kind import Attempt, Kind
+from kon.objects import ObjectStore
 from kon.sim.latency import P99
 from kon.sim.model import Spread
 
@@ -54,6 +55,10 @@ class Timed(Kind):
             return 0.0
         sigma = math.log(self._tasks.p99_s / self._tasks.median_s) / P99
         return self._tasks.median_s * math.exp(self._gauss(0.0, sigma))
+
+    async def open(self, objects: ObjectStore) -> None:
+        if self._kind is not None and self._kind.virtual_time:
+            await self._kind.open(objects)
 
     async def execute(self, body: Any, attempt: Attempt) -> Any:
         result = None
