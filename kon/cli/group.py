@@ -50,6 +50,9 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "cancel": Lazy("kon.cli.cancel:cancel", "Give up what a run has not done yet."),
         "host": Lazy("kon.cli.host:host", "Be one worker of all runs of an experiment."),
     },
+    "Amazon": {
+        "emulator": Lazy("kon.cli.emulator:emulator", "Be SQS, DynamoDB and S3 on this machine, for trials."),
+    },
     "Check kon itself": {
         "prove": Lazy("kon.cli.prove:prove", "Hold strategies to what they promise, under every fault."),
     },

@@ -25,6 +25,7 @@ class Interrupts:
     current: the run that is under way; None for none.
     resume: the commands that take it up again; it is told whether the run goes on.
     note: says something to a person. grace_s: see GRACE_S.
+    ends_with_us: why no worker can go on without this process, where none can.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class Interrupts:
         resume: Callable[[bool], Sequence[str]],
         note: Callable[[str], None],
         grace_s: float = GRACE_S,
+        ends_with_us: str | None = None,
     ) -> None:
         self._current = current
         self._resume = resume
         self._note = note
         self._grace_s = grace_s
+        self._ends_with_us = ends_with_us
         self._count = 0
         self._run: LocalRun | None = None
         self._detached = False
@@ -70,7 +73,7 @@ class Interrupts:
 
     def _first(self, number: signal.Signals) -> None:
         self._run = self._current()
-        self._detached = self._run is not None and self._run.detach()
+        self._detached = self._run is not None and self._ends_with_us is None and self._run.detach()
         if number != signal.SIGINT:
             self._grace_s = 0.0  # nobody is there to press a key
         assert self._task is not None  # set before any signal is taken
@@ -97,6 +100,8 @@ class Interrupts:
             return "no run was under way."
         if self._run.join:
             return "the workers are not this command's, and end when they see that it is gone."
+        if self._ends_with_us is not None:
+            return f"{self._ends_with_us}, and no worker goes on without it."
         backend = self._run.spec.backend.name
         return f"the backend {backend} lives in this process, and no worker goes on without it."
 

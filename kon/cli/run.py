@@ -9,12 +9,14 @@ from typing import Any
 import click
 
 from kon.campaign import Campaign, is_whole
+from kon.cli.emulator import emulated, emulator_option
 from kon.cli.experiment import Asked, file_argument, limit_option, out_option, set_option
 from kon.cli.interrupts import Interrupts
 from kon.cli.output import json_option, print_rows, print_tables, quiet_option
 from kon.cli.plan import print_plan
 from kon.cli.progress import progress
 from kon.cli.runs import collect_command
+from kon.errors import ConfigurationError
 
 
 @click.command()
@@ -26,6 +28,7 @@ from kon.cli.runs import collect_command
 @click.option("--rerun-failed", is_flag=True, help="Run tasks again that are recorded as not done.")
 @click.option("--dry-run", is_flag=True, help="Check everything and list the runs; write nothing.")
 @click.option("--join", is_flag=True, help="Start no workers: `kon host` does, once for each worker.")
+@emulator_option
 @quiet_option
 @click.pass_context
 def run(
@@ -35,6 +38,7 @@ def run(
     rerun_failed: bool,
     dry_run: bool,
     join: bool,
+    emulator: bool,
     quiet: bool,
     **asked: Any,
 ) -> None:
@@ -47,8 +51,14 @@ def run(
     Examples:
       kon run workloads/quickstart.yml
       kon run exp.yml --set workers=[1,2,4] --limit 100 --out /tmp/try
+      kon run exp.yml --set backend=aws --emulator
       kon run exp.yml --json | jq '.runs[] | {run, tasks_per_s}'
     """
+    if emulator and join:
+        raise ConfigurationError(
+            "--emulator and --join exclude each other, as hosts would not find it: start `kon emulator`, and "
+            "give its variables to this command and to the hosts"
+        )
     want = Asked(**asked)
     experiments = want.load()
     root = want.root(experiments)
@@ -68,8 +78,10 @@ def run(
         if dry_run:
             print_plan(campaign, experiments[0].name, rerun_failed, as_json)
             return
-        flags = ["--join"] if join else []
-        rows = asyncio.run(_run(campaign, want.command("run", root, *flags), shown.leave))
+        flags = [name for name, given in (("--join", join), ("--emulator", emulator)) if given]
+        again = want.command("run", root, *flags)
+        with emulated(emulator, experiments):
+            rows = asyncio.run(_run(campaign, again, shown.leave, with_emulator=emulator))
     if as_json:
         print_rows(experiments[0].name, rows)
     else:
@@ -77,10 +89,15 @@ def run(
     ctx.exit(0 if all(map(is_whole, rows)) else 1)
 
 
-async def _run(campaign: Campaign, again: str, note: Callable[[str], None]) -> list[dict[str, Any]]:
+async def _run(
+    campaign: Campaign, again: str, note: Callable[[str], None], *, with_emulator: bool
+) -> list[dict[str, Any]]:
     def resume(goes_on: bool) -> list[str]:
         if campaign.current is None or not goes_on:
             return [again]
         return [again, f"{collect_command(campaign.current.folder)}    (this run alone)"]
 
-    return await Interrupts(lambda: campaign.current, resume, note).watch(campaign.run())
+    ends_with_us = "the emulator ends with this command" if with_emulator else None
+    return await Interrupts(lambda: campaign.current, resume, note, ends_with_us=ends_with_us).watch(
+        campaign.run()
+    )

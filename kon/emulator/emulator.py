@@ -41,6 +41,7 @@ _NO_FILE: Final = os.devnull
 
 # Any of these would lead a program past the emulator, or to credentials that are not for it.
 _STRAY_PREFIX: Final = "AWS_"
+_STRAY: Final = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN")
 _PROXIES: Final = ("NO_PROXY", "no_proxy")
 
 
@@ -73,15 +74,16 @@ class Emulator:
             **dict.fromkeys(_PROXIES, direct),
         }
 
-    def stray(self, environment: Mapping[str, str]) -> list[str]:
-        """The variables of an environment that have to go: profiles, tokens, endpoints of services."""
+    def stray_names(self) -> list[str]:
+        """The variables that have to go: profiles and tokens, and what else of the kind is set here."""
         mine = self.environment
-        return sorted(name for name in environment if name.startswith(_STRAY_PREFIX) and name not in mine)
+        set_here = {name for name in os.environ if name.startswith(_STRAY_PREFIX)}
+        return sorted((set_here | {*_STRAY}) - mine.keys())
 
     def applied(self, environment: Mapping[str, str]) -> dict[str, str]:
         """A whole environment in which programs use the emulator and nothing else of Amazon's."""
-        gone = set(self.stray(environment))
-        return {**{k: v for k, v in environment.items() if k not in gone}, **self.environment}
+        kept = {name: value for name, value in environment.items() if not name.startswith(_STRAY_PREFIX)}
+        return {**kept, **self.environment}
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -97,6 +99,11 @@ class Emulator:
     def is_up(self) -> bool:
         """Whether its process is there."""
         return self._process.poll() is None
+
+    def last_words(self) -> str:
+        """The last line of its log, for an error."""
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return f'its last words: "{lines[-1]}"' if lines else "it said nothing"
 
 
 @contextmanager
@@ -226,9 +233,9 @@ def _answers(emulator: Emulator) -> bool:
 
 
 def _not_up(emulator: Emulator, what: str) -> BackendUnavailable:
-    lines = emulator.log.read_text(errors="replace").strip().splitlines()
-    last = f": {lines[-1]}" if lines else ""
-    return BackendUnavailable(f"the emulator {emulator.kind} {what}{last} (its log: {emulator.log})")
+    return BackendUnavailable(
+        f"the emulator {emulator.kind} {what}; {emulator.last_words()} (its log: {emulator.log})"
+    )
 
 
 def _replace_environment(wanted: Mapping[str, str]) -> None:

@@ -1,0 +1,111 @@
+"""`kon emulator`, and `--emulator` of `kon run`"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import click
+
+from kon.cli.output import json_option, note, print_json
+from kon.emulator import KINDS, Emulator, Kind, started
+from kon.errors import BackendUnavailable, ConfigurationError
+
+if TYPE_CHECKING:  # the reader of experiment files takes a while to load
+    from kon.experiment import Experiment
+
+AWS: Final = "aws"
+"""The backend that an emulator stands in for."""
+
+_LOOK_S: Final = 0.5
+"""Between two looks at whether the server is still there, in seconds."""
+
+
+@click.command()
+@click.option("--kind", type=click.Choice(KINDS), default="ministack", show_default=True)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), metavar="N", help="Of 127.0.0.1.  [default: a free one]"
+)
+@json_option
+def emulator(kind: str, port: int | None, as_json: bool) -> None:
+    """Be SQS, DynamoDB and S3 on this machine, until Ctrl-C. For trials: all that is in it ends with it.
+
+    What it prints leads programs in another terminal to it, kon and Amazon's own among them.
+    docs/emulators.md says what it gets wrong.
+
+    \b
+    Examples:
+      kon emulator
+      kon emulator --kind moto --port 5000
+    """
+    over = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        over.set()
+
+    before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with started(cast(Kind, kind), port) as server:
+            _print(server, as_json)
+            note(
+                f"{kind} answers at {server.endpoint}, for trials only; Ctrl-C ends it and all that is in it"
+            )
+            while not over.wait(_LOOK_S):
+                if not server.is_up():
+                    raise BackendUnavailable(
+                        f"the emulator {kind} has ended by itself; {server.last_words()}"
+                    )
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _print(server: Emulator, as_json: bool) -> None:
+    environment, gone = server.environment, server.stray_names()
+    if as_json:
+        print_json(
+            {
+                "kind": server.kind,
+                "endpoint": server.endpoint,
+                "pid": server.pid,
+                "environment": environment,
+                "unset": gone,
+            }
+        )
+        return
+    for name, value in environment.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    click.echo(f"unset {' '.join(gone)}")
+
+
+@contextmanager
+def emulated(asked_for: bool, experiments: Sequence[Experiment]) -> Iterator[None]:
+    """Within it, this process and its workers have an emulator for Amazon's services, if that is asked for.
+
+    Raises ConfigurationError where none of the experiments would use it.
+    """
+    if not asked_for:
+        yield
+        return
+    if all(each.backend.name != AWS for each in experiments):
+        names = ", ".join(sorted({each.backend.name for each in experiments}))
+        raise ConfigurationError(
+            f"--emulator stands in for Amazon's services, and nothing here uses them (backend: {names}); add "
+            "--set backend=aws, or leave it out"
+        )
+    with started() as server, server.in_use():
+        yield
+
+
+def emulator_option(command: Any) -> Any:
+    return click.option(
+        "--emulator",
+        "emulator",
+        is_flag=True,
+        help="Have SQS, DynamoDB and S3 on this machine while it runs, without an account; for trials.",
+    )(command)
