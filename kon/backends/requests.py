@@ -8,7 +8,8 @@ class RequestCount:
 
     billed: by what a provider bills: `sqs.requests` and `sqs.fifo_requests` (each 64 KiB of payload is
         one), `dynamodb.write_units`, `dynamodb.read_units`, `s3.put_requests`, `s3.get_requests`,
-        `bytes_out` and `bytes_in`. Empty where nothing is billed.
+        `bytes_out` and `bytes_in`. Beside these `sqs.calls`, `dynamodb.calls` and `s3.calls`: what was sent
+        to a service, billed or not. Empty where nothing is billed.
     """
 
     __slots__ = ("billed", "made")

@@ -25,6 +25,7 @@ class Meter:
         """One request left."""
         with self._lock:
             self._count.made += 1
+            self._bill(f"{service}.calls", 1)
             self._bill("bytes_out", size_bytes)
             if service == "sqs":
                 self._bill(_sqs(fifo), max(1, math.ceil(size_bytes / _CHUNK_BYTES)))
