@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from kon.cli.output import note, print_json
-from kon.prove.exhaustive import Covered, Exhausted, exhaust
+from kon.prove.exhaustive import Covered, Exhausted, exhaust_each
 from kon.prove.invariants import MEANING
 from kon.prove.telling import tell
 from kon.report.tables import draw
@@ -19,6 +19,7 @@ def prove_exhaustively(
     strategies: Sequence[Plugin],
     preemptions: int,
     faults: Sequence[str] | None,
+    jobs: int | None,
     as_json: bool,
     story: bool | None,
     quiet: bool,
@@ -27,19 +28,17 @@ def prove_exhaustively(
 
     faults: by name; None for all. story: whether broken promises are told; None for yes.
     """
-    every = []
-    for strategy in strategies:
-
-        def say(fault: str, schedules: int, of: str = strategy.label) -> None:
-            if not quiet:
-                note(f"{of}, {fault}: {schedules:,} schedules")
-
-        every.append(exhaust(strategy, preemptions, faults, on_progress=say))
+    every = exhaust_each(strategies, preemptions, faults, jobs, lambda done: None if quiet else say(done))
     if as_json:
         print_json({"exhausted": [_json(each) for each in every]})
     else:
         click.echo("\n\n".join(_text(each, story is not False) for each in every))
     return not any(each.broken for each in every)
+
+
+def say(exhausted: Exhausted) -> None:
+    """Progress, on stderr."""
+    note(f"{exhausted.strategy.label}: 2 workers, 1 task, {exhausted.extent()}")
 
 
 def _json(exhausted: Exhausted) -> dict[str, object]:

@@ -178,7 +178,7 @@ def prove(
             )
         named = [each.name for each in asked.faults]
         of = None if not named or ALL_FAULTS in named else [name for name in named if name in FAULTS]
-        kept = prove_exhaustively(asked.strategies, preemptions, of, as_json, story, quiet)
+        kept = prove_exhaustively(asked.strategies, preemptions, of, jobs, as_json, story, quiet)
     elif seed is not None:
         kept = _replay(asked, seed)
     else:

@@ -19,6 +19,7 @@ from kon.plugins import strategy_class
 from kon.prove.classes import NO_FAULT
 from kon.prove.counterexample import Counterexample, taken_from
 from kon.prove.invariants import Invariant
+from kon.prove.pool import processes
 from kon.prove.scenario import MakeStrategy, Scenario, play
 from kon.run import Plugin
 from kon.sim.faults import FAULTS, FaultSpans, Fired
@@ -163,21 +164,41 @@ def exhaust(
     *,
     scenario: Scenario = SMALL,
     make_strategy: MakeStrategy | None = None,
-    on_progress: Callable[[str, int], None] = lambda fault, schedules: None,
 ) -> Exhausted:
     """Play the small model in every order within the bound, under no fault and under every single one.
 
     preemptions: how often something may go first that was not first in line; None for no bound.
-    faults: the names of those to try; None for all. on_progress: told of each fault that is done with,
-        and of the schedules that it took.
+    faults: the names of those to try; None for all.
     """
     search = _Search(_with_lease(scenario, strategy), preemptions, make_strategy)
     searched = [search.fault(NO_FAULT, [(None, None, 0)])]
-    on_progress(NO_FAULT, searched[0].schedules)
     for name in FAULTS if faults is None else faults:
         searched.append(search.fault(name, search.occasions(name)))
-        on_progress(name, searched[-1].schedules)
     return Exhausted(strategy, preemptions, tuple(searched), tuple(search.broken))
+
+
+def exhaust_each(
+    strategies: Sequence[Plugin],
+    preemptions: int | None = 1,
+    faults: Sequence[str] | None = None,
+    jobs: int | None = None,
+    on_progress: Callable[[Exhausted], None] = lambda exhausted: None,
+) -> list[Exhausted]:
+    """`exhaust` every strategy, on so many processes (None: one for each core).
+
+    on_progress: called after each strategy, in order.
+    """
+    exhausted = []
+    with processes(_exhaust_part, jobs if len(strategies) > 1 else 1) as run:
+        for each in run([(strategy, preemptions, faults) for strategy in strategies]):
+            on_progress(each)
+            exhausted.append(each)
+    return exhausted
+
+
+def _exhaust_part(part: tuple[Plugin, int | None, Sequence[str] | None]) -> Exhausted:
+    strategy, preemptions, faults = part
+    return exhaust(strategy, preemptions, faults)
 
 
 _Single = tuple[Fired | None, int | None, int]

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -17,6 +10,7 @@ import msgspec
 from kon.errors import first_cause
 from kon.prove.classes import FaultClass, promises_of
 from kon.prove.invariants import Invariant
+from kon.prove.pool import processes
 from kon.prove.scenario import MakeStrategy, Played, Scenario, play
 from kon.run import Plugin
 
@@ -100,19 +94,12 @@ def search(
     """
     parts = [(base, cell, seeds) for cell in cells for seeds in _chunks(cell)]
     searched: list[Searched] = []
-    with _pool(jobs or available_cores()) as run:
+    with processes(_play_part, jobs) as run:
         chunks = iter(run(parts))
         for cell in cells:
             searched.append(_add_up(cell, [next(chunks) for _ in _chunks(cell)]))
             on_progress(len(searched))
     return searched
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _chunks(cell: Cell) -> list[range]:
@@ -121,33 +108,6 @@ def _chunks(cell: Cell) -> list[range]:
 
 
 _Part = tuple[Scenario, Cell, range]
-
-
-@contextmanager
-def _pool(jobs: int) -> Iterator[Callable[[Iterable[_Part]], Iterable[_Chunk]]]:
-    if jobs == 1:
-        yield functools.partial(map, _play_part)
-        return
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_begin_process)
-    try:
-        yield functools.partial(pool.map, _play_part)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin_process() -> None:
-    """In each process of the pool, before anything else."""
-    # an interrupt reaches every process of a terminal; the one that began the search deals with it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A process that is killed can't shut its pool down, and that would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _play_part(part: _Part) -> _Chunk:
