@@ -18,9 +18,12 @@ class QueueLimits(msgspec.Struct, frozen=True):
 
     max_batch: messages in one send, receive, extend or ack.
     max_bytes: the largest body, in bytes, and the largest sum of bodies in one send.
-    max_delay_s: the longest delay of a message, and the longest visibility timeout, in seconds.
+    max_delay_s: the longest delay of a message, in seconds; 0 where messages can't be delayed.
+    max_visibility_s: the longest visibility timeout, in seconds; 0 for the same as `max_delay_s`.
     fifo: keeps order and drops repeated sends within a window.
     stale_depth: `depth` is an estimate that may lag.
+    silent_acks: `ack` and `extend` may answer True for a stale receipt handle.
+    poll_s: how long a receive that is in no hurry should wait, in seconds: where each call is billed, long.
     """
 
     max_batch: int
@@ -28,6 +31,14 @@ class QueueLimits(msgspec.Struct, frozen=True):
     max_delay_s: float
     fifo: bool = False
     stale_depth: bool = False
+    max_visibility_s: float = 0.0
+    silent_acks: bool = False
+    poll_s: float = 1.0
+
+    @property
+    def longest_hold_s(self) -> float:
+        """The longest visibility timeout, in seconds."""
+        return self.max_visibility_s or self.max_delay_s
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -89,12 +100,14 @@ class Queue(ABC):
     async def extend(self, deliveries: Sequence[Delivery], visible_s: float) -> list[bool]:
         """Hold each for `visible_s` seconds from now; 0 gives it back at once.
 
-        False where the receipt handle is stale: somebody else has the message, or it is gone.
+        False where the receipt handle is stale: somebody else has the message, or it is gone. A queue
+        whose limits say `silent_acks` may answer True for it.
         """
 
     @abstractmethod
     async def ack(self, deliveries: Sequence[Delivery]) -> list[bool]:
-        """Delete each for good. False where it was gone or the receipt handle is stale."""
+        """Delete each for good. False where it was gone or the receipt handle is stale, or True there
+        too, where `silent_acks` says so."""
 
     @abstractmethod
     async def depth(self) -> Depth:

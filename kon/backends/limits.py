@@ -16,8 +16,8 @@ def check_batch(limits: QueueLimits, size: int) -> None:
 
 def check_visibility(limits: QueueLimits, visible_s: float) -> None:
     """Raises ValueError for a visibility timeout that the queue can't keep."""
-    if not 0 <= visible_s <= limits.max_delay_s:
-        raise ValueError(f"a visibility of {visible_s} s; this queue takes 0 to {limits.max_delay_s:g} s")
+    if not 0 <= visible_s <= limits.longest_hold_s:
+        raise ValueError(f"a visibility of {visible_s} s; this queue takes 0 to {limits.longest_hold_s:g} s")
 
 
 def check_send(limits: QueueLimits, messages: Sequence[Message]) -> bool:

@@ -23,9 +23,9 @@ def refuse_unknown(backend: str, options: Mapping[str, Any], known: Collection[s
 
 def check_channel(options: ChannelOptions, limits: QueueLimits) -> None:
     """Raises ConfigurationError for options that no queue with these limits can keep."""
-    if not 0 < options.visibility_s <= limits.max_delay_s:
+    if not 0 < options.visibility_s <= limits.longest_hold_s:
         raise ConfigurationError(
-            f"visibility_s: expected more than 0 and up to {limits.max_delay_s:g} seconds, "
+            f"visibility_s: expected more than 0 and up to {limits.longest_hold_s:g} seconds, "
             f"got {options.visibility_s}"
         )
     if options.max_receives < 1:

@@ -42,7 +42,7 @@ async def test_a_run_keeps_the_options_that_it_was_made_with(bed: Bed) -> None:
 
 @case()
 async def test_options_that_no_queue_can_keep_are_refused(bed: Bed) -> None:
-    for visibility_s in (0.0, -1.0, float("nan"), float("inf"), bed.tasks.limits.max_delay_s + 1):
+    for visibility_s in (0.0, -1.0, float("nan"), float("inf"), bed.tasks.limits.longest_hold_s + 1):
         with pytest.raises(ConfigurationError, match="visibility_s"):
             await bed.backend.create("another", ChannelOptions(visibility_s, 3))
     with pytest.raises(ConfigurationError, match="max_receives"):
