@@ -139,6 +139,8 @@ class Calls:
                 read_timeout=40,  # a long poll takes 20 s
                 tcp_keepalive=True,
                 parameter_validation=False,
+                # botocore signs links the old way where it is not told otherwise
+                signature_version="s3v4" if service == "s3" else None,
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             ),
