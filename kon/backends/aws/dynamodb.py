@@ -15,7 +15,7 @@ import asyncio
 import heapq
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError
 
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.failures import CallRefused, in_kons_words
-from kon.backends.aws.pace import TRIES, Pace, backoff_s, given_up
+from kon.backends.aws.pace import TRIES, Pace, backoff_s, given_up, side_by_side
 from kon.backends.aws.rows import (
     EXPIRY_ATTRIBUTE,
     MAX_OUTCOME_BYTES,
@@ -33,7 +33,6 @@ from kon.backends.aws.rows import (
     expiry_s,
     table_definition,
 )
-from kon.errors import BackendUnavailable
 from kon.ledger import Ledger, Record, missing
 
 __all__ = ["EXPIRY_ATTRIBUTE", "DynamoLedger", "Layout", "table_definition"]
@@ -126,7 +125,9 @@ class DynamoLedger(Ledger):
 
     async def put(self, records: Sequence[Record]) -> None:
         sizes = list(map(check_size, records))
-        await _all([self._until_through("written", records[part], self._put) for part in _parts(sizes)])
+        await side_by_side(
+            [self._until_through("written", records[part], self._put) for part in _parts(sizes)]
+        )
 
     async def delete(self, keys: Sequence[int], if_tokens: Sequence[str]) -> list[bool]:
         """One call for each row: a PartiQL DELETE does not tell a row that it deleted from one that was
@@ -134,7 +135,7 @@ class DynamoLedger(Ledger):
         deleted = [False] * len(keys)
         work = [(at, key, token) for at, (key, token) in enumerate(zip(keys, if_tokens, strict=True))]
         once = partial(self._delete, deleted)
-        await _all([self._until_through("deleted", [each], once) for each in work])
+        await side_by_side([self._until_through("deleted", [each], once) for each in work])
         return deleted
 
     async def scan(self, first: int, limit: int) -> list[Record]:
@@ -144,7 +145,7 @@ class DynamoLedger(Ledger):
         if not self._layout.spread:
             return await self._query(first, limit)
         found: list[Record] = []
-        await _all([self._scan(segment, first, found) for segment in range(SEGMENTS)])
+        await side_by_side([self._scan(segment, first, found) for segment in range(SEGMENTS)])
         return heapq.nsmallest(limit, found, key=lambda record: record.key)
 
     # --- conditional writes --------------------------------------------------------------------------
@@ -164,7 +165,7 @@ class DynamoLedger(Ledger):
             else:
                 once = partial(self._execute, verdicts, unseen)
                 parts = [writes[part] for part in _parts(sizes)]
-            await _all([self._until_through("written", part, once) for part in parts])
+            await side_by_side([self._until_through("written", part, once) for part in parts])
             writes = await self._look(unseen, verdicts)
             sizes = [check_size(write.record) for write in writes]
         return verdicts
@@ -299,7 +300,9 @@ class DynamoLedger(Ledger):
     async def _rows(self, keys: Sequence[int], strong: bool) -> dict[int, Record]:
         rows: dict[int, Record] = {}
         parts = [keys[begin : begin + MAX_KEYS] for begin in range(0, len(keys), MAX_KEYS)]
-        await _all([self._until_through("read", part, partial(self._get, rows, strong)) for part in parts])
+        await side_by_side(
+            [self._until_through("read", part, partial(self._get, rows, strong)) for part in parts]
+        )
         return rows
 
     async def _get(self, rows: dict[int, Record], strong: bool, keys: Sequence[int]) -> list[int]:
@@ -342,10 +345,10 @@ class DynamoLedger(Ledger):
     async def _pages(self, operation: str, **parameters: Any) -> AsyncIterator[list[Item]]:
         parameters |= {"TableName": self._layout.table, "ConsistentRead": True}
         while True:
-            reply = await self._paced(
-                lambda: self._calls.call("dynamodb", operation, **parameters, ReturnConsumedCapacity="TOTAL"),
-                lambda _: False,
+            call = partial(
+                self._calls.call, "dynamodb", operation, **parameters, ReturnConsumedCapacity="TOTAL"
             )
+            reply = await self._pace.run(call)
             yield reply["Items"]
             if not reply.get("LastEvaluatedKey"):
                 return
@@ -362,7 +365,7 @@ class DynamoLedger(Ledger):
         """Send the work, and again what of it was turned down for now, after a pause each time."""
         tries = 0
         while True:
-            left = await self._paced(partial(once, work), bool)
+            left = await self._pace.run(partial(once, work), bool)
             if not left:
                 return
             tries = tries + 1 if len(left) == len(work) else 1
@@ -370,21 +373,6 @@ class DynamoLedger(Ledger):
                 raise given_up(len(left), what, tries, "DynamoDB is asked for too much at a time")
             await self._sleep(backoff_s(self._rng, tries))
             work = left
-
-    async def _paced(
-        self, call: Callable[[], Awaitable[_Work]], was_throttled: Callable[[_Work], bool]
-    ) -> _Work:
-        begun = await self._pace.begin()
-        throttled = False
-        try:
-            reply = await call()
-            throttled = was_throttled(reply)
-            return reply
-        except BackendUnavailable:
-            throttled = True
-            raise
-        finally:
-            self._pace.end(begun, throttled)
 
 
 def _parts(sizes: Sequence[int]) -> Iterator[slice]:
@@ -397,13 +385,3 @@ def _parts(sizes: Sequence[int]) -> Iterator[slice]:
         total += size
     if begin < len(sizes):
         yield slice(begin, len(sizes))
-
-
-async def _all(work: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Side by side. All have ended when it does: an error is raised when the others are through."""
-    if len(work) == 1:
-        await work[0]
-        return
-    for outcome in await asyncio.gather(*work, return_exceptions=True):
-        if outcome is not None:
-            raise outcome

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, TypeVar
 
 from kon.errors import BackendUnavailable
+
+_Reply = TypeVar("_Reply")
 
 TRIES: Final = 10
 """Of an item that is turned down, before its call is given up; the SDK's own default for DynamoDB."""
@@ -38,8 +41,26 @@ class Pace:
         self._cuts = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def begin(self) -> int:
-        """Wait for room. Returns what `end` wants to be told."""
+    async def run(
+        self, call: Callable[[], Awaitable[_Reply]], was_throttled: Callable[[_Reply], bool] | None = None
+    ) -> _Reply:
+        """Make the call when there is room.
+
+        was_throttled: whether a reply tells of a throttle; a BackendUnavailable always does.
+        """
+        begun = await self._begin()
+        throttled = False
+        try:
+            reply = await call()
+            throttled = was_throttled is not None and was_throttled(reply)
+            return reply
+        except BackendUnavailable:
+            throttled = True
+            raise
+        finally:
+            self._end(begun, throttled)
+
+    async def _begin(self) -> int:
         while self.in_flight >= int(self.limit):
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
@@ -52,7 +73,7 @@ class Pace:
         self.in_flight += 1
         return self._cuts
 
-    def end(self, begun: int, throttled: bool) -> None:
+    def _end(self, begun: int, throttled: bool) -> None:
         self.in_flight -= 1
         if not throttled:
             self.limit = min(float(self._most), self.limit + 1.0 / self.limit)
@@ -76,3 +97,13 @@ def given_up(items: int, what: str, tries: int, why: str) -> BackendUnavailable:
         f"{items} of the rows to be {what} were turned down {tries} times in a row ({why}); "
         "the call will be tried again as a whole"
     )
+
+
+async def side_by_side(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """All have ended when it does: an error is raised when the others are through."""
+    if len(work) == 1:
+        await work[0]
+        return
+    for outcome in await asyncio.gather(*work, return_exceptions=True):
+        if outcome is not None:
+            raise outcome

@@ -11,7 +11,10 @@ from typing import Any, ClassVar, Final, cast
 from kon.backend import Backend, Channel, ChannelOptions
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.dynamodb import DynamoLedger, Layout, table_definition
+from kon.backends.aws.objects import S3Objects
 from kon.backends.aws.pace import Pace
+from kon.backends.aws.s3_ledger import S3Ledger
+from kon.ledger import Ledger
 from kon.queue import Queue
 
 _numbers = itertools.count(1)
@@ -85,32 +88,43 @@ async def table() -> AsyncIterator[Table]:
 
 
 class LedgersOnly(Backend):
-    """What the cases about ledgers and objects need of a backend."""
+    """What the cases about ledgers and objects need of a backend.
+
+    options: `calls`, shared by tests as clients are slow to make; `kind`, dynamodb or s3; the rest are
+    the ledger's own.
+    """
 
     name: ClassVar[str] = "ledgers only"
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options: Final = dict(options)
-        self._table = str(self._options.pop("table"))
-        self._calls = Calls()
+        self._calls: Final[Calls] = self._options.pop("calls")
+        self._kind: Final[str] = self._options.pop("kind")
+        self._place: Final[str] = self._options.pop("place")
 
     async def create(self, run: str, options: ChannelOptions) -> None:
-        await make_table(self._calls, self._table)
+        if self._kind == "dynamodb":
+            await make_table(self._calls, self._place)
+        await self._calls.call("s3", "CreateBucket", Bucket=self._place)
 
     async def open(self, run: str) -> Channel:
-        pace, rng = Pace(16), random.Random(1)
-        ledger, control = (
-            DynamoLedger(self._calls, Layout(self._table, name, spread), pace, rng, **self._options)
-            for name, spread in (("ledger", True), ("control", False))
-        )
-        nothing = cast(Queue, None)
-        return Channel(nothing, nothing, nothing, ledger, control, cast(Any, None))
+        pace, rng, nothing = Pace(16), random.Random(1), cast(Queue, None)
+        ledger, control = (self._ledger(name, pace, rng) for name in ("ledger", "control"))
+        objects = S3Objects(self._calls, self._place, "objects/")
+        return Channel(nothing, nothing, nothing, ledger, control, objects)
+
+    def _ledger(self, name: str, pace: Pace, rng: random.Random) -> Ledger:
+        spread = name == "ledger"
+        if self._kind == "s3":
+            shards = 3 if spread else 1
+            return S3Ledger(self._calls, self._place, f"{name}/", pace, rng, shards=shards, **self._options)
+        return DynamoLedger(self._calls, Layout(self._place, name, spread), pace, rng, **self._options)
 
     async def delete(self, run: str) -> None:
-        await self._calls.call("dynamodb", "DeleteTable", TableName=self._table)
+        """What is left ends with the emulator."""
 
     async def close(self) -> None:
-        await self._calls.close()
+        """The calls are the test session's."""
 
     @property
     def requests(self) -> int:

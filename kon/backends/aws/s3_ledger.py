@@ -1,0 +1,253 @@
+"""A ledger of objects in S3, one for each row, by conditional writes.
+
+    insert   PUT, If-None-Match: *           412: the row that is there is read back
+    replace  GET, compare tokens, PUT, If-Match: the ETag that was read
+
+A PUT's answer tells the ETag of what it wrote, so that whoever replaces its own row needs no GET.
+Two writes of one key at once may both be told of a conflict (409): they are sent again, later.
+
+Slower and dearer than DynamoDB for small rows, by far: a request for each row, at eight times the
+price of a write unit. It needs no table, though, and a row may be of any size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from kon.backends.aws.calls import Calls
+from kon.backends.aws.failures import CallRefused
+from kon.backends.aws.pace import TRIES, Pace, backoff_s, given_up, side_by_side
+from kon.errors import StoreError
+from kon.ledger import Ledger, Record, missing
+
+MAX_BATCH: Final = 25
+"""Rows that callers do well to hand over at once; each is a request of its own."""
+
+SHARDS: Final = 16
+"""Prefixes over which rows are spread; S3 takes some 3,500 PUTs a second for each."""
+
+KNOWN_ETAGS: Final = 20_000
+"""Of rows written here that may soon be replaced; the oldest are forgotten first."""
+
+_LIST_KEYS: Final = 1_000
+
+_CONFLICT: Final = 409
+_FAILED: Final = 412
+
+_encoder = msgspec.json.Encoder()
+_rows = msgspec.json.Decoder(Record)
+
+
+class S3Ledger(Ledger):
+    """Rows under a prefix of a bucket.
+
+    prefix: ends with a slash. shards: the same for all that use the ledger.
+    pace: how many requests may be in flight.
+    """
+
+    max_batch = MAX_BATCH
+
+    def __init__(
+        self,
+        calls: Calls,
+        bucket: str,
+        prefix: str,
+        pace: Pace,
+        rng: random.Random,
+        *,
+        shards: int = SHARDS,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._calls = calls
+        self._bucket = bucket
+        self._prefix = prefix
+        self._pace = pace
+        self._rng = rng
+        self._shards = shards
+        self._sleep = sleep
+        self._etags: dict[int, tuple[str, str]] = {}  # of rows written here: token and ETag
+
+    async def read(self, keys: Sequence[int]) -> list[Record | None]:
+        found: list[Record | None] = [None] * len(keys)
+
+        async def one(at: int, key: int) -> None:
+            found[at], _ = await self._get(key)
+
+        await side_by_side([one(at, key) for at, key in enumerate(keys)])
+        return found
+
+    async def insert_new(self, records: Sequence[Record]) -> list[Record | None]:
+        found: list[Record | None] = [None] * len(records)
+
+        async def one(at: int, record: Record) -> None:
+            found[at] = await self._until_settled(partial(self._insert, record))
+
+        await side_by_side([one(at, record) for at, record in enumerate(records)])
+        return found
+
+    async def replace(self, records: Sequence[Record], if_tokens: Sequence[str]) -> list[Record | None]:
+        found: list[Record | None] = [None] * len(records)
+
+        async def one(at: int, record: Record, token: str) -> None:
+            found[at] = await self._until_settled(partial(self._replace, record, token))
+
+        both = zip(records, if_tokens, strict=True)
+        await side_by_side([one(at, record, token) for at, (record, token) in enumerate(both)])
+        return found
+
+    async def put(self, records: Sequence[Record]) -> None:
+        async def one(record: Record) -> None:
+            await self._put(record)
+
+        await side_by_side([one(record) for record in records])
+
+    async def delete(self, keys: Sequence[int], if_tokens: Sequence[str]) -> list[bool]:
+        deleted = [False] * len(keys)
+
+        async def one(at: int, key: int, token: str) -> None:
+            deleted[at] = await self._until_settled(partial(self._delete, key, token)) is None
+
+        both = zip(keys, if_tokens, strict=True)
+        await side_by_side([one(at, key, token) for at, (key, token) in enumerate(both)])
+        return deleted
+
+    async def scan(self, first: int, limit: int) -> list[Record]:
+        """A list of each shard, and a GET for each row: for small tables, as the contract says."""
+        if limit < 1:
+            return []
+        keys: list[int] = []
+        await side_by_side([self._list(shard, first, limit, keys) for shard in range(self._shards)])
+        rows = await self.read(heapq.nsmallest(limit, keys))
+        return [row for row in rows if row is not None]
+
+    # --- one row -------------------------------------------------------------------------------------
+
+    async def _until_settled(self, attempt: Callable[[], Awaitable[Record | _Again | None]]) -> Record | None:
+        for tries in range(1, TRIES + 1):
+            verdict = await attempt()
+            if not isinstance(verdict, _Again):
+                return verdict
+            if verdict is _AFTER_A_PAUSE:
+                await self._sleep(backoff_s(self._rng, tries))
+        raise given_up(1, "written", TRIES, "other writes of the same key were under way")
+
+    async def _insert(self, record: Record) -> Record | _Again | None:
+        refused = await self._put(record, IfNoneMatch="*")
+        if refused is not None:
+            return _after(refused) or (await self._get(record.key))[0] or _AT_ONCE  # gone in between
+        return None
+
+    async def _replace(self, record: Record, if_token: str) -> Record | _Again | None:
+        row, etag = await self._seen(record.key, if_token)
+        if etag is None:
+            return row or missing(record.key)
+        refused = await self._put(record, IfMatch=etag)
+        return None if refused is None else _after(refused) or _AT_ONCE
+
+    async def _delete(self, key: int, if_token: str) -> Record | _Again | None:
+        row, etag = await self._seen(key, if_token)
+        if etag is None:
+            return row or missing(key)
+        refused = await self._conditional("DeleteObject", key, IfMatch=etag)
+        return None if isinstance(refused, dict) else _after(refused) or _AT_ONCE
+
+    async def _seen(self, key: int, if_token: str) -> tuple[Record | None, str | None]:
+        """The ETag of the row that has this token, or what is there instead."""
+        token, etag = self._etags.pop(key, (None, ""))
+        if token == if_token:
+            return None, etag
+        row, etag = await self._get(key)
+        return row, etag if row is not None and row.token == if_token else None
+
+    # --- requests ------------------------------------------------------------------------------------
+
+    async def _put(self, record: Record, **condition: str) -> int | None:
+        """None where it was written, else the status that refused it."""
+        body = _encoder.encode(record)
+        self._etags.pop(record.key, None)
+        reply = await self._conditional("PutObject", record.key, Body=body, **condition)
+        if isinstance(reply, int):
+            return reply
+        while len(self._etags) >= KNOWN_ETAGS:
+            del self._etags[next(iter(self._etags))]
+        self._etags[record.key] = (record.token, reply["ETag"])
+        return None
+
+    async def _conditional(self, operation: str, key: int, **parameters: Any) -> dict[str, Any] | int:
+        call = partial(
+            self._calls.call, "s3", operation, Bucket=self._bucket, Key=self._name(key), **parameters
+        )
+        try:
+            return await self._pace.run(call)
+        except CallRefused as error:
+            # 404 is the answer to If-Match where there is no object
+            expected = error.status in (_CONFLICT, _FAILED) or error.code == "NoSuchKey"
+            if not expected or not parameters.keys() & {"IfMatch", "IfNoneMatch"}:
+                raise
+            return error.status
+
+    async def _get(self, key: int) -> tuple[Record | None, str]:
+        name = self._name(key)
+
+        def get(client: Any) -> tuple[bytes, str]:
+            reply = client.get_object(Bucket=self._bucket, Key=name)
+            with closing(reply["Body"]) as body:
+                return body.read(), reply["ETag"]
+
+        try:
+            body, etag = await self._pace.run(partial(self._calls.run, "s3", get, self._bucket))
+        except CallRefused as error:
+            if error.code == "NoSuchKey":
+                return None, ""
+            raise
+        try:
+            return _rows.decode(body), etag
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise StoreError(
+                f"the object {name} of {self._bucket} is no row that kon wrote ({error}); "
+                "it is left untouched: remove it, or take another prefix"
+            ) from error
+
+    async def _list(self, shard: int, first: int, limit: int, keys: list[int]) -> None:
+        prefix = self._folder(shard)
+        parameters: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix}
+        if first > 0:
+            parameters["StartAfter"] = f"{prefix}{first - 1:014x}"
+        found = 0
+        while found < limit:
+            parameters["MaxKeys"] = min(limit - found, _LIST_KEYS)
+            call = partial(self._calls.call, "s3", "ListObjectsV2", **parameters)
+            reply = await self._pace.run(call)
+            names = [each["Key"] for each in reply.get("Contents", ())]
+            keys += [int(name[len(prefix) :], 16) for name in names]
+            found += len(names)
+            if not reply.get("IsTruncated"):
+                return
+            parameters["ContinuationToken"] = reply["NextContinuationToken"]
+
+    def _folder(self, shard: int) -> str:
+        return f"{self._prefix}{shard:02x}/"
+
+    def _name(self, key: int) -> str:
+        """Fourteen hexadecimal digits, as keys are below 2**53: names sort as keys do."""
+        return f"{self._folder(key % self._shards)}{key:014x}"
+
+
+class _Again:
+    """The verdict that there is none yet."""
+
+
+_AT_ONCE: Final = _Again()
+_AFTER_A_PAUSE: Final = _Again()
+
+
+def _after(status: int) -> _Again | None:
+    return _AFTER_A_PAUSE if status == _CONFLICT else None
