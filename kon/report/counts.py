@@ -1,7 +1,7 @@
 """What happened to the tasks of a run, counted from its records alone.
 
-One byte a task, and one more for each attempt, kind of event and task that was tried again: ten
-million tasks fit into a few dozen megabytes.
+Nine bytes a task, and one more for each attempt, kind of event and task that was tried again: ten
+million tasks fit into some hundred megabytes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 from kon.errors import StoreError
 from kon.events import Event
 from kon.records import RunFolder
+from kon.report.moments import Moments
 from kon.report.scan import scan
 from kon.task import State
 
@@ -101,6 +102,8 @@ class EventCounts:
     """The counts of a run's events."""
 
     def __init__(self, tasks: int) -> None:
+        self._tasks = tasks
+        self._moments: Moments | None = None
         self.deliveries = ByAttempt(tasks)
         self.starts = ByAttempt(tasks)
         self.first_attempts: list[int] = []
@@ -111,9 +114,18 @@ class EventCounts:
         self.lives = 0
         """Times that a worker became ready."""
         self.began_s: float | None = None
+        self._closed_s: float | None = None
         self.wall_s: float | None = None
         self.requests = 0
         self.worker_cpu_s = 0.0
+
+    @property
+    def moments(self) -> Moments:
+        """When tasks were delivered and kept, from the first `open` of a client on."""
+        if self._moments is None:
+            span_s = self._closed_s - self.began_s if self._closed_s and self.began_s else None
+            self._moments = Moments(self._tasks, self.began_s, span_s)
+        return self._moments
 
     def read_client(self, lines: Iterable[_Line]) -> None:
         """Add the events of the clients, one after another. To be called before `read_workers`.
@@ -133,10 +145,11 @@ class EventCounts:
             elif line.e == Event.CLOSE and opened_s is not None:
                 self.wall_s = (self.wall_s or 0.0) + line.t - opened_s
                 self.requests += line.requests or 0
-                opened_s = None
+                self._closed_s, opened_s = line.t, None
 
     def read_workers(self, lines: Iterable[_Line]) -> None:
         """Add the events of one file: of one life of a worker, or of several one after another."""
+        moments = self.moments
         cpu_s, requests = 0.0, 0  # what a life says of itself last counts
         for line in lines:
             event = line.e
@@ -144,8 +157,10 @@ class EventCounts:
                 self.starts.add(line.a, line.i, line.r)
             elif event == Event.DELIVER:
                 self.deliveries.add(line.a, line.i, line.r)
+                moments.deliver(line.t, line.i, line.r)
             elif event == Event.KEEP:
                 self.keeps.add(line.a, line.i, line.r)
+                moments.keep(line.t, line.i, line.r)
             elif event in _ADDED_UP:
                 self.tasks[event] = self.tasks.get(event, 0) + line.tasks
             elif event == Event.UP:

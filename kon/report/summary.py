@@ -58,6 +58,7 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
     states = count_states(folder, spec.tasks)
     events = count_events(folder, spec.tasks)
     wall_s = events.wall_s
+    latencies = events.moments.latencies()
     values = (
         spec.run,
         spec.backend.name,
@@ -94,6 +95,8 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
         "refused": events.tasks.get("refuse", 0),
         "dropped": events.tasks.get("drop", 0),
         "worker_lives": events.lives,
+        "latency_p50_s": _rounded(latencies.quantile(0.5)),
+        "latency_p99_s": _rounded(latencies.quantile(0.99)),
         "ideal_s": spec.ideal_s,
         "began_s": events.began_s,
         "clock": run.context.get("clock", "real"),
