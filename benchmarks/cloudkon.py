@@ -18,9 +18,9 @@ from tabulate import tabulate
 from kon.backend import Channel, ChannelOptions
 from kon.experiment import Experiment, load
 from kon.experiment.models import FOLDER, read_model
+from kon.experiment.prices import read_prices
 from kon.ledger import Record
 from kon.plan.forecast import Forecast, Forecaster, Setting
-from kon.plan.prices import read_prices
 from kon.plan.table import duration, usd
 from kon.queue import Message
 from kon.report.tables import rounded

@@ -15,13 +15,14 @@ FLOORS = (
     # worlds, and what may differ
     "backends kinds strategies sim",
     # what runs and reads all stand on
-    "control packing patience timings events records plugins lock joining eventloop",
+    "control packing patience timings events records plugins lock joining eventloop prices",
     # how a task is run
     "holding settle intake executor worker client",
     # what is drawn from records
     "report",
     # what to run, and where
-    "emulator experiment process supervise local resume checkup campaign host api prove simulated plan calibrate",
+    "emulator experiment process supervise local resume checkup campaign host api prove simulated plan "
+    "calibrate",
     "cli",
 )
 """From the bottom up."""

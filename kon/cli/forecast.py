@@ -14,12 +14,13 @@ from kon.cli.output import json_option, note, print_json, quiet_option
 from kon.errors import ConfigurationError
 from kon.experiment import Experiment
 from kon.experiment.models import DEFAULT
+from kon.experiment.prices import read_prices
 from kon.plan.advice import Advice, advise
 from kon.plan.asked import parse_time, parse_usd, parse_workers
 from kon.plan.forecast import Forecast, Forecaster, Setting
-from kon.plan.prices import FILE, Prices, read_prices
 from kon.plan.table import duration, plan_table, usd
 from kon.plugins import backend_class
+from kon.prices import FILE, Prices
 
 EXIT_NONE_MEETS = 4
 """The exit code where nothing meets the deadline or the budget."""
@@ -145,7 +146,7 @@ def _text(experiment: Experiment, forecasts: Sequence[Forecast], advice: Advice,
     model = experiment.backend.options["latency"]["name"]
     parts = [
         f"{experiment.name}: {tasks} x {experiment.workload.kind.name}, planned with the model {model}; "
-        f"prices of {prices.region}, {prices.date}",
+        f"{prices.label}",
         plan_table(forecasts),
     ]
     sampled = [each for each in forecasts if each.simulated < each.tasks]

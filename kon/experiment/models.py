@@ -43,7 +43,7 @@ def find_model(name: str, folder: Path) -> Path:
         if path.is_file():
             return path
         raise ConfigurationError(f"latency: there is no file {path}")
-    known = sorted(path.stem for path in FOLDER.glob("*.yml") if not path.stem.startswith("prices"))
+    known = sorted(path.stem for path in FOLDER.glob("*.yml"))
     if name in known:
         return FOLDER / f"{name}.yml"
     has = f"known: {', '.join(known)}; or the path of a file" if known else f"there is none in {FOLDER}"

@@ -7,12 +7,11 @@ from typing import Final
 
 import msgspec
 
-from kon.plan.prices import Prices
+from kon.prices import Prices, cost_of_requests
 from kon.sim.fleet import STALE_READ_UNITS
 from kon.sim.model import Instance
 
 HOUR_S: Final = 3600.0
-_MILLION: Final = 1e6
 
 _WRITES: Final = frozenset({"insert_new", "replace", "put", "delete"})
 
@@ -38,12 +37,19 @@ def bill(
     use: Use, prices: Prices, instance: str, type_: Instance, *, fifo: bool, spot: bool
 ) -> dict[str, float]:
     """US dollars by service. Raises ConfigurationError for an instance without a price."""
-    sqs = prices.sqs.fifo_per_million if fifo else prices.sqs.standard_per_million
+    requests = cost_of_requests(billed(use, prices, fifo=fifo), prices)
+    return {**requests, "EC2": _ec2(use, prices, instance, type_, spot)}
+
+
+def billed(use: Use, prices: Prices, *, fifo: bool) -> dict[str, float]:
+    """What is billed of its requests, by the names that a backend has for it (`RequestCount`)."""
+    writes, reads = _units(use)
     return {
-        "SQS": _sqs_requests(use, prices.sqs.request_bytes) * sqs / _MILLION,
-        "DynamoDB": _dynamodb(use, prices),
-        "S3": _s3(use, prices),
-        "EC2": _ec2(use, prices, instance, type_, spot),
+        "sqs.fifo_requests" if fifo else "sqs.requests": _sqs_requests(use, prices.sqs.request_bytes),
+        "dynamodb.write_units": writes,
+        "dynamodb.read_units": reads,
+        "s3.put_requests": sum(calls for name, calls in use.calls.items() if name.endswith("objects.put")),
+        "s3.get_requests": sum(calls for name, calls in use.calls.items() if name.endswith("objects.get")),
     }
 
 
@@ -59,7 +65,8 @@ def _sqs_requests(use: Use, request_bytes: int) -> float:
     return total
 
 
-def _dynamodb(use: Use, prices: Prices) -> float:
+def _units(use: Use) -> tuple[float, float]:
+    """Of the tables: written, and read."""
     writes = reads = 0.0
     for name, items in use.items.items():
         kind, _, op = name.split()[1].partition(".")
@@ -67,14 +74,7 @@ def _dynamodb(use: Use, prices: Prices) -> float:
             writes += items
         elif kind == "ledger":
             reads += items * STALE_READ_UNITS
-    rates = prices.dynamodb
-    return (writes * rates.write_units_per_million + reads * rates.read_units_per_million) / _MILLION
-
-
-def _s3(use: Use, prices: Prices) -> float:
-    puts = sum(calls for name, calls in use.calls.items() if name.endswith("objects.put"))
-    gets = sum(calls for name, calls in use.calls.items() if name.endswith("objects.get"))
-    return (puts * prices.s3.puts_per_million + gets * prices.s3.gets_per_million) / _MILLION
+    return writes, reads
 
 
 def _ec2(use: Use, prices: Prices, instance: str, type_: Instance, spot: bool) -> float:

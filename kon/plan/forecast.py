@@ -18,7 +18,7 @@ import msgspec
 
 from kon.experiment import Cell
 from kon.plan.bill import Use, bill
-from kon.plan.prices import Prices
+from kon.prices import Prices
 from kon.run import Plugin, RunSpec
 from kon.sim.fleet import Fleet, LimitReport, Usage
 from kon.sim.model import Choice, Model, TableLimits, chosen, part_of, to_model

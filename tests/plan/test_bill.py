@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from kon.errors import ConfigurationError
+from kon.experiment.prices import read_prices
 from kon.plan.bill import Use, bill
-from kon.plan.prices import FILE, read_prices
+from kon.prices import FILE, usual_prices
 from kon.sim.model import Instance
 
 PRICES = read_prices()
@@ -67,10 +68,12 @@ def test_an_instance_without_a_price() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "text"),
     [
-        ("  puts_per_million: 5.00\n", "", 's3: missing key "puts_per_million"'),
+        ("  gets_per_million: 0.40\n", "", 's3: missing key "gets_per_million"'),
         ("fifo_per_million: 0.50", "fifo_per_million: -1", "expected a number of at least 0, found -1"),
         ("spot_share: 0.35", "spot_share: 35", "spot_share: expected a number of at most 1, found 35"),
         ("t2.micro: 0.0116", "t2.micro: free", 'expected a number, found "free"'),
+        ("out_per_gb: 0.09", "out_per_gb: cheap", 'out_per_gb: expected a number, found "cheap"'),
+        ("currency: USD", "currency: EUR", 'currency: expected "USD", found "EUR"'),
         ("ec2:", "ecs:", 'unknown key "ecs", did you mean "ec2"?'),
     ],
 )
@@ -83,3 +86,8 @@ def test_wrong_prices(tmp_path: Path, old: str, new: str, text: str) -> None:
         read_prices(path)
     assert text in str(caught.value)
     assert str(caught.value).startswith(f"{path}:")
+
+
+def test_those_that_come_with_kon_are_whole() -> None:
+    assert usual_prices() == PRICES
+    assert PRICES.label == f"prices of us-east-1, {PRICES.date}"

@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.cloudkon import PAGE, SYSTEM_A, one_call_per_step
 from kon.experiment import load
+from kon.experiment.prices import read_prices
 from kon.plan.forecast import Forecaster, Setting
-from kon.plan.prices import read_prices
 
 FILE = Path(__file__).parents[2] / "workloads" / "cloudkon-2014.yml"
 

@@ -9,9 +9,9 @@ import pytest
 
 from kon.errors import ConfigurationError
 from kon.experiment import Cell, loads
+from kon.experiment.prices import read_prices
 from kon.plan.advice import advise
 from kon.plan.forecast import Forecast, Forecaster, Setting
-from kon.plan.prices import read_prices
 
 PRICES = read_prices()
 

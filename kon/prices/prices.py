@@ -1,19 +1,21 @@
-"""What AWS charges, from one dated file."""
+"""Prices, and those that come with kon.
+
+`kon.experiment.prices` reads a file of the user's own, and says what is wrong with its line.
+"""
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from kon.errors import ConfigurationError
-from kon.experiment.models import FOLDER, checked
-from kon.experiment.yamltree import plain
 from kon.sim.model import AboveZero, Count, Figure, Seconds, Share
 from kon.suggest import did_you_mean
 
-FILE: Final = FOLDER / "prices-2026.yml"
+FILE: Final = Path(__file__).parent / "us-east-1-2026.yml"
 
 Usd = Seconds
 """A price: 0 or more."""
@@ -28,14 +30,27 @@ class Sqs(Figure, frozen=True):
 
 
 class DynamoDb(Figure, frozen=True):
+    """write_unit_bytes: of one unit; a larger item counts as several.
+
+    provisioned_...: an hour of a unit a second, whether it is used or not.
+    """
+
     write_units_per_million: Usd
     read_units_per_million: Usd
     write_unit_bytes: Count
+    provisioned_write_unit_hour: Usd
+    provisioned_read_unit_hour: Usd
 
 
 class S3(Figure, frozen=True):
     puts_per_million: Usd
     gets_per_million: Usd
+
+
+class Traffic(Figure, frozen=True):
+    """out_per_gb: of what leaves AWS, by 10^9 bytes; within a region, and into it, nothing is charged."""
+
+    out_per_gb: Usd
 
 
 class Ec2(Figure, frozen=True):
@@ -52,13 +67,21 @@ class Ec2(Figure, frozen=True):
 
 
 class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """date: when they were looked up. region: of AWS, where they hold. currency: USD is the only one."""
+
     date: str
     region: str
     currency: str
     sqs: Sqs
     dynamodb: DynamoDb
     s3: S3
+    traffic: Traffic
     ec2: Ec2
+
+    @property
+    def label(self) -> str:
+        """What stands beside every amount."""
+        return f"prices of {self.region}, {self.date}"
 
     def hour(self, instance: str) -> float:
         """What a host of this type costs an hour. Raises ConfigurationError where nobody says."""
@@ -71,7 +94,10 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return price
 
 
-def read_prices(path: Path = FILE) -> Prices:
-    """Raises ConfigurationError with the place of what is wrong."""
-    given: Any = plain(checked(path, Prices))
-    return msgspec.convert(given, Prices)
+@functools.cache
+def usual_prices() -> Prices:
+    """Those that come with kon; a test sees to it that their file is whole."""
+    import yaml  # most runs cost nothing, and need not wait for it
+
+    given = yaml.load(FILE.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    return msgspec.convert(given, Prices, strict=False)
