@@ -1,0 +1,129 @@
+"""The backend object of `aws`."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from kon.backend import Backend, Channel, ChannelOptions
+from kon.backends.aws.calls import THREADS, Calls
+from kon.backends.aws.dynamodb import DynamoLedger, Layout
+from kon.backends.aws.objects import S3Objects
+from kon.backends.aws.options import AwsOptions
+from kon.backends.aws.overflow import Overflow
+from kon.backends.aws.pace import Pace
+from kon.backends.aws.queue import FIFO, STANDARD, SqsQueue
+from kon.backends.aws.resources import Place, Resource, Resources
+from kon.backends.aws.s3_ledger import S3Ledger
+from kon.backends.keys import check_run
+from kon.backends.options import check_channel
+from kon.backends.requests import RequestCount
+from kon.ledger import Ledger
+from kon.queue import QueueLimits
+
+_CALLS_IN_FLIGHT: Final = THREADS // 2
+"""Of a run's ledgers, at most, so that the queues' calls never wait behind them."""
+
+
+class AwsBackend(Backend):
+    """SQS, DynamoDB and S3. Options: see AwsOptions and docs/aws.md.
+
+    Credentials, region and endpoints come from boto3's own chain.
+    """
+
+    name: ClassVar[str] = "aws"
+    processes: ClassVar[bool] = True
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = AwsOptions.parse(options)
+        self._count = RequestCount()
+        self._calls = Calls(self._options.region, self._count)
+        self._resources = Resources(self._calls, self._options, time.time)
+        self._rng = random.Random(secrets.randbits(64))  # jitter: no two processes may share it
+        self._queues: list[tuple[str, SqsQueue]] = []
+
+    async def create(self, run: str, options: ChannelOptions) -> None:
+        """Takes some seconds where a table is made. Raises ConfigurationError where the run is there with
+        other options, BackendRefused or BackendUnavailable for what Amazon says."""
+        check_channel(options, self._limits)
+        await self._resources.create(check_run(run), options)
+
+    async def open(self, run: str) -> Channel:
+        place = await self._resources.find(check_run(run))
+        objects = f"{place.names.objects}objects/"
+        tasks, answers, dead = self._open_queues(run, place)
+        ledger, control = self._ledgers(place)
+        return Channel(
+            tasks=tasks,
+            answers=answers,
+            dead=dead,
+            ledger=ledger,
+            control=control,
+            objects=S3Objects(self._calls, place.bucket, objects),
+        )
+
+    async def describe(self, run: str) -> list[Resource]:
+        """What `create` makes for the run, and what of it is there already."""
+        return await self._resources.describe(check_run(run))
+
+    async def delete(self, run: str) -> None:
+        """Returns when all is gone, which may take a minute. What other runs of the prefix have stays."""
+        for name, queue in list(self._queues):
+            if name == run:
+                self._queues.remove((name, queue))
+                await queue.close()
+        await self._resources.delete(check_run(run))
+
+    async def close(self) -> None:
+        queues, self._queues = self._queues, []
+        for _, queue in queues:
+            await queue.close()
+        await self._calls.close()
+
+    @property
+    def requests(self) -> int:
+        return self._count.made
+
+    @property
+    def billed(self) -> Mapping[str, float]:
+        return self._count.billed
+
+    @property
+    def _limits(self) -> QueueLimits:
+        return FIFO if self._options.queue == "fifo" else STANDARD
+
+    def _open_queues(self, run: str, place: Place) -> list[SqsQueue]:
+        overflow = Overflow(
+            self._calls, place.bucket, f"{place.names.objects}overflow/", lambda: secrets.token_hex(16)
+        )
+        queues = [
+            SqsQueue(self._calls, url, limits, overflow, self._options.receivers, self._rng)
+            for url, limits in zip(place.urls, (self._limits, STANDARD, self._limits))
+        ]
+        self._queues += [(run, queue) for queue in queues]
+        return queues
+
+    def _ledgers(self, place: Place) -> tuple[Ledger, Ledger]:
+        """The strategy's and the run's own, which share what the service gives them."""
+        pace = Pace(_CALLS_IN_FLIGHT)
+        options, prefix = self._options, place.names.objects
+        if options.ledger == "s3":
+            return (
+                S3Ledger(self._calls, place.bucket, f"{prefix}ledger/", pace, self._rng),
+                S3Ledger(self._calls, place.bucket, f"{prefix}control/", pace, self._rng, shards=1),
+            )
+
+        def ledger(name: str, spread: bool) -> DynamoLedger:
+            return DynamoLedger(
+                self._calls,
+                Layout(place.names.table, name, spread),
+                pace,
+                self._rng,
+                claims=options.claims,
+                reads=options.reads,
+            )
+
+        return ledger("ledger", True), ledger("control", False)
