@@ -12,7 +12,7 @@ import click
 import msgspec
 import yaml
 
-from kon.cli.exhaustive import prove_exhaustively
+from kon.cli.exhaustive import prove_exhaustively, say
 from kon.cli.output import json_option, note, print_json, quiet_option
 from kon.errors import ConfigurationError, first_cause
 from kon.prove.classes import (
@@ -25,6 +25,7 @@ from kon.prove.classes import (
 )
 from kon.prove.counterexample import Counterexample, taken_from
 from kon.prove.evidence import Evidence, Head, by_strategy, counterexamples, most_telling, summed_up
+from kon.prove.exhaustive import exhaust_each
 from kon.prove.guarantees import write_page
 from kon.prove.scenario import Played, Scenario
 from kon.prove.search import SCENARIO, Cell, Searched, play_seed, scenario_of, search
@@ -123,7 +124,7 @@ class Shown(msgspec.Struct, frozen=True):
     default=1,
     show_default=True,
     metavar="N",
-    help="With --exhaustive: how often something else may go first than what is first in line.",
+    help="With --exhaustive and --write: how often something else may go first than what is first in line.",
 )
 @json_option
 @quiet_option
@@ -190,7 +191,18 @@ def prove(
                 raise ConfigurationError(f"{page} was not written: a promise broke, as is said above")
             command = f"kon prove --seeds {seeds} --write {page}"
             head = Head(importlib.metadata.version("kon"), command, tasks, workers)
-            write_page(page, Evidence(head, searched, counterexamples(searched, asked.base)))
+            small = exhaust_each(
+                asked.strategies,
+                preemptions,
+                jobs=jobs,
+                on_progress=lambda done: None if quiet else say(done),
+            )
+            if broken := [each.strategy.label for each in small if each.broken]:
+                raise ConfigurationError(
+                    f"{page} was not written: a promise of {', '.join(broken)} broke in the small model; see "
+                    "`kon prove --exhaustive`"
+                )
+            write_page(page, Evidence(head, searched, counterexamples(searched, asked.base), small))
     ctx.exit(0 if kept else EXIT_BROKEN)
 
 

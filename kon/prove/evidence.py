@@ -11,6 +11,7 @@ import msgspec
 from kon.errors import ConfigurationError
 from kon.prove.classes import ALL_FAULTS, NO_FAULT, fault_class
 from kon.prove.counterexample import Counterexample
+from kon.prove.exhaustive import Exhausted
 from kon.prove.invariants import Invariant
 from kon.prove.scenario import Scenario
 from kon.prove.search import Finding, Searched
@@ -29,11 +30,15 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """A search, and a counter-example for each invariant that broke in it without being promised."""
+    """A search, and a counter-example for each invariant that broke in it without being promised.
+
+    exhausted: the small model of each strategy, searched in whole.
+    """
 
     head: Head
     searched: list[Searched]
     counterexamples: list[Counterexample]
+    exhausted: list[Exhausted]
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -145,13 +150,15 @@ class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
     head: Head | None = None
     cell: _Cell | None = None
     counterexample: _Example | None = None
+    exhausted: Exhausted | None = None
 
 
 def write_evidence(file: Path, evidence: Evidence) -> None:
-    """One line for the head, for each cell and for each counter-example."""
+    """One line for the head, for each cell, counter-example and small model."""
     lines = [_Line(head=evidence.head)]
     lines += [_Line(cell=_cell(each)) for each in evidence.searched]
     lines += [_Line(counterexample=_packed(each)) for each in evidence.counterexamples]
+    lines += [_Line(exhausted=each) for each in evidence.exhausted]
     file.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
 
 
@@ -160,6 +167,7 @@ def read_evidence(file: Path) -> Evidence:
     head: Head | None = None
     searched: list[Searched] = []
     examples: list[Counterexample] = []
+    exhausted: list[Exhausted] = []
     for number, text in enumerate(file.read_bytes().splitlines(), start=1):
         try:
             line = msgspec.json.decode(text, type=_Line)
@@ -168,13 +176,15 @@ def read_evidence(file: Path) -> Evidence:
                 searched.append(_searched(line.cell))
             if line.counterexample is not None:
                 examples.append(_unpacked(line.counterexample))
+            if line.exhausted is not None:
+                exhausted.append(line.exhausted)
         except msgspec.DecodeError as error:
             raise ConfigurationError(f"{file}:{number}: {error}") from error
     if head is None:
         raise ConfigurationError(
             f"{file}: no line tells how this was found; write it anew by kon prove --write"
         )
-    return Evidence(head, searched, examples)
+    return Evidence(head, searched, examples, exhausted)
 
 
 def _cell(searched: Searched) -> _Cell:

@@ -141,10 +141,25 @@ def test_a_seed_under_which_a_strategy_raises_shows_the_traceback() -> None:
 def test_a_page_is_written_with_its_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("kon.cli.prove.registered_strategies", lambda: [Plugin("conditional_put")])
-    result = prove("--seeds", "2", "-q", "--write", "page.md")
+    result = prove("--seeds", "2", "-q", "--write", "page.md", "--preemptions", "0")
     assert result.exit_code == 0
     assert "`kon prove --seeds 2 --write page.md`" in (tmp_path / "page.md").read_text()
+    assert "| `conditional_put` |            0 |" in (tmp_path / "page.md").read_text()
     assert (tmp_path / "page.jsonl").exists()
+
+
+def test_no_page_tells_of_a_promise_that_broke_in_the_small_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bad = Plugin("tests.prove.mistakes:NoTokenCompare")
+    monkeypatch.setattr("kon.cli.prove.registered_strategies", lambda: [bad])
+    monkeypatch.setattr("kon.cli.prove._cells", lambda asked, seeds: [])
+    monkeypatch.setattr("kon.cli.prove._report", lambda asked, searched: True)
+    result = prove("--seeds", "1", "-q", "--write", "page.md", "--preemptions", "0")
+    assert result.exit_code == 2
+    assert "page.md was not written: a promise of tests.prove.mistakes:NoTokenCompare broke" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- bad input ---------------------------------------------------------------------------------------

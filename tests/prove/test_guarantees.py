@@ -21,6 +21,7 @@ from kon.prove.evidence import (
     summed_up,
     write_evidence,
 )
+from kon.prove.exhaustive import Covered, Exhausted
 from kon.prove.guarantees import NoLongerBreaks, data_file, guarantees, main, write_page
 from kon.prove.invariants import Invariant
 from kon.prove.search import SCENARIO, Finding, Searched, play_seed
@@ -92,8 +93,9 @@ def cell(fault: str, schedules: int, **broken: int) -> Searched:
     return Searched(Plugin("none"), fault, schedules, schedules, findings)
 
 
-def page(*searched: Searched, examples: list[Counterexample] | None = None) -> str:
-    return guarantees(Evidence(Head("1.2.3", "kon prove", 8, 3), list(searched), examples or []), "x.jsonl")
+def page(*searched: Searched, small: list[Exhausted] | None = None) -> str:
+    head = Head("1.2.3", "kon prove", 8, 3)
+    return guarantees(Evidence(head, list(searched), [], small or []), "x.jsonl")
 
 
 def test_what_was_not_broken_in_so_many_schedules_is_said_to_be_so() -> None:
@@ -110,6 +112,21 @@ def test_what_was_broken_is_told_fault_by_fault_the_likeliest_first() -> None:
 
 def test_a_broken_promise_can_not_be_overlooked() -> None:
     assert "**BROKEN in 3**" in page(cell("all", 10, NOTHING_LOST=3))
+
+
+def test_the_small_case_is_counted_and_its_breaks_are_named() -> None:
+    lease = Plugin("lease")
+    broke = {Invariant.ONE_START: 2}
+    covered = (Covered("none", 1, 900, False, {}), Covered("crash", 40, 1_100, False, broke))
+    text = page(cell("all", 10), small=[Exhausted(lease, 2, covered, ())])
+    assert "| `lease`  |            2 |            40 |     2,000 | held     | one start" in text
+
+
+def test_the_kept_evidence_has_the_small_case_of_every_strategy() -> None:
+    assert [each.strategy.label for each in KEPT.exhausted] == [
+        each.label for each in registered_strategies()
+    ], ANEW
+    assert not any(each.broken for each in KEPT.exhausted)
 
 
 def test_the_most_telling_cell_has_a_single_fault_if_one_will_do() -> None:
