@@ -244,7 +244,6 @@ def test_a_client_that_no_host_joins_gives_up(tmp_path: Path, monkeypatch: pytes
     assert str(cause).startswith("no host has been at work for 0 s")
 
 
-@pytest.mark.slow  # it waits for real time-outs: 20 s when alone, and once more than two minutes
 def test_a_client_whose_hosts_have_gone_gives_up_and_is_taken_up_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
