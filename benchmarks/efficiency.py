@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from benchmarks.experiment import Experiment, Point, Record, Section, Spread, Table, by_what, rounds
-from benchmarks.older import EFFICIENCY, WORKERS
+from kon.report.published import EFFICIENCY, WORKERS
 
 
 class Length(msgspec.Struct, frozen=True):
@@ -84,4 +84,4 @@ def rows(length: Length, found: Sequence[Spread]) -> Iterator[Sequence[str]]:
         yield "", "kon, the worst", *(f"{100 * min(each.values):.1f}" for each in found)
         yield "", "kon, the best", *(f"{100 * max(each.values):.1f}" for each in found)
     for name, percents in EFFICIENCY[length.seconds].items():
-        yield "", name, *(f"{percent:.1f}" for percent in percents)
+        yield "", name, *(f"{percent:.1f}" for percent in percents.values())
