@@ -54,7 +54,9 @@ def case(visibility: float | None = None, max_receives: int = 3) -> Callable[[Ca
                 await backend.close()
 
         @pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
-        def test(world: World, tmp_path: Path) -> None:
+        def test(world: World, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+            if world.fixture is not None:
+                request.getfixturevalue(world.fixture)
             world.run(whole(world, tmp_path))
 
         test.__name__ = body.__name__

@@ -116,7 +116,7 @@ async def test_requests_are_counted(bed: Bed) -> None:
     held = await bed.tasks.receive(10, 0.0)
     await bed.tasks.extend(held, 1.0)
     await bed.tasks.ack(held)
-    await bed.channel.ledger.insert_new([Record(1, "t"), Record(2, "t")])
-    await bed.channel.ledger.replace([Record(1, "u"), Record(2, "u")], ["t", "t"])
-    await bed.channel.ledger.scan(0, 10)
+    await bed.channel.ledger.insert_new([Record(1, "t")])
+    await bed.channel.ledger.replace([Record(1, "u")], ["t"])
+    await bed.channel.control.scan(0, 10)
     assert bed.backend.requests == before + 7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from kon.backend import Backend
+from kon.backends.aws import AwsBackend
 from kon.backends.memory import MemoryBackend
 from kon.backends.sqlite import SqliteBackend
 from kon.sim.backend import SimBackend
@@ -25,11 +27,13 @@ class World(msgspec.Struct, frozen=True):
     run: runs a case to its end, in virtual time where the backend allows for that.
     tick_s: the shortest visibility timeout that the cases wait for, in seconds: as short as the
         backend can keep and the machine is quick.
+    fixture: what each of its cases needs around it, by pytest's name for it.
     """
 
     make: Callable[[Path], Backend]
     run: Callable[[Coroutine[Any, Any, None]], None]
     tick_s: float
+    fixture: str | None = None
 
 
 def in_real_time(case: Coroutine[Any, Any, None]) -> None:
@@ -38,6 +42,12 @@ def in_real_time(case: Coroutine[Any, Any, None]) -> None:
 
 def in_virtual_time(case: Coroutine[Any, Any, None]) -> None:
     simulate(case, SimLoop(limit_s=3_600.0))
+
+
+def on_aws(folder: Path, **options: Any) -> AwsBackend:
+    """Its runs are the folder's, by their names' prefix: emulators last for many cases."""
+    prefix = f"t{hashlib.sha256(str(folder).encode()).hexdigest()[:15]}"
+    return AwsBackend({"prefix": prefix, **options})
 
 
 SLOW: Final = {call: {"median_s": 0.005, "p99_s": 0.02} for call in CALLS}
@@ -49,4 +59,8 @@ WORLDS: Final = {
     "sim": World(lambda folder: SimBackend({}), in_virtual_time, 1.0),
     "sim, slow": World(lambda folder: SimBackend({"latency": SLOW}), in_virtual_time, 1.0),
     "sqlite": World(lambda folder: SqliteBackend({"path": str(folder)}), in_real_time, 0.05),
+    # SQS knows whole seconds only
+    "aws, MiniStack": World(lambda folder: on_aws(folder), in_real_time, 1.0, "on_ministack"),
+    # moto's BatchExecuteStatement is not Amazon's: docs/emulators.md
+    "aws, moto": World(lambda folder: on_aws(folder, claims="single"), in_real_time, 1.0, "on_moto"),
 }

@@ -7,6 +7,7 @@ likes for single services. Whoever calls knows nothing of whether Amazon or an e
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +15,8 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import boto3
 import botocore.config
+import botocore.loaders
+import botocore.session
 from botocore import xform_name
 
 from kon.backends.aws.billing import Meter
@@ -129,7 +132,7 @@ class Calls:
 
     def _new_client(self, service: str) -> Any:
         if self._session is None:
-            self._session = boto3.session.Session(region_name=self._region)
+            self._session = _session(self._region)
         client = self._session.client(
             service,
             config=botocore.config.Config(
@@ -175,6 +178,19 @@ class Calls:
             self._now.parameters,
             parsed_response or {},
         )
+
+
+def _session(region: str | None) -> Any:
+    """boto3's session, with its own chain of settings. Descriptions of services are read from disk once for
+    the process: that takes most of a client's making."""
+    session = botocore.session.Session()
+    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
+    return boto3.session.Session(botocore_session=session, region_name=region)
+
+
+@functools.cache
+def _loader(data_path: str | None) -> Any:
+    return botocore.loaders.create_loader(data_path)
 
 
 def _resource(parameters: Mapping[str, Any]) -> str:
