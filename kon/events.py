@@ -10,11 +10,14 @@ the event has to say. Lines are about batches, so that a million small tasks mak
 from __future__ import annotations
 
 import enum
+import os
+import platform
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from kon.backend import Backend
 from kon.clock import Clock
 from kon.journal import Journal
 from kon.task import Outcome, Task
@@ -40,7 +43,7 @@ class Event(enum.StrEnum):
     ACK = "ack"  # the messages are deleted; `stale` counts those that were not this worker's any more
     DEAD = "dead"  # sent to the dead-letter queue: received too often
     RENEW = "renew"  # leases of tasks were renewed
-    USAGE = "usage"  # CPU seconds and requests of this worker so far
+    USAGE = "usage"  # CPU seconds and requests of this worker so far, or of a client that only submits
     TROUBLE = "trouble"  # the backend did not answer; with the error and how long it is given
     DOWN = "down"  # the worker ends
 
@@ -107,6 +110,22 @@ class Recorder:
         if self._lines:
             lines, self._lines = self._lines, []
             self._journal.append(lines)
+
+
+def spent(backend: Backend, cpu_s: float) -> dict[str, Any]:
+    """What `usage` and `close` say of this process: who it is, and what it has used so far.
+
+    cpu_s: its CPU time, in seconds.
+    """
+    used: dict[str, Any] = {
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "cpu_s": cpu_s,
+        "requests": backend.requests,
+    }
+    if billed := backend.billed:
+        used["billed"] = {name: round(amount, 3) for name, amount in dict(billed).items()}
+    return used
 
 
 _encode = msgspec.json.Encoder().encode

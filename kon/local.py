@@ -20,7 +20,7 @@ from kon.client import Client, Tally
 from kon.clock import Clock
 from kon.control import Control, WorkerState
 from kon.errors import ConfigurationError
-from kon.events import Event, Recorder
+from kon.events import Event, Recorder, spent
 from kon.joining import watch_hosts
 from kon.journal import FileJournal
 from kon.plugins import open_backend
@@ -114,6 +114,8 @@ class LocalRun:
             with self._client(channel) as (client, recorder):
                 self._note_open(recorder)
                 await client.submit(self._source.bodies(self.spec.workers))
+                recorder.note(Event.USAGE, **spent(backend, time.process_time()))
+                recorder.flush()
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[tuple[Backend, Channel]]:
@@ -140,11 +142,15 @@ class LocalRun:
             if not (self.join and self._begun):  # nobody has to come to a run whose clock runs already
                 await self._until_ready(Control(channel.control))
             self._note_open(recorder)
-            tally = await client.run(self._source.bodies(self.spec.workers))
-            await client.close()
-            usage = _usage(backend) if backend.processes else {}
-            recorder.note(Event.CLOSE, **usage, calls=client.timings.sums())
-            recorder.flush()
+            end = Event.USAGE  # for one that is interrupted: another client goes on
+            try:
+                tally = await client.run(self._source.bodies(self.spec.workers))
+                await client.close()
+                end = Event.CLOSE
+            finally:
+                usage = spent(backend, time.process_time()) if backend.processes else {}
+                recorder.note(end, **usage, calls=client.timings.sums())
+                recorder.flush()
             return tally
 
     @contextmanager
@@ -329,7 +335,9 @@ class WorkersHere:
                     Recorder(journal, clock),
                     random.Random(f"{spec.seed}:{name}"),
                     # they share one process, and what it used is told once
-                    usage=(lambda: _usage(backend, began_cpu_s)) if number == 0 else dict,
+                    usage=(lambda: spent(backend, time.process_time() - began_cpu_s))
+                    if number == 0
+                    else dict,
                 )
             )
 
@@ -382,13 +390,4 @@ def context() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "host": platform.node(),
         "started_s": time.time(),
-    }
-
-
-def _usage(backend: Backend, before_cpu_s: float = 0.0) -> dict[str, Any]:
-    return {
-        "pid": os.getpid(),
-        "host": platform.node(),
-        "cpu_s": time.process_time() - before_cpu_s,
-        "requests": backend.requests,
     }

@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import platform
 import random
 import secrets
 import signal
@@ -23,7 +22,7 @@ from kon.clock import Clock
 from kon.dedup import Strategy
 from kon.errors import KonError, first_cause
 from kon.eventloop import new_event_loop
-from kon.events import Event, Named, Recorder
+from kon.events import Event, Named, Recorder, spent
 from kon.journal import FileJournal, Journal
 from kon.kind import Kind
 from kon.ledger import Ledger
@@ -87,12 +86,7 @@ async def work(
         recorder = DoomedRecorder(journal, clock, kill_after)
 
     def usage() -> dict[str, Any]:
-        return {
-            "pid": os.getpid(),
-            "host": platform.node(),
-            "cpu_s": time.process_time(),
-            "requests": backend.requests,
-        }
+        return spent(backend, time.process_time())
 
     try:
         channel = await backend.open(spec.run)

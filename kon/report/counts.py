@@ -91,6 +91,7 @@ class _Line(msgspec.Struct, frozen=True, gc=False):
     a: int = 1
     cpu_s: float | None = None
     requests: int | None = None
+    billed: dict[str, float] | None = None
     first_attempt: int = 1
 
     @property
@@ -117,6 +118,9 @@ class EventCounts:
         self._closed_s: float | None = None
         self.wall_s: float | None = None
         self.requests = 0
+        self.billed: dict[str, float] | None = None
+        """What a provider bills of the requests, by the names of `RequestCount`; None where no process said
+        anything of it."""
         self.worker_cpu_s = 0.0
 
     @property
@@ -135,6 +139,8 @@ class EventCounts:
         """
         opened_s: float | None = None
         for line in lines:
+            if line.e in (Event.CLOSE, Event.USAGE):
+                self._add_requests(line.requests or 0, line.billed)
             if line.e == Event.OPEN:
                 if opened_s is None:
                     opened_s = line.t
@@ -144,13 +150,12 @@ class EventCounts:
                     self.first_attempts.append(line.first_attempt)
             elif line.e == Event.CLOSE and opened_s is not None:
                 self.wall_s = (self.wall_s or 0.0) + line.t - opened_s
-                self.requests += line.requests or 0
                 self._closed_s, opened_s = line.t, None
 
     def read_workers(self, lines: Iterable[_Line]) -> None:
         """Add the events of one file: of one life of a worker, or of several one after another."""
         moments = self.moments
-        cpu_s, requests = 0.0, 0  # what a life says of itself last counts
+        cpu_s, requests, billed = 0.0, 0, None  # what a life says of itself last counts
         for line in lines:
             event = line.e
             if event == Event.START:
@@ -164,18 +169,26 @@ class EventCounts:
             elif event in _ADDED_UP:
                 self.tasks[event] = self.tasks.get(event, 0) + line.tasks
             elif event == Event.UP:
-                self._add_usage(cpu_s, requests)
-                cpu_s, requests = 0.0, 0
+                self._add_usage(cpu_s, requests, billed)
+                cpu_s, requests, billed = 0.0, 0, None
                 self.lives += 1
             if line.cpu_s is not None:
                 cpu_s = line.cpu_s
             if line.requests is not None:
                 requests = line.requests
-        self._add_usage(cpu_s, requests)
+            if line.billed is not None:
+                billed = line.billed
+        self._add_usage(cpu_s, requests, billed)
 
-    def _add_usage(self, cpu_s: float, requests: int) -> None:
-        self.requests += requests
+    def _add_usage(self, cpu_s: float, requests: int, billed: dict[str, float] | None) -> None:
         self.worker_cpu_s += cpu_s
+        self._add_requests(requests, billed)
+
+    def _add_requests(self, requests: int, billed: dict[str, float] | None) -> None:
+        self.requests += requests
+        if billed is not None:
+            so_far = self.billed or {}
+            self.billed = {key: so_far.get(key, 0.0) + billed.get(key, 0.0) for key in {**so_far, **billed}}
 
 
 _ADDED_UP: Final = frozenset({Event.SKIP, Event.DEFER, Event.RETRY, Event.REFUSE, Event.DROP})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from kon.prices import usual_prices
 from kon.records import RunFolder
+from kon.report.costs import cost_columns, cost_of
 from kon.report.counts import count_events, count_states
 from kon.run import RunSpec
 from kon.task import State
@@ -48,6 +50,8 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
         and without what a worker that was killed had not told yet. Where workers share the client's
         process, that process's.
 
+    requests_by_service, billed, usd, dollars_per_million_tasks, prices: where requests are billed; by the
+        prices that come with kon, and without hosts.
     clock: "virtual" where the run was simulated: then all times are virtual seconds.
 
     What takes a client's records has None before the client has closed the run.
@@ -59,6 +63,7 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
     events = count_events(folder, spec.tasks)
     wall_s = events.wall_s
     latencies = events.moments.latencies()
+    cost = None if events.billed is None else cost_of(spec, events.billed, wall_s, usual_prices())
     values = (
         spec.run,
         spec.backend.name,
@@ -100,6 +105,7 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
         "ideal_s": spec.ideal_s,
         "began_s": events.began_s,
         "clock": run.context.get("clock", "real"),
+        **cost_columns(cost),
     }
 
 
