@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
+from kon.backends.memory.ledger import MemoryLedger
 from kon.control import Control, Status
-from kon.task import State
+from kon.dedup import Strategy
+from kon.task import Outcome, State
 from kon.worker import WorkerOptions
 from strategies.conditional_put import ConditionalPut
+from strategies.lease import Lease
 from strategies.none import NoDeduplication
 from tests.worker.world import Scripted, World, in_virtual_time
 
@@ -71,6 +76,19 @@ def test_a_result_that_does_not_fit_into_a_message_fails_its_task_alone() -> Non
         assert world.recorded()[1].result == "ok"
 
     in_virtual_time(main())
+
+
+def test_a_result_that_does_not_fit_into_a_row_fails_its_task_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemoryLedger, "max_outcome_bytes", 2_000)
+
+    async def main(strategy: type[Strategy]) -> dict[int, Outcome]:
+        world = await World.create(2, attempts=1)
+        await world.run([{"size": 2_000}, {"result": "ok"}], world.worker(strategy=strategy))
+        assert world.recorded()[1].result == "ok"
+        return world.recorded()
+
+    assert "2000 are allowed" in str(in_virtual_time(main(Lease))[0].error)
+    assert in_virtual_time(main(NoDeduplication))[0].error is None
 
 
 def test_a_result_that_is_not_json_fails_its_task_alone() -> None:

@@ -6,7 +6,7 @@ import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, TypeVar, cast
 
 from kon.backend import Backend, Channel, ChannelOptions
 from kon.backends.aws.calls import Calls
@@ -24,13 +24,19 @@ Make = Callable[[], Awaitable[Reply]]
 Fault = Callable[[str, dict[str, Any], Make], Awaitable[Reply]]
 """Gets a call's operation, its parameters and a way to make it; returns its reply, or raises."""
 
+_Reply = TypeVar("_Reply")
+
 
 class FaultyCalls(Calls):
-    """Calls that all go through `fault`, while there is one. operations: what was asked for, so far."""
+    """Calls that all go through `fault`, while there is one, with clients that go through `wrap`.
+
+    operations, parameters: of the calls so far.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.fault: Fault | None = None
+        self.wrap: Callable[[Any], Any] | None = None
         self.operations: list[str] = []
         self.parameters: list[dict[str, Any]] = []
 
@@ -39,6 +45,11 @@ class FaultyCalls(Calls):
         self.parameters.append(parameters)
         make: Make = lambda: super(FaultyCalls, self).call(service, operation, **parameters)  # noqa: E731
         return await (make() if self.fault is None else self.fault(operation, parameters, make))
+
+    async def run(self, service: str, work: Callable[[Any], _Reply], resource: str = "") -> _Reply:
+        self.operations.append("run")
+        wrap = self.wrap or (lambda client: client)
+        return await super().run(service, lambda client: work(wrap(client)), resource)
 
 
 def fresh_name() -> str:
@@ -83,6 +94,56 @@ async def table() -> AsyncIterator[Table]:
     try:
         await make_table(calls, name)
         yield Table(calls, name)
+    finally:
+        await calls.close()
+
+
+def once(operation: str, fault: Fault) -> Fault:
+    """The fault, at the first call of this operation alone."""
+    due = True
+
+    async def only(called: str, parameters: dict[str, Any], make: Make) -> Reply:
+        nonlocal due
+        if called != operation or not due:
+            return await make()
+        due = False
+        return await fault(called, parameters, make)
+
+    return only
+
+
+class Bucket:
+    """A bucket of its own, with a ledger and objects, on the emulator in use."""
+
+    def __init__(self, calls: FaultyCalls, name: str) -> None:
+        self.calls = calls
+        self.name = name
+        self.pauses = Pauses()
+
+    def ledger(self, **options: Any) -> S3Ledger:
+        return S3Ledger(
+            self.calls, self.name, "ledger/", Pace(16), random.Random(1), sleep=self.pauses, **options
+        )
+
+    def objects(self, **options: Any) -> S3Objects:
+        return S3Objects(self.calls, self.name, "objects/", **options)
+
+    async def names(self) -> list[str]:
+        reply = await self.calls.call("s3", "ListObjectsV2", Bucket=self.name)
+        return [each["Key"] for each in reply.get("Contents", ())]
+
+    async def uploads(self) -> list[str]:
+        """Multipart uploads that were neither completed nor aborted."""
+        reply = await self.calls.call("s3", "ListMultipartUploads", Bucket=self.name)
+        return [each["Key"] for each in reply.get("Uploads", ())]
+
+
+@asynccontextmanager
+async def bucket() -> AsyncIterator[Bucket]:
+    calls, name = FaultyCalls(), fresh_name()
+    try:
+        await calls.call("s3", "CreateBucket", Bucket=name)
+        yield Bucket(calls, name)
     finally:
         await calls.close()
 

@@ -20,7 +20,7 @@ from kon.ledger import Record, missing
 from kon.patience import Patience, PatientLedger
 from kon.task import Task
 from strategies.lease import Lease
-from tests.backends.aws.given import Fault, Make, Reply, Table, table
+from tests.backends.aws.given import Fault, Make, Reply, Table, once, table
 
 Body = Callable[[Table], Coroutine[Any, Any, None]]
 
@@ -44,20 +44,6 @@ def on_a_table(body: Body) -> Callable[[Emulator], None]:
 
 def rows(*keys: int, token: str = "t") -> list[Record]:
     return [Record(key, token) for key in keys]
-
-
-def once(operation: str, fault: Fault) -> Fault:
-    """The fault, at the first call of this operation alone."""
-    due = True
-
-    async def only(called: str, parameters: dict[str, Any], make: Make) -> Reply:
-        nonlocal due
-        if called != operation or not due:
-            return await make()
-        due = False
-        return await fault(called, parameters, make)
-
-    return only
 
 
 async def reply_lost(_operation: str, _parameters: dict[str, Any], make: Make) -> Reply:
