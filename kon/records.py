@@ -83,12 +83,7 @@ class RunFolder:
         """Raises StoreError when it can't be read, StoreVersionError when a newer kon wrote it."""
         try:
             body = self.run_file.read_bytes()
-            schema = msgspec.json.decode(body, type=_Schema).schema
-            if schema > SCHEMA:
-                raise StoreVersionError(
-                    f"{self.run_file}: written by a newer kon (records of version {schema}, this one reads "
-                    f"up to {SCHEMA}); it is left untouched. Use that kon to read it"
-                )
+            _check_version(self.run_file, body)
             return msgspec.json.decode(body, type=RunFile)
         except OSError as error:
             raise StoreError(f"{self.run_file}: can't be read: {error.strerror}") from error
@@ -115,8 +110,18 @@ class RunFolder:
         _replace(self.summary, msgspec.json.format(msgspec.json.encode({"schema": SCHEMA, **row})) + b"\n")
 
     def read_summary(self) -> dict[str, Any]:
-        row: dict[str, Any] = msgspec.json.decode(self.summary.read_bytes())
-        return row
+        """Raises StoreError when it can't be read, StoreVersionError when a newer kon wrote it."""
+        try:
+            body = self.summary.read_bytes()
+            _check_version(self.summary, body)
+            return msgspec.json.decode(body, type=dict[str, Any])
+        except OSError as error:
+            raise StoreError(f"{self.summary}: can't be read: {error.strerror}") from error
+        except msgspec.DecodeError as error:
+            raise StoreError(
+                f"{self.summary}: is not a row of kon's: {error}. Delete it, and `kon run` or `kon collect` "
+                "draws it up anew from the other records"
+            ) from error
 
     def packets(self) -> Iterator[Answers]:
         """The recorded packets of answers, in the order in which they came."""
@@ -148,6 +153,15 @@ class RunFolder:
 
 class _Schema(msgspec.Struct):
     schema: int
+
+
+def _check_version(path: Path, body: bytes) -> None:
+    schema = msgspec.json.decode(body, type=_Schema).schema
+    if schema > SCHEMA:
+        raise StoreVersionError(
+            f"{path}: written by a newer kon (records of version {schema}, this one reads up to {SCHEMA}); "
+            "it is left untouched. Use that kon to read it"
+        )
 
 
 _answers = msgspec.json.Decoder(Answers)

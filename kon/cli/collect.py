@@ -10,7 +10,7 @@ import click
 
 from kon.campaign import conclude, is_whole
 from kon.cli.interrupts import Interrupts
-from kon.cli.output import json_option, note, print_rows, print_tables, quiet_option
+from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option
 from kon.cli.progress import Progress, progress
 from kon.cli.runs import collect_command, find_run, root_option, run_argument
 from kon.control import Control, Status
@@ -25,10 +25,11 @@ from kon.resume import go_where_it_began, opened, remaining
 @click.option("--no-workers", is_flag=True, help="Start none; `kon worker` does.")
 @root_option
 @json_option
+@format_option
 @quiet_option
 @click.pass_context
 def collect(
-    ctx: click.Context, /, run: str, no_workers: bool, root: Path, as_json: bool, quiet: bool
+    ctx: click.Context, /, run: str, no_workers: bool, root: Path, as_json: bool, style: str, quiet: bool
 ) -> None:
     """Collect the results of RUN, which was begun earlier, until every task is accounted for.
 
@@ -46,10 +47,7 @@ def collect(
         go_where_it_began(folder.read_run())
         with progress(quiet) as shown:
             row = asyncio.run(_collect(folder, no_workers, shown))
-    if as_json:
-        print_rows(row["experiment"], [row])
-    else:
-        print_tables([row])
+    print_result([row], as_asked(style, as_json), row["experiment"])
     ctx.exit(0 if is_whole(row) else 1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -12,6 +12,17 @@ JSON_SCHEMA: Final = 1
 """Of the objects that --json prints; raised when a name in them changes its meaning or goes."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
+
+FORMATS: Final = ("plain", "github", "latex", "csv", "json")
+
+format_option = click.option(
+    "--format",
+    "style",
+    type=click.Choice(FORMATS),
+    default="plain",
+    show_default=True,
+    help="Of the table. csv and json have every value, unrounded; latex needs the package booktabs.",
+)
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on stderr.")
 
@@ -31,8 +42,26 @@ def print_rows(experiment: str, rows: Iterable[dict[str, Any]]) -> None:
     print_json({"experiment": experiment, "runs": runs})
 
 
-def print_tables(rows: Sequence[dict[str, Any]], title: str = "") -> None:
-    """The tables of these rows."""
-    from kon.report.tables import tables
+def as_asked(style: str, as_json: bool) -> str:
+    """The format that --format and --json ask for together."""
+    return "json" if as_json else style
 
-    click.echo(f"{title}\n{tables(rows)}" if title else tables(rows))
+
+def print_result(rows: Sequence[dict[str, Any]], style: str, experiment: str) -> None:
+    """The rows of one experiment file, in one of `FORMATS`."""
+    print_groups({experiment: rows}, style, experiment)
+
+
+def print_groups(
+    groups: Mapping[str, Sequence[dict[str, Any]]], style: str, experiment: str, view: str = "auto"
+) -> None:
+    """The rows of several folders, in one of `FORMATS`."""
+    from kon.report.formats import as_csv, drawn  # tabulate, and what it imports, for no other command
+
+    rows = [row for group in groups.values() for row in group]
+    if style == "json":
+        print_rows(experiment, rows)
+    elif style == "csv":
+        click.echo(as_csv(rows), nl=False)
+    else:
+        click.echo(drawn(groups, style, view))

@@ -12,7 +12,7 @@ from kon.campaign import Campaign, is_whole
 from kon.cli.emulator import emulated, emulator_option
 from kon.cli.experiment import Asked, file_argument, limit_option, out_option, set_option
 from kon.cli.interrupts import Interrupts
-from kon.cli.output import json_option, print_rows, print_tables, quiet_option
+from kon.cli.output import as_asked, format_option, json_option, print_result, quiet_option
 from kon.cli.plan import print_plan
 from kon.cli.progress import progress
 from kon.cli.runs import collect_command
@@ -22,6 +22,7 @@ from kon.errors import ConfigurationError
 @click.command()
 @file_argument
 @json_option
+@format_option
 @out_option
 @set_option
 @limit_option
@@ -35,6 +36,7 @@ def run(
     ctx: click.Context,
     /,
     as_json: bool,
+    style: str,
     rerun_failed: bool,
     dry_run: bool,
     join: bool,
@@ -82,10 +84,7 @@ def run(
         again = want.command("run", root, *flags)
         with emulated(emulator, experiments):
             rows = asyncio.run(_run(campaign, again, shown.leave, with_emulator=emulator))
-    if as_json:
-        print_rows(experiments[0].name, rows)
-    else:
-        print_tables(rows)
+    print_result(rows, as_asked(style, as_json), experiments[0].name)
     ctx.exit(0 if all(map(is_whole, rows)) else 1)
 
 

@@ -8,16 +8,26 @@ from typing import Any
 
 import click
 
-from kon.cli.output import json_option, note, print_rows, print_tables
+from kon.cli.output import as_asked, format_option, json_option, note, print_groups
 from kon.cli.runs import find_runs, root_option, runs_argument
 from kon.errors import ConfigurationError
+from kon.records import RunFolder
 
 
 @click.command()
 @runs_argument
 @root_option
 @json_option
-def table(runs: tuple[str, ...], root: Path, as_json: bool) -> None:
+@format_option
+@click.option(
+    "--view",
+    type=click.Choice(["auto", "strategies", "lengths", "minutes"]),
+    default="auto",
+    show_default=True,
+    help="strategies: side by side, for each experiment; lengths: time, idle time, efficiency and throughput "
+    "by length of task; minutes: by workers; auto: strategies, and what else fits these runs.",
+)
+def table(runs: tuple[str, ...], root: Path, as_json: bool, style: str, view: str) -> None:
     """Draw the tables of recorded runs again, from their records.
 
     Without names, of all runs below --root.
@@ -25,29 +35,36 @@ def table(runs: tuple[str, ...], root: Path, as_json: bool) -> None:
     \b
     Examples:
       kon table
-      kon table results/quickstart
+      kon table results/quickstart --format github
+      kon table results/sleep-1s results/sleep-10ms --view lengths
     """
-    by_folder: dict[Path, list[dict[str, Any]]] = {}
+    groups = finished_rows(find_runs(runs, root))
+    if not groups:
+        raise ConfigurationError(f"no finished run {'among these' if runs else f'below {root}'}")
+    first = next(iter(groups.values()))[0]
+    print_groups(groups, as_asked(style, as_json), first.get("experiment", first["run"]), view)
+
+
+def finished_rows(runs: Sequence[RunFolder]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of the finished runs by the folder that they are in, each as they were run. Says which are
+    left out."""
+    by_folder: dict[str, list[dict[str, Any]]] = {}
     left_out = []
-    for run in find_runs(runs, root):
+    for run in runs:
         if run.finished:
-            by_folder.setdefault(run.path.parent, []).append(run.read_summary())
+            by_folder.setdefault(str(run.path.parent), []).append(row_of(run))
         else:
             left_out.append(run)
     if left_out:
         note(f"left out, as not finished: {', '.join(run.path.name for run in left_out)}")
-    rows = [row for group in by_folder.values() for row in group]
-    if not rows:
-        raise ConfigurationError(f"no finished run {'among these' if runs else f'below {root}'}")
-    if as_json:
-        print_rows(rows[0].get("experiment", rows[0]["run"]), rows)
-        return
-    for number, (folder, group) in enumerate(by_folder.items()):
-        if number:
-            click.echo()
-        print_tables(_in_order(group), f"{folder}:" if len(by_folder) > 1 else "")
+    return {
+        folder: sorted(rows, key=lambda row: row.get("began_s") or 0.0) for folder, rows in by_folder.items()
+    }
 
 
-def _in_order(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """As they were run; folders come in the order of their names."""
-    return sorted(rows, key=lambda row: row.get("began_s") or 0.0)
+def row_of(run: RunFolder) -> dict[str, Any]:
+    """The row of a finished run; of one that an older kon finished, with what rows have by now."""
+    from kon.report.summary import summarise
+
+    row = run.read_summary()
+    return row if "latency_p50_s" in row else {**summarise(run), **row}

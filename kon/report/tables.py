@@ -1,96 +1,77 @@
 """Result tables, drawn from rows alone: an experiment with several strategies or numbers of workers has
-them side by side, any other run has a short one."""
+them side by side, any other run has a short one. `kon.report.views` has tables of other shapes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from statistics import median
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Final
 
-import tabulate
+from kon.report.columns import (
+    PLAIN,
+    Column,
+    Row,
+    count,
+    draw,
+    draw_columns,
+    figure,
+    measured,
+    name,
+    number,
+    per_million,
+    rounded,
+    with_spread,
+)
+from kon.report.groups import by_experiment, per_worker, repeats, with_labels
+from kon.report.spread import Verdict, verdict
 
-Row = dict[str, Any]
+__all__ = ["STYLE", "draw", "rounded", "table", "tables", "with_labels", "with_spread"]
 
-STYLE: Final = "simple"
-"""Of tabulate's table formats, the one for terminals."""
-
-_ONE_LINE_HEADERS: Final = frozenset({"github", "pipe", "tsv", "html", "unsafehtml", "jira", "latex"})
+STYLE: Final = PLAIN
 
 
-def tables(rows: Sequence[Row], style: str = STYLE) -> str:
+def tables(rows: Sequence[Row], style: str = PLAIN) -> str:
     """A table for each experiment in these rows, in their order, each with a line above it.
 
     Over repeats of a run, figures are medians, with the largest deviation from it; counts are sums,
-    so that no median hides a lost task.
+    so that no median hides a lost task. Where that spread hides which strategy is faster, lines below say so.
     """
-    experiments: dict[str, list[Row]] = {}
-    for row in rows:
-        experiments.setdefault(row.get("experiment", ""), []).append(row)
-    return "\n\n".join(table(each, style) for each in experiments.values())
+    return "\n\n".join(table(each, style) for each in by_experiment(rows).values())
 
 
-def table(rows: Sequence[Row], style: str = STYLE) -> str:
+def table(rows: Sequence[Row], style: str = PLAIN) -> str:
     """The table of one experiment."""
     rows = with_labels(rows)
-    cells: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        cells.setdefault(tuple(row.get(key) for key in _CELL), []).append(row)
-    groups = list(cells.values())
+    groups = repeats(rows)
+    drawn = draw_columns(columns_of(rows, groups, wide=style != PLAIN), groups, style)
+    return around(drawn, caption(rows, groups), list(hidden_differences(groups)), style)
+
+
+def around(drawn: str, above: str, below: Sequence[str], style: str) -> str:
+    """A table with the lines above and below it; in LaTeX they are comments."""
+    if style.startswith("latex"):
+        lines = [f"% {line}" for line in below]
+        return "\n".join([f"% {above}", drawn, *lines])
+    return "\n\n".join([above, drawn, *(["\n".join(below)] if below else [])])
+
+
+def columns_of(rows: Sequence[Row], groups: Sequence[Sequence[Row]], *, wide: bool = False) -> list[Column]:
+    """The columns that have something to say; `wide`: those too that a terminal may have no room for."""
     if len(groups) > 1:
         columns = [*_IDENTITY, *_optional(_VARIES, groups), *_FIGURES, *_REPEATS, _LOST]
-        if _TASKS in columns and _per_worker(rows):
+        if _TASKS in columns and per_worker(rows):
             columns.remove(_TASKS)  # the line above the table says it
         columns += _optional(_ENDINGS, groups)
     else:
         columns = [_RUN if len(rows) == 1 else _STRATEGY, *_STATES, *_optional(_ENDINGS[2:], groups)]
         columns += [*_FIGURES, *_optional(_REPEATS, groups)]
-    if all(_EFFICIENCY.of(row) is None for row in rows):
-        columns.remove(_EFFICIENCY)
-    body = [[column.show(group) for column in columns] for group in groups]
-    headers = [column.header for column in columns]
-    if style in _ONE_LINE_HEADERS:
-        headers = [header.replace("\n", " ") for header in headers]
-    align = ["left" if column.is_name else "right" for column in columns]
-    return f"{_caption(rows, groups)}\n\n{draw(body, headers, align, style)}"
+    at = columns.index(_P99) + 1
+    paid = any(_USD.of(row) for row in rows)
+    columns[at:at] = [each for each, shown in ((_REQUESTS, wide or paid), (_USD, paid)) if shown]
+    return [each for each in columns if each not in _MAY_BE_UNKNOWN or _is_known(each, rows)]
 
 
-def with_labels(rows: Sequence[Row]) -> list[Row]:
-    """The rows with a `label` each: the strategy's name, and where it stands there with other options too
-    those that set it apart."""
-    variants: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        variants.setdefault(row["strategy"], []).append(row.get("strategy_options", {}))
-    labelled = []
-    for row in rows:
-        name, options = row["strategy"], row.get("strategy_options", {})
-        apart = [f"{key}={options[key]}" for key in options if _tells_apart(key, options, variants[name])]
-        labelled.append({**row, "label": " ".join([name, *apart])})
-    return labelled
-
-
-def _tells_apart(key: str, options: dict[str, Any], variants: Sequence[dict[str, Any]]) -> bool:
-    return any(key not in each or each[key] != options[key] for each in variants)
-
-
-def draw(
-    body: Sequence[Sequence[str]], headers: Sequence[str], align: Sequence[str], style: str = STYLE
-) -> str:
-    """A table of texts; align: `left` or `right`, for each column."""
-    # without this, tabulate makes each column two characters wider than its header
-    padding, tabulate.MIN_PADDING = tabulate.MIN_PADDING, 0
-    try:
-        return tabulate.tabulate(body, headers, style, disable_numparse=True, colalign=align)
-    finally:
-        tabulate.MIN_PADDING = padding
-
-
-class Column(NamedTuple):
-    """header: with its unit. of: the value in a row. show: the cell of all repeats of a run."""
-
-    header: str
-    of: Callable[[Row], Any]
-    show: Callable[[Sequence[Row]], str]
-    is_name: bool = False
+def _is_known(column: Column, rows: Sequence[Row]) -> bool:
+    return any(column.of(row) is not None for row in rows)
 
 
 def _optional(columns: Sequence[Column], groups: Sequence[Sequence[Row]]) -> list[Column]:
@@ -103,47 +84,42 @@ def _optional(columns: Sequence[Column], groups: Sequence[Sequence[Row]]) -> lis
     return said
 
 
-def _name(header: str, key: str) -> Column:
-    return Column(header, lambda row: row.get(key), lambda rows: str(rows[0].get(key)), is_name=True)
+def hidden_differences(groups: Sequence[Sequence[Row]]) -> Iterator[str]:
+    """What repeats can't tell: for each number of workers the strategies as fast as the fastest, perhaps."""
+    by_workers: dict[tuple[object, ...], list[Sequence[Row]]] = {}
+    for group in groups:
+        row = group[0]
+        at = (row["workers"], *(row.get(key) for key in ("backend", "slots", "bundle", "kind", "task_s")))
+        by_workers.setdefault(at, []).append(group)
+    for (workers, *_), rivals in by_workers.items():
+        speeds = {group[0]["label"]: _speeds(group) for group in rivals}
+        speeds = {label: known for label, known in speeds.items() if len(known) > 1}
+        if len(speeds) < 2:
+            continue
+        fastest = max(speeds, key=lambda label: sorted(speeds[label])[len(speeds[label]) // 2])
+        alike = [
+            label
+            for label, known in speeds.items()
+            if label != fastest and verdict(speeds[fastest], known) is Verdict.HIDDEN
+        ]
+        if alike:
+            repeated = min(len(speeds[label]) for label in (fastest, *alike))
+            who = "1 worker" if workers == 1 else f"{workers:,} workers"
+            hides = (
+                f"the spread of {repeated} repeats hides whether {fastest} is faster than {_listed(alike)}"
+            )
+            yield f"{who}: {hides}"
 
 
-def _number(header: str, key: str) -> Column:
-    return Column(header, lambda row: row.get(key), lambda rows: f"{rows[0].get(key):,}")
+def _speeds(group: Sequence[Row]) -> list[float]:
+    return [row["tasks_per_s"] for row in group if row.get("tasks_per_s") is not None]
 
 
-def _count(header: str, key: str) -> Column:
-    return Column(header, lambda row: row.get(key), lambda rows: f"{sum(row.get(key, 0) for row in rows):,}")
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def _figure(header: str, key: str, factor: float = 1.0) -> Column:
-    def of(row: Row) -> float | None:
-        value = row.get(key)
-        return None if value is None else value * factor
-
-    return Column(header, of, lambda rows: with_spread([of(row) for row in rows]))
-
-
-def with_spread(values: Sequence[float | None]) -> str:
-    """The median of the values that are known, and how far off the one farthest from it is."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return "-"
-    middle = median(known)
-    if len(known) == 1:
-        return rounded(middle)
-    return f"{rounded(middle)} ±{rounded(max(abs(value - middle) for value in known), like=middle)}"
-
-
-def rounded(value: float, like: float | None = None) -> str:
-    """Three digits or so, and all before the point; `like`: as many decimals as that would have."""
-    size = abs(value if like is None else like)
-    for decimals, least in ((0, 99.95), (1, 9.995), (2, 0.0995), (3, 0.0)):
-        if size >= least:
-            return f"{value:,.{decimals}f}"
-    return str(value)  # NaN, which no clock makes
-
-
-def _caption(rows: Sequence[Row], groups: Sequence[Sequence[Row]]) -> str:
+def caption(rows: Sequence[Row], groups: Sequence[Sequence[Row]]) -> str:
     row = rows[0]
     words = [f"{row.get('experiment') or row['run']}: {_tasks(rows)} on {row['backend']}"]
     if row.get("clock") == "virtual":
@@ -151,9 +127,9 @@ def _caption(rows: Sequence[Row], groups: Sequence[Sequence[Row]]) -> str:
     slots = row["slots"] * row.get("processes", 1)
     if slots > 1:
         words.append(f"{slots} tasks at once in a worker")
-    repeats = max(len(group) for group in groups)
-    if repeats > 1:
-        words.append(f"median of {repeats} runs ± largest deviation, counts added up")
+    most = max(len(group) for group in groups)
+    if most > 1:
+        words.append(f"median of {most} runs ± largest deviation, counts added up")
     return "; ".join(words)
 
 
@@ -162,36 +138,33 @@ def _tasks(rows: Sequence[Row]) -> str:
     counts = [row["tasks"] for row in rows]
     if min(counts) == max(counts):
         return f"{counts[0]:,} x {kind}"
-    if _per_worker(rows):
+    if per_worker(rows):
         return f"{counts[0] // rows[0]['workers']:,} x {kind} for each worker"
     return f"{min(counts):,} to {max(counts):,} x {kind}"
 
 
-def _per_worker(rows: Sequence[Row]) -> bool:
-    """Whether the work grows with the number of workers."""
-    first = rows[0]
-    return all(row["tasks"] * first["workers"] == first["tasks"] * row["workers"] for row in rows)
-
-
-_CELL: Final = ("backend", "label", "workers", "slots", "processes", "bundle", "prefetch", "kind")
-
-_RUN: Final = _name("run", "run")
-_STRATEGY: Final = _name("strategy", "label")
-_IDENTITY: Final = (_STRATEGY, _number("workers", "workers"))
-_TASKS: Final = _number("tasks", "tasks")
+_RUN: Final = name("run", "run")
+_STRATEGY: Final = name("strategy", "label")
+_IDENTITY: Final = (_STRATEGY, number("workers", "workers"))
+_TASKS: Final = number("tasks", "tasks")
 _VARIES: Final = (
-    _name("backend", "backend"),
+    name("backend", "backend"),
     _TASKS,
-    _number("slots", "slots"),
-    _number("bundle", "bundle"),
+    number("slots", "slots"),
+    number("bundle", "bundle"),
 )
-_EFFICIENCY: Final = _figure("efficiency\n(%)", "efficiency", 100.0)
-_FIGURES: Final = (_figure("time\n(s)", "wall_s"), _figure("tasks/s", "tasks_per_s"), _EFFICIENCY)
+_EFFICIENCY: Final = figure("efficiency\n(%)", "efficiency", 100.0)
+_P50: Final = figure("p50\n(ms)", "latency_p50_s", 1e3)
+_P99: Final = figure("p99\n(ms)", "latency_p99_s", 1e3)
+_FIGURES: Final = (figure("time\n(s)", "wall_s"), figure("tasks/s", "tasks_per_s"), _EFFICIENCY, _P50, _P99)
+_REQUESTS: Final = figure("requests\nper million", "requests_per_task", 1e6)
+_USD: Final = measured("$ per\nmillion", per_million("usd"))
+_MAY_BE_UNKNOWN: Final = (_EFFICIENCY, _P50, _P99)
 _REPEATS: Final = (
-    _count("duplicates\navoided", "duplicates_avoided"),
-    _count("second\nstarts", "duplicate_starts"),
-    _count("results\nkept twice", "duplicate_results"),
+    count("duplicates\navoided", "duplicates_avoided"),
+    count("second\nstarts", "duplicate_starts"),
+    count("results\nkept\ntwice", "duplicate_results"),
 )
-_LOST: Final = _count("lost", "lost")
-_ENDINGS: Final = (_count("failed", "failed"), _count("dead", "dead"), _count("cancelled", "cancelled"))
-_STATES: Final = (_count("tasks", "tasks"), _count("done", "done"), *_ENDINGS[:2], _LOST)
+_LOST: Final = count("lost", "lost")
+_ENDINGS: Final = (count("failed", "failed"), count("dead", "dead"), count("cancelled", "cancelled"))
+_STATES: Final = (count("tasks", "tasks"), count("done", "done"), *_ENDINGS[:2], _LOST)

@@ -46,7 +46,7 @@ STRATEGIES = [
 
 def cells(text: str) -> list[list[str]]:
     """The body of a table."""
-    return [line.split() for line in text.split("---\n", 1)[1].splitlines()]
+    return [line.split() for line in text.split("---\n", 1)[1].split("\n\n")[0].splitlines()]
 
 
 def test_strategies_stand_side_by_side() -> None:
@@ -153,3 +153,34 @@ def test_spread() -> None:
     assert with_spread([None]) == "-"
     assert with_spread([5.0, None]) == "5.00"
     assert with_spread([123.0, 130.4]) == "127 ±4"
+
+
+def test_what_the_spread_hides_is_said() -> None:
+    def repeated(strategy: str, *speeds: float) -> list[dict[str, Any]]:
+        return [
+            row(strategy=strategy, repeat=number, tasks_per_s=speed)
+            for number, speed in enumerate(speeds, start=1)
+        ]
+
+    fast, near = repeated("none", 100.0, 110.0, 105.0), repeated("lease", 90.0, 108.0, 95.0)
+    far = repeated("conditional_put", 10.0, 11.0, 12.0)
+    text = table([*fast, *near, *far])
+    assert text.endswith("1 worker: the spread of 3 repeats hides whether none is faster than lease")
+    assert "hides" not in table([*fast, *far])
+    assert "hides" not in table([*fast[:1], *near[:1]]), "one repeat of each says nothing of a spread"
+    assert "hides" not in table([*fast, *[{**each, "workers": 2} for each in near]]), "other workers"
+
+
+def test_latency_requests_and_dollars_have_columns_where_they_are_known() -> None:
+    plain = table([row(latency_p50_s=0.0305, latency_p99_s=1.25, duplicates_avoided=0)])
+    assert plain.splitlines()[-1].split()[-2:] == ["30.5", "1,250"]
+    assert "requests" not in plain
+    wide = table([row(latency_p50_s=0.0305, latency_p99_s=1.25)], "github")
+    assert "1,500,000" in wide, "of requests, for a million tasks"
+    paid = table([row(usd=0.002, duplicates_avoided=0)])
+    assert paid.splitlines()[-1].split()[-2:] == ["1,500,000", "2.00"]
+
+
+def test_tables_fit_a_terminal_with_latencies() -> None:
+    rows = [{**each, "latency_p50_s": 0.0305, "latency_p99_s": 0.1} for each in STRATEGIES]
+    assert max(map(len, table(rows).splitlines())) <= 100

@@ -1,0 +1,104 @@
+"""Columns of result tables: what they are called, where their value is in a row, and how it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any, Final, NamedTuple
+
+import tabulate
+
+Row = dict[str, Any]
+"""Of the result table: `kon.report.summary` makes them."""
+
+PLAIN: Final = "simple"
+"""Of tabulate's formats, the one for terminals."""
+
+_ONE_LINE_HEADERS: Final = frozenset({"github", "pipe", "tsv", "html", "unsafehtml", "jira"})
+
+
+class Column(NamedTuple):
+    """header: with its unit. of: the value in a row. show: the cell of all repeats of a run."""
+
+    header: str
+    of: Callable[[Row], Any]
+    show: Callable[[Sequence[Row]], str]
+    is_name: bool = False
+
+
+def name(header: str, key: str) -> Column:
+    return Column(header, lambda row: row.get(key), lambda rows: str(rows[0].get(key)), is_name=True)
+
+
+def number(header: str, key: str) -> Column:
+    return Column(header, lambda row: row.get(key), lambda rows: f"{rows[0].get(key):,}")
+
+
+def count(header: str, key: str) -> Column:
+    """Repeats are added up, so that no median hides a lost task."""
+    return Column(header, lambda row: row.get(key), lambda rows: f"{sum(row.get(key, 0) for row in rows):,}")
+
+
+def figure(header: str, key: str, factor: float = 1.0) -> Column:
+    """The median of repeats, with its spread."""
+
+    def of(row: Row) -> float | None:
+        value = row.get(key)
+        return None if value is None else value * factor
+
+    return measured(header, of)
+
+
+def measured(header: str, of: Callable[[Row], float | None]) -> Column:
+    return Column(header, of, lambda rows: with_spread([of(row) for row in rows]))
+
+
+def with_spread(values: Sequence[float | None]) -> str:
+    """The median of the values that are known, and how far off the one farthest from it is."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    middle = median(known)
+    if len(known) == 1:
+        return rounded(middle)
+    return f"{rounded(middle)} ±{rounded(max(abs(value - middle) for value in known), like=middle)}"
+
+
+def rounded(value: float, like: float | None = None) -> str:
+    """Three digits or so, and all before the point; `like`: as many decimals as that would have."""
+    size = abs(value if like is None else like)
+    for decimals, least in ((0, 99.95), (1, 9.995), (2, 0.0995), (3, 0.0)):
+        if size >= least:
+            return f"{value:,.{decimals}f}"
+    return str(value)  # NaN, which no clock makes
+
+
+def per_million(key: str) -> Callable[[Row], float | None]:
+    """A sum over the whole run, for each million of its tasks."""
+
+    def of(row: Row) -> float | None:
+        value = row.get(key)
+        return None if value is None else value * 1e6 / row["tasks"]
+
+    return of
+
+
+def draw(
+    body: Sequence[Sequence[str]], headers: Sequence[str], align: Sequence[str], style: str = PLAIN
+) -> str:
+    """A table of texts; align: `left` or `right`, for each column."""
+    if style in _ONE_LINE_HEADERS or style.startswith("latex"):
+        headers = [header.replace("\n", " ") for header in headers]
+    # without this, tabulate makes each column two characters wider than its header
+    padding, tabulate.MIN_PADDING = tabulate.MIN_PADDING, 0
+    try:
+        return tabulate.tabulate(body, headers, style, disable_numparse=True, colalign=align)
+    finally:
+        tabulate.MIN_PADDING = padding
+
+
+def draw_columns(columns: Sequence[Column], groups: Sequence[Sequence[Row]], style: str = PLAIN) -> str:
+    """A line for each group of repeats."""
+    body = [[column.show(group) for column in columns] for group in groups]
+    align = ["left" if column.is_name else "right" for column in columns]
+    return draw(body, [column.header for column in columns], align, style)

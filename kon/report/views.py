@@ -1,0 +1,166 @@
+"""Tables of the older systems' shapes: workers by length of task, and minutes by workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from statistics import median
+from typing import Any, Final
+
+from kon.report import published
+from kon.report.columns import PLAIN, Column, Row, draw_columns, figure, measured, number, rounded
+from kon.report.groups import lanes, repeats, with_labels
+from kon.report.tables import around
+
+ANIMOTO: Final = "animoto"
+"""The kind of the older systems' videos."""
+
+
+def by_length(rows: Sequence[Row], style: str = PLAIN) -> str:
+    """Time, idle time, efficiency and throughput for each length of task and number of workers: a table for
+    each backend and strategy, whatever experiments the rows are from."""
+    made = []
+    for (backend, label), group in _by(with_labels(rows), "backend", "label").items():
+        known = sorted(
+            (row for row in group if row["task_s"] is not None),
+            key=lambda row: (-row["task_s"], row["workers"], row["repeat"]),
+        )
+        if known:
+            groups = repeats(known)
+            columns = [*_LENGTHS, *_published(groups, _RIVALS, _rival)]
+            above = f"{label} on {backend}, by length of task{_repeated(groups)}"
+            made.append(around(draw_columns(columns, groups, style), above, [_IDLE], style))
+    left_out = sorted({row["run"] for row in with_labels(rows) if row["task_s"] is None})
+    if left_out:
+        made.append(f"Left out, as nobody knows how long their tasks take: {', '.join(left_out)}")
+    return "\n\n".join(made)
+
+
+def by_minutes(rows: Sequence[Row], style: str = PLAIN) -> str:
+    """Minutes by workers, as the older systems reported their videos; a table for each backend, strategy and
+    kind of work."""
+    made = []
+    for (backend, label, kind), group in _by(with_labels(rows), "backend", "label", "kind").items():
+        groups = repeats(sorted(group, key=lambda row: (row["tasks"], row["workers"], row["repeat"])))
+        columns = [*_MINUTES, _speedup(groups)]
+        if kind == ANIMOTO:
+            columns += _published(groups, published.ANIMOTO_MINUTES, _older_minutes)
+        above = f"{kind}: minutes by workers, {label} on {backend}{_repeated(groups)}"
+        made.append(around(draw_columns(columns, groups, style), above, [], style))
+    return "\n\n".join(made)
+
+
+def beside(rows: Sequence[Row], style: str = PLAIN) -> list[str]:
+    """What these rows ask for beside strategies: by length of task what has several that are known, and by
+    minutes what is about videos."""
+    made = []
+    several = [
+        row
+        for group in _by(with_labels(rows), "backend", "label").values()
+        if len({row["task_s"] for row in group} - {None}) > 1
+        for row in group
+        if row["task_s"] is not None
+    ]
+    if several:
+        made.append(by_length(several, style))
+    videos = [row for row in rows if row.get("kind") == ANIMOTO]
+    if videos:
+        made.append(by_minutes(videos, style))
+    return made
+
+
+def idle_s(row: Row) -> float | None:
+    """How long a slot did no task, on average: the makespan without the tasks' own time, in seconds."""
+    wall_s, ideal_s = row.get("wall_s"), row.get("ideal_s")
+    return None if wall_s is None or ideal_s is None else max(0.0, wall_s - ideal_s / lanes(row))
+
+
+def task_length(seconds: float) -> str:
+    """For people: `10 s`, `10 ms`, `0 s`."""
+    if 0 < seconds < 1:
+        return f"{seconds * 1e3:.4g} ms"
+    return f"{seconds:.4g} s"
+
+
+def _by(rows: Sequence[Row], *keys: str) -> dict[tuple[Any, ...], list[Row]]:
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row.get(key) for key in keys), []).append(row)
+    return groups
+
+
+def _repeated(groups: Sequence[Sequence[Row]]) -> str:
+    most = max(len(group) for group in groups)
+    return f"; median of {most} runs ± largest deviation" if most > 1 else ""
+
+
+def _published(
+    groups: Sequence[Sequence[Row]], systems: Iterable[str], of: Callable[[Row, str], str]
+) -> Iterator[Column]:
+    """A column for each older system that has a figure for one of these rows."""
+    for system in systems:
+
+        def value(row: Row, system: str = system) -> str:
+            return of(row, system)
+
+        def show(rows: Sequence[Row], system: str = system) -> str:
+            return of(rows[0], system)
+
+        if any(value(group[0]) for group in groups):
+            yield Column(system.replace(", ", "\n"), value, show)
+
+
+def _rival(row: Row, system: str) -> str:
+    """Its tasks a second where tasks take no time, and its efficiency where they do."""
+    if row["task_s"] == 0:
+        per_s = _RATES.get(system, {}).get(row["workers"])
+        return "" if per_s is None else f"{rounded(per_s)}/s"
+    percent = published.EFFICIENCY.get(row["task_s"], {}).get(system, {}).get(row["workers"])
+    return "" if percent is None else f"{percent:.1f}%"
+
+
+def _older_minutes(row: Row, system: str) -> str:
+    if row["tasks"] != published.ANIMOTO_VIDEOS:
+        return ""
+    minutes = published.ANIMOTO_MINUTES[system].get(row["workers"])
+    return "" if minutes is None else rounded(minutes)
+
+
+_RATES: Final = {**published.SLEEP_0_PER_S, **published.CLOUDKON_PER_S}
+_RIVALS: Final = dict.fromkeys([*_RATES, *(name for each in published.EFFICIENCY.values() for name in each)])
+
+
+def _speedup(groups: Sequence[Sequence[Row]]) -> Column:
+    """Over the fewest workers with as many tasks, where there are others with as many."""
+    times_s: dict[int, dict[int, list[float]]] = {}
+    for row in (row for group in groups for row in group):
+        if row.get("wall_s"):
+            times_s.setdefault(row["tasks"], {}).setdefault(row["workers"], []).append(row["wall_s"])
+    base_s = {tasks: median(by[min(by)]) for tasks, by in times_s.items() if len(by) > 1}
+
+    def of(row: Row) -> float | None:
+        return base_s[row["tasks"]] / row["wall_s"] if row["tasks"] in base_s and row.get("wall_s") else None
+
+    return measured("speed-up", of)
+
+
+_LENGTHS: Final = (
+    Column(
+        "task",
+        lambda row: row["task_s"],
+        lambda rows: task_length(rows[0]["task_s"]),
+        is_name=True,
+    ),
+    number("workers", "workers"),
+    number("tasks", "tasks"),
+    figure("time\n(s)", "wall_s"),
+    measured("idle\n(s)", idle_s),
+    figure("efficiency\n(%)", "efficiency", 100.0),
+    figure("tasks/s", "tasks_per_s"),
+)
+_IDLE: Final = "idle: how long a slot, on average, had no task: the makespan less the tasks' own time"
+_MINUTES: Final = (
+    number("workers", "workers"),
+    number("tasks", "tasks"),
+    figure("time\n(min)", "wall_s", 1 / 60),
+    figure("tasks/s", "tasks_per_s"),
+)
