@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Final, TypeGuard
 
 import msgspec
 import pytest
@@ -33,6 +35,58 @@ class Bed(msgspec.Struct, frozen=True):
         return self.channel.tasks
 
 
+def run_abreast(world: World, request: pytest.FixtureRequest) -> None:
+    """The outcome of this test's case. The first test that asks has all the session's cases of this world
+    run, several at a time, as most of what they do is to wait."""
+    outcomes = request.session.stash.setdefault(_OUTCOMES, {})
+    if request.node.nodeid not in outcomes:
+        items = [item for item in request.session.items if _is_of(item, world)]
+        world.run(_run_all(world, items, request.getfixturevalue("tmp_path_factory"), outcomes))
+    error = outcomes[request.node.nodeid]
+    if error is not None:
+        raise error
+
+
+_OUTCOMES: Final = pytest.StashKey[dict[str, BaseException | None]]()
+
+
+def _is_of(item: pytest.Item, world: World) -> TypeGuard[pytest.Function]:
+    return (
+        isinstance(item, pytest.Function)
+        and hasattr(item.function, "whole")
+        and item.callspec.params["world"] is world
+    )
+
+
+async def _run_all(
+    world: World,
+    items: Sequence[pytest.Function],
+    folders: pytest.TempPathFactory,
+    outcomes: dict[str, BaseException | None],
+) -> None:
+    room = asyncio.Semaphore(world.abreast)
+
+    async def run(item: pytest.Function) -> None:
+        async with room:
+            outcome: BaseException | None = None
+            try:
+                await item.function.whole(world, folders.mktemp("case"))
+            except (Exception, pytest.skip.Exception, pytest.fail.Exception) as error:
+                outcome = error
+            outcomes[item.nodeid] = outcome
+
+    await asyncio.gather(*map(run, items))
+
+
+def agrees(queue: Queue, verdicts: Sequence[bool], wanted: Sequence[bool]) -> bool:
+    """Whether an ack or an extend said what it should. On stale handles a queue that declares so may say
+    anything."""
+    silent = queue.limits.silent_acks
+    return [
+        want if silent and not want else got for got, want in zip(verdicts, wanted, strict=True)
+    ] == wanted
+
+
 Case = Callable[[Bed], Awaitable[None]]
 
 
@@ -57,8 +111,12 @@ def case(visibility: float | None = None, max_receives: int = 3) -> Callable[[Ca
         def test(world: World, tmp_path: Path, request: pytest.FixtureRequest) -> None:
             if world.fixture is not None:
                 request.getfixturevalue(world.fixture)
-            world.run(whole(world, tmp_path))
+            if world.abreast == 1:
+                world.run(whole(world, tmp_path))
+            else:
+                run_abreast(world, request)
 
+        test.whole = whole  # type: ignore[attr-defined]
         test.__name__ = body.__name__
         test.__doc__ = body.__doc__
         return test

@@ -8,7 +8,7 @@ import pytest
 
 from kon.errors import MessageTooLarge
 from kon.queue import Delivery, Depth, Message
-from tests.conformance.bed import LONG_S, Bed, case, messages, received
+from tests.conformance.bed import LONG_S, Bed, agrees, case, messages, received
 
 AWKWARD_BODIES = (
     b"",
@@ -103,8 +103,8 @@ async def test_a_new_receipt_makes_the_old_handle_stale(bed: Bed) -> None:
     await bed.tasks.send(messages(b"a"))
     (old,) = await bed.tasks.receive(10, 0.0)
     (new,) = await bed.tasks.receive(10, LONG_S)
-    assert await bed.tasks.extend([old], LONG_S) == [False]
-    assert await bed.tasks.ack([old]) == [False]
+    assert agrees(bed.tasks, await bed.tasks.extend([old], LONG_S), [False])
+    assert agrees(bed.tasks, await bed.tasks.ack([old]), [False])
     assert await bed.tasks.ack([new]) == [True]
     assert (await bed.tasks.depth()).total == 0
 
@@ -114,8 +114,8 @@ async def test_a_handle_is_good_once(bed: Bed) -> None:
     await bed.tasks.send(messages(b"a"))
     held = await bed.tasks.receive(10, 0.0)
     assert await bed.tasks.ack(held) == [True]
-    assert await bed.tasks.ack(held) == [False]
-    assert await bed.tasks.extend(held, 1.0) == [False]
+    assert agrees(bed.tasks, await bed.tasks.ack(held), [False])
+    assert agrees(bed.tasks, await bed.tasks.extend(held, 1.0), [False])
 
 
 @case()
@@ -123,8 +123,8 @@ async def test_a_batch_is_answered_item_by_item(bed: Bed) -> None:
     await bed.tasks.send(messages(b"a", b"b", b"c"))
     first, second, third = await bed.tasks.receive(10, 0.0)
     assert await bed.tasks.ack([second]) == [True]
-    assert await bed.tasks.extend([first, second, third], LONG_S) == [True, False, True]
-    assert await bed.tasks.ack([third, second, first]) == [True, False, True]
+    assert agrees(bed.tasks, await bed.tasks.extend([first, second, third], LONG_S), [True, False, True])
+    assert agrees(bed.tasks, await bed.tasks.ack([third, second, first]), [True, False, True])
 
 
 @case()
@@ -136,7 +136,7 @@ async def test_handles_of_different_receipts_go_in_one_batch(bed: Bed) -> None:
         held += some
     assert await bed.tasks.extend(held[::-1], LONG_S) == [True] * 5
     assert await bed.tasks.ack([held[3], held[0], held[4]]) == [True] * 3
-    assert await bed.tasks.ack(held) == [False, True, True, False, False]
+    assert agrees(bed.tasks, await bed.tasks.ack(held), [False, True, True, False, False])
 
 
 @case(visibility=2)
@@ -155,7 +155,7 @@ async def test_an_extension_may_shorten(bed: Bed) -> None:
     held = {delivery.body: delivery for delivery in await bed.tasks.receive(10, 0.0)}
     assert await bed.tasks.extend([held[b"b"]], bed.tick_s) == [True]
     assert await received(bed.tasks, wait_s=LONG_S) == [b"b"]
-    assert await bed.tasks.ack([held[b"a"], held[b"b"], held[b"c"]]) == [True, False, True]
+    assert agrees(bed.tasks, await bed.tasks.ack([held[b"a"], held[b"b"], held[b"c"]]), [True, False, True])
 
 
 @case()
@@ -165,7 +165,7 @@ async def test_zero_gives_a_message_back_at_once(bed: Bed) -> None:
     assert await bed.tasks.extend([held[b"a"]], 0.0) == [True]
     (again,) = await bed.tasks.receive(10, bed.tick_s)
     assert (again.body, again.receives) == (b"a", 2)
-    assert await bed.tasks.ack([held[b"a"], held[b"b"]]) == [False, True]
+    assert agrees(bed.tasks, await bed.tasks.ack([held[b"a"], held[b"b"]]), [False, True])
 
 
 @case()
@@ -229,7 +229,7 @@ async def test_received_too_often_a_message_goes_to_the_dead(bed: Bed) -> None:
     assert await bed.tasks.receive(10, bed.tick_s) == []
     (dead,) = await bed.channel.dead.receive(10, bed.tick_s)
     assert dead.body == b"poison"
-    assert await bed.tasks.ack([last]) == [False]
+    assert agrees(bed.tasks, await bed.tasks.ack([last]), [False])
     assert await bed.channel.dead.ack([dead]) == [True]
 
 

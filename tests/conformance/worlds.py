@@ -28,12 +28,14 @@ class World(msgspec.Struct, frozen=True):
     tick_s: the shortest visibility timeout that the cases wait for, in seconds: as short as the
         backend can keep and the machine is quick.
     fixture: what each of its cases needs around it, by pytest's name for it.
+    abreast: so many cases may run at once, where most of their time is waiting.
     """
 
     make: Callable[[Path], Backend]
     run: Callable[[Coroutine[Any, Any, None]], None]
     tick_s: float
     fixture: str | None = None
+    abreast: int = 1
 
 
 def in_real_time(case: Coroutine[Any, Any, None]) -> None:
@@ -60,7 +62,7 @@ WORLDS: Final = {
     "sim, slow": World(lambda folder: SimBackend({"latency": SLOW}), in_virtual_time, 1.0),
     "sqlite": World(lambda folder: SqliteBackend({"path": str(folder)}), in_real_time, 0.05),
     # SQS knows whole seconds only
-    "aws, MiniStack": World(lambda folder: on_aws(folder), in_real_time, 1.0, "on_ministack"),
+    "aws, MiniStack": World(lambda folder: on_aws(folder), in_real_time, 1.0, "on_ministack", 8),
     # moto's BatchExecuteStatement is not Amazon's: docs/emulators.md
-    "aws, moto": World(lambda folder: on_aws(folder, claims="single"), in_real_time, 1.0, "on_moto"),
+    "aws, moto": World(lambda folder: on_aws(folder, claims="single"), in_real_time, 1.0, "on_moto", 8),
 }
