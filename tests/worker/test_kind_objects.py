@@ -25,7 +25,7 @@ class Keeper(Scripted):
 
     async def execute(self, body: Any, attempt: Attempt) -> Any:
         assert self.objects is not None
-        self.file.write_text(body)  # noqa: ASYNC240
+        self.file.write_text(body)
         await self.objects.put(f"kept/{attempt.index}", self.file)
         return await self.objects.url(f"kept/{attempt.index}", 60.0)
 
