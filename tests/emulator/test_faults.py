@@ -120,6 +120,25 @@ def test_ministack_mixes_reads_and_writes_in_a_batch(on_ministack: Emulator, nam
     assert [each.get("Error") for each in answers] == [None, None]
 
 
+def test_ministack_does_not_tell_what_a_batch_of_reads_used(on_ministack: Emulator, name: str) -> None:
+    dynamodb = client("dynamodb")
+    dynamodb.create_table(TableName=name, **KEY)
+    dynamodb.put_item(TableName=name, Item={"k": {"S": "a"}})
+    wanted = {name: {"Keys": [{"k": {"S": "a"}}]}}
+    got = dynamodb.batch_get_item(RequestItems=wanted, ReturnConsumedCapacity="TOTAL")
+    assert len(got["Responses"][name]) == 1
+    assert "ConsumedCapacity" not in got
+
+
+def test_ministack_bills_one_write_for_a_statement_of_any_size(on_ministack: Emulator, name: str) -> None:
+    dynamodb = client("dynamodb")
+    dynamodb.create_table(TableName=name, **KEY)
+    insert = f"INSERT INTO \"{name}\" VALUE {{'k': 'large', 'v': ?}}"
+    statements = [{"Statement": insert, "Parameters": [{"S": "x" * 10_000}]}]
+    got = dynamodb.batch_execute_statement(Statements=statements, ReturnConsumedCapacity="TOTAL")
+    assert sum(table["CapacityUnits"] for table in got["ConsumedCapacity"]) == 1.0
+
+
 def test_ministack_takes_any_link_of_signature_version_2(on_ministack: Emulator, name: str) -> None:
     url = link(name, "s3", expires_s=600)
     past = re.sub(r"Expires=\d+", "Expires=1", url)

@@ -71,10 +71,22 @@ class Meter:
             units = sum(float(table.get("CapacityUnits", 0.0)) for table in tables)
         else:
             units = float(items)  # as one for each item of up to 1 KB, or 4 KB read
+        if operation == "BatchGetItem":
+            units = max(units, _least_read_units(parameters, response))  # not every emulator tells
         self._bill("dynamodb.read_units" if reads else "dynamodb.write_units", units)
 
     def _bill(self, what: str, amount: float) -> None:
         self._count.bill(what, amount)
+
+
+def _least_read_units(parameters: Mapping[str, Any], response: Mapping[str, Any]) -> float:
+    """One for each key that was looked up, whether there was an item or not; half for an eventual read."""
+    unread = response.get("UnprocessedKeys", {})
+    units = 0.0
+    for table, wanted in parameters.get("RequestItems", {}).items():
+        keys = len(wanted["Keys"]) - len(unread.get(table, {}).get("Keys", ()))
+        units += keys * (1.0 if wanted.get("ConsistentRead") else 0.5)
+    return units
 
 
 def _sqs(fifo: bool) -> str:

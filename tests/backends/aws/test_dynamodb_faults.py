@@ -395,3 +395,39 @@ async def test_a_row_past_its_expiry_counts_like_any_other(place: Table) -> None
     """Amazon cleans rows away within days of it; what kon decides may not hang on when."""
     await place.ledger(now_s=lambda: 0.0, keep_s=1.0).insert_new(rows(1, token="a"))
     assert await place.ledger().insert_new(rows(1, token="b")) == rows(1, token="a")
+
+
+# --- what is billed -----------------------------------------------------------------------------------
+
+
+def units(place: Table) -> tuple[float, float]:
+    """Write and read units so far."""
+    billed = place.calls.count.billed
+    return billed.get("dynamodb.write_units", 0.0), billed.get("dynamodb.read_units", 0.0)
+
+
+@pytest.mark.parametrize(("claims", "requests"), [("batch", 2), ("single", 30)])
+def test_a_claim_is_one_write_unit_and_a_fraction_of_a_request(
+    on_ministack: Emulator, claims: str, requests: int
+) -> None:
+    async def body(place: Table) -> None:
+        ledger = place.ledger(claims=claims)
+        before = place.calls.count.made
+        await ledger.insert_new(rows(*range(30)))
+        assert place.calls.count.made - before == requests
+        assert units(place) == (30.0, 0.0)
+        await ledger.replace(rows(1, token="b"), ["x"])  # a condition that fails is billed too
+        assert units(place) == (31.0, 0.0)
+
+    on_a_table(body)(on_ministack)
+
+
+@pytest.mark.parametrize(("reads", "unit"), [("strong", 1.0), ("eventual", 0.5)])
+def test_an_eventual_read_costs_half(on_ministack: Emulator, reads: str, unit: float) -> None:
+    async def body(place: Table) -> None:
+        ledger = place.ledger(reads=reads)
+        await ledger.put(rows(*range(10)))
+        await ledger.read(range(10))
+        assert units(place) == (10.0, 10 * unit)
+
+    on_a_table(body)(on_ministack)
