@@ -36,13 +36,13 @@ ifneq ($(filter C POSIX,$(LC_ALL)),)
 unexport LC_ALL
 endif
 
-.PHONY: help setup run test check lock bench soak clean stale
+.PHONY: help setup run test check lock bench soak lab-tools test-fleet clean stale
 .DEFAULT_GOAL := help
 # `make -j run test` would otherwise start two installations into one virtualenv.
 .NOTPARALLEL:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: $(DEV) ## make .venv with the locked dependencies, those of the tests and checks included
 	@echo "ready: $(BIN)/kon"
@@ -66,6 +66,12 @@ bench: $(DEV) ## measure kon against its peers, side by side
 
 soak: $(DEV) ## run the long tests: many kills, many seeds (SEEDS=50000 schedules of each strategy)
 	@$(PROJECT_ENV) pytest -m slow --timeout 0 $(ARGS)
+
+test-fleet: $(DEV) ## as root, on Linux: a fleet of real hosts on this machine, from provision to teardown
+	@$(PROJECT_ENV) python -m tests.lab -- pytest -m fleet --timeout 0 $(ARGS)
+
+lab-tools: ## as root, on Debian or Ubuntu: what `make test-fleet` needs
+	apt-get install -y --no-install-recommends debootstrap iproute2 openssh-client util-linux
 
 lock: ## resolve the dependencies anew and write both lock files (UPGRADE=--upgrade takes newer versions)
 	@test -x .cache/uv/bin/uv || { "$(or $(PYTHON),python3)" -m venv .cache/uv && .cache/uv/bin/python -m pip install --quiet '$(UV)'; }

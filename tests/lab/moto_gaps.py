@@ -1,0 +1,90 @@
+"""What moto 5.2 leaves out of EC2 and playbooks need: a launch template's word is law.
+
+moto takes image, type, key and user data from a launch template, and of disks all but the right number.
+Amazon takes whatever the request itself does not say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from moto.core.types import Base64EncodedString
+from moto.ec2.models import EC2Backend
+from moto.ec2.models.instances import InstanceBackend, Reservation
+from moto.ec2.utils import convert_tag_spec
+
+
+def mend() -> None:
+    """For the whole process, once."""
+    if InstanceBackend.run_instances.__name__ == "run_instances_by_template":
+        return
+    original = InstanceBackend.run_instances
+
+    def run_instances_by_template(
+        self: EC2Backend,
+        image_id: str,
+        count: int,
+        user_data: Base64EncodedString | None,
+        security_group_names: list[str],
+        **request: Any,
+    ) -> Reservation:
+        named = request.get("launch_template")
+        template = self._get_template_from_args(named).data if named else {}
+        profile = profile_of(request)
+        reservation = original(
+            self, image_id, count, user_data, security_group_names, **filled_in(request, template)
+        )
+        # moto's answer gives the first of them the profile that the request names
+        others = reservation.instances[1:] if profile else reservation.instances
+        for name, value in (profile or profile_of_template(template)).items():
+            for instance in others:
+                self.associate_iam_instance_profile(instance.id, **{name: value})
+        return reservation
+
+    InstanceBackend.run_instances = run_instances_by_template  # type: ignore[method-assign, assignment]
+
+
+def filled_in(request: Mapping[str, Any], template: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `run_instances`, with the template's word for what the request leaves open."""
+    filled = dict(request)
+    behaviour = "InstanceInitiatedShutdownBehavior"
+    filled["instance_initiated_shutdown_behavior"] = request.get(
+        "instance_initiated_shutdown_behavior"
+    ) or template.get(behaviour)
+    filled["metadata_options"] = request.get("metadata_options") or template.get("MetadataOptions", {})
+    filled["instance_market_options"] = request.get("instance_market_options") or template.get(
+        "InstanceMarketOptions"
+    )
+    filled["tags"] = merged_tags(
+        convert_tag_spec(template.get("TagSpecifications", [])), request.get("tags", {})
+    )
+    if "BlockDeviceMappings" in template:  # moto would add a disk of its own
+        filled.setdefault("block_device_mappings", template["BlockDeviceMappings"])
+    interfaces = template.get("NetworkInterfaces", [])
+    if interfaces and not request.get("nics") and not request.get("subnet_id"):
+        filled["subnet_id"] = interfaces[0].get("SubnetId")
+        filled["security_group_ids"] = request.get("security_group_ids") or interfaces[0].get("Groups", [])
+        filled["associate_public_ip"] = interfaces[0].get("AssociatePublicIpAddress")
+    return filled
+
+
+def merged_tags(
+    template: Mapping[str, Mapping[str, str]], request: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, str]]:
+    """Of each type of resource: both tags, the request's where both have one."""
+    return {kind: {**template.get(kind, {}), **request.get(kind, {})} for kind in {*template, *request}}
+
+
+def profile_of(request: Mapping[str, Any]) -> dict[str, str]:
+    """The instance profile that a request names, as `associate_iam_instance_profile` takes it."""
+    names = ("iam_instance_profile_name", "iam_instance_profile_arn")
+    return {name: request[name] for name in names if request.get(name)}
+
+
+def profile_of_template(template: Mapping[str, Any]) -> dict[str, str]:
+    """The same, of a launch template's."""
+    profile = template.get("IamInstanceProfile", {})
+    if profile.get("Arn"):
+        return {"iam_instance_profile_arn": profile["Arn"]}
+    return {"iam_instance_profile_name": profile["Name"]} if profile.get("Name") else {}
