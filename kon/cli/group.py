@@ -42,6 +42,7 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "status": Lazy("kon.cli.status:status", "How far runs are."),
         "table": Lazy("kon.cli.table:table", "Draw the result tables of recorded runs again."),
         "results": Lazy("kon.cli.results:results", "What became of each task of a run."),
+        "explain": Lazy("kon.cli.explain:explain", "The whole story of a task, and of what came twice."),
     },
     "Run step by step": {
         "submit": Lazy("kon.cli.submit:submit", "Queue the tasks of an experiment, and return."),
@@ -51,6 +52,9 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "host": Lazy("kon.cli.host:host", "Be one worker of all runs of an experiment."),
     },
     "Amazon": {
+        "up": Lazy("kon.cli.provision:up", "Make a run's queues, table and bucket ahead."),
+        "down": Lazy("kon.cli.provision:down", "Delete a run's queues, table and objects."),
+        "cost": Lazy("kon.cli.cost:cost", "Say what a run's requests cost."),
         "emulator": Lazy("kon.cli.emulator:emulator", "Be SQS, DynamoDB and S3 on this machine, for trials."),
     },
     "Check kon itself": {
@@ -150,7 +154,8 @@ def _forget_stdout() -> None:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Exit codes: 0 all done; 1 some tasks failed, or are dead or lost; 2 usage or
-configuration; 3 the backend does not answer; 130 interrupted.
+configuration; 3 the backend does not answer or refuses; 4 over the deadline or the
+budget; 5 something is left at Amazon; 130 interrupted.
 Tab completion: eval "$(_KON_COMPLETE=bash_source kon)" in ~/.bashrc; for other
 shells zsh_source or fish_source in place of bash_source.
 """,

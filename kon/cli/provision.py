@@ -1,0 +1,211 @@
+"""`kon up` and `kon down`"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from kon.backend import ChannelOptions
+from kon.backends.aws import AwsBackend
+from kon.backends.aws.resources import Resource
+from kon.cli.experiment import Asked, limit_option, set_option
+from kon.cli.output import json_option, note, print_json
+from kon.cli.runs import find_run, root_option, runs_below
+from kon.errors import ConfigurationError
+from kon.joining import client_lock
+from kon.plugins import backend_class
+from kon.provision import Changes, Needs, described, make, needs_of, own, remove
+from kon.records import RunFolder
+from kon.run import Plugin
+
+EXIT_LEFT: Final = 5
+"""The exit code where something that was to be deleted is still there."""
+
+target_argument = click.argument("target", metavar="RUN|FILE")
+
+dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+
+
+@click.command()
+@target_argument
+@root_option
+@set_option
+@limit_option
+@dry_run_option
+@json_option
+def up(
+    target: str, root: Path, overrides: tuple[str, ...], limit: int | None, dry_run: bool, as_json: bool
+) -> None:
+    """Make the queues, the table and the bucket of RUN, or of all runs in the experiment FILE.
+
+    Runs make what they need by themselves; this lets you look at it, or have workers there first. To repeat
+    it makes nothing twice. All of it bears the tags Project=kon, Run and ExpiresAt.
+
+    \b
+    Examples:
+      kon up exp.yml --set backend=aws --dry-run
+      kon up exp.yml --set backend=aws
+    """
+    needs = _needs(target, root, overrides, limit)
+    if dry_run:
+        found = asyncio.run(described(needs))
+        _print(found, found, any(not each.exists for each in found), as_json, "would make")
+        return
+    changes = asyncio.run(make(needs))
+    _print(changes.before, changes.after, changes.changed, as_json, "made")
+
+
+@click.command()
+@target_argument
+@root_option
+@set_option
+@limit_option
+@click.option("--force", is_flag=True, help="Also where the run is not over: what is queued is lost.")
+@dry_run_option
+@json_option
+@click.pass_context
+def down(
+    ctx: click.Context,
+    /,
+    target: str,
+    root: Path,
+    overrides: tuple[str, ...],
+    limit: int | None,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Delete the queues, the table and the objects of RUN, or of all runs in the experiment FILE.
+
+    A run that is over has deleted them itself; this is for one that was given up. Where there is nothing,
+    nothing is done. A RUN that has no records here is looked for at Amazon by its name alone, as a run with
+    the backend's usual options (--set backend.prefix=... and the like say otherwise). The exit code is 5
+    where something is left.
+
+    \b
+    Examples:
+      kon down exp-lease-w4-r1
+      kon down exp.yml --set backend=aws --dry-run
+    """
+    needs = _needs(target, root, overrides, limit, or_by_name=True)
+    if not force:
+        for each in needs:
+            _check_over(each, target, root)
+    if dry_run:
+        found = asyncio.run(described(needs))
+        there = [each for each in found if each.exists]
+        _print(found, there, any(each.exists for each in own(found)), as_json, "would delete")
+        return
+    changes = asyncio.run(remove(needs))
+    if not as_json and not any(each.exists for each in own(changes.before)):
+        note(f"{target} has nothing at Amazon: it never was there, or is gone already")
+    _print(changes.before, changes.after, changes.changed, as_json, "deleted")
+    ctx.exit(_told_of_what_is_left(changes))
+
+
+def _told_of_what_is_left(changes: Changes) -> int:
+    """Say what went wrong; the exit code."""
+    for error in changes.failures:
+        note(f"kon: {error}")
+    left = [each for each in own(changes.after) if each.exists]
+    if left:
+        names = ", ".join(f"{each.kind} {each.name}" for each in left)
+        note(f"kon: still there: {names}. Mend the cause and repeat the command")
+        return EXIT_LEFT
+    codes = [error.exit_code for error in changes.failures]
+    return max(codes, default=0)
+
+
+# --- which runs -----------------------------------------------------------------------------------------
+
+
+def _needs(
+    target: str, root: Path, overrides: Sequence[str], limit: int | None, or_by_name: bool = False
+) -> list[Needs]:
+    """Of the runs that have something at Amazon. Raises ConfigurationError where none has."""
+    if Path(target).is_file():
+        asked = Asked(file=Path(target), out=None, overrides=overrides, limit=limit)
+        found = [needs_of(cell.spec) for each in asked.load() for cell in each.cells()]
+    elif or_by_name and not _has_records(target, root):
+        return [_by_name(target, overrides)]
+    elif overrides or limit is not None:
+        raise ConfigurationError(
+            f"--set and --limit are for an experiment FILE; the run {target} is described by its records"
+        )
+    else:
+        found = [needs_of(find_run(target, root).read_run().spec)]
+    aws = [each for each in found if issubclass(backend_class(each.backend.name), AwsBackend)]
+    if not aws:
+        names = ", ".join(sorted({each.backend.name for each in found}))
+        raise ConfigurationError(
+            f"{target}: nothing of it is at Amazon (backend: {names}); for an experiment there is "
+            "--set backend=aws"
+        )
+    return aws
+
+
+def _has_records(name: str, root: Path) -> bool:
+    return RunFolder(Path(name)).exists or any(each.path.name == name for each in runs_below(root))
+
+
+def _by_name(run: str, overrides: Sequence[str]) -> Needs:
+    """A run that was begun elsewhere, or never."""
+    if "/" in run or run.endswith((".yml", ".yaml")):
+        raise ConfigurationError(f"there is neither a file nor a run {run}")
+    options: dict[str, Any] = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        name = key.removeprefix("backend.")
+        if not equals or name == key:
+            raise ConfigurationError(
+                f"--set {text}: the run {run} has no records here, and of it nothing but options of its "
+                "backend can be said, such as --set backend.prefix=mine"
+            )
+        options[name] = value
+    return Needs(run, Plugin(AwsBackend.name, options), ChannelOptions())
+
+
+def _check_over(needs: Needs, target: str, root: Path) -> None:
+    """Raises ConfigurationError for a run that would lose what it has still to do."""
+    folder = _folder(needs.run, target, root)
+    if folder is None or folder.finished or not folder.begun:
+        return
+    if client_lock(folder.path.parent).is_held():
+        raise ConfigurationError(
+            f"a client is at work on runs in {folder.path.parent}, which {needs.run} is one of; nothing was "
+            "deleted. Give it up with `kon cancel`, or let it end"
+        )
+    raise ConfigurationError(
+        f"the run {needs.run} is not over, and what is queued or not collected yet would be lost; nothing "
+        f"was deleted. End it with `kon collect {folder.path}`, after `kon cancel` if it is to be given up; "
+        "or add --force"
+    )
+
+
+def _folder(run: str, target: str, root: Path) -> RunFolder | None:
+    if RunFolder(Path(target)).exists:
+        return RunFolder(Path(target))
+    return next((each for each in runs_below(root) if each.path.name == run), None)
+
+
+# --- what is said ---------------------------------------------------------------------------------------
+
+
+def _print(
+    before: Sequence[Resource], after: Sequence[Resource], changed: bool, as_json: bool, verb: str
+) -> None:
+    if as_json:
+        print_json({"changed": changed, "resources": msgspec.to_builtins(after)})
+        return
+    was = {(each.service, each.name): each.exists for each in before}
+    would = verb.startswith("would")
+    for each in after:
+        existed = was[each.service, each.name]
+        touched = (would and existed == (verb == "would delete")) or existed != each.exists
+        word = verb if touched else "there already" if each.exists else "not there"
+        click.echo(f"{word:14}  {each.service:8}  {each.kind:6}  {each.name}")
