@@ -130,6 +130,8 @@ def caption(rows: Sequence[Row], groups: Sequence[Sequence[Row]]) -> str:
     most = max(len(group) for group in groups)
     if most > 1:
         words.append(f"median of {most} runs ± largest deviation, counts added up")
+    priced = sorted({(each["prices"]["region"], each["prices"]["date"]) for each in rows if "prices" in each})
+    words += [f"$ for requests, by the prices of {region}, {date}" for region, date in priced]
     return "; ".join(words)
 
 

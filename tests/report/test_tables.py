@@ -184,3 +184,10 @@ def test_latency_requests_and_dollars_have_columns_where_they_are_known() -> Non
 def test_tables_fit_a_terminal_with_latencies() -> None:
     rows = [{**each, "latency_p50_s": 0.0305, "latency_p99_s": 0.1} for each in STRATEGIES]
     assert max(map(len, table(rows).splitlines())) <= 100
+
+
+def test_dollars_stand_with_the_region_and_date_of_their_prices() -> None:
+    prices = {"region": "us-east-1", "date": "2026-01-15"}
+    text = table([row(usd=0.002, prices=prices), row(usd=0.003, prices=prices, workers=2)])
+    assert text.splitlines()[0].count("$ for requests, by the prices of us-east-1, 2026-01-15") == 1
+    assert "prices" not in table([row()])
