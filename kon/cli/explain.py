@@ -68,8 +68,8 @@ def _split(text: str) -> tuple[str, int]:
 def _list(folder: RunFolder, as_json: bool) -> None:
     run, found = folder.path.name, duplicates(folder)
     if as_json:
-        tasks = [{"id": task_id(run, each.index), **msgspec.to_builtins(each)} for each in found]
-        print_json({"run": run, "duplicates": tasks})
+        listed = [{"id": task_id(run, each.index), **msgspec.to_builtins(each)} for each in found]
+        print_json({"run": run, "duplicates": listed})
         return
     many = 0
     for each in found:
