@@ -65,8 +65,11 @@ class Backend(ABC):
         """Open what `create` made. Raises StoreError when it is not there or can't be used."""
 
     @abstractmethod
-    async def delete(self, run: str) -> None:
-        """Delete all that belongs to the run. Does nothing where there is nothing."""
+    async def delete(self, run: str, keep_objects: bool = False) -> None:
+        """Delete all that belongs to the run. Does nothing where there is nothing.
+
+        keep_objects: but for what its kind has stored, which outlives the run like its results.
+        """
 
     @abstractmethod
     async def close(self) -> None:

@@ -141,13 +141,14 @@ def is_whole(row: dict[str, Any]) -> bool:
 
 
 async def conclude(folder: RunFolder) -> dict[str, Any]:
-    """Write the row of a run whose tasks are all accounted for, and delete its queues and tables."""
+    """Write the row of a run whose tasks are all accounted for, and delete its queues and tables. What its
+    kind has stored stays: results may name it."""
     spec = folder.read_run().spec
     row = summarise(folder)
     folder.write_summary(row)
     backend = open_backend(spec.backend, folder.path.parent)
     try:
-        await backend.delete(spec.run)
+        await backend.delete(spec.run, keep_objects=True)
     finally:
         await backend.close()
     return row

@@ -11,6 +11,7 @@ from kon.backend import Backend, Channel, ChannelOptions
 from kon.backends.keys import check_run
 from kon.backends.options import check_channel, check_same, refuse_unknown
 from kon.errors import ConfigurationError, StoreError
+from kon.objects import ObjectStore
 from kon.sim.faults import FAULTS, FaultRates, Faults, FaultSpans
 from kon.sim.fleet import Fleet
 from kon.sim.latency import CallTime, CallTimes, Latency
@@ -92,6 +93,8 @@ class SimBackend(Backend):
     def _serve(self, network: Network) -> None:
         self.network = network
         self._channels: dict[str, tuple[ChannelOptions, Channel]] = {}
+        self._kept: dict[str, ObjectStore] = {}
+        """Of runs that are deleted."""
 
     async def create(self, run: str, options: ChannelOptions) -> None:
         if run in self._channels:
@@ -112,7 +115,7 @@ class SimBackend(Backend):
         for table in (ledger, control):
             table.max_batch = min(self._max_batch, table.max_batch)
         self.tasks = tasks
-        objects = SimObjects("objects", network)
+        objects = self._kept.pop(run, SimObjects("objects", network))
         self._channels[run] = (options, Channel(tasks, answers, dead, ledger, control, objects))
 
     async def open(self, run: str) -> Channel:
@@ -120,8 +123,12 @@ class SimBackend(Backend):
             raise StoreError(f'there is no run "{run}" in this simulation; create it first')
         return self._channels[run][1]
 
-    async def delete(self, run: str) -> None:
-        self._channels.pop(run, None)
+    async def delete(self, run: str, keep_objects: bool = False) -> None:
+        channel = self._channels.pop(run, None)
+        if not keep_objects:
+            self._kept.pop(run, None)
+        elif channel is not None:
+            self._kept[run] = channel[1].objects
 
     async def close(self) -> None:
         """Nothing is held open."""

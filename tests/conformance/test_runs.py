@@ -103,6 +103,21 @@ async def test_a_deleted_run_is_gone_and_can_be_made_anew(bed: Bed) -> None:
 
 
 @case()
+async def test_what_a_kind_has_stored_outlives_its_run_where_that_is_asked_for(bed: Bed) -> None:
+    (bed.folder / "given").write_bytes(b"content")
+    await bed.channel.objects.put("key", bed.folder / "given")
+    await bed.channel.ledger.insert_new([Record(1, "t")])
+    await bed.backend.delete(RUN, keep_objects=True)
+    with pytest.raises(StoreError, match=RUN):
+        await bed.backend.open(RUN)
+    await bed.backend.create(RUN, ChannelOptions(LONG_S, 5))
+    channel = await bed.backend.open(RUN)
+    assert await channel.ledger.scan(0, 10) == []
+    await channel.objects.get("key", bed.folder / "back")
+    assert (bed.folder / "back").read_bytes() == b"content"
+
+
+@case()
 async def test_names_that_are_no_folders_are_refused(bed: Bed) -> None:
     for run in ("", ".", "..", "a/b", "../a", "a\\b", "a\0b"):
         with pytest.raises(ConfigurationError, match="name of a folder"):

@@ -53,7 +53,7 @@ class AwsBackend(Backend):
 
     async def open(self, run: str) -> Channel:
         place = await self._resources.find(check_run(run))
-        objects = f"{place.names.objects}objects/"
+        objects = place.names.stored
         tasks, answers, dead = self._open_queues(run, place)
         ledger, control = self._ledgers(place)
         return Channel(
@@ -69,13 +69,13 @@ class AwsBackend(Backend):
         """What `create` makes for the run, and what of it is there already."""
         return await self._resources.describe(check_run(run))
 
-    async def delete(self, run: str) -> None:
+    async def delete(self, run: str, keep_objects: bool = False) -> None:
         """Returns when all is gone, which may take a minute. What other runs of the prefix have stays."""
         for name, queue in list(self._queues):
             if name == run:
                 self._queues.remove((name, queue))
                 await queue.close()
-        await self._resources.delete(check_run(run))
+        await self._resources.delete(check_run(run), keep_objects)
 
     async def close(self) -> None:
         queues, self._queues = self._queues, []

@@ -31,6 +31,11 @@ class Names(msgspec.Struct, frozen=True):
     """What the keys of its objects begin with."""
 
     @property
+    def stored(self) -> str:
+        """What the keys of those objects begin with that the run's kind has stored."""
+        return f"{self.objects}objects/"
+
+    @property
     def queues(self) -> tuple[str, str, str]:
         return (self.tasks, self.answers, self.dead)
 

@@ -142,8 +142,11 @@ class Resources:
         shared = {**tags, "Run": SHARED}
         return [*found, Resource("s3", "bucket", bucket, await self._has_bucket(bucket), shared)]
 
-    async def delete(self, run: str) -> None:
-        """Delete all of the run's, and wait until it is gone. The bucket goes with the prefix's last run."""
+    async def delete(self, run: str, keep_objects: bool = False) -> None:
+        """Delete all of the run's, and wait until it is gone. The bucket goes with the prefix's last run.
+
+        keep_objects: but for what its kind has stored, and then for the bucket.
+        """
         names = names_of(run, self._options)
         tags = tags_of(run, self._options, self._now_s())
         account, region = await self._account_and_region()
@@ -151,7 +154,8 @@ class Resources:
         queues = {f"{stem.removesuffix('.fifo')}{end}" for stem in names.queues for end in ("", ".fifo")}
         await asyncio.gather(*[self._delete_queue(name, tags["Run"]) for name in sorted(queues)])
         await self._delete_table(names.table, tags["Run"])
-        await self._delete_objects(bucket_name(self._options, account, region), names.objects)
+        bucket, kept = bucket_name(self._options, account, region), names.stored if keep_objects else None
+        await self._delete_objects(bucket, names.objects, kept)
 
     # --- queues ----------------------------------------------------------------------------------------
 
@@ -368,17 +372,22 @@ class Resources:
             raise
         return True
 
-    async def _delete_objects(self, bucket: str, prefix: str) -> None:
-        """The run's objects; the bucket too, where nobody else has anything in it."""
+    async def _delete_objects(self, bucket: str, prefix: str, kept: str | None) -> None:
+        """The run's objects, but for those below `kept`; the bucket too, where nothing else is in it."""
         if not await self._has_bucket(bucket):
             return
+        last: dict[str, str] = {}
         while True:
             listed = await self._calls.call(
-                "s3", "ListObjectsV2", Bucket=bucket, Prefix=prefix, MaxKeys=_DELETE_KEYS
+                "s3", "ListObjectsV2", Bucket=bucket, Prefix=prefix, MaxKeys=_DELETE_KEYS, **last
             )
-            keys = [{"Key": each["Key"]} for each in listed.get("Contents", ())]
-            if not keys:
+            found = [each["Key"] for each in listed.get("Contents", ())]
+            if not found:
                 break
+            last = {"StartAfter": found[-1]}
+            keys = [{"Key": key} for key in found if kept is None or not key.startswith(kept)]
+            if not keys:
+                continue
             reply = await self._calls.call(
                 "s3", "DeleteObjects", Bucket=bucket, Delete={"Objects": keys, "Quiet": True}
             )

@@ -13,6 +13,7 @@ from kon.backends.memory.queue import LIMITS, MemoryQueue
 from kon.backends.options import check_channel, check_same, refuse_unknown
 from kon.backends.requests import RequestCount
 from kon.errors import StoreError
+from kon.objects import ObjectStore
 
 
 class MemoryBackend(Backend):
@@ -24,6 +25,8 @@ class MemoryBackend(Backend):
     def __init__(self, options: Mapping[str, Any]) -> None:
         refuse_unknown("memory", options, ())
         self._channels: dict[str, tuple[ChannelOptions, Channel]] = {}
+        self._kept: dict[str, ObjectStore] = {}
+        """Of runs that are deleted."""
         self._requests = RequestCount()
 
     async def create(self, run: str, options: ChannelOptions) -> None:
@@ -39,7 +42,7 @@ class MemoryBackend(Backend):
             dead=dead,
             ledger=MemoryLedger(requests),
             control=MemoryLedger(requests),
-            objects=MemoryObjects(),
+            objects=self._kept.pop(run, MemoryObjects()),
         )
         self._channels[run] = (options, channel)
 
@@ -48,8 +51,12 @@ class MemoryBackend(Backend):
             raise StoreError(f'there is no run "{run}" in the memory of this process; create it first')
         return self._channels[run][1]
 
-    async def delete(self, run: str) -> None:
-        self._channels.pop(run, None)
+    async def delete(self, run: str, keep_objects: bool = False) -> None:
+        channel = self._channels.pop(run, None)
+        if not keep_objects:
+            self._kept.pop(run, None)
+        elif channel is not None:
+            self._kept[run] = channel[1].objects
 
     async def close(self) -> None:
         """Nothing is held open. Runs stay until they are deleted, or the object goes."""

@@ -103,11 +103,12 @@ class SqliteBackend(Backend):
             objects=objects,
         )
 
-    async def delete(self, run: str) -> None:
+    async def delete(self, run: str, keep_objects: bool = False) -> None:
         """Channels of the run that this object opened are closed; what else is in its folder stays."""
         file = self._file(run)
         await self._close(lambda each: each.run == run)
-        _delete(file)  # not on a thread: a program that is ending can start none, and would leave the file
+        # not on a thread: a program that is ending can start none, and would leave the file
+        _delete(file, keep_objects)
 
     async def close(self) -> None:
         await self._close(lambda each: True)
@@ -160,13 +161,13 @@ def _news_of_run() -> dict[str, News]:
     return {name: News() for name in schema.QUEUES}
 
 
-def _delete(file: Path) -> None:
+def _delete(file: Path, keep_objects: bool) -> None:
     try:
         # The database first: SQLite ignores a log without its database, and would take a database
         # without its log for whole.
         for name in (file.name, f"{file.name}-wal", f"{file.name}-shm", f"{file.name}-turn"):
             file.with_name(name).unlink(missing_ok=True)
-        if (objects := file.with_name(_OBJECTS)).is_dir():
+        if (objects := file.with_name(_OBJECTS)).is_dir() and not keep_objects:
             shutil.rmtree(objects)
         if file.parent.is_dir() and not any(file.parent.iterdir()):
             file.parent.rmdir()

@@ -181,7 +181,7 @@ class LedgersOnly(Backend):
             return S3Ledger(self._calls, self._place, f"{name}/", pace, rng, shards=shards, **self._options)
         return DynamoLedger(self._calls, Layout(self._place, name, spread), pace, rng, **self._options)
 
-    async def delete(self, run: str) -> None:
+    async def delete(self, run: str, keep_objects: bool = False) -> None:
         """What is left ends with the emulator."""
 
     async def close(self) -> None:
