@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 import yaml
 
+from kon.animoto.generate import draw_jobs, names_in, write_jobs
+from kon.animoto.names import DEMO
 from kon.cli.output import note
 from kon.errors import ConfigurationError
 from kon.experiment.distributions import FORMS, parse_distribution
@@ -25,7 +27,7 @@ _out = click.option(
 
 @click.group()
 def generate() -> None:
-    """Write a workload file: one task a line, for `workload: {file: ...}`.
+    """Write a workload file: one task a line, for `workload: {file: ...}`; or job files for animoto.
 
     \b
     Example:
@@ -76,6 +78,34 @@ def stats(count: int, length: int, between: tuple[int, int], seed: int, out: Pat
       kon generate stats 1000 --length 50 --between -10 10 --out numbers.txt
     """
     _write(stats_lines(count, length, *between, seed), out)
+
+
+@generate.command()
+@click.option("--jobs", type=click.IntRange(1, 1_000_000), default=160, show_default=True, help="Videos.")
+@click.option("--images", type=click.IntRange(1, 3_600), default=60, show_default=True, help="In each video.")
+@click.option(
+    "--from",
+    "place",
+    default=DEMO,
+    show_default=True,
+    help='A folder of images, or a file with one link a line; "demo": the pictures that kon makes up.',
+)
+@click.option("--base", default="", metavar="URL", help="What a folder's images are reached under.")
+@_seed
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="A new folder: job-001.txt and so on."
+)
+def animoto(jobs: int, images: int, place: str, base: str, seed: int, out: Path) -> None:
+    """Job files for the kind animoto: one link to an image a line, drawn from what --from has.
+
+    \b
+    Examples:
+      kon generate animoto --jobs 160 --images 60 --from links.txt --out jobs
+      kon generate animoto --jobs 4 --from photos --base http://10.0.0.5:8000/ --out jobs
+      then, in an experiment: workload: {kind: animoto, glob: jobs/*.txt}
+    """
+    links = [f"{base}{name}" for name in names_in(place)]
+    note(f"{out}: {write_jobs(out, draw_jobs(links, jobs, images, seed)):,} job files of {images} images")
 
 
 def _write(lines: Iterable[str], out: Path | None) -> None:

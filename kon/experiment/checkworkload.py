@@ -14,7 +14,16 @@ from kon.experiment.distributions import FORMS, parse_distribution
 from kon.experiment.forms import Form, form_of
 from kon.experiment.model import MAX_TASKS, WorkloadForm
 from kon.experiment.problems import Place, Problem, describe
-from kon.experiment.sources import Durations, Integers, Items, Lines, Numbers, Source, matching_files
+from kon.experiment.sources import (
+    Bad,
+    Durations,
+    Integers,
+    Items,
+    Lines,
+    Numbers,
+    Source,
+    matching_files,
+)
 from kon.experiment.workload import Workload
 from kon.experiment.yamltree import Node, find, plain
 from kon.plugins import kind_class
@@ -56,6 +65,13 @@ def _own_name(kind: str) -> str:
         return kind_class(kind).name
     except UnknownPlugin:  # said when the kind is made
         return kind
+
+
+def _of_path(form: Form, path: str) -> Any:
+    try:
+        return form.of_path(path)
+    except ConfigurationError as error:
+        return Bad(str(error))
 
 
 class _Reader:
@@ -182,7 +198,7 @@ class _Reader:
         except (WorkloadError, OSError, ValueError) as error:
             self._add_workload("glob", str(error))
             return None
-        return Items([form.of_path(path) for path in found], "workload.glob", lambda number: found[number])
+        return Items([_of_path(form, path) for path in found], "workload.glob", lambda number: found[number])
 
     def _numbers(self, form: Form) -> Source | None:
         given = self._form.range

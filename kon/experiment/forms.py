@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from kon.animoto.jobfile import read_job
 from kon.errors import ConfigurationError
 from kon.experiment.problems import describe
 
@@ -35,6 +37,7 @@ class Form(ABC):
         return number
 
     def of_path(self, path: str) -> Any:
+        """Of a file that a glob has found."""
         return path
 
 
@@ -88,7 +91,20 @@ class StatsForm(Form):
         return [int(word) for word in words]
 
 
-_FORMS: Final[dict[str, Form]] = {"sleep": SleepForm(), "shell": ShellForm(), "stats": StatsForm()}
+class AnimotoForm(JsonForm):
+    """A JSON value a line, a list of links or a mapping with `links`; a file has one link a line."""
+
+    def of_path(self, path: str) -> Any:
+        """What the file says, not its name: a worker on another host has no such file."""
+        return read_job(Path(path))
+
+
+_FORMS: Final[dict[str, Form]] = {
+    "animoto": AnimotoForm(),
+    "sleep": SleepForm(),
+    "shell": ShellForm(),
+    "stats": StatsForm(),
+}
 
 
 def form_of(kind: str) -> Form:
