@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,3 +94,33 @@ def test_workers_are_led_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     said = invoke("results", rows(result)[0]["run"], "--json").stdout
     assert re.search(r"http://127\.0\.0\.1:\d+::1\b", said), said
     assert os.environ["AWS_PROFILE"] == "work"
+
+
+def test_an_interrupted_run_ends_with_its_emulator_and_is_taken_up_on_a_new_one(tmp_path: Path) -> None:
+    text = "name: long\nbackend: aws\nworkload: {kind: sleep, count: 300, seconds: 0.02}\nworkers: [2]\n"
+    command = [
+        *KON,
+        "run",
+        str(write(tmp_path, text)),
+        "--emulator",
+        "--out",
+        str(tmp_path / "out"),
+        "--json",
+    ]
+    results = tmp_path / "out" / "long-lease-w2-r1" / "results.jsonl"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
+        give_up_s = time.monotonic() + 60
+        while not (results.exists() and results.stat().st_size):
+            assert time.monotonic() < give_up_s, "it does not begin"
+            assert first.poll() is None
+            time.sleep(0.02)
+        first.send_signal(signal.SIGINT)
+        _, said = first.communicate(timeout=60)
+    assert first.returncode == 130
+    assert "the emulator ends with this command, and no worker goes on without it" in said
+    assert "--emulator" in said  # in the command that goes on
+    running = subprocess.run(["ps", "-A", "-ww", "-o", "args"], capture_output=True, text=True, check=True)
+    assert [line for line in running.stdout.splitlines() if str(results.parent) in line] == []
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    [row] = json.loads(done.stdout)["runs"]
+    assert row["done"] == row["tasks"] == 300
