@@ -100,6 +100,9 @@ class Tally:
         return _BY_CODE.get(self._codes[index])
 
 
+LONGEST_WAIT_S: Final = 5.0
+"""Of the client for answers, before it looks whether the run was cancelled or tasks were lost."""
+
 _DONE: Final = State.DONE  # Python 3.11 takes longer to find a member in its class than for all else here
 _CODES: Final = {
     state: code
@@ -110,14 +113,15 @@ _ANSWERED: Final = frozenset({State.DONE, State.FAILED})
 
 
 class ClientOptions(msgspec.Struct, frozen=True):
-    """wait_s: the long poll for answers, in seconds. outage_s: how long the backend may stay away.
+    """wait_s: the long poll for answers, in seconds; None for what suits the queue.
 
+    outage_s: how long the backend may stay away.
     in_flight: sends under way at once, and receives of answers while there are plenty.
-    settle_s: how long an empty queue must stay empty before what is missing counts as lost, for
-        queues whose depth is an estimate.
+    settle_s: how long an empty queue must stay empty before what is missing counts as lost, at most, for
+        queues whose depth is an estimate; less where a queue says that its estimates lag by less.
     """
 
-    wait_s: float = 0.5
+    wait_s: float | None = None
     outage_s: float = 300.0
     in_flight: int = 16
     settle_s: float = 60.0
@@ -148,6 +152,7 @@ class Client:
         self._journal = journal
         self._clock = clock
         self._rng = rng
+        self._wait_s = self._options.wait_s or min(channel.answers.limits.poll_s / 2, LONGEST_WAIT_S)
         self._first_attempt = first_attempt  # above 1 when failed tasks are run again
         self._on_progress = on_progress
         self._answer_bytes = ANSWERS_BYTES // 10  # of the largest answer, lately; ten for a start
@@ -242,7 +247,9 @@ class Client:
             elif state.submitted >= self.spec.tasks and await self._is_drained():
                 now_s = self._clock.now_s()
                 quiet_since_s = now_s if quiet_since_s is None else quiet_since_s
-                patience_s = self._options.settle_s if self._channel.tasks.limits.stale_depth else 0.0
+                limits = self._channel.tasks.limits
+                lag_s = min(self._options.settle_s, limits.depth_lag_s)
+                patience_s = lag_s if limits.stale_depth else 0.0
                 if now_s - quiet_since_s >= patience_s:
                     self._account_for(State.LOST, "its claim outlived its worker, and no message is left")
         self._on_progress(self.tally)
@@ -268,7 +275,7 @@ class Client:
         """Take answers by so many receives at once; how many messages came, and whether each was full."""
         wanted = max(1, min(self._channel.answers.limits.max_batch, ANSWERS_BYTES // self._answer_bytes))
         if abreast == 1:
-            got = [await self._answers(wanted, self._options.wait_s)]
+            got = [await self._answers(wanted, self._wait_s)]
         else:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._answers(wanted, 0.0)) for _ in range(abreast)]

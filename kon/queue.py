@@ -22,6 +22,7 @@ class QueueLimits(msgspec.Struct, frozen=True):
     max_visibility_s: the longest visibility timeout, in seconds; 0 for the same as `max_delay_s`.
     fifo: keeps order and drops repeated sends within a window.
     stale_depth: `depth` is an estimate that may lag.
+    depth_lag_s: by how much, at most, in seconds.
     silent_acks: `ack` and `extend` may answer True for a stale receipt handle.
     poll_s: how long a receive that is in no hurry should wait, in seconds: where each call is billed, long.
     """
@@ -33,6 +34,7 @@ class QueueLimits(msgspec.Struct, frozen=True):
     stale_depth: bool = False
     max_visibility_s: float = 0.0
     silent_acks: bool = False
+    depth_lag_s: float = 60.0
     poll_s: float = 1.0
 
     @property

@@ -34,17 +34,21 @@ HORIZON_S: Final = 0.2
 """How much work a worker holds ahead of its slots, in seconds: enough to hide a round trip, little
 enough that at the end of a run no worker sits on what an idle one could do."""
 
+LEAST_WAIT_S: Final = 1.0
+"""No long poll is shorter, so that a worker whose time to be idle ends does not poll in a circle."""
+
 StrategyMaker = Callable[[Ledger, str, Clock], Strategy]
 
 
 class WorkerOptions(msgspec.Struct, frozen=True):
     """What one worker has beside its run's spec, in seconds.
 
-    wait_s: the long poll of an empty queue. outage_s: how long the backend may stay away.
+    wait_s: the long poll of an empty queue; None for the queue's own `poll_s`.
+    outage_s: how long the backend may stay away.
     heartbeat_s: between renewals of visibility and leases; None for a third of the shorter one.
     """
 
-    wait_s: float = 1.0
+    wait_s: float | None = None
     outage_s: float = 300.0
     heartbeat_s: float | None = None
 
@@ -154,7 +158,7 @@ class Worker:
             began_s = now_s()
             self._receiving = True
             may_wait = self._dry
-            deliveries = await queue.receive(wanted, self._options.wait_s if may_wait else 0.0)
+            deliveries = await queue.receive(wanted, self._wait_s(busy_s) if may_wait else 0.0)
             self._receiving = False
             self._dry = len(deliveries) < wanted
             if deliveries:
@@ -170,6 +174,14 @@ class Worker:
                 await self._control.is_over()
             ):
                 self.stop()
+
+    def _wait_s(self, busy_s: float) -> float:
+        """How long the next receive may wait: no longer than this worker has left to be idle."""
+        wait_s = self._options.wait_s or self._queue.limits.poll_s
+        if self.idle_s is not None:
+            left_s = busy_s + self.idle_s - asyncio.get_running_loop().time()
+            wait_s = max(min(wait_s, left_s), min(wait_s, LEAST_WAIT_S))
+        return wait_s
 
     def _messages_wanted(self) -> int:
         """How many messages to ask for: slots should never wait, and little be held ahead of them."""

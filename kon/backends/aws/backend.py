@@ -8,6 +8,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
+import msgspec
+
 from kon.backend import Backend, Channel, ChannelOptions
 from kon.backends.aws.calls import THREADS, Calls
 from kon.backends.aws.dynamodb import DynamoLedger, Layout
@@ -93,7 +95,8 @@ class AwsBackend(Backend):
 
     @property
     def _limits(self) -> QueueLimits:
-        return FIFO if self._options.queue == "fifo" else STANDARD
+        limits = FIFO if self._options.queue == "fifo" else STANDARD
+        return msgspec.structs.replace(limits, depth_lag_s=self._options.depth_lag_s)
 
     def _open_queues(self, run: str, place: Place) -> list[SqsQueue]:
         overflow = Overflow(

@@ -142,8 +142,8 @@ def in_kons_words(error: BaseException, service: str, operation: str, resource: 
         )
     if isinstance(error, _NO_REGION):
         return BackendRefused(
-            f"no AWS region that can be used ({_one_line(error)}). Set AWS_DEFAULT_REGION, or the option `region` "
-            "of the backend aws"
+            f"no AWS region that can be used ({_one_line(error)}). Set AWS_DEFAULT_REGION, or the option "
+            "`region` of the backend aws"
         )
     if isinstance(error, _MAY_PASS):
         return BackendUnavailable(

@@ -41,6 +41,8 @@ class AwsOptions(msgspec.Struct, frozen=True):
     region: where; None leaves that to boto3's own settings.
     receivers: receives of one queue that a worker has in flight, at most.
     link_expires_s: how long links to results are good for, in seconds.
+    depth_lag_s: by how long SQS's counts of messages may lag, in seconds: for so long a queue must be empty
+        before tasks count as lost. An emulator's counts do not lag.
     expires_h: hours after which what a run has made may be taken for forgotten (the tag ExpiresAt).
     """
 
@@ -53,6 +55,7 @@ class AwsOptions(msgspec.Struct, frozen=True):
     region: str | None = None
     receivers: int = 4
     link_expires_s: float = 600.0
+    depth_lag_s: float = 60.0
     expires_h: float = 24.0
 
     @classmethod
@@ -121,6 +124,12 @@ def _link_expires_s(name: str, value: object) -> float:
     raise _refused(name, f"1 to {_LONGEST_LINK_S:,} seconds (7 days)", value)
 
 
+def _depth_lag_s(name: str, value: object) -> float:
+    if _is_number(value) and 0 <= value < math.inf:
+        return float(value)
+    raise _refused(name, "seconds, 0 or more", value)
+
+
 def _expires_h(name: str, value: object) -> float:
     if _is_number(value) and 0 < value < math.inf:
         return float(value)
@@ -140,5 +149,6 @@ _PARSERS: Final[dict[str, Any]] = {
     "region": _region,
     "receivers": _receivers,
     "link_expires_s": _link_expires_s,
+    "depth_lag_s": _depth_lag_s,
     "expires_h": _expires_h,
 }
