@@ -11,6 +11,7 @@ from kon.cli.output import json_option, note, print_json
 from kon.cli.runs import find_run, root_option, run_argument
 from kon.errors import ConfigurationError
 from kon.experiment.prices import read_prices
+from kon.plugins import backend_class
 from kon.prices import FILE
 from kon.records import RunFolder
 from kon.report.costs import Cost, cost_of
@@ -73,6 +74,8 @@ def cost(run: str, root: Path, prices_file: Path, as_json: bool) -> None:
 
 def _why(folder: RunFolder) -> str:
     name = folder.read_run().spec.backend.name
+    if backend_class(name).virtual_time:
+        return "its requests were simulated; `kon plan` says what such a run would cost"
     if name != "aws":
         return f"requests to its backend, {name}, cost nothing"
     if not folder.finished:

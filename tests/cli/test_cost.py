@@ -95,6 +95,7 @@ def test_wrong_prices_are_refused_with_their_line(tmp_path: Path) -> None:
     ("backend", "why"),
     [
         ("sqlite", "requests to its backend, sqlite, cost nothing"),
+        ("sim", "`kon plan` says what such a run would cost"),
         ("aws", "they are older than that; run it again"),
     ],
 )

@@ -8,6 +8,8 @@ from typing import Any, cast
 import pytest
 
 from kon.backend import Backend
+from kon.backends.aws.billing import Meter
+from kon.backends.requests import RequestCount
 from kon.events import Event, spent
 from kon.prices import usual_prices
 from kon.report.costs import cost_of
@@ -118,6 +120,14 @@ def test_a_table_with_provisioned_units_costs_by_the_hour(
 def test_units_of_a_ledger_on_s3_are_not_a_tables() -> None:
     run = spec(1, backend=Plugin("aws", {"billing": "provisioned", "ledger": "s3"}))
     assert cost_of(run, {}, 60.0, PRICES).dollars_in_all == 0.0
+
+
+def test_a_request_is_as_large_as_those_that_are_counted() -> None:
+    count = RequestCount()
+    Meter(count).sent("sqs", "SendMessageBatch", False, "POST", PRICES.sqs.request_bytes)
+    assert count.billed["sqs.requests"] == 1
+    Meter(count).sent("sqs", "SendMessageBatch", False, "POST", PRICES.sqs.request_bytes + 1)
+    assert count.billed["sqs.requests"] == 1 + 2
 
 
 def test_what_a_process_says_of_itself() -> None:
