@@ -32,6 +32,7 @@ class Campaign:
         root: Path,
         *,
         join: bool = False,
+        apart: bool = False,
         rerun_failed: bool = False,
         about: Mapping[str, Any] | None = None,
         on_begin: Callable[[Cell, int, int], None] = lambda cell, number, of: None,
@@ -40,6 +41,7 @@ class Campaign:
         on_note: Callable[[str], None] = lambda text: None,
     ) -> None:
         """join: workers are started by hosts, where the backend has workers that are processes of their own.
+        apart: these hosts are on other machines, and share nothing with this one but the backend.
         rerun_failed: of recorded runs, the tasks that are not done are run again.
         about: where the experiments come from, for the records.
         on_end: a row of the result table, and whether it was made just now.
@@ -48,6 +50,7 @@ class Campaign:
         self.cells = [cell for experiment in experiments for cell in experiment.cells()]
         self.current: LocalRun | None = None
         self._join = join
+        self._apart = apart
         self._rerun_failed = rerun_failed
         self._about = about
         self._on_begin = on_begin
@@ -59,6 +62,8 @@ class Campaign:
         """Raises ConfigurationError when the folder holds something else than records of these runs."""
         if self.root.exists() and not self.root.is_dir():
             raise ConfigurationError(f"--out {self.root} is a file; name a folder, which is made if need be")
+        for cell in self.cells if self._apart else []:
+            check_reach(cell.spec.backend.name)
         for entry in sorted(self.root.iterdir()) if self.root.exists() else []:
             if entry.name.startswith(".") or RunFolder(entry).is_blank:
                 continue
@@ -129,9 +134,20 @@ class Campaign:
             cell.spec,
             cell.workload,
             join=self._join and backend.processes,
+            apart=self._apart,
             about=self._about,
             on_progress=self._on_progress,
             on_note=self._on_note,
+        )
+
+
+def check_reach(backend: str) -> None:
+    """Raises ConfigurationError for a backend that no other machine can reach."""
+    kind = backend_class(backend)
+    if not kind.processes or kind.keeps_files or kind.virtual_time:
+        raise ConfigurationError(
+            f"the backend {backend} is of this machine alone, and hosts of other machines can't join it; "
+            "--set backend=aws"
         )
 
 

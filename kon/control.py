@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import enum
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from kon.ledger import Ledger, Record
+from kon.run import RunSpec
 from kon.task import State
 
 _STATUS_KEY = 0
 _SUBMITTED_KEY = 1
+_SPEC_KEY = 2
+_HOST_KEYS = 1 << 20
+"""Hosts on other machines write under their number, from here on."""
 _WORKER_KEYS = 1 << 40
 """Workers register under random keys from here on."""
 
@@ -72,10 +77,34 @@ class Control:
         rows = await self._table.scan(_WORKER_KEYS, limit)
         return [_workers.decode(row.outcome) for row in rows if row.outcome is not None]
 
+    async def publish(self, spec: RunSpec) -> None:
+        """Tell hosts on other machines that the client is there, and what the run is."""
+        await self._table.put([_row(_SPEC_KEY, msgspec.json.encode(spec))])
+
+    async def published(self) -> RunSpec | None:
+        """What `publish` told; None before that."""
+        [row] = await self._table.read([_SPEC_KEY])
+        return None if row is None or row.outcome is None else _specs.decode(row.outcome)
+
+    async def host(self, number: int, at_work: bool) -> None:
+        """Note that a host on another machine has begun, or has ended its workers."""
+        await self._table.put([_row(_HOST_KEYS + number, msgspec.json.encode(at_work))])
+
+    async def hosts_at_work(self, numbers: Sequence[int]) -> list[int]:
+        """Which of these hosts have begun and not ended, as far as they could tell."""
+        rows = await self._table.read([_HOST_KEYS + number for number in numbers])
+        return [
+            number
+            for number, row in zip(numbers, rows)
+            if row is not None and row.outcome is not None and _flag.decode(row.outcome)
+        ]
+
 
 _status = msgspec.json.Decoder(Status)
 _number = msgspec.json.Decoder(int)
 _workers = msgspec.json.Decoder(WorkerState)
+_specs = msgspec.json.Decoder(RunSpec)
+_flag = msgspec.json.Decoder(bool)
 
 
 def _row(key: int, value: bytes) -> Record:

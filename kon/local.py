@@ -31,6 +31,7 @@ from kon.supervise import WorkerProcesses
 from kon.worker import Worker
 
 READY_POLL_S: Final = 0.02
+APART_POLL_S: Final = 0.5
 READY_S: Final = 60.0
 """How long workers may take to become ready, in seconds."""
 GOING_S: Final = 5.0
@@ -69,6 +70,7 @@ class LocalRun:
     """One run on this machine, from its records' folder: begun, taken up again, or run again in part.
 
     join: workers are started by others (`kon host`), and only waited for.
+    apart: these are on other machines (`kon join`), which share nothing with this one but the backend.
     about: where the run comes from, for its records.
     """
 
@@ -79,6 +81,7 @@ class LocalRun:
         source: Source,
         *,
         join: bool = False,
+        apart: bool = False,
         about: Mapping[str, Any] | None = None,
         on_progress: Callable[[Tally], None] = lambda tally: None,
         on_note: Callable[[str], None] = lambda text: None,
@@ -87,6 +90,7 @@ class LocalRun:
         self.spec = spec
         self._source = source
         self.join = join
+        self._apart = apart
         self._about = about or {}
         self._on_progress = on_progress
         self._on_note = on_note
@@ -195,7 +199,8 @@ class LocalRun:
     @asynccontextmanager
     async def _crew(self, backend: Backend, channel: Channel) -> AsyncIterator[None]:
         if self.join:
-            async with self._hosts(Control(channel.control)):
+            hosts = self._hosts_apart if self._apart else self._hosts
+            async with hosts(Control(channel.control)):
                 yield
             return
         self._workers = self._make_crew(backend, channel, await self._left(channel))
@@ -209,6 +214,18 @@ class LocalRun:
             self._workers.stop()
         if self._adopted:
             await self._until_gone(Control(channel.control))
+
+    @asynccontextmanager
+    async def _hosts_apart(self, control: Control) -> AsyncIterator[None]:
+        """Nobody here can see whether a host of another machine lives; what a dead one held comes again."""
+        await control.publish(self.folder.read_run().worker_spec)
+        yield
+        numbers = range(1, self.spec.workers + 1)
+        give_up_s = asyncio.get_running_loop().time() + self.spec.drain_s + GOING_S
+        while await control.hosts_at_work(numbers):  # they read its tables, which are about to go
+            if asyncio.get_running_loop().time() > give_up_s:
+                return
+            await asyncio.sleep(APART_POLL_S)
 
     @asynccontextmanager
     async def _hosts(self, control: Control) -> AsyncIterator[None]:

@@ -21,7 +21,7 @@ FLOORS = (
     # what is drawn from records
     "report",
     # what to run, and where
-    "emulator experiment process supervise local resume checkup campaign host api prove simulated plan "
+    "emulator experiment process supervise local resume checkup campaign host apart api prove simulated plan "
     "calibrate provision",
     "cli",
 )

@@ -50,6 +50,7 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "collect": Lazy("kon.cli.collect:collect", "Collect the results of a run that was begun earlier."),
         "cancel": Lazy("kon.cli.cancel:cancel", "Give up what a run has not done yet."),
         "host": Lazy("kon.cli.host:host", "Be one worker of all runs of an experiment."),
+        "join": Lazy("kon.cli.join:join", "The same for a client on another machine."),
     },
     "Amazon": {
         "up": Lazy("kon.cli.provision:up", "Make a run's queues, table and bucket ahead."),

@@ -45,6 +45,7 @@ def _line(campaign: Campaign, cell: Cell, rerun_failed: bool) -> dict[str, Any]:
         "run": spec.run,
         "experiment": spec.experiment,
         "backend": spec.backend.name,
+        "backend_options": spec.backend.options,
         "strategy": spec.strategy.name,
         "strategy_options": spec.strategy.options,
         "kind": spec.kind.name,

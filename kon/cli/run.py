@@ -29,6 +29,7 @@ from kon.errors import ConfigurationError
 @click.option("--rerun-failed", is_flag=True, help="Run tasks again that are recorded as not done.")
 @click.option("--dry-run", is_flag=True, help="Check everything and list the runs; write nothing.")
 @click.option("--join", is_flag=True, help="Start no workers: `kon host` does, once for each worker.")
+@click.option("--apart", is_flag=True, help="With --join: the hosts are other machines, by `kon join`.")
 @emulator_option
 @quiet_option
 @click.pass_context
@@ -40,6 +41,7 @@ def run(
     rerun_failed: bool,
     dry_run: bool,
     join: bool,
+    apart: bool,
     emulator: bool,
     quiet: bool,
     **asked: Any,
@@ -61,6 +63,8 @@ def run(
             "--emulator and --join exclude each other, as hosts would not find it: start `kon emulator`, and "
             "give its variables to this command and to the hosts"
         )
+    if apart and not join:
+        raise ConfigurationError("--apart says where hosts are that --join waits for; add --join")
     want = Asked(**asked)
     experiments = want.load()
     root = want.root(experiments)
@@ -69,6 +73,7 @@ def run(
             experiments,
             root,
             join=join,
+            apart=apart,
             rerun_failed=rerun_failed,
             about=want.origin(),
             on_begin=lambda cell, number, of: shown.begin(campaign.folder(cell), number, of),
@@ -80,7 +85,8 @@ def run(
         if dry_run:
             print_plan(campaign, experiments[0].name, rerun_failed, as_json)
             return
-        flags = [name for name, given in (("--join", join), ("--emulator", emulator)) if given]
+        given = {"--join": join, "--apart": apart, "--emulator": emulator}
+        flags = [name for name, is_given in given.items() if is_given]
         again = want.command("run", root, *flags)
         with emulated(emulator, experiments):
             rows = asyncio.run(_run(campaign, again, shown.leave, with_emulator=emulator))

@@ -1,0 +1,164 @@
+"""A host whose client is on another machine: both know of each other over the backend alone.
+
+The client (`kon run --join --apart`) publishes what a run is in the run's own control table, once it is
+there. A host needs no more than the names of the runs, and where their backend is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from kon.backend import Backend, Channel
+from kon.control import Control
+from kon.errors import BackendRefused, BackendUnavailable, StoreError
+from kon.host import has_lived
+from kon.joining import host_lock
+from kon.local import context, doomed, worker_names
+from kon.plugins import open_backend
+from kon.records import RunFolder
+from kon.run import Plugin, RunSpec
+from kon.supervise import WorkerProcesses
+
+LOOK_S: Final = 1.0
+"""Between two looks at whether a run has begun or is over, in seconds: each is a request or two."""
+
+LONGEST_LOOK_S: Final = 2.0
+"""The same, for runs that have not begun for long."""
+
+AHEAD: Final = 2
+"""Runs that are looked for each time; of the others one, in turn, as each look costs requests."""
+
+
+class Awaited(msgspec.Struct, frozen=True):
+    """A run by its name, and where it will be."""
+
+    run: str
+    backend: Plugin
+
+
+class ApartHost:
+    """Host number `number`, from 1, of each of these runs that has so many workers.
+
+    root: the folder of this machine's part of the records.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Awaited],
+        root: Path,
+        number: int,
+        *,
+        on_note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._runs = list(runs)
+        self._root = root
+        self._number = number
+        self._on_note = on_note
+        self._told = asyncio.Event()
+
+    def stop(self) -> None:
+        """Have the workers drain, then return from `run`."""
+        self._told.set()
+
+    async def run(self) -> None:
+        """Work on one run after the other, in whatever order the client makes them; return after `stop`, or
+        when each has been worked on.
+
+        Raises BackendRefused where the backend refuses, WorkersFailed when workers do not stay up.
+        """
+        async with host_lock(self._root, self._number):
+            left, look_s = list(self._runs), LOOK_S
+            for turn in itertools.count():
+                likely = left[:AHEAD] + left[AHEAD:][turn % max(1, len(left) - AHEAD) :][:1]
+                served = [each for each in likely if await self._serve(each)]
+                left = [each for each in left if each not in served]
+                if not left or self._told.is_set():
+                    break
+                look_s = LOOK_S if served else min(look_s * 1.2, LONGEST_LOOK_S)
+                await self._pause(look_s)
+        self._on_note("told to stop: its workers have ended" if left else "every run is over")
+
+    async def _serve(self, awaited: Awaited) -> bool:
+        """Work on a run until it is over, if it has begun; whether it needs no more looking at."""
+        if self._told.is_set():
+            return False
+        backend = open_backend(awaited.backend, self._root)
+        try:
+            spec, channel = await self._begun(backend, awaited.run)
+            if spec is None or channel is None:
+                return False
+            if self._number <= spec.workers:
+                await self._work(spec, backend, Control(channel.control))
+            return not self._told.is_set()
+        except BackendUnavailable as error:
+            self._on_note(f"{error}; looking again")
+            return False
+        finally:
+            await backend.close()
+
+    async def _begun(self, backend: Backend, run: str) -> tuple[RunSpec | None, Channel | None]:
+        try:
+            channel = await backend.open(run)
+            control = Control(channel.control)
+            spec = await control.published()
+            if spec is None or await control.is_over():
+                return None, None
+            return spec, channel
+        except BackendRefused:
+            raise
+        except StoreError:
+            return None, None  # not made yet, or deleted as it is over
+
+    async def _work(self, spec: RunSpec, backend: Backend, control: Control) -> None:
+        folder = RunFolder(self._root / spec.run)
+        folder.write_run(spec, context())
+        names = worker_names(spec, host=self._number)
+        kills = {name: task for name, task in doomed(spec).items() if not has_lived(folder, name)}
+        crew = WorkerProcesses(folder, names, kills)
+        await control.host(self._number, at_work=True)
+        self._on_note(f"{spec.run}: at work with {', '.join(names)}")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(crew.run())
+            await self._until_over(spec.run, backend, control)
+            crew.stop()
+        try:
+            await control.host(self._number, at_work=False)
+        except (StoreError, BackendUnavailable):
+            pass  # its client has waited long enough, and deleted the run
+        self._on_note(f"{spec.run}: over")
+
+    async def _until_over(self, run: str, backend: Backend, control: Control) -> None:
+        while not self._told.is_set():
+            try:
+                if await control.is_over():
+                    return
+            except BackendUnavailable:
+                pass  # workers are patient too, for longer
+            except StoreError:
+                if not await _is_there(backend, run):
+                    return
+                raise
+            await self._pause(LOOK_S)
+
+    async def _pause(self, pause_s: float) -> None:
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._told.wait()
+        except TimeoutError:
+            pass
+
+
+async def _is_there(backend: Backend, run: str) -> bool:
+    try:
+        await backend.open(run)
+    except BackendRefused:
+        raise
+    except StoreError:
+        return False
+    return True

@@ -1,0 +1,82 @@
+"""`kon join`"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import click
+import msgspec
+
+from kon.apart import ApartHost, Awaited
+from kon.campaign import check_reach
+from kon.cli.output import note
+from kon.errors import ConfigurationError, Interrupted
+from kon.run import Plugin
+
+
+class _Line(msgspec.Struct):
+    run: str
+    backend: str
+    backend_options: dict[str, object] = {}
+
+
+class _Plan(msgspec.Struct):
+    runs: list[_Line]
+
+
+@click.command()
+@click.argument("plan", type=click.Path(path_type=Path))
+@click.option("--number", type=click.IntRange(min=1), required=True, help="Which worker to be, from 1.")
+@click.option(
+    "--out",
+    "root",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The folder for this machine's part of the records, made if need be.",
+)
+def join(plan: Path, number: int, root: Path) -> None:
+    """Be worker NUMBER of each run in PLAN, for a client on another machine.
+
+    PLAN is what `kon run --dry-run --json` has printed there. The client is `kon run --join --apart`; it may
+    begin before or after this. Needed here: kon, the backend's credentials, and what the tasks themselves
+    need. The experiment's file is not. SIGTERM and Ctrl-C let running tasks end, and give back the rest.
+
+    \b
+    Example:
+      kon run exp.yml --set backend=aws --dry-run --json > plan.json
+      kon join plan.json --number 1 --out /var/lib/kon/exp
+    """
+    runs = _read(plan)
+    for each in runs:
+        check_reach(each.backend.name)
+    asyncio.run(_until_stopped(runs, root, number))
+
+
+def _read(plan: Path) -> list[Awaited]:
+    try:
+        read = msgspec.json.decode(plan.read_bytes(), type=_Plan)
+    except OSError as error:
+        raise ConfigurationError(f"{plan}: can't be read: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise ConfigurationError(f"{plan}: is not what `kon run --dry-run --json` prints: {error}") from error
+    return [Awaited(each.run, Plugin(each.backend, each.backend_options)) for each in read.runs]
+
+
+async def _until_stopped(runs: list[Awaited], root: Path, number: int) -> None:
+    host = ApartHost(runs, root, number, on_note=lambda text: note(f"host {number}: {text}"))
+    interrupted = False
+
+    def interrupt() -> None:
+        nonlocal interrupted
+        interrupted = True
+        host.stop()
+
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(signal_number, host.stop)
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    await host.run()
+    if interrupted:
+        raise Interrupted("interrupted; the workers have ended")

@@ -1,0 +1,132 @@
+"""Hosts whose client is on another machine (`kon join`): here both are on one, and share no folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kon.emulator import Emulator
+from kon.records import RunFolder
+
+KON = str(Path(sys.executable).with_name("kon"))
+
+EXPERIMENT = """\
+name: {name}
+workload: {{kind: sleep, count: 40, seconds: 0.05, per: worker}}
+workers: [1, 2]
+visibility_s: 2
+backend: {{name: aws, prefix: {name}}}
+"""
+
+
+class Fleet:
+    """A client's folder, and one for each host."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path = path
+        self.file = path / "experiment.yml"
+        self.file.write_text(EXPERIMENT.format(name=name))
+        self.plan = path / "plan.json"
+
+    def client(self, *options: str) -> subprocess.Popen[str]:
+        words = ["run", str(self.file), "--out", str(self.path / "out"), "--join", "--apart", *options]
+        return subprocess.Popen([KON, *words, "--json"], stdout=subprocess.PIPE, text=True)
+
+    def host(self, number: int) -> subprocess.Popen[str]:
+        words = ["join", str(self.plan), "--number", str(number), "--out", str(self.path / f"host{number}")]
+        return subprocess.Popen([KON, *words], stderr=subprocess.PIPE, text=True)
+
+    def write_plan(self, *options: str) -> None:
+        words = ["run", str(self.file), "--out", str(self.path / "out"), "--dry-run", "--json", *options]
+        self.plan.write_text(
+            subprocess.run([KON, *words], stdout=subprocess.PIPE, text=True, check=True).stdout
+        )
+
+    def began(self, number: int, run: str) -> bool:
+        return any(RunFolder(self.path / f"host{number}" / run).events.glob("w*.jsonl"))
+
+
+def _wait(come: Callable[[], bool]) -> None:
+    give_up_s = time.monotonic() + 60.0
+    while not come():
+        assert time.monotonic() < give_up_s
+        time.sleep(0.05)
+
+
+def test_hosts_that_share_only_the_backend_do_all_runs_and_end(
+    tmp_path: Path, on_ministack: Emulator
+) -> None:
+    fleet = Fleet(tmp_path, "apart")
+    fleet.write_plan()
+    hosts = [fleet.host(number) for number in (1, 2)]
+    client = fleet.client()
+    rows = json.loads(client.communicate(timeout=100)[0])["runs"]
+    assert client.returncode == 0
+    assert [(row["workers"], row["done"]) for row in rows] == [(1, 40), (2, 80)]
+    for number, host in enumerate(hosts, start=1):
+        _, said = host.communicate(timeout=30)
+        assert host.returncode == 0, said
+        assert f"host {number}: every run is over" in said
+    assert fleet.began(1, "apart-lease-w1-r1")
+    assert not fleet.began(2, "apart-lease-w1-r1"), "a run for one worker has no work for the second host"
+    assert fleet.began(2, "apart-lease-w2-r1")
+
+
+def test_a_host_that_is_killed_costs_its_lease_and_one_that_comes_again_goes_on(
+    tmp_path: Path, on_ministack: Emulator
+) -> None:
+    fleet = Fleet(tmp_path, "apart-kill")
+    fleet.write_plan("--set", "workers=2")
+    hosts = [fleet.host(number) for number in (1, 2)]
+    client = fleet.client("--set", "workers=2")
+    _wait(lambda: fleet.began(2, "apart-kill-lease-w2-r1"))
+    workers = _children(hosts[1].pid)
+    for pid in (hosts[1].pid, *workers):
+        os.kill(pid, signal.SIGKILL)
+    hosts[1].communicate()
+    hosts[1] = fleet.host(2)
+    [row] = json.loads(client.communicate(timeout=100)[0])["runs"]
+    assert (client.returncode, row["done"], row["lost"]) == (0, 80, 0)
+    for host in hosts:
+        host.terminate()
+        host.communicate(timeout=30)
+
+
+def test_a_host_that_is_told_to_stop_gives_back_what_it_has(tmp_path: Path, on_ministack: Emulator) -> None:
+    fleet = Fleet(tmp_path, "apart-stop")
+    fleet.write_plan("--set", "workers=1")
+    host = fleet.host(1)
+    _wait(lambda: (fleet.path / "host1").exists())
+    host.terminate()
+    _, said = host.communicate(timeout=30)
+    assert (host.returncode, "told to stop" in said) == (0, True), said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["run", "{file}", "--join", "--apart", "--set", "backend=sqlite"], "is of this machine alone"),
+        (["run", "{file}", "--apart"], "add --join"),
+        (["join", "{file}", "--number", "1", "--out", "x"], "is not what `kon run --dry-run --json` prints"),
+        (["join", "nowhere", "--number", "1", "--out", "x"], "nowhere: can't be read"),
+    ],
+)
+def test_what_can_not_be_joined_is_refused(tmp_path: Path, options: list[str], said: str) -> None:
+    fleet = Fleet(tmp_path, "refused")
+    words = [word.format(file=fleet.file) for word in options]
+    ended = subprocess.run([KON, *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+
+
+def _children(pid: int) -> list[int]:
+    listed = subprocess.run(["pgrep", "-P", str(pid)], stdout=subprocess.PIPE, text=True, check=False)
+    return [int(word) for word in listed.stdout.split()]
