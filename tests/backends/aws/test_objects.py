@@ -115,14 +115,15 @@ async def test_an_upload_that_is_cancelled_leaves_nothing(place: Bucket, folder:
     await on_the_way.wait()
     for _ in range(2):
         put.cancel()
-        await asyncio.sleep(0)
+        for _ in range(20):  # until it has come to its clean-up
+            await asyncio.sleep(0)
     assert not put.done()
     go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await put
     place.calls.fault = None
     assert log[-1] == "AbortMultipartUpload"
-    assert log.count("UploadPart") <= PARTS_AT_ONCE
+    assert 1 <= log.count("UploadPart") <= PARTS_AT_ONCE
     assert await place.uploads() == []
     assert await place.names() == []
 

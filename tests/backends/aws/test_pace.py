@@ -73,8 +73,27 @@ def test_a_service_that_does_not_answer_halves_it_too() -> None:
 def test_a_caller_that_is_cancelled_while_it_waits_takes_nobodys_turn() -> None:
     async def body() -> None:
         pace, service = Pace(1, start=1), Service()
-        first, second, third = [asyncio.create_task(pace.run(service.call)) for _ in range(3)]
-        await first  # the turn is the second's, which has not run since
+        _, second, third = [asyncio.create_task(pace.run(service.call)) for _ in range(3)]
+        await asyncio.sleep(0.5)
+        second.cancel()
+        await third
+        assert second.cancelled()
+        assert pace.in_flight == 0
+
+    simulate(body(), SimLoop(limit_s=1_000.0))
+
+
+def test_a_caller_that_is_cancelled_as_its_turn_comes_passes_it_on() -> None:
+    async def body() -> None:
+        pace, service = Pace(1, start=1), Service()
+        others: list[asyncio.Task[bool]] = []
+
+        async def call() -> None:
+            others.extend(asyncio.create_task(pace.run(service.call)) for _ in range(2))
+            await asyncio.sleep(1.0)
+
+        await pace.run(call)  # the turn is the second's now, which has not run since
+        second, third = others
         second.cancel()
         await third
         assert second.cancelled()

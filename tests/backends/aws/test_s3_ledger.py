@@ -99,6 +99,7 @@ async def test_an_insert_that_met_a_row_which_then_went_is_sent_again(place: Buc
 
     place.calls.fault = once(PUT, gone)
     assert await ledger.insert_new(rows(1, token="b")) == [None]
+    assert await ledger.read([1]) == rows(1, token="b")
 
 
 @on_a_bucket
