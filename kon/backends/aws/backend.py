@@ -47,6 +47,10 @@ class AwsBackend(Backend):
         self._rng = random.Random(secrets.randbits(64))  # jitter: no two processes may share it
         self._queues: list[tuple[str, SqsQueue]] = []
 
+    @property
+    def fifo(self) -> bool:
+        return self._options.queue == "fifo"
+
     async def create(self, run: str, options: ChannelOptions) -> None:
         """Takes some seconds where a table is made. Raises ConfigurationError where the run is there with
         other options, BackendRefused or BackendUnavailable for what Amazon says."""
@@ -95,7 +99,7 @@ class AwsBackend(Backend):
 
     @property
     def _limits(self) -> QueueLimits:
-        limits = FIFO if self._options.queue == "fifo" else STANDARD
+        limits = FIFO if self.fifo else STANDARD
         return msgspec.structs.replace(limits, depth_lag_s=self._options.depth_lag_s)
 
     def _open_queues(self, run: str, place: Place) -> list[SqsQueue]:
@@ -126,7 +130,7 @@ class AwsBackend(Backend):
                 pace,
                 self._rng,
                 claims=options.claims,
-                reads=options.reads,
+                reads=options.reads if spread else "strong",  # a run's own state is never to be stale
             )
 
         return ledger("ledger", True), ledger("control", False)

@@ -36,7 +36,7 @@ class AwsOptions(msgspec.Struct, frozen=True):
     ledger: where claims and results are kept: in a DynamoDB table, or as objects of S3.
     billing: None pays the table by the request; else its provisioned capacity.
     claims: `batch` writes up to 25 claims in one call, `single` makes a call for each.
-    reads: `strong` reads see every earlier write; `eventual` ones cost half and may be stale.
+    reads: the strategy's `strong` reads see every earlier write; `eventual` ones cost half, may be stale.
     prefix: what the names of all that kon makes begin with.
     region: where; None leaves that to boto3's own settings.
     receivers: receives of one queue that a worker has in flight, at most.

@@ -5,15 +5,18 @@ Without the queues of a whole run, which take most of the time.
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from kon.backend import ChannelOptions
 from kon.backends.aws.calls import Calls
+from kon.emulator import Emulator
 from tests.backends.aws.given import LedgersOnly, fresh_name
 from tests.conformance import test_ledger
-from tests.conformance.worlds import World, in_real_time
+from tests.conformance.worlds import World, in_real_time, on_aws
 
 CASES: Final = {name: case for name, case in vars(test_ledger).items() if name.startswith("test_")}
 SINGLE: Final = {"kind": "dynamodb", "claims": "single"}
@@ -36,3 +39,18 @@ def test_on_ministack(calls_of_ministack: Calls, tmp_path: Path, case: Any, opti
 def test_s3_on_moto(calls_of_moto: Calls, tmp_path: Path, case: Any) -> None:
     """Another's idea of conditional writes."""
     try_case(case, calls_of_moto, tmp_path, S3)
+
+
+def test_the_option_for_stale_reads_is_for_the_strategys_ledger_alone(
+    on_ministack: Emulator, tmp_path: Path
+) -> None:
+    async def body() -> None:
+        backend = on_aws(tmp_path, reads="eventual")
+        await backend.create("r", ChannelOptions())
+        channel = await backend.open("r")
+        assert channel.ledger.stale_reads
+        assert not channel.control.stale_reads
+        await backend.delete("r")
+        await backend.close()
+
+    asyncio.run(body())
