@@ -56,6 +56,11 @@ class Backend(ABC):
     def __init__(self, options: Mapping[str, Any]) -> None:
         """Raises ConfigurationError for an option that it does not know or can't use."""
 
+    @property
+    def fifo(self) -> bool:
+        """Whether its queue of tasks drops repeated sends (see `QueueLimits.fifo`)."""
+        return False
+
     @abstractmethod
     async def create(self, run: str, options: ChannelOptions) -> None:
         """Make the run's queues and tables. Does nothing where they are there with these options."""

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from kon.clock import Clock
+from kon.errors import ConfigurationError
 from kon.ledger import Ledger, Record
 from kon.task import Outcome, Task
 
@@ -74,6 +75,8 @@ class Strategy(ABC):
     name: ClassVar[str]
     guarantee: Guarantee  # of the class, or of the instance where an option changes it
     uses_ledger: ClassVar[bool] = True
+    needs_fifo: ClassVar[bool] = False
+    """Whether it counts on a queue that drops repeated sends by itself (`QueueLimits.fifo`)."""
 
     def __init__(self, ledger: Ledger, worker: str, clock: Clock) -> None:
         """`worker` is unique for each life of a worker: tokens are made from it.
@@ -116,6 +119,16 @@ class Strategy(ABC):
         """A token that no other call, worker or life of a worker has."""
         self._tokens += 1
         return f"{self.worker}:{self._tokens}"
+
+
+def check_queue(strategy: type[Strategy], fifo: bool) -> None:
+    """Raises ConfigurationError for a strategy that counts on a queue which drops repeated sends, and one
+    that doesn't. fifo: whether it does."""
+    if strategy.needs_fifo and not fifo:
+        raise ConfigurationError(
+            f'the strategy "{strategy.name}" needs a queue that drops repeated sends by itself, and this '
+            "backend has none. Take the backend aws with `queue: fifo`, or another strategy: lease takes any"
+        )
 
 
 def is_ours(found: Record | None, token: str) -> bool:

@@ -99,8 +99,10 @@ class Intake:
         """Answer again what was done; what another holds is looked at again later.
 
         A deferred task is sent anew with a delay, and its message acked: a message that was merely
-        put off would count the receipt, and end as dead while its task runs well elsewhere.
+        put off would count the receipt, and end as dead while its task runs well elsewhere. A queue
+        that can't delay leaves no other way: there it comes again after its visibility timeout.
         """
+        can_delay = self._channel.tasks.limits.max_delay_s > 0
         jobs: list[Job] = []
         skipped: list[Task] = []
         deferred: list[Task] = []
@@ -111,7 +113,10 @@ class Intake:
                 skipped.append(task)
             elif isinstance(verdict, Defer):
                 job = Job(held, Claim(task), task, runs=False)
-                job.follow_up = self._settler.message([task], held.receives - 1, verdict.delay_s)
+                if can_delay:
+                    job.follow_up = self._settler.message([task], held.receives - 1, verdict.delay_s)
+                else:
+                    held.abandoned = True
                 deferred.append(task)
             else:
                 continue

@@ -19,11 +19,12 @@ from kon.backend import Backend, Channel
 from kon.client import Client, Tally
 from kon.clock import Clock
 from kon.control import Control, WorkerState
+from kon.dedup import check_queue
 from kon.errors import ConfigurationError
 from kon.events import Event, Recorder, spent
 from kon.joining import watch_hosts
 from kon.journal import FileJournal
-from kon.plugins import open_backend
+from kon.plugins import open_backend, strategy_class
 from kon.process import make_kind, strategy_maker
 from kon.records import RunFolder
 from kon.run import RunSpec
@@ -130,6 +131,7 @@ class LocalRun:
                 f"faults.kill_workers: the backend {spec.backend.name} has no worker processes to kill; "
                 "use sqlite, or leave it out"
             )
+        check_queue(strategy_class(spec.strategy.name), backend.fifo)
         self._begun = folder.begun
         if not folder.exists:
             folder.write_run(spec, {**context(), **self._about})

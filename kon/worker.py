@@ -17,7 +17,7 @@ import msgspec
 from kon.backend import Channel
 from kon.clock import Clock
 from kon.control import Control, WorkerState
-from kon.dedup import Claim, Strategy
+from kon.dedup import Claim, Strategy, check_queue
 from kon.errors import BackendUnavailable
 from kon.events import Event, Recorder
 from kon.executor import Executor, ExecutorOptions
@@ -83,6 +83,7 @@ class Worker:
         self._objects = channel.objects
         self._queue = channel.tasks
         self._strategy = make_strategy(channel.ledger, name, clock)
+        check_queue(type(self._strategy), channel.tasks.limits.fifo)
         self._control = Control(channel.control)
         self._holding = Holding()
         self._room = asyncio.Event()

@@ -12,6 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from kon.backend import Backend
+from kon.dedup import check_queue
+from kon.errors import ConfigurationError
 from kon.experiment.cells import Experiment
 from kon.experiment.checkplugins import check_backend, check_strategy
 from kon.experiment.checkworkload import read_workload
@@ -20,6 +23,7 @@ from kon.experiment.model import ExperimentForm
 from kon.experiment.models import check_durations, with_model
 from kon.experiment.problems import Problem, describe
 from kon.experiment.yamltree import Mapping, Node, find, plain
+from kon.plugins import strategy_class
 
 _STAND_IN: dict[str, Any] = {"name": "x", "workload": {"kind": "sleep"}}
 """For the keys that have no default, when what stands there can't be used."""
@@ -100,7 +104,7 @@ def check_form(form: ExperimentForm, wrong: Collection[Path], node: Node, proble
             )
         )
     if ("strategies",) not in wrong:
-        _check_strategies(form, wrong, node, problems)
+        _check_strategies(form, wrong, node, backend, problems)
     for number, workers in enumerate(form.workers):
         if workers in form.workers[:number]:
             place = find(node, ("workers", number)).place
@@ -108,7 +112,11 @@ def check_form(form: ExperimentForm, wrong: Collection[Path], node: Node, proble
 
 
 def _check_strategies(
-    form: ExperimentForm, wrong: Collection[Path], node: Node, problems: list[Problem]
+    form: ExperimentForm,
+    wrong: Collection[Path],
+    node: Node,
+    backend: Backend | None,
+    problems: list[Problem],
 ) -> None:
     seen: list[tuple[str, dict[str, Any]]] = []
     for number, choice in enumerate(form.strategies):
@@ -116,6 +124,11 @@ def _check_strategies(
         options = None if path in wrong else check_strategy(choice.plugin, node, path, problems)
         if options is None:
             continue
+        if backend is not None:
+            try:
+                check_queue(strategy_class(choice.name), backend.fifo)
+            except ConfigurationError as error:
+                problems.append(Problem(find(node, path).place, str(error)))
         if (choice.name, options) in seen:
             text = f'"{choice.name}" stands here twice with the same options; to run it again use repeats'
             problems.append(Problem(find(node, path).place, text))

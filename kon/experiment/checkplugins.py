@@ -33,8 +33,8 @@ _UNKNOWN_OPTION: Final = re.compile(r'(?:unknown option|no option) "([^"]*)"')
 """How kon's own backends and kinds refuse an option."""
 
 
-def check_backend(plugin: Plugin, node: Node, problems: list[Problem]) -> type[Backend] | None:
-    """The backend's class, or None where something is wrong with it."""
+def check_backend(plugin: Plugin, node: Node, problems: list[Problem]) -> Backend | None:
+    """The backend, made but not opened, or None where something is wrong with it."""
     try:
         cls = backend_class(plugin.name)
     except UnknownPlugin as error:
@@ -42,10 +42,8 @@ def check_backend(plugin: Plugin, node: Node, problems: list[Problem]) -> type[B
         return None
     # the folder of the runs is named when there are some; any will do here, for nothing is opened
     place = {"path": "."} if cls.keeps_files else {}
-    made = _make(
-        cls, Plugin(plugin.name, {**place, **plugin.options}), "backend", node, ("backend",), problems
-    )
-    return None if made is None else cls
+    given = Plugin(plugin.name, {**place, **plugin.options})
+    return _make(cls, given, "backend", node, ("backend",), problems)
 
 
 def check_kind(plugin: Plugin, node: Node, problems: list[Problem]) -> Kind | None:

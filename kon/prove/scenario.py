@@ -169,7 +169,8 @@ class _Stage:
         self._loop = loop
         self._faults = faults
         self._make_strategy = make_strategy
-        self._backend = SimBackend.on(network)
+        fifo = strategy_class(scenario.strategy.name).needs_fifo
+        self._backend = SimBackend.on(network, fifo)
         self._away = network.away
         self._results = MemoryJournal()
         self._journals: dict[str, MemoryJournal] = {}

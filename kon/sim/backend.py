@@ -19,7 +19,7 @@ from kon.sim.ledger import SimLedger
 from kon.sim.model import Choice, to_model
 from kon.sim.network import Network
 from kon.sim.objects import SimObjects
-from kon.sim.queue import LIMITS, SimQueue
+from kon.sim.queue import FIFO_LIMITS, LIMITS, SimQueue
 from kon.suggest import did_you_mean
 
 _Model = TypeVar("_Model")
@@ -36,7 +36,7 @@ class SimBackend(Backend):
 
     Options: `seed`; `faults`, rates by name (see `FaultRates`); `spans`, how far they go
     (`FaultSpans`); `latency`, call times by call (`CallTimes`) or a whole `Model`, of which `queue`,
-    `table`, `instance`, `boot` and `spot` choose; `max_batch`, items in one request, at most: with 1, one
+    `table`, `instance`, `boot` and `spot` choose (`queue: fifo` does without a model too); `max_batch`, items in one request, at most: with 1, one
     call for each step, as the older systems had it. With none of these it behaves well and at once.
     """
 
@@ -64,6 +64,7 @@ class SimBackend(Backend):
         """The fleet, where there is a model of one."""
         self.tasks: SimQueue | None = None
         """The task queue of the run that was created last."""
+        self._fifo = options.get("queue") == "fifo"
         self._max_batch = _convert(options.get("max_batch", LARGEST_BATCH), _Batch, "max_batch")
         self._serve(Network(faults, self._latency(options, seed)))
 
@@ -78,15 +79,20 @@ class SimBackend(Backend):
         if isinstance(given, Mapping) and "calls" in given:
             self.fleet = Fleet(to_model(given), seed, _convert(chosen, Choice, "choices"))
             return self.fleet
-        for name in chosen:
+        for name in chosen.keys() - {"queue"} if self._fifo else chosen:
             raise ConfigurationError(f'the backend "sim": {name}: chooses of a model, and latency names none')
         times = _convert(given, dict[str, CallTime], "latency")
         return CallTimes(times, seed) if times else None
 
+    @property
+    def fifo(self) -> bool:
+        return self._fifo
+
     @classmethod
-    def on(cls, network: Network) -> SimBackend:
+    def on(cls, network: Network, fifo: bool = False) -> SimBackend:
         """A backend over a network that the caller made and keeps: a scenario's, with its trace."""
         backend = cls({})
+        backend._fifo = fifo
         backend._serve(network)
         return backend
 
@@ -101,10 +107,10 @@ class SimBackend(Backend):
             check_same(run, self._channels[run][0], options)
             return
         check_run(run)
-        check_channel(options, LIMITS)
+        check_channel(options, FIFO_LIMITS if self._fifo else LIMITS)
         network = self.network
-        dead = SimQueue("dead", network, options.visibility_s)
-        tasks = SimQueue("tasks", network, options.visibility_s, options.max_receives, dead)
+        dead = SimQueue("dead", network, options.visibility_s, fifo=self._fifo)
+        tasks = SimQueue("tasks", network, options.visibility_s, options.max_receives, dead, fifo=self._fifo)
         answers = SimQueue("answers", network, options.visibility_s, duplicates="answer_duplicate")
         ledger, control = SimLedger("ledger", network), SimLedger("control", network)
         for queue in (tasks, answers, dead):

@@ -20,6 +20,15 @@ from kon.sim.network import Call, Network
 from kon.sim.trace import What, tasks_of
 
 LIMITS: Final = QueueLimits(max_batch=10, max_bytes=1 << 20, max_delay_s=900.0)
+FIFO_LIMITS: Final = msgspec.structs.replace(LIMITS, max_delay_s=0.0, max_visibility_s=900.0, fifo=True)
+
+FIFO_WINDOW_S: Final = 300.0
+"""How long a FIFO queue knows what was sent to it: SQS's own five minutes."""
+
+_NOT_OF_FIFO: Final = frozenset(
+    {"duplicate", "answer_duplicate", "resurrect", "stale_ack_deletes", "stale_ack_agrees"}
+)
+"""Faults that SQS FIFO is documented not to have."""
 
 _VISIBLE, _HELD, _DELAYED, _GONE = range(4)
 
@@ -62,6 +71,8 @@ class SimQueue(Queue):
 
     duplicates: the fault by which a message of this queue is received twice.
     max_receives: deliveries of one message before it goes on to `dead`; both or neither are given.
+    fifo: as SQS FIFO is: no delays; drops what is sent again within five minutes, makes no second copies,
+        and refuses stale handles. Each message is a group of its own, so that order is none of its promises.
     """
 
     def __init__(
@@ -72,6 +83,7 @@ class SimQueue(Queue):
         max_receives: float = math.inf,
         dead: SimQueue | None = None,
         duplicates: str = "duplicate",
+        fifo: bool = False,
     ) -> None:
         self.name = name
         self._network = network
@@ -82,7 +94,9 @@ class SimQueue(Queue):
         self._dead = dead
         self._duplicates = duplicates
         self._remembers = self._faults is not None and self._faults.can_fire("stale_depth")
-        self.limits = msgspec.structs.replace(LIMITS, stale_depth=self._remembers)
+        self.limits = msgspec.structs.replace(FIFO_LIMITS if fifo else LIMITS, stale_depth=self._remembers)
+        self._fifo = fifo
+        self._sent_s: dict[bytes, float] = {}  # bodies, and when each was sent; the oldest come first
         self.max_in_flight: float = math.inf
         """Messages that may be held at once; while so many are, a receive finds nothing."""
         self.most_in_flight = 0
@@ -135,6 +149,9 @@ class SimQueue(Queue):
     def _store(self, messages: Sequence[Message], host: str) -> None:
         now_s = asyncio.get_running_loop().time()
         for message in messages:
+            if self._fifo and self._was_sent(message.body, now_s):
+                self._tell(What.EFFECT, host, "send", [message], "dropped: it was sent before")
+                continue
             delay_s = message.delay_s
             if (far := self._fires("delay")) is not None:
                 late_s = far.uniform(0.0, self._spans.delay_s)
@@ -239,7 +256,7 @@ class SimQueue(Queue):
             reached += 1
             self._hide(entry, _HELD, now_s + self._visibility_s)
             if faults is not None:
-                if not entry.again and (far := faults.fires(self._duplicates, self.name)) is not None:
+                if not entry.again and (far := self._fires(self._duplicates)) is not None:
                     late_s = 0.0 if far.random() < 0.5 else far.uniform(0.0, faults.spans.duplicate_s)
                     self._copy(host, entry, "receive", late_s, now_s)
                 if faults.fires("receive_lost", self.name) is not None:
@@ -289,7 +306,19 @@ class SimQueue(Queue):
             return False
         return True
 
+    def _was_sent(self, body: bytes, now_s: float) -> bool:
+        """Whether the body is one of the last five minutes'; it is from now on."""
+        sent_s = self._sent_s
+        while sent_s and (first := next(iter(sent_s.items())))[1] <= now_s - FIFO_WINDOW_S:
+            del sent_s[first[0]]
+        if body in sent_s:
+            return True
+        sent_s[body] = now_s
+        return False
+
     def _fires(self, fault: str) -> Far | None:
+        if self._fifo and fault in _NOT_OF_FIFO:
+            return None
         return None if self._faults is None else self._faults.fires(fault, self.name)
 
     def _add(self, entry: _Entry, now_s: float, delay_s: float) -> None:

@@ -128,6 +128,11 @@ def messages(*bodies: bytes, delay_s: float = 0.0) -> list[Message]:
     return [Message(body, delay_s) for body in bodies]
 
 
+def needs_delays(queue: Queue) -> None:
+    if not queue.limits.max_delay_s:
+        pytest.skip("declared: messages can't be delayed")
+
+
 async def received(queue: Queue, most: int = 10, wait_s: float = 0.0) -> list[bytes]:
     """The bodies of one receive, sorted: no queue promises an order."""
     return sorted(delivery.body for delivery in await queue.receive(most, wait_s))

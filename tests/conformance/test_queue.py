@@ -8,7 +8,7 @@ import pytest
 
 from kon.errors import MessageTooLarge
 from kon.queue import Delivery, Depth, Message
-from tests.conformance.bed import LONG_S, Bed, agrees, case, messages, received
+from tests.conformance.bed import LONG_S, Bed, agrees, case, messages, needs_delays, received
 
 AWKWARD_BODIES = (
     b"",
@@ -197,6 +197,7 @@ async def test_extended_again_and_again(bed: Bed) -> None:
 
 @case()
 async def test_a_delay_hides_a_message_at_first(bed: Bed) -> None:
+    needs_delays(bed.tasks)
     began_s = now_s()
     await bed.tasks.send([*messages(b"late", delay_s=2 * bed.tick_s), *messages(b"now")])
     assert await received(bed.tasks, most=1) == [b"now"]
@@ -207,6 +208,7 @@ async def test_a_delay_hides_a_message_at_first(bed: Bed) -> None:
 
 @case()
 async def test_delays_of_one_batch_differ(bed: Bed) -> None:
+    needs_delays(bed.tasks)
     began_s = now_s()
     delays = {b"3": 3 * bed.tick_s, b"1": bed.tick_s, b"2": 2 * bed.tick_s, b"long": LONG_S}
     await bed.tasks.send([Message(body, delay_s) for body, delay_s in delays.items()])
@@ -265,6 +267,7 @@ async def test_queues_are_apart(bed: Bed) -> None:
 async def test_the_depth_tells_what_is_visible_held_and_delayed(bed: Bed) -> None:
     if bed.tasks.limits.stale_depth:
         pytest.skip("declared: depth is an estimate")
+    needs_delays(bed.tasks)
     await bed.tasks.send([*messages(*[b"%d" % n for n in range(6)]), *messages(b"late", delay_s=LONG_S)])
     held = await bed.tasks.receive(4, 0.0)
     assert await bed.tasks.depth() == Depth(visible=2, in_flight=4, delayed=1)
@@ -294,6 +297,18 @@ async def test_a_body_over_the_limit_is_refused_whole(bed: Bed) -> None:
         await bed.tasks.send(messages(b"x" * (most - most // 2), b"x" * most))
     (largest,) = await bed.tasks.receive(10, 0.0)
     assert len(largest.body) == most
+    assert await bed.tasks.receive(10, 0.0) == []
+
+
+@case()
+async def test_a_repeated_send_is_dropped_where_that_is_declared(bed: Bed) -> None:
+    if not bed.tasks.limits.fifo:
+        pytest.skip("declared: keeps repeated sends")
+    await bed.tasks.send(messages(b"same", b"other"))
+    held = await bed.tasks.receive(1, 0.0)
+    await bed.tasks.ack(held)
+    await bed.tasks.send(messages(b"same", b"other", b"third"))
+    assert {held[0].body, *await received(bed.tasks)} == {b"same", b"other", b"third"}
     assert await bed.tasks.receive(10, 0.0) == []
 
 

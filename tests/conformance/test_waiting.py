@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from kon.queue import Delivery
-from tests.conformance.bed import LONG_S, Bed, case, messages, received
+from tests.conformance.bed import LONG_S, Bed, case, messages, needs_delays, received
 
 PROMPT_S = LONG_S / 3  # far less than a receiver would wait, and far more than a slow machine needs
 
@@ -69,6 +69,7 @@ async def test_a_shorter_hold_wakes_a_receiver_in_time(bed: Bed) -> None:
 
 @case()
 async def test_a_delayed_message_wakes_a_receiver_in_time(bed: Bed) -> None:
+    needs_delays(bed.tasks)
     (delivery,) = await while_waiting(bed, lambda: bed.tasks.send(messages(b"a", delay_s=bed.tick_s)))
     assert delivery.body == b"a"
 

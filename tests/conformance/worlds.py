@@ -60,9 +60,13 @@ WORLDS: Final = {
     "memory, real time": World(lambda folder: MemoryBackend({}), in_real_time, 0.02),
     "sim": World(lambda folder: SimBackend({}), in_virtual_time, 1.0),
     "sim, slow": World(lambda folder: SimBackend({"latency": SLOW}), in_virtual_time, 1.0),
+    "sim, FIFO": World(lambda folder: SimBackend({"queue": "fifo"}), in_virtual_time, 1.0),
     "sqlite": World(lambda folder: SqliteBackend({"path": str(folder)}), in_real_time, 0.05),
     # SQS knows whole seconds only
     "aws, MiniStack": World(lambda folder: on_aws(folder), in_real_time, 1.0, "on_ministack", 8),
+    "aws, MiniStack, FIFO": World(
+        lambda folder: on_aws(folder, queue="fifo", ledger="s3"), in_real_time, 1.0, "on_ministack", 8
+    ),
     # moto's BatchExecuteStatement is not Amazon's: docs/emulators.md
     "aws, moto": World(lambda folder: on_aws(folder, claims="single"), in_real_time, 1.0, "on_moto", 8),
 }

@@ -1,0 +1,134 @@
+"""The strategy `fifo`, and what other strategies may count on over a queue that drops repeated sends."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from kon.clock import Clock
+from kon.dedup import Claim
+from kon.errors import ConfigurationError
+from kon.experiment import loads
+from kon.ledger import Record
+from kon.local import LocalRun
+from kon.queue import Message
+from kon.records import RunFolder
+from kon.run import Plugin, RunSpec
+from kon.sim.backend import SimBackend
+from kon.sim.queue import FIFO_WINDOW_S
+from kon.task import Outcome, State, Task
+from strategies.fifo import Fifo
+from tests.strategies.test_lease import ledger
+from tests.worker.world import World, in_virtual_time
+
+NEEDS = 'the strategy "fifo" needs a queue that drops repeated sends by itself'
+
+FILE = """
+name: e
+backend: {backend}
+workload: {{kind: sleep, count: 1, seconds: 0}}
+strategies: [lease, fifo]
+"""
+
+
+async def fifo_world(tasks: int, **settings: float) -> World:
+    world = await World.create(tasks, **settings)
+    backend = SimBackend({"queue": "fifo"})
+    await backend.create("r", world.spec.channel_options)
+    world.channel = await backend.open("r")
+    return world
+
+
+def test_it_runs_whatever_comes() -> None:
+    async def main() -> None:
+        strategy = Fifo(await ledger(), "a", Clock(0.0))
+        done = Outcome(7, 1, State.DONE, "r")
+        for _ in range(2):
+            assert await strategy.admit([Task(7)]) == [Claim(Task(7))]
+        assert await strategy.commit([Claim(Task(7))], [done]) == [done]
+
+    in_virtual_time(main())
+
+
+def test_a_file_with_a_queue_that_keeps_repeats_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=NEEDS) as caught:
+        loads(FILE.format(backend="sqlite"), "x.yml", Path())
+    assert str(caught.value).startswith("x.yml:5:")
+    for backend in ("{name: aws, queue: fifo}", "{name: sim, queue: fifo}"):
+        loads(FILE.format(backend=backend), "x.yml", Path())
+
+
+def test_a_run_with_a_queue_that_keeps_repeats_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    spec = RunSpec("r", "e", Plugin("sqlite"), Plugin("fifo"), Plugin("sleep"), tasks=1)
+
+    class Nothing:
+        def bodies(self, workers: int) -> list[float]:
+            return [0.0]
+
+    with pytest.raises(ConfigurationError, match=NEEDS):
+        asyncio.run(LocalRun(RunFolder(tmp_path / "r"), spec, Nothing()).submit())
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_worker_with_a_queue_that_keeps_repeats_is_refused() -> None:
+    async def main() -> None:
+        world = await World.create(1)
+        with pytest.raises(ConfigurationError, match=NEEDS):
+            world.worker(strategy=Fifo)
+
+    in_virtual_time(main())
+
+
+def test_the_queue_drops_what_is_sent_again_within_five_minutes() -> None:
+    async def main() -> None:
+        world = await fifo_world(1)
+        queue, now_s = world.channel.tasks, asyncio.get_running_loop().time
+        await queue.send([Message(b"a"), Message(b"b"), Message(b"a")])
+        sent_s = now_s()
+        await queue.ack(await queue.receive(10, 0.0))
+        await asyncio.sleep(FIFO_WINDOW_S - 1.0)
+        await queue.send([Message(b"a"), Message(b"c")])
+        assert [each.body for each in await queue.receive(10, 0.0)] == [b"c"]
+        await asyncio.sleep(sent_s + FIFO_WINDOW_S - now_s())
+        await queue.send([Message(b"a")])
+        assert b"a" in [each.body for each in await queue.receive(10, 0.0)]
+
+    in_virtual_time(main())
+
+
+def test_repeated_sends_run_once() -> None:
+    async def main() -> None:
+        world = await fifo_world(10)
+        await world.send(*[{"result": 1}] * 10)
+        worker = world.worker(strategy=Fifo)
+        tally = await world.run([{"result": 1}] * 10, worker)
+        assert tally.counts[State.DONE] == 10
+        assert len(world.tasks_of("start")) == 10
+
+    in_virtual_time(main())
+
+
+def test_a_task_that_another_holds_is_put_off_and_not_dropped_as_a_repeat() -> None:
+    """Sent anew with a delay, as elsewhere, it would be the same message within five minutes."""
+
+    async def main() -> None:
+        world = await fifo_world(1, visibility_s=20.0)
+        held = Record(0, "another:1", State.CLAIMED, owner="another", expires_s=world.clock.now_s() + 50.0)
+        await world.channel.ledger.insert_new([held])
+        tally = await world.run([{"result": 1}], world.worker())
+        assert tally.counts[State.DONE] == 1
+        assert len(world.tasks_of("defer")) >= 1
+
+    in_virtual_time(main())
+
+
+def test_a_failed_attempt_is_tried_again_at_once() -> None:
+    async def main() -> None:
+        world = await fifo_world(1, backoff_s=100.0)
+        tally = await world.run([{"fail": 2, "result": 1}], world.worker(strategy=Fifo))
+        assert tally.counts[State.DONE] == 1
+        assert asyncio.get_running_loop().time() < 50.0
+
+    in_virtual_time(main())
