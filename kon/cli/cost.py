@@ -75,7 +75,7 @@ def cost(run: str, root: Path, prices_file: Path, as_json: bool) -> None:
 def _why(folder: RunFolder) -> str:
     name = folder.read_run().spec.backend.name
     if backend_class(name).virtual_time:
-        return "its requests were simulated; `kon plan` says what such a run would cost"
+        return "it was simulated without a model of Amazon, such as latency: aws-us-east-1"
     if name != "aws":
         return f"requests to its backend, {name}, cost nothing"
     if not folder.finished:
@@ -106,16 +106,18 @@ def _text(run: str, backend: str, tasks: int, found: Cost) -> str:
     lines.append(["in all", f"{sum(found.requests.values()):,}", "", _dollars(found.dollars_in_all)])
     table = draw(lines, ["service", "requests", "billed", "$"], ["left", "right", "left", "right"])
     per_task = sum(found.requests.values()) / tasks
-    return "\n\n".join(
-        [
-            f"{run}: {tasks:,} tasks on {backend}; prices of {where}, without hosts",
-            table,
-            f"A million such tasks: ${_dollars(found.dollars_per_million_tasks)} for {per_task * 1e6:,.0f} "
-            f"requests ({where}).",
+    parts = [
+        f"{run}: {tasks:,} tasks on {backend}; prices of {where}, without hosts",
+        table,
+        f"A million such tasks: ${_dollars(found.dollars_per_million_tasks)} for {per_task * 1e6:,.0f} "
+        f"requests ({where}).",
+    ]
+    if found.in_gb or found.out_gb:
+        parts.append(
             f"Sent {_gb(found.out_gb)}, received {_gb(found.in_gb)}: free within the region; to a client and "
-            f"workers elsewhere, ${_dollars(found.traffic_dollars)} more ({where}).",
-        ]
-    )
+            f"workers elsewhere, ${_dollars(found.traffic_dollars)} more ({where})."
+        )
+    return "\n\n".join(parts)
 
 
 def _line(name: str, found: Cost) -> list[str]:

@@ -8,12 +8,10 @@ from typing import Final
 import msgspec
 
 from kon.prices import Prices, cost_of_requests
-from kon.sim.fleet import STALE_READ_UNITS
 from kon.sim.model import Instance
+from kon.simulated.billing import billed
 
 HOUR_S: Final = 3600.0
-
-_WRITES: Final = frozenset({"insert_new", "replace", "put", "delete"})
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -37,44 +35,14 @@ def bill(
     use: Use, prices: Prices, instance: str, type_: Instance, *, fifo: bool, spot: bool
 ) -> dict[str, float]:
     """US dollars by service. Raises ConfigurationError for an instance without a price."""
-    requests = cost_of_requests(billed(use, prices, fifo=fifo), prices)
-    return {**requests, "EC2": _ec2(use, prices, instance, type_, spot)}
-
-
-def billed(use: Use, prices: Prices, *, fifo: bool) -> dict[str, float]:
-    """What is billed of its requests, by the names that a backend has for it (`RequestCount`)."""
-    writes, reads = _units(use)
-    return {
-        "sqs.fifo_requests" if fifo else "sqs.requests": _sqs_requests(use, prices.sqs.request_bytes),
-        "dynamodb.write_units": writes,
-        "dynamodb.read_units": reads,
-        "s3.put_requests": sum(calls for name, calls in use.calls.items() if name.endswith("objects.put")),
-        "s3.get_requests": sum(calls for name, calls in use.calls.items() if name.endswith("objects.get")),
-    }
-
-
-def _sqs_requests(use: Use, request_bytes: int) -> float:
-    """Calls, and where their messages are large what these count as."""
-    total = 0.0
-    for name, calls in use.calls.items():
-        service, call = name.split()
-        if call.startswith("queue."):
-            carries = service == "tasks" and call in ("queue.send", "queue.receive")
-            parts = use.messages * use.message_bytes / request_bytes if carries else 0.0
-            total += max(calls, parts)
-    return total
-
-
-def _units(use: Use) -> tuple[float, float]:
-    """Of the tables: written, and read."""
-    writes = reads = 0.0
-    for name, items in use.items.items():
-        kind, _, op = name.split()[1].partition(".")
-        if kind == "ledger" and op in _WRITES:
-            writes += items
-        elif kind == "ledger":
-            reads += items * STALE_READ_UNITS
-    return writes, reads
+    units = billed(
+        use.calls,
+        use.items,
+        message_bytes=use.messages * use.message_bytes,
+        request_bytes=prices.sqs.request_bytes,
+        fifo=fifo,
+    )
+    return {**cost_of_requests(units, prices), "EC2": _ec2(use, prices, instance, type_, spot)}
 
 
 def _ec2(use: Use, prices: Prices, instance: str, type_: Instance, spot: bool) -> float:

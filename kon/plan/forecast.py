@@ -22,8 +22,8 @@ from kon.prices import Prices
 from kon.run import Plugin, RunSpec
 from kon.sim.fleet import Fleet, LimitReport, Usage
 from kon.sim.model import Choice, Model, TableLimits, chosen, part_of, to_model
+from kon.simulated.billing import message_bytes
 from kon.simulated.simulation import Report, Simulation
-from kon.task import Bundle, Task, encode
 
 SAMPLE_TASKS: Final = 20_000
 """Simulated at least, if there are so many."""
@@ -116,7 +116,7 @@ class Forecaster:
             calls=_times(reckoning.total(spec.tasks, lambda usage: usage.calls), parts),
             items=_times(reckoning.total(spec.tasks, lambda usage: usage.items), parts),
             messages=whole.tasks / whole.bundle,
-            message_bytes=_message_bytes(cell, whole),
+            message_bytes=message_bytes(whole, cell.workload.largest_bytes),
             hosts=whole.workers,
             host_s=boot_s + work_s,
             cpu_s=reckoning.cpu_s(spec.tasks) * parts,
@@ -291,12 +291,6 @@ def _boot_s(model: Model, spec: RunSpec) -> float:
     """Until the last of the hosts is ready."""
     fleet, rng = Fleet(model, spec.seed), random.Random(f"{spec.seed}:boot")
     return max(fleet.draw_s(model.hosts.boot, rng) for _ in range(spec.workers))
-
-
-def _message_bytes(cell: Cell, spec: RunSpec) -> float:
-    """Of a message of the task queue, with bodies as large as the largest there is."""
-    empty = len(encode(Bundle(spec.run, [])))
-    return empty + spec.bundle * (len(encode(Bundle("", [Task(spec.tasks)]))) + cell.workload.largest_bytes)
 
 
 def _held_back_by(

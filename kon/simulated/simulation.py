@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,11 +19,13 @@ from kon.events import Event, Recorder
 from kon.journal import Journal
 from kon.local import doomed, worker_names
 from kon.plugins import open_backend
+from kon.prices import usual_prices
 from kon.process import make_kind, strategy_maker
 from kon.run import RunSpec
 from kon.sim.backend import SimBackend
 from kon.sim.fleet import LimitReport, Usage
 from kon.sim.loop import SimLoop, simulate
+from kon.simulated.billing import billed, message_bytes
 from kon.simulated.kinds import in_virtual_time
 from kon.simulated.recorder import NoJournal, SimRecorder
 from kon.task import Answers
@@ -109,6 +111,7 @@ class Simulation:
         self._up = self._ups = self._interruptions = 0
         self._over = False
         self._opened_s = 0.0
+        self._body_bytes = 0
         self._refuse_faults()
         if self._fleet is not None:
             self._fleet.share_hosts(spec.processes)
@@ -171,13 +174,21 @@ class Simulation:
         await self._end_workers()
         report = self._report(ready_s, wall_s, submit.result())
         usage = Recorder(self._events, clock, "all")
-        usage.note(Event.USAGE, cpu_s=report.worker_cpu_s, requests=self._network.requests)
+        usage.note(
+            Event.USAGE, cpu_s=report.worker_cpu_s, requests=self._network.requests, **self._billed(report)
+        )
         usage.flush()
         return report
 
     async def _submit(self, client: Client) -> float:
-        await client.submit(self._bodies)
+        await client.submit(self._bodies if self._quiet else self._weighed())
         return self._loop.time() - self._opened_s
+
+    def _weighed(self) -> Iterator[Any]:
+        """The bodies, adding up what they weigh in messages."""
+        for body in self._bodies:
+            self._body_bytes += len(msgspec.json.encode(body))
+            yield body
 
     async def _first_of(self, work: asyncio.Future[Any]) -> None:
         """Wait for this, or for a worker that fails."""
@@ -306,6 +317,21 @@ class Simulation:
         return {
             f"{service} {call}": Usage(usage.calls, usage.items)
             for (service, call), usage in self._fleet.usage.items()
+        }
+
+    def _billed(self, report: Report) -> dict[str, Any]:
+        """What Amazon would bill, where there is a model of it."""
+        if self._fleet is None or self._quiet:
+            return {}
+        spec = self.spec
+        return {
+            "billed": billed(
+                {name: usage.calls for name, usage in report.requests.items()},
+                {name: usage.items for name, usage in report.requests.items()},
+                message_bytes=spec.tasks / spec.bundle * message_bytes(spec, self._body_bytes / spec.tasks),
+                request_bytes=usual_prices().sqs.request_bytes,
+                fifo=self._fleet.choice.queue == "fifo",
+            )
         }
 
     def _worker_cpu_s(self) -> float:

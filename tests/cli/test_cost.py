@@ -95,7 +95,7 @@ def test_wrong_prices_are_refused_with_their_line(tmp_path: Path) -> None:
     ("backend", "why"),
     [
         ("sqlite", "requests to its backend, sqlite, cost nothing"),
-        ("sim", "`kon plan` says what such a run would cost"),
+        ("sim", "it was simulated without a model of Amazon"),
         ("aws", "they are older than that; run it again"),
     ],
 )
@@ -132,3 +132,16 @@ def test_a_real_run_on_an_emulator(tmp_path: Path) -> None:
     assert sum(told["requests_by_service"].values()) == round(row["requests_per_task"] * 200)
     # each task is claimed and committed by a write of its own, and nobody writes much beside
     assert 2 * 200 <= told["billed"]["dynamodb.write_units"] <= 2 * 200 + 20
+
+
+def test_a_simulated_run_costs_what_its_model_would_be_billed_for(tmp_path: Path) -> None:
+    file = write(
+        tmp_path, "name: s\nbackend: sim\nworkload: {kind: sleep, count: 1000, seconds: 0}\nworkers: [2]\n"
+    )
+    [row] = json.loads(invoke("run", file, "--json").stdout)["runs"]
+    told = json.loads(invoke("cost", row["run"], "--json").stdout)
+    assert told["billed"]["dynamodb.write_units"] >= 2 * 1000  # a claim and a commit for each
+    assert told["billed"]["sqs.requests"] == told["requests_by_service"]["sqs"]  # none is larger than 64 KB
+    assert sum(told["requests_by_service"].values()) == round(row["requests_per_task"] * 1000)
+    assert "$ per" in invoke("table", row["run"]).stdout
+    assert "Sent" not in invoke("cost", row["run"]).stdout  # nothing was
