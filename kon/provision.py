@@ -15,7 +15,7 @@ import msgspec
 from kon.backend import ChannelOptions
 from kon.backends.aws import AwsBackend
 from kon.backends.aws.resources import Resource
-from kon.errors import KonError
+from kon.errors import BackendRefused, KonError, StoreError
 from kon.plugins import open_backend
 from kon.run import Plugin, RunSpec
 
@@ -62,17 +62,39 @@ async def make(needs: Sequence[Needs]) -> Changes:
         return Changes(before, await _described(backends), [])
 
 
-async def remove(needs: Sequence[Needs]) -> Changes:
-    """Delete what is there, of every run, whatever becomes of the others."""
+async def remove(needs: Sequence[Needs], keep_objects: bool = False) -> Changes:
+    """Delete what is there, of every run, whatever becomes of the others.
+
+    keep_objects: but for what tasks have stored.
+    """
     failures: list[KonError] = []
     async with _opened(needs) as backends:
         before = await _described(backends)
         for each, backend in backends:
             try:
-                await backend.delete(each.run)
+                await backend.delete(each.run, keep_objects)
             except KonError as error:
                 failures.append(error)
         return Changes(before, await _described(backends), failures)
+
+
+async def queued(needs: Sequence[Needs]) -> dict[str, int]:
+    """The runs that have messages at Amazon, tasks or answers, and about how many."""
+    found: dict[str, int] = {}
+    async with _opened(needs) as backends:
+        for each, backend in backends:
+            try:
+                channel = await backend.open(each.run)
+            except BackendRefused:
+                raise
+            except StoreError:
+                continue  # it is not there
+            for queue in (channel.tasks, channel.answers):
+                depth = await queue.depth()
+                waiting = depth.visible + depth.delayed + depth.in_flight
+                if waiting:
+                    found[each.run] = found.get(each.run, 0) + waiting
+    return found
 
 
 def own(resources: Iterable[Resource]) -> list[Resource]:

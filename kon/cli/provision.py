@@ -5,28 +5,36 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 import msgspec
+from click.shell_completion import CompletionItem
 
 from kon.backend import ChannelOptions
 from kon.backends.aws import AwsBackend
 from kon.backends.aws.resources import Resource
 from kon.cli.experiment import Asked, limit_option, set_option
 from kon.cli.output import json_option, note, print_json
-from kon.cli.runs import find_run, root_option, runs_below
+from kon.cli.runs import find_run, known_runs, root_option, runs_below
 from kon.errors import ConfigurationError
 from kon.joining import client_lock
 from kon.plugins import backend_class
-from kon.provision import Changes, Needs, described, make, needs_of, own, remove
+from kon.provision import Changes, Needs, described, make, needs_of, own, queued, remove
 from kon.records import RunFolder
 from kon.run import Plugin
 
 EXIT_LEFT: Final = 5
 """The exit code where something that was to be deleted is still there."""
 
-target_argument = click.argument("target", metavar="RUN|FILE")
+
+def _known(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For tab completion: runs, and the shell's own files."""
+    names = known_runs(ctx, param, incomplete)
+    return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
+
+
+target_argument = click.argument("target", metavar="RUN|FILE", shell_complete=_known)
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 
@@ -66,6 +74,7 @@ def up(
 @set_option
 @limit_option
 @click.option("--force", is_flag=True, help="Also where the run is not over: what is queued is lost.")
+@click.option("--keep-objects", is_flag=True, help="Leave what tasks have stored.")
 @dry_run_option
 @json_option
 @click.pass_context
@@ -77,15 +86,16 @@ def down(
     overrides: tuple[str, ...],
     limit: int | None,
     force: bool,
+    keep_objects: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Delete the queues, the table and the objects of RUN, or of all runs in the experiment FILE.
 
-    A run that is over has deleted them itself; this is for one that was given up. Where there is nothing,
-    nothing is done. A RUN that has no records here is looked for at Amazon by its name alone, as a run with
-    the backend's usual options (--set backend.prefix=... and the like say otherwise). The exit code is 5
-    where something is left.
+    A run that is over has deleted its queues and its table itself; this is for one that was given up, and
+    for what tasks have stored, which outlives their run. Where there is nothing, nothing is done. A RUN that
+    has no records here is looked for at Amazon by its name alone, as a run with the backend's usual options
+    (--set backend.prefix=... and the like say otherwise). The exit code is 5 where something is left.
 
     \b
     Examples:
@@ -94,16 +104,15 @@ def down(
     """
     needs = _needs(target, root, overrides, limit, or_by_name=True)
     if not force:
-        for each in needs:
-            _check_over(each, target, root)
+        _check_over(needs, target, root)
     if dry_run:
         found = asyncio.run(described(needs))
         there = [each for each in found if each.exists]
         _print(found, there, any(each.exists for each in own(found)), as_json, "would delete")
         return
-    changes = asyncio.run(remove(needs))
+    changes = asyncio.run(remove(needs, keep_objects))
     if not as_json and not any(each.exists for each in own(changes.before)):
-        note(f"{target} has nothing at Amazon: it never was there, or is gone already")
+        note(f"{target} has no queue and no table at Amazon: it never was there, or is over")
     _print(changes.before, changes.after, changes.changed, as_json, "deleted")
     ctx.exit(_told_of_what_is_left(changes))
 
@@ -170,18 +179,30 @@ def _by_name(run: str, overrides: Sequence[str]) -> Needs:
     return Needs(run, Plugin(AwsBackend.name, options), ChannelOptions())
 
 
-def _check_over(needs: Needs, target: str, root: Path) -> None:
-    """Raises ConfigurationError for a run that would lose what it has still to do."""
-    folder = _folder(needs.run, target, root)
-    if folder is None or folder.finished or not folder.begun:
-        return
+def _check_over(needs: Sequence[Needs], target: str, root: Path) -> None:
+    """Raises ConfigurationError where a run would lose what it has still to do."""
+    unknown = []
+    for each in needs:
+        folder = _folder(each.run, target, root)
+        if folder is None or not folder.begun:
+            unknown.append(each)
+        elif not folder.finished:
+            _refuse(each.run, folder)
+    for run, messages in asyncio.run(queued(unknown)).items():
+        raise ConfigurationError(
+            f"the run {run} has no records here, but about {messages:,} messages at Amazon: perhaps somebody "
+            "elsewhere is at work on it. Nothing was deleted; add --force if it is to go"
+        )
+
+
+def _refuse(run: str, folder: RunFolder) -> NoReturn:
     if client_lock(folder.path.parent).is_held():
         raise ConfigurationError(
-            f"a client is at work on runs in {folder.path.parent}, which {needs.run} is one of; nothing was "
+            f"a client is at work on runs in {folder.path.parent}, which {run} is one of; nothing was "
             "deleted. Give it up with `kon cancel`, or let it end"
         )
     raise ConfigurationError(
-        f"the run {needs.run} is not over, and what is queued or not collected yet would be lost; nothing "
+        f"the run {run} is not over, and what is queued or not collected yet would be lost; nothing "
         f"was deleted. End it with `kon collect {folder.path}`, after `kon cancel` if it is to be given up; "
         "or add --force"
     )

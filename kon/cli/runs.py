@@ -17,15 +17,15 @@ RESULTS: Final = Path("results")
 """Where experiments are recorded, unless --out says otherwise."""
 
 
-def _known_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+def known_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """For tab completion: below the default folder, as --root may stand after the name."""
     names = {run.path.name for run in runs_below(RESULTS)}
     return sorted(name for name in names if name.startswith(incomplete))
 
 
-run_argument = click.argument("run", metavar="RUN", shell_complete=_known_runs)
+run_argument = click.argument("run", metavar="RUN", shell_complete=known_runs)
 
-runs_argument = click.argument("runs", metavar="[DIR|RUN]...", nargs=-1, shell_complete=_known_runs)
+runs_argument = click.argument("runs", metavar="[DIR|RUN]...", nargs=-1, shell_complete=known_runs)
 
 root_option = click.option(
     "--root",

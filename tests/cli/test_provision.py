@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from click.testing import Result
 
+from kon.backends.aws import AwsBackend
 from kon.backends.aws.resources import Resources
 from kon.emulator import Emulator
 from kon.errors import BackendUnavailable, StoreError
@@ -97,7 +100,8 @@ def test_a_run_works_on_what_was_made_ahead_and_deletes_it(file: Path, prefix: s
 def test_down_of_a_run_that_never_was(prefix: str, tmp_path: Path) -> None:
     result = invoke("down", "never-lease-w1-r1", "--set", f"backend.prefix={prefix}")
     assert result.exit_code == 0
-    assert "never-lease-w1-r1 has nothing at Amazon: it never was there, or is gone already" in result.stderr
+    said = "never-lease-w1-r1 has no queue and no table at Amazon: it never was there, or is over"
+    assert said in result.stderr
     assert "deleted" not in result.stdout
 
 
@@ -133,6 +137,43 @@ def test_nothing_is_deleted_under_a_client_that_is_at_work(file: Path, prefix: s
     told("down", file, "--force")
 
 
+@pytest.mark.parametrize("by_name", [True, False])
+def test_what_is_queued_by_somebody_elsewhere_is_kept_without_force(
+    file: Path, prefix: str, by_name: bool
+) -> None:
+    assert invoke("submit", file, "-q").exit_code == 0
+    shutil.rmtree("results")  # as on a machine that has never seen the run
+    asked = ["ups-lease-w1-r1", "--set", f"backend.prefix={prefix}"] if by_name else [file]
+    refused = invoke("down", *asked)
+    assert refused.exit_code == 2
+    assert "has no records here, but about 20 messages at Amazon" in refused.stderr
+    assert len(queues(prefix)) == 6
+    assert told("down", *asked, "--force")["changed"] is True
+    told("down", file, "--force")
+    assert queues(prefix) == []
+
+
+def test_what_tasks_have_stored_goes_too_unless_it_is_to_be_kept(file: Path, prefix: str) -> None:
+    plan = told("up", file)
+    [bucket] = [each["name"] for each in plan["resources"] if each["kind"] == "bucket"]
+    store: Any = boto3.client("s3")
+
+    async def stored() -> None:
+        backend = AwsBackend({"prefix": prefix})
+        channel = await backend.open("ups-lease-w1-r1")
+        video = Path("video.mkv")
+        video.write_bytes(b"x")
+        await channel.objects.put("video.mkv", video)
+        await backend.close()
+
+    asyncio.run(stored())
+    told("down", file, "--keep-objects")
+    assert store.list_objects_v2(Bucket=bucket)["KeyCount"] == 1
+    told("down", file)
+    with pytest.raises(ClientError, match="NoSuchBucket"):
+        store.list_objects_v2(Bucket=bucket)
+
+
 def test_another_backend_has_nothing_at_amazon(tmp_path: Path) -> None:
     for verb in ("up", "down"):
         result = invoke(verb, write(tmp_path))
@@ -155,10 +196,10 @@ def test_what_can_not_be_deleted_is_told_with_its_own_code(
     told("up", file)
     real = Resources.delete
 
-    async def fails(self: Resources, run: str) -> None:
+    async def fails(self: Resources, run: str, keep_objects: bool = False) -> None:
         if run == "ups-lease-w1-r1":
             raise StoreError("the table does not carry the tags")
-        await real(self, run)
+        await real(self, run, keep_objects)
 
     monkeypatch.setattr(Resources, "delete", fails)
     result = invoke("down", file)
