@@ -83,6 +83,7 @@ _NOT_THERE: Final = frozenset(
     ]
 )
 _MAY_PASS: Final = (
+    exceptions.ConnectionError,
     exceptions.HTTPClientError,
     exceptions.IncompleteReadError,
     exceptions.CredentialRetrievalError,  # of the host's own metadata service, for one
