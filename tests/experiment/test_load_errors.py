@@ -101,7 +101,7 @@ def test_unknown_plugins_are_named_with_those_that_are_known() -> None:
         """
     )
     assert lines[0].startswith(
-        'x.yml:2:10: unknown backend "memroy", did you mean "memory"? (known: memory, '
+        'x.yml:2:10: unknown backend "memroy", did you mean "memory"? (known: aws, memory, '
     )
     assert lines[1].startswith('x.yml:3:18: unknown kind "sleeep", did you mean "sleep"? (known: ')
     assert lines[2].startswith('x.yml:4:14: unknown strategy "leese", did you mean "lease"? (known: ')

@@ -56,7 +56,7 @@ def test_an_unknown_name_gets_the_names_that_are_known() -> None:
         'unknown strategy "Leese", did you mean "lease"? (known: '
         f"{', '.join(names('kon.strategies'))}, or your own as module:Class)"
     )
-    with pytest.raises(UnknownPlugin, match=r'unknown backend "zzz" \(known: memory, '):
+    with pytest.raises(UnknownPlugin, match=r'unknown backend "zzz" \(known: aws, memory, '):
         backend_class("zzz")
 
 
