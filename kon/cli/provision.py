@@ -103,7 +103,7 @@ def down(
       kon down exp.yml --set backend=aws --dry-run
     """
     needs = _needs(target, root, overrides, limit, or_by_name=True)
-    if not force:
+    if not force and not dry_run:
         _check_over(needs, target, root)
     if dry_run:
         found = asyncio.run(described(needs))
@@ -141,7 +141,7 @@ def _needs(
         asked = Asked(file=Path(target), out=None, overrides=overrides, limit=limit)
         found = [needs_of(cell.spec) for each in asked.load() for cell in each.cells()]
     elif or_by_name and not _has_records(target, root):
-        return [_by_name(target, overrides)]
+        return [_by_name(target, overrides, limit)]
     elif overrides or limit is not None:
         raise ConfigurationError(
             f"--set and --limit are for an experiment FILE; the run {target} is described by its records"
@@ -162,10 +162,12 @@ def _has_records(name: str, root: Path) -> bool:
     return RunFolder(Path(name)).exists or any(each.path.name == name for each in runs_below(root))
 
 
-def _by_name(run: str, overrides: Sequence[str]) -> Needs:
+def _by_name(run: str, overrides: Sequence[str], limit: int | None) -> Needs:
     """A run that was begun elsewhere, or never."""
     if "/" in run or run.endswith((".yml", ".yaml")):
         raise ConfigurationError(f"there is neither a file nor a run {run}")
+    if limit is not None:
+        raise ConfigurationError(f"--limit is for an experiment FILE, and {run} is not one")
     options: dict[str, Any] = {}
     for text in overrides:
         key, equals, value = text.partition("=")

@@ -161,7 +161,8 @@ def _check_installed(kind: Kind) -> None:
     if missing:
         raise ConfigurationError(
             f"the emulator {kind} is not installed ({', '.join(missing)} can't be imported by "
-            f"{sys.executable}); install it with: {sys.executable} -m pip install 'kon[emulator]'"
+            f"{sys.executable}); install it with: {sys.executable} -m pip install 'kon[emulator]', or for a "
+            "checkout by `make setup`"
         )
 
 

@@ -112,8 +112,16 @@ def test_down_by_name_alone_of_a_run_begun_elsewhere(file: Path, prefix: str) ->
     told("down", file)
 
 
+def test_a_file_that_is_not_there_is_no_run(tmp_path: Path) -> None:
+    for asked in (["down", "none.yml"], ["up", "none.yml"], ["up", "none"], ["down", "none", "--limit", "3"]):
+        result = invoke(*asked)
+        assert result.exit_code == 2
+        assert "none" in result.stderr
+
+
 def test_what_is_not_over_is_kept_without_force(file: Path, prefix: str) -> None:
     assert invoke("submit", file, "-q").exit_code == 0
+    assert told("down", "ups-lease-w1-r1", "--dry-run")["changed"] is True
     refused = invoke("down", "ups-lease-w1-r1")
     assert refused.exit_code == 2
     assert "is not over" in refused.stderr
