@@ -5,13 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
 
 from kon.cli.runs import RESULTS
 from kon.experiment import Experiment, load
+
+MOST_TEXT: Final = 100_000
+"""Characters of an experiment file that the records of its runs hold; a longer one is only named there."""
 
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
@@ -50,9 +53,11 @@ class Asked(msgspec.Struct, frozen=True):
         return self.out or RESULTS / experiments[0].name
 
     def origin(self) -> dict[str, Any]:
-        """For the records: what brings the same tasks back, from any folder."""
+        """For the records: what brings the same tasks back, from any folder; and the file as it is now."""
+        text = self.file.read_text(encoding="utf-8", errors="replace")
         return {
             "file": str(self.file.absolute()),
+            "experiment_file": text if len(text) <= MOST_TEXT else None,
             "set": list(self.overrides),
             "limit": self.limit,
             "cwd": str(Path.cwd()),

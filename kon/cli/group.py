@@ -42,6 +42,9 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "status": Lazy("kon.cli.status:status", "How far runs are."),
         "table": Lazy("kon.cli.table:table", "Draw the result tables of recorded runs again."),
         "results": Lazy("kon.cli.results:results", "What became of each task of a run."),
+        "report": Lazy("kon.cli.report:report", "Write a page of HTML about runs."),
+        "plot": Lazy("kon.cli.plot:plot", "Draw plots of runs into files."),
+        "compare": Lazy("kon.cli.compare:compare", "What differs between runs, and whether it matters."),
         "explain": Lazy("kon.cli.explain:explain", "The whole story of a task, and of what came twice."),
     },
     "Run step by step": {

@@ -12,6 +12,7 @@ from kon.cli.output import as_asked, format_option, json_option, note, print_gro
 from kon.cli.runs import find_runs, root_option, runs_argument
 from kon.errors import ConfigurationError
 from kon.records import RunFolder
+from kon.report.gathered import row_of
 
 
 @click.command()
@@ -60,11 +61,3 @@ def finished_rows(runs: Sequence[RunFolder]) -> dict[str, list[dict[str, Any]]]:
     return {
         folder: sorted(rows, key=lambda row: row.get("began_s") or 0.0) for folder, rows in by_folder.items()
     }
-
-
-def row_of(run: RunFolder) -> dict[str, Any]:
-    """The row of a finished run; of one that an older kon finished, with what rows have by now."""
-    from kon.report.summary import summarise
-
-    row = run.read_summary()
-    return row if "latency_p50_s" in row else {**summarise(run), **row}

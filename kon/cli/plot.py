@@ -1,0 +1,62 @@
+"""`kon plot`"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from kon.cli.output import note
+from kon.cli.runs import find_runs, root_option, runs_argument
+from kon.cli.written import force_option, refuse, write
+from kon.errors import ConfigurationError
+
+
+@click.command()
+@runs_argument
+@root_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("plots"),
+    show_default=True,
+    help="The folder of the plots, made if need be.",
+)
+@click.option(
+    "--format",
+    "kinds",
+    type=click.Choice(["png", "svg"]),
+    multiple=True,
+    help="May be given twice.  [default: both]",
+)
+@force_option
+def plot(runs: tuple[str, ...], root: Path, out: Path, kinds: tuple[str, ...], force: bool) -> None:
+    """Draw plots of recorded runs into files that fit a column of a paper: throughput and efficiency by
+    workers, latencies, who worked when, the backlog, cost by service. Their paths are printed.
+
+    \b
+    Examples:
+      kon plot results/quickstart
+      kon plot exp-lease-w1-r1 --format svg --out figures
+    """
+    from kon.report.gathered import gather
+    from kon.report.plots.catalogue import plots
+    from kon.report.plots.style import as_png, as_svg, drawing
+
+    folders = find_runs(runs, root)
+    if not folders:
+        raise ConfigurationError(f"there is no run below {root}; `kon run` makes one")
+    made: dict[Path, bytes] = {}
+    with drawing():
+        for each in plots(gather(folders)):
+            file = out / re.sub(r"[^\w.-]+", "-", each.name)
+            for kind in kinds or ("png", "svg"):
+                path = file.with_name(f"{file.name}.{kind}")
+                made[path] = as_png(each.figure) if kind == "png" else as_svg(each.figure).encode()
+    if not force:
+        refuse(made)  # all or none
+    for path, body in made.items():
+        write(path, body, force)
+        click.echo(path)
+    note(f"{len(made)} files")

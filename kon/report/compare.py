@@ -1,0 +1,244 @@
+"""What differs between two sets of runs, and whether it means anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from kon.errors import ConfigurationError
+from kon.records import RunFile, RunFolder
+from kon.report.columns import Row, draw, per_million, rounded
+from kon.report.gathered import row_of
+from kon.report.groups import with_labels
+from kon.report.spread import Verdict, verdict
+
+
+class Recorded(NamedTuple):
+    """A run: its description, and its row."""
+
+    run: RunFile
+    row: Row
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """A setting, or something about the machine, that is not the same; None where it is not there."""
+
+    name: str
+    a: Any
+    b: Any
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A figure's medians; change: of b against a, as a fraction of a; None where a is 0 or one is unknown."""
+
+    name: str
+    a: float | None
+    b: float | None
+    change: float | None
+    verdict: str
+    a_values: list[float]
+    b_values: list[float]
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """How many tasks, over all repeats, and of how many."""
+
+    name: str
+    a: int
+    b: int
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """Two cells, each with all its repeats."""
+
+    a: list[str]
+    b: list[str]
+    differences: list[Difference]
+    changes: list[Change]
+    tallies: list[Tally]
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """only_a, only_b: runs that the other side has no counterpart of."""
+
+    pairs: list[Pair]
+    only_a: list[str]
+    only_b: list[str]
+
+
+def compare(a: Sequence[RunFolder], b: Sequence[RunFolder]) -> Comparison:
+    """Where each side is one run with its repeats, these, whatever they are; else those with the same
+    strategy, workers, backend and work. Raises ConfigurationError where there is nothing to compare."""
+    one, other = _cells(a), _cells(b)
+    if len(one) == len(other) == 1:
+        return Comparison([_pair(next(iter(one.values())), next(iter(other.values())))], [], [])
+    common = [key for key in one if key in other]
+    if not common:
+        raise ConfigurationError(
+            "these have nothing in common: no run of the one has the strategy, workers, backend and work of "
+            "one of the other. Name two runs to compare what differs in these"
+        )
+    return Comparison(
+        [_pair(one[key], other[key]) for key in common],
+        [each.row["run"] for key in one if key not in other for each in one[key]],
+        [each.row["run"] for key in other if key not in one for each in other[key]],
+    )
+
+
+def _cells(folders: Sequence[RunFolder]) -> dict[tuple[Any, ...], list[Recorded]]:
+    runs = [(folder.read_run(), row_of(folder)) for folder in folders]
+    cells: dict[tuple[Any, ...], list[Recorded]] = {}
+    for (run, _), row in zip(runs, with_labels([row for _, row in runs]), strict=True):
+        key = (
+            run.spec.strategy.label,
+            *(
+                row.get(name)
+                for name in ("backend", "workers", "slots", "processes", "bundle", "kind", "task_s")
+            ),
+        )
+        cells.setdefault(key, []).append(Recorded(run, row))
+    return cells
+
+
+def _pair(a: Sequence[Recorded], b: Sequence[Recorded]) -> Pair:
+    return Pair(
+        [each.row["run"] for each in a],
+        [each.row["run"] for each in b],
+        list(_differences(a[0].run, b[0].run)),
+        [
+            _change(name, of, a, b)
+            for name, of in _FIGURES
+            if any(of(each.row) is not None for each in [*a, *b])
+        ],
+        [Tally(name, _sum(a, name), _sum(b, name)) for name in _COUNTS if _sum(a, name) or _sum(b, name)],
+    )
+
+
+def _change(name: str, of: Any, a: Sequence[Recorded], b: Sequence[Recorded]) -> Change:
+    one = [value for each in a if (value := of(each.row)) is not None]
+    other = [value for each in b if (value := of(each.row)) is not None]
+    if not one or not other:
+        middles = [median(values) if values else None for values in (one, other)]
+        return Change(name, middles[0], middles[1], None, Verdict.CANNOT_TELL, one, other)
+    before, after = median(one), median(other)
+    change = (after - before) / before if before else None
+    return Change(name, before, after, change, verdict(one, other), one, other)
+
+
+def _sum(runs: Sequence[Recorded], name: str) -> int:
+    return sum(each.row.get(name) or 0 for each in runs)
+
+
+def _differences(a: RunFile, b: RunFile) -> Iterator[Difference]:
+    one, other = (_flat({**msgspec.to_builtins(each.spec), **_of_context(each)}) for each in (a, b))
+    for name in dict.fromkeys([*one, *other]):
+        if name not in _NAMES and one.get(name) != other.get(name):
+            yield Difference(name, one.get(name), other.get(name))
+
+
+def _of_context(run: RunFile) -> dict[str, Any]:
+    return {name: run.context[name] for name in _CONTEXT if name in run.context}
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under names with dots, as `--set` has them."""
+    found: dict[str, Any] = {}
+    for name, each in value.items():
+        if isinstance(each, dict):
+            found.update(_flat(each, f"{prefix}{name}."))
+        else:
+            found[f"{prefix}{name}"] = each
+    return found
+
+
+def as_text(found: Comparison) -> str:
+    parts = [_pair_text(pair) for pair in found.pairs]
+    for side, only in (("A", found.only_a), ("B", found.only_b)):
+        if only:
+            parts.append(f"only in {side}: {', '.join(only)}")
+    return "\n\n".join(parts)
+
+
+def _pair_text(pair: Pair) -> str:
+    lines = [f"A: {', '.join(pair.a)}", f"B: {', '.join(pair.b)}", ""]
+    if pair.differences:
+        body = [[each.name, _shown(each.a), _shown(each.b)] for each in pair.differences]
+        lines += [draw(body, ["what differs", "A", "B"], ["left", "left", "left"]), ""]
+    else:
+        lines += ["Nothing differs in what was run, nor in the machine.", ""]
+    body = [_cells_of(each) for each in pair.changes]
+    body += [[each.name, f"{each.a:,}", f"{each.b:,}", "", "counts, added up"] for each in pair.tallies]
+    lines.append(draw(body, ["figure", "A", "B", "change", "does it mean anything?"], _ALIGN))
+    return "\n".join(lines)
+
+
+_ALIGN: Final = ["left", "right", "right", "right", "left"]
+
+
+def _cells_of(each: Change) -> list[str]:
+    change = "" if each.change is None else f"{each.change:+.1%}"
+    return [each.name, _figure(each.a), _figure(each.b), change, _meaning(each)]
+
+
+def _meaning(each: Change) -> str:
+    fewest = min(len(each.a_values), len(each.b_values))
+    if not fewest:
+        return "cannot tell: unknown on one side"
+    match Verdict(each.verdict):
+        case Verdict.CANNOT_TELL:
+            return "cannot tell: one repeat has no spread"
+        case Verdict.HIDDEN:
+            return "no: the spread of the repeats hides it"
+        case Verdict.APART:
+            return f"perhaps: all repeats lie apart, but {fewest} are too few to be sure"
+        case Verdict.DIFFERENT:
+            return "yes: more than the spread of the repeats (p <= 5 %)"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else rounded(value)
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is None else value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _of(name: str, factor: float = 1.0) -> Any:
+    def of(row: Row) -> float | None:
+        value = row.get(name)
+        return None if value is None else value * factor
+
+    return of
+
+
+_NAMES: Final = frozenset({"run", "experiment", "repeat"})
+"""Of a run: what it is called, and not what it is."""
+
+_CONTEXT: Final = ("kon", "python", "system", "machine", "cpus", "host", "clock")
+
+_FIGURES: Final = (
+    ("time (s)", _of("wall_s")),
+    ("tasks/s", _of("tasks_per_s")),
+    ("efficiency (%)", _of("efficiency", 100.0)),
+    ("latency p50 (ms)", _of("latency_p50_s", 1e3)),
+    ("latency p99 (ms)", _of("latency_p99_s", 1e3)),
+    ("requests per task", _of("requests_per_task")),
+    ("worker CPU (us per task)", _of("worker_cpu_us_per_task")),
+    ("$ per million tasks", per_million("usd")),
+)
+
+_COUNTS: Final = (
+    "tasks",
+    "done",
+    "failed",
+    "dead",
+    "lost",
+    "cancelled",
+    "duplicates_avoided",
+    "duplicate_starts",
+    "duplicate_results",
+    "retries",
+)

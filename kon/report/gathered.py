@@ -1,0 +1,74 @@
+"""What a report or a plot is about: runs, each with all that is drawn from its records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from kon.prices import usual_prices
+from kon.records import RunFile, RunFolder
+from kon.report.columns import Row
+from kon.report.costs import cost_of
+from kon.report.counts import EventCounts, count_events
+from kon.report.groups import with_labels
+from kon.report.moments import Latencies
+from kon.report.summary import summarise
+from kon.report.timeline import Backlog, Timeline, backlog, timeline
+
+MOST_TIMELINES: Final = 12
+"""Runs whose workers and backlog are drawn, of all that are asked for at once; first repeats come first."""
+
+
+class Gathered(msgspec.Struct):
+    """A run. row: of the result table, with a `label`. timeline, backlog: None where others are drawn."""
+
+    folder: RunFolder
+    run: RunFile
+    row: Row
+    latencies: Latencies
+    usd_by_service: dict[str, float]
+    timeline: Timeline | None
+    backlog: Backlog | None
+
+    @property
+    def name(self) -> str:
+        return self.run.spec.run
+
+
+def gather(folders: Sequence[RunFolder], most_timelines: int = MOST_TIMELINES) -> list[Gathered]:
+    """As they were run. Raises StoreError, StoreVersionError for records of a newer kon."""
+    runs = [(folder, folder.read_run()) for folder in folders]
+    first = sorted(range(len(runs)), key=lambda at: (runs[at][1].spec.repeat, at))[:most_timelines]
+    found = [_one(folder, run, at in first) for at, (folder, run) in enumerate(runs)]
+    found.sort(key=lambda each: each.row.get("began_s") or 0.0)
+    for each, row in zip(found, with_labels([each.row for each in found]), strict=True):
+        each.row = row
+    return found
+
+
+def row_of(folder: RunFolder) -> Row:
+    """The row of a run; of one that goes on what is known so far, and of one that an older kon finished with
+    what rows have by now."""
+    if not folder.finished:
+        return summarise(folder)
+    row = folder.read_summary()
+    return row if "latency_p50_s" in row else {**summarise(folder), **row}
+
+
+def _one(folder: RunFolder, run: RunFile, with_timeline: bool) -> Gathered:
+    events = count_events(folder, run.spec.tasks)
+    made = Gathered(folder, run, row_of(folder), events.moments.latencies(), _usd(events, run), None, None)
+    if with_timeline and events.began_s is not None:
+        made.timeline = timeline(folder, run.spec, events.began_s, events.wall_s)
+        made.backlog = backlog(events.moments, made.timeline.span_s)
+    return made
+
+
+def _usd(events: EventCounts, run: RunFile) -> dict[str, float]:
+    """US dollars by service, for a million tasks."""
+    if events.billed is None:
+        return {}
+    dollars = cost_of(run.spec, events.billed, events.wall_s, usual_prices()).dollars
+    return {service: amount * 1e6 / run.spec.tasks for service, amount in dollars.items()}
