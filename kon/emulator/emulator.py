@@ -6,6 +6,7 @@ import http.client
 import importlib.util
 import os
 import shutil
+import site
 import socket
 import subprocess
 import sys
@@ -43,6 +44,10 @@ _NO_FILE: Final = os.devnull
 _STRAY_PREFIX: Final = "AWS_"
 _STRAY: Final = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN")
 _PROXIES: Final = ("NO_PROXY", "no_proxy")
+
+# Meant for other servers, or for this program; either of them may have one behave otherwise, or not start.
+_SETTINGS: Final = ("AWS_", "MINISTACK_", "LOCALSTACK_", "MOTO_", "SFTP_", "IOT_")
+_MORE_SETTINGS: Final = ("SERVICES", "EDGE_PORT", "PYTHONWARNINGS")
 
 
 class Emulator:
@@ -181,10 +186,15 @@ def _bound(port: int | None) -> socket.socket:
 
 
 def _server_environment(kind: Kind, port: int, folder: Path) -> dict[str, str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_STRAY_PREFIX)}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_SETTINGS) and name not in _MORE_SETTINGS
+    }
     own = {
-        # Whatever it writes is in a folder that goes with it.
+        # Whatever it writes is in a folder that goes with it; what it is made of may be in the user's.
         "HOME": str(folder),
+        "PYTHONUSERBASE": site.getuserbase(),
         "TMPDIR": str(folder),
         "AWS_EC2_METADATA_DISABLED": "true",
     }

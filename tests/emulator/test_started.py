@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import site
 import socket
 import subprocess
 import sys
@@ -115,6 +116,28 @@ def test_it_ends_with_the_process_that_started_it(kind: Kind, number: signal.Sig
     while not (gone(int(pid)) and not Path(folder).exists()):
         assert time.monotonic() < give_up_s, "the server outlives the process that started it"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_settings_of_other_programs_do_not_reach_it(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "PYTHONWARNINGS": "error",
+        "SERVICES": "sns",
+        "MINISTACK_ACCOUNT_ID": "999999999999",
+        "MINISTACK_REGION": "eu-west-1",
+        "MOTO_ACCOUNT_ID": "999999999999",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with started(kind) as emulator, emulator.in_use():
+        queue: str = boto3.client("sqs").create_queue(QueueName="plain")["QueueUrl"]
+    assert "999999999999" not in queue
+
+
+def test_it_finds_what_is_installed_for_this_user_alone(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import site; print(site.getusersitepackages())"]
+    environment = module._server_environment("moto", 1, tmp_path)
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == site.getusersitepackages()
 
 
 def test_a_port_that_is_taken_is_refused_at_once() -> None:
