@@ -89,10 +89,10 @@ class Calls:
         return future
 
     async def close(self) -> None:
-        """End the threads and connections, once the calls under way are answered; no poll is waited for."""
+        """Let go of threads and connections. Nobody waits for what is under way: that ends by itself."""
         threads, self._threads = self._threads, None
         if threads is not None:
-            await asyncio.to_thread(threads.shutdown, wait=True, cancel_futures=True)
+            threads.shutdown(wait=False, cancel_futures=True)
         with self._making:
             clients, self._clients, self._session = list(self._clients.values()), {}, None
         for client in clients:
@@ -103,7 +103,10 @@ class Calls:
     def _submit(self, work: Callable[..., _Reply], *arguments: Any) -> Future[_Reply]:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="kon-aws")
-        return self._threads.submit(work, *arguments)
+        try:
+            return self._threads.submit(work, *arguments)
+        except RuntimeError:  # a program that is ending can start no thread, and may yet have to tidy up
+            return _done(work, *arguments)
 
     def _make_call(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         resource = _resource(parameters)
@@ -178,6 +181,16 @@ class Calls:
             self._now.parameters,
             parsed_response or {},
         )
+
+
+def _done(work: Callable[..., _Reply], *arguments: Any) -> Future[_Reply]:
+    """The work, done here and now."""
+    future: Future[_Reply] = Future()
+    try:
+        future.set_result(work(*arguments))
+    except Exception as error:
+        future.set_exception(error)
+    return future
 
 
 def _session(region: str | None) -> Any:
