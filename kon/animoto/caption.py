@@ -12,10 +12,12 @@ _WHITE, _BLACK, _GREY = 235, 16, 128
 """Levels of BT.709 in limited range."""
 _HEIGHT: Final = 0.045
 """Of the letters, by the height of the picture."""
+_SMALLEST: Final = 0.5
+"""Of that height, so that letters stay legible; what does not fit then is cut off."""
 
 
 def captioned(planes: Planes, text: str) -> Planes:
-    """The picture with the text, which is made smaller where it would be wider than the picture."""
+    """The picture with the text, made smaller, and then cut off, where it would be wider than the picture."""
     width, height = planes.y.size
     size = height * _HEIGHT
     edge = max(1, round(size / 12))
@@ -35,9 +37,13 @@ def _mask(picture: tuple[int, int], text: str, size: float, edge: int) -> Image.
     """Where the letters are, and as much around them as `edge` pixels."""
     width, height = picture
     font = ImageFont.load_default(size)
-    wide = font.getlength(text)
-    if wide > 0.92 * width:
-        font = ImageFont.load_default(size * 0.92 * width / wide)
+    room = 0.92 * width
+    if font.getlength(text) > room:
+        font = ImageFont.load_default(max(size * _SMALLEST, size * room / font.getlength(text)))
+    if font.getlength(text) > room:
+        while text and font.getlength(text + "…") > room:
+            text = text[:-1]
+        text += "…"
     mask = Image.new("L", picture, 0)
     place = (width / 2, height * 0.93)
     ImageDraw.Draw(mask).text(place, text, fill=255, font=font, anchor="ms", stroke_width=edge)

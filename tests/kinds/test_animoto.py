@@ -1,0 +1,202 @@
+"""The kind animoto: its options, what it takes, and a run of it from the file to the videos."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from kon.animoto import generate
+from kon.animoto.jobfile import Job, parse_job, read_job
+from kon.backends.memory.objects import MemoryObjects
+from kon.cli.group import kon
+from kon.errors import ConfigurationError
+from kon.experiment import load
+from kon.kinds.animoto import Animoto
+from tests.animoto.given import encoded, photo, watch
+from tests.kinds.running import attempt, nothing_left
+
+SMALL = {"size": "320x180", "fps": 10, "seconds": 0.5}
+
+
+def made(options: dict[str, Any], body: Any, objects: MemoryObjects | None = None) -> Any:
+    async def main() -> Any:
+        kind = Animoto(options)
+        try:
+            await kind.open(objects or MemoryObjects())
+            return await kind.execute(body, attempt())
+        finally:
+            await kind.close()
+
+    return asyncio.run(main())
+
+
+def test_a_folder_of_images_is_served_to_jobs_and_nothing_is_left(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"photo {number}.jpg").write_bytes(encoded(photo(400, 300, number)))
+    (tmp_path.parent / "outside.jpg").write_bytes(encoded(photo()))
+    links = [f"photo {number}.jpg" for number in range(3)]
+    with nothing_left():
+        result = made({**SMALL, "images": str(tmp_path)}, [*links, "../outside.jpg", "%2e%2e/outside.jpg"])
+    assert (result["images"], result["duration_s"]) == (3, 1.5)
+    assert [each["reason"] for each in result["skipped"]] == ["its server answers 404 Not Found"] * 2
+    assert result["url_expires_s"] == 600
+
+
+def test_other_servers_of_this_machine_stay_out_of_reach(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(encoded(photo()))
+    result = made(
+        {**SMALL, "images": str(tmp_path)}, ["a.jpg", "http://127.0.0.1:9/a.jpg", "http://localhost:9/"]
+    )
+    assert result["images"] == 1
+    assert all("a loopback address, which is refused" in each["reason"] for each in result["skipped"])
+
+
+def test_a_file_is_taken_where_that_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encoded(photo()))
+    objects = MemoryObjects()
+    result = made({**SMALL, "allow": ["file"], "format": "mkv"}, {"links": [path.as_uri()]}, objects)
+    asyncio.run(objects.get(result["key"], tmp_path / "v.mkv"))
+    assert len(watch(tmp_path / "v.mkv").luma) == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"size": "1080p"}, "size: expected WIDTHxHEIGHT such as 1920x1080, got .1080p."),
+        ({"size": "1921x1080"}, "width: expected an even number"),
+        ({"seconds": 0.33}, "no whole number of frames"),
+        ({"repeat": "skip", "zoom": 1.2}, "say repeat: encode"),
+        ({"repeat": "copy"}, "repeat"),
+        ({"min_images": 0}, "min_images: expected 1 or more"),
+        ({"max_megapixels": 500}, "max_megapixels: expected 89 at most"),
+        ({"url_expires_s": 10**6}, "a week"),
+        ({"allow": ["everything"]}, "allow"),
+        ({"crossfade": 1}, 'did you mean "crossfade_s"'),
+    ],
+)
+def test_options_that_can_not_be(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        Animoto(options)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="there is no folder"):
+        made({"images": str(tmp_path / "none")}, ["a.jpg"])
+
+
+def test_without_the_extra_the_command_that_mends_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in ("av", "PIL") else find_spec(name)
+    )
+    with pytest.raises(ConfigurationError, match=r"needs av, pillow, .* pip install 'kon\[animoto\]'"):
+        Animoto({})
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (7, "expected a list of links"),
+        ([], "expected 1 to 3,600 links, got 0"),
+        (["a", 7], "expected a list of links"),
+        (["a", " "], "link 2: expected a link, got an empty one"),
+        (["a" * 10_000], "link 1: expected a link, got one of 10,000 characters"),
+        ({"links": ["a"], "captions": ["x", "y"]}, "as many captions as links, got 2 and 1"),
+        ({"links": ["a"], "sound": "s"}, "sound"),
+    ],
+)
+def test_bodies_that_no_attempt_could_film(body: Any, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        Animoto({}).check(body)
+
+
+def test_job_files(tmp_path: Path) -> None:
+    path = tmp_path / "job.txt"
+    path.write_text("# a day\nhttp://a/1.jpg\n\n  http://a/2.jpg \t At the sea \naudio: http://a/s.mp3\n")
+    body = read_job(path)
+    assert body == {
+        "links": ["http://a/1.jpg", "http://a/2.jpg"],
+        "captions": ["", "At the sea"],
+        "audio": "http://a/s.mp3",
+    }
+    assert parse_job(body) == Job(("http://a/1.jpg", "http://a/2.jpg"), ("", "At the sea"), "http://a/s.mp3")
+    path.write_text("http://a/1.jpg\n")
+    assert read_job(path) == {"links": ["http://a/1.jpg"]}
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match="not UTF-8"):
+        read_job(path)
+
+
+def test_generated_jobs_are_the_same_each_time_and_use_all_links_evenly(tmp_path: Path) -> None:
+    links = [f"http://a/{number}.jpg" for number in range(10)]
+    drawn = list(generate.draw_jobs(links, 3, 25, seed=1))
+    assert drawn == list(generate.draw_jobs(links, 3, 25, seed=1)) != list(generate.draw_jobs(links, 3, 25))
+    assert [len(job) for job in drawn] == [25] * 3
+    assert all(2 <= job.count(link) <= 3 for job in drawn for link in links)
+
+
+def test_kon_generate_animoto(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("b c.jpg", "a.PNG", "notes.txt"):
+        (tmp_path / "photos" / name).touch()
+    out = tmp_path / "jobs"
+    args = ["generate", "animoto", "--jobs", "2", "--images", "3", "--out", str(out)]
+    ended = CliRunner().invoke(
+        kon, [*args, "--from", str(tmp_path / "photos"), "--base", "http://h/"], prog_name="kon"
+    )
+    assert ended.exit_code == 0, ended.output
+    assert sorted(each.name for each in out.iterdir()) == ["job-001.txt", "job-002.txt"]
+    assert set((out / "job-001.txt").read_text().split()) == {"http://h/a.PNG", "http://h/b%20c.jpg"}
+    (tmp_path / "links.txt").write_text("# mine\nhttp://h/1.jpg\n\nhttp://h/2.jpg\n")
+    assert generate.names_in(str(tmp_path / "links.txt")) == ["http://h/1.jpg", "http://h/2.jpg"]
+    with pytest.raises(ConfigurationError, match="is there already"):
+        generate.write_jobs(out, [])
+    with pytest.raises(ConfigurationError, match="no image in it"):
+        generate.names_in(str(out.parent / "jobs"))
+
+
+def test_a_run_from_job_files_to_videos_and_a_bad_job_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        (tmp_path / "photos" / f"{number}.jpg").write_bytes(encoded(photo(300, 200, number)))
+    for job in range(2):
+        (tmp_path / f"job-{job}.txt").write_text("".join(f"{(job + n) % 3}.jpg\n" for n in range(3)))
+    file = tmp_path / "exp.yml"
+    file.write_text(
+        f"""
+        name: films
+        backend: sqlite
+        workload:
+          {{kind: animoto, glob: "job-*.txt", images: {tmp_path}/photos,
+            size: 320x180, fps: 10, seconds: 0.5}}
+        strategies: [lease]
+        """
+    )
+    ended = CliRunner().invoke(
+        kon, ["run", str(file), "--out", str(tmp_path / "runs"), "--quiet"], prog_name="kon"
+    )
+    assert ended.exit_code == 0, ended.output
+    videos = sorted((tmp_path / "runs").glob("films-*/objects/animoto/*.mp4"))
+    assert len(videos) == 2
+    assert all(len(watch(video).luma) == 15 for video in videos)
+    (tmp_path / "job-2.txt").write_text("# nothing\n")
+    with pytest.raises(ConfigurationError, match=r"job-2\.txt: expected 1 to 3,600 links, got 0"):
+        load(file)
+
+
+def test_the_made_up_pictures_are_the_same_everywhere() -> None:
+    from kon.animoto import demo
+    from kon.animoto.header import read_header
+
+    first = demo.picture(7)
+    header = read_header(first)
+    assert (header.width, header.height) == demo.SIZES[7 % 5]
+    demo.picture.cache_clear()
+    assert demo.picture(7) == first
+    assert 100_000 < len(first) < 700_000
