@@ -40,12 +40,27 @@ class Gathered(msgspec.Struct):
 def gather(folders: Sequence[RunFolder], most_timelines: int = MOST_TIMELINES) -> list[Gathered]:
     """As they were run. Raises StoreError, StoreVersionError for records of a newer kon."""
     runs = [(folder, folder.read_run()) for folder in folders]
-    first = sorted(range(len(runs)), key=lambda at: (runs[at][1].spec.repeat, at))[:most_timelines]
-    found = [_one(folder, run, at in first) for at, (folder, run) in enumerate(runs)]
+    drawn = _drawn([run for _, run in runs], most_timelines)
+    found = [_one(folder, run, at in drawn) for at, (folder, run) in enumerate(runs)]
     found.sort(key=lambda each: each.row.get("began_s") or 0.0)
-    for each, row in zip(found, with_labels([each.row for each in found]), strict=True):
-        each.row = row
+    experiments: dict[str, list[Gathered]] = {}
+    for each in found:
+        experiments.setdefault(each.run.spec.experiment, []).append(each)
+    for group in experiments.values():
+        for each, row in zip(group, with_labels([each.row for each in group]), strict=True):
+            each.row = row
     return found
+
+
+def _drawn(runs: Sequence[RunFile], most: int) -> set[int]:
+    """Which of them get a timeline: first repeats first, and some of each experiment."""
+    met: dict[tuple[str, int], int] = {}
+    order = []
+    for at, run in enumerate(runs):
+        cell = (run.spec.experiment, run.spec.repeat)
+        order.append((run.spec.repeat, met.get(cell, 0), at))
+        met[cell] = met.get(cell, 0) + 1
+    return {at for _, _, at in sorted(order)[:most]}
 
 
 def row_of(folder: RunFolder) -> Row:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from kon.report.columns import Row
 from kon.report.gathered import Gathered
-from kon.report.groups import by_experiment, repeats
+from kon.report.groups import repeats
 from kon.report.moments import Latencies
 from kon.report.plots import curves
 from kon.report.plots.runs import costs, latencies, tasks_over_time, workers
@@ -37,19 +37,18 @@ _CURVES: Final[Sequence[tuple[str, str, Callable[[Sequence[Row]], Figure | None]
 
 def plots(runs: Sequence[Gathered]) -> Iterator[Plot]:
     """To be called within `style.drawing`, as must what is done with the figures."""
-    for experiment, rows in by_experiment([each.row for each in runs if each.folder.finished]).items():
-        prefix = f"{experiment or rows[0]['run']}-"
+    finished = [each for each in runs if each.folder.finished]
+    for experiment, group in _experiments(finished).items():
         for name, title, draw in _CURVES[:2]:
-            if made := draw(rows):
+            if made := draw([each.row for each in group]):
                 about = f"{title}, of {experiment}; the table has the figures"
-                yield Plot(f"{prefix}{name}", f"{experiment}: {title.lower()}", about, made)
+                yield Plot(f"{experiment}-{name}", f"{experiment}: {title.lower()}", about, made)
     name, title, draw = _CURVES[2]
-    if made := draw([each.row for each in runs if each.folder.finished]):
+    if made := draw([each.row for each in finished]):
         yield Plot(name, title, f"{title}; the table has the figures", made)
-    yield from _latencies(runs)
-    if made := costs(
-        {label: each[0].usd_by_service for label, each in _cells(runs) if each[0].usd_by_service}
-    ):
+    for experiment, group in _experiments(runs).items():
+        yield from _latencies(experiment, group)
+    if made := costs(_costs(runs)):
         yield Plot(
             "cost", "Cost by service", "US dollars for a million tasks, by service, without hosts", made
         )
@@ -57,24 +56,41 @@ def plots(runs: Sequence[Gathered]) -> Iterator[Plot]:
         yield from _of_run(each)
 
 
-def _latencies(runs: Sequence[Gathered]) -> Iterator[Plot]:
-    """A plot for each experiment and number of workers, with repeats taken together."""
-    parts: dict[tuple[str, int], dict[str, Latencies]] = {}
-    for label, group in _cells(runs):
-        row = group[0].row
-        at = (row.get("experiment", ""), row["workers"])
-        parts.setdefault(at, {})[label] = _together([each.latencies for each in group])
-    for (experiment, count), by_label in parts.items():
-        who = "1 worker" if count == 1 else f"{count:,} workers"
-        labels = list(by_label)
-        for first in range(0, len(labels), MOST_CURVES):
-            part = {label: by_label[label] for label in labels[first : first + MOST_CURVES]}
-            made = latencies({_short(label, experiment, who): part[label] for label in part})
+def _experiments(runs: Sequence[Gathered]) -> dict[str, list[Gathered]]:
+    found: dict[str, list[Gathered]] = {}
+    for each in runs:
+        found.setdefault(each.run.spec.experiment or each.name, []).append(each)
+    return found
+
+
+def _latencies(experiment: str, runs: Sequence[Gathered]) -> Iterator[Plot]:
+    """A plot for each number of workers, with repeats taken together."""
+    for count in sorted({each.run.spec.workers for each in runs}):
+        cells = _cells([each for each in runs if each.run.spec.workers == count])
+        for first in range(0, len(cells), MOST_CURVES):
+            part = cells[first : first + MOST_CURVES]
+            made = latencies({label: _together([each.latencies for each in group]) for label, group in part})
             if made:
-                number = f"-{first // MOST_CURVES + 1}" if len(labels) > MOST_CURVES else ""
-                title = f"{experiment}: task latency, {who}"
+                number = f"-{first // MOST_CURVES + 1}" if len(cells) > MOST_CURVES else ""
+                title = f"{experiment}: task latency, {_workers(count)}"
                 about = f"{title}: the share of tasks by latency; the table has 50 % and 99 %"
                 yield Plot(f"{experiment}-latency-w{count}{number}", title, about, made)
+
+
+def _costs(runs: Sequence[Gathered]) -> dict[str, dict[str, float]]:
+    """Of the first of all repeats that was billed, by what sets it apart."""
+    found: dict[str, dict[str, float]] = {}
+    experiments = _experiments([each for each in runs if each.usd_by_service])
+    for experiment, group in experiments.items():
+        for label, each in _cells(group):
+            words = [experiment] if len(experiments) > 1 else []
+            words += [label, _workers(each[0].run.spec.workers)]
+            found[", ".join(words)] = each[0].usd_by_service
+    return found
+
+
+def _workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count:,} workers"
 
 
 def _of_run(each: Gathered) -> Iterator[Plot]:
@@ -90,29 +106,20 @@ def _of_run(each: Gathered) -> Iterator[Plot]:
 
 
 def _cells(runs: Sequence[Gathered]) -> list[tuple[str, list[Gathered]]]:
-    """Repeats together, under a label that says what sets them apart."""
-    by_run = {id(each.row): each for each in runs}
+    """Repeats together, under a label that says what sets them apart; the number of workers is not in it."""
+    by_row = {id(each.row): each for each in runs}
     groups = repeats([each.row for each in runs])
-    named = [(row[0], [by_run[id(each)] for each in row]) for row in groups]
-    several = [key for key in ("experiment", "backend", "bundle", "kind") if _differ(groups, key)]
-    labels = []
-    for row, group in named:
-        words = [
-            row["label"],
-            *(f"{key} {row.get(key)}" if key == "bundle" else str(row.get(key)) for key in several),
-        ]
-        who = "1 worker" if row["workers"] == 1 else f"{row['workers']:,} workers"
-        labels.append((", ".join([*words, who]), group))
-    return labels
+    several = [key for key in _MAY_DIFFER if len({group[0].get(key) for group in groups}) > 1]
+    return [
+        (
+            ", ".join([group[0]["label"], *(f"{key} {group[0].get(key)}" for key in several)]),
+            [by_row[id(row)] for row in group],
+        )
+        for group in groups
+    ]
 
 
-def _differ(groups: Sequence[Sequence[Row]], key: str) -> bool:
-    return len({group[0].get(key) for group in groups}) > 1
-
-
-def _short(label: str, experiment: str, who: str) -> str:
-    """Without what the plot's title says."""
-    return label.removesuffix(f", {who}").replace(f", {experiment}", "")
+_MAY_DIFFER: Final = ("backend", "kind", "slots", "processes", "bundle", "prefetch", "task_s")
 
 
 def _together(each: Sequence[Latencies]) -> Latencies:

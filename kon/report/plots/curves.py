@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Final, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from kon.report import published
 from kon.report.columns import Row
 from kon.report.groups import repeats, with_labels
-from kon.report.plots.style import FAINT, figure, legend_below, series
+from kon.report.plots.style import FAINT, figure, legend_below, log_labels, series
 from kon.report.views import task_length
 
 MOST_TICKS: Final = 12
@@ -45,7 +44,8 @@ def throughput(rows: Sequence[Row]) -> Figure | None:
     if any(row["task_s"] == 0 for row in rows):
         local = {row["backend"] for row in rows} <= {"memory", "sqlite"}
         _rivals(axes, _systems(local), max(workers))
-    _log_axis(axes)
+    axes.set_yscale("log")
+    log_labels(axes.yaxis, *axes.get_ylim(), lambda value: f"{value:,.6g}")
     axes.set_ylabel("tasks/s")
     _worker_axis(axes, workers)
     legend_below(made, axes)
@@ -93,7 +93,7 @@ def efficiency_by_length(rows: Sequence[Row]) -> Figure | None:
         _rivals(axes, {"CloudKon, sheet, 64 workers": sheet}, max(sheet))
     axes.set_xscale("log")
     axes.set_xlabel("length of a task")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: task_length(value)))
+    log_labels(axes.xaxis, *axes.get_xlim(), task_length)
     _percent_axis(axes)
     legend_below(made, axes, columns=1)
     return made
@@ -189,16 +189,6 @@ def _worker_axis(axes: Axes, workers: Sequence[float]) -> None:
     axes.set_xticks(list(workers)[::step])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_minor_locator(NullLocator())
-
-
-def _log_axis(axes: Axes) -> None:
-    """Labels in plain figures, and enough of them where the values are close together."""
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    decades = math.log10(high / low)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if decades > 3 else (1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _percent_axis(axes: Axes) -> None:

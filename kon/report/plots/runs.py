@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
@@ -13,7 +13,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter
 
 from kon.report.moments import Latencies
-from kon.report.plots.style import COLOURS, FAINT, HATCHES, INK, figure, legend_below, series
+from kon.report.plots.style import COLOURS, FAINT, HATCHES, INK, figure, legend_below, log_labels, series
 from kon.report.timeline import BINS, UNFINISHED, Backlog, Bar, LifeLine, Timeline
 
 MOST_POINTS: Final = 200
@@ -44,13 +44,14 @@ def latencies(by_label: Mapping[str, Latencies]) -> Figure | None:
     for number, (label, each) in enumerate(known.items()):
         look = series(number)
         x, y = _steps(each)
-        axes.plot(x, y, drawstyle="steps-post", color=look.colour, ls=look.dash, label=label)
+        marked: dict[str, Any] = {"marker": look.marker, "markevery": []}  # in the legend alone
+        axes.plot(x, y, drawstyle="steps-post", color=look.colour, ls=look.dash, label=label, **marked)
         for share in (0.5, 0.99):
             at = each.quantile(share)
             assert at is not None  # it has tasks
             axes.plot([max(at, 1e-6)], [100 * share], marker=look.marker, color=look.colour, ls="none")
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _duration(value)))
+    log_labels(axes.xaxis, *axes.get_xlim(), _duration)
     axes.set_xlabel("task latency: first delivery to first result")
     axes.set_ylabel("tasks (%); marks: 50 and 99")
     axes.set_ylim(0, 102)

@@ -7,15 +7,19 @@ Universal Design", 2008), but for the yellow, which white paper swallows. The fo
 from __future__ import annotations
 
 import io
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
 from typing import Any, Final, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 COLUMN_IN: Final = 3.4
 """The width of a column of a two-column paper, in inches."""
@@ -97,15 +101,25 @@ def figure(height_in: float = 2.3, width_in: float = COLUMN_IN) -> tuple[Figure,
 
 
 def legend_below(made: Figure, axes: Axes, columns: int = 2) -> None:
-    """A legend under the axes, and room for it: inside it would hide what it is about."""
-    handles, labels = axes.get_legend_handles_labels()
-    if not labels:
+    """A legend under the axes, and room for it: inside it would hide what it is about. Grey comes last."""
+    known = list(zip(*axes.get_legend_handles_labels(), strict=True))
+    if not known:
         return
+    known.sort(key=lambda entry: isinstance(entry[0], Line2D) and entry[0].get_color() == FAINT)
+    handles, labels = [handle for handle, _ in known], [label for _, label in known]
     width = max(map(len, labels))
     columns = max(1, min(columns, len(labels), 64 // (width + 8)))
     rows = -(-len(labels) // columns)
     made.set_figheight(made.get_figheight() + 0.16 * rows)
     made.legend(handles, labels, loc="outside lower center", ncols=columns)
+
+
+def log_labels(axis: Axis, low: float, high: float, say: Callable[[float], str]) -> None:
+    """Labels in plain words on a logarithmic axis, and enough of them where its ends are close together."""
+    decades = math.log10(high / low) if high > low > 0 else 0.0
+    axis.set_major_locator(LogLocator(subs=(1.0,) if decades > 3 else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: say(value)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def as_png(made: Figure, dpi: int = 300) -> bytes:
