@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -38,8 +39,9 @@ COLUMNS: Final = ("id", "state", "attempt", "worker", "result", "error")
 @click.option(
     "--stdout", "output", is_flag=True, help="Print what shell tasks wrote to stdout, and nothing else."
 )
+@click.option("--links", is_flag=True, help="Print the links in results, and until when each is good.")
 @root_option
-def results(run: str, failed: bool, style: str, as_json: bool, output: bool, root: Path) -> None:
+def results(run: str, failed: bool, style: str, as_json: bool, output: bool, links: bool, root: Path) -> None:
     """Print what became of each task of RUN, a line each, in order of tasks: its id, state, attempt,
     worker, result (as JSON) and error.
 
@@ -51,11 +53,14 @@ def results(run: str, failed: bool, style: str, as_json: bool, output: bool, roo
       kon results exp-lease-w1-r1 --failed
       kon results exp-lease-w1-r1 --json | jq .result
       kon results exp-lease-w1-r1 --stdout > all.txt
+      kon results animoto-lease-w2-r1 --links
     """
     folder = find_run(run, root)
     outcomes = _outcomes(folder, failed)
     if output:
         _print_output(folder, outcomes)
+    elif links:
+        _print_lines(_link_lines(folder, outcomes))
     elif as_json or style == "jsonl":
         _print_lines(_json_line(folder, each) for each in outcomes)
     elif style == "csv":
@@ -125,6 +130,24 @@ def _print_output(folder: RunFolder, outcomes: Iterable[Standing]) -> None:
         note(f"{without:,} tasks have no output, as they are not of the kind shell or did not run to an end")
     if cut:
         note(f"the output of {cut:,} tasks was over max_output_bytes, and its middle is left out")
+
+
+def _link_lines(folder: RunFolder, outcomes: Iterable[Standing]) -> Iterator[str]:
+    """The run's log of links: id, link, and the time (UTC) until which it is good; a file: is for good."""
+    without = 0
+    for each in outcomes:
+        result = each.outcome.result
+        if not isinstance(result, dict) or not isinstance(result.get("url"), str):
+            without += 1
+            continue
+        expires_s, url = result.get("url_expires_s"), result["url"]
+        until = ""
+        if isinstance(expires_s, int | float) and not url.startswith("file:"):
+            # the link was made just before the task ended
+            until = datetime.fromtimestamp(each.outcome.ended_s + expires_s, UTC).isoformat(" ", "seconds")
+        yield "\t".join((task_id(folder.path.name, each.outcome.index), url, until)).rstrip()
+    if without:
+        note(f"{without:,} tasks have no link in their result")
 
 
 def _print_lines(lines: Iterable[str]) -> None:

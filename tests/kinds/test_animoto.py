@@ -10,13 +10,18 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from kon.animoto import generate
+from kon.animoto import demo, generate
+from kon.animoto.header import read_header
 from kon.animoto.jobfile import Job, parse_job, read_job
 from kon.backends.memory.objects import MemoryObjects
 from kon.cli.group import kon
+from kon.cli.results import _link_lines
 from kon.errors import ConfigurationError
 from kon.experiment import load
 from kon.kinds.animoto import Animoto
+from kon.records import RunFolder
+from kon.report.standing import Standing
+from kon.task import Outcome, State
 from tests.animoto.given import encoded, photo, watch
 from tests.kinds.running import attempt, nothing_left
 
@@ -185,18 +190,33 @@ def test_a_run_from_job_files_to_videos_and_a_bad_job_file_is_named(tmp_path: Pa
     videos = sorted((tmp_path / "runs").glob("films-*/objects/animoto/*.mp4"))
     assert len(videos) == 2
     assert all(len(watch(video).luma) == 15 for video in videos)
+    [folder] = (tmp_path / "runs").glob("films-*")
+    links = CliRunner().invoke(kon, ["results", str(folder), "--links"], prog_name="kon").output.split()
+    assert sorted(links[1::2]) == [video.as_uri() for video in videos]
     (tmp_path / "job-2.txt").write_text("# nothing\n")
     with pytest.raises(ConfigurationError, match=r"job-2\.txt: expected 1 to 3,600 links, got 0"):
         load(file)
 
 
 def test_the_made_up_pictures_are_the_same_everywhere() -> None:
-    from kon.animoto import demo
-    from kon.animoto.header import read_header
-
     first = demo.picture(7)
     header = read_header(first)
     assert (header.width, header.height) == demo.SIZES[7 % 5]
     demo.picture.cache_clear()
     assert demo.picture(7) == first
     assert 100_000 < len(first) < 700_000
+
+
+def test_the_log_of_links_says_until_when_each_is_good(tmp_path: Path) -> None:
+    results = [
+        {"url": "https://h/a.mp4?sig", "url_expires_s": 600},
+        {"url": "file:///a.mp4", "url_expires_s": 600},
+    ]
+    given = [
+        Standing("w1", Outcome(n, 1, State.DONE, result, None, 0.0, 1_700_000_000.0))
+        for n, result in enumerate([*results, {"exit": 0}])
+    ]
+    assert list(_link_lines(RunFolder(tmp_path / "a-run"), given)) == [
+        "a-run/0\thttps://h/a.mp4?sig\t2023-11-14 22:23:20+00:00",
+        "a-run/1\tfile:///a.mp4",
+    ]
