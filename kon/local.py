@@ -117,7 +117,7 @@ class LocalRun:
                     "submitted would end with it; use sqlite"
                 )
             with self._client(channel) as (client, recorder):
-                self._note_open(recorder)
+                self._note_open(backend, recorder)
                 await client.submit(self._source.bodies(self.spec.workers))
                 recorder.note(Event.USAGE, **spent(backend, time.process_time()))
                 recorder.flush()
@@ -137,9 +137,24 @@ class LocalRun:
             folder.write_run(spec, {**context(), **self._about})
         try:
             await backend.create(spec.run, spec.channel_options)
-            yield backend, await backend.open(spec.run)
+            channel = await backend.open(spec.run)
+            if not self._begun and not backend.keeps_files:
+                await self._check_nobody_elses(Control(channel.control))
+            yield backend, channel
         finally:
             await backend.close()
+
+    async def _check_nobody_elses(self, control: Control) -> None:
+        """Raises ConfigurationError where somebody has queued tasks of a run that is new here: two clients
+        of one run would take each other's answers."""
+        submitted = (await control.read()).submitted
+        if submitted:
+            name = self.spec.backend.name
+            raise ConfigurationError(
+                f'there is a run "{self.spec.run}" on {name} already, with {submitted:,} tasks queued, and '
+                f"{self.folder.path} knows nothing of it. It is left as it is: go on with it in its own "
+                "folder, delete it by `kon down`, or take another name for the experiment or another prefix"
+            )
 
     async def _collect(self, backend: Backend, channel: Channel) -> Tally:
         with self._client(channel) as (client, recorder):
@@ -147,7 +162,7 @@ class LocalRun:
                 client.recall(packet.outcomes)
             if not (self.join and self._begun):  # nobody has to come to a run whose clock runs already
                 await self._until_ready(Control(channel.control))
-            self._note_open(recorder)
+            self._note_open(backend, recorder)
             end = Event.USAGE  # for one that is interrupted: another client goes on
             try:
                 tally = await client.run(self._source.bodies(self.spec.workers))
@@ -182,8 +197,9 @@ class LocalRun:
     def _first_attempt(self) -> int:
         return self.folder.read_run().attempts_before + 1
 
-    def _note_open(self, recorder: Recorder) -> None:
-        recorder.note(Event.OPEN, pid=os.getpid(), host=platform.node(), first_attempt=self._first_attempt)
+    def _note_open(self, backend: Backend, recorder: Recorder) -> None:
+        used = spent(backend, time.process_time())  # so far: what the tasks cost comes on top
+        recorder.note(Event.OPEN, first_attempt=self._first_attempt, **used)
         recorder.flush()
 
     async def _until_ready(self, control: Control) -> None:
