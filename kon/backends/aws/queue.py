@@ -248,7 +248,7 @@ class SqsQueue(Queue):
             "MessageSystemAttributeNames": ["ApproximateReceiveCount"],
         }
         if wait_s:
-            reply = await asyncio.wrap_future(self._calls.poll("sqs", "ReceiveMessage", **parameters))
+            reply = await self._calls.poll("sqs", "ReceiveMessage", **parameters)
         else:
             reply = await self._calls.call("sqs", "ReceiveMessage", **parameters)
         messages = reply.get("Messages", ())

@@ -26,7 +26,7 @@ def _calls(emulator: Emulator) -> Iterator[Calls]:
         await calls.call("dynamodb", "ListTables")
         await calls.call("s3", "ListBuckets")
 
-    calls = Calls()
+    calls = Calls(client="boto3")  # whose connections outlast an event loop
     with emulator.in_use():  # clients keep to it that were made meanwhile
         asyncio.run(warm())
     yield calls

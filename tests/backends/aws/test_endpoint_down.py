@@ -17,7 +17,7 @@ def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setattr("kon.backends.aws.calls._ATTEMPTS", 1)
+    monkeypatch.setattr("kon.backends.aws.clients.ATTEMPTS", 1)
     with socket.socket() as bound:  # bound, and so nobody else's, but it doesn't listen
         bound.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{bound.getsockname()[1]}")
