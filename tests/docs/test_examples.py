@@ -2,7 +2,7 @@
 
 The ```python blocks of a page make one script, but for those that are a whole one themselves. In
 ```console blocks, what follows `$ ` is run by sh, in one folder for the whole page, and prints the lines
-below it; `...` there stands for anything.
+below it; `...` there stands for anything within a line, and a line of it alone for any lines.
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ def steps(block: str) -> Iterator[Step]:
 
 
 def matches(said: str, printed: str) -> bool:
-    pattern = ".*".join(re.escape(piece) for piece in said.split("..."))
+    lines = said.splitlines(keepends=True)
+    patterns = (".*".join(re.escape(piece) for piece in line.split("...")) for line in lines)
+    pattern = "".join(
+        r"(?:.*\n)*" if line == "...\n" else each for line, each in zip(lines, patterns, strict=True)
+    )
     return re.fullmatch(pattern, printed) is not None
 
 
@@ -102,7 +106,16 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "printed", "same"), [("a\n", "a\n", True), ("a\n", "b\n", False), ("x ... z\n", "x y z\n", True)]
+    ("said", "printed", "same"),
+    [
+        ("a\n", "a\n", True),
+        ("a\n", "b\n", False),
+        ("x ... z\n", "x y z\n", True),
+        ("x ... z\n", "x y\n z\n", False),
+        ("a\n...\nb\n", "a\nx\ny\nb\n", True),
+        ("a\n...\nb\n", "a\nb\n", True),
+        ("a\n...\nb\n", "a\nx\n", False),
+    ],
 )
 def test_what_is_printed_is_compared(said: str, printed: str, same: bool) -> None:
     assert matches(said, printed) == same
