@@ -2,7 +2,7 @@
 
 `SkipEncoder`: each image is coded once, and the rest of its time costs next to nothing. A second of 25
 frames is one IDR picture and 24 P pictures in which every macroblock is skipped: "as in the frame before".
-Those are the same bytes whatever the image is, some 70 each at 1080p; they are made once, by the same
+Those are the same bytes whatever the image is, some 10 each; they are made once, by the same
 encoder with the same options, and copied. Each image has an encoder of its own, so that images are encoded
 in any order, several at once, and come out the same whatever else is in the video.
 
@@ -144,12 +144,13 @@ def _encoder(film: Film) -> VideoCodecContext:
 
 
 def _skip_options(film: Film) -> dict[str, str]:
-    # cut at each image; every P picture has the one before it, and nothing else, as its reference
+    # Cut at each image; every P picture has the one before it, and nothing else, as its reference. CAVLC in
+    # place of CABAC: a quarter less CPU time for a file that is a twentieth larger, as measured on photos.
     interval = film.image_frames
     return {
         "forced-idr": "1",
         "x264-params": f"keyint={interval}:min-keyint={interval}:scenecut=0:bframes=0:weightp=0:ref=1"
-        ":force-cfr=1:rc-lookahead=0:sync-lookahead=0:mbtree=0:sliced-threads=0",
+        ":cabac=0:force-cfr=1:rc-lookahead=0:sync-lookahead=0:mbtree=0:sliced-threads=0",
         "threads": "1",
     }
 
@@ -157,7 +158,8 @@ def _skip_options(film: Film) -> dict[str, str]:
 _SLICE_BYTES: Final = 32
 """At most, of a slice's header."""
 _PIXELS_A_BYTE: Final = 8_192
-"""A skipped macroblock, of 256 pixels, costs some 0.07 bits in CABAC; here is room for four times that."""
+"""In CAVLC a run of skipped macroblocks is one number; in CABAC each, of 256 pixels, costs 0.07 bits. Here is
+room for four times that."""
 
 
 class FrameEncoder(Encoder):
