@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +23,8 @@ from kon.ledger import Record
 from kon.plan.forecast import Forecast, Forecaster, Setting
 from kon.plan.table import duration, usd
 from kon.queue import Message
-from kon.report.tables import rounded
+from kon.report.columns import rounded
+from kon.report.published import CLOUDKON_EFFICIENCY, CLOUDKON_PER_S, SLEEP_0_PER_S
 from kon.sim.backend import SimBackend
 from kon.sim.fleet import Fleet
 from kon.sim.loop import SimLoop, simulate
@@ -37,11 +38,9 @@ PAGE: Final = ROOT / "docs" / "cloudkon.md"
 WHOLE: Final = 10**9
 """Tasks of a sample: none is that large, so that all are simulated."""
 
-# as reported; docs/cloudkon.md says by whom
-SYSTEM_A: Final = {1: 31.7, 2: 62.2, 4: 116.0, 8: 236.0, 16: 469.0}
-CLOUDKON_SHEET: Final = {2: 400.0, 8: 900.0, 16: 1_500.0, 32: 3_500.0, 64: 5_735.0}
-CLOUDKON_PAPER: Final = {1: 238.0, 1_024: 119_000.0}
-CLOUDKON_EFFICIENCY: Final = {1: 3, 4: 11, 16: 38, 64: 69, 256: 79, 1_024: 90}
+SYSTEM_A: Final = SLEEP_0_PER_S["A, remote"]
+CLOUDKON_SHEET: Final = CLOUDKON_PER_S["CloudKon, sheet"]
+CLOUDKON_PAPER: Final = CLOUDKON_PER_S["CloudKon, paper"]
 
 
 # --- the older systems' loop --------------------------------------------------------------------------
@@ -126,7 +125,7 @@ def throughput(kon: dict[str, dict[int, Forecast]]) -> str:
     return _table(rows, headers)
 
 
-def _given(figures: dict[int, float], workers: int) -> str:
+def _given(figures: Mapping[int, float], workers: int) -> str:
     return rounded(figures[workers]) if workers in figures else ""
 
 
