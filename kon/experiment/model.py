@@ -89,11 +89,11 @@ class WorkloadForm(_Form):
 
     kind: Annotated[
         str | None,
-        Field(min_length=1, examples=["sleep", "shell", "python", "stats"]),
+        Field(min_length=1, examples=["sleep", "shell", "python", "stats", "animoto"]),
         _NotNull,
         Expected("a kind's name, or module:Class"),
     ] = None
-    """What a task does: sleep, shell, python, stats, or `module:Class`. A file without it holds sleeps."""
+    """What a task does: a kind by its name, or `module:Class`. A file without it holds sleeps."""
 
     count: Annotated[
         int | None, Field(ge=1, le=MAX_TASKS), _NotNull, Expected("a whole number of 1 or more")
