@@ -10,10 +10,9 @@ import re
 from calendar import timegm
 from time import strptime
 from typing import Any, Final, NamedTuple
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
-from botocore.utils import normalize_url_path
 
 from kon.backends.aws.lean.codec import encode
 from kon.backends.aws.lean.signing import Keys, Signer
@@ -22,6 +21,9 @@ _AUTHORIZATION: Final = re.compile(
     r"AWS4-HMAC-SHA256 Credential=[^/]+/[0-9]{8}/([^/]+)/([^/]+)/aws4_request, "
     r"SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})"
 )
+_PLAIN_PATH: Final = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
+"""That needs no encoding, in the request or in what is signed."""
+
 _ADDED: Final = frozenset({"x-amz-date", "x-amz-security-token", "authorization", "content-length"})
 """Headers that each request has its own of."""
 
@@ -58,8 +60,9 @@ def form_of(shown: Any, parameters: Any, keys: Keys) -> Form:
     """What to learn from botocore's AWSPreparedRequest of a call with these parameters, signed with these
     keys. Raises Unusual."""
     url = urlsplit(shown.url)
-    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.username:
-        raise Unusual(f"the endpoint {url.scheme}://{url.hostname} is of a kind that it does not know")
+    plain = _PLAIN_PATH.fullmatch(url.path) and not url.query and not url.username
+    if url.scheme not in ("http", "https") or not url.hostname or not plain:
+        raise Unusual(f"the endpoint {url.scheme}://{url.hostname} is not a plain one")
     headers = {name.lower(): _text(value) for name, value in shown.headers.items()}
     if strange := headers.keys() - _ADDED - _LEFT_OUT - _KNOWN:
         raise Unusual(f"botocore sends the header {min(strange)}")
@@ -71,7 +74,7 @@ def form_of(shown: Any, parameters: Any, keys: Keys) -> Form:
     region, service, signed, signature = authorization.groups()
     constant = {"host": _host(url), **{name: headers[name] for name in _KNOWN & headers.keys()}}
     names = set(signed.split(";")) - _ADDED
-    signer = Signer("POST", _path(url), {name: constant[name] for name in names}, region, service)
+    signer = Signer("POST", url.path or "/", {name: constant[name] for name in names}, region, service)
     lines = "".join(f"{name}: {value}\r\n" for name, value in constant.items())
     form = Form(
         url=f"{url.scheme}://{url.netloc}{url.path}",
@@ -102,8 +105,3 @@ def _host(url: SplitResult) -> str:
     host = f"[{url.hostname}]" if ":" in (url.hostname or "") else f"{url.hostname}"
     own = 443 if url.scheme == "https" else 80
     return host if url.port in (None, own) else f"{host}:{url.port}"
-
-
-def _path(url: SplitResult) -> str:
-    """As the signature has it."""
-    return quote(normalize_url_path(url.path), safe="/~")
