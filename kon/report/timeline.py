@@ -143,6 +143,8 @@ def _lives(folder: RunFolder, began_s: float) -> tuple[dict[str, LifeLine], _Fou
             continue
         for line in scan(file, _lines):
             name = line.w or file.stem
+            if line.e == Event.USAGE and name not in lives:
+                continue  # what the workers of a simulation used in all: no life of its own
             life = lives.get(name)
             if life is None:
                 life = lives[name] = LifeLine(name, up_s=line.t - began_s)

@@ -197,3 +197,9 @@ for command in (["run", "exp.yml"], ["table"], [{command!r}]):
     assert f"need {missing}, which this Python lacks; nothing was written" in ended.stderr
     assert "pip install 'kon[controller]'" in ended.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"exp.yml", "results"}
+
+
+def test_tasks_that_take_no_time_leave_no_picture_of_their_workers() -> None:
+    lives = [LifeLine("w1.a", ended=True, busy=[0.001] * BINS)]
+    with drawing():
+        assert workers(Timeline(10.0, 1, True, lives)) is None

@@ -125,3 +125,10 @@ def test_the_backlog_goes_from_all_tasks_to_none(tmp_path: Path) -> None:
         (0, 40),
         (0, 40),
     ]
+
+
+def test_what_simulated_workers_used_together_is_no_life(tmp_path: Path) -> None:
+    script = Script(tmp_path)
+    script.at(1.0, "workers", Event.UP, w="w1")
+    script.at(2.0, "workers", Event.USAGE, requests=5)
+    assert [life.name for life in drawn(script).lives] == ["w1"]

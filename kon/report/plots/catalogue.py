@@ -78,14 +78,13 @@ def _latencies(experiment: str, runs: Sequence[Gathered]) -> Iterator[Plot]:
 
 
 def _costs(runs: Sequence[Gathered]) -> dict[str, dict[str, float]]:
-    """Of the first of all repeats that was billed, by what sets it apart."""
+    """By strategy; of several numbers of workers the largest, as a task costs about the same on any."""
     found: dict[str, dict[str, float]] = {}
     experiments = _experiments([each for each in runs if each.usd_by_service])
     for experiment, group in experiments.items():
-        for label, each in _cells(group):
-            words = [experiment] if len(experiments) > 1 else []
-            words += [label, _workers(each[0].run.spec.workers)]
-            found[", ".join(words)] = each[0].usd_by_service
+        words = [experiment] if len(experiments) > 1 else []
+        for each in sorted(group, key=lambda each: each.run.spec.workers):
+            found[", ".join([*words, each.row["label"]])] = each.usd_by_service
     return found
 
 

@@ -16,7 +16,7 @@ from kon.report.groups import repeats, with_labels
 from kon.report.plots.style import FAINT, figure, legend_below, log_labels, series
 from kon.report.views import task_length
 
-MOST_TICKS: Final = 12
+MOST_TICKS: Final = 8
 
 
 class Curve(NamedTuple):
@@ -45,7 +45,7 @@ def throughput(rows: Sequence[Row]) -> Figure | None:
         local = {row["backend"] for row in rows} <= {"memory", "sqlite"}
         _rivals(axes, _systems(local), max(workers))
     axes.set_yscale("log")
-    log_labels(axes.yaxis, *axes.get_ylim(), lambda value: f"{value:,.6g}")
+    log_labels(axes.yaxis, *axes.get_ylim(), lambda value: f"{value:,.0f}" if value >= 1 else f"{value:.6g}")
     axes.set_ylabel("tasks/s")
     _worker_axis(axes, workers)
     legend_below(made, axes)
@@ -186,7 +186,7 @@ def _worker_axis(axes: Axes, workers: Sequence[float]) -> None:
     axes.set_xlabel("workers")
     axes.set_xscale("log", base=2)
     step = -(-len(workers) // MOST_TICKS)
-    axes.set_xticks(list(workers)[::step])
+    axes.set_xticks(list(workers)[::-step])  # the most workers always have theirs
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_minor_locator(NullLocator())
 

@@ -13,7 +13,17 @@ from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter
 
 from kon.report.moments import Latencies
-from kon.report.plots.style import COLOURS, FAINT, HATCHES, INK, figure, legend_below, log_labels, series
+from kon.report.plots.style import (
+    COLOURS,
+    COLUMN_IN,
+    FAINT,
+    HATCHES,
+    INK,
+    figure,
+    legend_below,
+    log_labels,
+    series,
+)
 from kon.report.timeline import BINS, UNFINISHED, Backlog, Bar, LifeLine, Timeline
 
 MOST_POINTS: Final = 200
@@ -24,6 +34,12 @@ MOST_NAMES: Final = 24
 
 MOST_ROWS: Final = 256
 """Rows of a picture of workers; of more workers neighbours are drawn as one, by their mean."""
+
+LEAST_BUSY: Final = 0.005
+"""The share of slots from which on a shade can be seen."""
+
+WIDE_IN: Final = 7.0
+"""Both columns of a paper, in inches: for names that one has no room for."""
 
 _STATES: Final = {
     "done": (COLOURS[5], ""),
@@ -79,8 +95,10 @@ def workers(line: Timeline) -> Figure | None:
     """Workers and their slots: each attempt at a task, or where there are many how busy each worker was."""
     if not line.lives:
         return None
+    if not line.has_bars and max(max(life.busy or [0.0]) for life in line.lives) < LEAST_BUSY:
+        return None  # tasks that take no time leave a picture of nothing
     rows = sum(_height(life) for life in line.lives) if line.has_bars else min(MOST_ROWS, len(line.lives))
-    made, axes = figure(min(6.0, 0.9 + 0.16 * rows))
+    made, axes = figure(min(6.0 if line.has_bars else 3.0, 0.9 + 0.16 * rows))
     if line.has_bars:
         _bars(axes, line)
     else:
@@ -197,7 +215,8 @@ def costs(by_label: Mapping[str, Mapping[str, float]]) -> Figure | None:
     if not any(any(services.values()) for services in by_label.values()):
         return None
     services = list(dict.fromkeys(name for each in by_label.values() for name in each))
-    made, axes = figure(0.8 + 0.2 * len(by_label))
+    width_in = WIDE_IN if max(map(len, by_label)) > 24 else COLUMN_IN
+    made, axes = figure(0.8 + 0.2 * len(by_label), width_in)
     labels = list(by_label)
     left = [0.0] * len(labels)
     for number, service in enumerate(services):
