@@ -1,0 +1,84 @@
+"""docs/aws.md: its policy has what the code calls, its table every option."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Final
+
+from kon.backends.aws.options import AwsOptions, Throughput
+
+PROJECT: Final = Path(__file__).parents[2]
+PAGE: Final = (PROJECT / "docs" / "aws.md").read_text()
+
+ACTIONS: Final = {
+    "SendMessageBatch": "SendMessage",
+    "DeleteMessageBatch": "DeleteMessage",
+    "ChangeMessageVisibilityBatch": "ChangeMessageVisibility",
+    "HeadBucket": "ListBucket",
+    "ListObjectsV2": "ListBucket",
+    "HeadObject": "GetObject",
+    "DeleteObjects": "DeleteObject",
+    "CreateMultipartUpload": "PutObject",
+    "UploadPart": "PutObject",
+    "CompleteMultipartUpload": "PutObject",
+    "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
+}
+"""Where IAM has another name for an operation."""
+
+OPERATION: Final = re.compile(
+    r'"(sqs|dynamodb|s3|sts)",\s*"([A-Z]\w+)"|(?:_call|_in_batches)\(\s*"([A-Z]\w+)"'
+)
+
+OTHERS: Final = {
+    # of calls with tags
+    "sqs:TagQueue",
+    "dynamodb:TagResource",
+    "s3:TagResource",
+    # of statements
+    "dynamodb:PartiQLInsert",
+    "dynamodb:PartiQLUpdate",
+    "dynamodb:PartiQLSelect",
+}
+"""Rights that stand for no operation of their own."""
+
+
+def allowed() -> set[str]:
+    text = re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    assert text is not None
+    return {action for statement in json.loads(text[1])["Statement"] for action in statement["Action"]}
+
+
+def called() -> set[str]:
+    found: set[str] = set()
+    for file in (PROJECT / "kon" / "backends" / "aws").rglob("*.py"):
+        for service, operation, of_the_queue in OPERATION.findall(file.read_text()):
+            name = operation or of_the_queue
+            if name != "BatchExecuteStatement":
+                found.add(f"{service or 'sqs'}:{ACTIONS.get(name, name)}")
+    return found
+
+
+def test_the_policy_allows_what_the_code_calls() -> None:
+    assert len(called()) > 20
+    assert called() - allowed() == set()
+
+
+def test_the_policy_allows_nothing_else() -> None:
+    code = "\n".join(file.read_text() for file in (PROJECT / "kon" / "backends" / "aws").rglob("*.py"))
+    known = called() | OTHERS | {"s3:GetObject"}
+    for action in allowed() - known:
+        assert f'"{action.partition(":")[2]}"' in code, f"nothing calls {action}"
+
+
+def test_every_option_is_told_of_with_its_default() -> None:
+    lines = [line for line in PAGE.splitlines() if re.match(r"\| `\w+` \| .* \| ", line)]
+    told = {name.strip(" `"): default.strip(" `") for _, name, default, *_ in (x.split("|") for x in lines)}
+    defaults = {
+        name: str(value).removesuffix(".0")
+        for name, value in zip(AwsOptions.__struct_fields__, AwsOptions.__struct_defaults__, strict=True)
+    }
+    assert told == {**defaults, "billing": "on_demand", "region": "boto3's"}
+    assert "{read: 20, write: 50}" in PAGE
+    assert Throughput() == Throughput(20, 50)
