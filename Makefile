@@ -12,6 +12,7 @@ UV = uv>=0.9
 
 SHELL = /bin/sh
 BIN = .venv/bin
+PEERS = .cache/bench-aws
 RUNTIME = .venv/.runtime-installed
 DEV = .venv/.dev-installed
 
@@ -36,7 +37,7 @@ ifneq ($(filter C POSIX,$(LC_ALL)),)
 unexport LC_ALL
 endif
 
-.PHONY: help setup run test check lock bench soak lab-tools test-fleet clean stale
+.PHONY: help setup run test check lock bench bench-aws soak lab-tools test-fleet clean stale
 .DEFAULT_GOAL := help
 # `make -j run test` would otherwise start two installations into one virtualenv.
 .NOTPARALLEL:
@@ -64,6 +65,9 @@ check: $(DEV) ## what CI runs: linters, types, tests
 bench: $(DEV) ## measure kon against its peers, side by side
 	@$(PROJECT_ENV) python -m benchmarks $(ARGS)
 
+bench-aws: $(DEV) $(PEERS)/.installed ## measure kon on AWS's services, on an emulator, against its peers
+	@$(PROJECT_ENV) python -m benchmarks --aws $(ARGS)
+
 soak: $(DEV) ## run the long tests: many kills, many seeds (SEEDS=50000 schedules of each strategy)
 	@$(PROJECT_ENV) pytest -m slow --timeout 0 $(ARGS)
 
@@ -73,13 +77,15 @@ test-fleet: $(DEV) ## as root, on Linux: a fleet of real hosts on this machine, 
 lab-tools: ## as root, on Debian or Ubuntu: what `make test-fleet` needs
 	apt-get install -y --no-install-recommends debootstrap iproute2 openssh-client util-linux
 
-lock: ## resolve the dependencies anew and write both lock files (UPGRADE=--upgrade takes newer versions)
+lock: ## resolve the dependencies anew and write all lock files (UPGRADE=--upgrade takes newer versions)
 	@test -x .cache/uv/bin/uv || { "$(or $(PYTHON),python3)" -m venv .cache/uv && .cache/uv/bin/python -m pip install --quiet '$(UV)'; }
 	@$(LOCK) --group build --extra controller --extra animoto --output-file requirements.lock >/dev/null
 	@$(LOCK) --group build --group dev --all-extras --constraint requirements.lock --output-file requirements-dev.lock >/dev/null
+	@$(RESOLVE) --no-config --group bench-aws --output-file requirements-bench-aws.lock >/dev/null
 
-LOCK = .cache/uv/bin/uv --cache-dir .cache/uv/cache pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(UPGRADE) pyproject.toml
+RESOLVE = .cache/uv/bin/uv --cache-dir .cache/uv/cache pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(UPGRADE)
+LOCK = $(RESOLVE) pyproject.toml
 
 clean: ## remove .venv and all that was built or cached
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible build dist kon.egg-info
@@ -125,6 +131,13 @@ echo "making .venv with $$("$$python" --version)"; \
 mkdir -p .venv; pwd -P > .venv/.place; \
 "$$python" -m venv .venv
 endef
+
+# kon's peers pin another botocore than kon's emulator: they get a virtualenv of their own, and kon is not in it.
+$(PEERS)/.installed: requirements-bench-aws.lock | $(DEV)
+	@echo "installing requirements-bench-aws.lock into $(PEERS)"
+	@$(BIN)/python -m venv --clear $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench-aws.lock
+	@touch $@
 
 # Nothing is fetched that the lock does not name by hash: setuptools, which builds kon, is in the lock as well.
 # editable_mode=compat: one line in a .pth file in place of an import hook, which costs every worker process at its start.
