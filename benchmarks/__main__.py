@@ -9,13 +9,16 @@ from typing import Final
 
 import click
 
+from benchmarks.aws.efficiency import Efficiency as AwsEfficiency
+from benchmarks.aws.throughput import Throughput as AwsThroughput
+from benchmarks.aws.versions import peers_installed
 from benchmarks.efficiency import Efficiency
 from benchmarks.experiment import Experiment, Point, Record
 from benchmarks.footprint import Footprint, Idle, Submission
 from benchmarks.fresh import MeasurementFailed, call
 from benchmarks.in_memory import InMemory
 from benchmarks.on_disk import OnDisk
-from benchmarks.page import page, text
+from benchmarks.page import page, page_with_aws, text
 from benchmarks.programs import programs
 from benchmarks.records import ROOT, Records, here
 
@@ -26,6 +29,9 @@ EXPERIMENTS: Final[dict[str, Experiment]] = {
     for each in (InMemory(), OnDisk(), Efficiency(), Footprint(), Submission(), Idle(), *programs())
 }
 
+AWS: Final[dict[str, Experiment]] = {each.name: each for each in (AwsThroughput(), AwsEfficiency())}
+"""On an emulator of Amazon's services, against peers in a virtualenv of their own."""
+
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Fewer and smaller measurements: a look, in a minute or two.")
@@ -33,20 +39,27 @@ EXPERIMENTS: Final[dict[str, Experiment]] = {
 @click.option("--again", is_flag=True, help="Measure anew what is recorded already.")
 @click.option("--redraw", is_flag=True, help="Measure nothing: draw the newest records, of whatever program.")
 @click.option("--write", is_flag=True, help=f"Write docs/{PAGE.name} as well.")
+@click.option("--aws", is_flag=True, help="Those on Amazon's services: `make bench-aws`.")
 @click.option("--list", "list_only", is_flag=True, help="Name the experiments, and end.")
-def main(quick: bool, only: Sequence[str], again: bool, redraw: bool, write: bool, list_only: bool) -> None:
+def main(
+    quick: bool, only: Sequence[str], again: bool, redraw: bool, write: bool, aws: bool, list_only: bool
+) -> None:
     """Measure kon beside its peers, in one run on this machine."""
+    experiments, part = (AWS, "aws") if aws else (EXPERIMENTS, "")
     if list_only:
-        click.echo("\n".join(EXPERIMENTS))
+        click.echo("\n".join(experiments))
         return
-    if unknown := set(only) - set(EXPERIMENTS):
+    if unknown := set(only) - set(experiments):
         raise click.UsageError(
-            f"no experiment {', '.join(sorted(unknown))}; there are {', '.join(EXPERIMENTS)}"
+            f"no experiment {', '.join(sorted(unknown))}; there are {', '.join(experiments)}"
         )
     if write and (quick or only):
         raise click.UsageError("--write is for the whole: not with --quick or --only")
-    chosen = [experiment for name, experiment in EXPERIMENTS.items() if not only or name in only]
-    records = Records.latest() if redraw else Records.of(here())
+    chosen = [experiment for name, experiment in experiments.items() if not only or name in only]
+    if redraw:
+        records = Records.latest(part)
+    else:
+        records = Records.of(here(peers_installed() if aws else None), part)
     if records is None:
         raise click.UsageError("--redraw: nothing is recorded yet")
     if not redraw:
@@ -60,7 +73,8 @@ def main(quick: bool, only: Sequence[str], again: bool, redraw: bool, write: boo
         sections.append(experiment.draw([record for record in found if record is not None]))
         click.echo(text(sections[-1]))
     if write:
-        PAGE.write_text(page(sections, records))
+        before = PAGE.read_text() if PAGE.exists() else ""
+        PAGE.write_text((page_with_aws if aws else page)(sections, records, before))
         click.echo(f"written: {PAGE.relative_to(ROOT)}", err=True)
 
 

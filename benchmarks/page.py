@@ -36,6 +36,28 @@ spoils what is measured in milliseconds. Where that can't be had, `sudo chrt --r
 other programs wait.
 """
 
+_AWS_BEGINS: Final = "\n<!-- what follows is written by `make bench-aws ARGS=--write` -->\n"
+
+AWS: Final = """\
+# On Amazon's services
+
+kon's backend `aws` beside other task queues on SQS. There is no Amazon in it: all of them talk to the
+same [emulator](emulators.md), MiniStack, on the same two cores, one after another in one run. A call to
+it takes about a millisecond and most of that is computing, so that the figures compare what the programs
+make of their calls. They are not what Amazon's services would let through.
+"""
+
+AWS_REPEAT: Final = """\
+## To repeat the part on Amazon's services
+
+    make bench-aws                           # some five minutes; tables on stdout, progress on stderr
+    make bench-aws ARGS=--quick              # a look, in a minute or two
+    make bench-aws ARGS='--again --write'         # all anew, and this part of the page
+
+The peers are installed into `.cache/bench-aws`, by `requirements-bench-aws.lock`: neither root nor an
+account is needed.
+"""
+
 
 def text(section: Section) -> str:
     parts = [section.title, "=" * len(section.title)]
@@ -49,8 +71,23 @@ def text(section: Section) -> str:
     return "\n".join(parts) + "\n"
 
 
-def page(sections: Sequence[Section], records: Records) -> str:
-    return "\n".join([INTRODUCTION, machine(records), *map(markdown, sections), REPEAT])
+def page(sections: Sequence[Section], records: Records, before: str = "") -> str:
+    """The page. before: what it is now; its part about Amazon's services stays as it is."""
+    whole = "\n".join([INTRODUCTION, machine(records), *map(markdown, sections), REPEAT])
+    return whole + _aws_part(before)
+
+
+def page_with_aws(sections: Sequence[Section], records: Records, before: str) -> str:
+    """The page with its part about Amazon's services written anew, and the rest as it is."""
+    rest = (before or f"{INTRODUCTION}\n").replace(_aws_part(before), "")
+    part = [AWS, machine(records), *map(markdown, sections), AWS_REPEAT]
+    return f"{rest}{_AWS_BEGINS}" + "\n".join(part)
+
+
+def _aws_part(page: str) -> str:
+    """From where it begins to the end of the page."""
+    _, begins, part = page.partition(_AWS_BEGINS)
+    return begins + part
 
 
 def machine(records: Records) -> str:

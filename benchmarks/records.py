@@ -46,7 +46,8 @@ class Context(msgspec.Struct, frozen=True):
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:12]
 
 
-def here() -> Context:
+def here(peers: dict[str, str] | None = None) -> Context:
+    """peers: those that kon is measured against, with their versions."""
     return Context(
         machine=processor(),
         cores=os.cpu_count() or 1,
@@ -57,7 +58,7 @@ def here() -> Context:
         sqlite=sqlite3.sqlite_version,
         kon=version("kon"),
         sources=digest_of_sources(),
-        peers={"huey": version("huey")},
+        peers=peers or {"huey": version("huey")},
     )
 
 
@@ -90,7 +91,10 @@ def digest_of_sources() -> str:
 
 
 class Records:
-    """The measurements of one context."""
+    """The measurements of one context.
+
+    part: of the page, whose records have a folder of their own; none for the page's first part.
+    """
 
     def __init__(self, path: Path, context: Context, records: list[Record]) -> None:
         self.path = path
@@ -98,9 +102,9 @@ class Records:
         self.all = records
 
     @classmethod
-    def of(cls, context: Context) -> Records:
+    def of(cls, context: Context, part: str = "") -> Records:
         """Those of this machine and program; none yet, maybe."""
-        path = FOLDER / f"{context.key()}.jsonl"
+        path = FOLDER / part / f"{context.key()}.jsonl"
         return cls.read(path) if path.exists() else cls(path, context, [])
 
     @classmethod
@@ -110,9 +114,9 @@ class Records:
         return cls(path, context, [msgspec.json.decode(line, type=Record) for line in lines])
 
     @classmethod
-    def latest(cls) -> Records | None:
+    def latest(cls, part: str = "") -> Records | None:
         """Those that were written last, of whatever context."""
-        files = sorted(FOLDER.glob("*.jsonl"), key=lambda file: file.stat().st_mtime)
+        files = sorted((FOLDER / part).glob("*.jsonl"), key=lambda file: file.stat().st_mtime)
         return cls.read(files[-1]) if files else None
 
     def find(self, experiment: str, point: Point) -> Record | None:
