@@ -132,7 +132,7 @@ class Worker:
 
     async def _work(self) -> None:
         await self._control.register(WorkerState(self.name, self._usage()), self._rng)
-        self._recorder.note(Event.UP, worker=self.name, slots=self.spec.slots)
+        self._recorder.note(Event.UP, worker=self.name, slots=self.spec.slots, **self._usage())
         self._recorder.flush()
         async with asyncio.TaskGroup() as group:
             self._executor.start(group)
