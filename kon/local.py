@@ -32,6 +32,7 @@ from kon.supervise import WorkerProcesses
 from kon.worker import Worker
 
 READY_POLL_S: Final = 0.02
+LONGEST_READY_POLL_S: Final = 0.25
 APART_POLL_S: Final = 0.5
 READY_S: Final = 60.0
 """How long workers may take to become ready, in seconds."""
@@ -206,13 +207,15 @@ class LocalRun:
         """The clock of a run starts when its workers are there, as in the older systems' measurements."""
         wanted = self.spec.workers * self.spec.processes
         give_up_s = asyncio.get_running_loop().time() + READY_S
+        pause_s = READY_POLL_S
         while len(await control.workers()) < wanted:
             if asyncio.get_running_loop().time() > give_up_s:
                 self._on_note(
                     f"not all {wanted} workers are ready after {READY_S:.0f} s; starting without them"
                 )
                 return
-            await asyncio.sleep(READY_POLL_S)
+            await asyncio.sleep(pause_s)
+            pause_s = min(1.2 * pause_s, LONGEST_READY_POLL_S)  # a look may be a request that is billed
 
     @asynccontextmanager
     async def _crew(self, backend: Backend, channel: Channel) -> AsyncIterator[None]:
