@@ -33,9 +33,9 @@ from kon.objects import ObjectStore
 VERSION: Final = 1
 """Of what is made of a job; part of its key, so that a kon that makes it otherwise stores it elsewhere."""
 
-FETCHED_BYTES: Final = 48_000_000
+FETCHED_BYTES: Final = 40_000_000
 """Room for images that are fetched and not yet decoded."""
-DECODING_BYTES: Final = 160_000_000
+DECODING_BYTES: Final = 120_000_000
 """Room for images that are being decoded, by the estimate of their headers."""
 MOST_LISTED: Final = 100
 """Skipped images that a result lists; all are counted."""
