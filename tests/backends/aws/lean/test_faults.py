@@ -419,20 +419,6 @@ def test_a_server_that_never_answers(monkeypatch: pytest.MonkeyPatch, said: byte
 
 
 @on_a_server
-async def test_a_reply_may_take_long_while_it_goes_on(server: Server, calls: Calls) -> None:
-    async def piecemeal(request: Request, peer: Peer) -> None:
-        whole = entries(request)
-        for at in range(0, len(whole), 8):
-            await peer.say(whole[at : at + 8])
-            await asyncio.sleep(0.1)
-
-    calls._lean._read_s = 0.5  # and it takes more than one second
-    server.answers = [piecemeal]
-    assert ids(await send(calls, "9")) == ["9"]
-    assert len(server.requests) == 1
-
-
-@on_a_server
 async def test_a_large_request_and_reply(server: Server, calls: Calls) -> None:
     async def echo(request: Request, peer: Peer) -> None:
         await peer.say(reply({"Messages": [{"Body": request.body.decode()}]}))
