@@ -45,6 +45,7 @@ class Awaited(msgspec.Struct, frozen=True):
 class ApartHost:
     """Host number `number`, from 1, of each of these runs that has so many workers.
 
+    elastic: of the others too: such a host came to help.
     root: the folder of this machine's part of the records.
     """
 
@@ -54,11 +55,13 @@ class ApartHost:
         root: Path,
         number: int,
         *,
+        elastic: bool = False,
         on_note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._runs = list(runs)
         self._root = root
         self._number = number
+        self._elastic = elastic
         self._on_note = on_note
         self._told = asyncio.Event()
 
@@ -93,7 +96,7 @@ class ApartHost:
             spec, channel = await self._begun(backend, awaited.run)
             if spec is None or channel is None:
                 return False
-            if self._number <= spec.workers:
+            if self._elastic or self._number <= spec.workers:
                 await self._work(spec, backend, Control(channel.control))
             return not self._told.is_set()
         except BackendUnavailable as error:

@@ -22,7 +22,7 @@ FLOORS = (
     "report",
     # what to run, and where
     "emulator experiment process supervise local resume checkup campaign host apart api prove simulated plan "
-    "calibrate provision",
+    "calibrate provision fleet",
     "cli",
 )
 """From the bottom up."""

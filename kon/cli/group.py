@@ -53,12 +53,14 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "collect": Lazy("kon.cli.collect:collect", "Collect the results of a run that was begun earlier."),
         "cancel": Lazy("kon.cli.cancel:cancel", "Give up what a run has not done yet."),
         "host": Lazy("kon.cli.host:host", "Be one worker of all runs of an experiment."),
+        "gather": Lazy("kon.cli.gather:gather", "Put hosts' parts of the records together."),
         "join": Lazy("kon.cli.join:join", "The same for a client on another machine."),
     },
     "Amazon": {
         "up": Lazy("kon.cli.provision:up", "Make a run's queues, table and bucket ahead."),
         "down": Lazy("kon.cli.provision:down", "Delete a run's queues, table and objects."),
         "cost": Lazy("kon.cli.cost:cost", "Say what a run's requests cost."),
+        "sweep": Lazy("kon.cli.sweep:sweep", "Find what is left in any region, and remove it."),
         "emulator": Lazy("kon.cli.emulator:emulator", "Be SQS, DynamoDB and S3 on this machine, for trials."),
     },
     "Check kon itself": {

@@ -23,12 +23,19 @@ class _Line(msgspec.Struct):
 
 
 class _Plan(msgspec.Struct):
+    """number, elastic: what a fleet's controller adds."""
+
     runs: list[_Line]
+    number: int | None = None
+    elastic: bool = False
 
 
 @click.command()
 @click.argument("plan", type=click.Path(path_type=Path))
-@click.option("--number", type=click.IntRange(min=1), required=True, help="Which worker to be, from 1.")
+@click.option(
+    "--number", type=click.IntRange(min=1), help="Which worker to be, from 1.  [default: PLAN's own `number`]"
+)
+@click.option("--elastic", is_flag=True, help="Also of runs that have fewer workers than NUMBER.")
 @click.option(
     "--out",
     "root",
@@ -36,7 +43,7 @@ class _Plan(msgspec.Struct):
     required=True,
     help="The folder for this machine's part of the records, made if need be.",
 )
-def join(plan: Path, number: int, root: Path) -> None:
+def join(plan: Path, number: int | None, elastic: bool, root: Path) -> None:
     """Be worker NUMBER of each run in PLAN, for a client on another machine.
 
     PLAN is what `kon run --dry-run --json` has printed there. The client is `kon run --join --apart`; it may
@@ -48,24 +55,27 @@ def join(plan: Path, number: int, root: Path) -> None:
       kon run exp.yml --set backend=aws --dry-run --json > plan.json
       kon join plan.json --number 1 --out /var/lib/kon/exp
     """
-    runs = _read(plan)
+    read = _read(plan)
+    runs = [Awaited(each.run, Plugin(each.backend, each.backend_options)) for each in read.runs]
     for each in runs:
         check_reach(each.backend.name)
-    asyncio.run(_until_stopped(runs, root, number))
+    number = number or read.number
+    if number is None:
+        raise ConfigurationError(f"which worker to be, neither {plan} nor --number says")
+    asyncio.run(_until_stopped(runs, root, number, elastic or read.elastic))
 
 
-def _read(plan: Path) -> list[Awaited]:
+def _read(plan: Path) -> _Plan:
     try:
-        read = msgspec.json.decode(plan.read_bytes(), type=_Plan)
+        return msgspec.json.decode(plan.read_bytes(), type=_Plan)
     except OSError as error:
         raise ConfigurationError(f"{plan}: can't be read: {error.strerror}") from error
     except msgspec.DecodeError as error:
         raise ConfigurationError(f"{plan}: is not what `kon run --dry-run --json` prints: {error}") from error
-    return [Awaited(each.run, Plugin(each.backend, each.backend_options)) for each in read.runs]
 
 
-async def _until_stopped(runs: list[Awaited], root: Path, number: int) -> None:
-    host = ApartHost(runs, root, number, on_note=lambda text: note(f"host {number}: {text}"))
+async def _until_stopped(runs: list[Awaited], root: Path, number: int, elastic: bool) -> None:
+    host = ApartHost(runs, root, number, elastic=elastic, on_note=lambda text: note(f"host {number}: {text}"))
     interrupted = False
 
     def interrupt() -> None:

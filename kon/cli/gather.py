@@ -1,0 +1,57 @@
+"""`kon gather`"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from kon.cli.output import note
+from kon.errors import ConfigurationError
+from kon.records import RunFolder
+from kon.report.summary import summarise
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("parts", type=click.Path(path_type=Path), nargs=-1, required=True)
+def gather(out: Path, parts: Sequence[Path]) -> None:
+    """Put what hosts have recorded, PARTS, into OUT, where the client has recorded its own.
+
+    A part is a folder that `kon join --out` has written to, brought here by whatever copies files. What hosts
+    alone know is then in the tables too: starts, repeats that were avoided, requests. A host that was lost
+    took its part along. To repeat it changes nothing.
+
+    \b
+    Example:
+      kon gather results/exp fetched/host1 fetched/host2
+    """
+    for part in parts:
+        if not part.is_dir():
+            raise ConfigurationError(f"{part}: is not a folder that `kon join --out` has written to")
+    changed = 0
+    for run in sorted(path for path in out.glob("*") if RunFolder(path).exists):
+        folder = RunFolder(run)
+        found = sum(_take(RunFolder(part / run.name), folder) for part in parts)
+        if found and folder.finished:
+            folder.write_summary(summarise(folder))
+        changed += found
+    note(f"{changed} files of hosts are new in {out}" if changed else f"{out} has all of it already")
+
+
+def _take(part: RunFolder, into: RunFolder) -> int:
+    """Copy what is not there, or has grown; how many files."""
+    taken = 0
+    for source, target in ((part.events, into.events), (part.logs, into.logs)):
+        for file in sorted(source.glob("*")):
+            copy = target / file.name
+            if copy.exists() and copy.stat().st_size >= file.stat().st_size:
+                continue
+            target.mkdir(parents=True, exist_ok=True)
+            fresh = copy.with_name(f".{copy.name}.new")
+            shutil.copyfile(file, fresh)
+            fresh.replace(copy)
+            taken += 1
+    return taken

@@ -1,0 +1,104 @@
+"""`kon sweep`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from kon.cli.output import json_option, note, print_json
+from kon.experiment.prices import read_prices
+from kon.fleet.sweep import Found, look, remove
+from kon.fleet.thing import Filter, Thing
+from kon.prices import FILE
+from kon.report.tables import draw
+
+EXIT_LEFT: Final = 5
+"""The exit code where something is left."""
+
+
+@click.command()
+@click.option("--fleet", metavar="RUN", help="Only what belongs to this fleet, as playbooks name it.")
+@click.option("--region", "regions", multiple=True, help="Look there alone.  [default: all that are enabled]")
+@click.option("--yes", is_flag=True, help="Remove all that is found, and wait until it is gone.")
+@click.option(
+    "--prices", "prices_file", type=click.Path(path_type=Path), default=FILE, help="A file of prices."
+)
+@json_option
+@click.pass_context
+def sweep(
+    ctx: click.Context,
+    /,
+    fleet: str | None,
+    regions: tuple[str, ...],
+    yes: bool,
+    prices_file: Path,
+    as_json: bool,
+) -> None:
+    """Find what kon has left at Amazon, in all regions, and what each costs an hour.
+
+    Found by the tag Project=kon, which all that kon makes bears from its creation: hosts, disks, groups,
+    keys, roles, alarms, queues, tables, buckets. With --yes it is removed, buckets with all that is in
+    them. The exit code is 5 where something is left.
+
+    \b
+    Examples:
+      kon sweep
+      kon sweep --fleet r1 --yes
+    """
+    prices = read_prices(prices_file)
+    wanted = Filter(fleet)
+    removed: list[Thing] = []
+    if yes:
+
+        def on_removed(thing: Thing) -> None:
+            removed.append(thing)
+            if not as_json:
+                note(f"removed {thing.kind} {thing.name or thing.id} in {thing.region}")
+
+        found = remove(wanted, prices, regions, on_removed=on_removed)
+    else:
+        found = look(wanted, prices, regions)
+    if as_json:
+        print_json(
+            {
+                "left": [_object(each) for each in found.things],
+                "removed": [_object(each) for each in removed],
+                "usd_per_hour": round(found.usd_per_hour, 6),
+                "regions": found.regions,
+            }
+        )
+    else:
+        _print(found, fleet)
+    ctx.exit(EXIT_LEFT if found.things else 0)
+
+
+def _print(found: Found, fleet: str | None) -> None:
+    whose = f"the fleet {fleet}" if fleet else "kon"
+    if not found.things:
+        note(f"nothing of {whose} is left in {len(found.regions)} regions")
+        return
+    rows = [
+        [each.region, each.kind, each.name, each.id, each.run, each.expires_at, _usd(each.usd_per_hour)]
+        for each in found.things
+    ]
+    headers = ["region", "kind", "name", "id", "run", "expires", "$ an hour"]
+    click.echo(draw(rows, headers, ["left"] * 6 + ["right"]))
+    note(f"{len(rows)} things of {whose} are there, for {_usd(found.usd_per_hour)} $ an hour")
+
+
+def _usd(amount: float | None) -> str:
+    return "unknown" if amount is None else f"{amount:.4f}" if amount else "0"
+
+
+def _object(thing: Thing) -> dict[str, Any]:
+    return {
+        "region": thing.region,
+        "kind": thing.kind,
+        "name": thing.name,
+        "id": thing.id,
+        "run": thing.run,
+        "expires_at": thing.expires_at,
+        "usd_per_hour": thing.usd_per_hour,
+    }

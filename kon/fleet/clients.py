@@ -1,0 +1,77 @@
+"""boto3's clients of one region, made when first needed, and errors in kon's words."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import boto3
+import botocore.exceptions
+from botocore.config import Config
+
+from kon.errors import BackendRefused
+
+_CONFIG: Final = Config(retries={"mode": "standard", "max_attempts": 8}, connect_timeout=10, read_timeout=60)
+
+_making: Final = threading.Lock()
+
+
+class Clients:
+    """region: of all of them; None for boto3's own. For any thread.
+
+    session: one for all regions; it reads the description of each service once, which is most of the work.
+    """
+
+    def __init__(self, region: str | None, session: boto3.Session | None = None) -> None:
+        self._session = session or boto3.Session()
+        self._made: dict[str, Any] = {}
+        self.region: Final[str] = str(region or self._session.region_name)
+        self._region = region
+
+    def __call__(self, service: str) -> Any:
+        with _making:  # sessions know no threads
+            if service not in self._made:
+                self._made[service] = self._session.client(service, region_name=self._region, config=_CONFIG)
+            return self._made[service]
+
+    def pages(self, service: str, operation: str, key: str, **parameters: Any) -> Iterator[Any]:
+        """All entries of a listing, whatever its pages. operation: as the client's method is called."""
+        client = self(service)
+        if client.can_paginate(operation):
+            for page in client.get_paginator(operation).paginate(**parameters):
+                yield from page.get(key) or ()
+        else:
+            yield from getattr(client, operation)(**parameters).get(key) or ()
+
+    def close(self) -> None:
+        for client in self._made.values():
+            client.close()
+
+
+def code_of(error: botocore.exceptions.ClientError) -> str:
+    code: str = error.response.get("Error", {}).get("Code", "")
+    return code
+
+
+def in_kons_words(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator: botocore's errors become KonErrors that say what to do."""
+
+    @functools.wraps(call)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return call(*args, **kwargs)
+        except (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError) as error:
+            raise BackendRefused(
+                f"no credentials for AWS ({error}); set AWS_PROFILE, or call `aws configure`"
+            ) from error
+        except botocore.exceptions.NoRegionError as error:
+            raise BackendRefused("no region for AWS: set AWS_DEFAULT_REGION") from error
+        except botocore.exceptions.ClientError as error:
+            said = error.response.get("Error", {}).get("Message", "")
+            raise BackendRefused(f"AWS refuses {error.operation_name}: {code_of(error)}: {said}") from error
+        except botocore.exceptions.BotoCoreError as error:
+            raise BackendRefused(f"AWS can't be asked: {error}") from error
+
+    return wrapped

@@ -1,0 +1,145 @@
+"""Looking through all regions for what bears kon's tags, and removing it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Final
+
+import boto3
+import botocore.exceptions
+import msgspec
+
+from kon.fleet.clients import Clients, code_of, in_kons_words
+from kon.fleet.kinds import KINDS, Kind
+from kon.fleet.thing import Filter, Thing
+from kon.prices import Prices
+
+_THREADS: Final = 8
+_PAUSE_S: Final = 1.0
+PATIENCE_S: Final = 300.0
+"""How long things may take to go, in seconds: a host a minute, and its group's rules as long again."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """things: in the order in which they can go. regions: in which was looked."""
+
+    things: list[Thing]
+    regions: list[str]
+
+    @property
+    def usd_per_hour(self) -> float:
+        """Of all whose price is known."""
+        return sum(each.usd_per_hour or 0.0 for each in self.things)
+
+
+@in_kons_words
+def enabled_regions() -> list[str]:
+    """Those in which this account can have anything."""
+    clients = Clients(None)
+    try:
+        found = clients("ec2").describe_regions()["Regions"]
+    finally:
+        clients.close()
+    return sorted(each["RegionName"] for each in found)
+
+
+@in_kons_words
+def look(wanted: Filter, prices: Prices, regions: Sequence[str] = ()) -> Found:
+    """What there is. regions: where to look; none named: in all that are enabled.
+
+    Raises BackendRefused where Amazon lets nobody look.
+    """
+    places = list(regions) or enabled_regions()
+    with _clients(places) as clients:
+        return Found(_look(wanted, prices, clients), places)
+
+
+def _look(wanted: Filter, prices: Prices, clients: Sequence[Clients]) -> list[Thing]:
+    jobs = [(kind, each) for kind in KINDS for each in (clients[:1] if kind.everywhere else clients)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = pool.map(lambda job: list(job[0].find(job[1], wanted, prices)), jobs)
+        # by their ids, which no two things share: some emulators list theirs in every region
+        return list({(each.kind, each.id): each for things in found for each in things}.values())
+
+
+@in_kons_words
+def remove(
+    wanted: Filter,
+    prices: Prices,
+    regions: Sequence[str] = (),
+    *,
+    patience_s: float = PATIENCE_S,
+    on_removed: Callable[[Thing], None] = lambda thing: None,
+    now_s: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Found:
+    """Remove all that `look` finds, and look until it is gone; what is left after `patience_s`.
+
+    Things that others still hang on are tried again. on_removed: called for each, once it is asked to go.
+    """
+    places = list(regions) or enabled_regions()
+    give_up_s = now_s() + patience_s
+    asked: set[tuple[str, str, str]] = set()
+    with _clients(places) as clients:
+        by_region = {each.region: each for each in clients}
+        while things := _look(wanted, prices, clients):
+            for kind, thing in _in_turn(things):
+                if _asked_to_go(kind, by_region.get(thing.region, clients[0]), thing):
+                    if _key(thing) not in asked:
+                        on_removed(thing)
+                    asked.add(_key(thing))
+            if now_s() > give_up_s:
+                return Found(_look(wanted, prices, clients), places)
+            things = _look(wanted, prices, clients)
+            if things:
+                sleep(_PAUSE_S)
+        return Found([], places)
+
+
+def _in_turn(things: Iterable[Thing]) -> Iterator[tuple[Kind, Thing]]:
+    by_name = {kind.name: kind for kind in KINDS}
+    for thing in things:
+        yield by_name[thing.kind], thing
+
+
+_WAITS: Final = (
+    "InUse",
+    "DependencyViolation",
+    "DeleteConflict",
+    "IncorrectState",
+    "BucketNotEmpty",
+    "Aborted",
+)
+_GONE: Final = ("NotFound", "NoSuch", "NonExistent", "DoesNotExist", "ResourceNotFound")
+
+
+def _asked_to_go(kind: Kind, aws: Clients, thing: Thing) -> bool:
+    """False where something else has to go first."""
+    try:
+        kind.remove(aws, thing)
+    except botocore.exceptions.ClientError as error:
+        code = code_of(error)
+        if any(word in code for word in _GONE):
+            return True
+        if any(word in code for word in _WAITS):
+            return False
+        raise
+    return True
+
+
+def _key(thing: Thing) -> tuple[str, str, str]:
+    return thing.region, thing.kind, thing.id
+
+
+@contextmanager
+def _clients(regions: Sequence[str]) -> Iterator[list[Clients]]:
+    session = boto3.Session()
+    made = [Clients(region, session) for region in regions]
+    try:
+        yield made
+    finally:
+        for each in made:
+            each.close()

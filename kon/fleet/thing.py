@@ -1,0 +1,87 @@
+"""One thing at Amazon that bears kon's tags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from kon.errors import ConfigurationError
+
+_FLEET: Final = re.compile(r"[a-z0-9]{1,15}")
+
+PROJECT: Final = "kon"
+"""Of the tag Project, on all that kon makes. Nothing is ever looked for without it."""
+
+GLOBAL: Final = "global"
+"""In place of a region, for what belongs to none."""
+
+
+class Thing(msgspec.Struct, frozen=True):
+    """kind: `instance`, `volume` and so on. id: what its service knows it by. name: for people.
+
+    usd_per_hour: what it costs as long as it is there; None where the prices do not say.
+    """
+
+    kind: str
+    id: str
+    name: str
+    region: str
+    tags: Mapping[str, str]
+    usd_per_hour: float | None = 0.0
+
+    @property
+    def run(self) -> str:
+        return self.tags.get("Run", "")
+
+    @property
+    def expires_at(self) -> str:
+        return self.tags.get("ExpiresAt", "")
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """Which things are meant: all of kon's, or those of one fleet.
+
+    fleet: its name. What runs of its experiments have bears their own names; it is known by its prefix.
+    Raises ConfigurationError for a name that might be the beginning of another fleet's.
+    """
+
+    fleet: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.fleet is not None and not _FLEET.fullmatch(self.fleet):
+            raise ConfigurationError(
+                f'the fleet "{self.fleet}": expected 1 to 15 small letters and digits, as in -e run=r1'
+            )
+
+    @property
+    def stem(self) -> str | None:
+        """What the names of the fleet's things begin with."""
+        return None if self.fleet is None else stem_of(self.fleet)
+
+    def takes(self, name: str, tags: Mapping[str, str]) -> bool:
+        if tags.get("Project") != PROJECT:
+            return False
+        if self.fleet is None:
+            return True
+        return tags.get("Run") == self.fleet or name == self.stem or name.startswith(f"{self.stem}-")
+
+    @property
+    def ec2(self) -> list[dict[str, Any]]:
+        """As EC2 takes it; never empty."""
+        filters = [{"Name": "tag:Project", "Values": [PROJECT]}]
+        if self.fleet is not None:
+            filters.append({"Name": "tag:Run", "Values": [self.fleet]})
+        return filters
+
+
+def stem_of(fleet: str) -> str:
+    """What the names of a fleet's things begin with, and those of its runs' (the backend's `prefix`)."""
+    return f"konf-{fleet}"  # not kon-, which runs that belong to no fleet begin with
+
+
+def tags_of(listed: Iterable[Mapping[str, Any]] | None) -> dict[str, str]:
+    """From the way in which most services list them."""
+    return {tag["Key"]: tag["Value"] for tag in listed or ()}
