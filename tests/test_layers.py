@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FLOORS = (
-    # values and abstract classes; and animoto, which knows nothing of the rest but errors and objects
-    "animoto errors task queue ledger objects kind dedup clock backend run suggest journal",
+    # values and abstract classes; and web and animoto, which know nothing of the rest but errors and objects
+    "animoto web errors task queue ledger objects kind dedup clock backend run suggest journal",
     # worlds, and what may differ
     "backends kinds strategies sim",
     # what runs and reads all stand on

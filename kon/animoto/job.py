@@ -24,11 +24,12 @@ from kon.animoto.fetch import Fetcher
 from kon.animoto.film import Film
 from kon.animoto.header import Header, read_header
 from kon.animoto.jobfile import Job
-from kon.animoto.links import Guard
 from kon.animoto.refusal import BadImage
 from kon.animoto.room import Room
 from kon.errors import KindError
 from kon.objects import ObjectStore
+from kon.web.links import Guard
+from kon.web.refusal import BadLink
 
 VERSION: Final = 1
 """Of what is made of a job; part of its key, so that a kon that makes it otherwise stores it elsewhere."""
@@ -135,7 +136,7 @@ class Studio:
         return {**done, "uploaded": True}
 
     async def prepared(self, job: Job, number: int, filming: _Filming) -> Any:
-        """One image, as its encoder takes it. Raises BadImage."""
+        """One image, as its encoder takes it. Raises BadLink, BadImage among it."""
         async with filming.room.image(number):
             link = self._guard.absolute(job.links[number].strip(), self._base)
             data = await self._fetcher.image(link, lambda size: filming.room.hold(number, size))
@@ -173,7 +174,7 @@ class Studio:
 
         try:
             return await self._fetcher.sound(self._guard.absolute(job.audio, self._base), hold)
-        except BadImage as error:
+        except BadLink as error:
             raise KindError(f"the audio can't be had: {error}") from error
 
     async def do(self, work: Callable[..., Any], *args: Any) -> Any:
@@ -215,7 +216,7 @@ class _Filming:
             for number, image in enumerate(images):
                 try:
                     await studio.do(self.encoder.add, await image)
-                except BadImage as error:
+                except BadLink as error:
                     self.skipped.append(Skipped(number + 1, job.links[number][:300], str(error)))
                     # a job that has failed already need not go on
                     if len(self.skipped) > len(job.links) - studio.rules.min_images:

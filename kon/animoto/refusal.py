@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from kon.errors import KonError
+from kon.web.refusal import BadLink
 
 
-class BadImage(KonError):
-    """The image can't be had or used. The message says why, without the link; the job goes on without it."""
+class BadImage(BadLink):
+    """What a link leads to is no image that can be used. The message says why, without the link; the job
+    goes on without it."""

@@ -11,12 +11,12 @@ import msgspec
 
 from kon.animoto.film import Film
 from kon.animoto.jobfile import parse_job
-from kon.animoto.limits import FetchLimits
 from kon.animoto.needed import check_installed
 from kon.errors import ConfigurationError
 from kon.kind import Attempt, Kind
 from kon.kinds.options import Options, read_options
 from kon.objects import ObjectStore
+from kon.web.limits import FetchLimits
 
 if TYPE_CHECKING:  # it takes a while to import, and whoever only checks an experiment does without
     from kon.animoto.job import Studio
@@ -80,8 +80,8 @@ class Animoto(Kind):
         from kon.animoto.crew import Crew
         from kon.animoto.fetch import Fetcher
         from kon.animoto.job import Rules, Studio
-        from kon.animoto.links import Guard
         from kon.animoto.server import HERE, ImageServer, images_of
+        from kon.web.links import Guard
 
         options, own, base = self._options, [], None
         if options.images is not None:

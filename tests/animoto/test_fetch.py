@@ -14,11 +14,11 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from kon.animoto import fetch
 from kon.animoto.fetch import Fetcher
-from kon.animoto.limits import FetchLimits
-from kon.animoto.links import Allowed, Guard
-from kon.animoto.refusal import BadImage
+from kon.web import client
+from kon.web.limits import FetchLimits
+from kon.web.links import Allowed, Guard
+from kon.web.refusal import BadLink
 from tests.animoto.given import Site, encoded, photo, run, site
 
 IMAGE = encoded(photo(320, 240))
@@ -50,7 +50,7 @@ def with_page(page: Any, use: Callable[[Site, str], Awaitable[None]]) -> None:
 
 def refused(page: Any, says: str, limits: FetchLimits = QUICK, asked: int = 1, **given: Any) -> None:
     async def use(made: Site, link: str) -> None:
-        with pytest.raises(BadImage, match=says):
+        with pytest.raises(BadLink, match=says):
             await fetched(link, limits, **given)
         assert len(made.asked) == asked
 
@@ -240,7 +240,7 @@ def test_no_redirect_leads_to_where_a_link_may_not(to: str) -> None:
 )
 def test_this_machine_is_refused_by_any_name(host: str) -> None:
     async def use(made: Site, link: str) -> None:
-        with pytest.raises(BadImage, match=r"which is refused|no connection|makes no sense"):
+        with pytest.raises(BadLink, match=r"which is refused|no connection|makes no sense"):
             await fetched(link.replace("127.0.0.1", host), guard=Guard())
         assert made.asked == []
         assert made.peers == set()
@@ -263,7 +263,7 @@ def _resolves(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str]:
 
 def test_a_name_that_stands_for_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     _resolves(monkeypatch, "10.0.0.1")
-    with pytest.raises(BadImage, match=r"leads to 10\.0\.0\.1, a private address"):
+    with pytest.raises(BadLink, match=r"leads to 10\.0\.0\.1, a private address"):
         run(fetched("http://images.example/a.jpg", guard=Guard()))
 
 
@@ -271,11 +271,11 @@ def test_a_name_that_changes_its_address_after_the_check_leads_nowhere_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A server at the first address is never found; whoever asked again would reach this machine."""
-    monkeypatch.setattr(fetch, "_GuardedResolver", _Unguarded)  # so that the socket alone stands in the way
+    monkeypatch.setattr(client, "_GuardedResolver", _Unguarded)  # so that the socket alone stands in the way
     asked = _resolves(monkeypatch, "127.0.0.1")
 
     async def use(made: Site, link: str) -> None:
-        with pytest.raises(BadImage, match="a loopback address, which is refused"):
+        with pytest.raises(BadLink, match="a loopback address, which is refused"):
             await fetched(link.replace("127.0.0.1", "images.example"), guard=Guard())
         assert asked
         assert made.peers == set()
@@ -283,9 +283,9 @@ def test_a_name_that_changes_its_address_after_the_check_leads_nowhere_else(
     with_page(IMAGE, use)
 
 
-class _Unguarded(fetch._GuardedResolver):
+class _Unguarded(client._GuardedResolver):
     async def resolve(self, *args: Any, **kwargs: Any) -> Any:
-        return await super(fetch._GuardedResolver, self).resolve(*args, **kwargs)
+        return await super(client._GuardedResolver, self).resolve(*args, **kwargs)
 
 
 def test_what_was_resolved_and_checked_is_what_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,7 +310,7 @@ def test_a_file_is_read_where_that_is_allowed(tmp_path: Path) -> None:
         (tmp_path / "none.jpg", "No such file"),
         (Path("/dev/zero"), "regular"),
     ):
-        with pytest.raises(BadImage, match=says):
+        with pytest.raises(BadLink, match=says):
             run(fetched(bad.as_uri(), guard=Guard(["file"])))
 
 

@@ -21,12 +21,12 @@ from kon.animoto.fetch import Fetcher
 from kon.animoto.film import Film
 from kon.animoto.job import Rules, Studio, key_of
 from kon.animoto.jobfile import Job
-from kon.animoto.limits import FetchLimits
-from kon.animoto.links import Guard
 from kon.animoto.planes import ycbcr
 from kon.animoto.room import Room
 from kon.backends.memory.objects import MemoryObjects
 from kon.errors import KindError
+from kon.web.limits import FetchLimits
+from kon.web.links import Guard
 from tests.animoto.given import SMALL, encoded, photo, plain, run, site, watch
 from tests.animoto.test_encode import tone
 from tests.animoto.test_header import bomb

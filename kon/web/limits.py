@@ -6,9 +6,9 @@ import msgspec
 
 
 class FetchLimits(msgspec.Struct, frozen=True):
-    """What one image may cost.
+    """What one link may cost.
 
-    connections: at once, for all jobs of a worker. timeout_s: for one image, with all its retries and
+    connections: at once, for all tasks of a worker. timeout_s: for one link, with all its retries and
     redirects. silence_s: the longest that a server may say nothing before the attempt counts as failed.
     tries: attempts at most. backoff_s: before the second; doubled for each later one, with jitter.
     """

@@ -7,8 +7,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from kon.animoto.links import Allowed, Guard, RefusedAddress, address_kind
-from kon.animoto.refusal import BadImage
+from kon.web.links import Allowed, Guard, RefusedAddress, address_kind
+from kon.web.refusal import BadLink
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_socket_is_made_only_for_an_address_that_is_allowed() -> None:
     ],
 )
 def test_links_that_are_refused(link: str, says: str) -> None:
-    with pytest.raises(BadImage, match=says):
+    with pytest.raises(BadLink, match=says):
         Guard().absolute(link, None)
 
 
@@ -95,6 +95,6 @@ def test_relative_links_are_looked_up_where_there_is_a_place_for_them() -> None:
     base = "http://127.0.0.1:80/"
     assert Guard().absolute("a b.jpg", base) == "http://127.0.0.1:80/a b.jpg"
     assert Guard().absolute("https://example.org/a.jpg", base) == "https://example.org/a.jpg"
-    with pytest.raises(BadImage, match="file:"):
+    with pytest.raises(BadLink, match="file:"):
         Guard().absolute("file:///a.jpg", base)
     assert Guard(["file"]).absolute("file:///a.jpg", base) == "file:///a.jpg"

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final, Literal
 from urllib.parse import urljoin, urlsplit
 
-from kon.animoto.refusal import BadImage
+from kon.web.refusal import BadLink
 
 Allowed = Literal["file", "loopback", "private", "link_local"]
 """What may be reached although it is not on the internet. link_local: the cloud's metadata services too."""
@@ -37,27 +37,27 @@ class Guard:
         self._own = frozenset(own)
 
     def absolute(self, link: str, base: str | None) -> str:
-        """The link, as one that can be fetched. Raises BadImage for a scheme that is not allowed."""
+        """The link, as one that can be fetched. Raises BadLink for a scheme that is not allowed."""
         if base is not None and not _has_scheme(link):
             link = urljoin(base, link)
         return self.checked(link)
 
     def checked(self, link: str) -> str:
-        """The link itself, whose scheme is allowed. Raises BadImage."""
+        """The link itself, whose scheme is allowed. Raises BadLink."""
         try:
             parts = urlsplit(link)
         except ValueError as error:
-            raise BadImage(f"its link makes no sense: {error}") from error
+            raise BadLink(f"its link makes no sense: {error}") from error
         if parts.scheme in ("http", "https"):
             if not parts.hostname:
-                raise BadImage("its link names no host")
+                raise BadLink("its link names no host")
         elif parts.scheme == "file":
             if "file" not in self._allow:
-                raise BadImage("its link is a file:, which is refused; the option allow: [file] permits it")
+                raise BadLink("its link is a file:, which is refused; the option allow: [file] permits it")
         elif not parts.scheme:
-            raise BadImage("its link is relative, and the option images does not say to what")
+            raise BadLink("its link is relative, and the option images does not say to what")
         else:
-            raise BadImage(f'its link is of the scheme "{parts.scheme:.20}"; http and https are taken')
+            raise BadLink(f'its link is of the scheme "{parts.scheme:.20}"; http and https are taken')
         return link
 
     def refusal(self, address: str, port: int) -> str | None:
