@@ -7,6 +7,7 @@ the run's control table and journal, and a task that is submitted or answered tw
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count, islice, repeat
@@ -30,6 +31,9 @@ SUBMIT_TASKS: Final = 5_000
 
 ANSWERS_BYTES: Final = 4 << 20
 """So many bytes of answers are taken at once, about: a client's memory does not grow with the results."""
+
+DEAD_AT_ONCE: Final = 10
+"""Dead letters in the first receive of a look, where calls are billed: it is mostly in vain, and one call."""
 
 DEAD_LETTERS: Final = "dead-letter queue"
 """The worker's name in answers that the client makes from dead letters."""
@@ -153,6 +157,9 @@ class Client:
         self._clock = clock
         self._rng = rng
         self._wait_s = self._options.wait_s or min(channel.answers.limits.poll_s / 2, LONGEST_WAIT_S)
+        # where a receive is to wait long because each is billed, a look after every answer would be most of
+        # a client's calls
+        self._dead_letters_s = self._wait_s if channel.dead.limits.poll_s > LONGEST_WAIT_S else 0.0
         self._first_attempt = first_attempt  # above 1 when failed tasks are run again
         self._on_progress = on_progress
         self._answer_bytes = ANSWERS_BYTES // 10  # of the largest answer, lately; ten for a start
@@ -230,12 +237,15 @@ class Client:
         """Record answers until every task is accounted for. Those that nothing is left of are lost."""
         quiet_since_s: float | None = None
         abreast = 1
+        now_s = asyncio.get_running_loop().time
+        looked_s = -math.inf
         while self.tally.left:
             news, plenty = await self._answers_of(abreast)
             # one receive after another would let a thousand workers' answers wait
             abreast = min(2 * abreast, self._most_abreast()) if plenty else 1
-            if not plenty:
+            if not news or (not plenty and now_s() - looked_s >= self._dead_letters_s):
                 news += await self._dead_letters()
+                looked_s = now_s()
             if news:
                 quiet_since_s = None
                 self._on_progress(self.tally)
@@ -245,12 +255,12 @@ class Client:
             if state.status is Status.CANCELLED:
                 self._account_for(State.CANCELLED, "the run was cancelled")
             elif state.submitted >= self.spec.tasks and await self._is_drained():
-                now_s = self._clock.now_s()
-                quiet_since_s = now_s if quiet_since_s is None else quiet_since_s
+                clock_s = self._clock.now_s()
+                quiet_since_s = clock_s if quiet_since_s is None else quiet_since_s
                 limits = self._channel.tasks.limits
                 lag_s = min(self._options.settle_s, limits.depth_lag_s)
                 patience_s = lag_s if limits.stale_depth else 0.0
-                if now_s - quiet_since_s >= patience_s:
+                if clock_s - quiet_since_s >= patience_s:
                     self._account_for(State.LOST, "its claim outlived its worker, and no message is left")
         self._on_progress(self.tally)
         return self.tally
@@ -314,9 +324,13 @@ class Client:
 
     async def _dead_letters(self) -> int:
         queue = self._channel.dead
-        deliveries = await queue.receive(queue.limits.max_batch, 0.0)
+        most = queue.limits.max_batch
+        wanted = min(DEAD_AT_ONCE, most) if self._dead_letters_s else most
+        deliveries = await queue.receive(wanted, 0.0)
         if not deliveries:
             return 0
+        if len(deliveries) == wanted < most:
+            deliveries += await queue.receive(most - wanted, 0.0)
         now_s = self._clock.now_s()
         for delivery in deliveries:
             try:

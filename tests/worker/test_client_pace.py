@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
+
+import msgspec
 
 from kon.client import Client
 from kon.clock import Clock
 from kon.journal import MemoryJournal
-from kon.queue import Message
+from kon.queue import Delivery, Depth, Message, Queue
 from kon.run import Plugin, RunSpec
 from kon.sim.backend import SimBackend
-from kon.task import Answers, Outcome, State, encode
-from tests.worker.world import in_virtual_time
+from kon.task import Answers, Bundle, Outcome, State, Task, encode
+from tests.worker.world import World, in_virtual_time
 
 CALL_S = 0.1
 """Of each call, there and back."""
@@ -37,3 +40,87 @@ def test_answers_are_taken_abreast_while_there_are_plenty() -> None:
         return asyncio.get_running_loop().time() - began_s
 
     assert in_virtual_time(main()) < 4.0
+
+
+class Billed(Queue):
+    """A queue whose calls are billed, so that receives are to wait long. asked: of each, how many messages."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self.limits = msgspec.structs.replace(queue.limits, poll_s=20.0, max_batch=100)
+        self.asked: list[int] = []
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        await self._queue.send(messages)
+
+    async def receive(self, max_messages: int, wait_s: float) -> list[Delivery]:
+        self.asked.append(max_messages)
+        return await self._queue.receive(max_messages, wait_s)
+
+    async def extend(self, deliveries: Sequence[Delivery], visible_s: float) -> list[bool]:
+        return await self._queue.extend(deliveries, visible_s)
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> list[bool]:
+        return await self._queue.ack(deliveries)
+
+    async def depth(self) -> Depth:
+        return await self._queue.depth()
+
+
+async def _billed(tasks: int) -> tuple[World, Client, Billed]:
+    """A client of a run whose queues are billed, and its dead-letter queue."""
+    world = await World.create(tasks)
+    there = world.channel
+    dead = Billed(there.dead)
+    channel = msgspec.structs.replace(
+        there, tasks=Billed(there.tasks), answers=Billed(there.answers), dead=dead
+    )
+    return world, world.client(channel), dead
+
+
+async def _answer_slowly(world: World, indexes: range) -> None:
+    for index in indexes:
+        await asyncio.sleep(0.1)
+        outcome = Outcome(index, 1, State.DONE)
+        await world.channel.answers.send([Message(encode(Answers("w", [outcome])))])
+
+
+def test_dead_letters_are_not_looked_for_after_every_answer_where_that_is_billed() -> None:
+    async def main() -> None:
+        world, client, dead = await _billed(100)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_answer_slowly(world, range(100)))
+            group.create_task(client.collect())
+        assert client.tally.counts[State.DONE] == 100
+        assert len(dead.asked) <= 3  # in 10 s
+        assert max(dead.asked) <= 10  # more would be several calls
+
+    in_virtual_time(main())
+
+
+def test_a_dead_letter_is_found_while_answers_go_on_coming() -> None:
+    async def main() -> None:
+        world, client, _ = await _billed(300)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_answer_slowly(world, range(299)))
+            group.create_task(client.collect())
+            await asyncio.sleep(1.0)
+            await world.channel.dead.send([Message(encode(Bundle("r", [Task(299, {})])))])
+            await asyncio.sleep(10.0)
+            assert client.tally.counts[State.DEAD] == 1
+            assert client.tally.left > 100
+
+    in_virtual_time(main())
+
+
+def test_many_dead_letters_are_not_taken_ten_at_a_time() -> None:
+    async def main() -> float:
+        world, client, _ = await _billed(500)
+        for index in range(500):
+            await world.channel.dead.send([Message(encode(Bundle("r", [Task(index, {})])))])
+        began_s = asyncio.get_running_loop().time()
+        tally = await client.collect()
+        assert tally.counts[State.DEAD] == 500
+        return asyncio.get_running_loop().time() - began_s
+
+    assert in_virtual_time(main()) < 60.0
