@@ -43,7 +43,7 @@ def test_answers_are_taken_abreast_while_there_are_plenty() -> None:
 
 
 class Billed(Queue):
-    """A queue whose calls are billed, so that receives are to wait long. asked: of each, how many messages."""
+    """A queue whose calls are billed: receives are to wait long. asked: by each, how many messages."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
