@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Final
+
+from kon.errors import ConfigurationError
+
+NOT_A_NAME: Final = frozenset({"", ".", ".."})
+"""What no part of a key, and no name of a file or run, can be."""
 
 
 class ObjectStore(ABC):
@@ -18,8 +24,22 @@ class ObjectStore(ABC):
         """Write the object's bytes to a file. Raises KeyError when there is no such object."""
 
     @abstractmethod
+    async def size_bytes(self, key: str) -> int:
+        """How large the object is. Raises KeyError when there is no such object."""
+
+    @abstractmethod
     async def url(self, key: str, expires_s: float) -> str:
         """A link to the object that is good for `expires_s` seconds, where the store can expire links.
 
         Raises KeyError when there is no such object.
         """
+
+
+def check_key(key: str) -> str:
+    """The key itself. Raises ConfigurationError for one that could lead out of its store."""
+    if "\\" in key or "\0" in key or not NOT_A_NAME.isdisjoint(key.split("/")):
+        raise ConfigurationError(
+            f"the object key {key!r} is not a relative path of plain names with forward slashes; "
+            "nothing was stored or read"
+        )
+    return key

@@ -11,9 +11,8 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
-from kon.backends.keys import check_key
 from kon.errors import StoreError
-from kon.objects import ObjectStore
+from kon.objects import ObjectStore, check_key
 
 _Reply = TypeVar("_Reply")
 
@@ -41,6 +40,10 @@ class FolderObjects(ObjectStore):
     async def get(self, key: str, file: Path) -> None:
         source = self._folder / check_key(key)
         await self._on_thread(lambda: shutil.copyfile(_existing(key, source), file))
+
+    async def size_bytes(self, key: str) -> int:
+        source = self._folder / check_key(key)
+        return await self._on_thread(lambda: _existing(key, source).stat().st_size)
 
     async def url(self, key: str, expires_s: float) -> str:
         """A file: link. It does not expire, as anyone who can read the folder needs none."""

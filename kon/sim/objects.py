@@ -7,8 +7,7 @@ import functools
 from pathlib import Path
 from urllib.parse import quote
 
-from kon.backends.keys import check_key
-from kon.objects import ObjectStore
+from kon.objects import ObjectStore, check_key
 from kon.sim.network import Call, Network
 
 
@@ -29,6 +28,10 @@ class SimObjects(ObjectStore):
         call = Call("objects", self.name, "get", 1)
         content = await self._network.call(call, functools.partial(self._find, check_key(key)))
         file.write_bytes(content)  # noqa: ASYNC240
+
+    async def size_bytes(self, key: str) -> int:
+        call = Call("objects", self.name, "size_bytes", 1)
+        return len(await self._network.call(call, functools.partial(self._find, check_key(key))))
 
     async def url(self, key: str, expires_s: float) -> str:
         """`sim:`, the key, and the virtual second at which the link expires."""

@@ -26,6 +26,7 @@ async def test_an_object_is_got_as_it_was_put(bed: Bed) -> None:
         await objects.put(key, file(bed))
         await objects.get(key, copy)
         assert copy.read_bytes() == CONTENT
+        assert await objects.size_bytes(key) == len(CONTENT)
         copy.unlink()
 
 
@@ -36,6 +37,7 @@ async def test_a_put_replaces(bed: Bed) -> None:
     await objects.put("key", file(bed, b""))
     await objects.get("key", copy)
     assert copy.read_bytes() == b""
+    assert await objects.size_bytes("key") == 0
 
 
 @case()
@@ -47,6 +49,8 @@ async def test_what_is_not_there_is_a_key_error(bed: Bed) -> None:
             await bed.channel.objects.get(key, copy)
         with pytest.raises(KeyError):
             await bed.channel.objects.url(key, 60.0)
+        with pytest.raises(KeyError):
+            await bed.channel.objects.size_bytes(key)
     assert not copy.exists()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import mimetypes
 import os
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from io import FileIO
 from itertools import count
@@ -15,9 +15,8 @@ from typing import Any, Final
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.failures import CallRefused
 from kon.backends.aws.links import parse_link
-from kon.backends.keys import check_key
 from kon.errors import BackendUnavailable, ConfigurationError, StoreError
-from kon.objects import ObjectStore
+from kon.objects import ObjectStore, check_key
 
 PART_BYTES: Final = 8 << 20
 """Files that are larger travel in parts of this size, or of a larger one where these were too many."""
@@ -73,6 +72,9 @@ class S3Objects(ObjectStore):
         finally:
             await asyncio.to_thread(beside.unlink, missing_ok=True)
 
+    async def size_bytes(self, key: str) -> int:
+        return int((await self._head(key))["ContentLength"])
+
     async def url(self, key: str, expires_s: float) -> str:
         """A signed link. Raises ConfigurationError for more than 7 days, or less than a second.
 
@@ -84,10 +86,7 @@ class S3Objects(ObjectStore):
                 "Ask for a new one when it has expired; the object stays"
             )
         about = {"Bucket": self._bucket, "Key": self._name(key)}
-        try:
-            await self._calls.call("s3", "HeadObject", **about)
-        except CallRefused as error:
-            raise self._missing(key, error) from error
+        await self._head(key)
         return await self._calls.run(
             "s3",
             lambda client: str(
@@ -181,6 +180,12 @@ class S3Objects(ObjectStore):
                     raise self._missing(key, error) from error
                 etag.clear()  # another object stands there now
         raise BackendUnavailable(f"the object {key} changed {_GET_TRIES} times while it was being read")
+
+    async def _head(self, key: str) -> Mapping[str, Any]:
+        try:
+            return await self._calls.call("s3", "HeadObject", Bucket=self._bucket, Key=self._name(key))
+        except CallRefused as error:
+            raise self._missing(key, error) from error
 
     def _missing(self, key: str, error: CallRefused) -> Exception:
         """KeyError for an object that is not there; the error itself for anything else."""

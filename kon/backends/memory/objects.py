@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
-from kon.backends.keys import check_key
-from kon.objects import ObjectStore
+from kon.objects import ObjectStore, check_key
 
 
 class MemoryObjects(ObjectStore):
@@ -21,6 +20,9 @@ class MemoryObjects(ObjectStore):
 
     async def get(self, key: str, file: Path) -> None:
         file.write_bytes(self._objects[check_key(key)])  # noqa: ASYNC240
+
+    async def size_bytes(self, key: str) -> int:
+        return len(self._objects[check_key(key)])
 
     async def url(self, key: str, expires_s: float) -> str:
         """A name for the object, `memory:` and its key; no program outside of this process can follow it."""
