@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kon.backends.sqlite import SqliteBackend, schema
-from kon.errors import StoreError, StoreVersionError
+from kon.errors import ConfigurationError, StoreError, StoreVersionError
 from kon.ledger import Record
 from kon.queue import Depth, Message
 from tests.backends.given import LONG, RUN, database, opened
@@ -219,3 +219,23 @@ def test_deleting_leaves_no_folder_that_is_empty(tmp_path: Path) -> None:
     make(tmp_path)
     asyncio.run(SqliteBackend({"path": str(tmp_path)}).delete(RUN))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_may_share_a_folder_of_objects_and_none_deletes_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        backend = SqliteBackend({"path": str(tmp_path / "runs"), "objects": str(tmp_path / "shared")})
+        (tmp_path / "given").write_bytes(b"kept")
+        for run in ("first", "second"):
+            await backend.create(run, LONG)
+        await (await backend.open("first")).objects.put("a/b", tmp_path / "given")
+        await backend.delete("first")
+        await (await backend.open("second")).objects.get("a/b", tmp_path / "got")
+        await backend.delete("second")
+        await backend.close()
+
+    asyncio.run(main())
+    assert (tmp_path / "got").read_bytes() == (tmp_path / "shared" / "a" / "b").read_bytes() == b"kept"
+    with pytest.raises(
+        ConfigurationError, match='the option "objects" of sqlite: expected the name of a folder'
+    ):
+        SqliteBackend({"path": str(tmp_path), "objects": 7})

@@ -32,7 +32,7 @@ from kon.suggest import did_you_mean
 
 _DATABASE: Final = "kon.db"
 _OBJECTS: Final = "objects"
-_OPTIONS: Final = ("path", "durability", "busy_timeout_s")
+_OPTIONS: Final = ("path", "durability", "busy_timeout_s", "objects")
 
 
 class _Open(msgspec.Struct, frozen=True):
@@ -51,6 +51,8 @@ class SqliteBackend(Backend):
     durability: `normal` survives the end of any process at any moment, `kill -9` included; `full`
         waits for the disk at each commit, and so survives a power cut as well.
     busy_timeout_s: how long a call waits for other processes before it fails, in seconds.
+    objects: a folder for what kinds store, which runs may share; it is never deleted. None for one of the
+        run's own.
     """
 
     name: ClassVar[str] = "sqlite"
@@ -62,6 +64,7 @@ class SqliteBackend(Backend):
         self._path = _path(options.get("path"))
         self._durability = _durability(options.get("durability", "normal"))
         self._busy_timeout_s = _busy_timeout_s(options.get("busy_timeout_s", 30.0))
+        self._objects = _objects(options.get("objects"))
         self._requests = RequestCount()
         self._open: list[_Open] = []
         self._news: defaultdict[str, dict[str, News]] = defaultdict(_news_of_run)
@@ -92,7 +95,8 @@ class SqliteBackend(Backend):
         news = self._news[run]
 
         dead = Spans("dead")
-        objects = FolderObjects(self._file(run).parent / _OBJECTS, durable=self._durability == "full")
+        stored = self._objects or self._file(run).parent / _OBJECTS
+        objects = FolderObjects(stored, durable=self._durability == "full")
         self._open.append(_Open(run, connection, objects))
         return Channel(
             tasks=queue(Spans("tasks", options.max_receives, dead)),
@@ -182,6 +186,16 @@ def _path(value: object) -> Path:
         raise ConfigurationError('the backend "sqlite" needs the option "path": the folder for its databases')
     if not isinstance(value, str | Path) or not str(value):
         raise ConfigurationError(f'the option "path" of sqlite: expected the name of a folder, got {value!r}')
+    return Path(value).expanduser().absolute()
+
+
+def _objects(value: object) -> Path | None:
+    if value is None:
+        return None
+    if not isinstance(value, str | Path) or not str(value):
+        raise ConfigurationError(
+            f'the option "objects" of sqlite: expected the name of a folder, got {value!r}'
+        )
     return Path(value).expanduser().absolute()
 
 
