@@ -36,8 +36,9 @@ class SimBackend(Backend):
 
     Options: `seed`; `faults`, rates by name (see `FaultRates`); `spans`, how far they go
     (`FaultSpans`); `latency`, call times by call (`CallTimes`) or a whole `Model`, of which `queue`,
-    `table`, `instance`, `boot` and `spot` choose (`queue: fifo` does without a model too); `max_batch`, items in one request, at most: with 1, one
-    call for each step, as the older systems had it. With none of these it behaves well and at once.
+    `table`, `instance`, `boot` and `spot` choose (`queue: fifo` does without a model too); `max_batch`,
+    items in one request, at most: with 1, one call for each step, as the older systems had it. With none
+    of these it behaves well and at once.
     """
 
     name: ClassVar[str] = "sim"
