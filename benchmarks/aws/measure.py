@@ -79,7 +79,10 @@ class Watched(Sleeps):
 
 
 def kon(tasks: int, warm_up: int, strategy: str, seconds: float = 0.0, **settings: Any) -> dict[str, Any]:
-    """A run of kon's, as users have it, after a smaller one that warms the emulator."""
+    """A run of kon's, as users have it, after a smaller one that warms the emulator.
+
+    options: of the backend, among the settings.
+    """
     with emulator() as server:
         _run("warm-up", warm_up, strategy, 0.0, server, settings)
         return _run("bench", tasks, strategy, seconds, server, settings)
@@ -88,8 +91,12 @@ def kon(tasks: int, warm_up: int, strategy: str, seconds: float = 0.0, **setting
 def _run(
     name: str, tasks: int, strategy: str, seconds: float, server: Emulator, settings: dict[str, Any]
 ) -> dict[str, Any]:
+    others = {key: value for key, value in settings.items() if key != "options"}
     spec: RunSpec = msgspec.structs.replace(
-        spec_of(tasks, seconds, **settings), run=name, backend=Plugin("aws"), strategy=Plugin(strategy)
+        spec_of(tasks, seconds, **others),
+        run=name,
+        backend=Plugin("aws", settings.get("options", {})),
+        strategy=Plugin(strategy),
     )
     source = Watched(tasks, seconds, server.pid)
     with new_folder() as folder:

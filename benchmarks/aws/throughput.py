@@ -25,8 +25,8 @@ CELERY: Final = "Celery"
 FILLED: Final = "queue filled before"
 
 _PEERS: Final[dict[str, dict[str, Any]]] = {
-    f"{CELERY}, 4 threads": {"peer": "celery", "concurrency": 4},
-    f"{CELERY}, 4 threads, {FILLED}": {"peer": "celery", "concurrency": 4, "filled": True},
+    f"{CELERY}, 4 threads": {"peer": "celery", "concurrency": 4, "prefetch": 16},
+    f"{CELERY}, 4 threads, {FILLED}": {"peer": "celery", "concurrency": 4, "prefetch": 16, "filled": True},
     "taskiq-aio-sqs": {"peer": "taskiq"},
     f"taskiq-aio-sqs, {FILLED}": {"peer": "taskiq", "filled": True},
     "dramatiq_sqs": {"peer": "dramatiq"},
@@ -167,7 +167,7 @@ def notes(records: Sequence[Record]) -> list[str]:
         its last ack may come later. "{FILLED}": its clock runs only while the worker takes from a queue
         that holds everything already, and no client uses the cores. Ratios are to the best row of Celery in
         the same round.""",
-        """Celery: `-P threads`, no results, no gossip or remote control, an early ack, prefetch 4 a thread
+        """Celery: `-P threads`, no results, no gossip or remote control, an early ack, prefetch 16 a thread
         (concurrency 8 and 16, and more senders, were no faster). taskiq-aio-sqs: sends in batches, receives
         ten. dramatiq_sqs: 8 threads, no middleware. The older systems' loop, on boto3: receive one, look it
         up, record it by a conditional write, answer, delete. None but kon and that loop drops repeats, and
