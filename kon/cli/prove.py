@@ -270,7 +270,7 @@ def _shown(asked: Asked, searched: Sequence[Searched]) -> list[Shown]:
         for broken in summed_up(rows):
             if not broken.breaks or not (broken.promised or asked.story):
                 continue
-            row = most_telling(rows, broken.invariant)
+            row = most_telling(rows, broken.invariant)[0]
             seed = next(each.seed for each in row.findings if each.invariant is broken.invariant)
             assert seed is not None, "the cell was chosen as one with a break"
             example = None

@@ -75,16 +75,16 @@ def summed_up(rows: Sequence[Searched]) -> list[Broken]:
     ]
 
 
-def most_telling(rows: Sequence[Searched], invariant: Invariant) -> Searched:
-    """The cell whose counter-example is worth a look: one with a single fault, if one will do, that breaks
-    the invariant most often."""
+def most_telling(rows: Sequence[Searched], invariant: Invariant) -> list[Searched]:
+    """The cells that broke the invariant, the ones whose counter-example is worth most a look first: those
+    with a single fault, and among them those that broke it most often."""
 
     def rank(row: Searched) -> tuple[bool, float]:
         broken = next(each.broken for each in row.findings if each.invariant is invariant)
         return row.fault != ALL_FAULTS, broken / row.schedules
 
     breaking = [row for row in rows if any(f.invariant is invariant and f.broken for f in row.findings)]
-    return max(breaking, key=rank)
+    return sorted(breaking, key=rank, reverse=True)
 
 
 def counterexamples(searched: Sequence[Searched], base: Scenario) -> list[Counterexample]:
@@ -94,10 +94,12 @@ def counterexamples(searched: Sequence[Searched], base: Scenario) -> list[Counte
         for broken in summed_up(rows):
             if broken.promised or not broken.breaks:
                 continue
-            row = most_telling(rows, broken.invariant)
-            example = shortest(base, row.strategy, fault_class(row.fault), broken.invariant)
-            if example is not None:
-                found.append(example)
+            for row in most_telling(rows, broken.invariant):
+                # what broke once in a thousand schedules may not in the few of a small world
+                example = shortest(base, row.strategy, fault_class(row.fault), broken.invariant)
+                if example is not None:
+                    found.append(example)
+                    break
     return found
 
 

@@ -135,13 +135,22 @@ def test_the_most_telling_cell_has_a_single_fault_if_one_will_do() -> None:
         cell("crash", 10, ONE_RESULT=3),
         cell("all", 10, ONE_RESULT=9),
     ]
-    assert most_telling(rows, Invariant.ONE_RESULT).fault == "crash"
-    assert most_telling([rows[2], cell("crash", 10)], Invariant.ONE_RESULT).fault == "all"
+    ordered = [each.fault for each in most_telling(rows, Invariant.ONE_RESULT)]
+    assert ordered == ["crash", "duplicate", "all"]
+    assert [each.fault for each in most_telling([rows[2], cell("crash", 10)], Invariant.ONE_RESULT)] == [
+        "all"
+    ]
 
 
 def test_counterexamples_are_of_what_is_not_promised_and_was_broken() -> None:
     found = counterexamples([cell("duplicate", 10, ONE_RESULT=2, NOTHING_LOST=1)], SCENARIO)
     assert [each.invariant for each in found] == [Invariant.ONE_RESULT]
+
+
+def test_where_the_most_telling_fault_breaks_it_too_rarely_for_a_small_world_another_does() -> None:
+    rows = [cell("answer_duplicate", 10, ONE_RESULT=9), cell("duplicate", 10, ONE_RESULT=1)]
+    (found,) = counterexamples(rows, SCENARIO)
+    assert [fault.fault for fault in found.faults] == ["duplicate"]
 
 
 def test_evidence_is_written_and_read_again(tmp_path: Path) -> None:
