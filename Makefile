@@ -10,6 +10,9 @@ ARGS ?=
 # The version of uv that `make lock` resolves with, in a virtualenv of its own.
 UV = uv>=0.9
 
+# Ansible's collections; ansible.cfg names it too.
+COLLECTIONS = .cache/collections
+
 SHELL = /bin/sh
 BIN = .venv/bin
 PEERS = .cache/bench-aws
@@ -37,7 +40,7 @@ ifneq ($(filter C POSIX,$(LC_ALL)),)
 unexport LC_ALL
 endif
 
-.PHONY: help setup run test check lock bench bench-aws soak lab-tools test-fleet clean stale
+.PHONY: help setup run test check lock bench bench-aws soak collections lab-tools test-fleet clean stale
 .DEFAULT_GOAL := help
 # `make -j run test` would otherwise start two installations into one virtualenv.
 .NOTPARALLEL:
@@ -51,10 +54,10 @@ setup: $(DEV) ## make .venv with the locked dependencies, those of the tests and
 run: $(RUNTIME) ## run the quickstart on this machine through Ansible
 	@$(PROJECT_ENV) $(LOCAL_ENV) $(BRIEF) ansible-playbook -i inventory/local.yml playbooks/run.yml $(ARGS)
 
-test: $(DEV) ## run the tests
+test: $(DEV) $(COLLECTIONS)/.there ## run the tests
 	@$(PROJECT_ENV) pytest $(ARGS)
 
-check: $(DEV) ## what CI runs: linters, types, tests
+check: $(DEV) $(COLLECTIONS)/.there ## what CI runs: linters, types, tests
 	@$(PROJECT_ENV) ruff check .
 	@$(PROJECT_ENV) ruff format --check .
 	@$(PROJECT_ENV) mypy
@@ -68,10 +71,13 @@ bench: $(DEV) ## measure kon against its peers, side by side
 bench-aws: $(DEV) $(PEERS)/.installed ## measure kon on AWS's services, on an emulator, against its peers
 	@$(PROJECT_ENV) python -m benchmarks --aws $(ARGS)
 
-soak: $(DEV) ## run the long tests: many kills, many seeds (SEEDS=50000 schedules of each strategy)
+soak: $(DEV) $(COLLECTIONS)/.there ## run the long tests: many kills, many seeds (SEEDS=50000 schedules of each strategy)
 	@$(PROJECT_ENV) pytest -m slow --timeout 0 $(ARGS)
 
-test-fleet: $(DEV) ## as root, on Linux: a fleet of real hosts on this machine, from provision to teardown
+collections: $(RUNTIME) ## from Ansible Galaxy: what the playbooks for EC2 need
+	@$(PROJECT_ENV) ansible-galaxy collection install --requirements-file collections/requirements.yml --collections-path $(COLLECTIONS)
+
+test-fleet: $(DEV) $(COLLECTIONS)/.there ## as root, on Linux: a fleet of real hosts on this machine, from provision to teardown
 	@$(PROJECT_ENV) python -m tests.lab -- pytest -m fleet --timeout 0 $(ARGS)
 
 lab-tools: ## as root, on Debian or Ubuntu: what `make test-fleet` needs
@@ -90,6 +96,13 @@ LOCK = $(RESOLVE) pyproject.toml
 clean: ## remove .venv and all that was built or cached
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible build dist kon.egg-info
 	find kon strategies tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# --- the collections ---------------------------------------------------------------------------------------------------------------
+
+# Tests and checks take the same versions from PyPI, so that they need no Galaxy.
+$(COLLECTIONS)/.there: collections/requirements.yml tests/lab/unpack_collections.py | $(DEV)
+	@$(BIN)/python -m tests.lab.unpack_collections $(COLLECTIONS)
+	@touch $@
 
 # --- the virtualenv ---------------------------------------------------------------------------------------------------------------
 
