@@ -42,7 +42,7 @@ class AwsBackend(Backend):
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = AwsOptions.parse(options)
         self._count = RequestCount()
-        self._calls = Calls(self._options.region, self._count)
+        self._calls = Calls(self._options.region, self._count, self._options.client)
         self._resources = Resources(self._calls, self._options, time.time)
         self._rng = random.Random(secrets.randbits(64))  # jitter: no two processes may share it
         self._queues: list[tuple[str, SqsQueue]] = []

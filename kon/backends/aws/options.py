@@ -17,6 +17,7 @@ QueueType = Literal["standard", "fifo"]
 LedgerType = Literal["dynamodb", "s3"]
 Claims = Literal["batch", "single"]
 Reads = Literal["strong", "eventual"]
+ClientType = Literal["lean", "boto3"]
 
 _PREFIX: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,18}[a-z0-9])?")
 _REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d+")
@@ -44,6 +45,7 @@ class AwsOptions(msgspec.Struct, frozen=True):
     depth_lag_s: by how long SQS's counts of messages may lag, in seconds: for so long a queue must be empty
         before tasks count as lost. An emulator's counts do not lag.
     expires_h: hours after which what a run has made may be taken for forgotten (the tag ExpiresAt).
+    client: `lean` makes the hot calls of SQS and DynamoDB without boto3, `boto3` makes all with it.
     """
 
     queue: QueueType = "standard"
@@ -57,6 +59,7 @@ class AwsOptions(msgspec.Struct, frozen=True):
     link_expires_s: float = 600.0
     depth_lag_s: float = 60.0
     expires_h: float = 24.0
+    client: ClientType = "lean"
 
     @classmethod
     def parse(cls, options: Mapping[str, Any]) -> AwsOptions:
@@ -140,7 +143,13 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-_CHOICES: Final[dict[str, Any]] = {"queue": QueueType, "ledger": LedgerType, "claims": Claims, "reads": Reads}
+_CHOICES: Final[dict[str, Any]] = {
+    "queue": QueueType,
+    "ledger": LedgerType,
+    "claims": Claims,
+    "reads": Reads,
+    "client": ClientType,
+}
 
 _PARSERS: Final[dict[str, Any]] = {
     **dict.fromkeys(_CHOICES, _choice),

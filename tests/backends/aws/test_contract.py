@@ -1,6 +1,6 @@
 """The conformance suite's cases about ledgers, with options that the suite's own worlds of `aws` leave out.
 
-Without the queues of a whole run, which take most of the time.
+Without the queues of a whole run, which take most of the time, and by boto3.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tests.conformance import test_ledger
 from tests.conformance.worlds import World, in_real_time, on_aws
 
 CASES: Final = {name: case for name, case in vars(test_ledger).items() if name.startswith("test_")}
+BATCH: Final = {"kind": "dynamodb"}
 SINGLE: Final = {"kind": "dynamodb", "claims": "single"}
 S3: Final = {"kind": "s3"}
 
@@ -29,7 +30,7 @@ def try_case(case: Any, calls: Calls, folder: Path, options: dict[str, Any]) -> 
     world.run(case.whole(world, folder))
 
 
-@pytest.mark.parametrize("options", [SINGLE, S3], ids=["single", "s3"])
+@pytest.mark.parametrize("options", [BATCH, SINGLE, S3], ids=["batch", "single", "s3"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_on_ministack(calls_of_ministack: Calls, tmp_path: Path, case: Any, options: dict[str, Any]) -> None:
     try_case(case, calls_of_ministack, tmp_path, options)

@@ -32,6 +32,7 @@ def test_every_option_can_be_given() -> None:
         "link_expires_s": 60,
         "depth_lag_s": 1,
         "expires_h": 0.5,
+        "client": "boto3",
     }
     assert given.keys() == set(AwsOptions.__struct_fields__)
     assert AwsOptions.parse(given) == AwsOptions(**{**given, "billing": Throughput(3, 50)})
