@@ -26,7 +26,7 @@ SETTLE_BATCH: Final = 1_000
 """So many outcomes are settled at once, and when so many wait none waits for more."""
 
 MOST_WAITING: Final = 4 * SETTLE_BATCH
-"""Outcomes that wait to be settled before the worker stops taking more: the store is slower than the tasks."""
+"""Outcomes that wait before the worker stops taking more: the store is slower than the tasks."""
 
 
 class Settler:
