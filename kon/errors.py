@@ -70,6 +70,12 @@ class WorkersCantStart(WorkersFailed):
     exit_code = 2
 
 
+class WorkersRefused(WorkersFailed):
+    """The backend refuses the workers, or has not answered them for as long as they are patient."""
+
+    exit_code = 3
+
+
 class ClientGone(KonError):
     """A host has no client to work for: none came, or it ended before every run was over."""
 

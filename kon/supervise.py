@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from kon.errors import WorkersCantStart, WorkersFailed
+from kon.errors import WorkersCantStart, WorkersFailed, WorkersRefused
 from kon.records import RunFolder
 
 QUICK_DEATHS: Final = 3
@@ -24,6 +24,10 @@ END_POLL_S: Final = 0.05
 
 FULL_BYTES: Final = 1 << 16
 """A disk with less free space than this is full, for a worker that can't start."""
+
+
+_FAILURES: Final = {failure.exit_code: failure for failure in (WorkersCantStart, WorkersRefused)}
+"""What it means when workers end with these exit codes as soon as they are started."""
 
 
 class WorkerProcesses:
@@ -112,8 +116,7 @@ class WorkerProcesses:
             else:
                 quick_deaths = 0
             if quick_deaths == QUICK_DEATHS:
-                failure = WorkersCantStart if exit_code == WorkersCantStart.exit_code else WorkersFailed
-                raise failure(
+                raise _FAILURES.get(exit_code, WorkersFailed)(
                     f"worker {name} failed {QUICK_DEATHS} times as soon as it was started: "
                     f"{self._last_words(name, exit_code)}. Its tasks are still queued; mend the cause and "
                     "start again"
