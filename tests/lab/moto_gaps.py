@@ -12,6 +12,7 @@ from typing import Any
 from moto.core.types import Base64EncodedString
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.instances import InstanceBackend, Reservation
+from moto.ec2.models.launch_templates import LaunchTemplateBackend
 from moto.ec2.utils import convert_tag_spec
 
 
@@ -43,6 +44,20 @@ def mend() -> None:
         return reservation
 
     InstanceBackend.run_instances = run_instances_by_template  # type: ignore[method-assign, assignment]
+    _keep_a_templates_tags_out_of_it()
+
+
+def _keep_a_templates_tags_out_of_it() -> None:
+    """moto puts them among those of its hosts, so that a template never is what was asked for."""
+    original = LaunchTemplateBackend.create_launch_template
+
+    def create(self: Any, name: str, description: str, data: dict[str, Any], tags: Any) -> Any:
+        given = data.pop("TagSpecifications", [])
+        if specified := [each for each in given if each["ResourceType"] != "launch-template"]:
+            data["TagSpecifications"] = specified
+        return original(self, name, description, data, tags)
+
+    LaunchTemplateBackend.create_launch_template = create  # type: ignore[method-assign, assignment]
 
 
 def filled_in(request: Mapping[str, Any], template: Mapping[str, Any]) -> dict[str, Any]:

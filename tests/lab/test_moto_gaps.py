@@ -95,3 +95,16 @@ def test_the_requests_own_word_comes_first(launched: Any) -> None:
         assert {"Key": "Run", "Value": "r2"} in instance["Tags"]
         assert instance["MetadataOptions"]["HttpTokens"] == "optional"
         assert _profile(instance) == f"{name}-own"
+
+
+def test_a_templates_own_tags_are_not_its_hosts(aws: Any) -> None:
+    ec2 = aws("ec2")
+    ec2.create_launch_template(
+        LaunchTemplateName="tagged",
+        LaunchTemplateData={"ImageId": "ami-12c6146b"},
+        TagSpecifications=[{"ResourceType": "launch-template", "Tags": [{"Key": "Run", "Value": "r1"}]}],
+    )
+    [version] = ec2.describe_launch_template_versions(LaunchTemplateName="tagged")["LaunchTemplateVersions"]
+    assert version["LaunchTemplateData"] == {"ImageId": "ami-12c6146b"}
+    [template] = ec2.describe_launch_templates(LaunchTemplateNames=["tagged"])["LaunchTemplates"]
+    assert template["Tags"] == [{"Key": "Run", "Value": "r1"}]
