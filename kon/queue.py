@@ -25,6 +25,7 @@ class QueueLimits(msgspec.Struct, frozen=True):
     depth_lag_s: by how much, at most, in seconds.
     silent_acks: `ack` and `extend` may answer True for a stale receipt handle.
     poll_s: how long a receive that is in no hurry should wait, in seconds: where each call is billed, long.
+    call_batch: messages that one request brings at most, so that multiples of it are the cheapest to receive.
     """
 
     max_batch: int
@@ -36,6 +37,7 @@ class QueueLimits(msgspec.Struct, frozen=True):
     silent_acks: bool = False
     depth_lag_s: float = 60.0
     poll_s: float = 1.0
+    call_batch: int = 1
 
     @property
     def longest_hold_s(self) -> float:

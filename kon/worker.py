@@ -195,8 +195,11 @@ class Worker:
             ahead = min(ahead, int(horizon_s * spec.slots / mean_s))
         if self._executor.waiting > ahead // 2 or not self._settler.has_room:
             return 0  # fetch when half is used up, so that messages come in batches
-        wanted = spec.slots + ahead - self._executor.waiting - self._executor.running
-        return max(0, math.ceil(wanted / spec.bundle))
+        free = spec.slots - self._executor.waiting - self._executor.running
+        wanted = max(0, math.ceil((free + ahead) / spec.bundle))
+        whole = wanted - wanted % self._queue.limits.call_batch
+        # a request for the odd rest alone is made only where a slot would stay free without it
+        return whole if whole and whole * spec.bundle >= free else wanted
 
     def _finished(self, jobs: Sequence[Job]) -> None:
         # while the queue has plenty, the next tasks may end soon, and are then settled with these

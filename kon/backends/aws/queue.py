@@ -27,6 +27,10 @@ from kon.queue import Delivery, Depth, Message, Queue, QueueLimits
 
 _Reply = TypeVar("_Reply")
 
+CALL_MESSAGES: Final = 10
+CALL_BYTES: Final = 1 << 20
+"""What one call carries, and one message: SQS's limits."""
+
 STANDARD: Final = QueueLimits(
     max_batch=100,
     max_bytes=16 << 20,
@@ -35,12 +39,9 @@ STANDARD: Final = QueueLimits(
     stale_depth=True,
     silent_acks=True,
     poll_s=20.0,
+    call_batch=CALL_MESSAGES,
 )
 FIFO: Final = msgspec.structs.replace(STANDARD, max_delay_s=0.0, fifo=True)
-
-CALL_MESSAGES: Final = 10
-CALL_BYTES: Final = 1 << 20
-"""What one call carries, and one message: SQS's limits."""
 
 LONGEST_POLL_S: Final = 20
 _LATE_S: Final = 0.25  # a poll may come back so late and still be waited for
