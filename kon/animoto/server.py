@@ -108,6 +108,8 @@ class ImageServer:
         response.content_type = "image/jpeg"
         response.content_length = len(content)
         await response.prepare(request)
+        if request.method == "HEAD":
+            return response
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         for start in range(0, len(content), _CHUNK_BYTES):

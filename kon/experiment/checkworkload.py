@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Set
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,9 +67,9 @@ def _own_name(kind: str) -> str:
         return kind
 
 
-def _of_path(form: Form, path: str) -> Any:
+def _tried(make: Callable[[Any], Any], given: Any) -> Any:
     try:
-        return form.of_path(path)
+        return make(given)
     except ConfigurationError as error:
         return Bad(str(error))
 
@@ -136,7 +136,9 @@ class _Reader:
                 return self._made_up(kind, form, seed)
             case "items":
                 items = plain(find(self._node, ("workload", "items")), as_text=kind == "shell")
-                return Items([form.of_item(item) for item in items], "workload.items", self._item_place)
+                return Items(
+                    [_tried(form.of_item, item) for item in items], "workload.items", self._item_place
+                )
             case "file":
                 return self._lines(form)
             case "glob":
@@ -198,7 +200,9 @@ class _Reader:
         except (WorkloadError, OSError, ValueError) as error:
             self._add_workload("glob", str(error))
             return None
-        return Items([_of_path(form, path) for path in found], "workload.glob", lambda number: found[number])
+        return Items(
+            [_tried(form.of_path, path) for path in found], "workload.glob", lambda number: found[number]
+        )
 
     def _numbers(self, form: Form) -> Source | None:
         given = self._form.range

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from kon.animoto.jobfile import read_job
 from kon.errors import ConfigurationError
 from kon.experiment.problems import describe
+from kon.kinds.mirroritem import expanded, parse_line
 
 _SLEEP: Final = re.compile(r"sleep[ \t]+([0-9]+(?:\.[0-9]+)?)")
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,300}")
+
+
+class Several(NamedTuple):
+    """In place of a body: all that `make` makes, the same each time."""
+
+    make: Callable[[], Iterator[Any]]
 
 
 class Form(ABC):
@@ -99,8 +107,20 @@ class AnimotoForm(JsonForm):
         return read_job(Path(path))
 
 
+class MirrorForm(Form):
+    """A link a line, perhaps a checksum after it, or a mapping as JSON; a numbered link makes several."""
+
+    def of_line(self, line: str) -> Any:
+        return self.of_item(parse_line(line))
+
+    def of_item(self, item: Any) -> Any:
+        make = expanded(item)
+        return item if make is None else Several(make)
+
+
 _FORMS: Final[dict[str, Form]] = {
     "animoto": AnimotoForm(),
+    "mirror": MirrorForm(),
     "sleep": SleepForm(),
     "shell": ShellForm(),
     "stats": StatsForm(),

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from kon.errors import ConfigurationError, WorkloadError
 from kon.experiment.distributions import Distribution
-from kon.experiment.forms import Form
+from kon.experiment.forms import Form, Several
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 """A longer line is a sign that the file is no workload; no backend takes such a body."""
@@ -63,7 +63,10 @@ class Source(ABC):
 
 
 class Items(Source):
-    """Values at hand. `place`: where each stands, for errors; without it they are numbered."""
+    """Values at hand, perhaps `Several` in place of one.
+
+    place: where each stands, for errors; without it they are numbered.
+    """
 
     def __init__(self, items: Sequence[Any], name: str, place: Callable[[int], str] | None = None) -> None:
         self.name = name
@@ -71,13 +74,12 @@ class Items(Source):
         self._place = place or (lambda number: f"{name}[{number}]")
 
     def round(self) -> Iterator[Numbered]:
-        return enumerate(self._items)
+        for number, item in enumerate(self._items):
+            for body in item.make() if type(item) is Several else (item,):
+                yield number, body
 
     def place(self, number: int) -> str:
         return self._place(number)
-
-    def __len__(self) -> int:
-        return len(self._items)
 
 
 class Numbers(Source):
@@ -246,6 +248,9 @@ class Lines(Source):
             except ConfigurationError as error:
                 yield number, Bad(str(error))
             else:
+                if type(body) is Several:
+                    yield from ((number, each) for each in body.make())
+                    continue
                 previous, previous_body = raw, body
                 yield number, body
 

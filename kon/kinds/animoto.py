@@ -11,9 +11,9 @@ import msgspec
 
 from kon.animoto.film import Film
 from kon.animoto.jobfile import parse_job
-from kon.animoto.needed import check_installed
 from kon.errors import ConfigurationError
 from kon.kind import Attempt, Kind
+from kon.kinds.needed import check_installed
 from kon.kinds.options import Options, read_options
 from kon.objects import ObjectStore
 from kon.web.limits import FetchLimits
@@ -68,7 +68,7 @@ class Animoto(Kind):
             _check(self._options)
         except ConfigurationError as error:
             raise ConfigurationError(f"the options of kind animoto: {error}") from error
-        check_installed()
+        check_installed(self.name, {"aiohttp": "aiohttp", "av": "av", "PIL": "pillow"})
         self._studio: Studio | None = None
         self._close: list[Callable[[], Awaitable[None]]] = []
 

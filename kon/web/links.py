@@ -29,12 +29,19 @@ class RefusedAddress(OSError):
 class Guard:
     """Says which links and addresses a job may use.
 
-    own: addresses and ports that are always allowed: kon's own image server.
+    own: addresses and ports that are always allowed: kon's own image server. takes_files: whether `file`
+    is something that can be allowed at all.
     """
 
-    def __init__(self, allow: Collection[Allowed] = (), own: Collection[tuple[str, int]] = ()) -> None:
+    def __init__(
+        self,
+        allow: Collection[Allowed] = (),
+        own: Collection[tuple[str, int]] = (),
+        takes_files: bool = True,
+    ) -> None:
         self._allow = frozenset(allow)
         self._own = frozenset(own)
+        self._files = "; the option allow: [file] permits it" if takes_files else ""
 
     def absolute(self, link: str, base: str | None) -> str:
         """The link, as one that can be fetched. Raises BadLink for a scheme that is not allowed."""
@@ -53,7 +60,7 @@ class Guard:
                 raise BadLink("its link names no host")
         elif parts.scheme == "file":
             if "file" not in self._allow:
-                raise BadLink("its link is a file:, which is refused; the option allow: [file] permits it")
+                raise BadLink(f"its link is a file:, which is refused{self._files}")
         elif not parts.scheme:
             raise BadLink("its link is relative, and the option images does not say to what")
         else:

@@ -1,0 +1,123 @@
+"""`mirror`: copies what a link leads to into the store, unless the same is there already."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+
+import msgspec
+
+from kon.errors import ConfigurationError
+from kon.kind import Attempt, Kind
+from kon.kinds.mirroritem import key_of, parse_item
+from kon.kinds.needed import check_installed
+from kon.kinds.options import Options, read_options
+from kon.objects import ObjectStore, check_key
+from kon.web.limits import FetchLimits
+from kon.web.links import Guard
+from kon.web.refusal import BadLink
+
+if TYPE_CHECKING:  # it takes a while to import, and whoever only checks an experiment does without
+    from kon.kinds.copier import Copier
+
+
+class MirrorOptions(Options, frozen=True, kw_only=True):
+    """The options of `mirror`.
+
+    prefix: what the keys begin with that are made of links. link_bytes: the largest copy.
+    link_timeout_s: for one link, with its retries and redirects. tries: attempts at each request.
+    redirects: followed for each request. backoff_s: before the second try; doubled for each later one.
+    allow: what links may lead to beside the internet: any of loopback, private, link_local.
+    images: a folder, or `demo`: each worker serves its images on this machine, and relative links mean them.
+    """
+
+    prefix: str = "mirror"
+    link_bytes: int = 1_000_000_000
+    link_timeout_s: float = 600.0
+    tries: int = 4
+    redirects: int = 5
+    backoff_s: float = 0.2
+    allow: list[Literal["loopback", "private", "link_local"]] = msgspec.field(default_factory=list)
+    images: str | None = None
+
+
+_LEAST: Final[dict[str, float]] = {
+    "link_bytes": 1,
+    "link_timeout_s": 0.1,
+    "tries": 1,
+    "redirects": 0,
+    "backoff_s": 0,
+}
+_LONGEST_SILENCE_S: Final = 30.0
+
+
+class Mirror(Kind):
+    """The body is a link, or a mapping with `link` and perhaps `key`, `checksum` and `size_bytes`."""
+
+    name: ClassVar[str] = "mirror"
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = read_options(self.name, options, MirrorOptions)
+        for name, least in _LEAST.items():
+            if not getattr(self._options, name) >= least:
+                raise ConfigurationError(
+                    f"the options of kind mirror: {name}: expected {least:g} or more, "
+                    f"got {getattr(self._options, name):g}"
+                )
+        check_key(self._options.prefix)
+        check_installed(
+            self.name, {"aiohttp": "aiohttp", **({"PIL": "pillow"} if self._options.images else {})}
+        )
+        self._guard = Guard(self._options.allow, takes_files=False)
+        self._copier: Copier | None = None
+        self._close: list[Callable[[], Awaitable[None]]] = []
+
+    def check(self, body: Any) -> None:
+        item = parse_item(body)
+        try:
+            self._guard.absolute(
+                item.link.strip(), None if self._options.images is None else "http://localhost/"
+            )
+            check_key(key_of(item, self._options.prefix))
+        except (BadLink, ValueError) as error:
+            raise ConfigurationError(f"the link {item.link!r:.200}: {error}") from error
+
+    async def open(self, objects: ObjectStore) -> None:
+        """Raises ConfigurationError where `images` is no folder."""
+        from kon.kinds.copier import Copier
+        from kon.web.client import WebClient
+
+        options, base = self._options, None
+        if options.images is not None:
+            from kon.animoto.server import HERE, ImageServer, images_of
+
+            server = ImageServer(images_of(options.images))
+            await server.start()
+            self._close.append(server.close)
+            self._guard = Guard(options.allow, [(HERE, server.port)], takes_files=False)
+            base = server.base
+        web = WebClient(_limits(options), self._guard, random.Random(), agent="kon-mirror")
+        self._close.append(web.close)
+        self._copier = Copier(objects, web, self._guard, options.link_bytes, options.prefix, base)
+
+    async def execute(self, body: Any, attempt: Attempt) -> Any:
+        """Raises KindError when the link can't be copied."""
+        assert self._copier is not None, "open comes first"
+        return await self._copier.copy(parse_item(body))
+
+    async def close(self) -> None:
+        while self._close:
+            await self._close.pop()()
+
+
+def _limits(options: MirrorOptions) -> FetchLimits:
+    return FetchLimits(
+        connections=options.slots,
+        timeout_s=options.link_timeout_s,
+        silence_s=min(options.link_timeout_s / 2, _LONGEST_SILENCE_S),
+        max_bytes=options.link_bytes,
+        max_redirects=options.redirects,
+        tries=options.tries,
+        backoff_s=options.backoff_s,
+    )
