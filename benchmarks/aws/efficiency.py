@@ -28,7 +28,7 @@ class Efficiency(Experiment):
         points = []
         for what, options in _ON_EMULATOR.items():
             seconds = options.get("seconds", SECONDS)
-            tasks = round((1.0 if quick else 5.0) * SLOTS / seconds)
+            tasks = round((1.0 if quick else 4.0) * SLOTS / seconds)
             settings = {"tasks": tasks, "warm_up": 150, "slots": SLOTS, "seconds": seconds, **options}
             points.append(Point(what, "benchmarks.aws.measure:kon", settings))
         for strategy in STRATEGIES:

@@ -41,20 +41,19 @@ def emulator() -> Iterator[Emulator]:
         yield server
 
 
-def peer(peer: str, tasks: int, warm_up: int, **settings: Any) -> dict[str, Any]:
+def peer(name: str, **options: Any) -> dict[str, Any]:
     """Of one peer, by `benchmarks.peers.sqs` in the peers' virtualenv."""
-    options = {"peer": peer, "tasks": tasks, "warm_up": warm_up, **settings}
     with emulator() as server:
         done = subprocess.run(
             [PEERS, "-m", "benchmarks.peers.sqs"],
-            input=json.dumps(options).encode(),
+            input=json.dumps({"name": name, **options}).encode(),
             env={**os.environ, EMULATOR: str(server.pid)},
             cwd=ROOT,
             capture_output=True,
             check=False,
         )
     if done.returncode:
-        raise MeasurementFailed(f"{peer}: {done.stderr.decode(errors='replace').strip()[-2_000:]}")
+        raise MeasurementFailed(f"{name}: {done.stderr.decode(errors='replace').strip()[-2_000:]}")
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
 

@@ -25,13 +25,13 @@ CELERY: Final = "Celery"
 FILLED: Final = "queue filled before"
 
 _PEERS: Final[dict[str, dict[str, Any]]] = {
-    f"{CELERY}, 4 threads": {"peer": "celery", "concurrency": 4, "prefetch": 16},
-    f"{CELERY}, 4 threads, {FILLED}": {"peer": "celery", "concurrency": 4, "prefetch": 16, "filled": True},
-    "taskiq-aio-sqs": {"peer": "taskiq"},
-    f"taskiq-aio-sqs, {FILLED}": {"peer": "taskiq", "filled": True},
-    "dramatiq_sqs": {"peer": "dramatiq"},
-    f"dramatiq_sqs, {FILLED}": {"peer": "dramatiq", "filled": True},
-    "one call a step, 4 threads": {"peer": "one_call", "threads": 4},
+    f"{CELERY}, 4 threads": {"name": "celery", "concurrency": 4, "prefetch": 16},
+    f"{CELERY}, 4 threads, {FILLED}": {"name": "celery", "concurrency": 4, "prefetch": 16, "filled": True},
+    "taskiq-aio-sqs": {"name": "taskiq"},
+    f"taskiq-aio-sqs, {FILLED}": {"name": "taskiq", "filled": True},
+    "dramatiq_sqs": {"name": "dramatiq"},
+    f"dramatiq_sqs, {FILLED}": {"name": "dramatiq", "filled": True},
+    "one call a step, 4 threads": {"name": "one_call", "threads": 4},
 }
 
 

@@ -28,13 +28,13 @@ PEERS: Final[dict[str, type[Peer]]] = {
 }
 
 
-def measure(peer: str, tasks: int, warm_up: int, filled: bool = False, **settings: Any) -> dict[str, Any]:
+def measure(name: str, tasks: int, warm_up: int, filled: bool = False, **settings: Any) -> dict[str, Any]:
     """From the first submission until the last task has run, by a worker that has run some before.
 
     filled: all is submitted before the worker starts, and the time is the worker's alone.
     """
     emulator = int(os.environ["BENCH_EMULATOR_PID"])
-    there = PEERS[peer](**settings)
+    there = PEERS[name](**settings)
     there.prepare()
     if filled:
         there.submit(range(warm_up + tasks))
@@ -63,9 +63,8 @@ def measure(peer: str, tasks: int, warm_up: int, filled: bool = False, **setting
             done = marks.wait(warm_up + tasks, worker)
             client_s, emulator_s = time.process_time() - client_s, _since(emulator_s, cpu_s_of(emulator))
         except RuntimeError as error:
-            raise SystemExit(
-                f"{peer}: {error}; it said: {log.read_text(errors='replace')[-2_000:]}"
-            ) from error
+            said = log.read_text(errors="replace")[-2_000:]
+            raise SystemExit(f"{error}; it said: {said}") from error
         finally:
             os.killpg(worker.pid, signal.SIGKILL)
             worker.wait()
