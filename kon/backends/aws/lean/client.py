@@ -105,8 +105,7 @@ class Lean:
                 finally:
                     self._meter.answered(service, operation, fifo, len(reply.body), parameters, parsed)
             except StaleConnection:
-                # as good as never sent: the server had hung up before
-                fresh = True
+                fresh = True  # the server hung up while it was idle; every hot call may be made twice
                 continue
             except _NO_REPLY as broken:
                 error = broken

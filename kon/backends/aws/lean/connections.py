@@ -78,7 +78,7 @@ class Connections:
         except (_Lost, OSError) as error:
             kind = exceptions.ConnectionClosedError if connection.begun or not kept else StaleConnection
             raise kind(endpoint_url=self._url) from error
-        if reply.reusable and not connection.ended and not self._closed:
+        if reply.reusable and connection.free and not self._closed:
             self._idle.append(connection)
         else:
             connection.abort()
@@ -100,7 +100,7 @@ class Connections:
         loop = asyncio.get_running_loop()
         while self._idle:
             connection = self._idle.pop()
-            if connection.loop is loop:
+            if connection.loop is loop and connection.free:
                 return connection
         return None
 
@@ -153,11 +153,11 @@ class Connections:
 
 
 class _Connection(asyncio.Protocol):
-    """begun: whether any of the latest reply came. ended: no more requests."""
+    """begun: whether any of the latest reply came."""
 
     def __init__(self, connections: Connections, loop: asyncio.AbstractEventLoop, read_s: float) -> None:
         self.loop = loop
-        self.ended = False
+        self._ended = False
         self._connections = connections
         self._read_s = read_s
         self._transport: Any = None
@@ -168,16 +168,21 @@ class _Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle
 
     @property
+    def free(self) -> bool:
+        """Whether it can carry another request: a server may answer before it has read all of one."""
+        return not self._ended and not self._transport.get_write_buffer_size()
+
+    @property
     def begun(self) -> bool:
         return self._reader.begun
 
     async def exchange(self, request: bytes) -> Reply:
         """Raises TimeoutError, BrokenReply, _Lost or OSError; the connection has ended then."""
         self._reader = ReplyReader()
+        if self._ended:
+            raise _Lost
         reply: asyncio.Future[Reply] = self.loop.create_future()
         self._reply = reply
-        if self.ended:
-            raise _Lost
         self._transport.write(request)
         self._moved_s = self.loop.time()
         self._unsent = self._transport.get_write_buffer_size()
@@ -186,6 +191,8 @@ class _Connection(asyncio.Protocol):
             return await reply
         except BaseException:  # cancelled, too: its reply must not meet another request
             self.abort()
+            if reply.done() and not reply.cancelled():
+                reply.exception()  # asyncio complains of one that nobody has looked at
             raise
         finally:
             self._timer.cancel()
@@ -193,8 +200,8 @@ class _Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End it now; nothing that is still to be sent is sent."""
-        self.ended = True
-        if self._transport is not None:
+        self._ended = True
+        if not self.loop.is_closed():  # sockets of a loop that has ended have ended with it
             self._transport.abort()
 
     # --- called by the event loop ----------------------------------------------------------------------
@@ -228,7 +235,7 @@ class _Connection(asyncio.Protocol):
             self._reply.set_exception(TimeoutError())
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.ended = True
+        self._ended = True
         self._connections.ended(self)
         reply = self._reply
         if reply is None or reply.done():

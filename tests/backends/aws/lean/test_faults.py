@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, ClassVar, Final, cast
 
 import pytest
 
@@ -345,6 +345,43 @@ async def test_bytes_that_nobody_asked_for_end_the_connection(server: Server, ca
     await server.until(lambda server: server.ended == 1)
     assert ids(await send(calls, "2")) == ["2"]
     assert server.requests[-1].connection == 2
+
+
+class Hasty(asyncio.Protocol):
+    """Refuses a request as soon as it begins, and reads no more of it."""
+
+    made: ClassVar[list[asyncio.Transport]] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.made.append(self.transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.pause_reading()
+        self.transport.write(error("InvalidMessageContents"))
+
+
+def test_a_reply_that_came_before_the_request_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left of the request would be taken for another."""
+
+    async def whole() -> None:
+        async with serving(monkeypatch), asyncio.timeout(60.0):
+            server = await asyncio.get_running_loop().create_server(Hasty, "127.0.0.1", 0)
+            port = server.sockets[0].getsockname()[1]
+            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+            calls = Calls()
+            for _ in range(2):
+                with pytest.raises(KonError, match="InvalidMessageContents"):
+                    await calls.call("sqs", "ReceiveMessage", QueueUrl="x" * (32 << 20))
+            assert len(Hasty.made) == calls.count.made == 2
+            for transport in Hasty.made:
+                transport.abort()
+            await calls.close()
+            server.close()
+            await server.wait_closed()
+
+    Hasty.made.clear()
+    asyncio.run(whole())
 
 
 @on_a_server

@@ -23,6 +23,9 @@ class Timers:
         self.now_s = 0.0
         self.due: list[tuple[float, Callable[[], None]]] = []
 
+    def is_closed(self) -> bool:
+        return False
+
     def time(self) -> float:
         return self.now_s
 
