@@ -197,7 +197,8 @@ def test_requests_stand_beside_the_fewest() -> None:
 
 def test_the_emulators_backlog_stays_small() -> None:
     """Its receive takes longer with each message that waits."""
-    for point in AWS["aws"].points(quick=False):
+    points = [point for experiment in AWS.values() for point in experiment.points(quick=False)]
+    for point in [each for each in points if not each.function.endswith(":simulated")]:
         tasks, bundle = point.options["tasks"], point.options.get("bundle", 1)
         assert tasks / bundle + WARM_UP < 2_000
 
