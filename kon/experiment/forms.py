@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from kon.animoto.jobfile import read_job
 from kon.errors import ConfigurationError
 from kon.experiment.problems import describe
 from kon.kinds.mirroritem import expanded, parse_line
+from kon.web.numbered import count_of, numbered
 
 _SLEEP: Final = re.compile(r"sleep[ \t]+([0-9]+(?:\.[0-9]+)?)")
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,300}")
@@ -118,9 +120,24 @@ class MirrorForm(Form):
         return item if make is None else Several(make)
 
 
+class KeyForm(Form):
+    """The key of an object; a numbered one makes several."""
+
+    def of_line(self, line: str) -> Any:
+        return self.of_item(line.strip())
+
+    def of_item(self, item: Any) -> Any:
+        return (
+            Several(functools.partial(numbered, item))
+            if isinstance(item, str) and count_of(item) > 1
+            else item
+        )
+
+
 _FORMS: Final[dict[str, Form]] = {
     "animoto": AnimotoForm(),
     "mirror": MirrorForm(),
+    "image": KeyForm(),
     "sleep": SleepForm(),
     "shell": ShellForm(),
     "stats": StatsForm(),

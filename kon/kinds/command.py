@@ -77,7 +77,7 @@ class Template:
             raise ConfigurationError("the command is empty")
         self._command = command
         self._shell = shell
-        used = _placeholders(command)
+        used = placeholders(command)
         if isinstance(command, str) and _ITEM_VARIABLE.search(command):
             used.add("{}")
         form = _Form.of(command, shell)
@@ -112,7 +112,7 @@ class _Form(NamedTuple):
     def of(cls, command: str | Sequence[str], shell: ShellProgram) -> _Form:
         if not isinstance(command, str):
             return cls(list(command), None, {})
-        used = _placeholders(command) | {"{}", _NUMBER}  # a script may always ask for $KON_ITEM, $KON_NUMBER
+        used = placeholders(command) | {"{}", _NUMBER}  # a script may always ask for $KON_ITEM, $KON_NUMBER
         in_shell = shell.argv(item_as_variable(command, {each: _MEANING[each].variable for each in _MEANING}))
         variables = {_MEANING[each].variable: _MEANING[each].value for each in sorted(used)}
         return cls(shell.plain_words(command), in_shell, variables)
@@ -122,7 +122,7 @@ class _Form(NamedTuple):
         if self.words is None:
             assert self.in_shell is not None  # a form has words, or a script, or both
             return Call(self.in_shell, None, variables)
-        return Call([_fill(word, item, number) for word in self.words], self.in_shell, variables)
+        return Call([fill(word, item, number) for word in self.words], self.in_shell, variables)
 
 
 class _Meaning(NamedTuple):
@@ -168,12 +168,14 @@ _BUILT_IN: Final = frozenset(
 `true` and `false` are left out: they are the same everywhere."""
 
 
-def _placeholders(command: str | Sequence[str]) -> set[str]:
+def placeholders(command: str | Sequence[str]) -> set[str]:
+    """Those that a template has."""
     text = command if isinstance(command, str) else "\0".join(command)
     return {found["placeholder"] for found in PLACEHOLDER.finditer(text) if not found["escaped"]}
 
 
-def _fill(word: str, item: str, number: int) -> str:
+def fill(word: str, item: str, number: int) -> str:
+    """A word of a template with its placeholders filled in. `number` is the task's, from 1."""
     if "{" not in word:
         return word
     return PLACEHOLDER.sub(

@@ -13,6 +13,7 @@ from kon.kind import Attempt, Kind
 from kon.kinds.mirroritem import key_of, parse_item
 from kon.kinds.needed import check_installed
 from kon.kinds.options import Options, read_options
+from kon.kinds.stored import at_least
 from kon.objects import ObjectStore, check_key
 from kon.web.limits import FetchLimits
 from kon.web.links import Guard
@@ -59,12 +60,7 @@ class Mirror(Kind):
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = read_options(self.name, options, MirrorOptions)
-        for name, least in _LEAST.items():
-            if not getattr(self._options, name) >= least:
-                raise ConfigurationError(
-                    f"the options of kind mirror: {name}: expected {least:g} or more, "
-                    f"got {getattr(self._options, name):g}"
-                )
+        at_least(self.name, self._options, _LEAST)
         check_key(self._options.prefix)
         check_installed(
             self.name, {"aiohttp": "aiohttp", **({"PIL": "pillow"} if self._options.images else {})}

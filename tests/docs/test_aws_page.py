@@ -79,6 +79,6 @@ def test_every_option_is_told_of_with_its_default() -> None:
         name: str(value).removesuffix(".0")
         for name, value in zip(AwsOptions.__struct_fields__, AwsOptions.__struct_defaults__, strict=True)
     }
-    assert told == {**defaults, "billing": "on_demand", "region": "boto3's"}
+    assert told == {**defaults, "billing": "on_demand", "region": "boto3's", "objects": "the run's own"}
     assert "{read: 20, write: 50}" in PAGE
     assert Throughput() == Throughput(20, 50)

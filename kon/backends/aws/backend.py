@@ -59,7 +59,7 @@ class AwsBackend(Backend):
 
     async def open(self, run: str) -> Channel:
         place = await self._resources.find(check_run(run))
-        objects = place.names.stored
+        bucket, prefix = self._options.stored or (place.bucket, place.names.stored)
         tasks, answers, dead = self._open_queues(run, place)
         ledger, control = self._ledgers(place)
         return Channel(
@@ -68,7 +68,7 @@ class AwsBackend(Backend):
             dead=dead,
             ledger=ledger,
             control=control,
-            objects=S3Objects(self._calls, place.bucket, objects),
+            objects=S3Objects(self._calls, bucket, prefix),
         )
 
     async def describe(self, run: str) -> list[Resource]:

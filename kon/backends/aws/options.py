@@ -21,6 +21,9 @@ ClientType = Literal["lean", "boto3"]
 
 _PREFIX: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,18}[a-z0-9])?")
 _REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d+")
+_OBJECTS: Final = re.compile(
+    r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/((?:[\w.-]+/)*[\w.-]+)?/?)?", re.ASCII
+)
 _LONGEST_LINK_S: Final = 7 * 86_400  # Signature Version 4 takes no more
 
 
@@ -45,6 +48,8 @@ class AwsOptions(msgspec.Struct, frozen=True):
     depth_lag_s: by how long SQS's counts of messages may lag, in seconds: for so long a queue must be empty
         before tasks count as lost. An emulator's counts do not lag.
     expires_h: hours after which what a run has made may be taken for forgotten (the tag ExpiresAt).
+    objects: `s3://BUCKET/PREFIX`, where kinds store what they make. Runs may share it; kon neither makes
+        nor deletes it. None for a place of each run's own in kon's bucket.
     client: `lean` makes the hot calls of SQS and DynamoDB without boto3, `boto3` makes all with it.
     """
 
@@ -59,7 +64,14 @@ class AwsOptions(msgspec.Struct, frozen=True):
     link_expires_s: float = 600.0
     depth_lag_s: float = 60.0
     expires_h: float = 24.0
+    objects: str | None = None
     client: ClientType = "lean"
+
+    @property
+    def stored(self) -> tuple[str, str] | None:
+        """The bucket of `objects`, and what its keys begin with: nothing, or what ends with a slash."""
+        found = None if self.objects is None else _OBJECTS.fullmatch(self.objects)
+        return None if found is None else (found[1], f"{found[2]}/" if found[2] else "")
 
     @classmethod
     def parse(cls, options: Mapping[str, Any]) -> AwsOptions:
@@ -106,6 +118,12 @@ def _region(name: str, value: object) -> str | None:
     if value is None or (isinstance(value, str) and _REGION.fullmatch(value)):
         return value
     raise _refused(name, "the name of a region, such as us-east-1", value)
+
+
+def _objects(name: str, value: object) -> str | None:
+    if value is None or (isinstance(value, str) and _OBJECTS.fullmatch(value)):
+        return value
+    raise _refused(name, "a bucket and what its keys begin with, such as s3://my-bucket/pictures", value)
 
 
 def _number(name: str, value: object) -> int:
@@ -160,4 +178,5 @@ _PARSERS: Final[dict[str, Any]] = {
     "link_expires_s": _link_expires_s,
     "depth_lag_s": _depth_lag_s,
     "expires_h": _expires_h,
+    "objects": _objects,
 }

@@ -33,9 +33,24 @@ def test_every_option_can_be_given() -> None:
         "depth_lag_s": 1,
         "expires_h": 0.5,
         "client": "boto3",
+        "objects": "s3://my-bucket/pictures",
     }
     assert given.keys() == set(AwsOptions.__struct_fields__)
     assert AwsOptions.parse(given) == AwsOptions(**{**given, "billing": Throughput(3, 50)})
+
+
+@pytest.mark.parametrize(
+    ("objects", "stored"),
+    [
+        (None, None),
+        ("s3://my-bucket", ("my-bucket", "")),
+        ("s3://my-bucket/", ("my-bucket", "")),
+        ("s3://my.bucket/a/b", ("my.bucket", "a/b/")),
+        ("s3://my-bucket/a/", ("my-bucket", "a/")),
+    ],
+)
+def test_a_place_for_objects(objects: str | None, stored: tuple[str, str] | None) -> None:
+    assert AwsOptions.parse({"objects": objects}).stored == stored
 
 
 @pytest.mark.parametrize(
@@ -57,6 +72,8 @@ def test_billing(value: object, billing: Throughput | None) -> None:
         ({"queu": "fifo"}, 'no option "queu", did you mean "queue"'),
         ({"queue": "FIFO"}, 'expected "standard" or "fifo", got \'FIFO\', did you mean "fifo"'),
         ({"ledger": "dynamo"}, 'did you mean "dynamodb"'),
+        ({"objects": "my-bucket"}, "expected a bucket and what its keys begin with"),
+        ({"objects": "s3://my-bucket//a"}, "expected a bucket"),
         ({"ledger": None}, 'expected "dynamodb" or "s3", got None'),
         ({"claims": "singel"}, 'did you mean "single"'),
         ({"reads": 1}, 'expected "strong" or "eventual", got 1'),

@@ -1,0 +1,166 @@
+"""A picture made of a picture: brought to size and equalized. Nothing here trusts the first one."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Final
+
+import msgspec
+from PIL import Image
+
+from kon.animoto.header import Header, read_header
+from kon.animoto.refusal import BadImage
+from kon.kinds.equalize import clahe, equalized
+from kon.kinds.recipe import Format, Recipe
+
+SUFFIXES: Final[dict[str, str]] = {"jpeg": "jpg", "png": "png", "webp": "webp"}
+_ORIENTATION: Final = 0x0112
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How a picture of each orientation is made upright. From 5 on it is on its side."""
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """As a file."""
+
+    format: Format
+    width: int
+    height: int
+    data: bytes
+
+
+def format_of(data: bytes, recipe: Recipe) -> Format:
+    """What `make` will write. Raises BadImage for what is no image."""
+    kinds: dict[str, Format] = {"JPEG": "jpeg", "PNG": "png", "WebP": "webp"}
+    return recipe.format or kinds[read_header(data).type]
+
+
+def make(data: bytes, recipe: Recipe) -> Picture:
+    """Raises BadImage with the reason: it is none, too large, cut short or corrupt, or animated."""
+    header = read_header(data)
+    _check_size(header.width, header.height, "its header says", recipe)
+    image, profile = _decoded(data, header, recipe)
+    size = _wanted(image.width, image.height, recipe)
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    if recipe.equalize is not None:
+        image = _equalized(image, recipe)
+    return _encoded(image, profile, format_of(data, recipe), recipe.quality)
+
+
+def _check_size(width: int, height: int, who: str, recipe: Recipe) -> None:
+    if width * height > recipe.max_megapixels * 1e6:
+        raise BadImage(
+            f"{who} {width} x {height} pixels, {width * height / 1e6:.1f} megapixels; the option "
+            f"max_megapixels allows {recipe.max_megapixels:g}"
+        )
+
+
+def _decoded(data: bytes, header: Header, recipe: Recipe) -> tuple[Image.Image, bytes]:
+    """Upright, as L, LA, RGB or RGBA; and its ICC profile, as far as that still holds."""
+    try:
+        with Image.open(io.BytesIO(data), formats=[header.type.upper()]) as opened:
+            if header.type != "JPEG" and getattr(opened, "n_frames", 1) > 1:
+                raise BadImage("it is animated, and only still pictures are taken")
+            orientation = _orientation(opened, header)
+            opened.draft(None, _enough(header, orientation, recipe))
+            opened.load()
+            profile = b"" if opened.mode == "CMYK" else opened.info.get("icc_profile") or b""
+            image = _plain(opened)
+    except BadImage:
+        raise
+    except Exception as error:  # whatever broken data can lead a decoder into
+        said = " ".join(str(error).split())[:120]
+        raise BadImage(f"its {header.type} data are corrupt or cut short: {said}") from error
+    turn = _TURNS.get(orientation)
+    return (image if turn is None else image.transpose(turn)), profile
+
+
+def _orientation(opened: Image.Image, header: Header) -> int:
+    if header.type == "JPEG":
+        return header.orientation
+    try:
+        return int(opened.getexif().get(_ORIENTATION, 1))
+    except Exception:  # EXIF data that make no sense say nothing, as in all viewers
+        return 1
+
+
+def _enough(header: Header, orientation: int, recipe: Recipe) -> tuple[int, int]:
+    """A JPEG may be decoded at a half, a quarter or an eighth, if that is no less than this."""
+    width, height = header.width, header.height
+    if orientation >= 5:
+        width, height = height, width
+    width, height = (2 * side for side in _wanted(width, height, recipe))
+    return (height, width) if orientation >= 5 else (width, height)
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    mode = image.mode
+    if mode.startswith(("I", "F")):  # 16 bits of grey, which `convert` would clip
+        return image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    if mode in ("PA", "RGBa") or (mode in ("P", "RGB") and "transparency" in image.info):
+        return image.convert("RGBA")
+    if mode == "La" or (mode in ("1", "L") and "transparency" in image.info):
+        return image.convert("LA")
+    if mode == "1":
+        return image.convert("L")
+    return image.copy() if mode in ("L", "LA", "RGB", "RGBA") else image.convert("RGB")
+
+
+def _wanted(width: int, height: int, recipe: Recipe) -> tuple[int, int]:
+    """The size of the result. Raises BadImage where that is too large."""
+    if recipe.thumbnail is not None:
+        scale = min(1.0, recipe.thumbnail[0] / width, recipe.thumbnail[1] / height)
+        return max(1, round(width * scale)), max(1, round(height * scale))
+    if recipe.resize is None:
+        return width, height
+    across, down = recipe.resize
+    if across is None:
+        assert down is not None
+        across = max(1, round(width * down / height))
+    if down is None:
+        down = max(1, round(height * across / width))
+    _check_size(across, down, "it would have", recipe)
+    return across, down
+
+
+def _equalized(image: Image.Image, recipe: Recipe) -> Image.Image:
+    colours, visible, alpha = image, None, None
+    if image.mode in ("LA", "RGBA"):
+        alpha = image.getchannel("A")
+        visible = alpha.point([0, *[255] * 255])  # what can't be seen has no part in the histogram
+        colours = image.convert(image.mode[:-1])
+
+    def one(channel: Image.Image) -> Image.Image:
+        if recipe.equalize == "clahe":
+            return clahe(channel, recipe.tiles, recipe.clip, visible)
+        return equalized(channel, visible)
+
+    if colours.mode == "L":
+        colours = one(colours)
+    elif recipe.channels == "each":
+        colours = Image.merge("RGB", [one(channel) for channel in colours.split()])
+    else:
+        luma, *chroma = colours.convert("YCbCr").split()
+        colours = Image.merge("YCbCr", [one(luma), *chroma]).convert("RGB")
+    if alpha is not None:
+        colours.putalpha(alpha)
+    return colours
+
+
+def _encoded(image: Image.Image, profile: bytes, form: Format, quality: int) -> Picture:
+    if form == "jpeg" and image.mode in ("LA", "RGBA"):
+        raise BadImage("it has transparent parts, which JPEG can't hold; the option format: png or webp can")
+    options: dict[str, Any] = {} if form == "png" else {"quality": quality}
+    if profile:
+        options["icc_profile"] = profile
+    out = io.BytesIO()
+    image.save(out, form.upper(), **options)
+    return Picture(form, image.width, image.height, out.getvalue())

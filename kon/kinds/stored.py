@@ -1,0 +1,76 @@
+"""What kinds do with the store: take an object as input, and name what they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kon.errors import ConfigurationError, KindError
+from kon.kind import Attempt
+from kon.kinds.command import fill, placeholders
+from kon.objects import ObjectStore, check_key
+
+
+async def fetch(objects: ObjectStore, key: str, file: Path, max_bytes: int | None = None) -> int:
+    """Write an object to a file; its size in bytes. Raises KindError where it is not there, has more than
+    `max_bytes`, or there is no room for it."""
+    try:
+        size_bytes = await objects.size_bytes(key)
+        if max_bytes is not None and size_bytes > max_bytes:
+            raise KindError(
+                f'the object "{key}" has {size_bytes:,} bytes, and the option max_bytes allows {max_bytes:,}'
+            )
+        await objects.get(key, file)
+    except KeyError as error:
+        raise KindError(f'there is no object "{key}" in the store') from error
+    except OSError as error:
+        raise KindError(
+            f'the object "{key}" can\'t be written to {file.parent}: {error.strerror}. Make room there, '
+            "or set TMPDIR for the workers"
+        ) from error
+    return size_bytes
+
+
+def input_key(body: Any) -> str:
+    """The body, a key. Raises ConfigurationError for any other."""
+    if not isinstance(body, str) or not body:
+        raise ConfigurationError(f"expected the key of an object, got {body!r:.80}")
+    return check_key(body)
+
+
+class OutputKey:
+    """Where a task's output is stored: a function of the task, so that a repeat replaces what it stored."""
+
+    def __init__(self, kind: str, template: str | None) -> None:
+        """template: a key with placeholders for the item (see kon.kinds.command); None for a key that is made
+        of the run and the task's index. Raises ConfigurationError for one that all tasks would share."""
+        if template is not None and not placeholders(template):
+            raise ConfigurationError(
+                f'option "key" of kind {kind}: {template!r} is the same for all tasks; put a placeholder for '
+                "the item or the task's number into it, such as {} or {#}"
+            )
+        self._kind = kind
+        self._template = template
+
+    def of(self, item: str, attempt: Attempt, suffix: str) -> str:
+        """Raises ConfigurationError where the item makes it no key."""
+        if self._template is None:
+            return f"{self._kind}/{attempt.run}/{attempt.index:06}.{suffix}"
+        return check_key(fill(self._template, item, attempt.index + 1))
+
+    def check(self, item: str) -> None:
+        """Raises ConfigurationError where the item makes it no key, or its own, so that a repeat would take
+        the output for its input."""
+        if self.of(item, Attempt(run="run", index=0, number=1), "suffix") == item:
+            raise ConfigurationError(f'the output would replace its input "{item}"; see the option "key"')
+
+
+def at_least(kind: str, options: Any, least: Mapping[str, float]) -> None:
+    """Raises ConfigurationError for an option with a number below that."""
+    for name, bound in least.items():
+        value = getattr(options, name)
+        if value is not None and not value >= bound:
+            raise ConfigurationError(
+                f"the options of kind {kind}: {name}: expected {bound:g} or more, got {value:g}"
+            )
