@@ -1,0 +1,164 @@
+"""Playbooks for EC2 on a bare moto, without root and hosts: what they make, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from kon.emulator import Emulator
+from tests.lab import servers
+from tests.playbooks.plays import Operator
+
+pytestmark = pytest.mark.timeout(600)
+
+EXPERIMENT = "name: tiny\nworkload: {kind: sleep, count: 1, seconds: 0}\n"
+
+
+class Fleet:
+    """An operator, and an account of nobody's."""
+
+    def __init__(self, folder: Path, variables: dict[str, str]) -> None:
+        (folder / "tiny.yml").write_text(EXPERIMENT)
+        self.operator = Operator(
+            folder,
+            variables,
+            run="bare",
+            ssh_from="203.0.113.7",
+            experiment=str(folder / "tiny.yml"),
+        )
+
+    def left(self) -> list[dict[str, Any]]:
+        said = self.operator.kon("sweep", "--fleet", "bare", "--region", "us-east-1", "--json")
+        left: list[dict[str, Any]] = json.loads(said.stdout)["left"]
+        return left
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
+    with servers.moto("127.0.0.1", 0, tmp_path / "moto.log") as url:
+        variables = servers.variables(url, ministack.endpoint)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        yield Fleet(tmp_path, variables)
+
+
+def test_a_fleet_is_made_once_and_removed_once(fleet: Fleet) -> None:
+    first = fleet.operator.play("provision")
+    assert first.exit_code == 0, first.output
+    left = fleet.left()
+    assert {each["kind"] for each in left} == {
+        *("security group", "key pair", "role", "instance profile", "launch template", "instance", "volume"),
+        *("queue", "table", "bucket"),
+    }
+    assert all(each["expires_at"] for each in left), "each has its tags from its creation"
+    second = fleet.operator.play("provision")
+    assert (second.exit_code, second.changes) == (0, []), second.output
+    gone = fleet.operator.play("teardown")
+    assert gone.exit_code == 0, gone.output
+    assert fleet.left() == []
+    again = fleet.operator.play("teardown")
+    assert (again.exit_code, again.changes) == (0, []), again.output
+
+
+@pytest.mark.slow
+def test_with_all_that_can_be_asked_for_and_in_check_mode(fleet: Fleet) -> None:
+    everything = {"own_network": True, "alarm_mail": "me@example.org", "spot": True}
+    dry = fleet.operator.play("provision", "--check", **everything)
+    assert dry.exit_code == 0, dry.output
+    assert fleet.left() == [], "check mode makes nothing"
+    first = fleet.operator.play("provision", **everything)
+    assert first.exit_code == 0, first.output
+    left = fleet.left()
+    assert {each["kind"] for each in left} == {
+        *("VPC", "subnet", "internet gateway", "route table", "security group", "key pair", "role"),
+        *("instance profile", "launch template", "instance", "volume", "alarm", "topic", "queue", "table"),
+        "bucket",
+    }
+    assert len({each["expires_at"] for each in left if each["run"] == "bare"}) == 1
+    _check_hosts()
+    second = fleet.operator.play("provision", **everything)
+    assert (second.exit_code, second.changes) == (0, []), second.output
+    dry = fleet.operator.play("provision", "--check", **everything)
+    assert (dry.exit_code, dry.changes) == (0, []), dry.output
+    assert fleet.operator.play("teardown").exit_code == 0
+    assert fleet.left() == []
+
+
+def _check_hosts() -> None:
+    ec2 = boto3.client("ec2")
+    [reservation] = ec2.describe_instances()["Reservations"]
+    assert len(reservation["Instances"]) == 2
+    for host in reservation["Instances"]:
+        assert host["MetadataOptions"]["HttpTokens"] == "required"
+        assert host["InstanceLifecycle"] == "spot"
+        attribute = "instanceInitiatedShutdownBehavior"
+        said = ec2.describe_instance_attribute(InstanceId=host["InstanceId"], Attribute=attribute)
+        assert said["InstanceInitiatedShutdownBehavior"]["Value"] == "terminate"
+    assert all(disk["Encrypted"] for disk in ec2.describe_volumes()["Volumes"])
+    groups = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["konf-bare"]}])
+    [rule] = groups["SecurityGroups"][0]["IpPermissions"]
+    assert (rule["FromPort"], rule["ToPort"]) == (22, 22)
+    assert [each["CidrIp"] for each in rule["IpRanges"]] == ["203.0.113.7/32"], "one address, and no other"
+    ec2.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"run": "Not-a-name"}, "give it a name of 1 to 15 small letters and digits"),
+        ({"region": "mars-north-1"}, 'The region "mars-north-1" is not one that this account can use'),
+        ({"image_id": "ami-00000000000000000"}, "There is no image ami-00000000000000000"),
+        ({"max_cost": 0.01}, "2 x t3.micro for 4 h are $ 0.0832, and max_cost is 0.01"),
+        ({"instance_type": "t9.huge"}, 'there is no instance type "t9.huge"'),
+    ],
+)
+def test_what_can_not_be_is_refused_before_anything_is_made(
+    fleet: Fleet, variables: dict[str, Any], said: str
+) -> None:
+    play = fleet.operator.play("provision", **variables)
+    assert play.exit_code == 2
+    assert said in play.said
+    assert fleet.left() == []
+
+
+@pytest.mark.slow
+def test_a_key_that_others_can_read_is_refused(fleet: Fleet, tmp_path: Path) -> None:
+    key = tmp_path / "open"
+    key.write_text("-")
+    key.chmod(0o644)
+    play = fleet.operator.play("validate", ssh_key=str(key))
+    assert play.exit_code == 2
+    assert f"{key} can be read by others (mode 0644), and ssh refuses such a key: chmod 600" in play.said
+
+
+@pytest.mark.slow
+def test_a_name_that_is_anothers_is_refused_and_left_alone(fleet: Fleet) -> None:
+    iam = boto3.client("iam")
+    iam.create_role(RoleName="konf-bare", AssumeRolePolicyDocument="{}")
+    play = fleet.operator.play("validate")
+    assert play.exit_code == 2
+    assert "There is a role konf-bare that is not kon's" in play.said
+    assert fleet.operator.play("teardown").exit_code == 0
+    assert iam.get_role(RoleName="konf-bare")
+    iam.close()
+
+
+@pytest.mark.slow
+def test_what_is_left_anywhere_is_told_and_removed_only_when_confirmed(fleet: Fleet) -> None:
+    tags = [{"ResourceType": "key-pair", "Tags": [{"Key": "Project", "Value": "kon"}]}]
+    ec2 = boto3.client("ec2", region_name="eu-west-1")
+    ec2.create_key_pair(KeyName="forgotten", TagSpecifications=tags)
+    found = fleet.operator.play("sweep")
+    assert found.exit_code == 2
+    assert "eu-west-1 key pair forgotten" in found.said
+    assert "-e confirm=yes removes it" in found.said
+    removed = fleet.operator.play("sweep", confirm="yes")
+    assert removed.exit_code == 0, removed.output
+    assert ec2.describe_key_pairs()["KeyPairs"] == []
+    ec2.close()
