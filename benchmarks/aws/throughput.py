@@ -168,10 +168,10 @@ def notes(records: Sequence[Record]) -> list[str]:
         that holds everything already, and no client uses the cores. Ratios are to the best row of Celery in
         the same round.""",
         """Celery: `-P threads`, no results, no gossip or remote control, an early ack, prefetch 16 a thread
-        (8 and 16 threads took more CPU time for a task, 4 senders made no difference). taskiq-aio-sqs: sends in batches, receives
-        ten. dramatiq_sqs: 8 threads, no middleware. The older systems' loop, on boto3: receive one, look it
-        up, record it by a conditional write, answer, delete. None but kon and that loop drops repeats, and
-        only kon brings results to its client.""",
+        (8 and 16 threads took more CPU time for a task, 4 senders made no difference). taskiq-aio-sqs:
+        sends in batches, receives ten. dramatiq_sqs: 8 threads, no middleware. The older systems' loop, on
+        boto3: receive one, look it up, record it by a conditional write, answer, delete. None but kon and
+        that loop drops repeats, and only kon brings results to its client.""",
         """Requests are those that kon counts, retries and empty receives included, from the first submission
         on. The fewest: every call full, ten messages, 25 rows or a megabyte of answers, and none in vain.""",
     ]
