@@ -138,6 +138,7 @@ _FORMS: Final[dict[str, Form]] = {
     "animoto": AnimotoForm(),
     "mirror": MirrorForm(),
     "image": KeyForm(),
+    "transcode": KeyForm(),
     "sleep": SleepForm(),
     "shell": ShellForm(),
     "stats": StatsForm(),

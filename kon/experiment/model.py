@@ -89,7 +89,10 @@ class WorkloadForm(_Form):
 
     kind: Annotated[
         str | None,
-        Field(min_length=1, examples=["sleep", "shell", "python", "stats", "animoto", "mirror", "image"]),
+        Field(
+            min_length=1,
+            examples=["sleep", "shell", "python", "stats", "animoto", "mirror", "image", "transcode"],
+        ),
         _NotNull,
         Expected("a kind's name, or module:Class"),
     ] = None

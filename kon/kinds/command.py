@@ -174,13 +174,18 @@ def placeholders(command: str | Sequence[str]) -> set[str]:
     return {found["placeholder"] for found in PLACEHOLDER.finditer(text) if not found["escaped"]}
 
 
-def fill(word: str, item: str, number: int) -> str:
-    """A word of a template with its placeholders filled in. `number` is the task's, from 1."""
+def fill(word: str, item: str, number: int, quote: Callable[[str], str] | None = None) -> str:
+    """A word of a template with its placeholders filled in.
+
+    number: the task's, from 1. quote: what each value is passed through.
+    """
     if "{" not in word:
         return word
-    return PLACEHOLDER.sub(
-        lambda found: (
-            found["placeholder"] if found["escaped"] else _MEANING[found["placeholder"]].value(item, number)
-        ),
-        word,
-    )
+
+    def value(found: re.Match[str]) -> str:
+        if found["escaped"]:
+            return found["placeholder"]
+        meant = _MEANING[found["placeholder"]].value(item, number)
+        return meant if quote is None else quote(meant)
+
+    return PLACEHOLDER.sub(value, word)

@@ -15,8 +15,11 @@ from kon.errors import ConfigurationError, KindError
 from kon.kind import Attempt, Kind
 from kon.kinds.capture import Capture
 from kon.kinds.command import DEFAULT_SHELL, Call, ShellProgram, Template
+from kon.kinds.folder import working_folder
 from kon.kinds.options import Options, read_options
 from kon.kinds.spawn import Finished, Spawner, ending, signal_name
+from kon.kinds.staging import Staging
+from kon.objects import ObjectStore
 
 
 class ShellOptions(Options, frozen=True, kw_only=True):
@@ -31,6 +34,8 @@ class ShellOptions(Options, frozen=True, kw_only=True):
     max_output_bytes: kept of stdout, and of stderr; of longer output the beginning and the end.
     ok_exit_codes: exit codes that count as done.
     kill_grace_s: seconds between SIGTERM and SIGKILL for a command that is stopped.
+    inputs, outputs: files that are staged from and to the store; the command then runs in a folder of the
+        attempt's own (see kon.kinds.staging).
     """
 
     command: str | list[str | int] | None = None
@@ -41,6 +46,8 @@ class ShellOptions(Options, frozen=True, kw_only=True):
     max_output_bytes: int = 65_536
     ok_exit_codes: frozenset[int] = frozenset({0})
     kill_grace_s: float = 2.0
+    inputs: Mapping[str, str] | list[str] = msgspec.field(default_factory=dict)
+    outputs: Mapping[str, str] | list[str] = msgspec.field(default_factory=list)
 
 
 class Shell(Kind):
@@ -51,7 +58,8 @@ class Shell(Kind):
     shells have it. Only where they apply: `signal`, its name; `truncated`, true, with `stdout_bytes`
     and `stderr_bytes`, the true sizes; `encoding_errors`, true, where output was not UTF-8 and such
     bytes stand as `\\xff`; `output_open`, true, where a process that the command left running kept
-    its output open, of which nothing more was read.
+    its output open, of which nothing more was read; `outputs`, what was stored, with name, key and
+    size_bytes.
 
     The environment has KON_RUN, KON_TASK (the task's index) and KON_ATTEMPT, for string commands
     with an item KON_ITEM as well.
@@ -67,17 +75,45 @@ class Shell(Kind):
         command = self._options.command
         words = [str(word) for word in command] if isinstance(command, list) else command
         self._template = None if words is None else Template(words, self._shell)
-        self._spawner = Spawner(
-            cwd=self._options.cwd,
-            stdin=None if self._options.stdin is None else self._options.stdin.encode(),
-            max_output_bytes=self._options.max_output_bytes,
-            kill_grace_s=self._options.kill_grace_s,
-        )
+        self._staging = Staging(self.name, self._options.inputs, self._options.outputs)
+        if self._staging and self._options.cwd is not None:
+            raise ConfigurationError(
+                "the options of kind shell: cwd: with inputs or outputs the command runs in a folder of the "
+                "attempt's own; leave it out"
+            )
+        self._spawner = self._make_spawner(self._options.cwd)
+        self._objects: ObjectStore | None = None
 
     def check(self, body: Any) -> None:
         self._call(body, 1)
+        if self._staging:
+            self._staging.check(self._item(body))
+
+    async def open(self, objects: ObjectStore) -> None:
+        self._objects = objects
 
     async def execute(self, body: Any, attempt: Attempt) -> Any:
+        if self._staging:
+            return await self._execute_staged(body, attempt, self._staging)
+        return await self._execute(body, attempt, self._spawner)
+
+    async def _execute_staged(self, body: Any, attempt: Attempt, staging: Staging) -> Any:
+        assert self._objects is not None, "open comes first"
+        item = self._item(body)
+        async with working_folder(self.name) as folder:
+            await staging.fetch(self._objects, folder, item, attempt)
+            spawner = self._make_spawner(str(folder))
+            try:
+                result = await self._execute(body, attempt, spawner)
+            finally:
+                spawner.close()
+            try:
+                stored = await staging.store(self._objects, folder, item, attempt)
+            except KindError as error:
+                raise KindError(str(error), result) from error
+        return {**result, "outputs": stored}
+
+    async def _execute(self, body: Any, attempt: Attempt, spawner: Spawner) -> dict[str, Any]:
         call = self._call(body, attempt.index + 1)
         environment = {
             **self._environment,
@@ -86,11 +122,23 @@ class Shell(Kind):
             b"KON_TASK": b"%d" % attempt.index,
             b"KON_ATTEMPT": b"%d" % attempt.number,
         }
-        finished, in_shell = await self._run(call, environment)
+        finished, in_shell = await self._run(call, environment, spawner)
         return self._judged(call, finished, in_shell)
 
     async def close(self) -> None:
         self._spawner.close()
+
+    def _make_spawner(self, cwd: str | None) -> Spawner:
+        return Spawner(
+            cwd=cwd,
+            stdin=None if self._options.stdin is None else self._options.stdin.encode(),
+            max_output_bytes=self._options.max_output_bytes,
+            kill_grace_s=self._options.kill_grace_s,
+        )
+
+    def _item(self, body: Any) -> str | None:
+        """None where there is no template: then the body is the command itself."""
+        return None if self._template is None or body is None else _word(body, "the item")
 
     def _call(self, body: Any, number: int) -> Call:
         """Raises ConfigurationError for a body that can't be run."""
@@ -102,16 +150,18 @@ class Shell(Kind):
             return Call([_word(word, "a word of the command") for word in body])
         raise ConfigurationError(f"expected a command, a string or a list of words, got {body!r:.80}")
 
-    async def _run(self, call: Call, environment: Mapping[bytes, bytes]) -> tuple[Finished, bool]:
+    async def _run(
+        self, call: Call, environment: Mapping[bytes, bytes], spawner: Spawner
+    ) -> tuple[Finished, bool]:
         """How it ended, and whether it was the shell that ran it."""
         try:
             try:
-                finished = await self._spawner.run(call.argv, environment)
+                finished = await spawner.run(call.argv, environment)
                 return finished, call.argv[0] == self._shell.path
             except OSError as error:
                 if call.in_shell is None or error.errno not in _NOT_A_PROGRAM:
                     raise
-            return await self._spawner.run(call.in_shell, environment), True
+            return await spawner.run(call.in_shell, environment), True
         except OSError as error:
             raise KindError(self._not_started(call, error, environment)) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ async def fetch(objects: ObjectStore, key: str, file: Path, max_bytes: int | Non
         if max_bytes is not None and size_bytes > max_bytes:
             raise KindError(
                 f'the object "{key}" has {size_bytes:,} bytes, and the option max_bytes allows {max_bytes:,}'
+            )
+        room_bytes = shutil.disk_usage(file.parent).free
+        if size_bytes > room_bytes:
+            raise KindError(
+                f'the object "{key}" has {size_bytes:,} bytes, and {file.parent} has room for '
+                f"{room_bytes:,}. Make room there, or set TMPDIR for the workers"
             )
         await objects.get(key, file)
     except KeyError as error:
