@@ -15,7 +15,8 @@ def _run(out: Path, tmp_path: Path) -> RunFolder:
     """A run with duplicates, which are in the events of its workers alone."""
     file = tmp_path / "exp.yml"
     file.write_text(
-        "name: g\nworkload: {kind: sleep, count: 60, seconds: 0.01}\nfaults: {duplicate_rate: 0.5}\nworkers: 2\n"
+        "name: g\nworkload: {kind: sleep, count: 60, seconds: 0.01}\n"
+        "faults: {duplicate_rate: 0.5}\nworkers: 2\n"
     )
     ended = CliRunner().invoke(kon, ["run", str(file), "--out", str(out), "--quiet"])
     assert ended.exit_code == 0, ended.output

@@ -54,8 +54,8 @@ def queues(prefix: str) -> list[str]:
 
 
 def tables(prefix: str) -> list[str]:
-    found: Any = boto3.client("dynamodb").list_tables()
-    return sorted(name for name in found["TableNames"] if name.startswith(prefix))
+    pages: Any = boto3.client("dynamodb").get_paginator("list_tables").paginate()
+    return sorted(name for page in pages for name in page["TableNames"] if name.startswith(prefix))
 
 
 def test_up_and_down_and_each_of_them_twice(file: Path, prefix: str) -> None:
