@@ -41,6 +41,10 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     modified: str | None = None
 
 
+_BEGUN: Final = Note("", -1, {})
+"""In place of a note: another copy was about to be put there, so that nobody knows which one it is."""
+
+
 class Same(NamedTuple):
     """The copy in the store is what the link leads to. by: what tells."""
 
@@ -77,13 +81,15 @@ class Copier:
             async with working_folder("mirror") as folder:
                 size_bytes = await self._size_bytes(key)
                 noted = None if size_bytes is None else await self._noted(item, key, size_bytes, folder)
-                found = await self._found(link, item, size_bytes, noted, folder / "copy")
+                known_bytes = None if noted == _BEGUN else size_bytes
+                found = await self._found(link, item, known_bytes, noted, folder / "copy")
                 if isinstance(found, Same):
                     assert size_bytes is not None
                     return _result(item, key, size_bytes, noted, found)
                 if size_bytes is not None:
-                    # should this be the end of this worker, no note may speak of the copy that was before
-                    await self._put_note(key, None, folder)
+                    # should this be the end of this worker, no note may speak of the copy that was before,
+                    # nor its size be enough
+                    await self._put_note(key, _BEGUN, folder)
                 await self._objects.put(key, folder / "copy")
                 await self._put_note(key, found, folder)
                 return _result(item, key, found.size_bytes, found, None)
@@ -104,9 +110,9 @@ class Copier:
             note = msgspec.json.decode(await asyncio.to_thread(file.read_bytes), type=Note)
         except (KeyError, msgspec.DecodeError):
             return None
-        return note if (note.link, note.size_bytes) == (item.link, size_bytes) else None
+        return note if note == _BEGUN or (note.link, note.size_bytes) == (item.link, size_bytes) else None
 
-    async def _put_note(self, key: str, note: Note | None, folder: Path) -> None:
+    async def _put_note(self, key: str, note: Note, folder: Path) -> None:
         file = folder / "note.json"
         await asyncio.to_thread(file.write_bytes, msgspec.json.encode(note))
         await self._objects.put(self._note_key(key), file)

@@ -27,7 +27,7 @@ class MirrorOptions(Options, frozen=True, kw_only=True):
     """The options of `mirror`.
 
     prefix: what the keys begin with that are made of links. link_bytes: the largest copy.
-    link_timeout_s: for one link, with its retries and redirects. tries: attempts at each request.
+    link_timeout_s: for one request, with its tries and redirects. tries: attempts at each request.
     redirects: followed for each request. backoff_s: before the second try; doubled for each later one.
     allow: what links may lead to beside the internet: any of loopback, private, link_local.
     images: a folder, or `demo`: each worker serves its images on this machine, and relative links mean them.
