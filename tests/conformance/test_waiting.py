@@ -112,7 +112,7 @@ async def test_a_cancelled_wait_loses_no_message(bed: Bed) -> None:
     await asyncio.wait({waiting})
     assert waiting.cancelled()
     await bed.tasks.send(messages(b"a"))
-    assert await received(bed.tasks, wait_s=bed.tick_s) == [b"a"]
+    assert await received(bed.tasks, wait_s=PROMPT_S) == [b"a"]
 
 
 @case()
