@@ -69,7 +69,10 @@ class LabHost:
         (upper / "etc/hostname").write_text(f"{name}\n")  # the last: it says that all is there
 
     def _lead_to_registries(self, upper: Path, machine: Machine) -> None:
-        (upper / "etc/apt/apt.conf.d/90lab").write_text(f'Acquire::http::Proxy "{PROXY_URL}";\n')
+        # the proxy takes one request a connection
+        (upper / "etc/apt/apt.conf.d/90lab").write_text(
+            f'Acquire::http::Proxy "{PROXY_URL}";\nAcquire::http::Pipeline-Depth "0";\nAcquire::Retries "5";\n'
+        )
         pip = {"proxy": PROXY_URL, **machine.pip}
         if machine.certificates is not None:
             bundle = upper / "etc/ssl/certs/ca-certificates.crt"

@@ -23,6 +23,7 @@ PACKAGES: Final = (
     "openssh-server",
     "procps",
     "python3",
+    "python3-apt",
     "sudo",
     "systemd-sysv",
 )
