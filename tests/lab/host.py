@@ -70,9 +70,9 @@ class LabHost:
 
     def _lead_to_registries(self, upper: Path, machine: Machine) -> None:
         # the proxy takes one request a connection
-        (upper / "etc/apt/apt.conf.d/90lab").write_text(
-            f'Acquire::http::Proxy "{PROXY_URL}";\nAcquire::http::Pipeline-Depth "0";\nAcquire::Retries "5";\n'
-        )
+        apt = {"http::Proxy": PROXY_URL, "http::Pipeline-Depth": "0", "Retries": "5"}
+        lines = "".join(f'Acquire::{name} "{value}";\n' for name, value in apt.items())
+        (upper / "etc/apt/apt.conf.d/90lab").write_text(lines)
         pip = {"proxy": PROXY_URL, **machine.pip}
         if machine.certificates is not None:
             bundle = upper / "etc/ssl/certs/ca-certificates.crt"

@@ -70,10 +70,11 @@ def sweep_leftovers() -> None:
     """Remove what labs have left whose process was killed: folders and empty cgroups. All else has ended
     with them."""
     root = unified_cgroups()
+    around = os.environ.get("KON_LAB")  # a lab within a lab does not see the other's process
     places = [*Path(tempfile.gettempdir()).glob(f"{PREFIX}*"), *(root.glob(f"{PREFIX}*") if root else [])]
     for place in places:
         lab = place.name.removeprefix(PREFIX).partition("-")[0]
-        if lab.isdigit() and not Path(f"/proc/{lab}").exists():
+        if lab.isdigit() and lab != around and not Path(f"/proc/{lab}").exists():
             if root is not None and place.is_relative_to(root):
                 remove_cgroups(place.name)
             else:

@@ -86,5 +86,9 @@ def test_only_what_a_lab_that_is_gone_has_left_is_swept(
     strange = tmp_path / f"{PREFIX}notes"
     for folder in (ours, theirs, strange):
         folder.mkdir()
+    monkeypatch.setenv("KON_LAB", str(gone.pid))
+    sweep_leftovers()
+    assert theirs.exists(), "that of the lab around this one, whose process is not seen in here"
+    monkeypatch.delenv("KON_LAB")
     sweep_leftovers()
     assert sorted(tmp_path.iterdir()) == sorted([ours, strange])
