@@ -42,7 +42,7 @@ def test_the_image_is_kept_where_the_user_says(monkeypatch: pytest.MonkeyPatch) 
 def test_folders_of_this_machine_are_no_index_of_a_host() -> None:
     lines = [
         "global.index-url='https://mirror.example/simple'",
-        "global.extra-index-url='file:///opt/simple https://more.example/simple'",
+        "global.extra-index-url='file:///srv/packages https://more.example/simple'",
         "global.find-links='/opt/wheels'",
         ":env:.timeout='180'",
     ]
