@@ -7,7 +7,6 @@ never becomes RGB, and tells of broken data that libjpeg only warns of. All else
 from __future__ import annotations
 
 import io
-from typing import Final
 
 import av
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
@@ -17,18 +16,8 @@ from kon.animoto.film import Film
 from kon.animoto.header import Header
 from kon.animoto.planes import Planes, fitted, letterboxed, planes_of, ycbcr
 from kon.animoto.refusal import BadImage
+from kon.animoto.upright import TURNS
 from kon.errors import ConfigurationError
-
-_TURNS: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""How a picture of each orientation is made upright. From 5 on it is on its side."""
 
 
 class Decoder:
@@ -136,7 +125,7 @@ def _image_of(frame: av.VideoFrame) -> Image.Image:
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    turn = _TURNS.get(orientation)
+    turn = TURNS.get(orientation)
     return image if turn is None else image.transpose(turn)
 
 

@@ -10,21 +10,12 @@ from PIL import Image
 
 from kon.animoto.header import Header, read_header
 from kon.animoto.refusal import BadImage
+from kon.animoto.upright import TURNS
 from kon.kinds.equalize import clahe, equalized
 from kon.kinds.recipe import Format, Recipe
 
 SUFFIXES: Final[dict[str, str]] = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 _ORIENTATION: Final = 0x0112
-_TURNS: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""How a picture of each orientation is made upright. From 5 on it is on its side."""
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -79,7 +70,7 @@ def _decoded(data: bytes, header: Header, recipe: Recipe) -> tuple[Image.Image, 
     except Exception as error:  # whatever broken data can lead a decoder into
         said = " ".join(str(error).split())[:120]
         raise BadImage(f"its {header.type} data are corrupt or cut short: {said}") from error
-    turn = _TURNS.get(orientation)
+    turn = TURNS.get(orientation)
     return (image if turn is None else image.transpose(turn)), profile
 
 
