@@ -90,3 +90,9 @@ class Backend(ABC):
         """Of these requests, what a provider bills, by the names that `RequestCount` has. Empty where it
         costs nothing."""
         return {}
+
+    @property
+    def operations(self) -> Mapping[tuple[str, str], int]:
+        """These requests by service and operation, such as ("sqs", "ReceiveMessage"). Empty where there are
+        no such."""
+        return {}

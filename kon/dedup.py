@@ -87,6 +87,8 @@ class Strategy(ABC):
         self.ledger = ledger
         self.worker = worker
         self.clock = clock
+        self.takeovers = 0
+        """Claims so far that another had held before, and had not given back; for those who watch."""
         self._tokens = 0
 
     @property

@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -71,6 +71,13 @@ class Named:
             return False
         return len(set(self.indexes)) < len(self.indexes)
 
+    def attempts(self) -> Iterator[tuple[int, int]]:
+        """Each task's index, and its attempt."""
+        for group in self.groups:
+            first, count = group.get("r", (0, 0))
+            for index in group.get("i") or range(first, first + count):
+                yield index, group.get("a", 1)
+
 
 def _group(indexes: list[int], attempt: int) -> dict[str, Any]:
     first, count = indexes[0], len(indexes)
@@ -81,21 +88,49 @@ def _group(indexes: list[int], attempt: int) -> dict[str, Any]:
     return named
 
 
+class Watch:
+    """Looks on while a worker works: what it counts for Prometheus, what it writes to a log.
+
+    Each call is about a batch, as the lines of events are, and what is left as it is here costs nothing more.
+    """
+
+    def note(self, event: Event, fields: Mapping[str, Any]) -> None:
+        """An event of the worker itself."""
+
+    def tasks(self, event: Event, tasks: Named, fields: Mapping[str, Any]) -> None:
+        """An event of these tasks."""
+
+    def failed(self, outcomes: Sequence[Outcome]) -> None:
+        """Of the outcomes that were kept, those of tasks that have failed for good."""
+
+    def ran(self, tasks: int, each_s: float) -> None:
+        """So many tasks have run, and taken so many seconds each."""
+
+    def settled(self, tasks: int, took_s: float) -> None:
+        """So many outcomes were committed, answered and acked, which took so many seconds."""
+
+
 class Recorder:
     """Writes the events of one worker to a journal.
 
     life: where several share a journal, the name that each line bears, as `w`.
+    watches: told of the same, and of what only they care for.
     """
 
-    def __init__(self, journal: Journal, clock: Clock, life: str | None = None) -> None:
+    def __init__(
+        self, journal: Journal, clock: Clock, life: str | None = None, watches: Sequence[Watch] = ()
+    ) -> None:
         self._journal = journal
         self._clock = clock
         self._lines: list[bytes] = []
         self._who = {} if life is None else {"w": life}
+        self._watches = watches
 
     def note(self, event: Event, **fields: Any) -> None:
         """An event of the worker itself. Kept in memory until `flush`."""
         self._lines.append(_encode({"t": self._clock.now_s(), "e": event, **self._who, **fields}))
+        for watch in self._watches:
+            watch.note(event, fields)
 
     def tasks(self, event: Event, tasks: Sequence[Task | Outcome] | Named, **fields: Any) -> None:
         """An event of these tasks. Kept in memory until `flush`."""
@@ -104,6 +139,23 @@ class Recorder:
             self._lines.append(
                 _encode({"t": self._clock.now_s(), "e": event, **self._who, **group, **fields})
             )
+        for watch in self._watches:
+            watch.tasks(event, named, fields)
+
+    def failed(self, outcomes: Sequence[Outcome]) -> None:
+        """For those who watch: the records have it in the results."""
+        for watch in self._watches:
+            watch.failed(outcomes)
+
+    def ran(self, tasks: int, each_s: float) -> None:
+        """Likewise."""
+        for watch in self._watches:
+            watch.ran(tasks, each_s)
+
+    def settled(self, tasks: int, took_s: float) -> None:
+        """Likewise."""
+        for watch in self._watches:
+            watch.settled(tasks, took_s)
 
     def flush(self) -> None:
         """After this, a SIGKILL loses none of the events so far."""

@@ -115,7 +115,7 @@ class Executor:
             self.running -= 1
             if self.running == 0:
                 self._idle.set()
-            self._learn(job.outcome.ended_s - job.outcome.started_s)
+            self._learn(1, job.outcome.ended_s - job.outcome.started_s)
             self._on_finished((job,))
             if self._closing:
                 return
@@ -150,7 +150,7 @@ class Executor:
         for job, task, result in zip(ready, tasks, results, strict=True):
             job.outcome = Outcome(task.index, task.attempt, done, result, None, started_s, ended_s)
         if ready:
-            self._learn((ended_s - started_s) / len(ready))
+            self._learn(len(ready), (ended_s - started_s) / len(ready))
             self._on_finished(ready)
         if len(ready) < len(jobs):
             for job in jobs:
@@ -206,7 +206,8 @@ class Executor:
         limit = self._options.max_result_bytes
         return f"its result has {size_bytes} bytes, and {limit} are allowed" if size_bytes > limit else None
 
-    def _learn(self, duration_s: float) -> None:
+    def _learn(self, tasks: int, duration_s: float) -> None:
+        self._recorder.ran(tasks, duration_s)
         self.mean_s = (
             duration_s if self.mean_s is None else self.mean_s + _WEIGHT * (duration_s - self.mean_s)
         )

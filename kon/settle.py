@@ -52,10 +52,16 @@ class Settler:
         self._recorder = recorder
         self._rng = rng
         self._ended: list[Job] = []
+        self._settling = 0
         self._some = asyncio.Event()
         self._at_once = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
+
+    @property
+    def waiting(self) -> int:
+        """Outcomes that are not answered and acked yet."""
+        return len(self._ended) + self._settling
 
     @property
     def has_room(self) -> bool:
@@ -80,6 +86,7 @@ class Settler:
         await self._empty.wait()
 
     async def run(self) -> None:
+        now_s = asyncio.get_running_loop().time
         while True:
             await self._some.wait()
             if not self._at_once.is_set():
@@ -94,7 +101,10 @@ class Settler:
                 self._at_once.clear()
             if not self._ended:
                 self._some.clear()
+            began_s, self._settling = now_s(), len(jobs)
             await self._settle_all(jobs)
+            self._settling = 0
+            self._recorder.settled(len(jobs), now_s() - began_s)
             if not self._ended:
                 self._empty.set()
 
@@ -126,8 +136,11 @@ class Settler:
             return answers
         outcomes = [job.outcome for job in ran if job.outcome is not None]
         stands = await self._strategy.commit([job.claim for job in ran], outcomes)
-        if stands == outcomes and not [each for each in outcomes if each.state is _RETRY]:
+        not_done = [each for each in outcomes if each.state is not _DONE]
+        if stands == outcomes and not any(each.state is State.RETRY for each in not_done):
             self._recorder.tasks(Event.KEEP, named if len(ran) == len(jobs) else outcomes)
+            if not_done:
+                self._recorder.failed(not_done)
             return answers + outcomes
         return answers + self._judge(ran, outcomes, stands)
 
@@ -149,6 +162,8 @@ class Settler:
                 (kept if standing is outcome else refused).append(outcome)
                 answers.append(standing)
         self._recorder.tasks(Event.KEEP, kept)
+        if failed := [outcome for outcome in kept if outcome.state is State.FAILED]:
+            self._recorder.failed(failed)
         self._recorder.tasks(Event.REFUSE, refused)
         for outcome in again:
             self._recorder.tasks(Event.RETRY, [outcome], error=outcome.error)
@@ -183,4 +198,4 @@ class Settler:
             held.forget()
 
 
-_RETRY: Final = State.RETRY  # Python 3.11 takes longer to find a member in its class than to compare it
+_DONE: Final = State.DONE  # Python 3.11 takes longer to find a member in its class than to compare it

@@ -10,7 +10,7 @@ import asyncio
 import math
 import random
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -53,6 +53,16 @@ class WorkerOptions(msgspec.Struct, frozen=True):
     heartbeat_s: float | None = None
 
 
+class Load(NamedTuple):
+    """What a worker has on its hands: tasks that run, wait for a slot, or are being settled, and the
+    messages that they came in."""
+
+    running: int
+    waiting: int
+    settling: int
+    messages: int
+
+
 class Worker:
     """One worker of a run. The name is unique for each life: a replacement has another."""
 
@@ -78,7 +88,7 @@ class Worker:
         self._kind = kind
         self._usage = usage
         patience = Patience(self._options.outage_s, rng, self._trouble)
-        self._timings = patience.timings
+        self.timings = patience.timings
         channel = patient(channel, patience)
         self._objects = channel.objects
         self._queue = channel.tasks
@@ -110,6 +120,17 @@ class Worker:
         self._dry = True  # the last receive brought less than was asked for
         self._fetch_s = 0.0  # how long receive and claim take, lately
 
+    @property
+    def load(self) -> Load:
+        """At this moment; for any thread."""
+        executor = self._executor
+        return Load(executor.running, executor.waiting, self._settler.waiting, len(self._holding.deliveries))
+
+    @property
+    def takeovers(self) -> int:
+        """Claims whose earlier holder had let them run out, by what its strategy says."""
+        return self._strategy.takeovers
+
     def stop(self) -> None:
         """Drain: let running tasks end, give back what has not started, then return from `run`."""
         self._stopping.set()
@@ -126,7 +147,7 @@ class Worker:
             await self._work()
         finally:
             await self._kind.close()
-        self._recorder.note(Event.USAGE, **self._usage(), calls=self._timings.sums())
+        self._recorder.note(Event.USAGE, **self._usage(), calls=self.timings.sums())
         self._recorder.note(Event.DOWN)
         self._recorder.flush()
 
@@ -226,7 +247,7 @@ class Worker:
                 await queue.extend(batch, self.spec.visibility_s)
             if self._strategy.lease_s is not None:
                 await self._renew(self._holding.open_jobs())
-            self._recorder.note(Event.USAGE, **self._usage(), calls=self._timings.sums())
+            self._recorder.note(Event.USAGE, **self._usage(), calls=self.timings.sums())
             self._recorder.flush()
             if await self._control.is_over():
                 self.stop()

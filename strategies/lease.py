@@ -82,11 +82,14 @@ class Lease(Strategy):
         found = await self.ledger.replace(
             [self._claim(task, task.attempt, token, until_s) for task in due], [row.token for row in rows]
         )
-        return [
+        verdicts = [
             # somebody else was faster, or gave it back in this very moment
             self._judge(task, token, until_s, row) or Defer(0.0)
             for task, row in zip(due, found, strict=True)
         ]
+        for row, verdict in zip(rows, verdicts, strict=True):
+            self.takeovers += row.state is State.CLAIMED and isinstance(verdict, Claim)
+        return verdicts
 
     async def commit(self, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> list[Outcome | None]:
         records = [self._result(claim, outcome) for claim, outcome in zip(claims, outcomes, strict=True)]

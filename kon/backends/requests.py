@@ -10,13 +10,15 @@ class RequestCount:
         one), `dynamodb.write_units`, `dynamodb.read_units`, `s3.put_requests`, `s3.get_requests`,
         `bytes_out` and `bytes_in`. Beside these `sqs.calls`, `dynamodb.calls` and `s3.calls`: what was sent
         to a service, billed or not. Empty where nothing is billed.
+    operations: requests by service and operation, where there are such.
     """
 
-    __slots__ = ("billed", "made")
+    __slots__ = ("billed", "made", "operations")
 
     def __init__(self) -> None:
         self.made = 0
         self.billed: dict[str, float] = {}
+        self.operations: dict[tuple[str, str], int] = {}
 
     def bill(self, what: str, amount: float) -> None:
         """Not for several threads at once: whoever has threads locks."""

@@ -98,6 +98,10 @@ class AwsBackend(Backend):
         return self._count.billed
 
     @property
+    def operations(self) -> Mapping[tuple[str, str], int]:
+        return self._count.operations
+
+    @property
     def _limits(self) -> QueueLimits:
         limits = FIFO if self.fifo else STANDARD
         return msgspec.structs.replace(limits, depth_lag_s=self._options.depth_lag_s)

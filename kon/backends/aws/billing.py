@@ -26,6 +26,8 @@ class Meter:
         with self._lock:
             self._count.made += 1
             self._bill(f"{service}.calls", 1)
+            operations = self._count.operations
+            operations[service, operation] = operations.get((service, operation), 0) + 1
             self._bill("bytes_out", size_bytes)
             if service == "sqs":
                 self._bill(_sqs(fifo), max(1, math.ceil(size_bytes / _CHUNK_BYTES)))
