@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -34,6 +34,10 @@ class Faults(msgspec.Struct, frozen=True):
     kill_workers: int = 0
 
 
+PREFETCH: Final = 10
+"""Messages ahead of one slot, where nobody says otherwise."""
+
+
 class RunSpec(msgspec.Struct, frozen=True):
     """All that decides how a run goes. Two runs with equal specs are the same run.
 
@@ -61,7 +65,7 @@ class RunSpec(msgspec.Struct, frozen=True):
     workers: int = 1
     processes: int = 1
     slots: int = 1
-    prefetch: int = 10
+    prefetch: int = PREFETCH
     bundle: int = 1
     repeat: int = 1
     visibility_s: float = 30.0

@@ -108,8 +108,8 @@ class Efficiency(Experiment):
                 says where its figures come from.""",
                 """On the emulator 16 slots of one worker process want 1,600 tasks of 10 ms in a second, or
                 160 of 100 ms. It computes on one core: where its CPU time for a task comes near 0.6 ms, it
-                holds the worker back. Where there is no bundle, `prefetch` is 100: the default of 10 is less
-                than there are slots. With a longer `flush_s` answers, commits and acks travel together.""",
+                holds the worker back. Where there is no bundle, `prefetch` is 100, so that claims go
+                out 25 at a time. With a longer `flush_s` answers, commits and acks travel together.""",
                 """The older systems' figures are their reports', t2.micro, 1,000 tasks for each worker.""",
             ],
         )

@@ -15,7 +15,7 @@ from kon.dedup import strategy_options
 from kon.experiment.model import ExperimentForm
 from kon.experiment.workload import Workload
 from kon.plugins import strategy_class
-from kon.run import Faults, Plugin, RunSpec
+from kon.run import PREFETCH, Faults, Plugin, RunSpec
 
 MAX_RUN_ID: Final = 60
 """Characters of a run's id: the name of an SQS queue has at most 80, with what is put around the id."""
@@ -76,7 +76,7 @@ class Experiment:
             workers=workers,
             processes=form.processes,
             slots=form.slots,
-            prefetch=form.prefetch,
+            prefetch=prefetch_for(form.slots) if form.prefetch is None else form.prefetch,
             bundle=form.bundle,
             repeat=repeat,
             visibility_s=form.visibility_s,
@@ -92,6 +92,12 @@ class Experiment:
             faults=Faults(form.faults.duplicate_rate, form.faults.kill_workers),
             seed=form.seed,
         )
+
+
+def prefetch_for(slots: int) -> int:
+    """What keeps so many slots busy: with fewer messages ahead than there are slots, those that come free
+    together wait for more than one receive."""
+    return max(PREFETCH, 2 * slots)
 
 
 def strategy_labels(strategies: Sequence[Plugin]) -> list[str]:

@@ -177,8 +177,12 @@ class ExperimentForm(_Form):
     slots: Annotated[int, Field(ge=1, le=10_000), Expected("a whole number from 1 to 10000")] = 1
     """Tasks at once in a worker process."""
 
-    prefetch: Annotated[int, Field(ge=0, le=100_000), Expected("a whole number from 0 to 100000")] = 10
-    """Messages that a worker holds ahead of its slots, at most."""
+    prefetch: Annotated[
+        int | None,
+        Field(ge=0, le=100_000, json_schema_extra={"x-null": True}),
+        Expected("a whole number from 0 to 100000"),
+    ] = None
+    """Messages that a worker holds ahead of its slots, at most; left out, 10 or twice the slots."""
 
     bundle: Annotated[int, Field(ge=1, le=100_000), Expected("a whole number from 1 to 100000")] = 1
     """Tasks in a message."""

@@ -37,6 +37,14 @@ def test_a_spec_survives_its_journey_to_a_worker() -> None:
     assert msgspec.json.decode(msgspec.json.encode(cell.spec), type=type(cell.spec)) == cell.spec
 
 
+@pytest.mark.parametrize(
+    ("settings", "prefetch"), [("", 10), ("slots: 4", 10), ("slots: 16", 32), ("slots: 16\nprefetch: 5", 5)]
+)
+def test_a_worker_holds_more_ahead_of_more_slots_unless_told_otherwise(settings: str, prefetch: int) -> None:
+    (cell,) = one(f"{MINIMAL}{settings}\n").cells()
+    assert cell.spec.prefetch == prefetch
+
+
 def test_other_bodies_make_another_run() -> None:
     def digest(workload: str) -> str:
         return one(f"name: x\nbackend: memory\nworkload: {workload}\n").cells()[0].spec.workload_digest
