@@ -88,9 +88,11 @@ class Intake:
         ]
         for job in jobs:
             job.held.jobs.append(job)
-        if jobs:
-            may_run = named if len(jobs) == len(tasks) else Named([job.task for job in jobs])
-            self._recorder.tasks(Event.CLAIM, may_run, token=jobs[0].claim.token)
+        tokens = dict.fromkeys([job.claim.token for job in jobs])  # one, but where some were taken over
+        for token in tokens:
+            under = jobs if len(tokens) == 1 else [job for job in jobs if job.claim.token == token]
+            may_run = named if len(under) == len(tasks) else Named([job.task for job in under])
+            self._recorder.tasks(Event.CLAIM, may_run, token=token)
         if len(jobs) < len(tasks):
             self._turn_away(holders, tasks, verdicts)
         return jobs

@@ -10,6 +10,7 @@ import pytest
 from kon.backends.memory.ledger import MemoryLedger
 from kon.control import Control, Status
 from kon.dedup import Strategy
+from kon.ledger import Record
 from kon.task import Outcome, State
 from kon.worker import WorkerOptions
 from strategies.conditional_put import ConditionalPut
@@ -53,6 +54,27 @@ def test_the_last_failed_attempt_makes_a_failed_task() -> None:
         tally = await world.run([{"fail": 9}], world.worker())
         assert tally.counts[State.FAILED] == 1
         assert world.recorded()[0].error == "ValueError: attempt 2 fails"
+
+    in_virtual_time(main())
+
+
+def test_each_claim_is_recorded_with_its_own_token() -> None:
+    """One batch may have claims under two: those that are new, and those that were taken over."""
+
+    async def main() -> None:
+        world = await World.create(2, slots=2)
+        ledger = world.channel.ledger
+        await ledger.insert_new([Record(0, "other:1", owner="other", expires_s=world.clock.now_s() - 60)])
+        await world.send({"s": 1.0}, {"s": 1.0}, bundle=True)
+        worker = world.worker()
+        running = asyncio.create_task(worker.run())
+        await asyncio.sleep(0.5)
+        standing = {row.key: row.token for row in await ledger.read([0, 1]) if row is not None}
+        worker.stop()
+        await running
+        claims = {tuple(line.get("i") or [line["r"][0]]): line["token"] for line in world.events("claim")}
+        assert claims == {(0,): standing[0], (1,): standing[1]}
+        assert len(set(claims.values())) == 2
 
     in_virtual_time(main())
 
