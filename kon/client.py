@@ -173,20 +173,22 @@ class Client:
 
     # --- out -------------------------------------------------------------------------------------
 
-    async def submit(self, bodies: Iterable[Any]) -> None:
+    async def submit(self, bodies: Iterable[Any], upto: int | None = None) -> None:
         """Queue every task that is not queued yet. `bodies` are all the run's, from the first one on.
 
+        upto: only the first so many, where the others are to come later.
         Raises MessageTooLarge for a task that fits into no message; those before it are queued.
         """
         submitted = (await self._control.read()).submitted
         numbered = map(Task, count(), bodies, repeat(self._first_attempt))
-        tasks: Iterator[Task] = islice(numbered, submitted, None)
+        end = self.spec.tasks if upto is None else upto
+        tasks: Iterator[Task] = islice(numbered, submitted, end)
         if self.tally.left < self.spec.tasks:
             # recorded by an earlier client: done in a queue that is no more, or not to be run again
             tasks = (task for task in tasks if self.tally.state_of(task.index) is None)
-        await self._submit(tasks)
+        await self._submit(tasks, end)
 
-    async def _submit(self, tasks: Iterator[Task]) -> None:
+    async def _submit(self, tasks: Iterator[Task], end: int) -> None:
         queue = self._channel.tasks
         room = asyncio.Semaphore(self._options.in_flight)
         while window := list(islice(tasks, SUBMIT_TASKS)):
@@ -196,7 +198,7 @@ class Client:
                     await room.acquire()
                     group.create_task(queue.send(batch)).add_done_callback(lambda _: room.release())
             await self._control.submitted(window[-1].index + 1)
-        await self._control.submitted(self.spec.tasks)
+        await self._control.submitted(end)
 
     def _messages(self, tasks: list[Task], bundle: int, limits: QueueLimits) -> Iterator[Message]:
         """The tasks in messages of `bundle` each, and of fewer where they are too large for that."""

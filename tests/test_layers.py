@@ -20,9 +20,11 @@ FLOORS = (
     "holding settle intake executor worker client",
     # what is drawn from records
     "report",
+    # the same while it goes on
+    "live",
     # what to run, and where
     "emulator experiment process supervise local resume checkup campaign host apart api prove simulated plan "
-    "calibrate provision fleet",
+    "calibrate provision fleet autoscale",
     "cli",
 )
 """From the bottom up."""

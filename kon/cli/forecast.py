@@ -11,6 +11,7 @@ import msgspec
 
 from kon.cli.experiment import Asked, file_argument, limit_option, set_option
 from kon.cli.output import json_option, note, print_json, quiet_option
+from kon.cli.trial import print_trials
 from kon.errors import ConfigurationError
 from kon.experiment import Experiment
 from kon.experiment.models import DEFAULT
@@ -50,6 +51,16 @@ EXIT_NONE_MEETS = 4
     help=f"A model of a fleet, by name or file.  [default: the file's, or {DEFAULT}]",
 )
 @click.option(
+    "--autoscale",
+    "policy_file",
+    metavar="POLICY",
+    type=click.Path(path_type=Path),
+    help="Try a policy of `kon autoscale`, beside the numbers of workers.",
+)
+@click.option(
+    "--arrive", metavar="TIME", help="With --autoscale: over how long the tasks come.  [default: 0]"
+)
+@click.option(
     "--prices",
     "prices_file",
     type=click.Path(path_type=Path),
@@ -68,6 +79,8 @@ def plan(
     budget: str | None,
     spot: bool,
     model: str | None,
+    policy_file: Path | None,
+    arrive: str | None,
     prices_file: Path,
     quiet: bool,
     **asked: Any,
@@ -82,6 +95,7 @@ def plan(
     Examples:
       kon plan exp.yml --workers 1,2,4,...,64 --deadline 30m
       kon plan exp.yml --instance t3.micro,c7g.medium --budget 5usd --spot
+      kon plan exp.yml --autoscale policy.yml --workers 2,4,8 --arrive 2h
     """
     counts = None if workers is None else parse_workers(workers)
     types = None if instance is None else [each.strip() for each in instance.split(",")]
@@ -89,6 +103,23 @@ def plan(
     budget_usd = None if budget is None else parse_usd(budget, "--budget")
     prices = read_prices(prices_file)
     experiments = _load(Asked(out=None, **asked), counts, model)
+    if policy_file is not None:
+        if deadline or budget:
+            raise ConfigurationError("--autoscale takes no --deadline and no --budget: the policy has them")
+        arrive_s = 0.0 if arrive is None else parse_time(arrive, "--arrive")
+        print_trials(
+            experiments,
+            policy_file,
+            prices,
+            types,
+            spot=spot,
+            arrive_s=arrive_s,
+            as_json=as_json,
+            on_try=(lambda text: None) if quiet else note,
+        )
+        return
+    if arrive is not None:
+        raise ConfigurationError("--arrive is for --autoscale")
     forecaster = Forecaster(prices)
     meets, shown = True, []
     for experiment in experiments:
