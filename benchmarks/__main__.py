@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from benchmarks.aws.efficiency import Efficiency as AwsEfficiency
+from benchmarks.aws.idle import Idle as AwsIdle
 from benchmarks.aws.throughput import Throughput as AwsThroughput
 from benchmarks.aws.versions import peers_installed
 from benchmarks.efficiency import Efficiency
@@ -29,7 +30,9 @@ EXPERIMENTS: Final[dict[str, Experiment]] = {
     for each in (InMemory(), OnDisk(), Efficiency(), Footprint(), Submission(), Idle(), *programs())
 }
 
-AWS: Final[dict[str, Experiment]] = {each.name: each for each in (AwsThroughput(), AwsEfficiency())}
+AWS: Final[dict[str, Experiment]] = {
+    each.name: each for each in (AwsThroughput(), AwsEfficiency(), AwsIdle())
+}
 """On an emulator of Amazon's services, against peers in a virtualenv of their own."""
 
 

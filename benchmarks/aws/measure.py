@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from benchmarks.aws.usage import used_by_tasks
+from benchmarks.aws.usage import used_by_tasks, used_by_the_idle
 from benchmarks.fresh import MeasurementFailed
 from benchmarks.processes import cpu_s_of, share_cores
 from benchmarks.records import ROOT
@@ -112,6 +112,24 @@ def _run(
         "emulator_cpu_ms_per_task": None if source.cpu_s is None else source.cpu_s / tasks * 1e3,
         **used,
     }
+
+
+def idle(seconds: float, strategy: str, workers: int) -> dict[str, Any]:
+    """Workers beside one that has the only task, of so many seconds."""
+    with emulator() as server:
+        spec: RunSpec = msgspec.structs.replace(
+            spec_of(1, seconds, workers=workers),
+            run="idle",
+            backend=Plugin("aws"),
+            strategy=Plugin(strategy),
+        )
+        source = Watched(1, seconds, server.pid)
+        with new_folder() as folder:
+            asyncio.run(LocalRun(folder, spec, source).run())
+            used = used_by_the_idle(folder)
+    if used["idle_workers"] != workers - 1:
+        raise MeasurementFailed(f"{used['idle_workers']} workers had nothing to do, not {workers - 1}")
+    return used
 
 
 def simulated(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+from kon.prices import cost_of_requests, usual_prices
 from kon.records import RunFolder
 
 _CALLS = ".calls"
+
+HOUR_S: Final = 3_600.0
 
 
 def used_by_tasks(folder: RunFolder) -> dict[str, Any]:
@@ -40,4 +43,36 @@ def used_by_tasks(folder: RunFolder) -> dict[str, Any]:
         "requests": requests,
         "worker_cpu_ms_per_task": spent["worker"] / tasks * 1e3,
         "client_cpu_ms_per_task": spent["client"] / tasks * 1e3,
+    }
+
+
+def used_by_the_idle(folder: RunFolder) -> dict[str, Any]:
+    """What a worker asks for in an hour in which there is nothing to do: of those that never had a task,
+    the mean, from each one's start to its last word.
+
+    dollars: what that hour costs.
+    """
+    lives: dict[str, list[Mapping[str, Any]]] = {}
+    busy = set()
+    for life, line in folder.event_lines():
+        if line["e"] == "deliver":
+            busy.add(life)
+        elif "cpu_s" in line and line["e"] not in ("open", "close"):
+            lives.setdefault(life, []).append(line)
+    idle = [lines for life, lines in lives.items() if life not in busy]
+    hours = sum(lines[-1]["t"] - lines[0]["t"] for lines in idle) / HOUR_S
+    billed: dict[str, float] = {}
+    for lines in idle:
+        for name, amount in lines[-1].get("billed", {}).items():
+            more = amount - lines[0].get("billed", {}).get(name, 0.0)
+            billed[name] = billed.get(name, 0.0) + more / hours
+    cpu_s = sum(lines[-1]["cpu_s"] - lines[0]["cpu_s"] for lines in idle)
+    return {
+        "idle_requests": {
+            name.removesuffix(_CALLS): amount for name, amount in billed.items() if name.endswith(_CALLS)
+        },
+        "idle_dollars": sum(cost_of_requests(billed, usual_prices(), None).values()),
+        "idle_cpu_s": cpu_s / hours,
+        "idle_workers": len(idle),
+        "idle_s": hours * HOUR_S,
     }

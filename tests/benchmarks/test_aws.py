@@ -21,7 +21,7 @@ from benchmarks.__main__ import AWS
 from benchmarks.aws import least
 from benchmarks.aws.least import least_requests
 from benchmarks.aws.throughput import TASKS, WARM_UP, named
-from benchmarks.aws.usage import used_by_tasks
+from benchmarks.aws.usage import used_by_tasks, used_by_the_idle
 from benchmarks.aws.versions import peers_installed
 from benchmarks.experiment import Experiment, Point, Record, Section
 from benchmarks.page import page, page_with_aws, text
@@ -44,6 +44,9 @@ FIGURES: dict[str, Any] = {
     "client_cpu_ms_per_task": 0.1,
     "requests_per_task": 0.4,
     "requests": {"client.sqs": 200.0, "worker.sqs": 300.0, "worker.dynamodb": 72.0, "client.dynamodb": 5.0},
+    "idle_requests": {"sqs": 280.0, "dynamodb": 420.0},
+    "idle_dollars": 0.0002,
+    "idle_cpu_s": 3.0,
 }
 
 
@@ -57,7 +60,7 @@ def made(experiment: Experiment, quick: bool, own: dict[str, dict[str, Any]] | N
 
 def _figures(point: Point, own: dict[str, dict[str, Any]]) -> dict[str, Any]:
     figures = {**FIGURES, **next((each for name, each in own.items() if point.what.startswith(name)), {})}
-    if not point.function.endswith(":kon"):  # no peer counts its requests
+    if not point.function.endswith((":kon", ":idle")):  # no peer counts its requests
         figures = {name: figure for name, figure in figures.items() if "request" not in name}
     return figures
 
@@ -128,9 +131,9 @@ def _folder(path: Path, lives: dict[str, list[dict[str, Any]]]) -> RunFolder:
     return folder
 
 
-def _used(event: str, cpu_s: float, sqs: int, dynamodb: int = 0) -> dict[str, Any]:
+def _used(event: str, cpu_s: float, sqs: int, dynamodb: int = 0, at_s: float = 0.0) -> dict[str, Any]:
     billed = {"sqs.calls": sqs, "dynamodb.calls": dynamodb, "sqs.requests": 10 * sqs}
-    return {"t": 0.0, "e": event, "cpu_s": cpu_s, "requests": sqs + dynamodb, "billed": billed}
+    return {"t": at_s, "e": event, "cpu_s": cpu_s, "requests": sqs + dynamodb, "billed": billed}
 
 
 def test_what_was_used_before_the_first_submission_does_not_count(tmp_path: Path) -> None:
@@ -157,6 +160,28 @@ def test_what_was_used_before_the_first_submission_does_not_count(tmp_path: Path
     }
     assert math.isclose(used["worker_cpu_ms_per_task"], 40.0)
     assert math.isclose(used["client_cpu_ms_per_task"], 20.0)
+
+
+def test_an_idle_hour_is_that_of_workers_without_a_task(tmp_path: Path) -> None:
+    folder = _folder(
+        tmp_path / "run",
+        {
+            "client": [_used("open", 1.0, 30, 50), _used("close", 9.0, 900, 900, at_s=100.0)],
+            "w1.a": [
+                _used("up", 0.5, 3),
+                {"t": 1.0, "e": "deliver", "r": [0, 10]},
+                _used("usage", 5.0, 500, 500, at_s=90.0),
+            ],
+            "w2.b": [_used("up", 0.5, 4), _used("usage", 0.6, 6, 2, at_s=36.0)],
+            "w3.c": [_used("up", 0.5, 4), _used("usage", 0.7, 8, 3, at_s=72.0)],
+        },
+    )
+    used = used_by_the_idle(folder)
+    assert used["idle_workers"] == 2
+    assert used["idle_s"] == 108.0
+    assert used["idle_requests"] == pytest.approx({"sqs": 200.0, "dynamodb": 5 / 0.03})
+    assert used["idle_cpu_s"] == pytest.approx(10.0)
+    assert used["idle_dollars"] == pytest.approx(2_000 * 0.4e-6)
 
 
 # --- drawing -----------------------------------------------------------------------------------------------
@@ -198,7 +223,7 @@ def test_requests_stand_beside_the_fewest() -> None:
 def test_the_emulators_backlog_stays_small() -> None:
     """Its receive takes longer with each message that waits."""
     points = [point for experiment in AWS.values() for point in experiment.points(quick=False)]
-    for point in [each for each in points if not each.function.endswith(":simulated")]:
+    for point in [each for each in points if each.function.endswith((":kon", ":peer"))]:
         tasks, bundle = point.options["tasks"], point.options.get("bundle", 1)
         assert tasks / bundle + WARM_UP < 2_000
 
