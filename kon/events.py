@@ -101,7 +101,7 @@ class Watch:
         """An event of these tasks."""
 
     def failed(self, outcomes: Sequence[Outcome]) -> None:
-        """Of the outcomes that were kept, those of tasks that have failed for good."""
+        """Of the outcomes whose `keep` follows at once, those of tasks that have failed for good."""
 
     def ran(self, tasks: int, each_s: float) -> None:
         """So many tasks have run, and taken so many seconds each."""

@@ -9,7 +9,14 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import (
+    AbstractContextManager,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -21,9 +28,11 @@ from kon.clock import Clock
 from kon.control import Control, WorkerState
 from kon.dedup import check_queue
 from kon.errors import ConfigurationError
-from kon.events import Event, Recorder, spent
+from kon.events import Event, Recorder, Watch, spent
 from kon.joining import watch_hosts
 from kon.journal import FileJournal
+from kon.logs.setup import logged
+from kon.metrics import Meter, asked_for, serving
 from kon.plugins import open_backend, strategy_class
 from kon.process import make_kind, strategy_maker
 from kon.records import RunFolder
@@ -350,7 +359,8 @@ def _is_worker(pid: int) -> bool:
 
 
 class WorkersHere:
-    """Workers in this process's own loop, for backends that live in its memory."""
+    """Workers in this process's own loop, for backends that live in its memory. Where the environment asks
+    for metrics, they are served for all of them at one address."""
 
     outlives = False
 
@@ -358,7 +368,12 @@ class WorkersHere:
         clock = Clock.of_this_host()
         began_cpu_s = time.process_time()  # what this process has used for other things
         self._journals = []
-        self._workers = []
+        self._workers: list[Worker] = []
+        self._serving: AbstractContextManager[None] = nullcontext()
+        watches: list[Watch] = []
+        if address := asked_for():
+            watches.append(meter := Meter())
+            self._serving = serving(address, spec, meter, self._workers, backend)
         for number, name in enumerate(worker_names(spec)):
             journal = FileJournal(folder.events / f"{name}.jsonl")
             self._journals.append(journal)
@@ -370,7 +385,7 @@ class WorkersHere:
                     strategy_maker(spec),
                     make_kind(spec),
                     clock,
-                    Recorder(journal, clock),
+                    Recorder(journal, clock, watches=[*watches, *logged(spec.run, name)]),
                     random.Random(f"{spec.seed}:{name}"),
                     # they share one process, and what it used is told once
                     usage=(lambda: spent(backend, time.process_time() - began_cpu_s))
@@ -380,9 +395,10 @@ class WorkersHere:
             )
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for worker in self._workers:
-                group.create_task(worker.run())
+        with self._serving:
+            async with asyncio.TaskGroup() as group:
+                for worker in self._workers:
+                    group.create_task(worker.run())
         for journal in self._journals:
             journal.close()
 

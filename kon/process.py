@@ -8,24 +8,29 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import random
 import secrets
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from kon.backend import Backend
 from kon.clock import Clock
 from kon.dedup import Strategy
 from kon.errors import KonError, first_cause
 from kon.eventloop import new_event_loop
-from kon.events import Event, Named, Recorder, spent
+from kon.events import Event, Named, Recorder, Watch, spent
 from kon.journal import FileJournal, Journal
 from kon.kind import Kind
 from kon.ledger import Ledger
+from kon.logs import setup
 from kon.plugins import kind_class, open_backend, strategy_class
 from kon.records import RunFolder
 from kon.run import RunSpec
@@ -39,8 +44,8 @@ ORPHAN_IDLE_S: Final = 10.0
 class DoomedRecorder(Recorder):
     """Ends this process by SIGKILL as its n-th task starts: the fault `kill_workers`."""
 
-    def __init__(self, journal: Journal, clock: Clock, starts: int) -> None:
-        super().__init__(journal, clock)
+    def __init__(self, journal: Journal, clock: Clock, watches: Sequence[Watch], starts: int) -> None:
+        super().__init__(journal, clock, watches=watches)
         self._starts_left = starts
 
     def tasks(self, event: Event, tasks: Sequence[Task | Outcome] | Named, **fields: Any) -> None:
@@ -68,11 +73,16 @@ def make_kind(spec: RunSpec) -> Kind:
 
 
 async def work(
-    folder: RunFolder, name: str, kill_after: int | None = None, idle_s: float | None = None
+    folder: RunFolder,
+    name: str,
+    kill_after: int | None = None,
+    idle_s: float | None = None,
+    metrics: str | None = None,
 ) -> None:
     """Be one worker of the run until it is over, idle for too long, or told to stop.
 
     idle_s: how long that is, in seconds, in place of what the run says; None for what it says.
+    metrics: where Prometheus may ask for them meanwhile.
     """
     spec = folder.read_run().worker_spec
     life = f"{name}.{secrets.token_hex(3)}"
@@ -80,10 +90,18 @@ async def work(
     backend = open_backend(spec.backend, folder.path.parent)
     kind = make_kind(spec)
     journal = FileJournal(folder.events / f"{life}.jsonl")
+    setup.about(worker=life)
+    watches: list[Watch] = setup.logged(spec.run, life)
+    endpoint: Callable[[Sequence[Worker], Backend], AbstractContextManager[None]] = _no_endpoint
+    if metrics is not None:
+        from kon.metrics import Address, Meter, serving
+
+        watches.append(meter := Meter())
+        endpoint = partial(serving, Address.parse(metrics), spec, meter)
     if kill_after is None:
-        recorder = Recorder(journal, clock)
+        recorder = Recorder(journal, clock, watches=watches)
     else:
-        recorder = DoomedRecorder(journal, clock, kill_after)
+        recorder = DoomedRecorder(journal, clock, watches, kill_after)
 
     def usage() -> dict[str, Any]:
         return spent(backend, time.process_time())
@@ -113,11 +131,16 @@ async def work(
         # Ctrl-C reaches the whole group; the client decides what becomes of its workers
         loop.add_signal_handler(signal.SIGINT, lambda: None)
         orphaned = asyncio.create_task(_notice_orphaning(worker))
-        await worker.run()
+        with endpoint([worker], backend):
+            await worker.run()
         orphaned.cancel()
     finally:
         await backend.close()
         journal.close()
+
+
+def _no_endpoint(workers: Sequence[Worker], backend: Backend) -> AbstractContextManager[None]:
+    return contextlib.nullcontext()
 
 
 async def _notice_orphaning(worker: Worker) -> None:
@@ -134,18 +157,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("name")
     parser.add_argument("--kill-after", type=int, metavar="TASKS")
     parser.add_argument("--idle", type=float, metavar="SECONDS")
+    parser.add_argument("--metrics", metavar="HOST:PORT")
     args = parser.parse_args(argv)
     try:
+        setup.set_up()
+        setup.log_faults()
+        setup.about(run=args.folder.name, worker=args.name)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(work(RunFolder(args.folder), args.name, args.kill_after, args.idle))
+            runner.run(work(RunFolder(args.folder), args.name, args.kill_after, args.idle, args.metrics))
     except asyncio.CancelledError:
         return 128 + signal.SIGTERM
     except (KonError, BaseExceptionGroup) as error:
         cause = first_cause(error)
         if not isinstance(cause, KonError):
             raise
-        with contextlib.suppress(OSError):  # on a full disk the log of this process has no room either
-            print(f"worker {args.name}: {cause}", file=sys.stderr, flush=True)
+        text = f"worker {args.name}: {cause}"
+        if setup.is_json():
+            logging.getLogger("kon.worker").error(text, extra={"exit_code": cause.exit_code})
+        else:
+            with contextlib.suppress(OSError):  # on a full disk the log of this process has no room either
+                print(text, file=sys.stderr, flush=True)
         return cause.exit_code
     return 0
 

@@ -138,9 +138,9 @@ class Settler:
         stands = await self._strategy.commit([job.claim for job in ran], outcomes)
         not_done = [each for each in outcomes if each.state is not _DONE]
         if stands == outcomes and not any(each.state is State.RETRY for each in not_done):
-            self._recorder.tasks(Event.KEEP, named if len(ran) == len(jobs) else outcomes)
             if not_done:
                 self._recorder.failed(not_done)
+            self._recorder.tasks(Event.KEEP, named if len(ran) == len(jobs) else outcomes)
             return answers + outcomes
         return answers + self._judge(ran, outcomes, stands)
 
@@ -161,9 +161,9 @@ class Settler:
             else:
                 (kept if standing is outcome else refused).append(outcome)
                 answers.append(standing)
-        self._recorder.tasks(Event.KEEP, kept)
         if failed := [outcome for outcome in kept if outcome.state is State.FAILED]:
             self._recorder.failed(failed)
+        self._recorder.tasks(Event.KEEP, kept)
         self._recorder.tasks(Event.REFUSE, refused)
         for outcome in again:
             self._recorder.tasks(Event.RETRY, [outcome], error=outcome.error)

@@ -11,9 +11,12 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from kon.errors import WorkersCantStart, WorkersFailed, WorkersRefused
+from kon.metrics import asked_for
 from kon.records import RunFolder
 
 QUICK_DEATHS: Final = 3
@@ -32,6 +35,9 @@ _FAILURES: Final = {failure.exit_code: failure for failure in (WorkersCantStart,
 
 class WorkerProcesses:
     """The worker processes of one run on this machine.
+
+    Where the environment asks for metrics, each serves its own: the first at the address that it names, the
+    others at the ports that follow, in the order of `names`.
 
     doomed: workers, by name, that are to end by SIGKILL at their n-th task; their replacements are not.
     options: further words for the command line of each (see kon.process).
@@ -53,6 +59,7 @@ class WorkerProcesses:
         self._names = names
         self._doomed = dict(doomed or {})
         self._options = options
+        self._metrics = asked_for()
         self._left = left or {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping = False
@@ -127,6 +134,8 @@ class WorkerProcesses:
         kill_after = self._doomed.pop(name, None)
         if kill_after is not None:
             command += ["--kill-after", str(kill_after)]
+        if self._metrics is not None:
+            command += ["--metrics", str(self._metrics.of(self._names.index(name)))]
         with self._log(name).open("ab") as log:
             process = subprocess.Popen(  # noqa: ASYNC220 - asyncio's own would die with the loop
                 # a session of its own: Ctrl-C in the terminal is for the client, not for its workers
@@ -148,10 +157,18 @@ class WorkerProcesses:
         log = self._log(name)
         lines = log.read_text(errors="replace").strip().splitlines()
         if lines:
-            return lines[-1]
+            return _message(lines[-1])
         if shutil.disk_usage(log.parent).free < FULL_BYTES:
             return f"the disk of {log.parent} is full"  # too full for the worker to say so
         return f"exit code {exit_code}, and nothing in {log}"
+
+
+def _message(line: str) -> str:
+    """What a line of a log says, be it one of text or of JSON."""
+    try:
+        return str(msgspec.json.decode(line, type=dict[str, Any])["message"])
+    except (msgspec.DecodeError, KeyError):
+        return line
 
 
 async def _exit_code(process: subprocess.Popen[bytes]) -> int:

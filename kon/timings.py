@@ -53,6 +53,10 @@ class Timings:
             timing = self._by_call[call] = Timing()
         timing.add(items, took_s)
 
+    def by_call(self) -> dict[str, Timing]:
+        """Those so far; for any thread."""
+        return self._by_call.copy()
+
     def sums(self) -> dict[str, Any]:
         """For the records."""
         return {call: timing.sums() for call, timing in self._by_call.items()}

@@ -15,15 +15,15 @@ FLOORS = (
     # worlds, and what may differ
     "backends kinds strategies sim",
     # what runs and reads all stand on
-    "control packing patience timings events records plugins lock joining eventloop prices",
+    "control packing patience timings events records plugins lock joining eventloop prices logs",
     # how a task is run
     "holding settle intake executor worker client",
     # what is drawn from records
     "report",
     # the same while it goes on
     "live",
-    # what to run, and where
-    "emulator experiment process supervise local resume checkup campaign host apart api prove simulated plan "
+    # what to run, and where; and what workers tell meanwhile
+    "metrics emulator experiment process supervise local resume checkup campaign host apart api prove simulated plan "
     "calibrate provision fleet autoscale",
     "cli",
 )

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from kon.campaign import conclude, is_whole
+from kon.cli.inherited import metrics_option
 from kon.cli.interrupts import Interrupts
 from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option
 from kon.cli.progress import Progress, progress
@@ -23,6 +24,7 @@ from kon.resume import go_where_it_began, opened, remaining
 @click.command()
 @run_argument
 @click.option("--no-workers", is_flag=True, help="Start none; `kon worker` does.")
+@metrics_option
 @root_option
 @json_option
 @format_option

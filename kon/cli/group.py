@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -12,7 +13,9 @@ from typing import IO, Any, Final, NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
+from kon.cli.inherited import log_options
 from kon.errors import Interrupted, KonError, first_cause
+from kon.logs import setup
 from kon.suggest import did_you_mean
 
 EXIT_FAULT: Final = 70
@@ -40,6 +43,8 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
     },
     "Look": {
         "status": Lazy("kon.cli.status:status", "How far runs are."),
+        "top": Lazy("kon.cli.top:top", "Follow a run on the terminal as it goes on."),
+        "serve": Lazy("kon.cli.serve:serve", "The same on a page in a browser."),
         "table": Lazy("kon.cli.table:table", "Draw the result tables of recorded runs again."),
         "results": Lazy("kon.cli.results:results", "What became of each task of a run."),
         "report": Lazy("kon.cli.report:report", "Write a page of HTML about runs."),
@@ -75,6 +80,9 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
 COMMANDS: Final = {name: lazy for section in SECTIONS.values() for name, lazy in section.items()}
 
 
+_log = logging.getLogger("kon.cli")
+
+
 class Failure(click.ClickException):
     """An error of the user's, or of the world's: its message, no traceback, its own exit code."""
 
@@ -101,6 +109,8 @@ class LazyGroup(click.Group):
             return None
         module, _, name = lazy.target.partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
+        if not any(param.name == "log_format" for param in command.params):
+            command.params.extend(log_options())
         return command
 
     def resolve_command(
@@ -125,6 +135,16 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            return self._invoke(ctx)
+        except click.ClickException as error:
+            if not setup.is_json():
+                raise
+            _log.error(error.format_message(), extra={"exit_code": error.exit_code})
+            raise click.exceptions.Exit(error.exit_code) from error
+
+    def _invoke(self, ctx: click.Context) -> Any:
+        try:
+            setup.set_up()
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise Failure(Interrupted("interrupted")) from error
@@ -147,7 +167,9 @@ def _say_warning(
     line: str | None = None,
 ) -> None:
     """In place of Python's own way, which shows a line of the source as well."""
-    click.echo(f"kon: {message}", err=True)
+    from kon.cli.output import warn  # and msgspec, which a list of commands does without
+
+    warn(str(message))
 
 
 def _forget_stdout() -> None:
@@ -177,16 +199,21 @@ def kon() -> None:
     """
 
 
+_FAULT: Final = (
+    "this is a fault of kon's own, not of yours. Nothing that was recorded is lost. Please report it with "
+    "the lines above and what `kon doctor` prints; CONTRIBUTING.md says where."
+)
+
+
 def main() -> None:
     """The installed script. Ends the process."""
     warnings.showwarning = _say_warning
     try:
         kon(prog_name="kon")
     except Exception:
-        traceback.print_exc()
-        click.echo(
-            "kon: this is a fault of kon's own, not of yours. Nothing that was recorded is lost. Please "
-            "report it with the lines above and what `kon doctor` prints; CONTRIBUTING.md says where.",
-            err=True,
-        )
+        if setup.is_json():
+            _log.critical(_FAULT, exc_info=True, extra={"exit_code": EXIT_FAULT})
+        else:
+            traceback.print_exc()
+            click.echo(f"kon: {_FAULT}", err=True)
         sys.exit(EXIT_FAULT)

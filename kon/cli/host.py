@@ -10,6 +10,7 @@ import click
 
 from kon.campaign import Campaign
 from kon.cli.experiment import Asked, file_argument, limit_option, out_option, set_option
+from kon.cli.inherited import metrics_option
 from kon.cli.output import note
 from kon.errors import Interrupted
 from kon.host import Host
@@ -21,6 +22,7 @@ from kon.host import Host
 @set_option
 @limit_option
 @click.option("--rerun-failed", is_flag=True, help="As given to the client.")
+@metrics_option
 @click.option("--number", type=click.IntRange(min=1), required=True, help="Which worker to be, from 1.")
 @click.option(
     "--patience",

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import click
 import msgspec
 
-from kon.apart import ApartHost, Awaited
+from kon.apart import ApartHost, Awaited, Finder
+from kon.backends.aws import AwsBackend
 from kon.campaign import check_reach
+from kon.cli.inherited import metrics_option
 from kon.cli.output import note
 from kon.errors import ConfigurationError, Interrupted
+from kon.fleet.thing import Filter
 from kon.run import Plugin
 
 
@@ -23,11 +28,13 @@ class _Line(msgspec.Struct):
 
 
 class _Plan(msgspec.Struct):
-    """number, elastic: what a fleet's controller adds."""
+    """number, elastic: what a fleet's controller adds. fleet: whose runs are looked for, all the time, in the
+    region of the credentials; there need be no `runs` then."""
 
-    runs: list[_Line]
+    runs: list[_Line] = []
     number: int | None = None
     elastic: bool = False
+    fleet: str | None = None
 
 
 @click.command()
@@ -36,6 +43,7 @@ class _Plan(msgspec.Struct):
     "--number", type=click.IntRange(min=1), help="Which worker to be, from 1.  [default: PLAN's own `number`]"
 )
 @click.option("--elastic", is_flag=True, help="Also of runs that have fewer workers than NUMBER.")
+@metrics_option
 @click.option(
     "--out",
     "root",
@@ -50,6 +58,9 @@ def join(plan: Path, number: int | None, elastic: bool, root: Path) -> None:
     begin before or after this. Needed here: kon, the backend's credentials, and what the tasks themselves
     need. The experiment's file is not. SIGTERM and Ctrl-C let running tasks end, and give back the rest.
 
+    Hosts that `kon autoscale` has made have a PLAN that names their fleet: they look for its runs themselves,
+    and work until they are told to stop.
+
     \b
     Example:
       kon run exp.yml --set backend=aws --dry-run --json > plan.json
@@ -62,7 +73,9 @@ def join(plan: Path, number: int | None, elastic: bool, root: Path) -> None:
     number = number or read.number
     if number is None:
         raise ConfigurationError(f"which worker to be, neither {plan} nor --number says")
-    asyncio.run(_until_stopped(runs, root, number, elastic or read.elastic))
+    if not runs and read.fleet is None:
+        raise ConfigurationError(f"{plan}: names no run to work on")
+    asyncio.run(_until_stopped(runs, root, number, elastic or read.elastic, read.fleet))
 
 
 def _read(plan: Path) -> _Plan:
@@ -74,19 +87,46 @@ def _read(plan: Path) -> _Plan:
         raise ConfigurationError(f"{plan}: is not what `kon run --dry-run --json` prints: {error}") from error
 
 
-async def _until_stopped(runs: list[Awaited], root: Path, number: int, elastic: bool) -> None:
-    host = ApartHost(runs, root, number, elastic=elastic, on_note=lambda text: note(f"host {number}: {text}"))
-    interrupted = False
+async def _until_stopped(
+    runs: list[Awaited], root: Path, number: int, elastic: bool, fleet: str | None
+) -> None:
+    async with _finder(fleet) as find:
+        host = ApartHost(
+            runs,
+            root,
+            number,
+            elastic=elastic,
+            find=find,
+            on_note=lambda text: note(f"host {number}: {text}"),
+        )
+        interrupted = False
 
-    def interrupt() -> None:
-        nonlocal interrupted
-        interrupted = True
-        host.stop()
+        def interrupt() -> None:
+            nonlocal interrupted
+            interrupted = True
+            host.stop()
 
-    loop = asyncio.get_running_loop()
-    for signal_number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(signal_number, host.stop)
-    loop.add_signal_handler(signal.SIGINT, interrupt)
-    await host.run()
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(signal_number, host.stop)
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+        await host.run()
     if interrupted:
         raise Interrupted("interrupted; the workers have ended")
+
+
+@asynccontextmanager
+async def _finder(fleet: str | None) -> AsyncIterator[Finder | None]:
+    """What finds a fleet's runs by their queues; None without a fleet."""
+    if fleet is None:
+        yield None
+        return
+    backend = AwsBackend({"prefix": Filter(fleet).stem})
+
+    async def find() -> list[Awaited]:
+        return [Awaited(each.run, Plugin("aws", each.options)) for each in await backend.found()]
+
+    try:
+        yield find
+    finally:
+        await backend.close()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
 from typing import Final
 
+from kon.cli.output import can_redraw
 from kon.client import Tally
 from kon.task import State
 
@@ -20,7 +20,7 @@ class ProgressLine:
 
     def __init__(self, *, quiet: bool, before: int) -> None:
         """`before`: tasks that ended in an earlier run, and say nothing of how fast this one is."""
-        self.is_shown = not quiet and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self.is_shown = not quiet and can_redraw()
         self._is_there = False
         self._began_s = time.monotonic()
         self._due_s = self._began_s

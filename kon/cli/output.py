@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import click
 import msgspec
+
+from kon.logs import setup
 
 JSON_SCHEMA: Final = 1
 """Of the objects that --json prints; raised when a name in them changes its meaning or goes."""
@@ -28,8 +33,27 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but
 
 
 def note(text: str) -> None:
-    """Say something to a person: data goes to stdout, talk to stderr."""
-    click.echo(text, err=True)
+    """Say something to a person: data goes to stdout, talk to stderr. With --log-format json to a program."""
+    if setup.is_json():
+        _log.info(text)
+    else:
+        click.echo(text, err=True)
+
+
+def warn(text: str) -> None:
+    """The same, of what may be wrong."""
+    if setup.is_json():
+        _log.warning(text)
+    else:
+        click.echo(f"kon: {text}", err=True)
+
+
+def can_redraw() -> bool:
+    """Whether stderr is a terminal on which lines may be drawn over."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not setup.is_json()
+
+
+_log = logging.getLogger("kon.cli")
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kon.campaign import is_whole
-from kon.cli.output import note
+from kon.cli.output import can_redraw, note
 from kon.client import Tally
+from kon.logs import setup
 from kon.records import RunFolder
 from kon.report.live import Avoided
 from kon.report.tables import rounded
@@ -60,6 +59,7 @@ class Progress(ABC):
         prefix = f"[{number}/{of}] " if of > 1 else ""
         self._title, self._pace, self._avoided = f"{prefix}{folder.path.name}", None, Avoided(folder)
         self._due_s = time.monotonic() + self.every_s
+        setup.about(run=folder.path.name)
 
     def update(self, tally: Tally) -> None:
         now_s = time.monotonic()
@@ -178,7 +178,7 @@ def progress(quiet: bool) -> Progress:
     """The one that fits what stderr is."""
     if quiet:
         return Silence()
-    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+    if can_redraw():
         return Picture()
     return Lines()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,8 +13,9 @@ import click
 from kon.campaign import Campaign, is_whole
 from kon.cli.emulator import emulated, emulator_option
 from kon.cli.experiment import Asked, file_argument, limit_option, out_option, set_option
+from kon.cli.inherited import check_metrics, metrics_option
 from kon.cli.interrupts import Interrupts
-from kon.cli.output import as_asked, format_option, json_option, print_result, quiet_option
+from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option
 from kon.cli.plan import print_plan
 from kon.cli.progress import progress
 from kon.cli.runs import collect_command
@@ -30,7 +33,9 @@ from kon.errors import ConfigurationError
 @click.option("--dry-run", is_flag=True, help="Check everything and list the runs; write nothing.")
 @click.option("--join", is_flag=True, help="Start no workers: `kon host` does, once for each worker.")
 @click.option("--apart", is_flag=True, help="With --join: the hosts are other machines, by `kon join`.")
+@metrics_option
 @emulator_option
+@click.option("--live", is_flag=True, help="Serve a page about it while it goes on; the link is on stderr.")
 @quiet_option
 @click.pass_context
 def run(
@@ -43,6 +48,7 @@ def run(
     join: bool,
     apart: bool,
     emulator: bool,
+    live: bool,
     quiet: bool,
     **asked: Any,
 ) -> None:
@@ -56,6 +62,7 @@ def run(
       kon run workloads/quickstart.yml
       kon run exp.yml --set workers=[1,2,4] --limit 100 --out /tmp/try
       kon run exp.yml --set backend=aws --emulator
+      kon run exp.yml --live
       kon run exp.yml --json | jq '.runs[] | {run, tasks_per_s}'
     """
     if emulator and join:
@@ -67,6 +74,7 @@ def run(
         raise ConfigurationError("--apart says where hosts are that --join waits for; add --join")
     want = Asked(**asked)
     experiments = want.load()
+    check_metrics(experiments)
     root = want.root(experiments)
     with progress(quiet) as shown:
         campaign = Campaign(
@@ -88,10 +96,23 @@ def run(
         given = {"--join": join, "--apart": apart, "--emulator": emulator}
         flags = [name for name, is_given in given.items() if is_given]
         again = want.command("run", root, *flags)
-        with emulated(emulator, experiments):
+        with emulated(emulator, experiments), _page(live, root):
             rows = asyncio.run(_run(campaign, again, shown.leave, with_emulator=emulator))
     print_result(rows, as_asked(style, as_json), experiments[0].name)
     ctx.exit(0 if all(map(is_whole, rows)) else 1)
+
+
+@contextmanager
+def _page(asked_for: bool, root: Path) -> Iterator[None]:
+    """Within it, a page shows the runs in this folder, if that is asked for."""
+    if not asked_for:
+        yield
+        return
+    from kon.live.beside import page_of
+
+    with page_of(root) as link:
+        note(f"live at {link}")  # even where --quiet is asked for: it was asked for as well
+        yield
 
 
 async def _run(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from kon.cli.inherited import metrics_option
 from kon.cli.output import note, quiet_option
 from kon.cli.runs import find_run, root_option, run_argument
 from kon.control import Control
@@ -33,6 +34,7 @@ from kon.supervise import WorkerProcesses
 @click.option(
     "-n", "--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes."
 )
+@metrics_option
 @root_option
 @quiet_option
 def worker(run: str, name: str | None, idle_s: float | None, processes: int, root: Path, quiet: bool) -> None:

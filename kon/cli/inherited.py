@@ -1,0 +1,93 @@
+"""Options that worker processes inherit, by the environment: how to write logs, where to serve metrics."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from kon.logs import setup
+
+if TYPE_CHECKING:
+    from kon.experiment import Experiment
+
+
+def _inherit(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """What is on the command line overrules the environment, for as long as the command takes."""
+    name = str(param.envvar)
+    if value is not None and ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
+        before = os.environ.get(name)
+        os.environ[name] = value
+        ctx.find_root().call_on_close(lambda: _restore(name, before))
+    return value
+
+
+def _restore(name: str, before: str | None) -> None:
+    if before is None:
+        del os.environ[name]
+    else:
+        os.environ[name] = before
+
+
+def _log(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    _inherit(ctx, param, value)
+    if value is not None:
+        setup.set_up()
+
+
+def _serve(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    _inherit(ctx, param, value)
+    if value:
+        from kon.metrics import Address, check_installed
+
+        Address.parse(value)
+        check_installed()
+
+
+def check_metrics(experiments: Sequence[Experiment]) -> None:
+    """Raises ConfigurationError where metrics are asked for, and no worker could serve them."""
+    from kon.metrics import asked_for, check_reach
+
+    if asked_for() is not None:
+        for experiment in experiments:
+            for cell in experiment.cells():
+                check_reach(cell.spec.backend.name)
+
+
+def log_options() -> list[click.Option]:
+    """Of every command."""
+    return [
+        click.Option(
+            ["--log-format"],
+            type=click.Choice(setup.FORMATS),
+            envvar=setup.FORMAT,
+            expose_value=False,
+            is_eager=True,  # before anything can be said
+            callback=_log,
+            help="Of what is said on stderr: json for one object a line.  [default: text]",
+        ),
+        click.Option(
+            ["--log-level"],
+            type=click.Choice(setup.LEVELS),
+            envvar=setup.LEVEL,
+            expose_value=False,
+            is_eager=True,
+            callback=_log,
+            help="The least that logs have; debug has a line for each step of each task.  [default: info, "
+            "of json]",
+        ),
+    ]
+
+
+metrics_option = click.option(
+    "--metrics",
+    envvar="KON_METRICS",
+    metavar="[HOST:]PORT",
+    expose_value=False,
+    callback=_serve,
+    help="Serve metrics for Prometheus meanwhile: the first worker process here at PORT, the next ones at "
+    "the ports that follow. Without HOST for this machine alone.",
+)

@@ -1,0 +1,1 @@
+"""What kon writes to stderr for programs to read: one JSON object a line, on request."""
