@@ -50,6 +50,7 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "report": Lazy("kon.cli.report:report", "Write a page of HTML about runs."),
         "plot": Lazy("kon.cli.plot:plot", "Draw plots of runs into files."),
         "compare": Lazy("kon.cli.compare:compare", "What differs between runs, and whether it matters."),
+        "trace": Lazy("kon.cli.trace:trace", "Send tasks to OpenTelemetry, each as a trace."),
         "explain": Lazy("kon.cli.explain:explain", "The whole story of a task, and of what came twice."),
     },
     "Run step by step": {
@@ -66,6 +67,8 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "down": Lazy("kon.cli.provision:down", "Delete a run's queues, table and objects."),
         "cost": Lazy("kon.cli.cost:cost", "Say what a run's requests cost."),
         "sweep": Lazy("kon.cli.sweep:sweep", "Find what is left in any region, and remove it."),
+        "autoscale": Lazy("kon.cli.autoscale:autoscale", "Keep as many hosts as the queues ask for."),
+        "equip": Lazy("kon.cli.autoscale:equip", "Provide for hosts that come later."),
         "emulator": Lazy("kon.cli.emulator:emulator", "Be SQS, DynamoDB and S3 on this machine, for trials."),
     },
     "Check kon itself": {

@@ -9,6 +9,7 @@ import msgspec
 
 from kon.events import Event
 from kon.records import RunFolder
+from kon.report.growing import Growing, Rewritten
 
 _READ_BYTES: Final = 1 << 22
 """Read of one file in one look, at most, so that no look takes long; the next one reads on."""
@@ -22,7 +23,7 @@ class Avoided:
     def __init__(self, folder: RunFolder) -> None:
         self.tasks = 0
         self._folder = folder
-        self._read_bytes: dict[Path, int] = {}
+        self._files: dict[Path, Growing] = {}
 
     def look(self) -> int:
         """Read what has been written since the last look; the count so far."""
@@ -31,12 +32,12 @@ class Avoided:
         return self.tasks
 
     def _read(self, file: Path) -> None:
-        with file.open("rb") as lines:
-            lines.seek(self._read_bytes.get(file, 0))
-            whole, newline, _ = lines.read(_READ_BYTES).rpartition(b"\n")
-        if not newline:
+        if file not in self._files:
+            self._files[file] = Growing(file)
+        try:
+            whole = self._files[file].read(_READ_BYTES)
+        except Rewritten:  # somebody has meddled with the records; what was counted was so
             return
-        self._read_bytes[file] = self._read_bytes.get(file, 0) + len(whole) + 1
         if _SKIP in whole:
             self.tasks += sum(_tasks(line) for line in whole.split(b"\n") if _SKIP in line)
 

@@ -15,6 +15,7 @@ import msgspec
 from kon.errors import ConfigurationError
 from kon.records import RunFolder
 from kon.report.gathered import MOST_TIMELINES, Gathered, gather
+from kon.report.page import STYLE
 from kon.report.page.origins import origins
 from kon.report.page.tables import every_run, strategies
 from kon.report.standing import standing
@@ -79,6 +80,7 @@ def report(folders: Sequence[RunFolder], title: str) -> str:
             origins=origins(runs),
             kon_version=version("kon"),
             legend=_LEGEND,
+            style=Markup(STYLE.read_text()),
             script=Markup(script),
             script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         )

@@ -1,0 +1,85 @@
+"""Who may see the page: where it is reached from, by what name, and with which token."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import secrets
+import socket
+from typing import Final
+
+HERE: Final = "127.0.0.1"
+
+_LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+HEADERS: Final = {
+    # whatever a task may have printed: nothing but this server's own files runs, and nothing else is asked
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""On every answer. There is no Access-Control-Allow-Origin: no other site may read any."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nothing but this machine can reach what listens there."""
+    if host == "localhost":
+        return True
+    address = _address(host)
+    return address is not None and address.is_loopback
+
+
+class Guard:
+    """Of a server that listens at `host`. A token is needed wherever others than this machine reach it."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.token = None if is_loopback(host) else secrets.token_urlsafe(32)
+        own = (host, socket.gethostname()) if self.token else (host,)
+        self._names = _LOOPBACK_NAMES | {name.lower() for name in own}
+
+    def knows(self, host: str | None) -> bool:
+        """Whether a request's Host is one of this server's own.
+
+        A page of another site can have its own name lead to this machine (DNS rebinding), and would then
+        count as this server's; but it can't take the name off its requests. A number is nobody's name. The
+        port may be any: behind `ssh -L` it is another one.
+        """
+        name = _name(host or "").lower()
+        return name in self._names or (self.token is not None and _address(name) is not None)
+
+    def opens(self, given: str | None) -> bool:
+        """Whether that is the token, or none is needed. Takes as long for a wrong one as for a right one."""
+        if self.token is None:
+            return True
+        return hmac.compare_digest((given or "").encode(errors="replace"), self.token.encode())
+
+    def link(self, port: int) -> str:
+        """For a person to open."""
+        anywhere = self.host in ("0.0.0.0", "::")
+        name = socket.gethostname() if anywhere else "localhost" if self.host == HERE else self.host
+        name = f"[{name}]" if ":" in name else name
+        return f"http://{name}:{port}/" + (f"?token={self.token}" if self.token else "")
+
+
+def cookie_name(port: int) -> str:
+    """Cookies don't know of ports: two servers on one machine must not take each other's."""
+    return f"kon_live_{port}"
+
+
+def _name(host: str) -> str:
+    """Of a Host header, without its port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
