@@ -7,7 +7,7 @@ import os
 import random
 import stat
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import BinaryIO, Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -97,7 +97,7 @@ class _Image(_Body):
 
 
 _STEP_BYTES: Final = 64 * 1024
-"""What room is asked for ahead of what has come."""
+"""What room is asked for ahead of what has come; and how much of a file is read at once."""
 
 
 def _too_large(max_bytes: int) -> BadImage:
@@ -106,15 +106,19 @@ def _too_large(max_bytes: int) -> BadImage:
 
 async def _read_file(link: str, body: _Body) -> bytes:
     path = url2pathname(urlsplit(link).path)
-
-    def read() -> bytes:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise BadImage("its link names no regular file")
-            return file.read(body.max_bytes + 1)
-
     try:
-        await body.add(await asyncio.to_thread(read))
+        file = await asyncio.to_thread(_opened, path)
+        with file:
+            while chunk := await asyncio.to_thread(file.read, _STEP_BYTES):
+                await body.add(chunk)
     except OSError as error:
         raise BadImage(f"its file can't be read: {error.strerror or type(error).__name__}") from error
     return body.whole()
+
+
+def _opened(path: str) -> BinaryIO:
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise BadImage("its link names no regular file")
+    return file

@@ -36,8 +36,8 @@ VERSION: Final = 1
 
 FETCHED_BYTES: Final = 40_000_000
 """Room for images that are fetched and not yet decoded."""
-DECODING_BYTES: Final = 120_000_000
-"""Room for images that are being decoded, by the estimate of their headers."""
+DECODING_BYTES: Final = 220_000_000
+"""Room for images that are being decoded, by the estimate of their headers and the size of their files."""
 MOST_LISTED: Final = 100
 """Skipped images that a result lists; all are counted."""
 
@@ -144,7 +144,8 @@ class Studio:
             self._check(header)
             await filming.turn(number)
             async with filming.decoding.image(number):
-                await filming.decoding.hold(number, header.decoded_bytes)
+                # libavcodec copies a packet, and then once more what it reads of it
+                await filming.decoding.hold(number, header.decoded_bytes + 2 * len(data))
                 caption = job.captions[number] if job.captions else ""
                 return await self._crew.do(self._prepare, data, header, caption, filming.encoder)
 
@@ -201,7 +202,7 @@ class _Filming:
         self.encoder = encoder
         self.skipped: list[Skipped] = []
         self.room = Room(FETCHED_BYTES)
-        self.decoding = Room(DECODING_BYTES)
+        self.decoding = Room(DECODING_BYTES, first_waits=True)
         self._job = job
         self._studio = studio
         self._taken = 0

@@ -1,4 +1,4 @@
-"""Room for what has been fetched and not yet decoded, so that memory is bounded however large images are."""
+"""Room for what images take in memory, so that it is bounded however large they are."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from contextlib import asynccontextmanager
 
 
 class Room:
-    """Bytes that the images of one job may hold together.
+    """Bytes that the images of one job may hold together. One that takes more than all of it has it alone.
 
-    The image that comes first in the video never waits: the others may be waiting for it.
+    first_waits: no image waits for another while it holds room, so that the one that comes first in the video
+    can wait as well. Else it never waits: the others may be waiting for it.
     """
 
-    def __init__(self, size_bytes: int) -> None:
+    def __init__(self, size_bytes: int, *, first_waits: bool = False) -> None:
         self._size_bytes = size_bytes
+        self._first_waits = first_waits
         self._held: dict[int, int] = {}
         self._changed = asyncio.Condition()
         self.most_bytes = 0
@@ -37,8 +39,14 @@ class Room:
         if more_bytes <= 0:
             return
         async with self._changed:
-            await self._changed.wait_for(
-                lambda: sum(self._held.values()) + more_bytes <= self._size_bytes or number == min(self._held)
-            )
+            await self._changed.wait_for(lambda: self._has(more_bytes, number))
             self._held[number] = size_bytes
             self.most_bytes = max(self.most_bytes, sum(self._held.values()))
+
+    def _has(self, more_bytes: int, number: int) -> bool:
+        held_bytes = sum(self._held.values())
+        if self._first_waits:
+            alone = held_bytes == self._held[number]
+        else:
+            alone = number == min(self._held)
+        return alone or held_bytes + more_bytes <= self._size_bytes

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from aiohttp import web
 
@@ -26,7 +27,7 @@ class Images(ABC):
     """What is served, by name."""
 
     @abstractmethod
-    def read(self, name: str) -> bytes:
+    def open(self, name: str) -> BinaryIO:
         """Called in a thread. Raises KeyError where there is none of that name."""
 
 
@@ -34,8 +35,8 @@ class DemoImages(Images):
     def __init__(self) -> None:
         self._numbers = {name: number for number, name in enumerate(demo_names(), start=1)}
 
-    def read(self, name: str) -> bytes:
-        return demo.picture(self._numbers[name])
+    def open(self, name: str) -> BinaryIO:
+        return io.BytesIO(demo.picture(self._numbers[name]))
 
 
 class FolderImages(Images):
@@ -45,11 +46,11 @@ class FolderImages(Images):
         if not self._folder.is_dir():
             raise ConfigurationError(f"images: there is no folder {folder}")
 
-    def read(self, name: str) -> bytes:
+    def open(self, name: str) -> BinaryIO:
         path = (self._folder / name).resolve()
         if not (path.is_relative_to(self._folder) and path.is_file()):
             raise KeyError(name)
-        return path.read_bytes()
+        return path.open("rb")
 
 
 def images_of(place: str) -> Images:
@@ -101,24 +102,27 @@ class ImageServer:
         if self._latency_s:
             await asyncio.sleep(self._latency_s)
         try:
-            content = await asyncio.to_thread(self._images.read, request.match_info["name"])
+            content = await asyncio.to_thread(self._images.open, request.match_info["name"])
         except KeyError:
             raise web.HTTPNotFound from None
+        with content:
+            return await self._send(request, content)
+
+    async def _send(self, request: web.Request, content: BinaryIO) -> web.StreamResponse:
+        """In parts, so that large images of many connections are never in memory whole."""
         response = web.StreamResponse()
         response.content_type = "image/jpeg"
-        response.content_length = len(content)
+        response.content_length = content.seek(0, io.SEEK_END)
         await response.prepare(request)
         if request.method == "HEAD":
             return response
         loop = asyncio.get_running_loop()
         began_s = loop.time()
-        for start in range(0, len(content), _CHUNK_BYTES):
-            part = content[start : start + _CHUNK_BYTES]
+        content.seek(0)
+        while part := content.read(_CHUNK_BYTES):
             await response.write(part)
             if self._rate_bytes_s is not None:
-                await asyncio.sleep(
-                    max(0.0, began_s + (start + len(part)) / self._rate_bytes_s - loop.time())
-                )
+                await asyncio.sleep(max(0.0, began_s + content.tell() / self._rate_bytes_s - loop.time()))
         await response.write_eof()
         return response
 

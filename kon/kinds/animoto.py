@@ -41,7 +41,7 @@ class AnimotoOptions(Options, frozen=True, kw_only=True):
     format: Literal["mp4", "mkv"] = "mp4"
     repeat: Literal["skip", "encode"] | None = None
     preset: str = "superfast"
-    crf: float = 23.0
+    crf: float = 25.0
     crossfade_s: float = 0.0
     zoom: float = 1.0
     background: str = "black"
@@ -77,12 +77,14 @@ class Animoto(Kind):
 
     async def open(self, objects: ObjectStore) -> None:
         """Raises ConfigurationError where `images` is no folder, or `background` no colour."""
+        from kon.animoto.allocator import give_back_large_blocks
         from kon.animoto.crew import Crew
         from kon.animoto.fetch import Fetcher
         from kon.animoto.job import Rules, Studio
         from kon.animoto.server import HERE, ImageServer, images_of
         from kon.web.links import Guard
 
+        give_back_large_blocks()
         options, own, base = self._options, [], None
         if options.images is not None:
             server = ImageServer(images_of(options.images))

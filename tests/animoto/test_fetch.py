@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import random
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from kon.animoto.fetch import Fetcher
+from kon.animoto.server import Images, ImageServer
 from kon.web import client
 from kon.web.limits import FetchLimits
 from kon.web.links import Allowed, Guard
@@ -364,3 +366,49 @@ def test_sound_is_not_sniffed() -> None:
         assert await fetched(link, sound=True) == b"sounds like this"
 
     with_page(b"sounds like this", use)
+
+
+def test_a_file_is_read_no_faster_than_there_is_room_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(IMAGE + bytes(1_000_000))
+    asked: list[int] = []
+
+    async def no_more(size_bytes: int) -> None:
+        asked.append(size_bytes)
+        if size_bytes > 400_000:
+            raise KeyError("there is no room")
+
+    async def main() -> None:
+        fetcher = Fetcher(QUICK, Guard(["file"]), random.Random(1))
+        try:
+            with pytest.raises(KeyError, match="there is no room"):
+                await fetcher.image(path.as_uri(), no_more)
+        finally:
+            await fetcher.close()
+
+    run(main())
+    assert 1 < len(asked) < 10
+    assert max(asked) < 600_000
+
+
+def test_a_server_never_has_an_image_in_memory_whole(tmp_path: Path) -> None:
+    class Noted(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            assert size is not None
+            assert 0 < size <= 100_000
+            return super().read(size)
+
+    class OneImage(Images):
+        def open(self, name: str) -> BinaryIO:
+            return Noted(IMAGE * 20)
+
+    async def main() -> None:
+        server = ImageServer(OneImage())
+        await server.start()
+        try:
+            async with ClientSession() as session, session.get(f"{server.base}a.jpg") as reply:
+                assert await reply.read() == IMAGE * 20
+        finally:
+            await server.close()
+
+    run(main())

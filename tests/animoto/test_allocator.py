@@ -1,0 +1,44 @@
+"""What large images took in memory is given back."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import ctypes, sys
+from kon.animoto.allocator import give_back_large_blocks
+if sys.argv[1] == "given back":
+    give_back_large_blocks()
+libc, large = ctypes.CDLL(None), 24 << 20
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+
+def resident_mb():
+    line = next(line for line in open("/proc/self/status") if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+libc.free(libc.malloc(large))  # the first one freed raises glibc's own limit
+before = resident_mb()
+block, above = libc.malloc(large), libc.malloc(100_000)
+ctypes.memset(block, 1, large)
+libc.free(block)
+print(resident_mb() - before)
+"""
+
+
+def kept_mb(how: str) -> float:
+    ended = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True)
+    return float(ended.stdout)
+
+
+@pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), "mallopt") or not Path("/proc/self/status").exists(),
+    reason="the C library of this system is not glibc",
+)
+def test_large_blocks_leave_the_process_as_soon_as_they_are_freed() -> None:
+    assert kept_mb("left alone") > 20, "glibc no longer keeps them: the setting may go"
+    assert kept_mb("given back") < 4
