@@ -40,7 +40,7 @@ ifneq ($(filter C POSIX,$(LC_ALL)),)
 unexport LC_ALL
 endif
 
-.PHONY: help setup run test check lock bench bench-aws soak collections lab-tools test-fleet clean stale
+.PHONY: help setup run test check lock docs bench bench-aws soak collections lab-tools test-fleet clean stale
 .DEFAULT_GOAL := help
 # `make -j run test` would otherwise start two installations into one virtualenv.
 .NOTPARALLEL:
@@ -64,6 +64,10 @@ check: $(DEV) $(COLLECTIONS)/.there ## what CI runs: linters, types, tests
 	@$(PROJECT_ENV) yamllint --strict .
 	@$(PROJECT_ENV) ansible-lint --offline
 	@$(PROJECT_ENV) pytest $(ARGS)
+
+docs: $(DEV) ## build the pages of docs/ as a site, .cache/site
+	@$(PROJECT_ENV) mkdocs build --quiet --strict -f docs/site/mkdocs.yml
+	@echo "built: .cache/site/index.html"
 
 bench: $(DEV) ## measure kon against its peers, side by side
 	@$(PROJECT_ENV) python -m benchmarks $(ARGS)

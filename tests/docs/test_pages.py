@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 import yaml
 
+from docs.site.hooks import slug
 from kon.clock import Clock
 from kon.dedup import Guarantee
 from kon.events import Event
@@ -82,4 +83,4 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert linked.exists(), f"{page.name} links to {target}, which is not there"
         if anchor:
             headings = re.findall(r"(?m)^#+ (.+)$", linked.read_text())
-            assert anchor in {heading.lower().replace(" ", "-") for heading in headings}, anchor
+            assert anchor in {slug(heading) for heading in headings}, anchor

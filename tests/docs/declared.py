@@ -1,0 +1,102 @@
+"""How commands on pages are tried: what a page finds in its folder, what is run smaller, and what is not run.
+
+All that is not named here is run as it stands, in one folder for its page. In each table a command stands
+as on the page, without its comment.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+NOT_RUN: Final[dict[str, tuple[str, ...]]] = {
+    "it needs an account at Amazon; on emulators tests/playbooks and tests/fleet do the same": (
+        "ansible-playbook playbooks/",
+        "ansible-playbook -i inventory/kon.aws_ec2.yml ",
+    ),
+    "test_fresh_clone.py runs it, in a clone of its own": ("make run",),
+    "it is what runs these tests, or installs what they need": (
+        "make setup",
+        "make help",
+        "make test",
+        "make check",
+    ),
+    "it measures for minutes, and writes what is committed": (
+        "make bench",
+        "python -m benchmarks.",
+    ),
+    "it would install into the virtualenv that the tests run in": ("pip install 'kon[",),
+    "it goes on until Ctrl-C; tests/emulator has it": ("kon emulator",),
+}
+"""What commands begin with that are not run, by the reason."""
+
+ELSEWHERE: Final[dict[str, str]] = {
+    "quickstart.md": "test_fresh_clone.py runs the whole page, in a clone of its own",
+}
+"""Pages that another test runs."""
+
+SMALLER: Final[dict[str, str]] = {
+    "kon plan workloads/cloudkon-2014.yml": "kon plan workloads/cloudkon-2014.yml --workers 1 --limit 2000",
+    "kon plan exp.yml --workers 1,2,4,...,256 --deadline 30m": (
+        "kon plan exp.yml --workers 1,2,4,...,8 --deadline 30m"
+    ),
+    "kon plan workloads/cloudkon-16k.yml": "kon plan workloads/cloudkon-16k.yml --workers 16 --limit 2000",
+    "kon run workloads/sleep-0.yml ": "kon run workloads/sleep-0.yml --limit 50 --set workers=[1] ",
+    "kon run workloads/sleep-10ms.yml": (
+        "kon run workloads/sleep-10ms.yml --limit 20 --set workers=[1] --set backend=memory"
+    ),
+    "kon run workloads/sleep-1s.yml": (
+        "kon run workloads/sleep-1s.yml --limit 1 --set workers=[1] --set backend=memory"
+    ),
+    "kon run workloads/sleep-10s.yml": (
+        "kon run workloads/sleep-10s.yml --set backend=memory --set workers=[1] "
+        "--set 'workload={kind: sleep, items: [0.1]}'"
+    ),
+    "kon prove lease --seeds 1000": "kon prove lease --seeds 5 --fault crash --jobs 1",
+    "kon prove mylab.strategies:Mine lease_s=10 --story": (
+        "kon prove mylab.strategies:Mine lease_s=10 --story --seeds 2 --fault crash --jobs 1"
+    ),
+    "kon run choose.yml --quiet": "kon run choose.yml --quiet --limit 100",
+    "kon prove first_result:FirstResult           #": (
+        "kon prove first_result:FirstResult --fault crash --seeds 2 --jobs 1  #"
+    ),
+    "pip install .": (
+        "PYTHONWARNINGS= pip install --quiet --no-index --no-deps --no-build-isolation --target installed ."
+    ),
+    "kon run sums.yml --set workload.kind=digest": (
+        "PYTHONPATH=installed kon run sums.yml --set workload.kind=digest"
+    ),
+    "kon run workloads/animoto.yml": (
+        "kon run workloads/animoto.yml --set workers=2 --set "
+        "'workload={kind: animoto, items: [[picture-001.jpg, picture-002.jpg]], images: demo, size: 320x180}'"
+    ),
+    "kon run my-first.yml": "kon run my-first.yml --limit 20 --set backend=memory",
+    "find . -name '*.wav' | kon map --joblog done.tsv --resume 'flac -s {} -o {.}.flac'": (
+        "find . -name '*.wav' | kon map --joblog done.tsv --resume 'cp {} {.}.flac'"
+    ),
+}
+"""What is run in place of a command that takes too long, or a program that a machine may lack."""
+
+EXPERIMENT: Final = """\
+cat > exp.yml <<'END'
+name: exp
+workload: {kind: sleep, count: 20, seconds: 0.001}
+workers: 4
+visibility_s: 2
+backend: {name: %s}
+END
+"""
+
+GIVEN: Final[dict[str, str]] = {
+    "README.md": "echo a > a.log; echo b > 'b c.log'; echo sound > beep.wav",
+    "autoscale.md": EXPERIMENT % "sqlite" + "echo 'max_hosts: 3' > policy.yml",
+    "aws.md": (EXPERIMENT % "aws, depth_lag_s: 1").replace("name: exp", "name: page-aws"),
+    "costs.md": EXPERIMENT % "aws, depth_lag_s: 1" + "kon run exp.yml --quiet",
+    "emulators.md": (EXPERIMENT % "aws, depth_lag_s: 1").replace("name: exp", "name: page-emulators"),
+    "simulator-fleet.md": EXPERIMENT % "sqlite"
+    + "kon run exp.yml --quiet --out results/mine --set workload.count=400",
+    "strategies.md": ("mkdir mylab; echo 'from strategies.lease import Lease as Mine' > mylab/strategies.py"),
+}
+"""What a page takes for granted, made by sh in the page's folder before its first command."""
+
+ON_AMAZON: Final = ("aws.md", "costs.md", "emulators.md")
+"""Pages whose commands are led to an emulator, which they all share; their own `--emulator` is left out."""

@@ -1,0 +1,132 @@
+"""The site of the pages builds without a warning; it is whole, and fetches nothing from elsewhere."""
+
+from __future__ import annotations
+
+import os.path
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from docs.site.hooks import navigation, slug
+from tests.docs.blocks import PROJECT
+
+DOCS: Final = PROJECT / "docs"
+FETCHED: Final = {("img", "src"), ("script", "src"), ("link", "href"), ("iframe", "src"), ("source", "src")}
+"""Elements and attributes by which a browser fetches something without being asked."""
+
+
+class Links(HTMLParser):
+    """What a page links to, what it fetches, and which anchors it has."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.fetched: list[str] = []
+        self.anchors: set[str] = {""}
+        self.feed(file.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if value is None:
+                continue
+            if name in ("id", "name"):
+                self.anchors.add(value)
+            if (tag, name) in FETCHED:
+                self.fetched.append(value)
+            elif (tag, name) == ("a", "href"):
+                self.links.append(value)
+
+
+def build(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "mkdocs",
+            "build",
+            "-f",
+            "docs/site/mkdocs.yml",
+            "--site-dir",
+            folder,
+            *options,
+        ],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    ended = build(folder, "--strict")
+    assert ended.returncode == 0, ended.stderr
+    assert "WARNING" not in ended.stderr, ended.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[Path, Links]:
+    return {file: Links(file) for file in site.rglob("*.html")}
+
+
+def test_every_page_is_on_the_map() -> None:
+    """A page that is not in a list of docs/index.md has no place in the navigation: give it a line there."""
+    listed = {page for section in navigation((DOCS / "index.md").read_text()) for page in _pages(section)}
+    assert {page.name for page in DOCS.glob("*.md")} - listed == set()
+
+
+def _pages(section: dict[str, object]) -> list[str]:
+    (inside,) = section.values()
+    assert isinstance(inside, str | list)
+    return [inside] if isinstance(inside, str) else [page for each in inside for page in each.values()]
+
+
+def test_links_and_anchors_lead_somewhere(pages: dict[Path, Links]) -> None:
+    assert len(pages) > 25
+    broken = []
+    for file, page in pages.items():
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc or file.name == "404.html":
+                continue
+            to = Path(os.path.normpath(file.parent / unquote(parts.path))) if parts.path else file
+            anchors = pages[to].anchors if to in pages else {""}
+            if not to.is_file() or unquote(parts.fragment) not in anchors:
+                broken.append(f"{file.name}: {link}")
+    assert broken == []
+
+
+def test_nothing_is_fetched_from_elsewhere(site: Path, pages: dict[Path, Links]) -> None:
+    fetched = {address for page in pages.values() for address in page.fetched}
+    assert any(address.endswith(".css") for address in fetched)
+    for style in site.rglob("*.css"):
+        fetched.update(re.findall(r"url\(['\"]?([^)'\"]+)", style.read_text()))
+        assert "@import" not in style.read_text()
+    assert [each for each in fetched if re.match(r"(https?:)?//", each)] == []
+
+
+def test_files_of_the_project_that_pages_link_to_are_part_of_it(site: Path) -> None:
+    assert "A command for each of many files" in (site / "project" / "index.html").read_text()
+    assert "gzip -dc" in (site / "project" / "workloads" / "quickstart.yml.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("heading", "anchor"),
+    [
+        ("kind: shell", "kind-shell"),
+        ("What each promises", "what-each-promises"),
+        ("`kon top` / live", "kon-top--live"),
+        ("read_then_write(record=after)", "read_then_writerecordafter"),
+    ],
+)
+def test_anchors_are_those_of_github(heading: str, anchor: str) -> None:
+    assert slug(heading) == anchor
