@@ -60,6 +60,12 @@ class BackendUnavailable(KonError):
     exit_code = 3
 
 
+class CollectorUnavailable(KonError):
+    """The collector of traces does not answer, or does not take them; what is recorded stays as it is."""
+
+    exit_code = 3
+
+
 class WorkersFailed(KonError):
     """The workers do not stay up, so the run can't go on; its tasks are still queued."""
 

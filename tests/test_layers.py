@@ -19,7 +19,7 @@ FLOORS = (
     # how a task is run
     "holding settle intake executor worker client",
     # what is drawn from records
-    "report",
+    "report tracing",
     # the same while it goes on
     "live",
     # what to run, and where; and what workers tell meanwhile
