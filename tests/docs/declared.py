@@ -35,6 +35,9 @@ ELSEWHERE: Final[dict[str, str]] = {
 """Pages that another test runs."""
 
 SMALLER: Final[dict[str, str]] = {
+    "kon plan exp.yml --autoscale policy.yml --workers 2,8 --arrive 1h": (
+        "kon plan exp.yml --autoscale policy.yml --workers 2 --arrive 1m"
+    ),
     "kon plan workloads/cloudkon-2014.yml": "kon plan workloads/cloudkon-2014.yml --workers 1 --limit 2000",
     "kon plan exp.yml --workers 1,2,4,...,256 --deadline 30m": (
         "kon plan exp.yml --workers 1,2,4,...,8 --deadline 30m"
