@@ -23,6 +23,7 @@ from tests.lab.addresses import (
     METADATA,
     NETWORK,
     PROXY_PORT,
+    PROXY_URL,
 )
 from tests.lab.machine import this_machine
 from tests.lab.reconciler import Reconciler
@@ -44,6 +45,7 @@ def main() -> int:
     ):
         os.environ.update(servers.variables(api, data))
         os.environ.update({"KON_LAB": args.lab, "KON_LAB_HOSTS": str(runs)})
+        os.environ["PIP_PROXY"] = PROXY_URL  # the controller is in here as well
         reconciler = Reconciler(runs, args.image, this_machine(), args.lab)
         reconciler.start()
         metadata = imds.server((METADATA, 80), reconciler.find, imds.Tokens())

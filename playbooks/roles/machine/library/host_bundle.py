@@ -1,14 +1,14 @@
 #!/usr/bin/python
-"""host_bundle: one file with all of kon that a host needs: its wheel, what that depends on, its units."""
+"""host_bundle: all of kon that hosts need, installed once, here, for the Python that they have."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
-import io
-import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import tomllib
@@ -21,7 +21,8 @@ DOCUMENTATION = """
 module: host_bundle
 short_description: Makes one file with all of kon that a host needs
 description:
-  - The wheel of the project, the part of requirements.lock that a worker needs, and further files.
+  - The project, the part of requirements.lock that a worker needs, both installed for the hosts' Python and
+    processor, and further files. A host unpacks it, and needs neither pip nor a way to a package index.
   - Its name says what is in it, so that nothing is made twice.
 options:
   project:
@@ -29,7 +30,7 @@ options:
     type: path
     required: true
   python:
-    description: The interpreter that has the project's build tools.
+    description: The interpreter that has pip and the project's build tools.
     type: path
     required: true
   extras:
@@ -40,6 +41,11 @@ options:
   files:
     description: Further files, text by name.
     type: dict
+    required: true
+  targets:
+    description: What hosts there are, as C(3.11 x86_64).
+    type: list
+    elements: str
     required: true
   folder:
     description: Where it is put.
@@ -54,21 +60,25 @@ EXAMPLES = """
     project: /src/kon
     python: /src/kon/.venv/bin/python
     files: {install.sh: "#!/bin/sh"}
+    targets: ["3.11 x86_64"]
     folder: /src/kon/.cache/bundles
 """
 
 RETURN = """
-path:
-  description: Of the file.
-  type: str
-  returned: always
-digest:
-  description: What tells it from others.
-  type: str
+bundles:
+  description: For each target, the file as C(path), and as C(digest) what tells it from others.
+  type: dict
   returned: always
 """
 
 SOURCES = ("kon", "strategies", "pyproject.toml", "README.md", "LICENSE")
+
+# What a distribution that has Python 3.11 can load.
+GLIBCS = ("manylinux2014", *(f"manylinux_2_{minor}" for minor in (28, 27, 26, 24, 17, 12)))
+
+
+class Unfit(Exception):
+    """What stands in the way, for people."""
 
 
 def main() -> None:
@@ -78,24 +88,106 @@ def main() -> None:
             "python": {"type": "path", "required": True},
             "extras": {"type": "list", "elements": "str", "default": []},
             "files": {"type": "dict", "required": True},
+            "targets": {"type": "list", "elements": "str", "required": True},
             "folder": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
     given = module.params
-    project, folder = Path(given["project"]), Path(given["folder"])
+    folder, bundles, changed = Path(given["folder"]), {}, False
     try:
-        lock = host_lock(project, given["extras"])
-        digest = digest_of(project, {**given["files"], "host.lock": lock})
-        bundle = folder / f"kon-{digest}.tar"
-        changed = not bundle.exists()
-        if changed and not module.check_mode:
-            make(project, given["python"], {**given["files"], "host.lock": lock}, bundle)
-    except subprocess.CalledProcessError as error:
-        module.fail_json(msg=f"kon's wheel can't be built: {error.stdout.strip().splitlines()[-1:]}")
-    except (OSError, ValueError) as error:
-        module.fail_json(msg=f"the bundle for hosts can't be made: {error}")
-    module.exit_json(changed=changed, path=str(bundle), digest=digest)
+        for target in sorted(set(given["targets"])):
+            builder = Builder(Path(given["project"]), given["python"], target, folder)
+            lock = host_lock(builder.project, given["extras"], target)
+            digest = digest_of(builder.project, {**given["files"], "target": target, "lock": lock})
+            bundle = folder / f"kon-{digest}.tgz"
+            if not bundle.exists():
+                changed = True
+                if not module.check_mode:
+                    builder.bundle(lock, given["files"], bundle)
+            bundles[target] = {"path": str(bundle), "digest": digest}
+    except (OSError, ValueError, Unfit) as error:
+        module.fail_json(msg=f"what hosts need can't be put together: {error}. No host was changed")
+    module.exit_json(changed=changed, bundles=bundles)
+
+
+class Builder:
+    """target: as C(3.11 x86_64)."""
+
+    def __init__(self, project: Path, python: str, target: str, folder: Path) -> None:
+        self.project = project
+        self.target = target
+        self._folder = folder
+        self._python = python
+        self._version, self._machine = target.split()
+        # else hosts do it themselves, when they install
+        self.compiles = self._version == f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+    def bundle(self, lock: str, files: dict[str, str], bundle: Path) -> None:
+        """Whole or not at all."""
+        libraries = self._folder / f"libraries-{sha(f'{self.target} {self.compiles} {lock}'.encode())}.tar"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._folder) as place:
+            fresh, tree = Path(place) / "fresh", Path(place) / "tree"
+            if not libraries.exists():
+                self._install_libraries(lock, Path(place) / "host.lock", tree / "site")
+                add(tree, fresh)
+                fresh.replace(libraries)
+                shutil.rmtree(tree)
+            shutil.copyfile(libraries, fresh)
+            self._install_kon(Path(place), tree / "site")
+            for name, text in files.items():
+                (tree / name).write_text(text)
+            add(tree, fresh)
+            packed = Path(place) / "packed"
+            with fresh.open("rb") as plain_tar, gzip.open(packed, "wb", compresslevel=3) as stream:
+                shutil.copyfileobj(plain_tar, stream)
+            packed.replace(bundle)
+
+    def _install_libraries(self, lock: str, locked: Path, site: Path) -> None:
+        locked.write_text(lock)
+        platforms = [f"--platform={each}_{self._machine}" for each in (*GLIBCS, "linux")]
+        wheels = [
+            "--only-binary=:all:",
+            f"--python-version={self._version}",
+            "--implementation=cp",
+            *platforms,
+        ]
+        self._pip("install", *self._into(site), *wheels, "--require-hashes", "-r", str(locked))
+
+    def _install_kon(self, place: Path, site: Path) -> None:
+        copy, built = place / "copy", place / "built"
+        for path in sources(self.project):  # setuptools leaves things where it builds
+            target = copy / path.relative_to(self.project)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        self._pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(built), str(copy))
+        self._pip("install", *self._into(site), "--no-index", *map(str, built.iterdir()))
+
+    def _into(self, tree: Path) -> list[str]:
+        return ["--no-deps", "--target", str(tree), "--compile" if self.compiles else "--no-compile"]
+
+    def _pip(self, *words: str) -> None:
+        command = [self._python, "-m", "pip", words[0], "--quiet", "--disable-pip-version-check", *words[1:]]
+        ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if ended.returncode != 0:
+            lines = ended.stdout.strip().splitlines()
+            said = [line for line in lines if line.startswith("ERROR")] or lines[-1:]
+            raise Unfit(f"pip, for Python {self._version} on {self._machine}: {' '.join(said)}")
+
+
+def add(tree: Path, tar_file: Path) -> None:
+    """To a tar file, made if need be."""
+    with tarfile.open(tar_file, "a") as tar:
+        for path in sorted(tree.rglob("*")):
+            tar.add(path, str(path.relative_to(tree)), recursive=False, filter=of_root)
+
+
+def of_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.uid = info.gid = 0
+    info.uname = info.gname = "root"
+    info.mode = 0o755 if info.isdir() or info.mode & 0o100 else 0o644
+    return info
 
 
 def sources(project: Path) -> list[Path]:
@@ -107,55 +199,30 @@ def sources(project: Path) -> list[Path]:
     return [path for path in found if path.is_file() and "__pycache__" not in path.parts]
 
 
-def digest_of(project: Path, files: dict[str, str]) -> str:
-    sha = hashlib.sha256()
-    for path in sources(project):
-        sha.update(f"{path.relative_to(project)}\0".encode() + path.read_bytes())
-    for name, text in sorted(files.items()):
-        sha.update(f"{name}\0{text}".encode())
-    return sha.hexdigest()[:16]
+def sha(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:16]
 
 
-def make(project: Path, python: str, files: dict[str, str], bundle: Path) -> None:
-    """Whole or not at all."""
-    with tempfile.TemporaryDirectory() as place:
-        copy, built = Path(place) / "copy", Path(place) / "built"
-        for path in sources(project):  # setuptools leaves things where it builds
-            target = copy / path.relative_to(project)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
-        command = [python, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        subprocess.run(
-            [*command, "--no-build-isolation", "--wheel-dir", str(built), str(copy)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=True,
-        )
-        bundle.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(place) / "bundle.tar"
-        with tarfile.open(fresh, "w") as tar:
-            for wheel in built.iterdir():
-                tar.add(wheel, wheel.name)
-            for name, text in sorted(files.items()):
-                body = text.encode()
-                info = tarfile.TarInfo(name)
-                info.size, info.mode = len(body), 0o755 if body.startswith(b"#!") else 0o644
-                tar.addfile(info, io.BytesIO(body))
-        beside = bundle.with_suffix(f".{os.getpid()}")
-        shutil.copyfile(fresh, beside)
-        beside.replace(bundle)
+def digest_of(project: Path, texts: dict[str, str]) -> str:
+    body = b"".join(
+        f"{path.relative_to(project)}\0".encode() + path.read_bytes() for path in sources(project)
+    )
+    return sha(body + "".join(f"{name}\0{text}" for name, text in sorted(texts.items())).encode())
 
 
-def host_lock(project: Path, extras: list[str]) -> str:
-    """The lines of requirements.lock for what a worker needs, and what that needs, and so on.
+def host_lock(project: Path, extras: list[str], target: str) -> str:
+    """The lines of requirements.lock for what a worker needs, and what that needs, and so on; without their
+    conditions, as pip would judge these by this machine.
 
-    Raises ValueError for a package that the lock does not name.
+    Raises ValueError for an extra that kon has not.
     """
-    blocks = {}
+    blocks: dict[str, str] = {}
     for block in re.split(r"\n(?=\S)", (project / "requirements.lock").read_text()):
-        if (named := re.match(r"([A-Za-z0-9._-]+)==", block)) is not None:
-            blocks[plain(named[1])] = block.rstrip()
+        if (named := re.match(r"([A-Za-z0-9._-]+)==[^ ;\\]+(?: ; ([^\\\n]+))?", block)) is not None:
+            condition = named[2]
+            if condition is None or holds(condition.strip(), target):
+                plainly = block.replace(f" ; {condition}", " ") if condition else block
+                blocks[plain(named[1])] = plainly.rstrip()
     about = tomllib.loads((project / "pyproject.toml").read_text())["project"]
     asked = [*about["dependencies"]]
     for extra in extras:
@@ -176,6 +243,24 @@ def host_lock(project: Path, extras: list[str]) -> str:
             needed = []
         asked += [each for each in needed if not re.search(r"\bextra\b", each.partition(";")[2])]
     return "\n".join(wanted[name] for name in sorted(wanted)) + "\n"
+
+
+def holds(condition: str, target: str) -> bool:
+    """Whether a condition of the lock is true on a host."""
+    from packaging.markers import Marker
+
+    version, machine = target.split()
+    host = {
+        "python_version": version,
+        "python_full_version": f"{version}.0",
+        "platform_machine": machine,
+        "platform_python_implementation": "CPython",
+        "platform_system": "Linux",
+        "implementation_name": "cpython",
+        "sys_platform": "linux",
+        "os_name": "posix",
+    }
+    return Marker(condition).evaluate(host)
 
 
 def plain(name: str) -> str:
