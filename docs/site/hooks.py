@@ -64,7 +64,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             continue
         for link in LINK.finditer(page.read_text()):
             file = _file_at(page, link[2])
-            if file.exists() and DOCS not in file.parents and file not in seen:
+            if file.exists() and not _is_page(file) and file not in seen:
                 seen.add(file)
                 waiting.append(file)
                 files.append(File.generated(config, site_path(file), content=_content(file)))
@@ -84,12 +84,17 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def site_path(file: Path) -> str:
     """Where a file of the project stands among the site's sources."""
-    if DOCS in file.parents:
+    if _is_page(file):
         return file.relative_to(DOCS).as_posix()
     place = f"project/{file.relative_to(PROJECT).as_posix()}"
     if file.is_dir():
         return f"{place}/index.md"
     return place if file.suffix == ".md" else f"{place}.md"
+
+
+def _is_page(file: Path) -> bool:
+    """Whether it is part of the site as it is: all in docs/ but what makes the site."""
+    return DOCS in file.parents and DOCS / "site" not in file.parents
 
 
 def _source(src_uri: str) -> Path:

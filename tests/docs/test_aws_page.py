@@ -24,6 +24,7 @@ ACTIONS: Final = {
     "UploadPart": "PutObject",
     "CompleteMultipartUpload": "PutObject",
     "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
+    "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
 }
 """Where IAM has another name for an operation."""
 

@@ -72,6 +72,34 @@ def test_every_column_of_the_contract_is_described() -> None:
     assert [name for name in CONTRACT if f"`{name}`" not in described] == []
 
 
+def test_figures_beside_peers_are_those_of_the_benchmarks() -> None:
+    readme = (PROJECT / "README.md").read_text()
+    page = (PROJECT / "docs" / "benchmarks.md").read_text()
+
+    def figure(pattern: str) -> str:
+        found = re.search(pattern, page, re.M)
+        assert found is not None, f"benchmarks.md has nothing like {pattern}"
+        return found[1]
+
+    celery = figure(r"^- ([\d.]+x \([\d.]+ to [\d.]+\)) Celery").replace("x (", " times Celery's tasks/s (")
+    huey = [
+        float(figure(rf"^\| kon, normal, {row} +\| +([\d.]+) "))
+        for row in ("bundle 1, prefetch 10", "bundle 100")
+    ]
+    commands = r"^ +{} +[\d,]+ +([\d.]+) "
+    kon, parallel, hyperqueue = (
+        float(figure(commands.format(row))) for row in ("kon map", "GNU parallel", "HyperQueue")
+    )
+    for said in (
+        celery,
+        f"{huey[0]:.1f} times huey's tasks/s with defaults, {huey[1]:.1f} with bundles of 100",
+        f"{1 / kon:.1f} times kon map's",
+        f"{parallel / kon:.1f} times kon map's",
+        f"{hyperqueue / kon:.1f} times kon map's",
+    ):
+        assert said in readme
+
+
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
 
 
