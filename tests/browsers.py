@@ -40,6 +40,15 @@ FLAGS = [
 ]
 
 
+_BETWEEN_PAGES = {
+    "Cannot find default execution context",
+    "Execution context was destroyed.",
+    "Inspected target navigated or closed",
+    "Promise was collected",
+}
+"""What Chromium answers while one page has gone and the next is not there yet."""
+
+
 class Tab(ABC):
     """A page of a browser."""
 
@@ -60,13 +69,18 @@ class Remote:
         self._numbers = itertools.count(1)
 
     async def ask(self, method: str, **params: Any) -> Any:
+        said = await self.reply(method, **params)
+        assert "error" not in said, said
+        return said["result"]
+
+    async def reply(self, method: str, **params: Any) -> dict[str, Any]:
+        """The result, or the error."""
         number = next(self._numbers)
         await self._socket.send_json({"id": number, "method": method, "params": params})
         while True:
-            said = json.loads((await self._socket.receive()).data)
+            said: dict[str, Any] = json.loads((await self._socket.receive()).data)
             if said.get("id") == number:
-                assert "error" not in said, said
-                return said["result"]
+                return said
 
 
 class ChromiumTab(Tab):
@@ -78,9 +92,14 @@ class ChromiumTab(Tab):
         return await self._remote.ask(method, **params)
 
     async def value(self, expression: str) -> Any:
-        said = await self._remote.ask(
-            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
-        )
+        asked = {"expression": expression, "awaitPromise": True, "returnByValue": True}
+        while True:
+            reply = await self._remote.reply("Runtime.evaluate", **asked)
+            if reply.get("error", {}).get("message") not in _BETWEEN_PAGES:
+                break
+            await asyncio.sleep(0.05)
+        assert "error" not in reply, reply
+        said = reply["result"]
         assert "exceptionDetails" not in said, said["exceptionDetails"]
         return said["result"].get("value")
 

@@ -49,7 +49,7 @@ def answer(
     records: Records, index: int, state: State = State.DONE, worker: str = "w1.aaaaaa", **fields: object
 ) -> None:
     outcome = Outcome(index, 1, state, started_s=records.clock.t, ended_s=records.clock.t)
-    outcome = msgspec.structs.replace(outcome, **fields)  # type: ignore[arg-type]
+    outcome = msgspec.structs.replace(outcome, **fields)
     records.append_result(encode(Answers(worker, [outcome])))
 
 
