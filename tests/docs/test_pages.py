@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 import yaml
 
+from docs.site.commands import page as page_of_commands
 from docs.site.hooks import slug
 from kon.clock import Clock
 from kon.dedup import Guarantee
@@ -98,6 +99,11 @@ def test_figures_beside_peers_are_those_of_the_benchmarks() -> None:
         f"{hyperqueue / kon:.1f} times kon map's",
     ):
         assert said in readme
+
+
+def test_the_page_of_commands_is_what_they_say_of_themselves() -> None:
+    """Where it is not: `python docs/site/commands.py` writes it anew."""
+    assert (PROJECT / "docs" / "commands.md").read_text() == page_of_commands()
 
 
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
