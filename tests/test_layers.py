@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FLOORS = (
-    # values and abstract classes; and web and animoto, which know nothing of the rest but errors and objects
-    "animoto web errors task queue ledger objects kind dedup clock backend run suggest journal",
+    # values and abstract classes; and web, pictures and animoto, which know errors and objects alone
+    "animoto pictures web errors task queue ledger objects kind dedup clock backend run suggest journal",
     # worlds, and what may differ
     "backends kinds strategies sim",
     # what runs and reads all stand on
@@ -24,7 +24,7 @@ FLOORS = (
     "live",
     # what to run, and where; and what workers tell meanwhile
     "metrics emulator experiment process supervise local resume checkup campaign host apart api prove simulated plan "
-    "calibrate provision fleet autoscale",
+    "calibrate provision fleet autoscale restore",
     "cli",
 )
 """From the bottom up."""

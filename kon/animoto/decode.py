@@ -13,11 +13,11 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from PIL import Image, ImageCms, ImageColor
 
 from kon.animoto.film import Film
-from kon.animoto.header import Header
 from kon.animoto.planes import Planes, fitted, letterboxed, planes_of, ycbcr
-from kon.animoto.refusal import BadImage
-from kon.animoto.upright import TURNS
 from kon.errors import ConfigurationError
+from kon.pictures.header import Header
+from kon.pictures.refusal import BadImage
+from kon.pictures.upright import TURNS
 
 
 class Decoder:

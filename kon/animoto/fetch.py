@@ -13,8 +13,8 @@ from urllib.request import url2pathname
 
 import aiohttp
 
-from kon.animoto.header import SNIFF_BYTES, type_of
-from kon.animoto.refusal import BadImage
+from kon.pictures.header import SNIFF_BYTES, type_of
+from kon.pictures.refusal import BadImage
 from kon.web.client import Deadline, WebClient
 from kon.web.limits import FetchLimits
 from kon.web.links import Guard

@@ -17,17 +17,17 @@ from typing import Any, Final
 import msgspec
 
 from kon.animoto.caption import captioned
-from kon.animoto.crew import Crew
 from kon.animoto.decode import Decoder
 from kon.animoto.encode import Encoder, make_encoder
 from kon.animoto.fetch import Fetcher
 from kon.animoto.film import Film
-from kon.animoto.header import Header, read_header
 from kon.animoto.jobfile import Job
-from kon.animoto.refusal import BadImage
 from kon.animoto.room import Room
 from kon.errors import KindError
 from kon.objects import ObjectStore
+from kon.pictures.crew import Crew
+from kon.pictures.header import Header, read_header
+from kon.pictures.refusal import BadImage
 from kon.web.links import Guard
 from kon.web.refusal import BadLink
 

@@ -78,10 +78,10 @@ class Animoto(Kind):
     async def open(self, objects: ObjectStore) -> None:
         """Raises ConfigurationError where `images` is no folder, or `background` no colour."""
         from kon.animoto.allocator import give_back_large_blocks
-        from kon.animoto.crew import Crew
         from kon.animoto.fetch import Fetcher
         from kon.animoto.job import Rules, Studio
         from kon.animoto.server import HERE, ImageServer, images_of
+        from kon.pictures.crew import Crew
         from kon.web.links import Guard
 
         give_back_large_blocks()

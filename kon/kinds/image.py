@@ -16,7 +16,7 @@ from kon.kinds.stored import OutputKey, at_least, fetch, input_key
 from kon.objects import ObjectStore
 
 if TYPE_CHECKING:  # it takes a while to import, and whoever only checks an experiment does without
-    from kon.animoto.crew import Crew
+    from kon.pictures.crew import Crew
 
 
 class ImageOptions(Options, frozen=True, kw_only=True):
@@ -70,7 +70,7 @@ class Image(Kind):
         self._key.check(input_key(body))
 
     async def open(self, objects: ObjectStore) -> None:
-        from kon.animoto.crew import Crew
+        from kon.pictures.crew import Crew
 
         self._objects, self._crew = objects, Crew(self._options.slots)
 

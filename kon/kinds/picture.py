@@ -8,11 +8,11 @@ from typing import Any, Final
 import msgspec
 from PIL import Image
 
-from kon.animoto.header import Header, read_header
-from kon.animoto.refusal import BadImage
-from kon.animoto.upright import TURNS
 from kon.kinds.equalize import clahe, equalized
 from kon.kinds.recipe import Format, Recipe
+from kon.pictures.header import Header, read_header
+from kon.pictures.refusal import BadImage
+from kon.pictures.upright import TURNS
 
 SUFFIXES: Final[dict[str, str]] = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 _ORIENTATION: Final = 0x0112

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from kon.animoto.decode import Decoder
 from kon.animoto.film import Film
-from kon.animoto.header import read_header
+from kon.pictures.header import read_header
 from tests.animoto.given import encoded, plain
 from tests.animoto.test_encode import filmed, tone
 from tests.animoto.test_job import COLOURS

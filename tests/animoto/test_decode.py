@@ -11,10 +11,10 @@ from PIL import Image, ImageCms
 
 from kon.animoto.decode import Decoder
 from kon.animoto.film import Film
-from kon.animoto.header import read_header
 from kon.animoto.planes import Planes, fitted, ycbcr
-from kon.animoto.refusal import BadImage
 from kon.errors import ConfigurationError
+from kon.pictures.header import read_header
+from kon.pictures.refusal import BadImage
 from tests.animoto.given import encoded, luma_of, photo, plain, ssim
 
 FILM = Film(width=640, height=360, fps=25)

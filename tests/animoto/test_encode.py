@@ -19,9 +19,9 @@ from kon.animoto.caption import captioned
 from kon.animoto.decode import Decoder
 from kon.animoto.encode import FrameEncoder, SkipEncoder, make_encoder
 from kon.animoto.film import Film
-from kon.animoto.header import read_header
 from kon.animoto.planes import Planes
 from kon.errors import ConfigurationError, KindError
+from kon.pictures.header import read_header
 from tests.animoto.given import SMALL, encoded, luma_of, photo, ssim, watch
 
 

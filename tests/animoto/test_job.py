@@ -16,7 +16,6 @@ import pytest
 from aiohttp import web
 
 from kon.animoto import job as jobs
-from kon.animoto.crew import Crew
 from kon.animoto.fetch import Fetcher
 from kon.animoto.film import Film
 from kon.animoto.job import Rules, Studio, key_of
@@ -25,11 +24,12 @@ from kon.animoto.planes import ycbcr
 from kon.animoto.room import Room
 from kon.backends.memory.objects import MemoryObjects
 from kon.errors import KindError
+from kon.pictures.crew import Crew
 from kon.web.limits import FetchLimits
 from kon.web.links import Guard
 from tests.animoto.given import SMALL, encoded, photo, plain, run, site, watch
 from tests.animoto.test_encode import tone
-from tests.animoto.test_header import bomb
+from tests.pictures.test_header import bomb
 
 LIMITS = FetchLimits(timeout_s=5.0, silence_s=2.0, backoff_s=0.001)
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (255, 255, 0), (0, 255, 255))

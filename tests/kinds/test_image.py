@@ -18,7 +18,6 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image, ImageCms, ImageOps
 
-from kon.animoto import header
 from kon.backends.memory.objects import MemoryObjects
 from kon.cli.group import kon
 from kon.emulator import Emulator
@@ -26,9 +25,10 @@ from kon.errors import ConfigurationError, KindError
 from kon.experiment import load
 from kon.kinds import image as image_kind
 from kon.kinds.equalize import clahe, equalized
+from kon.pictures import header
 from tests.animoto.given import encoded, photo
-from tests.animoto.test_header import bomb
 from tests.kinds.running import attempt
+from tests.pictures.test_header import bomb
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from kon.animoto.header import read_header, type_of
-from kon.animoto.refusal import BadImage
+from kon.pictures.header import read_header, type_of
+from kon.pictures.refusal import BadImage
 from tests.animoto.given import encoded, photo, plain
 
 

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import msgspec
 from PIL import Image
 
-from kon.animoto.refusal import BadImage
+from kon.pictures.refusal import BadImage
 
 SNIFF_BYTES: Final = 16
 """So many first bytes tell the type."""
