@@ -33,10 +33,11 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     stale: int = 0
     host: str | None = None
 
-    def is_about(self, index: int) -> bool:
+    def times(self, index: int) -> int:
+        """How often it happened to a task: twice, where two messages of it came in one batch."""
         if self.r is not None:
-            return self.r[0] <= index < self.r[0] + self.r[1]
-        return self.i is not None and index in self.i
+            return int(self.r[0] <= index < self.r[0] + self.r[1])
+        return 0 if self.i is None else self.i.count(index)
 
 
 class Life(msgspec.Struct):
@@ -106,8 +107,7 @@ def _of_file(file: Path, index: int, lives: dict[str, Life]) -> Iterator[Sightin
         life.last_s = line.t
         life.host = line.host or life.host
         life.ended = line.e == Event.DOWN
-        if line.is_about(index):
-            yield Sighting(name, line)
+        yield from [Sighting(name, line)] * line.times(index)
 
 
 def _answers_of(path: Path, index: int) -> Iterator[Answered]:
