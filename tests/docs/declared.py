@@ -24,8 +24,9 @@ NOT_RUN: Final[dict[str, tuple[str, ...]]] = {
         "make bench",
         "python -m benchmarks.",
     ),
+    "it needs another machine": ("ssh ",),
     "it would install into the virtualenv that the tests run in": ("pip install 'kon[",),
-    "it goes on until Ctrl-C; tests/emulator has it": ("kon emulator",),
+    "it goes on until Ctrl-C; tests/emulator and tests/live have it": ("kon emulator", "kon serve"),
 }
 """What commands begin with that are not run, by the reason."""
 
@@ -95,6 +96,7 @@ GIVEN: Final[dict[str, str]] = {
     "aws.md": (EXPERIMENT % "aws, depth_lag_s: 1").replace("name: exp", "name: page-aws"),
     "costs.md": EXPERIMENT % "aws, depth_lag_s: 1" + "kon run exp.yml --quiet",
     "emulators.md": (EXPERIMENT % "aws, depth_lag_s: 1").replace("name: exp", "name: page-emulators"),
+    "live.md": EXPERIMENT % "memory",
     "simulator-fleet.md": EXPERIMENT % "sqlite"
     + "kon run exp.yml --quiet --out results/mine --set workload.count=400",
     "strategies.md": ("mkdir mylab; echo 'from strategies.lease import Lease as Mine' > mylab/strategies.py"),

@@ -11,8 +11,11 @@ import yaml
 
 from docs.site.commands import page as page_of_commands
 from docs.site.hooks import slug
+from kon import errors
+from kon.cli.group import EXIT_FAULT, EXIT_PIPE
 from kon.clock import Clock
 from kon.dedup import Guarantee
+from kon.errors import KonError
 from kon.events import Event
 from kon.ledger import Ledger
 from kon.plugins import names, strategy_class
@@ -71,6 +74,23 @@ def test_every_column_of_the_contract_is_described() -> None:
     page = (PROJECT / "docs" / "records.md").read_text()
     described = page.partition("## The table")[2]
     assert [name for name in CONTRACT if f"`{name}`" not in described] == []
+
+
+def test_every_class_of_errors_is_told_of_with_its_exit_code() -> None:
+    told = {line[0].strip("`"): int(line[1]) for line in lines_of("docs/troubleshooting.md", 3)}
+    classes = [
+        each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, KonError)
+    ]
+    assert told == {each.__name__: each.exit_code for each in classes if each is not KonError}
+
+
+def test_every_exit_code_is_told_of() -> None:
+    page = (PROJECT / "docs" / "troubleshooting.md").read_text()
+    told = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.M)}
+    classes = [
+        each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, KonError)
+    ]
+    assert told == {0, 4, 5, EXIT_FAULT, EXIT_PIPE} | {each.exit_code for each in classes}
 
 
 def test_figures_beside_peers_are_those_of_the_benchmarks() -> None:

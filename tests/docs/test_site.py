@@ -94,7 +94,7 @@ def test_links_and_anchors_lead_somewhere(pages: dict[Path, Links]) -> None:
     assert len(pages) > 25
     broken = []
     for file, page in pages.items():
-        for link in page.links:
+        for link in (*page.links, *page.fetched):
             parts = urlsplit(link)
             if parts.scheme or parts.netloc or file.name == "404.html":
                 continue
