@@ -24,6 +24,7 @@ from kon.animoto.planes import ycbcr
 from kon.animoto.room import Room
 from kon.backends.memory.objects import MemoryObjects
 from kon.errors import KindError
+from kon.objects import ObjectStore
 from kon.pictures.crew import Crew
 from kon.web.limits import FetchLimits
 from kon.web.links import Guard
@@ -47,7 +48,7 @@ class CountingObjects(MemoryObjects):
 
 @asynccontextmanager
 async def studio(
-    objects: MemoryObjects, film: Film = SMALL, rules: Rules | None = None, limits: FetchLimits = LIMITS
+    objects: ObjectStore, film: Film = SMALL, rules: Rules | None = None, limits: FetchLimits = LIMITS
 ) -> AsyncIterator[Studio]:
     guard = Guard(["loopback"])
     fetcher = Fetcher(limits, guard, random.Random(1))
