@@ -60,7 +60,7 @@ SMALLER: Final[dict[str, str]] = {
         "kon prove mylab.strategies:Mine lease_s=10 --story --seeds 2 --fault crash --jobs 1"
     ),
     "kon run choose.yml --quiet": "kon run choose.yml --quiet --limit 100",
-    "kon prove first_result:FirstResult           #": (
+    "kon prove first_result:FirstResult           # each": (
         "kon prove first_result:FirstResult --fault crash --seeds 2 --jobs 1  #"
     ),
     "pip install .": (

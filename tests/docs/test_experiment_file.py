@@ -16,6 +16,7 @@ from kon.experiment.schema import experiment_schema
 from kon.kinds.options import Options
 from kon.kinds.python import PythonOptions
 from kon.kinds.shell import ShellOptions
+from kon.plugins import Group, names
 
 PAGE = Path(__file__).parents[2] / "docs" / "experiment-file.md"
 
@@ -95,3 +96,8 @@ def test_every_option_of_a_kind_is_there_with_its_default(heading: str, options:
 
 def test_the_schema_beside_it_is_what_kon_schema_prints() -> None:
     assert json.loads((PAGE.parent / "experiment.schema.json").read_text()) == SCHEMA
+
+
+@pytest.mark.parametrize("group", ["kon.backends", "kon.kinds"])
+def test_every_plugin_is_named(group: Group) -> None:
+    assert [name for name in names(group) if f"`{name}`" not in PAGE.read_text()] == []
