@@ -7,6 +7,9 @@ CANDIDATES = python3 python3.14 python3.13 python3.12 python3.11
 # Passed on to the program that the target runs: `make run ARGS='-e experiment=workloads/my.yml'`, `make test ARGS='-k lease'`.
 ARGS ?=
 
+# A test process for each core; a file's tests share what they have started. `make test ARGS='-n 0 ...'`: all in one.
+PYTEST = pytest -n auto --dist loadfile
+
 # The version of uv that `make lock` resolves with, in a virtualenv of its own.
 UV = uv>=0.9
 
@@ -55,7 +58,7 @@ run: $(RUNTIME) ## run the quickstart on this machine through Ansible
 	@$(PROJECT_ENV) $(LOCAL_ENV) $(BRIEF) ansible-playbook -i inventory/local.yml playbooks/run.yml $(ARGS)
 
 test: $(DEV) $(COLLECTIONS)/.there ## run the tests
-	@$(PROJECT_ENV) pytest $(ARGS)
+	@$(PROJECT_ENV) $(PYTEST) $(ARGS)
 
 check: $(DEV) $(COLLECTIONS)/.there ## what CI runs: linters, types, tests
 	@$(PROJECT_ENV) ruff check .
@@ -63,7 +66,7 @@ check: $(DEV) $(COLLECTIONS)/.there ## what CI runs: linters, types, tests
 	@$(PROJECT_ENV) mypy
 	@$(PROJECT_ENV) yamllint --strict .
 	@$(PROJECT_ENV) ansible-lint --offline
-	@$(PROJECT_ENV) pytest $(ARGS)
+	@$(PROJECT_ENV) $(PYTEST) $(ARGS)
 
 docs: $(DEV) ## build the pages of docs/ as a site, .cache/site
 	@$(PROJECT_ENV) mkdocs build --quiet --strict -f docs/site/mkdocs.yml
