@@ -69,7 +69,7 @@ check: $(DEV) $(COLLECTIONS)/.there ## what CI runs: linters, types, tests
 	@$(PROJECT_ENV) $(PYTEST) $(ARGS)
 
 docs: $(DEV) ## build the pages of docs/ as a site, .cache/site
-	@$(PROJECT_ENV) mkdocs build --quiet --strict -f docs/site/mkdocs.yml
+	@$(PROJECT_ENV) mkdocs build --strict -f docs/site/mkdocs.yml
 	@echo "built: .cache/site/index.html"
 
 bench: $(DEV) ## measure kon against its peers, side by side
