@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 FLOORS = (
     # values and abstract classes; and web, pictures and animoto, which know errors and objects alone
-    "animoto pictures web errors task queue ledger objects kind dedup clock backend run suggest journal",
+    "animoto pictures web errors task queue ledger objects kind dedup clock backend run suggest journal scratch",
     # worlds, and what may differ
     "backends kinds strategies sim",
     # what runs and reads all stand on

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +27,7 @@ from kon.objects import ObjectStore
 from kon.pictures.crew import Crew
 from kon.pictures.header import Header, read_header
 from kon.pictures.refusal import BadImage
+from kon.scratch import working_folder
 from kon.web.links import Guard
 from kon.web.refusal import BadLink
 
@@ -90,10 +90,10 @@ class Studio:
         Cancelled, it leaves no file and no thread at work behind.
         """
         key = key_of(job, self._film)
-        with tempfile.TemporaryDirectory(prefix="kon-animoto-") as folder:
-            done = await self._done(key, Path(folder) / "done.json")
+        async with working_folder("animoto") as folder:
+            done = await self._done(key, folder / "done.json")
             if done is None:
-                done = await self._film_job(job, key, Path(folder))
+                done = await self._film_job(job, key, folder)
         url = await self._objects.url(key, self.rules.url_expires_s)
         return {**done, "url": url, "url_expires_s": self.rules.url_expires_s}
 

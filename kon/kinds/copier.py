@@ -16,9 +16,9 @@ import aiohttp
 import msgspec
 
 from kon.errors import KindError
-from kon.kinds.folder import working_folder
 from kon.kinds.mirroritem import LinkItem, key_of
 from kon.objects import ObjectStore
+from kon.scratch import working_folder
 from kon.web.client import Deadline, TryAgain, WebClient
 from kon.web.links import Guard
 from kon.web.refusal import BadLink, BadStatus

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from kon.errors import ConfigurationError, KindError
 from kon.kind import Attempt, Kind
-from kon.kinds.folder import working_folder
 from kon.kinds.needed import check_installed
 from kon.kinds.options import Options, read_options
 from kon.kinds.recipe import Recipe
 from kon.kinds.stored import OutputKey, at_least, fetch, input_key
 from kon.objects import ObjectStore
+from kon.scratch import working_folder
 
 if TYPE_CHECKING:  # it takes a while to import, and whoever only checks an experiment does without
     from kon.pictures.crew import Crew

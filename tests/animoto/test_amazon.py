@@ -79,8 +79,10 @@ def test_links_open_until_they_expire_and_kon_results_makes_new_ones(
 ) -> None:
     invoked("run", str(experiment(photos, "expiring")), "--quiet", "--set", "workers=1")
     old: list[str] = []
+    url: str
+    content: bytes | int
     for images in (2, 3):
-        content: bytes | int = 403
+        url, content = "", 403
         while content == 403:  # on a machine that is very busy a link has expired before it is opened
             url = links("expiring-lease-w1-r1")[images - 2]
             content = opened(url)
