@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +11,7 @@ from typing import Any, Final
 import click
 import msgspec
 
+from kon.cli.links import link_lines, object_lines
 from kon.cli.output import note
 from kon.cli.runs import find_run, root_option, run_argument
 from kon.records import RunFolder
@@ -39,9 +39,21 @@ COLUMNS: Final = ("id", "state", "attempt", "worker", "result", "error")
 @click.option(
     "--stdout", "output", is_flag=True, help="Print what shell tasks wrote to stdout, and nothing else."
 )
-@click.option("--links", is_flag=True, help="Print the links in results, and until when each is good.")
+@click.option("--links", is_flag=True, help="Print the links in results, fresh ones for those that expired.")
+@click.option(
+    "--objects", is_flag=True, help="Print what tasks have stored at Amazon, and whether it is here."
+)
 @root_option
-def results(run: str, failed: bool, style: str, as_json: bool, output: bool, links: bool, root: Path) -> None:
+def results(
+    run: str,
+    failed: bool,
+    style: str,
+    as_json: bool,
+    output: bool,
+    links: bool,
+    objects: bool,
+    root: Path,
+) -> None:
     """Print what became of each task of RUN, a line each, in order of tasks: its id, state, attempt,
     worker, result (as JSON) and error.
 
@@ -56,11 +68,14 @@ def results(run: str, failed: bool, style: str, as_json: bool, output: bool, lin
       kon results animoto-lease-w2-r1 --links
     """
     folder = find_run(run, root)
+    if objects:
+        _print_lines(object_lines(folder))
+        return
     outcomes = _outcomes(folder, failed)
     if output:
         _print_output(folder, outcomes)
     elif links:
-        _print_lines(_link_lines(folder, outcomes))
+        _print_lines(link_lines(folder, outcomes))
     elif as_json or style == "jsonl":
         _print_lines(_json_line(folder, each) for each in outcomes)
     elif style == "csv":
@@ -130,24 +145,6 @@ def _print_output(folder: RunFolder, outcomes: Iterable[Standing]) -> None:
         note(f"{without:,} tasks have no output, as they are not of the kind shell or did not run to an end")
     if cut:
         note(f"the output of {cut:,} tasks was over max_output_bytes, and its middle is left out")
-
-
-def _link_lines(folder: RunFolder, outcomes: Iterable[Standing]) -> Iterator[str]:
-    """The run's log of links: id, link, and the time (UTC) until which it is good; a file: is for good."""
-    without = 0
-    for each in outcomes:
-        result = each.outcome.result
-        if not isinstance(result, dict) or not isinstance(result.get("url"), str):
-            without += 1
-            continue
-        expires_s, url = result.get("url_expires_s"), result["url"]
-        until = ""
-        if isinstance(expires_s, int | float) and not url.startswith("file:"):
-            # the link was made just before the task ended
-            until = datetime.fromtimestamp(each.outcome.ended_s + expires_s, UTC).isoformat(" ", "seconds")
-        yield "\t".join((task_id(folder.path.name, each.outcome.index), url, until)).rstrip()
-    if without:
-        note(f"{without:,} tasks have no link in their result")
 
 
 def _print_lines(lines: Iterable[str]) -> None:

@@ -24,7 +24,6 @@ class Link(msgspec.Struct, frozen=True):
 def parse_link(url: str, bucket: str) -> Link | None:
     """What a link says of itself; None for one that is not a signed link to an object of this bucket."""
     parts = urlsplit(url)
-    query = parse_qs(parts.query)
     path = unquote(parts.path)
     if (parts.hostname or "").startswith(f"{bucket}."):
         key = path.removeprefix("/")
@@ -32,8 +31,15 @@ def parse_link(url: str, bucket: str) -> Link | None:
         key = path.removeprefix(f"/{bucket}/")
     else:
         return None
+    expires_at_s = expiry_of(url)
+    return None if expires_at_s is None else Link(key, expires_at_s)
+
+
+def expiry_of(url: str) -> float | None:
+    """Until when a signed link is good, in seconds since the epoch; None for any other."""
+    query = parse_qs(urlsplit(url).query)
     try:
         signed_at = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        return Link(key, signed_at.timestamp() + float(query["X-Amz-Expires"][0]))
+        return signed_at.timestamp() + float(query["X-Amz-Expires"][0])
     except (KeyError, ValueError):
         return None

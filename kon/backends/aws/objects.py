@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.failures import CallRefused
-from kon.backends.aws.links import parse_link
+from kon.backends.aws.links import Link, parse_link
 from kon.errors import BackendUnavailable, ConfigurationError, StoreError
 from kon.objects import ObjectStore, check_key
 
@@ -95,15 +95,22 @@ class S3Objects(ObjectStore):
             self._bucket,
         )
 
+    def link(self, url: str) -> Link | None:
+        """What an earlier link of this store says of itself, with its key as here; None for others."""
+        link = parse_link(url, self._bucket)
+        if link is None or not link.key.startswith(self._prefix):
+            return None
+        return Link(link.key[len(self._prefix) :], link.expires_at_s)
+
     async def renewed(self, url: str, expires_s: float) -> str:
         """A new link to what an earlier link of this store points to, expired or not.
 
         Raises ConfigurationError for a link of another store, KeyError where the object is gone.
         """
-        link = parse_link(url, self._bucket)
-        if link is None or not link.key.startswith(self._prefix):
+        link = self.link(url)
+        if link is None:
             raise ConfigurationError(f"{url} is not a link to an object of {self._bucket}/{self._prefix}")
-        return await self.url(link.key[len(self._prefix) :], expires_s)
+        return await self.url(link.key, expires_s)
 
     # --- in parts ------------------------------------------------------------------------------------
 

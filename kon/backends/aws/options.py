@@ -18,6 +18,7 @@ LedgerType = Literal["dynamodb", "s3"]
 Claims = Literal["batch", "single"]
 Reads = Literal["strong", "eventual"]
 ClientType = Literal["lean", "boto3"]
+StorageClass = Literal["GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"]
 
 _PREFIX: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,18}[a-z0-9])?")
 _REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d+")
@@ -48,6 +49,8 @@ class AwsOptions(msgspec.Struct, frozen=True):
     depth_lag_s: by how long SQS's counts of messages may lag, in seconds: for so long a queue must be empty
         before tasks count as lost. An emulator's counts do not lag.
     expires_h: hours after which what a run has made may be taken for forgotten (the tag ExpiresAt).
+    results_cold_after_days: after so many days what kinds have stored is moved to cold storage; None: never.
+    results_storage_class: to which. `kon restore` asks it back; from GLACIER_IR it can be read as it is.
     objects: `s3://BUCKET/PREFIX`, where kinds store what they make. Runs may share it; kon neither makes
         nor deletes it. None for a place of each run's own in kon's bucket.
     client: `lean` makes the hot calls of SQS and DynamoDB without boto3, `boto3` makes all with it.
@@ -64,6 +67,8 @@ class AwsOptions(msgspec.Struct, frozen=True):
     link_expires_s: float = 600.0
     depth_lag_s: float = 60.0
     expires_h: float = 24.0
+    results_cold_after_days: int | None = None
+    results_storage_class: StorageClass = "GLACIER"
     objects: str | None = None
     client: ClientType = "lean"
 
@@ -77,7 +82,13 @@ class AwsOptions(msgspec.Struct, frozen=True):
     def parse(cls, options: Mapping[str, Any]) -> AwsOptions:
         """Raises ConfigurationError for an option that there isn't, or a value that can't be used."""
         refuse_unknown("aws", options, cls.__struct_fields__)
-        return cls(**{name: _PARSERS[name](name, value) for name, value in options.items()})
+        parsed = cls(**{name: _PARSERS[name](name, value) for name, value in options.items()})
+        if parsed.objects is not None and parsed.results_cold_after_days is not None:
+            raise ConfigurationError(
+                "results_cold_after_days of aws: what is stored in a bucket of yours (`objects`) is moved by "
+                "rules of that bucket's own; kon makes none there. Leave one of the two out"
+            )
+        return parsed
 
 
 def _refused(name: str, expected: str, value: object, hint: str = "") -> ConfigurationError:
@@ -132,6 +143,12 @@ def _number(name: str, value: object) -> int:
     raise _refused(name, "a whole number, 1 or more", value)
 
 
+def _days(name: str, value: object) -> int | None:
+    if value is None:
+        return None
+    return _number(name, value)
+
+
 def _receivers(name: str, value: object) -> int:
     number = _number(name, value)
     if number > 32:
@@ -167,6 +184,7 @@ _CHOICES: Final[dict[str, Any]] = {
     "claims": Claims,
     "reads": Reads,
     "client": ClientType,
+    "results_storage_class": StorageClass,
 }
 
 _PARSERS: Final[dict[str, Any]] = {
@@ -178,5 +196,6 @@ _PARSERS: Final[dict[str, Any]] = {
     "link_expires_s": _link_expires_s,
     "depth_lag_s": _depth_lag_s,
     "expires_h": _expires_h,
+    "results_cold_after_days": _days,
     "objects": _objects,
 }

@@ -17,6 +17,7 @@ import msgspec
 
 from kon.backend import ChannelOptions
 from kon.backends.aws.calls import Calls
+from kon.backends.aws.cold import rules_differ, with_rules
 from kon.backends.aws.dynamodb import EXPIRY_ATTRIBUTE, table_definition
 from kon.backends.aws.failures import CallRefused
 from kon.backends.aws.names import PROJECT, SHARED, Names, bucket_name, names_of, tags_of
@@ -34,7 +35,9 @@ RETENTION_S: Final = 14 * 86_400
 CHANGE_S: Final = 300.0
 """How long a table or queue may take to be made or to go, in seconds."""
 
-_OPTIONS_TAG: Final = "KonOptions"
+OPTIONS_TAG: Final = "KonOptions"
+"""Of a queue of tasks: what the run was made with."""
+
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 2.0
 _DELETE_KEYS: Final = 1_000
@@ -101,7 +104,7 @@ class Resources:
 
         made = [
             make_answers(),
-            self._make_bucket(bucket_name(self._options, account, region), region, tags),
+            self._make_bucket(bucket_name(self._options, account, region), region, tags, names.stored),
         ]
         if self._options.ledger == "dynamodb":
             made.append(self._make_table(names.table, tags))
@@ -109,7 +112,7 @@ class Resources:
         # the last: a run that has its queue of tasks has everything
         await self._make_queue(
             names.tasks,
-            {**tags, _OPTIONS_TAG: shown},
+            {**tags, OPTIONS_TAG: shown},
             {**hold, "RedrivePolicy": json.dumps(redrive)},
         )
 
@@ -125,6 +128,12 @@ class Resources:
             )
         account = tasks.split("/")[-2]
         return Place(names, bucket_name(self._options, account, str(region)), (tasks, answers, dead))
+
+    async def stored(self, run: str) -> tuple[str, str]:
+        """The bucket, and what keys begin with there, of what the run's kind has stored; whether or not there
+        is any."""
+        account, region = await self._account_and_region()
+        return bucket_name(self._options, account, region), names_of(run, self._options).stored
 
     async def describe(self, run: str) -> list[Resource]:
         """What `create` makes, in its order, and what of it is there."""
@@ -156,6 +165,9 @@ class Resources:
         await self._delete_table(names.table, tags["Run"])
         bucket, kept = bucket_name(self._options, account, region), names.stored if keep_objects else None
         await self._delete_objects(bucket, names.objects, kept)
+        has_rule = self._options.results_cold_after_days is not None
+        if has_rule and not keep_objects and await self._has_bucket(bucket):
+            await self._keep_rules(bucket, names.stored, None)
 
     # --- queues ----------------------------------------------------------------------------------------
 
@@ -168,12 +180,12 @@ class Resources:
             if url is None:
                 continue
             tags = await self._queue_tags(url)
-            if _OPTIONS_TAG not in tags or tags.get("Run") != tags_of(run, self._options, 0.0)["Run"]:
+            if OPTIONS_TAG not in tags or tags.get("Run") != tags_of(run, self._options, 0.0)["Run"]:
                 raise ConfigurationError(
                     f'there is a queue {name} that kon did not make for the run "{run}". It is left as '
                     "it is: choose another name for the run, or another `prefix`"
                 )
-            shown = tags[_OPTIONS_TAG]
+            shown = tags[OPTIONS_TAG]
             made = dict(word.partition("=")[::2] for word in shown.split())
             was = ChannelOptions(float(made["visibility_s"]), int(made["max_receives"]))
             check_same(run, was, wanted)
@@ -330,7 +342,7 @@ class Resources:
 
     # --- bucket ----------------------------------------------------------------------------------------
 
-    async def _make_bucket(self, bucket: str, region: str, tags: Mapping[str, str]) -> None:
+    async def _make_bucket(self, bucket: str, region: str, tags: Mapping[str, str], stored: str) -> None:
         shared = _pairs({**tags, "Run": SHARED})
         if not await self._has_bucket(bucket):
             where: dict[str, Any] = {"Tags": shared}
@@ -347,21 +359,28 @@ class Resources:
                 if error.code != "BucketAlreadyOwnedByYou":  # another client was faster
                     raise
         await self._calls.call("s3", "PutBucketTagging", Bucket=bucket, Tagging={"TagSet": shared})
-        await self._calls.call(
-            "s3",
-            "PutBucketLifecycleConfiguration",
-            Bucket=bucket,
-            LifecycleConfiguration={
-                "Rules": [
-                    {
-                        "ID": "kon: unfinished uploads",
-                        "Status": "Enabled",
-                        "Filter": {"Prefix": ""},
-                        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
-                    }
-                ]
-            },
-        )
+        await self._keep_rules(bucket, stored, self._options.results_cold_after_days)
+
+    async def _keep_rules(self, bucket: str, stored: str, cold_after_days: int | None) -> None:
+        """Have the bucket's lifecycle be right for a run; it is shared, and other runs' rules stay.
+
+        stored: what the keys of its results begin with.
+        """
+        try:
+            reply = await self._calls.call("s3", "GetBucketLifecycleConfiguration", Bucket=bucket)
+        except CallRefused as error:
+            if error.code not in ("NoSuchLifecycleConfiguration", "NoSuchBucket"):
+                raise
+            reply = {}
+        before = reply.get("Rules", [])
+        rules = with_rules(before, stored, cold_after_days, self._options.results_storage_class)
+        if rules_differ(before, rules):
+            await self._calls.call(
+                "s3",
+                "PutBucketLifecycleConfiguration",
+                Bucket=bucket,
+                LifecycleConfiguration={"Rules": rules},
+            )
 
     async def _has_bucket(self, bucket: str) -> bool:
         try:

@@ -34,6 +34,8 @@ def test_every_option_can_be_given() -> None:
         "expires_h": 0.5,
         "client": "boto3",
         "objects": "s3://my-bucket/pictures",
+        "results_cold_after_days": None,
+        "results_storage_class": "GLACIER_IR",
     }
     assert given.keys() == set(AwsOptions.__struct_fields__)
     assert AwsOptions.parse(given) == AwsOptions(**{**given, "billing": Throughput(3, 50)})
