@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +31,9 @@ LOOK_S: Final = 1.0
 LONGEST_LOOK_S: Final = 2.0
 """The same, for runs that have not begun for long."""
 
+LONGEST_FIND_S: Final = 10.0
+"""The same, for a host that is there for whatever comes."""
+
 AHEAD: Final = 2
 """Runs that are looked for each time; of the others one, in turn, as each look costs requests."""
 
@@ -42,9 +45,14 @@ class Awaited(msgspec.Struct, frozen=True):
     backend: Plugin
 
 
+Finder = Callable[[], Awaitable[list[Awaited]]]
+"""What tells which runs there are by now."""
+
+
 class ApartHost:
     """Host number `number`, from 1, of each of these runs that has so many workers.
 
+    find: asked for further runs all the time; such a host works until it is told to stop.
     elastic: of the others too: such a host came to help.
     root: the folder of this machine's part of the records.
     """
@@ -56,12 +64,14 @@ class ApartHost:
         number: int,
         *,
         elastic: bool = False,
+        find: Finder | None = None,
         on_note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._runs = list(runs)
         self._root = root
         self._number = number
         self._elastic = elastic
+        self._find = find
         self._on_note = on_note
         self._told = asyncio.Event()
 
@@ -78,14 +88,25 @@ class ApartHost:
         async with host_lock(self._root, self._number):
             left, look_s = list(self._runs), LOOK_S
             for turn in itertools.count():
+                if self._find is not None:
+                    left = await self._found(self._find, left)
                 likely = left[:AHEAD] + left[AHEAD:][turn % max(1, len(left) - AHEAD) :][:1]
                 served = [each for each in likely if await self._serve(each)]
                 left = [each for each in left if each not in served]
-                if not left or self._told.is_set():
+                if (not left and self._find is None) or self._told.is_set():
                     break
-                look_s = LOOK_S if served else min(look_s * 1.2, LONGEST_LOOK_S)
+                longest_s = LONGEST_LOOK_S if self._find is None else LONGEST_FIND_S
+                look_s = LOOK_S if served else min(look_s * 1.2, longest_s)
                 await self._pause(look_s)
-        self._on_note("told to stop: its workers have ended" if left else "every run is over")
+        told = left or self._find is not None
+        self._on_note("told to stop: its workers have ended" if told else "every run is over")
+
+    async def _found(self, find: Finder, before: list[Awaited]) -> list[Awaited]:
+        try:
+            return await find()
+        except BackendUnavailable as error:
+            self._on_note(f"{error}; looking again")
+            return before
 
     async def _serve(self, awaited: Awaited) -> bool:
         """Work on a run until it is over, if it has begun; whether it needs no more looking at."""

@@ -93,11 +93,13 @@ class State(msgspec.Struct, frozen=True):
     """What the next look has to know of the ones before.
 
     arrivals: (when, how many) tasks were new, as far as the longest rule looks back.
+    hosts: that were there at its end, those that drained and those that it added included.
     fired: when each rule last added hosts. fewer_since_s: since when fewer hosts would have done.
     spent_usd: on hosts, so far.
     """
 
     looked_s: float | None = None
+    hosts: int = 0
     submitted: dict[str, int] = {}
     arrivals: list[tuple[float, int]] = []
     fired: dict[str, float] = {}
@@ -149,6 +151,7 @@ def decide(
     state = msgspec.structs.replace(
         state,
         looked_s=seen.now_s,
+        hosts=seen.hosts + seen.draining + max(0, change),
         submitted=dict(seen.submitted),
         fired={**state.fired, **dict.fromkeys(due, seen.now_s)} if change > 0 else state.fired,
         up_s=seen.now_s if change > 0 else state.up_s,
@@ -224,11 +227,11 @@ def _waits(last_s: float | None, pause_s: float, now_s: float) -> bool:
 
 
 def _with_costs(state: State, seen: Observation, hour_usd: float | None) -> State:
-    """Hosts are charged from one look to the next as those that are there at its end; at the first look, for
-    all of their time so far."""
+    """From one look to the next as many hosts are charged as were there at its begin or its end; at the first
+    look, all for their time so far."""
     up_s = seen.host_s
     if state.looked_s is not None:
-        up_s = (seen.hosts + seen.draining) * max(0.0, seen.now_s - state.looked_s)
+        up_s = max(state.hosts, seen.hosts + seen.draining) * max(0.0, seen.now_s - state.looked_s)
     return msgspec.structs.replace(state, spent_usd=state.spent_usd + up_s * (hour_usd or 0.0) / HOUR_S)
 
 

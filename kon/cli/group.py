@@ -65,6 +65,7 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
     "Amazon": {
         "up": Lazy("kon.cli.provision:up", "Make a run's queues, table and bucket ahead."),
         "down": Lazy("kon.cli.provision:down", "Delete a run's queues, table and objects."),
+        "restore": Lazy("kon.cli.restore:restore", "Ask results back from cold storage."),
         "cost": Lazy("kon.cli.cost:cost", "Say what a run's requests cost."),
         "sweep": Lazy("kon.cli.sweep:sweep", "Find what is left in any region, and remove it."),
         "autoscale": Lazy("kon.cli.autoscale:autoscale", "Keep as many hosts as the queues ask for."),

@@ -13,6 +13,8 @@ NOT_RUN: Final[dict[str, tuple[str, ...]]] = {
         "ansible-playbook playbooks/",
         "ansible-playbook -i inventory/kon.aws_ec2.yml ",
     ),
+    "it needs a fleet; tests/autoscale has it on moto, tests/playbooks in the lab": ("kon autoscale ",),
+    "it needs cold objects; tests/cli/test_restore.py has them": ("kon restore ", "kon results RUN --"),
     "test_fresh_clone.py runs it, in a clone of its own": ("make run",),
     "it is what runs these tests, or installs what they need": (
         "make setup",
@@ -26,6 +28,9 @@ NOT_RUN: Final[dict[str, tuple[str, ...]]] = {
     ),
     "it needs another machine": ("ssh ",),
     "it would install into the virtualenv that the tests run in": ("pip install 'kon[",),
+    "it needs a collector; tests/telemetry has one": (
+        "kon trace results/exp/exp-lease-w4-r1 --otlp http://localhost:4318",
+    ),
     "it goes on until Ctrl-C; tests/emulator and tests/live have it": ("kon emulator", "kon serve"),
 }
 """What commands begin with that are not run, by the reason."""
@@ -97,6 +102,7 @@ GIVEN: Final[dict[str, str]] = {
     "costs.md": EXPERIMENT % "aws, depth_lag_s: 1" + "kon run exp.yml --quiet",
     "emulators.md": (EXPERIMENT % "aws, depth_lag_s: 1").replace("name: exp", "name: page-emulators"),
     "live.md": EXPERIMENT % "memory",
+    "observability.md": EXPERIMENT % "sqlite",
     "simulator-fleet.md": EXPERIMENT % "sqlite"
     + "kon run exp.yml --quiet --out results/mine --set workload.count=400",
     "strategies.md": ("mkdir mylab; echo 'from strategies.lease import Lease as Mine' > mylab/strategies.py"),

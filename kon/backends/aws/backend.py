@@ -12,7 +12,9 @@ import msgspec
 
 from kon.backend import Backend, Channel, ChannelOptions
 from kon.backends.aws.calls import THREADS, Calls
+from kon.backends.aws.cold import ColdStore
 from kon.backends.aws.dynamodb import DynamoLedger, Layout
+from kon.backends.aws.found import FoundRun, found_runs
 from kon.backends.aws.objects import S3Objects
 from kon.backends.aws.options import AwsOptions
 from kon.backends.aws.overflow import Overflow
@@ -71,9 +73,18 @@ class AwsBackend(Backend):
             objects=S3Objects(self._calls, bucket, prefix),
         )
 
+    async def stored(self, run: str) -> tuple[S3Objects, ColdStore]:
+        """What the run's kind has stored, which outlives its queues: to make links, and to ask it back."""
+        bucket, prefix = self._options.stored or await self._resources.stored(check_run(run))
+        return S3Objects(self._calls, bucket, prefix), ColdStore(self._calls, bucket, prefix)
+
     async def describe(self, run: str) -> list[Resource]:
         """What `create` makes for the run, and what of it is there already."""
         return await self._resources.describe(check_run(run))
+
+    async def found(self) -> list[FoundRun]:
+        """The runs of this prefix that are there, whoever has made them."""
+        return await found_runs(self._calls, self._options)
 
     async def delete(self, run: str, keep_objects: bool = False) -> None:
         """Returns when all is gone, which may take a minute. What other runs of the prefix have stays."""
