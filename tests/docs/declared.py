@@ -21,11 +21,13 @@ NOT_RUN: Final[dict[str, tuple[str, ...]]] = {
         "make help",
         "make test",
         "make check",
+        "make photos",
     ),
     "it measures for minutes, and writes what is committed": (
         "make bench",
         "python -m benchmarks.",
     ),
+    "it fetches packages; tests/benchmarks/test_photos.py has what it does without": ("make photos",),
     "it needs another machine": ("ssh ",),
     "it would install into the virtualenv that the tests run in": ("pip install 'kon[",),
     "it needs a collector; tests/telemetry has one": (
@@ -44,7 +46,7 @@ SMALLER: Final[dict[str, str]] = {
     "kon plan exp.yml --autoscale policy.yml --workers 2,8 --arrive 1h": (
         "kon plan exp.yml --autoscale policy.yml --workers 2 --arrive 1m"
     ),
-    "kon plan workloads/cloudkon-2014.yml": "kon plan workloads/cloudkon-2014.yml --workers 1 --limit 2000",
+    "kon plan workloads/cloudkon-2014.yml": "kon plan workloads/cloudkon-2014.yml --workers 1 --limit 200",
     "kon plan exp.yml --workers 1,2,4,...,256 --deadline 30m": (
         "kon plan exp.yml --workers 1,2,4,...,8 --deadline 30m"
     ),
@@ -101,8 +103,8 @@ GIVEN: Final[dict[str, str]] = {
     "aws.md": (EXPERIMENT % "aws, depth_lag_s: 1").replace("name: exp", "name: page-aws"),
     "costs.md": EXPERIMENT % "aws, depth_lag_s: 1" + "kon run exp.yml --quiet",
     "emulators.md": (EXPERIMENT % "aws, depth_lag_s: 1").replace("name: exp", "name: page-emulators"),
-    "live.md": EXPERIMENT % "memory",
     "observability.md": EXPERIMENT % "sqlite",
+    "live.md": EXPERIMENT % "sqlite",
     "simulator-fleet.md": EXPERIMENT % "sqlite"
     + "kon run exp.yml --quiet --out results/mine --set workload.count=400",
     "strategies.md": ("mkdir mylab; echo 'from strategies.lease import Lease as Mine' > mylab/strategies.py"),
