@@ -43,13 +43,13 @@ ifneq ($(filter C POSIX,$(LC_ALL)),)
 unexport LC_ALL
 endif
 
-.PHONY: help setup run test check lock docs bench bench-aws soak collections lab-tools test-fleet clean stale
+.PHONY: help setup run test check lock docs bench bench-aws soak collections lab-tools browser-tools photos test-fleet clean stale
 .DEFAULT_GOAL := help
 # `make -j run test` would otherwise start two installations into one virtualenv.
 .NOTPARALLEL:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: $(DEV) ## make .venv with the locked dependencies, those of the tests and checks included
 	@echo "ready: $(BIN)/kon"
@@ -86,6 +86,13 @@ collections: $(RUNTIME) ## from Ansible Galaxy: what the playbooks for EC2 need
 
 test-fleet: $(DEV) $(COLLECTIONS)/.there ## as root, on Linux: a fleet of real hosts on this machine, from provision to teardown
 	@$(PROJECT_ENV) python -m tests.lab -- pytest -m fleet --timeout 0 $(ARGS)
+
+photos: $(DEV) ## real photos, out of packages on PyPI, for the benchmarks of videos and copies; into .cache/photos
+	@$(PROJECT_ENV) python -m benchmarks.photos $(ARGS)
+
+browser-tools: ## as root, on Debian or Ubuntu: the browsers and ffmpeg that tests play videos in
+	apt-get install -y --no-install-recommends chromium ffmpeg
+	apt-get install -y --no-install-recommends firefox-esr || apt-get install -y --no-install-recommends firefox
 
 lab-tools: ## as root, on Debian or Ubuntu: what `make test-fleet` needs
 	apt-get install -y --no-install-recommends debootstrap iproute2 openssh-client util-linux

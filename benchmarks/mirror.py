@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,8 @@ from typing import Any, Final
 from tabulate import tabulate
 
 from benchmarks.animoto import served
-from benchmarks.photos import PHOTOS, real_photos, write_set
+from benchmarks.photo_packages import NoPhotos
+from benchmarks.photos import FOLDER, PHOTOS, photo_set
 
 SLOTS: Final = (1, 2, 4, 8, 12, 16, 20)
 
@@ -55,12 +57,18 @@ def table(folder: Path, photos: Path, all_slots: Sequence[int]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mirror", description=__doc__)
     parser.add_argument("--slots", type=int, nargs="+", default=SLOTS)
-    parser.add_argument("--photos", type=Path, metavar="FOLDER", help="real photos, in place of packages'")
+    parser.add_argument("--photos", type=Path, default=FOLDER, help="of `make photos`, or a folder of yours")
     args = parser.parse_args()
+    try:
+        originals = photo_set(args.photos)
+    except NoPhotos as error:
+        parser.error(str(error))
     with tempfile.TemporaryDirectory(prefix="kon-benchmark-") as name:
         photos = Path(name) / "photos"
         photos.mkdir()
-        size_mb = write_set(photos, real_photos(args.photos)) / 1e6
+        for original in originals:
+            shutil.copy(original, photos)
+        size_mb = sum(each.stat().st_size for each in originals) / 1e6
         print(f"{PHOTOS} photos, {size_mb:.1f} MB", file=sys.stderr)
         print(table(Path(name), photos, args.slots))
 

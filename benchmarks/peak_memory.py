@@ -52,3 +52,13 @@ class PeakMemory:
         for line in (process / "status").read_text().splitlines():
             if line.startswith("VmHWM:"):  # it only grows, so that the last look before the end counts
                 self._peaks_mb[int(process.name)] = int(line.split()[1]) / 1024
+
+
+def own_peak_mb() -> float:
+    """This process's own peak since it began its program; 0 where there is no /proc. getrusage would
+    count its parent's memory too, a copy of which it was for an instant."""
+    status = PROC / "self" / "status"
+    if not status.exists():
+        return 0.0
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024

@@ -1,17 +1,31 @@
-"""A set of photos to make videos of: real ones, cut and put together in many ways."""
+"""A set of photos to make videos of: real ones, cut and put together in many ways. `make photos`
+
+The photographs come out of packages (`benchmarks/photo_packages.py`). These are small, and so each photo
+of the set is four cut-outs of them side by side, at about their own scale: it has a photograph's detail all
+over.
+"""
 
 from __future__ import annotations
 
-import importlib.util
+import argparse
 import io
 import random
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from PIL import Image, ImageOps
 
+from benchmarks.photo_packages import NoPhotos, photographs
+from kon.animoto import demo
+
 PHOTOS: Final = 60
+FOLDER: Final = Path(__file__).parent.parent / ".cache" / "photos"
+SOURCES: Final = "SOURCES.txt"
+"""Beside the photos: what they are cut from."""
+
 _SIZES: Final = (
     (1600, 1200),
     (1920, 1080),
@@ -22,38 +36,21 @@ _SIZES: Final = (
     (2592, 1944),
     (1280, 960),
 )
-_PACKAGES: Final = {
-    "matplotlib": ["mpl-data/sample_data/grace_hopper.jpg"],
-    "skimage": [
-        f"data/{name}"
-        for name in (
-            "astronaut.png", "chelsea.png", "coffee.png", "hubble_deep_field.jpg", "motorcycle_left.png",
-            "motorcycle_right.png", "retina.jpg", "rocket.jpg",
+
+
+def photo_set(folder: Path) -> list[Path]:
+    """The first photos of a folder, as many as a video has. Raises NoPhotos where there are too few."""
+    found = sorted(each for each in folder.glob("*") if each.suffix.lower() in (".jpg", ".jpeg"))[:PHOTOS]
+    if len(found) < PHOTOS:
+        raise NoPhotos(
+            f"{folder} has {len(found)} photos (*.jpg), and {PHOTOS} are needed: `make photos` gets them, "
+            "--photos names another folder"
         )
-    ],
-    "sklearn": ["datasets/images/china.jpg", "datasets/images/flower.jpg"],
-}  # fmt: skip
-"""Photos that come with packages, where these are installed; matplotlib's is in any case."""
-
-
-def real_photos(folder: Path | None = None) -> list[Image.Image]:
-    """Those of a folder, or those that come with the installed packages."""
-    if folder is not None:
-        files = [each for each in sorted(folder.iterdir()) if each.suffix in (".jpg", ".jpeg", ".png")]
-    else:
-        files = []
-        for package, names in _PACKAGES.items():
-            spec = importlib.util.find_spec(package)
-            if spec is not None and spec.origin is not None:
-                files += [Path(spec.origin).parent / name for name in names]
-    return [Image.open(file).convert("RGB") for file in files if file.is_file()]
+    return found
 
 
 def write_set(folder: Path, real: Sequence[Image.Image], seed: int = 1) -> int:
-    """Write `PHOTOS` JPEGs, some progressive, of 1 to 5 megapixels; returns their size in bytes.
-
-    Each is four cut-outs side by side at about their own scale, so that it has a photo's detail.
-    """
+    """Write `PHOTOS` JPEGs, some progressive, of 1 to 5 megapixels; returns their size in bytes."""
     rng = random.Random(seed)
     size_bytes = 0
     for number in range(PHOTOS):
@@ -76,3 +73,39 @@ def _cut(rng: random.Random, image: Image.Image, width: int, height: int) -> Ima
     left, top = rng.randint(0, large.width - width), rng.randint(0, large.height - height)
     part = large.crop((left, top, left + width, top + height))
     return ImageOps.mirror(part) if rng.random() < 0.5 else part
+
+
+def make(folder: Path, made_up: bool) -> str:
+    """Write the set to a folder, in place of an earlier one; what is there then. Raises NoPhotos."""
+    if made_up:
+        files = [(f"photo-{n:02}.jpg", demo.picture(n + 1)) for n in range(PHOTOS)]
+        _begin(folder, "Drawn by kon (--made-up): no photographs.\n")
+        for name, content in files:
+            (folder / name).write_bytes(content)
+        return f"{PHOTOS} made-up pictures, {sum(len(each) for _, each in files) / 1e6:.1f} MB"
+    real = list(photographs())
+    said = "".join(f"{name}: {licence}\n" for name, licence, _ in real)
+    _begin(folder, f"Cut and put together by kon's benchmarks/photos.py from\n\n{said}")
+    size_bytes = write_set(folder, [image for *_, image in real])
+    return f"{PHOTOS} photos of {len(real)} photographs, {size_bytes / 1e6:.1f} MB"
+
+
+def _begin(folder: Path, sources: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / SOURCES).write_text(sources, encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.photos", description=__doc__)
+    parser.add_argument("--made-up", action="store_true", help="pictures that kon draws, and no photographs")
+    try:
+        said = make(FOLDER, parser.parse_args().made_up)
+    except NoPhotos as error:
+        print(f"make photos: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    print(f"{FOLDER}: {said}; {SOURCES} has whose they are")
+
+
+if __name__ == "__main__":
+    main()

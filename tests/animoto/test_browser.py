@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from aiohttp import web
+from PIL import Image, ImageOps
 
+from kon.animoto import demo
 from kon.animoto.decode import Decoder
 from kon.animoto.film import Film
 from kon.pictures.header import read_header
@@ -21,7 +26,9 @@ from tests.browsers import CHROMIUM, FIREFOX, Tab, chromium, firefox
 
 LIMIT_S = 100.0
 
-PAGE = """<!DOCTYPE html><title>video</title><video id=v muted src="/video.mp4" width=320></video><script>
+PAGE = """<!DOCTYPE html><title>video</title>
+<video id=v controls muted src="/video.mp4" width=480></video>
+<script>
 const v = document.getElementById("v"), log = [];
 for (const e of ["error", "stalled"]) v.addEventListener(e, () => log.push(e));
 const once = (event) => new Promise((done, fail) => {
@@ -54,6 +61,23 @@ async function play() {
   const quality = v.getVideoPlaybackQuality();
   const corrupted = quality.corruptedVideoFrames || 0;
   return {time: v.currentTime, frames: quality.totalVideoFrames, corrupted, log};
+}
+async function still(time) {
+  await at(time);
+  v.playbackRate = 1;
+  await v.play();
+  while (v.currentTime < time + 0.3) await new Promise((done) => setTimeout(done, 20));
+  v.pause();
+  await new Promise((done) => setTimeout(done, 200));
+  const c = document.createElement("canvas");
+  c.width = 64; c.height = 36;
+  const g = c.getContext("2d");
+  g.drawImage(v, 0, 0, 64, 36);
+  const box = v.getBoundingClientRect();
+  return {
+    time: v.currentTime, pixels: [...g.getImageData(0, 0, 64, 36).data],
+    box: [box.left, box.top, box.right, box.bottom].map((side) => side * devicePixelRatio),
+  };
 }
 async function about() {
   await ready;
@@ -88,7 +112,9 @@ def chromium_with_the_page(url: str, home: Path) -> AbstractAsyncContextManager[
     return chromium(url, home, "typeof about == 'function'")
 
 
-BROWSERS: dict[str, tuple[str | None, Callable[[str, Path], AbstractAsyncContextManager[Tab]]]] = {
+Opened = Callable[[str, Path], AbstractAsyncContextManager[Tab]]
+
+BROWSERS: dict[str, tuple[str | None, Opened]] = {
     "chromium": (CHROMIUM, chromium_with_the_page),
     "firefox": (FIREFOX, firefox),
 }
@@ -99,6 +125,13 @@ def colours(folder: Path, film: Film, sound: bool = False) -> Path:
     pictures = [encoded(plain("rgb({},{},{})".format(*rgb), 320, 180)) for rgb in COLOURS]
     planes = [decoder.decode(data, read_header(data)) for data in pictures]
     return filmed(folder, film, planes, tone(2.0) if sound else None)
+
+
+def browser(name: str) -> Opened:
+    program, opened = BROWSERS[name]
+    if program is None:
+        pytest.skip(f"there is no {name} on this machine; `make browser-tools` installs it, as root")
+    return opened
 
 
 @pytest.mark.parametrize("name", BROWSERS)
@@ -113,9 +146,7 @@ def colours(folder: Path, film: Film, sound: bool = False) -> Path:
     ids=["default", "sound", "two seconds each", "encode"],
 )
 def test_a_browser_plays_and_seeks(tmp_path: Path, name: str, film: Film, sound: bool) -> None:
-    program, opened = BROWSERS[name]
-    if program is None:
-        pytest.skip(f"there is no {name} on this machine")
+    opened = browser(name)
     video = colours(tmp_path, film, sound)
 
     async def main() -> None:
@@ -132,12 +163,41 @@ def test_a_browser_plays_and_seeks(tmp_path: Path, name: str, film: Film, sound:
                 found = await page.value(f"at({place * film.image_s})")
                 apart = max(abs(a - b) for a, b in zip(found["pixel"], COLOURS[number]))
                 assert apart <= 20, (place, found, COLOURS[number])
-            if (shots := os.environ.get("KON_SCREENSHOTS")) is not None:
-                file = Path(shots) / f"{name}-{film.way}-{film.image_s:g}.png"
-                file.write_bytes(await page.screenshot())
             played = await page.value("play()")
             assert abs(played["time"] - whole_s) < 0.05
             assert (played["corrupted"], played["log"]) == (0, [])
             assert played["frames"] > 0
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("name", BROWSERS)
+def test_the_examples_pictures_show_as_they_are(tmp_path: Path, name: str) -> None:
+    """With KON_SCREENSHOTS=FOLDER it leaves there what is seen: docs/pictures/animoto-*.png."""
+    opened, film = browser(name), Film()
+    pictures = [demo.picture(number) for number in (12, 8, 16)]
+    decoder = Decoder(film)
+    video = filmed(tmp_path, film, [decoder.decode(each, read_header(each)) for each in pictures])
+
+    async def main() -> None:
+        home = tmp_path / "home"
+        home.mkdir()
+        async with asyncio.timeout(LIMIT_S), served(video) as url, opened(url, home) as page:
+            found = await page.value("still(1.5)")
+            shot = await page.screenshot()
+        assert int(found["time"]) == 1, "it was paused too late"
+        shown = np.asarray(found["pixels"], np.float64).reshape(36, 64, 4)[..., :3]
+        apart = [np.abs(shown - thumbnail(each)).mean() for each in pictures]
+        assert apart[1] < 6, apart
+        assert min(apart[0], apart[2]) > 12, "the pictures are too much alike to tell them apart"
+        if (folder := os.environ.get("KON_SCREENSHOTS")) is not None:
+            cut = Image.open(io.BytesIO(shot)).convert("RGB").crop(found["box"])
+            cut.quantize(192).save(Path(folder) / f"animoto-{name}.png", optimize=True)
+
+    asyncio.run(main())
+
+
+def thumbnail(data: bytes) -> npt.NDArray[np.float64]:
+    """The letterboxed picture, as small as the page's."""
+    image = ImageOps.pad(Image.open(io.BytesIO(data)).convert("RGB"), (1920, 1080))
+    return np.asarray(image.resize((64, 36), Image.Resampling.BOX), np.float64)

@@ -244,7 +244,10 @@ def test_an_encoder_that_is_stopped_ends_soon(tmp_path: Path) -> None:
     encoder.close()
 
 
-needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="there is no ffmpeg on this machine")
+needs_ffmpeg = pytest.mark.skipif(
+    shutil.which("ffmpeg") is None,
+    reason="there is no ffmpeg on this machine; `make browser-tools` installs it, as root",
+)
 
 
 @needs_ffmpeg

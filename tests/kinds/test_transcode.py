@@ -16,7 +16,9 @@ from kon.errors import ConfigurationError, KindError
 from kon.kinds.transcode import Transcode
 from tests.kinds.running import attempt, nothing_left
 
-with_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed here")
+with_ffmpeg = pytest.mark.skipif(
+    shutil.which("ffmpeg") is None, reason="no ffmpeg here: `make browser-tools`"
+)
 
 SMALL = {"to": "mkv", "args": "-c:v mpeg4 -vf scale=32:-2"}
 
