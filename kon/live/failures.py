@@ -52,17 +52,14 @@ class Failures:
 
 
 def output_of(result: Any) -> dict[str, str]:
-    """What a failed attempt left behind, as texts that fit a page."""
+    """What a failed attempt left behind, as texts that fit a page; what it complained of first."""
     if result is None:
         return {}
     if not isinstance(result, dict):
-        return {"result": _end_of(_text(result))}
-    texts = {str(name): _end_of(_text(value)) for name, value in result.items()}
-    return {name: text for name, text in texts.items() if text}
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        text = result if isinstance(result, str) else msgspec.json.encode(result).decode()
+        return {"result": _end_of(text)}
+    texts = {str(name): _end_of(text) for name, text in result.items() if isinstance(text, str) and text}
+    return {name: texts[name] for name in sorted(texts, key=lambda name: name != "stderr")}
 
 
 def _end_of(text: str) -> str:

@@ -13,7 +13,7 @@ RECENT_S: Final = 60.0
 """Remembered at full resolution."""
 
 WINDOW_S: Final = 10.0
-"""What "lately" means, in seconds; longer, up to all that is remembered, where fewer than `ENOUGH` ended in it."""
+"""What "lately" means, in seconds; longer, up to all that is remembered, where fewer than `ENOUGH` ended."""
 
 ENOUGH: Final = 10
 

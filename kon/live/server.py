@@ -100,8 +100,6 @@ class LiveServer:
         guard = self._guard
         if not guard.knows(request.headers.get("Host")):
             return _refusal("This server does not go by that name.")
-        if request.method != "GET":
-            return web.Response(status=405, headers={"Allow": "GET"}, text="This server is for reading.\n")
         cookie = cookie_name(self._port)
         if guard.token is not None:
             given = request.query.get("token")

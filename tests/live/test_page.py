@@ -246,6 +246,7 @@ def test_tables_are_sorted_and_opened_by_keyboard_and_stay_so(tmp_path: Path) ->
         await page.tab.value("document.querySelector('#failures-table summary').focus()")
         await page.press("Enter")
         assert await page.tab.value("document.querySelector('#failures-table details').open")
+        await page.tab.value("getSelection().selectAllChildren(document.querySelector('#failures-table pre'))")
         records.end_tasks(range(9, 10), State.FAILED, error="exit 5", result={"stderr": "worse"})
         records.end_tasks(range(2, 3), State.FAILED, error="exit 6", result={"stderr": "worst"})
         await page.until(f"{tasks}.length == 4")
@@ -253,9 +254,26 @@ def test_tables_are_sorted_and_opened_by_keyboard_and_stay_so(tmp_path: Path) ->
         focused = "document.activeElement.closest('tr').cells[0].textContent"
         assert await page.tab.value(focused) == "3", "the focus stays where it was"
         assert await page.tab.value("document.activeElement.parentElement.open")
+        assert await page.tab.value("getSelection().toString()"), "what was selected still is"
         await page.tab.value(f"{header}.firstChild.focus()")
         await page.press("Enter")
         assert await page.tab.value(tasks) == ["9", "4", "3", "2"]
+
+    on_a_page(tmp_path, use)
+
+
+def test_the_focus_goes_with_its_row(tmp_path: Path) -> None:
+    tasks = "[...document.querySelectorAll('#failures-table tbody tr')].map(e => e.cells[0].textContent)"
+
+    async def use(page: Page, records: Moving, live: LiveServer) -> None:
+        await page.tab.value("[...document.querySelectorAll('#failures-table summary')].at(-1).focus()")
+        records.end_tasks(range(3, 4), State.FAILED, error="exit 9", result={"stderr": "once more"})
+        await page.until(f"{tasks}[0] == '3'")
+        assert await page.tab.value("document.activeElement.textContent") == "exit 9"
+        await page.until("document.querySelectorAll('#failures-table tbody tr').length == 2")
+        records.end_tasks(range(4, 5), State.FAILED, error="exit 8", result={"stderr": "again"})
+        await page.until(f"{tasks}[0] == '4'")
+        assert await page.tab.value("document.activeElement.textContent") == "exit 9"
 
     on_a_page(tmp_path, use)
 

@@ -256,14 +256,14 @@ def test_many_viewers_share_one_reader(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_while_nobody_looks_nothing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[str] = []
-    original = watching.Watching._look
+    looks: list[bool] = []
+    original = watching.Watching._round
 
-    def counted(self: watching.Watching, id: str) -> Any:
-        looks.append(id)
-        return original(self, id)
+    async def counted(self: watching.Watching, everything: bool) -> bool:
+        looks.append(everything)
+        return await original(self, everything)
 
-    monkeypatch.setattr(watching.Watching, "_look", counted)
+    monkeypatch.setattr(watching.Watching, "_round", counted)
 
     async def main() -> None:
         records = Moving(tmp_path, 10)

@@ -221,10 +221,11 @@ function failureRow(failure) {
 
 function fillFailure(row, failure) {
   const version = JSON.stringify(failure);
-  if (row.dataset.version === version) return; // nor is what somebody has opened closed again
+  if (row.dataset.version === version) return; // what somebody is selecting stays selected
   row.dataset.version = version;
   const cell = row.cells[4];
   const wasOpen = cell.querySelector("details")?.open ?? false;
+  const hadFocus = cell.contains(document.activeElement);
   mark(row.cells[1], failure.state);
   [failure.state, count(failure.attempt), failure.worker].forEach((text, number) => say(row.cells[number + 1], text));
   const error = failure.error || (failure.state === "lost" ? "no message and no outcome of it are left" : "no error was recorded");
@@ -241,6 +242,7 @@ function fillFailure(row, failure) {
     details.append(element("pre", text, { tabindex: "0", "aria-label": `${name} of task ${failure.task}` }));
   }
   cell.replaceChildren(details);
+  if (hadFocus) details.firstChild.focus({ preventScroll: true });
 }
 
 const failuresTable = new Table($("failures-table"), failureRow, fillFailure, [
