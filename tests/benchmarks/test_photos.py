@@ -48,7 +48,7 @@ def test_a_package_with_another_hash_is_refused(index: Path) -> None:
 
 
 def test_a_set_is_the_same_each_time_and_large_enough(tmp_path: Path) -> None:
-    contents = []
+    contents, found = [], list[Path]()
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         photos.write_set(tmp_path / name, [photo(300, 200, part) for part in range(3)])
