@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,14 +18,11 @@ import pytest
 from kon.backends.aws.billing import Meter as Bill
 from kon.backends.requests import RequestCount
 from kon.errors import ConfigurationError
-from kon.events import Event, Named
-from kon.metrics import Address, Meter, asked_for
+from kon.metrics import Address, asked_for
 from kon.metrics.collector import COUNTED
-from kon.metrics.meter import Histogram
 from kon.records import RunFolder
 from kon.report.counts import count_events
 from kon.resume import opened
-from kon.task import Outcome, State, Task
 from tests.cli.given import SLEEPS, invoke, process, write
 from tests.telemetry.given import (
     LABELS,
@@ -319,26 +315,3 @@ def test_requests_are_told_by_service_and_operation() -> None:
     bill.sent("dynamodb", "BatchExecuteStatement", False, "POST", 100)
     assert count.operations == {("sqs", "ReceiveMessage"): 3, ("dynamodb", "BatchExecuteStatement"): 1}
     assert sum(count.operations.values()) == count.made
-
-
-def test_a_histogram_counts_what_lies_at_or_below_its_bounds() -> None:
-    histogram = Histogram((0.1, 1.0))
-    histogram.add(0.1)
-    histogram.add(0.5, times=1_000)
-    histogram.add(2.0)
-    assert histogram.buckets() == ([("0.1", 1.0), ("1.0", 1001.0), ("+Inf", 1002.0)], 502.1)
-
-
-def test_no_counter_ever_shrinks() -> None:
-    """Between the word that tasks have failed and that their outcomes were kept somebody may look."""
-    meter, seen = Meter(), list[dict[str, int]]()
-    failed = [Outcome(index, 1, State.FAILED, None, "x", 0.0, 1.0) for index in range(2)]
-    for _ in range(2):
-        seen.append(meter.ended())
-        meter.failed(failed)
-        seen.append(meter.ended())
-        meter.tasks(Event.KEEP, Named([Task(index, None) for index in range(5)]), {})
-        seen.append(meter.ended())
-    assert seen[-1] == {"done": 6, "failed": 4, "dead": 0}
-    for before, after in pairwise(seen):
-        assert all(after[outcome] >= before[outcome] for outcome in before)

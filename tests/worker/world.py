@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -14,7 +14,7 @@ from kon.backends.memory import MemoryBackend
 from kon.client import Client, Tally
 from kon.clock import Clock
 from kon.dedup import Strategy
-from kon.events import Recorder
+from kon.events import Recorder, Watch
 from kon.journal import MemoryJournal
 from kon.kind import Attempt, Kind
 from kon.queue import Message
@@ -95,6 +95,7 @@ class World:
         options: WorkerOptions | None = None,
         channel: Channel | None = None,
         clock: Clock | None = None,
+        watches: Sequence[Watch] = (),
         **strategy_options: Any,
     ) -> Worker:
         clock = clock or self.clock
@@ -106,7 +107,7 @@ class World:
             lambda ledger, worker, clock: strategy(ledger, worker, clock, **strategy_options),
             kind or Scripted({}),
             clock,
-            Recorder(self.journals[name], clock),
+            Recorder(self.journals[name], clock, watches=watches),
             random.Random(name),
             options,
         )
