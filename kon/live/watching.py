@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,9 @@ LOOK_S: Final = 0.5
 
 LIST_S: Final = 2.0
 """Between two looks at all the others."""
+
+OTHERS_S: Final = 0.25
+"""Spent, about, on all the others at each listing, in seconds."""
 
 MOST_RUNS: Final = 500
 """Listed: those that go on, then the latest."""
@@ -53,6 +57,7 @@ class Watching:
         self._folders: dict[str, RunFolder] = {}
         self._watches: dict[str, Watch] = {}
         self._over: dict[str, RunLine] = {}
+        self._looked_s: dict[str, float] = {}
         self._list_at_s = 0.0
 
     async def knows(self, id: str) -> bool:
@@ -121,8 +126,9 @@ class Watching:
             found = self._discover()
         except KonError:
             return  # what is known stays, and is shown as gone where it is
+        known = {each.path for each in self._folders.values()}
         for folder in found:
-            if folder.path not in {each.path for each in self._folders.values()}:
+            if folder.path not in known:
                 self._folders[self._id(folder)] = folder
 
     def _id(self, folder: RunFolder) -> str:
@@ -150,6 +156,7 @@ class Watching:
 
     def _list(self) -> list[RunLine]:
         self._find()
+        self._look_at_others()
         lines = [self._line(id, folder) for id, folder in self._folders.items()]
         lines.sort(key=lambda line: (line.state not in IN_MOTION, -(line.began_s or 0.0), line.name))
         return lines[:MOST_RUNS]
@@ -161,10 +168,20 @@ class Watching:
                 line = self._over[id] = _finished(id, folder)
             return line
         self._over.pop(id, None)
-        watch = self._watch(id)
-        if id not in self._viewers:
-            watch.look()
-        return watch.line()
+        return self._watch(id).line()
+
+    def _look_at_others(self) -> None:
+        """At runs that are not over and that nobody looks at: as many as there is time for, first those that
+        have waited longest. The run that somebody looks at must not wait for them."""
+        left = (id for id, folder in self._folders.items() if not folder.finished)
+        others = [id for id in left if id not in self._viewers]
+        others.sort(key=lambda id: self._looked_s.get(id, 0.0))
+        began_s = time.monotonic()
+        for id in others:
+            self._watch(id).look()
+            self._looked_s[id] = time.monotonic()
+            if self._looked_s[id] - began_s > OTHERS_S:
+                return
 
     def _tidy(self, viewed: set[str]) -> None:
         idle = [id for id in self._watches if id not in viewed and id in self._over]

@@ -15,10 +15,10 @@ from kon.events import Event
 from kon.live import watching
 from kon.live.server import LiveServer
 from kon.task import State
-from tests.browsers import CHROMIUM, ChromiumTab, chromium
+from tests.browsers import CHROMIUM, FIREFOX, ChromiumTab, Tab, chromium, firefox
 from tests.live.given import HOSTILE, LIMIT_S, Moving, served
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
+in_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
 
 READY = "!!document.querySelector('#run:not([hidden])')"
 
@@ -32,8 +32,13 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
 class Page:
     """The page, as a test speaks of it."""
 
-    def __init__(self, tab: ChromiumTab) -> None:
+    def __init__(self, tab: Tab) -> None:
         self.tab = tab
+
+    async def ask(self, method: str, **params: Any) -> Any:
+        """Of Chromium alone."""
+        assert isinstance(self.tab, ChromiumTab)
+        return await self.tab.ask(method, **params)
 
     async def until(self, expression: str) -> Any:
         """Return once this JavaScript is true."""
@@ -49,7 +54,7 @@ class Page:
         await self.until(f"{where}.includes({json.dumps(text)})")
 
     async def wide(self, width: int, height: int = 900) -> None:
-        await self.tab.ask(
+        await self.ask(
             "Emulation.setDeviceMetricsOverride",
             width=width,
             height=height,
@@ -59,14 +64,14 @@ class Page:
 
     async def media(self, **features: str) -> None:
         listed = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
-        await self.tab.ask("Emulation.setEmulatedMedia", features=listed)
+        await self.ask("Emulation.setEmulatedMedia", features=listed)
 
     async def press(self, key: str, modifiers: int = 0) -> None:
         code = {"Tab": 9, "Enter": 13, "ArrowRight": 39}[key]
         about = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": modifiers}
         text = {"text": "\r"} if key == "Enter" else {}
-        await self.tab.ask("Input.dispatchKeyEvent", type="keyDown", **about, **text)
-        await self.tab.ask("Input.dispatchKeyEvent", type="keyUp", **about)
+        await self.ask("Input.dispatchKeyEvent", type="keyDown", **about, **text)
+        await self.ask("Input.dispatchKeyEvent", type="keyUp", **about)
 
 
 Use = Callable[[Page, Moving, LiveServer], Awaitable[None]]
@@ -100,6 +105,7 @@ def on_a_page(tmp_path: Path, use: Use, tasks: int = 20) -> None:
     asyncio.run(asyncio.wait_for(main(), LIMIT_S))
 
 
+@in_chromium
 def test_it_shows_a_run_and_moves_with_it(tmp_path: Path) -> None:
     async def use(page: Page, records: Moving, live: LiveServer) -> None:
         assert await page.text("name") == "r"
@@ -123,6 +129,7 @@ def test_it_shows_a_run_and_moves_with_it(tmp_path: Path) -> None:
     on_a_page(tmp_path, use)
 
 
+@in_chromium
 def test_what_a_task_prints_is_text(tmp_path: Path) -> None:
     async def use(page: Page, records: Moving, live: LiveServer) -> None:
         await page.until("document.querySelectorAll('#failures-table tbody tr').length == 2")
@@ -140,6 +147,7 @@ def test_what_a_task_prints_is_text(tmp_path: Path) -> None:
     on_a_page(tmp_path, use)
 
 
+@in_chromium
 def test_it_survives_a_reload_and_finds_the_server_again(tmp_path: Path) -> None:
     async def main() -> None:
         records = Moving(tmp_path / "runs", 20, slots=2)
@@ -151,7 +159,7 @@ def test_it_survives_a_reload_and_finds_the_server_again(tmp_path: Path) -> None
                 page = await stack.enter_async_context(opened(tmp_path, live))
                 await page.shows("legend", "3 done")
                 await page.tab.value("window.old = 1")
-                await page.tab.ask("Page.reload")
+                await page.ask("Page.reload")
                 await page.until("window.old === undefined && !!document.getElementById('legend')")
                 await page.shows("legend", "3 done")
                 records.end_tasks(range(3, 6))
@@ -168,6 +176,7 @@ def test_it_survives_a_reload_and_finds_the_server_again(tmp_path: Path) -> None
     asyncio.run(asyncio.wait_for(main(), LIMIT_S))
 
 
+@in_chromium
 def test_it_says_that_the_server_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def without_a_word(self: watching.Watching, data: dict[str, str]) -> None:
         return
@@ -193,6 +202,38 @@ def test_it_says_that_the_server_has_gone(tmp_path: Path, monkeypatch: pytest.Mo
     asyncio.run(asyncio.wait_for(main(), LIMIT_S))
 
 
+@pytest.mark.skipif(FIREFOX is None, reason="there is no firefox on this machine")
+def test_it_does_the_same_in_firefox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose streams of events take up a lost server in another way."""
+
+    async def without_a_word(self: watching.Watching, data: dict[str, str]) -> None:
+        return
+
+    monkeypatch.setattr(watching.Watching, "last_look", without_a_word)
+
+    async def main() -> None:
+        records = Moving(tmp_path / "runs", 20, slots=2)
+        records.begin()
+        records.end_tasks(range(3))
+        async with AsyncExitStack() as stack:
+            async with served(tmp_path / "runs", records) as live:
+                port = int(live.link.rstrip("/").rpartition(":")[2])
+                home = tmp_path / "home"
+                home.mkdir()
+                page = Page(await stack.enter_async_context(firefox(live.link, home)))
+                await page.shows("legend", "3 done")
+                records.end_tasks(range(3, 6))
+                await page.shows("legend", "6 done")
+            await page.shows("connection", "server gone")
+            records.end_tasks(range(6, 9))
+            async with served(tmp_path / "runs", records, port=port):
+                await page.shows("connection", "live")
+                await page.shows("legend", "9 done")
+
+    asyncio.run(asyncio.wait_for(main(), LIMIT_S))
+
+
+@in_chromium
 @pytest.mark.parametrize("width", [320, 400, 1200])
 def test_it_fits(tmp_path: Path, width: int) -> None:
     async def use(page: Page, records: Moving, live: LiveServer) -> None:
@@ -208,6 +249,7 @@ def test_it_fits(tmp_path: Path, width: int) -> None:
     on_a_page(tmp_path, use)
 
 
+@in_chromium
 def test_the_keyboard_reaches_everything(tmp_path: Path) -> None:
     async def use(page: Page, records: Moving, live: LiveServer) -> None:
         wanted = set(
@@ -233,6 +275,7 @@ def test_the_keyboard_reaches_everything(tmp_path: Path) -> None:
     on_a_page(tmp_path, use)
 
 
+@in_chromium
 def test_tables_are_sorted_and_opened_by_keyboard_and_stay_so(tmp_path: Path) -> None:
     tasks = "[...document.querySelectorAll('#failures-table tbody tr')].map(e => e.cells[0].textContent)"
     header = "document.querySelector('#failures-table th')"
@@ -246,7 +289,9 @@ def test_tables_are_sorted_and_opened_by_keyboard_and_stay_so(tmp_path: Path) ->
         await page.tab.value("document.querySelector('#failures-table summary').focus()")
         await page.press("Enter")
         assert await page.tab.value("document.querySelector('#failures-table details').open")
-        await page.tab.value("getSelection().selectAllChildren(document.querySelector('#failures-table pre'))")
+        await page.tab.value(
+            "getSelection().selectAllChildren(document.querySelector('#failures-table pre'))"
+        )
         records.end_tasks(range(9, 10), State.FAILED, error="exit 5", result={"stderr": "worse"})
         records.end_tasks(range(2, 3), State.FAILED, error="exit 6", result={"stderr": "worst"})
         await page.until(f"{tasks}.length == 4")
@@ -262,6 +307,7 @@ def test_tables_are_sorted_and_opened_by_keyboard_and_stay_so(tmp_path: Path) ->
     on_a_page(tmp_path, use)
 
 
+@in_chromium
 def test_the_focus_goes_with_its_row(tmp_path: Path) -> None:
     tasks = "[...document.querySelectorAll('#failures-table tbody tr')].map(e => e.cells[0].textContent)"
 
@@ -278,10 +324,11 @@ def test_the_focus_goes_with_its_row(tmp_path: Path) -> None:
     on_a_page(tmp_path, use)
 
 
+@in_chromium
 def test_the_accessibility_tree_has_names(tmp_path: Path) -> None:
     async def use(page: Page, records: Moving, live: LiveServer) -> None:
-        await page.tab.ask("Accessibility.enable")
-        nodes = (await page.tab.ask("Accessibility.getFullAXTree"))["nodes"]
+        await page.ask("Accessibility.enable")
+        nodes = (await page.ask("Accessibility.getFullAXTree"))["nodes"]
         found: dict[str, list[str]] = {}
         for node in nodes:
             if not node["ignored"]:
@@ -303,6 +350,7 @@ def test_the_accessibility_tree_has_names(tmp_path: Path) -> None:
     on_a_page(tmp_path, use)
 
 
+@in_chromium
 def test_a_screen_reader_is_told_now_and_then(tmp_path: Path) -> None:
     said = "document.getElementById('announcement')"
 
@@ -354,6 +402,7 @@ CONTRASTS = """(() => {
 })()"""
 
 
+@in_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_colours_can_be_read(tmp_path: Path, scheme: str) -> None:
     """WCAG 2.1, level AA: 4.5 to 1."""
@@ -369,6 +418,7 @@ def test_colours_can_be_read(tmp_path: Path, scheme: str) -> None:
     on_a_page(tmp_path, use)
 
 
+@in_chromium
 def test_nothing_glides_where_that_is_not_wanted(tmp_path: Path) -> None:
     async def use(page: Page, records: Moving, live: LiveServer) -> None:
         glides = "getComputedStyle(document.querySelector('#progress span')).transitionDuration"
@@ -379,6 +429,7 @@ def test_nothing_glides_where_that_is_not_wanted(tmp_path: Path) -> None:
     on_a_page(tmp_path, use)
 
 
+@in_chromium
 def test_one_of_several_runs_is_chosen(tmp_path: Path) -> None:
     async def main() -> None:
         one, two = Moving(tmp_path / "runs", 10), Moving(tmp_path / "later", 30)
@@ -398,7 +449,7 @@ def test_one_of_several_runs_is_chosen(tmp_path: Path) -> None:
             )
             await page.shows("about", "10 x sleep")
             assert await page.tab.value("location.search") == "?run=r"
-            await page.tab.ask("Page.reload")
+            await page.ask("Page.reload")
             await page.until("!!document.querySelector('#about')")
             await page.shows("about", "10 x sleep")
             await page.tab.value("history.back()")
@@ -407,6 +458,7 @@ def test_one_of_several_runs_is_chosen(tmp_path: Path) -> None:
     asyncio.run(asyncio.wait_for(main(), LIMIT_S))
 
 
+@in_chromium
 def test_a_link_with_a_token_loses_it(tmp_path: Path) -> None:
     async def main() -> None:
         records = Moving(tmp_path / "runs", 10)

@@ -17,6 +17,7 @@ from kon.errors import ConfigurationError
 from kon.live import server as server_module
 from kon.live import watching
 from kon.live.guard import HEADERS, cookie_name
+from kon.live.watch import Watch
 from kon.report.growing import Growing
 from kon.task import State
 from tests.live.given import LIMIT_S, Moving, Stream, served, stream, until
@@ -384,6 +385,19 @@ def test_a_finished_run_is_listed_from_its_row_alone(tmp_path: Path, monkeypatch
             assert message.data[0]["state"] == "finished"
 
     run(main())
+
+
+def test_runs_that_nobody_looks_at_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many runs are to be read, the one that somebody looks at does not wait for all of them."""
+    looked: list[str] = []
+    monkeypatch.setattr(watching, "OTHERS_S", -1.0)
+    monkeypatch.setattr(Watch, "look", lambda self: looked.append(self.id))
+    follows = watching.Watching(lambda: [Moving(tmp_path / name, 3).folder for name in "abc"], lambda: 0.0)
+    for number in range(1, 7):
+        assert len(follows._list()) == 3
+        assert len(looked) == number, "one each time"
+    assert sorted(looked[:3]) == sorted(looked[3:]) == ["b/r", "c/r", "r"]
+    follows.close()
 
 
 def test_a_port_that_is_taken_is_said_to_be(tmp_path: Path) -> None:
