@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from kon.animoto.jobfile import read_job
+from kon.animoto.names import demo_names
 from kon.errors import ConfigurationError
 from kon.experiment.problems import describe
 from kon.kinds.mirroritem import expanded, parse_line
@@ -103,6 +105,11 @@ class StatsForm(Form):
 
 class AnimotoForm(JsonForm):
     """A JSON value a line, a list of links or a mapping with `links`; a file has one link a line."""
+
+    def of_count(self, number: int) -> Any:
+        """All of kon's made-up pictures, for each number in another order: for `images: demo`."""
+        names = demo_names()
+        return random.Random(number).sample(names, len(names))
 
     def of_path(self, path: str) -> Any:
         """What the file says, not its name: a worker on another host has no such file."""

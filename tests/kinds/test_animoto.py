@@ -11,14 +11,15 @@ import pytest
 from click.testing import CliRunner
 
 from kon.animoto import demo, generate
-from kon.animoto.header import read_header
 from kon.animoto.jobfile import Job, parse_job, read_job
+from kon.animoto.names import demo_names
 from kon.backends.memory.objects import MemoryObjects
 from kon.cli.group import kon
-from kon.cli.results import _link_lines
+from kon.cli.links import link_lines
 from kon.errors import ConfigurationError
 from kon.experiment import load
 from kon.kinds.animoto import Animoto
+from kon.pictures.header import read_header
 from kon.records import RunFolder
 from kon.report.standing import Standing
 from kon.task import Outcome, State
@@ -121,6 +122,16 @@ def test_bodies_that_no_attempt_could_film(body: Any, says: str) -> None:
         Animoto({}).check(body)
 
 
+def test_so_many_jobs_are_of_the_made_up_pictures_each_in_an_order_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "exp.yml"
+    file.write_text("name: x\nbackend: memory\nworkload: {kind: animoto, count: 5, images: demo}\n")
+    for _ in range(2):
+        [experiment] = load(file)
+        jobs = list(experiment.workload.bodies(1))
+        assert len({tuple(job) for job in jobs}) == 5
+        assert all(sorted(job) == demo_names() for job in jobs)
+
+
 def test_job_files(tmp_path: Path) -> None:
     path = tmp_path / "job.txt"
     path.write_text("# a day\nhttp://a/1.jpg\n\n  http://a/2.jpg \t At the sea \naudio: http://a/s.mp3\n")
@@ -216,7 +227,7 @@ def test_the_log_of_links_says_until_when_each_is_good(tmp_path: Path) -> None:
         Standing("w1", Outcome(n, 1, State.DONE, result, None, 0.0, 1_700_000_000.0))
         for n, result in enumerate([*results, {"exit": 0}])
     ]
-    assert list(_link_lines(RunFolder(tmp_path / "a-run"), given)) == [
+    assert list(link_lines(RunFolder(tmp_path / "a-run"), given, lambda: 1_700_000_000.0)) == [
         "a-run/0\thttps://h/a.mp4?sig\t2023-11-14 22:23:20+00:00",
         "a-run/1\tfile:///a.mp4",
     ]
