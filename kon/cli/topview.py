@@ -51,15 +51,19 @@ def summary_lines(run: Snapshot) -> list[str]:
     counts += [f"{number:,} {name}" for name, number in ended.items() if number]
     return [
         first,
-        ", ".join([*counts, f"{run.left:,} left", f"{run.retries:,} attempts tried again"]),
+        ", ".join([*counts, f"{run.left:,} left", f"{_many(run.retries, 'attempt')} tried again"]),
         f"{'-' if rate is None else rounded(rate)} tasks/s {'lately' if lately else 'in all'}"
-        f"; {run.lives_at_work:,} workers, {run.slots_busy:,} of {run.slots:,} slots busy",
+        f"; {_many(run.lives_at_work, 'worker')}, {run.slots_busy:,} of {run.slots:,} slots busy",
         f"{run.deliveries_again:,} delivered again, {run.avoided:,} duplicates avoided, "
-        f"{run.second_starts:,} second starts, {run.second_results:,} results kept twice",
-        f"{run.requests:,} requests{_cost(run)}",
+        f"{_many(run.second_starts, 'second start')}, {_many(run.second_results, 'result')} kept twice",
+        f"{_many(run.requests, 'request')}{_cost(run)}",
         *([run.problem] if run.problem else []),
         *run.notes,
     ]
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _cost(run: Snapshot) -> str:
