@@ -101,7 +101,7 @@ GIVEN: Final[dict[str, str]] = {
     "README.md": "echo a > a.log; echo b > 'b c.log'; echo sound > beep.wav",
     "autoscale.md": EXPERIMENT % "sqlite" + "echo 'max_hosts: 3' > policy.yml",
     "aws.md": (EXPERIMENT % "aws, depth_lag_s: 1").replace("name: exp", "name: page-aws"),
-    "costs.md": EXPERIMENT % "aws, depth_lag_s: 1" + "kon run exp.yml --quiet",
+    "costs.md": EXPERIMENT % "aws" + "kon run exp.yml --quiet",
     "emulators.md": (EXPERIMENT % "aws, depth_lag_s: 1").replace("name: exp", "name: page-emulators"),
     "observability.md": EXPERIMENT % "sqlite",
     "live.md": EXPERIMENT % "sqlite",
