@@ -28,6 +28,7 @@ class Status(enum.StrEnum):
     OPEN = "open"  # tasks are or may yet be queued
     CLOSED = "closed"  # every task is accounted for
     CANCELLED = "cancelled"  # a person gave it up
+    PAUSED = "paused"  # workers stop and give back what they hold, and a client opens it again
 
 
 class RunState(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ from typing import Any, Final, Protocol
 from kon.backend import Backend, Channel
 from kon.client import Client, Tally
 from kon.clock import Clock
-from kon.control import Control, WorkerState
+from kon.control import Control, Status, WorkerState
 from kon.dedup import check_queue
 from kon.errors import ConfigurationError
 from kon.events import Event, Recorder, Watch, spent
@@ -150,9 +150,16 @@ class LocalRun:
             channel = await backend.open(spec.run)
             if not self._begun and not backend.keeps_files:
                 await self._check_nobody_elses(Control(channel.control))
+            if self._begun:
+                await self._open_again(Control(channel.control))
             yield backend, channel
         finally:
             await backend.close()
+
+    async def _open_again(self, control: Control) -> None:
+        """What was paused goes on."""
+        if (await control.read()).status is Status.PAUSED:
+            await control.close(Status.OPEN)
 
     async def _check_nobody_elses(self, control: Control) -> None:
         """Raises ConfigurationError where somebody has queued tasks of a run that is new here: two clients

@@ -64,6 +64,15 @@ async def cancel(folder: RunFolder) -> None:
         signal_workers(await control.workers(), signal.SIGTERM)
 
 
+async def pause(folder: RunFolder) -> None:
+    """Have workers stop, wherever they are, and give back what they have not done. The next client opens the
+    run again."""
+    async with opened(folder) as channel:
+        control = Control(channel.control)
+        await control.close(Status.PAUSED)
+        signal_workers(await control.workers(), signal.SIGTERM)
+
+
 class Nothing:
     """The source of a run of which nothing is to be queued any more."""
 
@@ -77,7 +86,7 @@ def remaining(run: RunFile, state: RunState) -> Source:
     Raises ConfigurationError where there is something, and it can't be had.
     """
     spec, where = run.spec, origin(run)
-    if state.submitted >= spec.tasks or state.status is not Status.OPEN:
+    if state.submitted >= spec.tasks or state.status not in (Status.OPEN, Status.PAUSED):
         return Nothing()
     left = f"run {spec.run}: {state.submitted:,} of its {spec.tasks:,} tasks are queued"
     if where is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,11 @@ from kon.cli.output import as_asked, format_option, json_option, note, print_res
 from kon.cli.plan import print_plan
 from kon.cli.progress import progress
 from kon.cli.runs import collect_command
-from kon.errors import ConfigurationError
+from kon.errors import ConfigurationError, KonError, first_cause
+
+Rows = list[dict[str, Any]]
+Limit = Callable[[Coroutine[Any, Any, Rows]], Coroutine[Any, Any, Rows]]
+"""Runs a campaign, and ends it where it must not go on."""
 
 
 @click.command()
@@ -36,6 +40,18 @@ from kon.errors import ConfigurationError
 @metrics_option
 @emulator_option
 @click.option("--live", is_flag=True, help="Serve a page about it while it goes on; the link is on stderr.")
+@click.option(
+    "--max-cost",
+    metavar="USD",
+    help="Refuse what would cost more at Amazon, as `kon plan` has it, and pause what has.",
+)
+@click.option("--instance", metavar="TYPE", help="With --max-cost: the hosts' type, to count these too.")
+@click.option("--spot", is_flag=True, help="With --instance: they have the price of spot hosts.")
+@click.option(
+    "--notify",
+    metavar="TOPIC",
+    help="Tell an SNS topic when a run ends: its ARN, or `fleet` for that of the fleet's alarms.",
+)
 @quiet_option
 @click.pass_context
 def run(
@@ -49,6 +65,10 @@ def run(
     apart: bool,
     emulator: bool,
     live: bool,
+    max_cost: str | None,
+    instance: str | None,
+    spot: bool,
+    notify: str | None,
     quiet: bool,
     **asked: Any,
 ) -> None:
@@ -62,6 +82,7 @@ def run(
       kon run workloads/quickstart.yml
       kon run exp.yml --set workers=[1,2,4] --limit 100 --out /tmp/try
       kon run exp.yml --set backend=aws --emulator
+      kon run exp.yml --set backend=aws --max-cost 2usd
       kon run exp.yml --live
       kon run exp.yml --json | jq '.runs[] | {run, tasks_per_s}'
     """
@@ -76,7 +97,18 @@ def run(
     experiments = want.load()
     check_metrics(experiments)
     root = want.root(experiments)
+    notices = None
+    if notify is not None:
+        from kon.notice import Notices  # with boto3
+
+        notices = Notices(notify, [cell.spec for each in experiments for cell in each.cells()], note)
     with progress(quiet) as shown:
+
+        def ended(row: dict[str, Any], fresh: bool) -> None:
+            shown.end(row, fresh)
+            if notices is not None and fresh:
+                notices.ended(row, root / row["run"])
+
         campaign = Campaign(
             experiments,
             root,
@@ -86,7 +118,7 @@ def run(
             about=want.origin(),
             on_begin=lambda cell, number, of: shown.begin(campaign.folder(cell), number, of),
             on_progress=shown.update,
-            on_end=shown.end,
+            on_end=ended,
             on_note=shown.note,
         )
         campaign.check()
@@ -96,8 +128,20 @@ def run(
         given = {"--join": join, "--apart": apart, "--emulator": emulator}
         flags = [name for name, is_given in given.items() if is_given]
         again = want.command("run", root, *flags)
+        limit: Limit = lambda work: work  # noqa: E731
+        if max_cost is not None:
+            from kon.cli.limit import cost_limit  # with the simulator, which takes a while to load
+
+            limit = cost_limit(max_cost, instance, spot, want, campaign, apart=apart)
+        elif instance is not None or spot:
+            raise ConfigurationError("--instance and --spot are for --max-cost")
         with emulated(emulator, experiments), _page(live, root):
-            rows = asyncio.run(_run(campaign, again, shown.leave, with_emulator=emulator))
+            try:
+                rows = asyncio.run(_run(campaign, again, shown.leave, limit, with_emulator=emulator))
+            except (KonError, BaseExceptionGroup) as error:
+                if notices is not None and campaign.current is not None:
+                    notices.broken_off(campaign.current.folder, first_cause(error))
+                raise
     print_result(rows, as_asked(style, as_json), experiments[0].name)
     ctx.exit(0 if all(map(is_whole, rows)) else 1)
 
@@ -116,7 +160,7 @@ def _page(asked_for: bool, root: Path) -> Iterator[None]:
 
 
 async def _run(
-    campaign: Campaign, again: str, note: Callable[[str], None], *, with_emulator: bool
+    campaign: Campaign, again: str, note: Callable[[str], None], limit: Limit, *, with_emulator: bool
 ) -> list[dict[str, Any]]:
     def resume(goes_on: bool) -> list[str]:
         if campaign.current is None or not goes_on:
@@ -125,5 +169,5 @@ async def _run(
 
     ends_with_us = "the emulator ends with this command" if with_emulator else None
     return await Interrupts(lambda: campaign.current, resume, note, ends_with_us=ends_with_us).watch(
-        campaign.run()
+        limit(campaign.run())
     )

@@ -1,0 +1,123 @@
+"""`kon run --max-cost`: what would cost too much is not begun, what has is paused, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kon.budget import Budget, Spent
+from kon.emulator import Emulator
+from kon.events import Event
+from kon.prices import usual_prices
+from kon.records import RunFolder
+from kon.run import Plugin, RunSpec
+from tests.cli.given import invoke
+
+BACKEND = "{name: aws, depth_lag_s: 1, prefix: %s}"
+
+KNOWN = """\
+name: known
+backend: {backend}
+workload: {{kind: sleep, count: 100, seconds: 0.01}}
+visibility_s: 3
+"""
+
+UNKNOWN = """\
+name: unknown
+backend: {backend}
+workload: {{kind: shell, count: 120, command: sleep 0.15}}
+visibility_s: 3
+workers: 2
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, on_ministack: Emulator, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, text: str, prefix: str) -> Path:
+    file = folder / "exp.yml"
+    file.write_text(text.format(backend=BACKEND % prefix))
+    return file
+
+
+def test_what_would_cost_too_much_is_not_begun(folder: Path) -> None:
+    refused = invoke("run", write(folder, KNOWN, "refused"), "-q", "--max-cost", "0.00001usd")
+    assert refused.exit_code == 4, refused.output
+    assert "1 runs would cost about $0.0" in refused.stderr
+    assert "--max-cost is $1e-05; nothing was begun" in refused.stderr
+    assert not (folder / "results/known/known-lease-w1-r1").exists()
+    hosts = invoke(
+        "run", write(folder, KNOWN, "refused"), "-q", "--max-cost", "0.0003", "--instance", "t3.micro"
+    )
+    assert hosts.exit_code == 4, "an hour of a host is a cent, and a minute of it the least that is charged"
+
+
+def test_what_costs_less_runs(folder: Path) -> None:
+    result = invoke("run", write(folder, KNOWN, "enough"), "-q", "--max-cost", "1usd", "--json")
+    assert result.exit_code == 0, result.output
+    again = invoke("run", write(folder, KNOWN, "enough"), "-q", "--max-cost", "0.00001", "--json")
+    assert again.exit_code == 0, "what is recorded costs nothing more"
+    more = ["--max-cost", "0.00001", "--set", "workers=[1,2]"]
+    assert invoke("run", write(folder, KNOWN, "enough"), "-q", *more).exit_code == 4
+
+
+def test_a_run_that_has_cost_too_much_is_paused_and_goes_on(folder: Path) -> None:
+    file = write(folder, UNKNOWN, "paused")
+    stopped = invoke("run", file, "-q", "--max-cost", "0.00005")
+    assert stopped.exit_code == 4, stopped.output
+    assert "no estimate of what it will cost, only a limit" in stopped.stderr
+    assert "the run unknown-lease-w2-r1 is paused" in stopped.stderr
+    run = RunFolder(folder / "results/unknown/unknown-lease-w2-r1")
+    done = sum(1 for _ in run.outcomes())
+    assert not run.finished
+    assert done < 120
+    whole = invoke("run", file, "-q", "--max-cost", "1", "--json")
+    assert whole.exit_code == 0, whole.output
+    [row] = json.loads(whole.stdout)["runs"]
+    assert (row["done"], row["lost"], row["failed"]) == (120, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--max-cost", "1"], "nothing of this is paid for"),
+        (["--max-cost", "many", "--set", "backend=aws"], "expected an amount in US dollars"),
+        (["--max-cost", "0", "--set", "backend=aws"], "expected more than 0"),
+        (["--instance", "t3.micro"], "--instance and --spot are for --max-cost"),
+        (["--max-cost", "1", "--instance", "t9.huge"], 'no price for the instance "t9.huge"'),
+    ],
+)
+def test_what_can_not_be_meant(tmp_path: Path, options: list[str], said: str) -> None:
+    file = tmp_path / "exp.yml"
+    file.write_text("name: x\nworkload: {kind: sleep, count: 1, seconds: 0}\n")
+    refused = invoke("run", file, "-q", "--out", str(tmp_path / "out"), *options)
+    assert (refused.exit_code, said in refused.stderr) == (2, True), refused.output
+
+
+def test_what_was_spent_is_what_lives_have_told_and_the_time_of_hosts(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "r")
+    folder.write_run(RunSpec("r", "x", Plugin("aws"), Plugin("lease"), Plugin("sleep"), tasks=1), {})
+    folder.events.mkdir()
+    budget = Budget(1.0, usual_prices(), hour_usd=0.36)
+    spent = Spent(folder, 2, budget)
+    million = {"sqs.requests": 1e6}  # 40 cents
+
+    def append(file: str, **line: object) -> None:
+        with (folder.events / file).open("a") as out:
+            out.write(json.dumps(line) + "\n")
+
+    append("w1.jsonl", e=Event.USAGE, w="w1.1", t=1.0, billed={"sqs.requests": 5.0})
+    append("w1.jsonl", e=Event.USAGE, w="w1.1", t=2.0, billed=million)
+    append("w1.jsonl", e=Event.USAGE, w="w1.2", t=3.0, billed=million)
+    assert spent.usd(100.0) == pytest.approx(0.80), "each life, by its last word"
+    append("client.jsonl", e=Event.OPEN, t=0.0, billed={})
+    assert spent.usd(100.0) == pytest.approx(0.80 + 2 * 100 * 0.0001)
+    append("client.jsonl", e=Event.USAGE, t=200.0, billed=million)
+    assert spent.usd(1e9) == pytest.approx(1.20 + 2 * 200 * 0.0001), "while nobody is there, no host counts"
+    append("client.jsonl", e=Event.OPEN, t=1_000.0, billed={})
+    assert spent.usd(1_100.0) == pytest.approx(1.20 + 2 * 300 * 0.0001)

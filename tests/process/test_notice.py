@@ -1,0 +1,128 @@
+"""`kon run --notify`: one message when a run ends, and no run fails of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from kon.emulator import Emulator
+from tests.cli.given import invoke
+
+WHOLE = "name: told\nbackend: memory\nworkload: {kind: sleep, count: 3, seconds: 0}\nworkers: [1, 2]\n"
+FAILS = "name: told\nbackend: memory\nworkload: {kind: shell, items: ['true', 'exit 3']}\nattempts: 1\n"
+
+
+class Inbox:
+    """A topic, and a queue that gets what it is told."""
+
+    def __init__(self, name: str) -> None:
+        self.sns, self.sqs = boto3.client("sns"), boto3.client("sqs")
+        self.topic: str = self.sns.create_topic(Name=name)["TopicArn"]
+        self._queue = self.sqs.create_queue(QueueName=f"{name}-inbox")["QueueUrl"]
+        about = self.sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
+        arn = about["Attributes"]["QueueArn"]
+        self.sns.subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=arn)
+
+    def read(self) -> list[dict[str, Any]]:
+        found = []
+        while got := self.sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
+            for each in got:
+                found.append(json.loads(each["Body"]))
+                self.sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=each["ReceiptHandle"])
+        return sorted(found, key=lambda each: str(each["Subject"]))
+
+    def close(self) -> None:
+        self.sns.close()
+        self.sqs.close()
+
+
+@pytest.fixture
+def inbox(
+    request: pytest.FixtureRequest, tmp_path: Path, on_moto: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Inbox]:
+    monkeypatch.chdir(tmp_path)
+    inbox = Inbox(f"konf-{len(request.node.name)}x")
+    yield inbox
+    inbox.close()
+
+
+def run(text: str, *options: str) -> Any:
+    Path("exp.yml").write_text(text)
+    return invoke("run", "exp.yml", "-q", *options)
+
+
+def test_one_message_for_each_run(inbox: Inbox) -> None:
+    assert run(WHOLE, "--notify", inbox.topic).exit_code == 0
+    told = inbox.read()
+    assert [each["Subject"] for each in told] == [
+        f"kon: told-lease-w{workers}-r1 is done" for workers in (1, 2)
+    ]
+    lines = dict(line.split(": ", 1) for line in told[0]["Message"].splitlines())
+    assert (lines["state"], lines["tasks"], lines["done"]) == ("done", "3", "3")
+    assert lines["report"] == f"kon report {Path('results/told/told-lease-w1-r1').absolute()}"
+    assert run(WHOLE, "--notify", inbox.topic).exit_code == 0
+    assert inbox.read() == [], "what is recorded has been told"
+
+
+def test_nobody_is_told_who_did_not_ask(inbox: Inbox) -> None:
+    assert run(WHOLE).exit_code == 0
+    assert inbox.read() == []
+
+
+def test_what_failed_is_told(inbox: Inbox) -> None:
+    assert run(FAILS, "--notify", inbox.topic).exit_code == 1
+    [told] = inbox.read()
+    assert told["Subject"] == "kon: told-lease-w1-r1 has ended, not all is done"
+    assert "done: 1\nfailed: 1\n" in told["Message"]
+
+
+def test_a_run_that_is_broken_off_is_told(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kon.errors import BackendUnavailable
+    from kon.local import LocalRun
+
+    async def away(self: LocalRun) -> None:
+        self.folder.write_run(self.spec, {})
+        raise BackendUnavailable("SQS does not answer")
+
+    monkeypatch.setattr(LocalRun, "run", away)
+    assert run(WHOLE, "--notify", inbox.topic).exit_code == 3
+    [told] = inbox.read()
+    assert told["Subject"] == "kon: told-lease-w1-r1 was broken off"
+    assert "error: SQS does not answer" in told["Message"]
+
+
+def test_a_topic_that_is_not_there_fails_no_run_and_is_said(inbox: Inbox) -> None:
+    ended = run(WHOLE, "--notify", f"{inbox.topic}-no")
+    assert ended.exit_code == 0
+    assert "nobody was told that told-lease-w1-r1 has ended: SNS: " in ended.stderr
+    assert "the run itself is as it is" in ended.stderr
+
+
+def test_the_fleets_own_topic(inbox: Inbox, ministack: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    for service in ("SQS", "DYNAMODB", "S3"):  # which is faster at these
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", ministack.endpoint)
+    prefix = inbox.topic.rpartition(":")[2]
+    backend = f"backend: {{name: aws, prefix: {prefix}, depth_lag_s: 1}}"
+    text = WHOLE.replace("backend: memory", backend).replace("[1, 2]", "1")
+    ended = run(text, "--notify", "fleet")
+    assert ended.exit_code == 0, ended.output
+    [told] = inbox.read()
+    assert "usd: 0.0" in told["Message"]
+
+
+@pytest.mark.parametrize(
+    ("topic", "said"),
+    [("me@example.org", "expected the ARN of an SNS topic"), ("fleet", "so that it has no fleet")],
+)
+def test_what_is_no_topic_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, topic: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = run(WHOLE, "--notify", topic)
+    assert (refused.exit_code, said in refused.stderr) == (2, True)
+    assert not Path("results").exists()
