@@ -459,6 +459,23 @@ def test_one_of_several_runs_is_chosen(tmp_path: Path) -> None:
 
 
 @in_chromium
+def test_what_the_server_refuses_is_said(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with served(tmp_path) as live:
+            home = tmp_path / "home"
+            home.mkdir()
+            async with chromium(f"{live.link}?run=<b>nobody", home) as tab:
+                page = Page(tab)
+                await page.shows("ended", "There is no run <b>nobody here.")
+                assert await page.text("connection") == "refused, trying again"
+                Moving(tmp_path / "x", 10).folder.path.rename(tmp_path / "<b>nobody")
+                await page.shows("about", "10 x sleep")
+                assert await tab.value("document.getElementById('ended').hidden")
+
+    asyncio.run(asyncio.wait_for(main(), LIMIT_S))
+
+
+@in_chromium
 def test_a_link_with_a_token_loses_it(tmp_path: Path) -> None:
     async def main() -> None:
         records = Moving(tmp_path / "runs", 10)

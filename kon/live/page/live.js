@@ -16,11 +16,13 @@ const page = { runs: [], run: null, following: null, stream: null, heard: 0, sch
 
 // --- the stream ---
 
+const place = (run) => (run === null ? "/events" : `/events?run=${encodeURIComponent(run)}`);
+
 function listen(run) {
   page.stream?.close();
   page.following = run;
   page.heard = performance.now();
-  const stream = new EventSource(run === null ? "/events" : `/events?run=${encodeURIComponent(run)}`);
+  const stream = new EventSource(place(run));
   page.stream = stream;
   const on = (name, use) =>
     stream.addEventListener(name, (event) => {
@@ -48,8 +50,26 @@ function connected(state, text) {
 function lost(stream) {
   if (page.stream !== stream) return;
   if (!page.over) connected("lost", "server gone, trying again");
-  // after a refusal the browser does not try again by itself
-  if (stream.readyState === EventSource.CLOSED) again(stream);
+  if (stream.readyState !== EventSource.CLOSED) return; // the browser tries again
+  refused(stream);
+  again(stream);
+}
+
+/** What the server says when it does not let the page listen: the stream itself does not tell. */
+async function refused(stream) {
+  const asked = new AbortController();
+  try {
+    const answer = await fetch(place(page.following), { signal: asked.signal });
+    if (!answer.ok && page.stream === stream) {
+      connected("lost", "refused, trying again");
+      say($("ended"), `${(await answer.text()).trim()} ${chosen() === null ? "" : "The page without a name in its address has all runs."}`);
+      $("ended").hidden = false;
+    }
+  } catch {
+    return; // there is no server, which is said already
+  } finally {
+    asked.abort();
+  }
 }
 
 function again(stream) {
