@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -85,6 +86,7 @@ async def fifo(folder: Path) -> AsyncIterator[Fifo]:
 @contextmanager
 def nothing_left() -> Iterator[None]:
     """No file descriptor and no child, dead or alive, remains of what is done inside."""
+    gc.collect()  # what an earlier test has left to be collected is not to go meanwhile
     files, processes = open_files(), children()
     yield
     assert open_files() == files
