@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from kon.errors import KonError
+from kon.errors import KonError, StoreError
 from kon.joining import client_lock
 from kon.live.snapshot import IN_MOTION, FailuresShown, RunLine, Snapshot, Standing, silent_after_s, snapshot
 from kon.live.tally import Tally
@@ -36,6 +36,7 @@ class Watch:
         self._tally: Tally | None = None
         self._standing = Standing.STARTING
         self._problem = ""
+        self._refused: StoreError | None = None
         self._snapshot: Snapshot | None = None
 
     @property
@@ -63,7 +64,7 @@ class Watch:
             return Standing.GONE
         except Rewritten:  # what was counted can't be told from what is there now
             self._forget()
-            return self._standing  # until the next look
+            self._read()
         return self._where_it_stands()
 
     def _know_the_run(self) -> bool:
@@ -83,9 +84,11 @@ class Watch:
 
     def _forget(self) -> None:
         assert self._run is not None
-        self._files, self._tally = {}, Tally(self._run.spec)
+        self._files, self._tally, self._refused = {}, Tally(self._run.spec), None
 
     def _read(self) -> None:
+        if self._refused is not None:
+            raise self._refused  # what came after it means nothing
         assert self._tally is not None
         stems = {file.stem for file in self.folder.events.glob("*.jsonl")} | {
             name for name in self._files if name != _RESULTS
@@ -94,12 +97,19 @@ class Watch:
         events = sorted(stems, key=lambda stem: (stem != CLIENT, stem))
         most_bytes = max(LEAST_BYTES, LOOK_BYTES // (len(events) + 1))
         for stem in events:
-            lines = self._file(stem).read(most_bytes)
-            if lines:
+            self._add(stem, self._file(stem).read(most_bytes))
+        self._add(_RESULTS, self._file(_RESULTS).read(most_bytes))
+
+    def _add(self, stem: str, lines: bytes) -> None:
+        assert self._tally is not None
+        try:
+            if lines and stem == _RESULTS:
+                self._tally.add_results(lines)
+            elif lines:
                 self._tally.add_events(stem, lines)
-        lines = self._file(_RESULTS).read(most_bytes)
-        if lines:
-            self._tally.add_results(lines)
+        except StoreError as error:
+            self._refused = error
+            raise
 
     def _file(self, stem: str) -> Growing:
         file = self._files.get(stem)

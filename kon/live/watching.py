@@ -27,6 +27,9 @@ LIST_S: Final = 2.0
 OTHERS_S: Final = 0.25
 """Spent, about, on all the others at each listing, in seconds."""
 
+LAST_S: Final = 2.0
+"""Given to catching up before the end, in seconds: nobody who ends a server waits for all of a large run."""
+
 MOST_RUNS: Final = 500
 """Listed: those that go on, then the latest."""
 
@@ -94,7 +97,9 @@ class Watching:
 
     async def last_look(self, data: dict[str, str]) -> None:
         """Show how everything stands now, and that nothing will follow."""
-        while await self._round(everything=True):
+        now_s = asyncio.get_running_loop().time
+        until_s = now_s() + LAST_S
+        while await self._round(everything=True) and now_s() < until_s:
             pass
         self.board.put("", END, msgspec.json.encode(data))
 

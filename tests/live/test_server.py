@@ -338,6 +338,24 @@ def test_the_end_comes_with_the_last_state(tmp_path: Path, monkeypatch: pytest.M
     run(main())
 
 
+def test_the_end_does_not_wait_for_all_of_a_large_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def behind(self: watching.Watching, everything: bool) -> bool:
+        return True
+
+    monkeypatch.setattr(watching.Watching, "_round", behind)
+    monkeypatch.setattr(watching, "LAST_S", 0.01)
+
+    async def main() -> None:
+        follows = watching.Watching(lambda: [], lambda: 0.0)
+        await follows.last_look({"why": "Over."})
+        assert [part.event for part in follows.board.since(0, {""})] == ["end"]
+        follows.close()
+
+    run(main())
+
+
 def test_runs_that_begin_later_are_found(tmp_path: Path) -> None:
     async def main() -> None:
         async with served(tmp_path) as live, stream(live.link + "events") as reading:

@@ -259,7 +259,6 @@ def test_truncated_records_are_counted_anew(tmp_path: Path) -> None:
     assert looked(watched).done == 5
     lines = records.folder.results.read_bytes().splitlines(keepends=True)
     records.folder.results.write_bytes(b"".join(lines[:2]))
-    watched.look()
     assert looked(watched).done == 2
 
 
@@ -326,6 +325,8 @@ def test_records_of_another_run_say_so(tmp_path: Path) -> None:
     assert found.state is Standing.UNREADABLE
     assert "results.jsonl: names a task beyond the 10 of its run" in found.problem
     assert watched.behind is False, "or it would be read again and again"
+    answer(records, 1)
+    assert looked(watched).state is Standing.UNREADABLE, "it does not get better by what comes after"
 
 
 def test_failures_are_kept_to_a_number_and_a_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
