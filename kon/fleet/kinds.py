@@ -14,6 +14,7 @@ from kon.prices import Prices
 
 _MONTH_H: Final = 730.0
 _VOLUME_GB_MONTH: Final = 0.08  # gp3 in us-east-1, aws.amazon.com/ebs/pricing, January 2026
+_SNAPSHOT_GB_MONTH: Final = 0.05  # the same page; Amazon charges for the blocks that are used, at most this
 _ALARM_MONTH: Final = 0.10  # aws.amazon.com/cloudwatch/pricing, January 2026, after the ten free ones
 _OBJECTS_A_CALL: Final = 1_000
 
@@ -56,6 +57,18 @@ def _volumes(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
         usd = each["Size"] * _VOLUME_GB_MONTH / _MONTH_H
         name = f"{each['Size']} GB {each['State']}"
         yield Thing("volume", each["VolumeId"], name, aws.region, tags_of(each.get("Tags")), usd)
+
+
+def _images(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
+    for each in aws.pages("ec2", "describe_images", "Images", Filters=wanted.ec2, Owners=["self"]):
+        yield Thing("image", each["ImageId"], each.get("Name", ""), aws.region, tags_of(each.get("Tags")))
+
+
+def _snapshots(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
+    for each in aws.pages("ec2", "describe_snapshots", "Snapshots", Filters=wanted.ec2, OwnerIds=["self"]):
+        usd = each["VolumeSize"] * _SNAPSHOT_GB_MONTH / _MONTH_H
+        name = f"{each['VolumeSize']} GB"
+        yield Thing("snapshot", each["SnapshotId"], name, aws.region, tags_of(each.get("Tags")), usd)
 
 
 # --- what EC2 has without charge ------------------------------------------------------------------------
@@ -289,6 +302,8 @@ KINDS: Final = (
     Kind("table", _tables, _end_table),
     Kind("bucket", _buckets, _end_bucket, everywhere=True),
     Kind("volume", _volumes, lambda aws, thing: aws("ec2").delete_volume(VolumeId=thing.id)),
+    Kind("image", _images, lambda aws, thing: aws("ec2").deregister_image(ImageId=thing.id)),
+    Kind("snapshot", _snapshots, lambda aws, thing: aws("ec2").delete_snapshot(SnapshotId=thing.id)),
     _of_ec2(
         "network interface",
         "describe_network_interfaces",
@@ -323,4 +338,5 @@ KINDS: Final = (
     ),
     msgspec.structs.replace(_of_ec2("VPC", "describe_vpcs", "Vpcs", "VpcId", "delete_vpc"), remove=_end_vpc),
 )
-"""Volumes come after the hosts that they go with, unless they outlive them."""
+"""Snapshots come after the images that hang on them. Volumes come after the hosts that they go with, unless
+they outlive them."""

@@ -50,6 +50,10 @@ def everything(account: Account, tags: dict[str, str] = TAGS, stem: str = "konf-
         MaxCount=1,
         TagSpecifications=specified("instance", tags),
     )
+    disk = ec2.create_volume(Size=8, AvailabilityZone="us-east-1a")["VolumeId"]  # another's
+    ec2.create_snapshot(VolumeId=disk, TagSpecifications=specified("snapshot", tags))
+    host = ec2.describe_instances()["Reservations"][-1]["Instances"][0]["InstanceId"]
+    ec2.create_image(InstanceId=host, Name=stem, TagSpecifications=specified("image", tags))
     iam.create_role(RoleName=stem, AssumeRolePolicyDocument="{}", Tags=listed(tags))
     statement = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
@@ -85,6 +89,7 @@ def everything(account: Account, tags: dict[str, str] = TAGS, stem: str = "konf-
     s3.create_multipart_upload(Bucket=bucket, Key="half")
     return {
         *("VPC", "subnet", "security group", "internet gateway", "route table", "key pair", "volume"),
+        *("image", "snapshot"),
         *("network interface", "launch template", "instance", "role", "instance profile", "topic", "alarm"),
         *("log group", "queue", "table", "bucket"),
     }

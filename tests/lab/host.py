@@ -33,12 +33,13 @@ class FirstBoot(NamedTuple):
 
 
 class LabHost:
-    """An instance while it runs. folder: its disk, which outlives a stop."""
+    """An instance while it runs. folder: its disk, which outlives a stop. image: a folder, or several with
+    colons between them, the uppermost first."""
 
-    def __init__(self, instance: dict[str, Any], folder: Path, image: Path, lab: str) -> None:
+    def __init__(self, instance: dict[str, Any], folder: Path, image: str, lab: str) -> None:
         self.address: Final[str] = instance["PrivateIpAddress"]
         self._folder = folder
-        self._image = image
+        self.image: Final = image
         self._namespace = namespace_name(instance["InstanceId"])
         root = unified_cgroups()
         assert root is not None
@@ -96,7 +97,7 @@ class LabHost:
         self._join_network()
         self._cgroup.mkdir(exist_ok=True)
         spaces = ["unshare", "-m", "-p", "-u", "-i", "-C", "-f", "--kill-child"]
-        init = ["sh", str(_SCRIPT), str(self._image), str(self._folder), host_name(self.address)]
+        init = ["sh", str(_SCRIPT), self.image, str(self._folder), host_name(self.address)]
         with (self._folder / "console").open("ab") as console:
             # the shell goes into the cgroup before anything is made there
             shell = ["sh", "-c", f'echo 0 >{self._cgroup}/cgroup.procs; exec "$@"', "sh"]
@@ -118,6 +119,11 @@ class LabHost:
             f"link set eth0 up\nroute add default via {GATEWAY}\n"
         )
         subprocess.run(["ip", "-n", space, "-b", "-"], input=commands, text=True, check=True)
+
+    def copy_disk(self, to: Path) -> None:
+        """As an image has it: its user data is run again on each host that is made of it."""
+        subprocess.run(["cp", "-a", str(self._folder / "upper"), str(to)], check=True)
+        (to / f"{USER_DATA.lstrip('/')}.done").unlink(missing_ok=True)
 
     @property
     def is_off(self) -> bool:

@@ -6,14 +6,17 @@ Amazon takes whatever the request itself does not say.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from moto.core.types import Base64EncodedString
 from moto.ec2.models import EC2Backend
+from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ec2.models.instances import InstanceBackend, Reservation
 from moto.ec2.models.launch_templates import LaunchTemplateBackend
 from moto.ec2.utils import convert_tag_spec
+from moto.servicequotas.models import ServiceQuotasBackend
 
 
 def mend() -> None:
@@ -45,6 +48,8 @@ def mend() -> None:
 
     InstanceBackend.run_instances = run_instances_by_template  # type: ignore[method-assign, assignment]
     _keep_a_templates_tags_out_of_it()
+    _tag_snapshots_of_images()
+    _know_ec2s_quotas()
 
 
 def _keep_a_templates_tags_out_of_it() -> None:
@@ -58,6 +63,36 @@ def _keep_a_templates_tags_out_of_it() -> None:
         return original(self, name, description, data, tags)
 
     LaunchTemplateBackend.create_launch_template = create  # type: ignore[method-assign, assignment]
+
+
+def _tag_snapshots_of_images() -> None:
+    """CreateImage with tags for its snapshot is not implemented in moto."""
+    original = AmiBackend.create_image
+
+    def create(
+        self: Any, instance_id: str, name: str, description: str, tag_specifications: list[dict[str, Any]]
+    ) -> Ami:
+        kept = [each for each in tag_specifications if each["ResourceType"] != "snapshot"]
+        image = original(self, instance_id, name, description, kept)
+        for each in tag_specifications:
+            for tag in each["Tags"] if each["ResourceType"] == "snapshot" else []:
+                image.ebs_snapshot.add_tag(tag["Key"], tag["Value"])
+        return image
+
+    AmiBackend.create_image = create  # type: ignore[method-assign]
+
+
+def _know_ec2s_quotas() -> None:
+    """moto knows those of VPCs alone. MOTO_GAPS_VCPUS: what all of EC2's are; a lab has room for many."""
+    original = ServiceQuotasBackend.get_service_quota
+
+    def get(self: Any, service_code: str, quota_code: str) -> Any:
+        if service_code != "ec2":
+            return original(self, service_code, quota_code)
+        value = float(os.environ.get("MOTO_GAPS_VCPUS", "1000"))
+        return {"ServiceCode": service_code, "QuotaCode": quota_code, "Value": value}
+
+    ServiceQuotasBackend.get_service_quota = get  # type: ignore[method-assign]
 
 
 def filled_in(request: Mapping[str, Any], template: Mapping[str, Any]) -> dict[str, Any]:

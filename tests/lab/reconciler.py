@@ -16,7 +16,10 @@ from tests.lab.host import FirstBoot, LabHost
 from tests.lab.imds import Host
 from tests.lab.machine import Machine
 
-LOOK_S: Final = 0.25
+LOOK_S: Final = 0.5
+
+LOOKS_PER_IMAGES: Final = 4
+"""How many looks at instances go by between two at images, which are rarely made."""
 
 SPOT_ACTION: Final = "spot-action"
 """A file of this name in a host's folder is its notice of interruption."""
@@ -35,6 +38,8 @@ class Reconciler:
         self._hosts: dict[str, LabHost] = {}
         self._known: dict[str, dict[str, Any]] = {}
         self._roles: dict[str, str] = {}
+        self._images: dict[str, str] = {}
+        self._looks = 0
 
     def start(self) -> None:
         """Look on, in a thread that ends with the process."""
@@ -52,6 +57,9 @@ class Reconciler:
         """Once, both ways."""
         instances = self._instances()
         running = {i["InstanceId"]: i for i in instances if i["State"]["Name"] == "running"}
+        self._looks += 1
+        if self._looks % LOOKS_PER_IMAGES == 0 or not running.keys() >= self._hosts.keys():
+            self._take_images()
         for name in [name for name in self._hosts if name not in running]:
             self._hosts.pop(name).kill()
         for name in [name for name, host in self._hosts.items() if host.is_off]:
@@ -70,6 +78,14 @@ class Reconciler:
         found = [i for page in pages for r in page["Reservations"] for i in r["Instances"]]
         return [i for i in found if "PrivateIpAddress" not in i or is_in_lab(i["PrivateIpAddress"])]
 
+    def _take_images(self) -> None:
+        """Copy the disks of hosts of which images were made."""
+        for image in self._ec2.describe_images(Owners=["self"])["Images"]:
+            name, host = image["ImageId"], self._hosts.get(image.get("SourceInstanceId", ""))
+            if host is not None and name not in self._images:
+                host.copy_disk(self._runs / name)
+                self._images[name] = f"{self._runs / name}:{host.image}"
+
     def _was_powered_off(self, name: str) -> None:
         wanted = "instanceInitiatedShutdownBehavior"
         said = self._ec2.describe_instance_attribute(InstanceId=name, Attribute=wanted)
@@ -82,7 +98,7 @@ class Reconciler:
     def _boot(self, name: str, instance: dict[str, Any]) -> None:
         folder = self._runs / name
         folder.mkdir(exist_ok=True)
-        host = LabHost(instance, folder, self._image, self._lab)
+        host = LabHost(instance, folder, self._images.get(instance["ImageId"], str(self._image)), self._lab)
         if host.is_new:
             host.prepare(FirstBoot.of(self._ec2, instance), self._machine)
         self._known[host.address] = instance  # before it asks

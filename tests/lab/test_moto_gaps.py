@@ -108,3 +108,16 @@ def test_a_templates_own_tags_are_not_its_hosts(aws: Any) -> None:
     assert version["LaunchTemplateData"] == {"ImageId": "ami-12c6146b"}
     [template] = ec2.describe_launch_templates(LaunchTemplateNames=["tagged"])["LaunchTemplates"]
     assert template["Tags"] == [{"Key": "Run", "Value": "r1"}]
+
+
+def test_an_image_and_its_snapshot_have_the_tags_that_were_asked_for(launched: Any, aws: Any) -> None:
+    ec2, name = aws("ec2"), secrets.token_hex(6)
+    tags = [{"Key": "Project", "Value": "kon"}]
+    asked = [{"ResourceType": kind, "Tags": tags} for kind in ("image", "snapshot")]
+    host = launched()[0]["InstanceId"]
+    made = ec2.create_image(InstanceId=host, Name=name, TagSpecifications=asked)["ImageId"]
+    [image] = ec2.describe_images(ImageIds=[made])["Images"]
+    assert image["Tags"] == tags
+    snapshot = image["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+    [found] = ec2.describe_snapshots(SnapshotIds=[snapshot])["Snapshots"]
+    assert found["Tags"] == tags

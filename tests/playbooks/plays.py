@@ -40,7 +40,9 @@ class Play(NamedTuple):
 
 
 class Operator:
-    """Calls playbooks. folder: for its own files. variables: what every call says."""
+    """Calls playbooks. folder: for its own files. variables: what every call says. inventory: a file."""
+
+    inventory = "inventory/kon.aws_ec2.yml"
 
     def __init__(self, folder: Path, environment: Mapping[str, str], **variables: Any) -> None:
         self.folder = folder
@@ -60,7 +62,7 @@ class Operator:
     def command(self, playbook: str, *options: str, **variables: Any) -> list[str]:
         ansible = Path(sys.executable).with_name("ansible-playbook")
         said = json.dumps({**self.variables, **variables})
-        inventory = ["-i", "inventory/kon.aws_ec2.yml"]
+        inventory = ["-i", self.inventory]
         return [str(ansible), *inventory, f"playbooks/{playbook}.yml", "--extra-vars", said, *options]
 
     def play(self, playbook: str, *options: str, **variables: Any) -> Play:

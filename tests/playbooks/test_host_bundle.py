@@ -1,0 +1,91 @@
+"""What hosts unpack: a lock's lines for their Python and processor, and what is said where that fails."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.playbooks.plays import PROJECT
+
+LOCK = """\
+click==8.5.1 \\
+    --hash=sha256:aa
+contourpy==1.3.3 ; python_full_version < '3.12' \\
+    --hash=sha256:bb
+contourpy==1.4.0 ; python_full_version >= '3.12' \\
+    --hash=sha256:cc
+cryptography==48.0.1 ; platform_machine == 'x86_64' and sys_platform == 'darwin' \\
+    --hash=sha256:dd
+tabulate==0.10.0 \\
+    --hash=sha256:ee
+"""
+
+ABOUT = """\
+[project]
+name = "kon"
+dependencies = ["click>=8", "contourpy", "cryptography"]
+[project.optional-dependencies]
+tables = ["tabulate>=0.9"]
+"""
+
+
+@pytest.fixture
+def bundle() -> ModuleType:
+    file = PROJECT / "playbooks/roles/machine/library/host_bundle.py"
+    spec = importlib.util.spec_from_file_location("host_bundle", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "requirements.lock").write_text(LOCK)
+    (tmp_path / "pyproject.toml").write_text(ABOUT)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("target", "taken"), [("3.11 x86_64", "contourpy==1.3.3"), ("3.12 x86_64", "contourpy==1.4.0")]
+)
+def test_conditions_are_judged_by_the_host_not_by_this_machine(
+    bundle: ModuleType, project: Path, target: str, taken: str
+) -> None:
+    lines = bundle.host_lock(project, [], target)
+    named = [line.rstrip(" \\") for line in lines.splitlines() if "==" in line]
+    assert named == ["click==8.5.1", taken], "no others, and no condition that pip would judge here"
+    assert "tabulate==0.10.0" in bundle.host_lock(project, ["tables"], target)
+
+
+def test_an_extra_that_kon_has_not_is_told(bundle: ModuleType, project: Path) -> None:
+    with pytest.raises(ValueError, match='kon has no extra "tabels" \\(tables\\)'):
+        bundle.host_lock(project, ["tabels"], "3.11 x86_64")
+
+
+def test_another_python_or_source_makes_another_bundle(bundle: ModuleType, project: Path) -> None:
+    (project / "kon").mkdir()
+    (project / "kon/a.py").write_text("1")
+    (project / "README.md").touch()
+    (project / "LICENSE").touch()
+    (project / "strategies").mkdir()
+    one = bundle.digest_of(project, {"target": "3.11 x86_64"})
+    assert bundle.digest_of(project, {"target": "3.12 x86_64"}) != one
+    (project / "kon/a.py").write_text("2")
+    assert bundle.digest_of(project, {"target": "3.11 x86_64"}) != one
+
+
+def test_a_wheel_that_does_not_install_is_named_and_leaves_no_bundle(
+    bundle: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    folder = tmp_path / "bundles"
+    builder = bundle.Builder(PROJECT, sys.executable, "3.11 x86_64", folder)
+    with pytest.raises(bundle.Unfit, match=r"pip, for Python 3\.11 on x86_64: ERROR: .*click==8\.5\.1"):
+        builder.bundle(LOCK.split("contourpy")[0], {}, folder / "kon-x.tgz")
+    assert list(folder.iterdir()) == []
