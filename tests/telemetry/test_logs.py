@@ -116,6 +116,24 @@ def test_a_fault_of_kon_s_own_has_its_traceback_in_the_line(tmp_path: Path) -> N
     assert line["exception"].endswith("ZeroDivisionError: oops")
 
 
+def test_a_fault_in_a_worker_has_its_traceback_in_the_line_and_so_has_a_warning(tmp_path: Path) -> None:
+    code = (
+        "import sys, warnings, kon.process\n"
+        "def fall(*arguments): warnings.warn('odd'); raise ZeroDivisionError('oops')\n"
+        "kon.process.work = fall\n"
+        "kon.process.main(['runs/r', 'w1'])\n"
+    )
+    env = {**os.environ, "KON_LOG_FORMAT": "json"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    warning, fault = json_lines(done.stderr)
+    assert (warning["level"], fault["level"]) == ("warning", "critical")
+    assert "odd" in warning["message"]
+    assert fault["exception"].endswith("ZeroDivisionError: oops")
+    assert (fault["run"], fault["worker"]) == ("r", "w1")
+
+
 def test_a_worker_that_can_t_work_says_so_in_json(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "kon.process", str(tmp_path / "nowhere"), "w1"]
     env = {"KON_LOG_FORMAT": "json"}

@@ -180,6 +180,59 @@ def test_a_skipped_copy_is_not_taken_for_the_one_that_ran(tmp_path: Path) -> Non
     assert names[two.span_id] == ["admit", "answer", "ack"]
 
 
+def steps_of(folder: RunFolder) -> list[list[str]]:
+    """The steps in each delivery of the first task, in the order of the deliveries."""
+    made = spans(folder, 0)
+    deliveries = [span for span in made if span.name == "delivery"]
+    return [[span.name for span in made if span.parent_id == each.span_id] for each in deliveries]
+
+
+def test_of_two_attempts_at_once_each_has_its_own_steps(tmp_path: Path) -> None:
+    records = Records(tmp_path, 1)
+    life = records.life("w1.a")
+    for attempt in (1, 2):
+        for event in (Event.DELIVER, Event.CLAIM, Event.START):
+            records.clock.t += 1
+            life.tasks(event, [0], attempt)
+    for event in (Event.KEEP, Event.ANSWER, Event.ACK):
+        records.clock.t += 1
+        life.tasks(event, [0], 2)
+    assert steps_of(records.folder) == [["admit", "run"], ["admit", "run", "commit", "answer", "ack"]]
+
+
+def test_an_answer_is_not_that_of_an_attempt_that_is_made_again(tmp_path: Path) -> None:
+    records = Records(tmp_path, 1)
+    life = records.life("w1.a")
+    for event in (
+        *(Event.DELIVER, Event.CLAIM, Event.START, Event.RETRY, Event.ACK),
+        *(Event.DELIVER, Event.SKIP, Event.ANSWER, Event.ACK),
+    ):
+        records.clock.t += 1
+        life.tasks(event, [0])
+    assert steps_of(records.folder) == [["admit", "run", "commit", "ack"], ["admit", "answer", "ack"]]
+
+
+def test_what_ran_elsewhere_is_not_taken_for_a_run_of_whoever_answered(tmp_path: Path) -> None:
+    """Its worker was killed between commit and answer; another one answers, from the ledger."""
+    records = Records(tmp_path, 1)
+    killed, other = records.life("w1.a"), records.life("w2.b")
+    start_s = records.clock.t
+    for life, events in (
+        (killed, (Event.DELIVER, Event.CLAIM, Event.START)),
+        (other, (Event.DELIVER, Event.DEFER, Event.ACK)),
+        (killed, (Event.KEEP,)),
+        (other, (Event.DELIVER, Event.SKIP, Event.ANSWER, Event.ACK)),
+    ):
+        for event in events:
+            records.clock.t += 1
+            life.tasks(event, [0])
+    outcome = Outcome(0, 1, State.DONE, None, None, start_s + 3, start_s + 6.5)
+    records.append_result(encode(Answers("w2.b", [outcome])))
+    task, *rest = spans(records.folder, 0)
+    assert [event.name for event in task.events] == [ENDED]
+    assert [(span.who, span.error is None) for span in rest if span.name == "run"] == [("w1.a", True)]
+
+
 def test_ids_are_the_same_whenever_they_are_made_and_others_for_other_runs(tmp_path: Path) -> None:
     folder = plain(tmp_path)
     first, again = spans(folder, 0), spans(folder, 0)
@@ -327,7 +380,9 @@ def test_the_standard_variables_work(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("status", [400, 401, 404])
-def test_a_collector_that_refuses_is_an_error_with_its_reason(tmp_path: Path, status: int) -> None:
+def test_a_collector_that_refuses_is_an_error_with_its_reason(
+    tmp_path: Path, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     taken, result = sent(plain(tmp_path), answers=(status,))
     assert result.exit_code == 3
     assert taken == []
@@ -335,6 +390,7 @@ def test_a_collector_that_refuses_is_an_error_with_its_reason(tmp_path: Path, st
     assert "0 were sent before that" in result.stderr
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
+    assert not caplog.records  # once, in kon's own words
 
 
 def test_a_collector_that_is_busy_is_asked_again(tmp_path: Path) -> None:
