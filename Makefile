@@ -43,7 +43,7 @@ ifneq ($(filter C POSIX,$(LC_ALL)),)
 unexport LC_ALL
 endif
 
-.PHONY: help setup run test check lock docs bench bench-aws soak collections lab-tools browser-tools photos test-fleet clean stale
+.PHONY: help setup run test check lock docs bench bench-aws soak collections lab-tools browser-tools photos test-fleet lab-16 clean stale
 .DEFAULT_GOAL := help
 # `make -j run test` would otherwise start two installations into one virtualenv.
 .NOTPARALLEL:
@@ -79,13 +79,16 @@ bench-aws: $(DEV) $(PEERS)/.installed ## measure kon on AWS's services, on an em
 	@$(PROJECT_ENV) python -m benchmarks --aws $(ARGS)
 
 soak: $(DEV) $(COLLECTIONS)/.there ## run the long tests: many kills, many seeds (SEEDS=50000 schedules of each strategy)
-	@$(PROJECT_ENV) pytest -m slow --timeout 0 $(ARGS)
+	@$(PROJECT_ENV) pytest -m 'slow and not fleet' --timeout 0 $(ARGS)
 
 collections: $(RUNTIME) ## from Ansible Galaxy: what the playbooks for EC2 need
 	@$(PROJECT_ENV) ansible-galaxy collection install --requirements-file collections/requirements.yml --collections-path $(COLLECTIONS)
 
 test-fleet: $(DEV) $(COLLECTIONS)/.there ## as root, on Linux: a fleet of real hosts on this machine, from provision to teardown
-	@$(PROJECT_ENV) python -m tests.lab -- pytest -m fleet --timeout 0 $(ARGS)
+	@$(PROJECT_ENV) python -m tests.lab -- pytest -m 'fleet and not slow' --timeout 0 $(ARGS)
+
+lab-16: $(DEV) $(COLLECTIONS)/.there ## as root, on Linux: 1 to 16 hosts on this machine, measured; writes docs/fleet-lab.md
+	@$(PROJECT_ENV) python -m tests.lab -- python -m tests.lab.sixteen
 
 photos: $(DEV) ## real photos, out of packages on PyPI, for the benchmarks of videos and copies; into .cache/photos
 	@$(PROJECT_ENV) python -m benchmarks.photos $(ARGS)
