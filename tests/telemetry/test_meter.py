@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import pytest
+
 from kon.events import Event, Named
 from kon.kinds.sleep import Sleep
+from kon.ledger import Record
 from kon.metrics import Meter
 from kon.metrics.meter import Histogram
 from kon.task import Outcome, State, Task
@@ -146,6 +149,30 @@ def test_takeovers_are_the_claims_of_what_another_let_run_out() -> None:
         assert meter.ended()["done"] == 4
         assert (dead.takeovers, heir.takeovers) == (0, 4)
         assert meter.redelivered == 4
+
+    in_virtual_time(main())
+
+
+def test_of_two_who_would_take_over_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        world = await World.create()
+        ledger, task = world.channel.ledger, Task(0, None)
+        dead, one, other = (
+            Lease(ledger, name, world.clock, lease_s=1.0) for name in ("dead", "one", "other")
+        )
+        await dead.admit([task])
+        await asyncio.sleep(2.0)
+        look = ledger.insert_new
+
+        async def slowly(records: Sequence[Record]) -> list[Record | None]:
+            found = await look(records)
+            await asyncio.sleep(0.1)  # both have looked before one of them acts
+            return found
+
+        monkeypatch.setattr(ledger, "insert_new", slowly)
+        verdicts = await asyncio.gather(one.admit([task]), other.admit([task]))
+        assert sorted(type(verdict).__name__ for [verdict] in verdicts) == ["Claim", "Defer"]
+        assert one.takeovers + other.takeovers == 1
 
     in_virtual_time(main())
 

@@ -232,6 +232,14 @@ def test_workers_in_the_clients_process_share_one_endpoint(tmp_path: Path) -> No
     assert set(scrape.by("kon_requests_total", "service")) == {"memory"}
 
 
+def test_an_endpoint_ends_with_its_run(tmp_path: Path) -> None:
+    """The next run of the same process takes the same port."""
+    file = write(tmp_path, SLEEPS + "repeats: 3\n")
+    result = invoke("run", file, "--metrics", str(free_ports(1)), "--quiet")
+    assert result.exit_code == 0, result.stderr
+    assert len([*(tmp_path / "results").glob("*/*/summary.json")]) == 3
+
+
 def test_an_endpoint_is_of_this_machine_alone_unless_told_otherwise(tmp_path: Path) -> None:
     folder = submitted(tmp_path, SLOW)
     with working(folder) as (port, _):
