@@ -11,7 +11,8 @@ ROOT = Path(__file__).parent.parent
 
 FLOORS = (
     # values and abstract classes; and web, pictures and animoto, which know errors and objects alone
-    "animoto pictures web errors task queue ledger objects kind dedup clock backend run suggest journal scratch",
+    "animoto pictures web errors task queue ledger objects kind dedup clock backend run suggest journal "
+    "scratch",
     # worlds, and what may differ
     "backends kinds strategies sim",
     # what runs and reads all stand on
@@ -23,8 +24,8 @@ FLOORS = (
     # the same while it goes on
     "live",
     # what to run, and where; and what workers tell meanwhile
-    "metrics emulator experiment process supervise local resume checkup campaign host apart api prove simulated plan "
-    "calibrate provision fleet autoscale restore budget notice",
+    "metrics emulator experiment process supervise local resume checkup campaign host apart api prove simulated "
+    "plan calibrate provision fleet autoscale restore budget notice",
     "cli",
 )
 """From the bottom up."""
