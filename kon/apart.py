@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -73,6 +74,7 @@ class ApartHost:
         self._elastic = elastic
         self._find = find
         self._on_note = on_note
+        self._refused: dict[str, str] = {}
         self._told = asyncio.Event()
 
     def stop(self) -> None:
@@ -130,14 +132,28 @@ class ApartHost:
         try:
             channel = await backend.open(run)
             control = Control(channel.control)
-            spec = await control.published()
-            if spec is None or await control.is_over():
+            if not await self._is_of_our_kon(run, control) or await control.is_over():
                 return None, None
-            return spec, channel
+            return await control.published(), channel
         except BackendRefused:
             raise
         except StoreError:
             return None, None  # not made yet, or deleted as it is over
+
+    async def _is_of_our_kon(self, run: str, control: Control) -> bool:
+        """Whether its client has the kon that is installed here: another may mean something else by what it
+        writes. Both sides say so."""
+        theirs, ours = await control.published_by(), version("kon")
+        if theirs in ("", ours):
+            return theirs == ours
+        if self._refused.get(run) != theirs:
+            self._refused[run] = theirs
+            self._on_note(
+                f"{run}: its client has kon {theirs}, and this host {ours}: not worked on. "
+                "Install the client's kon here, or begin the run with this one"
+            )
+        await control.refuse(self._number, ours, theirs)
+        return False
 
     async def _work(self, spec: RunSpec, backend: Backend, control: Control) -> None:
         folder = RunFolder(self._root / spec.run)

@@ -16,6 +16,7 @@ from kon.task import State
 _STATUS_KEY = 0
 _SUBMITTED_KEY = 1
 _SPEC_KEY = 2
+_KON_KEY = 3
 _HOST_KEYS = 1 << 20
 """Hosts on other machines write under their number, from here on."""
 _WORKER_KEYS = 1 << 40
@@ -43,6 +44,14 @@ class WorkerState(msgspec.Struct, frozen=True):
 
     name: str
     details: dict[str, Any] = {}
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A host that does not take part: it has `kon`, and the client `client_kon`."""
+
+    number: int
+    kon: str
+    client_kon: str
 
 
 class Control:
@@ -78,18 +87,36 @@ class Control:
         rows = await self._table.scan(_WORKER_KEYS, limit)
         return [_workers.decode(row.outcome) for row in rows if row.outcome is not None]
 
-    async def publish(self, spec: RunSpec) -> None:
-        """Tell hosts on other machines that the client is there, and what the run is."""
-        await self._table.put([_row(_SPEC_KEY, msgspec.json.encode(spec))])
+    async def publish(self, spec: RunSpec, kon: str) -> None:
+        """Tell hosts on other machines that the client is there, what the run is, and by which kon."""
+        await self._table.put(
+            [_row(_KON_KEY, msgspec.json.encode(kon)), _row(_SPEC_KEY, msgspec.json.encode(spec))]
+        )
 
     async def published(self) -> RunSpec | None:
         """What `publish` told; None before that."""
         [row] = await self._table.read([_SPEC_KEY])
         return None if row is None or row.outcome is None else _specs.decode(row.outcome)
 
+    async def published_by(self) -> str:
+        """The version of the kon that has published; nothing before that."""
+        [row] = await self._table.read([_KON_KEY])
+        return "" if row is None or row.outcome is None else _texts.decode(row.outcome)
+
     async def host(self, number: int, at_work: bool) -> None:
         """Note that a host on another machine has begun, or has ended its workers."""
         await self._table.put([_row(_HOST_KEYS + number, msgspec.json.encode(at_work))])
+
+    async def refuse(self, number: int, kon: str, client_kon: str) -> None:
+        """Note that a host does not take part, as it has another kon than the client."""
+        refusal = Refusal(number, kon, client_kon)
+        await self._table.put([_row(_HOST_KEYS + number, msgspec.json.encode(refusal))])
+
+    async def refusals(self, numbers: Sequence[int], client_kon: str) -> list[Refusal]:
+        """Of these hosts, those that do not take part with a client of this version."""
+        rows = await self._table.read([_HOST_KEYS + number for number in numbers])
+        said = [_hosts.decode(row.outcome) for row in rows if row is not None and row.outcome is not None]
+        return [each for each in said if isinstance(each, Refusal) and each.client_kon == client_kon]
 
     async def hosts_at_work(self, numbers: Sequence[int]) -> list[int]:
         """Which of these hosts have begun and not ended, as far as they could tell."""
@@ -97,7 +124,7 @@ class Control:
         return [
             number
             for number, row in zip(numbers, rows)
-            if row is not None and row.outcome is not None and _flag.decode(row.outcome)
+            if row is not None and row.outcome is not None and _hosts.decode(row.outcome) is True
         ]
 
 
@@ -105,7 +132,8 @@ _status = msgspec.json.Decoder(Status)
 _number = msgspec.json.Decoder(int)
 _workers = msgspec.json.Decoder(WorkerState)
 _specs = msgspec.json.Decoder(RunSpec)
-_flag = msgspec.json.Decoder(bool)
+_texts = msgspec.json.Decoder(str)
+_hosts = msgspec.json.Decoder(bool | Refusal)
 
 
 def _row(key: int, value: bytes) -> Record:

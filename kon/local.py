@@ -27,7 +27,7 @@ from kon.client import Client, Tally
 from kon.clock import Clock
 from kon.control import Control, Status, WorkerState
 from kon.dedup import check_queue
-from kon.errors import ConfigurationError
+from kon.errors import BackendUnavailable, ConfigurationError, StoreError
 from kon.events import Event, Recorder, Watch, spent
 from kon.joining import watch_hosts
 from kon.journal import FileJournal
@@ -43,6 +43,8 @@ from kon.worker import Worker
 READY_POLL_S: Final = 0.02
 LONGEST_READY_POLL_S: Final = 0.25
 APART_POLL_S: Final = 0.5
+REFUSALS_S: Final = 10.0
+"""Between two looks at whether hosts elsewhere have another kon, in seconds."""
 READY_S: Final = 60.0
 """How long workers may take to become ready, in seconds."""
 GOING_S: Final = 5.0
@@ -225,6 +227,8 @@ class LocalRun:
         give_up_s = asyncio.get_running_loop().time() + READY_S
         pause_s = READY_POLL_S
         while len(await control.workers()) < wanted:
+            if self._apart:
+                await self._check_hosts(control)
             if asyncio.get_running_loop().time() > give_up_s:
                 self._on_note(
                     f"not all {wanted} workers are ready after {READY_S:.0f} s; starting without them"
@@ -232,6 +236,28 @@ class LocalRun:
                 return
             await asyncio.sleep(pause_s)
             pause_s = min(1.2 * pause_s, LONGEST_READY_POLL_S)  # a look may be a request that is billed
+
+    async def _tell_of_refusals(self, control: Control) -> None:
+        """Hosts that come later, or to a run that is gone on with, are told of: others may do its work."""
+        told: set[int] = set()
+        while True:
+            await asyncio.sleep(REFUSALS_S)
+            with suppress(BackendUnavailable, StoreError):  # whoever needs the backend says so
+                for each in await control.refusals(range(1, self.spec.workers + 1), version("kon")):
+                    if each.number not in told:
+                        self._on_note(f"host {each.number} has kon {each.kon}, and does not take part")
+                    told.add(each.number)
+
+    async def _check_hosts(self, control: Control) -> None:
+        """Raises ConfigurationError where a host has another kon, before anything is queued."""
+        ours = version("kon")
+        refusals = await control.refusals(range(1, self.spec.workers + 1), ours)
+        if refusals:
+            named = ", ".join(f"host {each.number} has {each.kon}" for each in refusals)
+            raise ConfigurationError(
+                f"run {self.spec.run}: this is kon {ours}, and {named}: they do not take part, and nothing "
+                "was queued. Install this kon there (playbooks/configure.yml), and start again"
+            )
 
     @asynccontextmanager
     async def _crew(self, backend: Backend, channel: Channel) -> AsyncIterator[None]:
@@ -255,8 +281,13 @@ class LocalRun:
     @asynccontextmanager
     async def _hosts_apart(self, control: Control) -> AsyncIterator[None]:
         """Nobody here can see whether a host of another machine lives; what a dead one held comes again."""
-        await control.publish(self.folder.read_run().worker_spec)
-        yield
+        await control.publish(self.folder.read_run().worker_spec, version("kon"))
+        telling = asyncio.create_task(self._tell_of_refusals(control))
+        try:
+            yield
+        finally:
+            telling.cancel()
+            await asyncio.wait({telling})
         numbers = range(1, self.spec.workers + 1)
         give_up_s = asyncio.get_running_loop().time() + self.spec.drain_s + GOING_S
         while await control.hosts_at_work(numbers):  # they read its tables, which are about to go

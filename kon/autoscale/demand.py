@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Final
 
 import msgspec
@@ -59,7 +60,7 @@ class Demand:
             channel = self._channels.get(found.run) or await self._backend(found).open(found.run)
             depth = await channel.tasks.depth()
             control = Control(channel.control)
-            state, spec = await control.read(), await control.published()
+            state, spec = await control.read(), await _published(control)
         except BackendRefused:
             raise
         except StoreError:
@@ -93,3 +94,8 @@ class Demand:
         if key not in self._backends:
             self._backends[key] = AwsBackend(found.options)
         return self._backends[key]
+
+
+async def _published(control: Control) -> RunSpec | None:
+    """What the run is, where this kon can tell: one of another version may describe it otherwise."""
+    return await control.published() if await control.published_by() == version("kon") else None

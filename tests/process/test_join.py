@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -9,12 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from kon.apart import ApartHost, Awaited
+from kon.backend import ChannelOptions
+from kon.backends.aws import AwsBackend
+from kon.control import Control, Refusal
 from kon.emulator import Emulator
 from kon.records import RunFolder
+from kon.run import Plugin
 
 KON = str(Path(sys.executable).with_name("kon"))
 
@@ -108,6 +115,89 @@ def test_a_host_that_is_told_to_stop_gives_back_what_it_has(tmp_path: Path, on_m
     host.terminate()
     _, said = host.communicate(timeout=30)
     assert (host.returncode, "told to stop" in said) == (0, True), said
+
+
+def test_a_host_of_a_fleet_finds_its_runs_itself_and_works_until_it_is_told_to_stop(
+    tmp_path: Path, on_ministack: Emulator
+) -> None:
+    fleet = Fleet(tmp_path, "konf-finds")
+    fleet.plan.write_text(json.dumps({"fleet": "finds", "number": 1001, "elastic": True}))
+    words = ["join", str(fleet.plan), "--out", str(tmp_path / "host")]
+    host = subprocess.Popen([KON, *words], stderr=subprocess.PIPE, text=True)
+    [row] = json.loads(fleet.client("--set", "workers=1").communicate(timeout=100)[0])["runs"]
+    assert (row["done"], row["lost"]) == (40, 0)
+    assert host.poll() is None, "it is there for whatever comes"
+    host.terminate()
+    _, told = host.communicate(timeout=30)
+    assert (host.returncode, "told to stop" in told) == (0, True), told
+    assert worked_on(tmp_path / "host") == {"konf-finds-lease-w1-r1"}
+
+
+def worked_on(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.is_dir()}
+
+
+def test_a_plan_that_names_nothing_is_refused(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.json"
+    plan.write_text('{"number": 1}')
+    words = [KON, "join", str(plan), "--out", str(tmp_path / "host")]
+    ended = subprocess.run(words, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, "names no run to work on" in ended.stderr) == (2, True)
+
+
+def test_a_host_with_another_kon_does_not_take_part_and_nothing_is_queued(
+    tmp_path: Path, on_ministack: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(tmp_path, "apart-version")
+    words = ["run", str(fleet.file), "--out", str(tmp_path / "out"), "--join", "--apart"]
+    client = subprocess.Popen([KON, *words, "--set", "workers=1"], stderr=subprocess.PIPE, text=True)
+    monkeypatch.setattr("kon.apart.version", lambda name: "0.0.1")
+    said: list[str] = []
+    ours = version("kon")
+
+    async def host() -> None:
+        options = {"prefix": "apart-version"}
+        awaited = Awaited("apart-version-lease-w1-r1", Plugin("aws", options))
+        host = ApartHost([awaited], tmp_path / "host1", 1, on_note=said.append)
+        working = asyncio.create_task(host.run())
+        await asyncio.to_thread(client.wait, 100)
+        host.stop()
+        await working
+
+    asyncio.run(host())
+    _, trouble = client.communicate()
+    assert client.returncode == 2, trouble
+    assert (
+        f"this is kon {ours}, and host 1 has 0.0.1: they do not take part, and nothing was queued" in trouble
+    )
+    refused = f"its client has kon {ours}, and this host 0.0.1: not worked on"
+    assert len([each for each in said if refused in each]) == 1, "once, however often it looks"
+    assert not fleet.began(1, "apart-version-lease-w1-r1")
+
+    again = subprocess.Popen([KON, *words, "--set", "workers=1", "--json"], stdout=subprocess.PIPE, text=True)
+    fleet.write_plan("--set", "workers=1")
+    worker = fleet.host(1)  # of this kon
+    [row] = json.loads(again.communicate(timeout=100)[0])["runs"]
+    assert (row["done"], row["lost"]) == (40, 0)
+    worker.communicate(timeout=30)
+
+
+def test_a_refusal_counts_for_the_kon_that_was_refused_alone(on_ministack: Emulator) -> None:
+    async def body() -> None:
+        backend = AwsBackend({"prefix": "apart-refusal"})
+        await backend.create("r", ChannelOptions(3.0, 4))
+        control = Control((await backend.open("r")).control)
+        await control.refuse(1, "0.1", "0.2")
+        await control.host(2, at_work=True)
+        assert await control.refusals([1, 2, 3], "0.2") == [Refusal(1, "0.1", "0.2")]
+        assert await control.refusals([1, 2, 3], "0.3") == []
+        assert await control.hosts_at_work([1, 2, 3]) == [2]
+        await control.host(1, at_work=True)
+        assert await control.refusals([1], "0.2") == [], "it has another kon by now"
+        await backend.delete("r")
+        await backend.close()
+
+    asyncio.run(body())
 
 
 @pytest.mark.parametrize(
