@@ -77,6 +77,8 @@ class Strategy(ABC):
     uses_ledger: ClassVar[bool] = True
     needs_fifo: ClassVar[bool] = False
     """Whether it counts on a queue that drops repeated sends by itself (`QueueLimits.fifo`)."""
+    takeovers: int = 0
+    """Claims so far that somebody had held before, and had not given back; for those who watch."""
 
     def __init__(self, ledger: Ledger, worker: str, clock: Clock) -> None:
         """`worker` is unique for each life of a worker: tokens are made from it.
@@ -87,8 +89,6 @@ class Strategy(ABC):
         self.ledger = ledger
         self.worker = worker
         self.clock = clock
-        self.takeovers = 0
-        """Claims so far that another had held before, and had not given back; for those who watch."""
         self._tokens = 0
 
     @property
