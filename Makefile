@@ -102,7 +102,7 @@ lab-tools: ## as root, on Debian or Ubuntu: what `make test-fleet` needs
 
 lock: ## resolve the dependencies anew and write all lock files (UPGRADE=--upgrade takes newer versions)
 	@test -x .cache/uv/bin/uv || { "$(or $(PYTHON),python3)" -m venv .cache/uv && .cache/uv/bin/python -m pip install --quiet '$(UV)'; }
-	@$(LOCK) --group build --extra controller --extra animoto --extra live --output-file requirements.lock >/dev/null
+	@$(LOCK) --group build --extra controller --extra animoto --extra live --extra metrics --output-file requirements.lock >/dev/null
 	@$(LOCK) --group build --group dev --all-extras --constraint requirements.lock --output-file requirements-dev.lock >/dev/null
 	@$(RESOLVE) --no-config --group bench-aws --output-file requirements-bench-aws.lock >/dev/null
 
