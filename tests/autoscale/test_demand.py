@@ -111,10 +111,11 @@ def test_what_is_not_kons_is_passed_over() -> None:
     async def body(place: Place) -> None:
         sqs = boto3.client("sqs")
         tags = {"Project": "another", "Run": "q", "KonOptions": "queue=standard ledger=dynamodb"}
-        for name, given in (("a", {}), ("b", tags), ("c", {**tags, "Project": "kon"})):
+        for name, given in (("a", {}), ("q", tags), ("c", {**tags, "Project": "kon"})):
             url = sqs.create_queue(QueueName=f"konf-{place.fleet}-{name}-tasks", tags=given)["QueueUrl"]
             sqs.send_message(QueueUrl=url, MessageBody="x")
         sqs.create_queue(QueueName=f"konf-{place.fleet}x-r-tasks")
+        assert [each.run for each in await place.backend.found()] == ["r"]
         assert [each.run for each in await place.demand.look()] == ["r"]
         sqs.close()
 
