@@ -30,6 +30,7 @@ name = "kon"
 dependencies = ["click>=8", "contourpy", "cryptography"]
 [project.optional-dependencies]
 tables = ["tabulate>=0.9"]
+traces = ["opentelemetry-sdk>=1", "tabulate"]
 """
 
 
@@ -64,8 +65,18 @@ def test_conditions_are_judged_by_the_host_not_by_this_machine(
 
 
 def test_an_extra_that_kon_has_not_is_told(bundle: ModuleType, project: Path) -> None:
-    with pytest.raises(ValueError, match='kon has no extra "tabels" \\(tables\\)'):
+    with pytest.raises(ValueError, match='kon has no extra "tabels" \\(tables, traces\\)'):
         bundle.host_lock(project, ["tabels"], "3.11 x86_64")
+
+
+def test_an_extra_that_the_lock_has_not_is_told(bundle: ModuleType, project: Path) -> None:
+    with pytest.raises(ValueError, match='has no opentelemetry-sdk, which the extra "traces" needs'):
+        bundle.host_lock(project, ["traces"], "3.11 x86_64")
+
+
+@pytest.mark.parametrize("extra", ["animoto", "mirror", "image", "metrics"])
+def test_hosts_can_be_given_what_kinds_and_metrics_need(bundle: ModuleType, extra: str) -> None:
+    assert bundle.host_lock(PROJECT, [extra], "3.11 x86_64")
 
 
 def test_another_python_or_source_makes_another_bundle(bundle: ModuleType, project: Path) -> None:

@@ -214,12 +214,14 @@ def host_lock(project: Path, extras: list[str], target: str) -> str:
     """The lines of requirements.lock for what a worker needs, and what that needs, and so on; without their
     conditions, as pip would judge these by this machine.
 
-    Raises ValueError for an extra that kon has not.
+    Raises ValueError for an extra that kon has not, or that the lock does not have.
     """
     blocks: dict[str, str] = {}
+    locked: set[str] = set()  # whatever the condition
     for block in re.split(r"\n(?=\S)", (project / "requirements.lock").read_text()):
         if (named := re.match(r"([A-Za-z0-9._-]+)==[^ ;\\]+(?: ; ([^\\\n]+))?", block)) is not None:
             condition = named[2]
+            locked.add(plain(named[1]))
             if condition is None or holds(condition.strip(), target):
                 plainly = block.replace(f" ; {condition}", " ") if condition else block
                 blocks[plain(named[1])] = plainly.rstrip()
@@ -228,10 +230,16 @@ def host_lock(project: Path, extras: list[str], target: str) -> str:
     for extra in extras:
         if extra not in about["optional-dependencies"]:
             raise ValueError(f'kon has no extra "{extra}" ({", ".join(about["optional-dependencies"])})')
-        asked += about["optional-dependencies"][extra]
+        more = about["optional-dependencies"][extra]
+        if missing := {package(each) for each in more} - locked:
+            raise ValueError(
+                f'requirements.lock has no {", ".join(sorted(missing))}, which the extra "{extra}" needs, so that '
+                "hosts can't be given it. Name the extra where the Makefile writes that lock, and `make lock`"
+            )
+        asked += more
     wanted: dict[str, str] = {}
     while asked:
-        name = plain(re.split(r"[^A-Za-z0-9._-]", asked.pop().strip(), maxsplit=1)[0])
+        name = package(asked.pop())
         if name in wanted:
             continue
         if name not in blocks:
@@ -243,6 +251,10 @@ def host_lock(project: Path, extras: list[str], target: str) -> str:
             needed = []
         asked += [each for each in needed if not re.search(r"\bextra\b", each.partition(";")[2])]
     return "\n".join(wanted[name] for name in sorted(wanted)) + "\n"
+
+
+def package(requirement: str) -> str:
+    return plain(re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0])
 
 
 def holds(condition: str, target: str) -> bool:
