@@ -234,7 +234,8 @@ def host_lock(project: Path, extras: list[str], target: str) -> str:
         if missing := {package(each) for each in more} - locked:
             raise ValueError(
                 f'requirements.lock has no {", ".join(sorted(missing))}, which the extra "{extra}" needs, '
-                "so that hosts can't be given it. Name the extra where the Makefile writes that lock, and `make lock`"
+                "so that hosts can't be given it. Name the extra where the Makefile writes that lock, "
+                "and `make lock`"
             )
         asked += more
     wanted: dict[str, str] = {}
