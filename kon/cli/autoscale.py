@@ -167,6 +167,10 @@ def equip(
 
     playbooks/configure.yml calls it with the bundle that it copies to the other hosts. A second time it
     changes nothing. Where the fleet has no bucket yet, as no run of it was provided for, it says so.
+
+    \b
+    Example:
+      kon equip r1 host-3.11.tar.gz --digest 0f3a --home /opt/kon --state /var/lib/kon
     """
     Filter(fleet)
     body = None if payload is None else packed(payload)
