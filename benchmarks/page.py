@@ -8,6 +8,7 @@ from typing import Final
 
 from tabulate import tabulate
 
+from benchmarks.elsewhere import gathered
 from benchmarks.experiment import Section, Table
 from benchmarks.records import Context, Records
 
@@ -73,7 +74,7 @@ def text(section: Section) -> str:
 
 def page(sections: Sequence[Section], records: Records, before: str = "") -> str:
     """The page. before: what it is now; its part about Amazon's services stays as it is."""
-    whole = "\n".join([INTRODUCTION, machine(records), *map(markdown, sections), REPEAT])
+    whole = "\n".join([INTRODUCTION, machine(records), *map(markdown, sections), gathered(), REPEAT])
     return whole + _aws_part(before)
 
 
