@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from kon.emulator import Emulator
 from tests.lab import servers
+from tests.playbooks.plays import IMAGE, PROJECT
 from tests.playbooks.test_provision import Fleet
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -91,3 +93,29 @@ def test_a_name_that_is_anothers_is_refused_and_left_alone(fleet: Fleet) -> None
     assert iam.get_role(RoleName="konf-bare")
     iam.delete_role(RoleName="konf-bare")
     iam.close()
+
+
+def test_a_broken_inventory_tears_no_fleet_down(fleet: Fleet, tmp_path: Path) -> None:
+    """It names no host, which says nothing of those that are there."""
+    inventory = tmp_path / "inventory"
+    shutil.copytree(PROJECT / "inventory", inventory)
+    file = inventory / "kon.aws_ec2.yml"
+    file.write_text(file.read_text().replace("ec2_tags.User | default('admin')", "no_such_variable"))
+    assert "no_such_variable" in file.read_text()
+    ec2 = boto3.client("ec2", "us-east-1")
+    tags = {"Project": "kon", "Run": "r1", "Role": "worker"}
+    [host] = ec2.run_instances(
+        ImageId=IMAGE,
+        MinCount=1,
+        MaxCount=1,
+        TagSpecifications=[
+            {"ResourceType": "instance", "Tags": [{"Key": k, "Value": v} for k, v in tags.items()]}
+        ],
+    )["Instances"]
+    fleet.operator.inventory = str(file)
+    play = fleet.operator.play("configure", run="r1")
+    [there] = ec2.describe_instances(InstanceIds=[host["InstanceId"]])["Reservations"][0]["Instances"]
+    ec2.terminate_instances(InstanceIds=[host["InstanceId"]])
+    assert play.exit_code == 2
+    assert "The inventory names no host of it, and nothing was touched" in play.said
+    assert there["State"]["Name"] == "running"
