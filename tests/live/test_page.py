@@ -18,7 +18,9 @@ from kon.task import State
 from tests.browsers import CHROMIUM, FIREFOX, ChromiumTab, Tab, chromium, firefox
 from tests.live.given import HOSTILE, LIMIT_S, Moving, served
 
-in_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
+in_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="there is no chromium on this machine; `make browser-tools` installs it, as root"
+)
 
 READY = "!!document.querySelector('#run:not([hidden])')"
 
@@ -202,7 +204,9 @@ def test_it_says_that_the_server_has_gone(tmp_path: Path, monkeypatch: pytest.Mo
     asyncio.run(asyncio.wait_for(main(), LIMIT_S))
 
 
-@pytest.mark.skipif(FIREFOX is None, reason="there is no firefox on this machine")
+@pytest.mark.skipif(
+    FIREFOX is None, reason="there is no firefox on this machine; `make browser-tools` installs it, as root"
+)
 def test_it_does_the_same_in_firefox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whose streams of events take up a lost server in another way."""
 
