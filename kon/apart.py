@@ -22,7 +22,7 @@ from kon.host import has_lived
 from kon.joining import host_lock
 from kon.local import context, doomed, worker_names
 from kon.plugins import open_backend
-from kon.records import RunFolder
+from kon.records import CLIENT_BEGAN, RunFolder
 from kon.run import Plugin, RunSpec
 from kon.supervise import WorkerProcesses
 
@@ -34,6 +34,9 @@ LONGEST_LOOK_S: Final = 2.0
 
 LONGEST_FIND_S: Final = 10.0
 """The same, for a host that is there for whatever comes."""
+
+EARLIER: Final = "earlier"
+"""The folder, beside those of the runs, for what is left of earlier runs of the same names."""
 
 AHEAD: Final = 2
 """Runs that are looked for each time; of the others one, in turn, as each look costs requests."""
@@ -157,7 +160,9 @@ class ApartHost:
 
     async def _work(self, spec: RunSpec, backend: Backend, control: Control) -> None:
         folder = RunFolder(self._root / spec.run)
-        folder.write_run(spec, context())
+        begun_s = await control.begun_s()
+        put_aside(folder, begun_s)
+        folder.write_run(spec, {**context(), CLIENT_BEGAN: begun_s})
         names = worker_names(spec, host=self._number)
         kills = {name: task for name, task in doomed(spec).items() if not has_lived(folder, name)}
         crew = WorkerProcesses(folder, names, kills)
@@ -192,6 +197,15 @@ class ApartHost:
                 await self._told.wait()
         except TimeoutError:
             pass
+
+
+def put_aside(folder: RunFolder, begun_s: float | None) -> None:
+    """Move away what this host has recorded of an earlier run of that name: it is none of this one's."""
+    if not folder.exists or (earlier_s := folder.read_run().begun_s) == begun_s:
+        return
+    aside = folder.path.parent / EARLIER / f"{folder.path.name}-{earlier_s}"
+    aside.parent.mkdir(exist_ok=True)
+    folder.path.rename(aside)
 
 
 async def _is_there(backend: Backend, run: str) -> bool:

@@ -17,6 +17,7 @@ _STATUS_KEY = 0
 _SUBMITTED_KEY = 1
 _SPEC_KEY = 2
 _KON_KEY = 3
+_BEGUN_KEY = 4
 _HOST_KEYS = 1 << 20
 """Hosts on other machines write under their number, from here on."""
 _WORKER_KEYS = 1 << 40
@@ -87,11 +88,13 @@ class Control:
         rows = await self._table.scan(_WORKER_KEYS, limit)
         return [_workers.decode(row.outcome) for row in rows if row.outcome is not None]
 
-    async def publish(self, spec: RunSpec, kon: str) -> None:
-        """Tell hosts on other machines that the client is there, what the run is, and by which kon."""
-        await self._table.put(
-            [_row(_KON_KEY, msgspec.json.encode(kon)), _row(_SPEC_KEY, msgspec.json.encode(spec))]
-        )
+    async def publish(self, spec: RunSpec, kon: str, begun_s: float | None) -> None:
+        """Tell hosts on other machines that the client is there, what the run is, and by which kon.
+
+        begun_s: when the client began it, by its own clock: what tells the run from others of its name.
+        """
+        told = {_KON_KEY: kon, _BEGUN_KEY: begun_s, _SPEC_KEY: spec}
+        await self._table.put([_row(key, msgspec.json.encode(value)) for key, value in told.items()])
 
     async def published(self) -> RunSpec | None:
         """What `publish` told; None before that."""
@@ -102,6 +105,11 @@ class Control:
         """The version of the kon that has published; nothing before that."""
         [row] = await self._table.read([_KON_KEY])
         return "" if row is None or row.outcome is None else _texts.decode(row.outcome)
+
+    async def begun_s(self) -> float | None:
+        """When the client that has published began the run; None where it did not say."""
+        [row] = await self._table.read([_BEGUN_KEY])
+        return None if row is None or row.outcome is None else _times.decode(row.outcome)
 
     async def host(self, number: int, at_work: bool) -> None:
         """Note that a host on another machine has begun, or has ended its workers."""
@@ -133,6 +141,7 @@ _number = msgspec.json.Decoder(int)
 _workers = msgspec.json.Decoder(WorkerState)
 _specs = msgspec.json.Decoder(RunSpec)
 _texts = msgspec.json.Decoder(str)
+_times = msgspec.json.Decoder(float | None)
 _hosts = msgspec.json.Decoder(bool | Refusal)
 
 

@@ -281,7 +281,8 @@ class LocalRun:
     @asynccontextmanager
     async def _hosts_apart(self, control: Control) -> AsyncIterator[None]:
         """Nobody here can see whether a host of another machine lives; what a dead one held comes again."""
-        await control.publish(self.folder.read_run().worker_spec, version("kon"))
+        run = self.folder.read_run()
+        await control.publish(run.worker_spec, version("kon"), run.begun_s)
         telling = asyncio.create_task(self._tell_of_refusals(control))
         try:
             yield

@@ -18,6 +18,10 @@ SCHEMA: Final = 1
 """Of the files in a run's folder; raised when an older kon could misread them."""
 
 
+CLIENT_BEGAN: Final = "client_began_s"
+"""In the context of a host's part of the records: when the client, on another machine, began the run."""
+
+
 class RunFile(msgspec.Struct, frozen=True):
     """run.json: what was to be run, and where.
 
@@ -36,6 +40,13 @@ class RunFile(msgspec.Struct, frozen=True):
         """What workers go by: attempts are counted on from those before."""
         attempts = self.spec.attempts + self.attempts_before
         return msgspec.structs.replace(self.spec, attempts=attempts)
+
+    @property
+    def begun_s(self) -> float | None:
+        """When its client began it, in seconds since the epoch, by the client's clock: what tells it from an
+        earlier run of the same name, on hosts too."""
+        began_s: float | None = self.context.get(CLIENT_BEGAN, self.context.get("started_s"))
+        return began_s
 
 
 class RunFolder:

@@ -22,7 +22,7 @@ def gather(out: Path, parts: Sequence[Path]) -> None:
 
     A part is a folder that `kon join --out` has written to, brought here by whatever copies files. What hosts
     alone know is then in the tables too: starts, repeats that were avoided, requests. A host that was lost
-    took its part along. To repeat it changes nothing.
+    took its part along. What is of an earlier run of the same name is left out. To repeat it changes nothing.
 
     \b
     Example:
@@ -43,6 +43,8 @@ def gather(out: Path, parts: Sequence[Path]) -> None:
 
 def _take(part: RunFolder, into: RunFolder) -> int:
     """Copy what is not there, or has grown; how many files."""
+    if not part.exists or part.read_run().begun_s != into.read_run().begun_s:
+        return 0
     taken = 0
     for source, target in ((part.events, into.events), (part.logs, into.logs)):
         for file in sorted(source.glob("*")):

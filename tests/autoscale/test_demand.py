@@ -65,7 +65,7 @@ def on(policy: Policy, body: Callable[[Place], Awaitable[None]], **spec: Any) ->
 def test_what_is_queued_and_held_is_work_and_what_is_announced() -> None:
     async def body(place: Place) -> None:
         assert (await place.left()).work_s == 0.0, "made ahead, and nobody has begun it"
-        await place.control.publish(place.spec, version("kon"))
+        await place.control.publish(place.spec, version("kon"), 1.0)
         assert (await place.left()).work_s == 100 * 2.0 / 4, "100 tasks of 2 s, 4 at once on a host"
         await place.channel.tasks.send([Message(b"x")] * 6)
         await place.control.submitted(60)
@@ -84,7 +84,7 @@ def test_what_is_queued_and_held_is_work_and_what_is_announced() -> None:
 @pytest.mark.parametrize(("task_s", "work_s"), [(None, 100.0), (7.0, 700.0)])
 def test_what_a_task_takes_is_said_by_the_policy_or_a_second(task_s: float | None, work_s: float) -> None:
     async def body(place: Place) -> None:
-        await place.control.publish(place.spec, version("kon"))
+        await place.control.publish(place.spec, version("kon"), 1.0)
         assert (await place.left()).work_s == work_s
 
     on(Policy(max_hosts=1, task_s=task_s), body)
@@ -92,7 +92,7 @@ def test_what_a_task_takes_is_said_by_the_policy_or_a_second(task_s: float | Non
 
 def test_a_run_of_another_kon_is_its_messages() -> None:
     async def body(place: Place) -> None:
-        await place.control.publish(place.spec, "0.0.1")
+        await place.control.publish(place.spec, "0.0.1", 1.0)
         await place.channel.tasks.send([Message(b"x")] * 3)
         assert (await place.left()).work_s == 3.0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from kon.cli.group import kon
-from kon.records import RunFolder
+from kon.records import CLIENT_BEGAN, RunFolder
 
 
 def _run(out: Path, tmp_path: Path) -> RunFolder:
@@ -31,6 +31,7 @@ def test_the_row_is_drawn_anew_with_what_hosts_know(tmp_path: Path) -> None:
     for number, part in enumerate(parts, start=1):  # as if each worker had been on a host of its own
         there = RunFolder(part / folder.path.name)
         there.events.mkdir(parents=True)
+        there.run_file.write_bytes(folder.run_file.read_bytes())
         for file in sorted(folder.events.glob(f"w{number}.*")):
             file.rename(there.events / file.name)
     row = {**whole, "second_starts": 999}
@@ -42,6 +43,26 @@ def test_the_row_is_drawn_anew_with_what_hosts_know(tmp_path: Path) -> None:
     assert json.loads(folder.summary.read_text()) == whole
     again = CliRunner().invoke(kon, words)
     assert (again.exit_code, "has all of it already" in again.stderr) == (0, True)
+
+
+def test_what_a_host_has_of_an_earlier_run_of_that_name_is_left_out(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    folder = _run(out, tmp_path)
+    whole = folder.read_summary()
+    run = folder.read_run()
+    there = RunFolder(tmp_path / "host" / folder.path.name)
+    there.events.mkdir(parents=True)
+    there.write_run(run.spec, {**run.context, CLIENT_BEGAN: 5.0})
+    (there.events / "w1.000000.jsonl").write_text('{"t":6.0,"e":"start","i":[0]}\n')
+    words = ["gather", str(out), str(tmp_path / "host")]
+    said = CliRunner().invoke(kon, words)
+    assert (said.exit_code, "has all of it already" in said.stderr) == (0, True), said.output
+    assert not (folder.events / "w1.000000.jsonl").exists()
+    assert folder.read_summary() == whole
+
+    there.write_run(run.spec, {CLIENT_BEGAN: run.begun_s, "started_s": 5.0})
+    said = CliRunner().invoke(kon, words)
+    assert "1 files of hosts are new" in said.stderr, "the client's clock is what counts, not the host's own"
 
 
 def test_a_part_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def main() -> None:
     for archive in sorted(Path(module.params["folder"]).glob("*.tgz")):
         place = archive.with_suffix("")
         if not module.check_mode:
+            # what is there came from an earlier archive, perhaps of earlier runs
+            shutil.rmtree(place, ignore_errors=True)
             try:
                 with tarfile.open(archive) as tar:
                     tar.extractall(place, filter="data")
