@@ -18,7 +18,6 @@ import msgspec
 from kon.backend import Backend, Channel
 from kon.control import Control
 from kon.errors import BackendRefused, BackendUnavailable, StoreError
-from kon.host import has_lived
 from kon.joining import host_lock
 from kon.local import context, doomed, worker_names
 from kon.plugins import open_backend
@@ -164,7 +163,7 @@ class ApartHost:
         put_aside(folder, begun_s)
         folder.write_run(spec, {**context(), CLIENT_BEGAN: begun_s})
         names = worker_names(spec, host=self._number)
-        kills = {name: task for name, task in doomed(spec).items() if not has_lived(folder, name)}
+        kills = {name: task for name, task in doomed(spec).items() if not folder.has_lived(name)}
         crew = WorkerProcesses(folder, names, kills)
         await control.host(self._number, at_work=True)
         self._on_note(f"{spec.run}: at work with {', '.join(names)}")

@@ -123,7 +123,7 @@ class Host:
     async def _work(self, cell: Cell, folder: RunFolder, control: Control) -> None:
         """Keep this host's workers running until the run is over or this host is told to stop."""
         names = worker_names(cell.spec, host=self._number)
-        kills = {name: task for name, task in doomed(cell.spec).items() if not has_lived(folder, name)}
+        kills = {name: task for name, task in doomed(cell.spec).items() if not folder.has_lived(name)}
         crew = WorkerProcesses(folder, names, kills, left=await _left_running(control))
         self._on_note(f"{cell.spec.run}: at work with {', '.join(names)}")
         gone: ClientGone | None = None
@@ -185,11 +185,6 @@ def _row(folder: RunFolder) -> int | None:
 
 async def _is_over(folder: RunFolder, control: Control) -> bool:
     return folder.finished or await control.is_over()
-
-
-def has_lived(folder: RunFolder, name: str) -> bool:
-    """Whether the run has had a worker of this name: then its replacement is not killed again."""
-    return any(folder.events.glob(f"{name}.*.jsonl"))
 
 
 async def _left_running(control: Control) -> dict[str, Callable[[], bool]]:

@@ -117,6 +117,10 @@ class RunFolder:
         self.write_run(run.spec, run.context, attempts_before)
         self.summary.unlink(missing_ok=True)
 
+    def has_lived(self, worker: str) -> bool:
+        """Whether the run has had a worker of this name: then its replacement is not killed again."""
+        return any(self.events.glob(f"{worker}.*.jsonl"))
+
     def write_summary(self, row: dict[str, Any]) -> None:
         _replace(self.summary, msgspec.json.format(msgspec.json.encode({"schema": SCHEMA, **row})) + b"\n")
 
