@@ -1,4 +1,4 @@
-"""A limit on what a campaign may cost at Amazon (`kon run --max-cost`): refused ahead, or stopped on the way.
+"""A limit on what runs may cost at Amazon (`--max-cost`): refused ahead, or stopped on the way.
 
 What was spent is what client and workers say that was billed, and the hosts' time. Nothing is lost by a stop:
 workers give back what they have not done, and the same command goes on.
@@ -7,27 +7,30 @@ workers give back what they have not done, and the same command goes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
 
-from kon.campaign import Campaign
+from kon.api.tail import Tail
 from kon.errors import BackendUnavailable, ConfigurationError, KonError, StoreError
 from kon.events import Event
 from kon.local import LocalRun
-from kon.plan.forecast import Forecast
+from kon.plugins import backend_class
 from kon.prices import Prices, cost_of_requests
 from kon.records import RunFolder
 from kon.report.growing import Growing, Rewritten
 from kon.resume import pause
+from kon.run import RunSpec
 
 LOOK_S: Final = 5.0
 """Between two looks at what was spent, in seconds."""
 
-_READ_BYTES: Final = 1 << 24
+_READ_BYTES: Final = 1 << 20
 _CLIENT: Final = "client.jsonl"
+
+_Result = TypeVar("_Result")
 
 
 class OverBudget(KonError):
@@ -37,62 +40,115 @@ class OverBudget(KonError):
 
 
 class Budget(msgspec.Struct, frozen=True):
-    """most_usd: in all. hour_usd: of one host; None where hosts are not paid for."""
+    """most_usd: in all, more than 0. hour_usd: of one host; None where hosts are not paid for.
+
+    option: what whoever set it calls it.
+    """
 
     most_usd: float
     prices: Prices
     hour_usd: float | None = None
+    option: str = "--max-cost"
 
-    def of(self, forecast: Forecast) -> float:
-        """What of a forecast counts."""
-        hosts_usd = forecast.usd_by_service["EC2"]
-        return forecast.usd if self.hour_usd is not None else forecast.usd - hosts_usd
+    def check_applies(self, specs: Sequence[RunSpec]) -> None:
+        """Raises ConfigurationError for what limits nothing."""
+        if self.most_usd <= 0:
+            raise ConfigurationError(f"{self.option}: expected more than 0")
+        if self.hour_usd is None and not any(spec.backend.name == "aws" for spec in specs):
+            hosts = ", or say which hosts: --instance t3.micro" if self.option.startswith("--") else ""
+            raise ConfigurationError(
+                f"{self.option}: nothing of this is paid for, as no backend is aws"
+                f"{' and no host was named' if hosts else ''}; leave it out{hosts}"
+            )
 
-    def check(self, forecasts: Sequence[Forecast], spent_usd: float) -> None:
-        """Raises OverBudget where what is still to be run would cost too much."""
-        wanted_usd = sum(self.of(each) for each in forecasts)
-        if spent_usd + wanted_usd > self.most_usd:
-            before = f", after ${spent_usd:.4f} that earlier ones cost" if spent_usd else ""
+    def check(self, wanted_usd: Sequence[float], spent_usd: float) -> None:
+        """Raises OverBudget where what is still to be run, `wanted_usd` each, would cost too much."""
+        in_all_usd = sum(wanted_usd)
+        if spent_usd + in_all_usd > self.most_usd:
+            what = f"{len(wanted_usd)} runs would cost about ${in_all_usd:.4f}"
+            before = f", after ${spent_usd:.4f} that was spent before" if spent_usd else ""
             raise OverBudget(
-                f"{len(forecasts)} runs would cost about ${wanted_usd:.4f}{before}, and --max-cost is "
+                f"{what if wanted_usd else 'more is to be run'}{before}, and {self.option} is "
                 f"${self.most_usd:g}; nothing was begun. `kon plan` says what would cost less; a larger "
-                "--max-cost lets them begin"
+                f"{self.option} lets it begin"
             )
 
 
-class Spent:
-    """What one run has cost so far, by its records; read on as they grow."""
+class Spending:
+    """What runs below one folder have cost so far, by their records; read on as they grow.
 
-    def __init__(self, folder: RunFolder, hosts: int, budget: Budget) -> None:
+    elsewhere_usd: by a run's name, what the requests of all its hosts are thought to cost, where these are
+        on other machines and keep their records until they have ended.
+    """
+
+    def __init__(
+        self,
+        budget: Budget,
+        root: Path,
+        specs: Sequence[RunSpec],
+        elsewhere_usd: Mapping[str, float] | None = None,
+    ) -> None:
+        self.budget = budget
+        paid = [spec for spec in specs if not backend_class(spec.backend.name).virtual_time]
+        self._runs = [Spent(RunFolder(root / spec.run), spec, budget) for spec in paid]
+        for run in self._runs:
+            run.elsewhere_usd = (elsewhere_usd or {}).get(run.spec.run)
+
+    def read(self) -> Iterator[None]:
+        """Read what has been recorded, a part at a time, so that a loop may do other things in between."""
+        for run in self._runs:
+            yield from run.read()
+
+    def usd(self, now_s: float) -> float:
+        """Of what has been read. now_s: seconds since the epoch."""
+        return sum(run.usd(now_s) for run in self._runs)
+
+
+class Spent:
+    """What one run has cost so far; see Spending."""
+
+    def __init__(self, folder: RunFolder, spec: RunSpec, budget: Budget) -> None:
+        self.spec = spec
+        self.elsewhere_usd: float | None = None
         self._folder = folder
-        self._hosts = hosts
         self._budget = budget
         self._files: dict[Path, Growing] = {}
         self._told: dict[tuple[str, str], dict[str, float]] = {}
         self._begun_s: float | None = None
         self._up_s = 0.0
+        self._answered: Tail | None = None
+        self._fetched = 0
+
+    def read(self) -> Iterator[None]:
+        if not self._folder.exists:
+            return
+        for file in self._folder.events.glob("*.jsonl"):
+            yield from self._read(file)
+        if self.elsewhere_usd is not None:
+            yield from self._read_answers()
 
     def usd(self, now_s: float) -> float:
-        """now_s: seconds since the epoch."""
-        for file in self._folder.events.glob("*.jsonl"):
-            self._read(file)
         billed: dict[str, float] = {}
         for told in self._told.values():
             for name, amount in told.items():
                 billed[name] = billed.get(name, 0.0) + amount
-        requests_usd = sum(cost_of_requests(billed, self._budget.prices).values())
-        if self._budget.hour_usd is None:
-            return requests_usd
-        up_s = self._up_s + (0.0 if self._begun_s is None else max(0.0, now_s - self._begun_s))
-        return requests_usd + up_s * self._hosts * self._budget.hour_usd / 3600.0
+        usd = sum(cost_of_requests(billed, self._budget.prices).values())
+        if self._answered is not None and self.elsewhere_usd is not None:
+            answered = self.spec.tasks - self._answered.tally.left - self._fetched
+            usd += self.elsewhere_usd * answered / self.spec.tasks
+        if self._budget.hour_usd is not None:
+            up_s = self._up_s + (0.0 if self._begun_s is None else max(0.0, now_s - self._begun_s))
+            usd += up_s * self.spec.workers * self._budget.hour_usd / 3600.0
+        return usd
 
-    def _read(self, file: Path) -> None:
+    def _read(self, file: Path) -> Iterator[None]:
         growing = self._files.setdefault(file, Growing(file))
         try:
             while lines := growing.read(_READ_BYTES):
                 for line in lines.splitlines():
                     if b'"billed"' in line or file.name == _CLIENT:
                         self._take(file.name, line)
+                yield
         except Rewritten:
             self._files.pop(file)
 
@@ -113,6 +169,16 @@ class Spent:
         else:
             self._told[file, event.w] = event.billed  # a life says what it has used so far
 
+    def _read_answers(self) -> Iterator[None]:
+        first = self._answered is None
+        if self._answered is None:
+            self._answered = Tail(self._folder, self.spec.tasks)
+        while self._answered.news():
+            yield
+        if first and len(self._files) > 1:
+            # hosts' records are here, of a part that was run before: what that cost, they tell
+            self._fetched = self.spec.tasks - self._answered.tally.left
+
 
 class _Line(msgspec.Struct):
     e: str
@@ -125,35 +191,26 @@ _events: Final = msgspec.json.Decoder(_Line)
 
 
 async def within(
-    budget: Budget,
-    campaign: Campaign,
-    work: Coroutine[Any, Any, list[dict[str, Any]]],
+    spending: Spending,
+    current: Callable[[], LocalRun | None],
+    work: Coroutine[Any, Any, _Result],
     now_s: Callable[[], float],
-    workers_usd: Callable[[LocalRun], float] = lambda run: 0.0,
     look_s: float = LOOK_S,
-) -> list[dict[str, Any]]:
-    """The rows of a campaign, whose `work` this is. Raises OverBudget once it has cost too much: then it is
-    paused.
-
-    workers_usd: what requests of workers elsewhere are thought to have cost.
-    """
+) -> _Result:
+    """The result of `work`. Raises OverBudget once too much is spent: then the `current` run is paused."""
+    budget = spending.budget
     task = asyncio.create_task(work)
-    meters: dict[str, Spent] = {}
     try:
         while not (await asyncio.wait({task}, timeout=look_s))[0]:
-            usd = 0.0
-            for cell in campaign.cells:
-                folder = campaign.folder(cell)
-                if folder.exists:
-                    meter = meters.setdefault(cell.spec.run, Spent(folder, cell.spec.workers, budget))
-                    usd += await asyncio.to_thread(meter.usd, now_s())
-            current = campaign.current
-            if current is not None and usd + workers_usd(current) >= budget.most_usd:
-                await _stop(current, task)
+            for _ in spending.read():
+                await asyncio.sleep(0)
+            run, usd = current(), spending.usd(now_s())
+            if run is not None and usd >= budget.most_usd:
+                await _stop(run, task, budget)
                 raise OverBudget(
-                    f"${usd + workers_usd(current):.4f} are spent, and --max-cost is ${budget.most_usd:g}: "
-                    f"the run {current.spec.run} is paused, and its workers have been told to stop. Nothing "
-                    "is lost: the same command with a larger --max-cost goes on"
+                    f"${usd:.4f} are spent, and {budget.option} is ${budget.most_usd:g}: the run "
+                    f"{run.spec.run} is paused, and its workers have been told to stop. Nothing is lost: "
+                    f"begun again with a larger {budget.option}, it goes on"
                 )
     except asyncio.CancelledError:
         task.cancel()
@@ -161,19 +218,22 @@ async def within(
     return task.result()
 
 
-async def _stop(run: LocalRun, task: asyncio.Task[Any]) -> None:
+async def _stop(run: LocalRun, task: asyncio.Task[Any], budget: Budget) -> None:
     """Have workers give back what they have not done, wherever they are, and end the client."""
+    # its own workers are told by the run, once: a second SIGTERM would end them with what they are at
+    detached = run.detach()
     try:
-        await pause(run.folder)
+        if backend_class(run.spec.backend.name).processes:
+            await pause(run.folder, tell=not detached)
     except (StoreError, BackendUnavailable) as error:
         raise ConfigurationError(
-            f"the run {run.spec.run} has cost more than --max-cost, and can't be paused: {error}. Its "
-            "workers may go on: end them"
+            f"the run {run.spec.run} has cost more than {budget.option}, and can't be paused: {error}. "
+            "Workers elsewhere may go on: end them"
         ) from error
     finally:
-        detached = run.detach()
+        if detached:
+            run.stop_workers()
         task.cancel()
         await asyncio.wait({task})
     if detached:
-        run.stop_workers()
         await run.workers_ended()

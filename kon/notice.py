@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ import msgspec
 from botocore.config import Config
 
 from kon.backends.aws.options import AwsOptions
-from kon.errors import ConfigurationError, StoreError
+from kon.errors import ConfigurationError, KonError, StoreError, first_cause
 from kon.records import RunFolder
 from kon.run import RunSpec
 
@@ -26,8 +27,17 @@ _MOST_SUBJECT: Final = 100  # characters that SNS takes
 class Notices:
     """Sends one message for each run that ends. It never raises: what goes wrong is said by `note`."""
 
-    def __init__(self, topic: str, specs: Sequence[RunSpec], note: Callable[[str], None]) -> None:
-        """topic: an ARN, or `fleet`. Raises ConfigurationError for anything else."""
+    def __init__(
+        self,
+        topic: str,
+        specs: Sequence[RunSpec],
+        note: Callable[[str], None],
+        option: str = "--notify",
+    ) -> None:
+        """topic: an ARN, or `fleet`. Raises ConfigurationError for anything else.
+
+        option: what whoever asks for them calls it.
+        """
         self._note = note
         self._topic: Final = topic
         self._options = AwsOptions()
@@ -35,12 +45,12 @@ class Notices:
             found = [spec.backend.options for spec in specs if spec.backend.name == "aws"]
             if not found:
                 raise ConfigurationError(
-                    "--notify fleet: no run here has the backend aws, so that it has no fleet; name a topic"
+                    f"{option}: no run here has the backend aws, so that it has no fleet; name a topic"
                 )
             self._options = AwsOptions.parse(found[0])
         elif not (topic.startswith("arn:") and topic.count(":") == 5 and topic.split(":")[2] == "sns"):
             raise ConfigurationError(
-                f'--notify: expected the ARN of an SNS topic, or "{FLEET}", found "{topic}"'
+                f'{option}: expected the ARN of an SNS topic, or "{FLEET}", found "{topic}"'
             )
 
     def ended(self, row: dict[str, Any], folder: Path) -> None:
@@ -71,6 +81,17 @@ class Notices:
             return  # it had not begun
         about = {"run": spec.run, "state": "broken off", "tasks": spec.tasks, "accounted": accounted}
         self._send(f"kon: {spec.run} was broken off", {**about, "error": str(error)}, folder.path)
+
+    @contextmanager
+    def of_what_breaks(self, current: Callable[[], RunFolder | None]) -> Iterator[None]:
+        """Within it, an error that breaks off the run `current` is told."""
+        try:
+            yield
+        except (KonError, BaseExceptionGroup) as error:
+            folder = current()
+            if folder is not None:
+                self.broken_off(folder, first_cause(error))
+            raise
 
     def _send(self, subject: str, about: dict[str, Any], folder: Path) -> None:
         page = folder.absolute() / "report.html"

@@ -64,13 +64,17 @@ async def cancel(folder: RunFolder) -> None:
         signal_workers(await control.workers(), signal.SIGTERM)
 
 
-async def pause(folder: RunFolder) -> None:
+async def pause(folder: RunFolder, *, tell: bool = True) -> None:
     """Have workers stop, wherever they are, and give back what they have not done. The next client opens the
-    run again."""
+    run again.
+
+    tell: those here are told at once; otherwise all see it when their heart beats.
+    """
     async with opened(folder) as channel:
         control = Control(channel.control)
         await control.close(Status.PAUSED)
-        signal_workers(await control.workers(), signal.SIGTERM)
+        if tell:
+            signal_workers(await control.workers(), signal.SIGTERM)
 
 
 class Nothing:

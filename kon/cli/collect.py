@@ -8,13 +8,16 @@ from typing import Any
 
 import click
 
-from kon.campaign import conclude, is_whole
+from kon.campaign import check_reach, conclude, is_whole
 from kon.cli.inherited import metrics_option
 from kon.cli.interrupts import Interrupts
+from kon.cli.limit import REFUSE_AND_PAUSE, CostLimit, CostWords, asked_before, cost_options
+from kon.cli.notify import Notify, notify_option
 from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option
 from kon.cli.progress import Progress, progress
 from kon.cli.runs import collect_command, find_run, root_option, run_argument
-from kon.control import Control, Status
+from kon.control import Control, RunState, Status
+from kon.errors import ConfigurationError
 from kon.joining import client_lock
 from kon.local import LocalRun
 from kon.records import RunFolder
@@ -24,6 +27,9 @@ from kon.resume import go_where_it_began, opened, remaining
 @click.command()
 @run_argument
 @click.option("--no-workers", is_flag=True, help="Start none; `kon worker` does.")
+@click.option("--apart", is_flag=True, help="With --no-workers: they are on other machines, by `kon join`.")
+@cost_options(REFUSE_AND_PAUSE)
+@notify_option
 @metrics_option
 @root_option
 @json_option
@@ -31,50 +37,103 @@ from kon.resume import go_where_it_began, opened, remaining
 @quiet_option
 @click.pass_context
 def collect(
-    ctx: click.Context, /, run: str, no_workers: bool, root: Path, as_json: bool, style: str, quiet: bool
+    ctx: click.Context,
+    /,
+    run: str,
+    no_workers: bool,
+    apart: bool,
+    max_cost: str | None,
+    instance: str | None,
+    spot: bool,
+    notify: str | None,
+    root: Path,
+    as_json: bool,
+    style: str,
+    quiet: bool,
 ) -> None:
     """Collect the results of RUN, which was begun earlier, until every task is accounted for.
 
     Workers that are missing are started. The table is printed at the end, as by `kon run`.
 
     \b
-    Example:
+    Examples:
       kon collect exp-lease-w1-r1
+      kon collect exp-lease-w1-r1 --max-cost 2usd --notify fleet
     """
+    if apart and not no_workers:
+        raise ConfigurationError("--apart says where workers are that --no-workers waits for; add that")
     folder = find_run(run, root)
+    words = CostWords(max_cost, instance, spot)
+    spec = folder.read_run().spec
+    told = Notify(notify, [spec])
     if folder.finished:
         note(f"{folder.path.name} is recorded already")
         row = folder.read_summary()
     else:
+        if apart:
+            check_reach(spec.backend.name)
         go_where_it_began(folder.read_run())
-        with progress(quiet) as shown:
-            row = asyncio.run(_collect(folder, no_workers, shown))
+        again = collect_command(folder, *_flags(no_workers, apart), *words.flags(), *told.flags)
+        limit = CostLimit(None)
+        # what was cancelled costs nothing more
+        if max_cost is None or asyncio.run(_status(folder)) is not Status.CANCELLED:
+            asked = None if max_cost is None else asked_before(folder)
+            limit = words.limit(asked, folder.path.parent, [spec], apart=apart)
+        with progress(quiet) as shown, told.of_what_breaks(lambda: folder):
+            client = _Client(folder, shown, told, no_workers=no_workers, apart=apart)
+            row = asyncio.run(client.run(limit, again))
     print_result([row], as_asked(style, as_json), row["experiment"])
     ctx.exit(0 if is_whole(row) else 1)
 
 
-async def _collect(folder: RunFolder, no_workers: bool, shown: Progress) -> dict[str, Any]:
-    async with client_lock(folder.path.parent):
-        async with opened(folder) as channel:
-            state = await Control(channel.control).read()
-        run = folder.read_run()
-        local = LocalRun(
-            folder,
+def _flags(no_workers: bool, apart: bool) -> list[str]:
+    given = {"--no-workers": no_workers, "--apart": apart}
+    return [name for name, is_given in given.items() if is_given]
+
+
+async def _status(folder: RunFolder) -> Status:
+    async with opened(folder) as channel:
+        return (await Control(channel.control).read()).status
+
+
+class _Client:
+    """The client of a run that another has begun."""
+
+    def __init__(
+        self, folder: RunFolder, shown: Progress, told: Notify, *, no_workers: bool, apart: bool
+    ) -> None:
+        self._folder = folder
+        self._shown = shown
+        self._told = told
+        self._no_workers = no_workers
+        self._apart = apart
+
+    async def run(self, limit: CostLimit, again: str) -> dict[str, Any]:
+        """The row of the run. again: the command that takes it up, where this is interrupted."""
+        async with client_lock(self._folder.path.parent):
+            async with opened(self._folder) as channel:
+                state = await Control(channel.control).read()
+            local = self._local(state)
+            self._shown.begin(self._folder)
+            interrupts = Interrupts(lambda: local, lambda goes_on: [again], self._shown.leave)
+            return await interrupts.watch(self._collect(local, limit))
+
+    async def _collect(self, local: LocalRun, limit: CostLimit) -> dict[str, Any]:
+        await limit.hold(local.run(), lambda: local)
+        row = await conclude(self._folder)
+        self._shown.end(row, fresh=True)
+        self._told.ended(row, self._folder.path)
+        return row
+
+    def _local(self, state: RunState) -> LocalRun:
+        run = self._folder.read_run()
+        return LocalRun(
+            self._folder,
             run.spec,
             remaining(run, state),
             # nobody needs workers for what was cancelled
-            join=no_workers or state.status is Status.CANCELLED,
-            on_progress=shown.update,
-            on_note=shown.note,
-        )
-
-        async def work() -> dict[str, Any]:
-            await local.run()
-            row = await conclude(folder)
-            shown.end(row, fresh=True)
-            return row
-
-        shown.begin(folder)
-        return await Interrupts(lambda: local, lambda goes_on: [collect_command(folder)], shown.leave).watch(
-            work()
+            join=self._no_workers or state.status is Status.CANCELLED,
+            apart=self._apart,
+            on_progress=self._shown.update,
+            on_note=self._shown.note,
         )

@@ -1,92 +1,173 @@
-"""`kon run --max-cost`: from the words on the command line to a limit on a campaign."""
+"""`--max-cost`: from the words on the command line to a limit on what runs may cost."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+import click
 import msgspec
 
-from kon.budget import Budget, within
-from kon.campaign import Campaign
 from kon.cli.experiment import Asked
 from kon.cli.output import note
+from kon.client import Tally
 from kon.errors import ConfigurationError
 from kon.experiment import Cell
 from kon.local import LocalRun
-from kon.plan.asked import parse_usd
-from kon.plan.forecast import Forecast, Forecaster, Setting
 from kon.plugins import backend_class
-from kon.prices import Prices, usual_prices
+from kon.records import RunFolder
+from kon.resume import origin
+from kon.run import RunSpec
 
-Work = Coroutine[Any, Any, list[dict[str, Any]]]
+if TYPE_CHECKING:  # the simulator takes a while to load
+    from kon.budget import Spending
+    from kon.plan.forecast import Forecast
+    from kon.prices import Prices
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_Result = TypeVar("_Result")
 
 
-def cost_limit(
-    text: str, instance: str | None, spot: bool, asked: Asked, campaign: Campaign, *, apart: bool
-) -> Callable[[Work], Work]:
-    """What a campaign is to be run within. Raises OverBudget where its runs would cost too much.
+def cost_options(what: str) -> Callable[[_Command], _Command]:
+    """A command's options for a limit, the parameters of `CostWords`. what: the command does by it."""
+    options = [
+        click.option("--max-cost", metavar="USD", help=what),
+        click.option(
+            "--instance", metavar="TYPE", help="With --max-cost: the hosts' type, to count these too."
+        ),
+        click.option("--spot", is_flag=True, help="With --instance: they have the price of spot hosts."),
+    ]
 
-    instance: the hosts' type; None where hosts are not paid for.
-    """
+    def add(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+REFUSE_AND_PAUSE: Final = "Refuse what would cost more at Amazon, as `kon plan` has it, and pause what has."
+
+
+class CostWords(NamedTuple):
+    """What was said of costs on a command line."""
+
+    max_cost: str | None
+    instance: str | None
+    spot: bool
+
+    def flags(self) -> list[str]:
+        """The same, for a command line that goes on with what this one leaves."""
+        words = [] if self.max_cost is None else ["--max-cost", self.max_cost]
+        words += [] if self.instance is None else ["--instance", self.instance]
+        return [*words, "--spot"] if self.spot else words
+
+    def limit(self, asked: Asked | None, root: Path, specs: Sequence[RunSpec], *, apart: bool) -> CostLimit:
+        """The limit on these runs below `root`; one without effect where none was asked for.
+
+        asked: where they come from; None where nobody knows. apart: their hosts are other machines.
+        Raises ConfigurationError for what can't be meant, OverBudget where the runs would cost too much.
+        """
+        if self.max_cost is not None:
+            return CostLimit(_spending(self, asked, root, specs, apart=apart))
+        if self.instance is not None or self.spot:
+            raise ConfigurationError("--instance and --spot are for --max-cost")
+        return CostLimit(None)
+
+
+class CostLimit:
+    """Runs work, and ends it where it must not go on."""
+
+    def __init__(self, spending: Spending | None) -> None:
+        self._spending = spending
+
+    async def hold(
+        self, work: Coroutine[Any, Any, _Result], current: Callable[[], LocalRun | None]
+    ) -> _Result:
+        """The result of `work`. Raises OverBudget once too much is spent, and pauses the run `current`."""
+        if self._spending is None:
+            return await work
+        from kon.budget import within
+
+        return await within(self._spending, current, work, time.time)
+
+
+def asked_before(folder: RunFolder) -> Asked | None:
+    """What was asked for when a run was begun, where that would give the same run today."""
+    run = folder.read_run()
+    where = origin(run)
+    if where is None:
+        return None
+    asked = Asked(Path(where.file), None, where.set, where.limit)
+    try:
+        same = any(cell.spec.key() == run.key for each in asked.load() for cell in each.cells())
+    except ConfigurationError:
+        return None
+    return asked if same else None
+
+
+def _spending(
+    words: CostWords, asked: Asked | None, root: Path, specs: Sequence[RunSpec], *, apart: bool
+) -> Spending:
+    from kon.budget import Budget, Spending
+    from kon.plan.asked import parse_usd
+    from kon.prices import usual_prices
+
     prices = usual_prices()
-    billed = any(cell.spec.backend.name == "aws" for cell in campaign.cells)
-    if not billed and instance is None:
-        raise ConfigurationError(
-            "--max-cost: nothing of this is paid for, as no backend is aws and no host was named; leave it "
-            "out, or say which hosts: --instance t3.micro"
-        )
-    budget = Budget(parse_usd(text, "--max-cost"), prices, _hour_usd(prices, instance, spot))
-    if budget.most_usd <= 0:
-        raise ConfigurationError("--max-cost: expected more than 0")
-    todo = [cell for cell in campaign.cells if not campaign.folder(cell).finished]
-    forecasts = _forecasts(asked, todo, instance, prices, spot)
-    if todo:
-        budget.check(list(forecasts.values()), _spent_usd(campaign))
-
-    def workers_usd(run: LocalRun) -> float:
-        """Hosts elsewhere keep their records: what they asked for is thought to be as planned."""
-        forecast = forecasts.get(run.spec.run)
-        if not apart or forecast is None:
-            return 0.0
-        done = sum(len(packet.outcomes) for packet in run.folder.packets())
-        requests_usd = forecast.usd - forecast.usd_by_service["EC2"]
-        return requests_usd * min(1.0, done / run.spec.tasks)
-
-    return lambda work: within(budget, campaign, work, time.time, workers_usd)
+    most_usd = parse_usd(words.max_cost or "", "--max-cost")
+    budget = Budget(most_usd, prices, _hour_usd(prices, words))
+    budget.check_applies(specs)
+    todo = [spec for spec in specs if not RunFolder(root / spec.run).finished]
+    if not todo:
+        return Spending(budget, root, specs)
+    forecasts = _forecasts(asked, todo, words, prices)
+    elsewhere_usd = {run: each.usd - each.usd_by_service["EC2"] for run, each in forecasts.items()}
+    spending = Spending(budget, root, specs, elsewhere_usd if apart else None)
+    for _ in spending.read():
+        pass
+    left = {spec.run: _share_left(RunFolder(root / spec.run), spec) for spec in todo}
+    counted_usd = elsewhere_usd if words.instance is None else {run: forecasts[run].usd for run in forecasts}
+    budget.check([left[run] * usd for run, usd in counted_usd.items()], spending.usd(time.time()))
+    return spending
 
 
-def _hour_usd(prices: Prices, instance: str | None, spot: bool) -> float | None:
-    if instance is None:
-        if spot:
+def _hour_usd(prices: Prices, words: CostWords) -> float | None:
+    if words.instance is None:
+        if words.spot:
             raise ConfigurationError("--spot: say which hosts, --instance TYPE")
         return None
-    return prices.hour(instance) * (prices.ec2.spot_share if spot else 1.0)
+    return prices.hour(words.instance) * (prices.ec2.spot_share if words.spot else 1.0)
+
+
+def _share_left(folder: RunFolder, spec: RunSpec) -> float:
+    tally = Tally(spec.tasks)
+    for packet in folder.packets() if folder.exists else ():
+        tally.count(packet.outcomes)
+    return tally.left / spec.tasks
 
 
 def _forecasts(
-    asked: Asked, todo: Sequence[Cell], instance: str | None, prices: Prices, spot: bool
+    asked: Asked | None, todo: Sequence[RunSpec], words: CostWords, prices: Prices
 ) -> dict[str, Forecast]:
     """By the runs' names. Nothing where nobody knows how long tasks take; a note says so."""
-    simulated = msgspec.structs.replace(asked, overrides=[*asked.overrides, "backend=sim"])
-    try:
-        cells = {cell.spec.run: cell for each in simulated.load() for cell in each.cells()}
-    except ConfigurationError as error:
-        note(f"no estimate of what it will cost, only a limit: {str(error).splitlines()[-1]}")
-        return {}
+    from kon.plan.forecast import Forecaster, Setting
+
+    cells: dict[str, Cell] = {}
+    if asked is None:
+        note("no estimate of what it will cost, only a limit: what the run came from is not there as it was")
+    else:
+        simulated = msgspec.structs.replace(asked, overrides=[*asked.overrides, "backend=sim"])
+        try:
+            cells = {cell.spec.run: cell for each in simulated.load() for cell in each.cells()}
+        except ConfigurationError as error:
+            note(f"no estimate of what it will cost, only a limit: {str(error).splitlines()[-1]}")
     found, forecaster = {}, Forecaster(prices)
-    for cell in todo:
-        run = cell.spec.run
-        if backend_class(cell.spec.backend.name).virtual_time or run not in cells:
+    for spec in todo:
+        cell = cells.get(spec.run)
+        if backend_class(spec.backend.name).virtual_time or cell is None:
             continue
-        model = cells[run].spec.backend.options["latency"]
-        type_ = instance or next(iter(model["instances"]))
-        found[run] = forecaster.forecast(cells[run], Setting(cell.spec.workers, type_, spot))
+        type_ = words.instance or next(iter(cell.spec.backend.options["latency"]["instances"]))
+        found[spec.run] = forecaster.forecast(cell, Setting(spec.workers, type_, words.spot))
     return found
-
-
-def _spent_usd(campaign: Campaign) -> float:
-    """By the rows of runs that are recorded."""
-    folders = [campaign.folder(cell) for cell in campaign.cells]
-    return sum(float(each.read_summary().get("usd") or 0.0) for each in folders if each.finished)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,14 @@ from kon.cli.emulator import emulated, emulator_option
 from kon.cli.experiment import Asked, file_argument, limit_option, out_option, set_option
 from kon.cli.inherited import check_metrics, metrics_option
 from kon.cli.interrupts import Interrupts
+from kon.cli.limit import REFUSE_AND_PAUSE, CostLimit, CostWords, cost_options
+from kon.cli.notify import Notify, notify_option
 from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option
 from kon.cli.plan import print_plan
 from kon.cli.progress import progress
 from kon.cli.runs import collect_command
-from kon.errors import ConfigurationError, KonError, first_cause
-
-Rows = list[dict[str, Any]]
-Limit = Callable[[Coroutine[Any, Any, Rows]], Coroutine[Any, Any, Rows]]
-"""Runs a campaign, and ends it where it must not go on."""
+from kon.errors import ConfigurationError
+from kon.records import RunFolder
 
 
 @click.command()
@@ -40,18 +39,8 @@ Limit = Callable[[Coroutine[Any, Any, Rows]], Coroutine[Any, Any, Rows]]
 @metrics_option
 @emulator_option
 @click.option("--live", is_flag=True, help="Serve a page about it while it goes on; the link is on stderr.")
-@click.option(
-    "--max-cost",
-    metavar="USD",
-    help="Refuse what would cost more at Amazon, as `kon plan` has it, and pause what has.",
-)
-@click.option("--instance", metavar="TYPE", help="With --max-cost: the hosts' type, to count these too.")
-@click.option("--spot", is_flag=True, help="With --instance: they have the price of spot hosts.")
-@click.option(
-    "--notify",
-    metavar="TOPIC",
-    help="Tell an SNS topic when a run ends: its ARN, or `fleet` for that of the fleet's alarms.",
-)
+@cost_options(REFUSE_AND_PAUSE)
+@notify_option
 @quiet_option
 @click.pass_context
 def run(
@@ -97,17 +86,13 @@ def run(
     experiments = want.load()
     check_metrics(experiments)
     root = want.root(experiments)
-    notices = None
-    if notify is not None:
-        from kon.notice import Notices  # with boto3
-
-        notices = Notices(notify, [cell.spec for each in experiments for cell in each.cells()], note)
+    told = Notify(notify, [cell.spec for each in experiments for cell in each.cells()])
     with progress(quiet) as shown:
 
         def ended(row: dict[str, Any], fresh: bool) -> None:
             shown.end(row, fresh)
-            if notices is not None and fresh:
-                notices.ended(row, root / row["run"])
+            if fresh:
+                told.ended(row, root / row["run"])
 
         campaign = Campaign(
             experiments,
@@ -125,23 +110,25 @@ def run(
         if dry_run:
             print_plan(campaign, experiments[0].name, rerun_failed, as_json)
             return
+        words = CostWords(max_cost, instance, spot)
+        limit = words.limit(want, root, [cell.spec for cell in campaign.cells], apart=apart)
         given = {"--join": join, "--apart": apart, "--emulator": emulator}
         flags = [name for name, is_given in given.items() if is_given]
-        again = want.command("run", root, *flags)
-        limit: Limit = lambda work: work  # noqa: E731
-        if max_cost is not None:
-            from kon.cli.limit import cost_limit  # with the simulator, which takes a while to load
+        watched = [*words.flags(), *told.flags]
+        again = want.command("run", root, *flags, *watched)
 
-            limit = cost_limit(max_cost, instance, spot, want, campaign, apart=apart)
-        elif instance is not None or spot:
-            raise ConfigurationError("--instance and --spot are for --max-cost")
-        with emulated(emulator, experiments), _page(live, root):
-            try:
-                rows = asyncio.run(_run(campaign, again, shown.leave, limit, with_emulator=emulator))
-            except (KonError, BaseExceptionGroup) as error:
-                if notices is not None and campaign.current is not None:
-                    notices.broken_off(campaign.current.folder, first_cause(error))
-                raise
+        def resume(goes_on: bool) -> list[str]:
+            if campaign.current is None or not goes_on:
+                return [again]
+            return [again, f"{collect_command(campaign.current.folder, *watched)}    (this run alone)"]
+
+        def current() -> RunFolder | None:
+            return None if campaign.current is None else campaign.current.folder
+
+        ends_with_us = "the emulator ends with this command" if emulator else None
+        interrupts = Interrupts(lambda: campaign.current, resume, shown.leave, ends_with_us=ends_with_us)
+        with emulated(emulator, experiments), _page(live, root), told.of_what_breaks(current):
+            rows = asyncio.run(_run(campaign, limit, interrupts))
     print_result(rows, as_asked(style, as_json), experiments[0].name)
     ctx.exit(0 if all(map(is_whole, rows)) else 1)
 
@@ -159,15 +146,5 @@ def _page(asked_for: bool, root: Path) -> Iterator[None]:
         yield
 
 
-async def _run(
-    campaign: Campaign, again: str, note: Callable[[str], None], limit: Limit, *, with_emulator: bool
-) -> list[dict[str, Any]]:
-    def resume(goes_on: bool) -> list[str]:
-        if campaign.current is None or not goes_on:
-            return [again]
-        return [again, f"{collect_command(campaign.current.folder)}    (this run alone)"]
-
-    ends_with_us = "the emulator ends with this command" if with_emulator else None
-    return await Interrupts(lambda: campaign.current, resume, note, ends_with_us=ends_with_us).watch(
-        limit(campaign.run())
-    )
+async def _run(campaign: Campaign, limit: CostLimit, interrupts: Interrupts) -> list[dict[str, Any]]:
+    return await interrupts.watch(limit.hold(campaign.run(), lambda: campaign.current))

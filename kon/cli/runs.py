@@ -74,9 +74,9 @@ def find_runs(names: Sequence[str], root: Path) -> list[RunFolder]:
     return list({folder.path.absolute(): folder for folder in found}.values())
 
 
-def collect_command(folder: RunFolder) -> str:
+def collect_command(folder: RunFolder, *flags: str) -> str:
     """What takes a run up again, for a person to copy."""
-    return shlex.join(["kon", "collect", str(folder.path)])
+    return shlex.join(["kon", "collect", str(folder.path), *flags])
 
 
 def _runs_below(root: Path) -> Iterator[Path]:

@@ -10,6 +10,7 @@ import click
 
 from kon.campaign import Campaign
 from kon.cli.experiment import Asked, file_argument, limit_option, out_option, set_option
+from kon.cli.limit import CostWords, cost_options
 from kon.cli.output import json_option, note, print_json, quiet_option
 from kon.cli.runs import collect_command
 from kon.records import RunFolder
@@ -21,12 +22,16 @@ from kon.records import RunFolder
 @out_option
 @set_option
 @limit_option
+@cost_options("Queue nothing that would cost more at Amazon, as `kon plan` has it.")
 @quiet_option
-def submit(as_json: bool, quiet: bool, **asked: Any) -> None:
+def submit(
+    as_json: bool, quiet: bool, max_cost: str | None, instance: str | None, spot: bool, **asked: Any
+) -> None:
     """Queue the tasks of the experiments in FILE and print the names of their runs.
 
     Workers are started by `kon worker`, results collected by `kon collect`. To repeat it queues nothing
-    twice.
+    twice. With --max-cost nothing is queued that would cost more; it is the client, `kon collect`, that
+    pauses a run which has.
 
     \b
     Example:
@@ -37,6 +42,8 @@ def submit(as_json: bool, quiet: bool, **asked: Any) -> None:
     root = want.root(experiments)
     campaign = Campaign(experiments, root, about=want.origin())
     campaign.check()
+    words = CostWords(max_cost, instance, spot)
+    words.limit(want, root, [cell.spec for cell in campaign.cells], apart=False)
     folders = asyncio.run(campaign.submit())
     if as_json:
         runs = [{"run": folder.path.name, "folder": str(folder.path)} for folder in folders]
@@ -45,14 +52,14 @@ def submit(as_json: bool, quiet: bool, **asked: Any) -> None:
     for folder in folders:
         click.echo(folder.path.name)
     if not quiet:
-        _say_what_is_next(campaign, folders)
+        _say_what_is_next(campaign, folders, words)
 
 
-def _say_what_is_next(campaign: Campaign, folders: list[RunFolder]) -> None:
+def _say_what_is_next(campaign: Campaign, folders: list[RunFolder], words: CostWords) -> None:
     recorded = len(campaign.cells) - len(folders)
     if recorded:
         note(f"{recorded} of {len(campaign.cells)} runs are recorded already, and not repeated")
     if folders:
         note("queued. To work on one of them, and to collect its results (which starts workers as well):")
         note(f"    {shlex.join(['kon', 'worker', str(folders[0].path)])}")
-        note(f"    {collect_command(folders[0])}")
+        note(f"    {collect_command(folders[0], *words.flags())}")

@@ -1,4 +1,4 @@
-"""`kon run --max-cost`: what would cost too much is not begun, what has is paused, and nothing is lost."""
+"""`--max-cost`: what would cost too much is not begun, what has is paused, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kon.budget import Budget, Spent
+from kon.budget import Budget, Spending
 from kon.emulator import Emulator
 from kon.events import Event
 from kon.prices import usual_prices
@@ -82,6 +82,75 @@ def test_a_run_that_has_cost_too_much_is_paused_and_goes_on(folder: Path) -> Non
     assert (row["done"], row["lost"], row["failed"]) == (120, 0, 0)
 
 
+def test_workers_that_are_paused_end_what_they_are_at(folder: Path) -> None:
+    text = UNKNOWN.replace("sleep 0.15", "sleep 0.8")
+    assert invoke("run", write(folder, text, "ends"), "-q", "--max-cost", "0.00002").exit_code == 4
+    run = RunFolder(folder / "results/unknown/unknown-lease-w2-r1")
+    tasks = {Event.START: set[int](), Event.KEEP: set[int]()}
+    for _, line in run.event_lines():
+        if line["e"] in tasks:
+            first, count = line.get("r", (0, 0))
+            tasks[line["e"]] |= {*line.get("i", ()), *range(first, first + count)}
+    assert tasks[Event.START]
+    assert tasks[Event.START] == tasks[Event.KEEP], "a second SIGTERM would have ended them with their tasks"
+
+
+def test_what_would_cost_too_much_is_not_queued(folder: Path) -> None:
+    file = write(folder, KNOWN, "submit")
+    refused = invoke("submit", file, "--max-cost", "0.00001usd")
+    assert (refused.exit_code, refused.stdout) == (4, ""), refused.output
+    assert "nothing was begun" in refused.stderr
+    assert not (folder / "results").exists()
+    queued = invoke("submit", file, "--max-cost", "1usd")
+    assert queued.exit_code == 0, queued.output
+    assert "kon collect results/known/known-lease-w1-r1 --max-cost 1usd" in queued.stderr
+
+
+def test_a_client_that_comes_later_keeps_to_a_limit(folder: Path) -> None:
+    run = "known-lease-w1-r1"
+    assert invoke("submit", write(folder, KNOWN, "later"), "-q").exit_code == 0
+    refused = invoke("collect", run, "-q", "--max-cost", "0.00001")
+    assert refused.exit_code == 4, refused.output
+    assert "1 runs would cost about $0.0" in refused.stderr
+    assert not list((folder / "results/known" / run).glob("events/w*")), "no worker was started"
+    collected = invoke("collect", run, "-q", "--max-cost", "1usd", "--json")
+    assert collected.exit_code == 0, collected.output
+    assert json.loads(collected.stdout)["runs"][0]["done"] == 100
+
+
+def test_a_collected_run_that_has_cost_too_much_is_paused_and_goes_on(folder: Path) -> None:
+    run = "unknown-lease-w2-r1"
+    assert invoke("submit", write(folder, UNKNOWN, "collected"), "-q").exit_code == 0
+    stopped = invoke("collect", run, "-q", "--max-cost", "0.00005")
+    assert stopped.exit_code == 4, stopped.output
+    assert f"the run {run} is paused" in stopped.stderr
+    assert not RunFolder(folder / "results/unknown" / run).finished
+    again = invoke("collect", run, "-q", "--max-cost", "0.00005")
+    assert again.exit_code == 4
+    assert "that was spent before" in again.stderr
+    whole = invoke("collect", run, "-q", "--max-cost", "1", "--json")
+    assert whole.exit_code == 0, whole.output
+    [row] = json.loads(whole.stdout)["runs"]
+    assert (row["done"], row["lost"], row["failed"]) == (120, 0, 0)
+
+
+def test_what_was_cancelled_is_collected_whatever_it_would_have_cost(folder: Path) -> None:
+    assert invoke("submit", write(folder, KNOWN, "cancelled"), "-q").exit_code == 0
+    assert invoke("cancel", "known-lease-w1-r1").exit_code == 0
+    collected = invoke("collect", "known-lease-w1-r1", "-q", "--max-cost", "0.00001", "--json")
+    assert collected.exit_code == 1, collected.output
+    assert json.loads(collected.stdout)["runs"][0]["cancelled"] == 100
+
+
+def test_a_run_of_which_nobody_knows_any_more_what_it_is_has_no_estimate(folder: Path) -> None:
+    file = write(folder, KNOWN, "changed")
+    assert invoke("submit", file, "-q").exit_code == 0
+    file.write_text(file.read_text().replace("0.01", "0.02"))
+    collected = invoke("collect", "known-lease-w1-r1", "-q", "--max-cost", "1")
+    assert collected.exit_code == 0, collected.output
+    assert "no estimate of what it will cost, only a limit" in collected.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -97,15 +166,25 @@ def test_what_can_not_be_meant(tmp_path: Path, options: list[str], said: str) ->
     file.write_text("name: x\nworkload: {kind: sleep, count: 1, seconds: 0}\n")
     refused = invoke("run", file, "-q", "--out", str(tmp_path / "out"), *options)
     assert (refused.exit_code, said in refused.stderr) == (2, True), refused.output
+    if "--set" not in options:
+        assert invoke("submit", file, "-q", "--out", str(tmp_path / "out")).exit_code == 0
+        refused = invoke("collect", str(tmp_path / "out/x-lease-w1-r1"), "-q", *options)
+        assert (refused.exit_code, said in refused.stderr) == (2, True), refused.output
 
 
 def test_what_was_spent_is_what_lives_have_told_and_the_time_of_hosts(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "r")
-    folder.write_run(RunSpec("r", "x", Plugin("aws"), Plugin("lease"), Plugin("sleep"), tasks=1), {})
+    spec = RunSpec("r", "x", Plugin("aws"), Plugin("lease"), Plugin("sleep"), tasks=1, workers=2)
+    folder.write_run(spec, {})
     folder.events.mkdir()
     budget = Budget(1.0, usual_prices(), hour_usd=0.36)
-    spent = Spent(folder, 2, budget)
+    spending = Spending(budget, tmp_path, [spec])
     million = {"sqs.requests": 1e6}  # 40 cents
+
+    def usd_at(now_s: float) -> float:
+        for _ in spending.read():
+            pass
+        return spending.usd(now_s)
 
     def append(file: str, **line: object) -> None:
         with (folder.events / file).open("a") as out:
@@ -114,10 +193,10 @@ def test_what_was_spent_is_what_lives_have_told_and_the_time_of_hosts(tmp_path: 
     append("w1.jsonl", e=Event.USAGE, w="w1.1", t=1.0, billed={"sqs.requests": 5.0})
     append("w1.jsonl", e=Event.USAGE, w="w1.1", t=2.0, billed=million)
     append("w1.jsonl", e=Event.USAGE, w="w1.2", t=3.0, billed=million)
-    assert spent.usd(100.0) == pytest.approx(0.80), "each life, by its last word"
+    assert usd_at(100.0) == pytest.approx(0.80), "each life, by its last word"
     append("client.jsonl", e=Event.OPEN, t=0.0, billed={})
-    assert spent.usd(100.0) == pytest.approx(0.80 + 2 * 100 * 0.0001)
+    assert usd_at(100.0) == pytest.approx(0.80 + 2 * 100 * 0.0001)
     append("client.jsonl", e=Event.USAGE, t=200.0, billed=million)
-    assert spent.usd(1e9) == pytest.approx(1.20 + 2 * 200 * 0.0001), "while nobody is there, no host counts"
+    assert usd_at(1e9) == pytest.approx(1.20 + 2 * 200 * 0.0001), "while nobody is there, no host counts"
     append("client.jsonl", e=Event.OPEN, t=1_000.0, billed={})
-    assert spent.usd(1_100.0) == pytest.approx(1.20 + 2 * 300 * 0.0001)
+    assert usd_at(1_100.0) == pytest.approx(1.20 + 2 * 300 * 0.0001)

@@ -87,6 +87,22 @@ def test_hosts_that_share_only_the_backend_do_all_runs_and_end(
     assert fleet.began(2, "apart-lease-w2-r1")
 
 
+def test_a_client_that_comes_later_waits_for_hosts_apart(tmp_path: Path, on_ministack: Emulator) -> None:
+    fleet = Fleet(tmp_path, "apart-later")
+    options = ["--set", "workers=1"]
+    fleet.write_plan(*options)
+    submit = ["submit", str(fleet.file), "--out", str(tmp_path / "out"), "-q", *options]
+    subprocess.run([KON, *submit], stdout=subprocess.PIPE, check=True)
+    host = fleet.host(1)
+    collect = ["collect", str(tmp_path / "out/apart-later-lease-w1-r1"), "--no-workers", "--apart", "--json"]
+    collected = subprocess.run([KON, *collect], stdout=subprocess.PIPE, text=True, timeout=100)
+    _, said = host.communicate(timeout=30)
+    assert (collected.returncode, host.returncode) == (0, 0), said
+    [row] = json.loads(collected.stdout)["runs"]
+    assert (row["done"], row["worker_lives"]) == (40, 0), "the host has kept its part of the records"
+    assert fleet.began(1, "apart-later-lease-w1-r1")
+
+
 def test_a_host_that_is_killed_costs_its_lease_and_one_that_comes_again_goes_on(
     tmp_path: Path, on_ministack: Emulator
 ) -> None:
@@ -135,6 +151,17 @@ def test_a_host_of_a_fleet_finds_its_runs_itself_and_works_until_it_is_told_to_s
 
 def worked_on(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if path.is_dir()}
+
+
+def test_hosts_apart_need_a_backend_that_they_can_reach(tmp_path: Path) -> None:
+    file = tmp_path / "exp.yml"
+    file.write_text("name: here\nworkload: {kind: sleep, count: 1, seconds: 0}\n")
+    subprocess.run([KON, "submit", str(file), "--out", str(tmp_path / "out"), "-q"], check=True)
+    run = str(tmp_path / "out/here-lease-w1-r1")
+    for options, said in ((["--apart"], "add that"), (["--no-workers", "--apart"], "of this machine alone")):
+        words = [KON, "collect", run, *options]
+        refused = subprocess.run(words, stderr=subprocess.PIPE, text=True, timeout=100)
+        assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
 
 
 def test_a_plan_that_names_nothing_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`kon run --notify`: one message when a run ends, and no run fails of it."""
+"""`--notify`: one message when a run ends, and no run fails of it."""
 
 from __future__ import annotations
 
@@ -94,6 +94,34 @@ def test_a_run_that_is_broken_off_is_told(inbox: Inbox, monkeypatch: pytest.Monk
     [told] = inbox.read()
     assert told["Subject"] == "kon: told-lease-w1-r1 was broken off"
     assert "error: SQS does not answer" in told["Message"]
+
+
+def test_a_run_that_is_collected_is_told(inbox: Inbox) -> None:
+    Path("exp.yml").write_text(FAILS.replace("memory", "sqlite"))
+    assert invoke("submit", "exp.yml", "-q").exit_code == 0
+    assert invoke("collect", "told-lease-w1-r1", "-q", "--notify", inbox.topic).exit_code == 1
+    [told] = inbox.read()
+    assert told["Subject"] == "kon: told-lease-w1-r1 has ended, not all is done"
+    assert invoke("collect", "told-lease-w1-r1", "-q", "--notify", inbox.topic).exit_code == 1
+    assert inbox.read() == [], "what is recorded has been told"
+
+
+def test_a_run_that_is_broken_off_as_it_is_collected_is_told(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kon.errors import BackendUnavailable
+    from kon.local import LocalRun
+
+    async def away(self: LocalRun) -> None:
+        raise BackendUnavailable("SQS does not answer")
+
+    Path("exp.yml").write_text(WHOLE.replace("memory", "sqlite").replace("[1, 2]", "1"))
+    assert invoke("submit", "exp.yml", "-q").exit_code == 0
+    monkeypatch.setattr(LocalRun, "run", away)
+    assert invoke("collect", "told-lease-w1-r1", "-q", "--notify", inbox.topic).exit_code == 3
+    [told] = inbox.read()
+    assert told["Subject"] == "kon: told-lease-w1-r1 was broken off"
+    assert "tasks: 3\naccounted: 0\n" in told["Message"]
 
 
 def test_a_topic_that_is_not_there_fails_no_run_and_is_said(inbox: Inbox) -> None:
