@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -27,6 +27,11 @@ from tests.playbooks.plays import IMAGE, PROJECT, Operator
 PAGE: Final = PROJECT / "docs/fleet-lab.md"
 BEGIN: Final = "<!-- what follows is written by `make lab-16` -->"
 END: Final = "<!-- up to here -->"
+
+SCRATCH, BAKED = "scratch", "baked"
+
+WORKER: Final = re.compile(r"w(\d+)[-.]")
+"""Of a life's name: which host's it is."""
 
 HOSTS: Final = int(os.environ.get("LAB_HOSTS", "16"))
 
@@ -126,46 +131,69 @@ class Timed:
         self.took_s["loop"] = time.time() - began_s
         print(f"{self.took_s['loop']:.1f} s", flush=True)
 
-    def first_start_on_the_last_host_s(self, out: Path) -> float:
-        """When the last of the hosts began with its first task."""
-        [run] = [path for path in out.iterdir() if (path / "run.json").exists()]
-        first: dict[str, float] = {}
-        for name, line in RunFolder(run).event_lines():
-            if line["e"] == "start" and not name.startswith("client"):
-                first[name] = min(first.get(name, line["t"]), line["t"])
-        if len(first) != HOSTS:
-            raise RuntimeError(f"{len(first)} of {HOSTS} hosts began with a task")
-        return max(first.values())
+
+def first_start_on_the_last_host_s(out: Path, hosts: int) -> float:
+    """When the last of the hosts began with its first task, in seconds since the epoch; of the one run that
+    is recorded in `out`. A host may have several worker processes, and each of them several lives.
+
+    Raises RuntimeError where other than so many hosts have begun with a task.
+    """
+    [run] = [path for path in out.iterdir() if (path / "run.json").exists()]
+    first: dict[str, float] = {}
+    for life, line in RunFolder(run).event_lines():
+        if line["e"] == "start" and (worker := WORKER.match(life)) is not None:
+            host = worker[1]
+            first[host] = min(first.get(host, line["t"]), line["t"])
+    if len(first) != hosts:
+        raise RuntimeError(f"{len(first)} hosts began with a task, and there are {hosts}: {sorted(first)}")
+    return max(first.values())
 
 
 def main() -> int:
-    folder = Path(tempfile.mkdtemp(prefix="kon-sixteen-"))
+    folder = Path(os.environ["KON_LAB_HOSTS"]).with_name("sixteen")  # which goes with the lab
+    folder.mkdir()
     try:
-        load = os.getloadavg()[0]
-        numbers = [number for number in (1, 2, 4, 8, 16) if number <= HOSTS]
-        (folder / "sweep.yml").write_text(SWEEP.replace("WORKERS", str(numbers)))
-        fanned = "name: fan\nworkload: {kind: sleep, count: 3, seconds: 1, per: worker}\n"
-        (folder / "fan.yml").write_text(f"{fanned}workers: {HOSTS}\n")
-        fleet = Timed(folder)
-        shutil.rmtree(PROJECT / ".cache/bundles", ignore_errors=True)
-        first = {"run": "scratch", "image_id": IMAGE, "packages": ["jq"]}
-        fleet.play("provision", "provision", **first)
-        fleet.play("configure", "configure", **first)
-        fleet.loop()
-        fleet.play("bake", "bake", **first)
-        fleet.play("teardown", "teardown", **first)
-        baked = {"run": "baked", "image_id": own_image(), "packages": ["jq"]}
-        fleet.play("provision, baked", "provision", **baked)
-        fleet.play("configure, baked", "configure", **baked)
-        fan = {"experiment": str(folder / "fan.yml"), "out": str(folder / "fan")}
-        fleet.play("fan-out", "run", **{**baked, **fan})
-        last_s = fleet.first_start_on_the_last_host_s(folder / "fan")
-        fleet.play("sweep", "run", **baked, out=str(folder / "out"))
-        fleet.play("teardown, baked", "teardown", **baked)
-        write_page(fleet, last_s, rows(folder / "out"), load)
+        measure(folder)
+    except RuntimeError as error:
+        print(f"\n{error}\n{PAGE.name} is as it was.", file=sys.stderr)
+        return 1
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        forget()
     return 0
+
+
+def forget() -> None:
+    """Leave nothing of the fleets in the project, but the bundle for whoever needs it next."""
+    for name in (SCRATCH, BAKED):
+        shutil.rmtree(PROJECT / ".kon/fetched" / name, ignore_errors=True)
+        (PROJECT / f".kon/keys/{name}.known_hosts").unlink(missing_ok=True)
+
+
+def measure(folder: Path) -> None:
+    """Raises RuntimeError where a play fails, or not every task is done."""
+    load = os.getloadavg()[0]
+    numbers = [number for number in (1, 2, 4, 8, 16) if number <= HOSTS]
+    (folder / "sweep.yml").write_text(SWEEP.replace("WORKERS", str(numbers)))
+    fanned = "name: fan\nworkload: {kind: sleep, count: 3, seconds: 1, per: worker}\n"
+    (folder / "fan.yml").write_text(f"{fanned}workers: {HOSTS}\n")
+    fleet = Timed(folder)
+    forget()
+    shutil.rmtree(PROJECT / ".cache/bundles", ignore_errors=True)
+    first = {"run": SCRATCH, "image_id": IMAGE, "packages": ["jq"]}
+    fleet.play("provision", "provision", **first)
+    fleet.play("configure", "configure", **first)
+    fleet.loop()
+    fleet.play("bake", "bake", **first)
+    fleet.play("teardown", "teardown", **first)
+    baked = {"run": BAKED, "image_id": own_image(), "packages": ["jq"]}
+    fleet.play("provision, baked", "provision", **baked)
+    fleet.play("configure, baked", "configure", **baked)
+    fan = {"experiment": str(folder / "fan.yml"), "out": str(folder / "fan")}
+    fleet.play("fan-out", "run", **{**baked, **fan})
+    last_s = first_start_on_the_last_host_s(folder / "fan", HOSTS)
+    fleet.play("sweep", "run", **baked, out=str(folder / "out"))
+    fleet.play("teardown, baked", "teardown", **baked)
+    write_page(fleet, last_s, rows(folder / "out"), load)
 
 
 def own_image() -> str:
