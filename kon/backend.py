@@ -49,6 +49,9 @@ class Backend(ABC):
     """Whether workers may be processes of their own; else they share the client's loop."""
     keeps_files: ClassVar[bool] = False
     """Whether it keeps files on this machine: then its option `path` is the folder of the runs' folders."""
+    rows_cost: ClassVar[bool] = False
+    """Whether each row that is written is paid for, in money or in time, so that a bundle's tasks had
+    better share one (see kon.pages)."""
     virtual_time: ClassVar[bool] = False
     """Whether its runs are simulated, in virtual time: then its option `latency` may name a model's file."""
 

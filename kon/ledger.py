@@ -14,7 +14,7 @@ import msgspec
 from kon.task import State
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One row.
 
     token: drawn anew for each claim; whoever knows it may replace the row (a fencing token).

@@ -46,6 +46,7 @@ class RunSpec(msgspec.Struct, frozen=True):
     processes: worker processes of each worker; slots: tasks at once in each process.
     prefetch: messages that a worker holds ahead of its slots, at most.
     bundle: tasks in a message.
+    tasks_per_row: neighbouring tasks whose claims and results share a row of the ledger (see kon.pages).
     attempts: failed attempts before a task counts as failed.
     timeout_s: the longest an attempt may take; None for no limit.
     backoff_s: the pause before the second attempt; doubled for each later one, with jitter.
@@ -67,6 +68,7 @@ class RunSpec(msgspec.Struct, frozen=True):
     slots: int = 1
     prefetch: int = PREFETCH
     bundle: int = 1
+    tasks_per_row: int = 1
     repeat: int = 1
     visibility_s: float = 30.0
     attempts: int = 3

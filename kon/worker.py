@@ -26,6 +26,7 @@ from kon.intake import Intake
 from kon.kind import Kind
 from kon.ledger import Ledger
 from kon.packing import chunks
+from kon.pages import PagedLedger
 from kon.patience import Patience, patient
 from kon.run import RunSpec
 from kon.settle import Settler
@@ -89,6 +90,9 @@ class Worker:
         self._usage = usage
         patience = Patience(self._options.outage_s, rng, self._trouble)
         self.timings = patience.timings
+        if spec.tasks_per_row > 1:
+            pages = PagedLedger(channel.ledger, name, spec.tasks_per_row)
+            channel = msgspec.structs.replace(channel, ledger=pages)
         channel = patient(channel, patience)
         self._objects = channel.objects
         self._queue = channel.tasks

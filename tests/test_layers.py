@@ -16,7 +16,7 @@ FLOORS = (
     # worlds, and what may differ
     "backends kinds strategies sim",
     # what runs and reads all stand on
-    "control packing patience timings events records plugins lock joining eventloop prices logs",
+    "control packing pages patience timings events records plugins lock joining eventloop prices logs",
     # how a task is run
     "holding settle intake executor worker client",
     # what is drawn from records

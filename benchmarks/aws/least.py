@@ -8,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+from kon.pages import MAX_ROWS
+
 CALL_MESSAGES: Final = 10
 """Of SQS, in one call."""
 
@@ -25,11 +27,11 @@ OUTCOME_BYTES: Final = 64
 
 
 def _writes(times: int) -> Callable[[int], int]:
-    return lambda tasks: times * math.ceil(tasks / STATEMENTS)
+    return lambda rows: times * math.ceil(rows / STATEMENTS)
 
 
-def _read_and_write(tasks: int) -> int:
-    return math.ceil(tasks / KEYS) + math.ceil(tasks / STATEMENTS)
+def _read_and_write(rows: int) -> int:
+    return math.ceil(rows / KEYS) + math.ceil(rows / STATEMENTS)
 
 
 LEDGER: Final[Mapping[str, Callable[[int], int]]] = {
@@ -40,7 +42,7 @@ LEDGER: Final[Mapping[str, Callable[[int], int]]] = {
     "result_once": _read_and_write,
     "read_then_write": _read_and_write,
 }
-"""Calls to the ledger for so many tasks, by strategy: a claim, a claim and a commit, a look and a record."""
+"""Calls to the ledger for so many rows, by strategy: a claim, a claim and a commit, a look and a record."""
 
 
 class Requests(msgspec.Struct, frozen=True):
@@ -61,4 +63,5 @@ def least_requests(tasks: int, bundle: int, strategy: str) -> Requests:
     """Every call full, none in vain, none repeated."""
     calls = math.ceil(math.ceil(tasks / bundle) / CALL_MESSAGES)
     answers = 3 * math.ceil(tasks * OUTCOME_BYTES / CALL_BYTES)
-    return Requests(calls, calls, calls, LEDGER[strategy](tasks), answers)
+    rows = math.ceil(tasks / min(bundle, MAX_ROWS))  # a bundle's tasks share one
+    return Requests(calls, calls, calls, LEDGER[strategy](rows), answers)

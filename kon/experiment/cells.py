@@ -14,7 +14,8 @@ import msgspec
 from kon.dedup import strategy_options
 from kon.experiment.model import ExperimentForm
 from kon.experiment.workload import Workload
-from kon.plugins import strategy_class
+from kon.pages import MAX_ROWS
+from kon.plugins import backend_class, strategy_class
 from kon.run import PREFETCH, Faults, Plugin, RunSpec
 
 MAX_RUN_ID: Final = 60
@@ -78,6 +79,11 @@ class Experiment:
             slots=form.slots,
             prefetch=prefetch_for(form.slots) if form.prefetch is None else form.prefetch,
             bundle=form.bundle,
+            tasks_per_row=(
+                tasks_per_row_for(form.bundle, self.backend)
+                if form.tasks_per_row is None
+                else form.tasks_per_row
+            ),
             repeat=repeat,
             visibility_s=form.visibility_s,
             attempts=form.attempts,
@@ -98,6 +104,12 @@ def prefetch_for(slots: int) -> int:
     """What keeps so many slots busy: with fewer messages ahead than there are slots, those that come free
     together wait for more than one receive."""
     return max(PREFETCH, 2 * slots)
+
+
+def tasks_per_row_for(bundle: int, backend: Plugin) -> int:
+    """A bundle's tasks share a row where rows cost; other tasks go to other workers, that would only wait
+    for each other."""
+    return min(bundle, MAX_ROWS) if backend_class(backend.name).rows_cost else 1
 
 
 def strategy_labels(strategies: Sequence[Plugin]) -> list[str]:

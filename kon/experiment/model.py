@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from kon.pages import MAX_ROWS
 from kon.run import Plugin
 from kon.task import MAX_ATTEMPTS
 
@@ -186,6 +187,14 @@ class ExperimentForm(_Form):
 
     bundle: Annotated[int, Field(ge=1, le=100_000), Expected("a whole number from 1 to 100000")] = 1
     """Tasks in a message."""
+
+    tasks_per_row: Annotated[
+        int | None,
+        Field(ge=1, le=MAX_ROWS, json_schema_extra={"x-null": True}),
+        Expected(f"a whole number from 1 to {MAX_ROWS}"),
+    ] = None
+    """Neighbouring tasks whose claims and results share a row of the ledger; left out, those of a bundle
+    where the backend takes money or time for each row (aws, sim), else 1."""
 
     repeats: Annotated[int, Field(ge=1, le=1_000), Expected("a whole number from 1 to 1000")] = 1
     """How often each cell is run."""

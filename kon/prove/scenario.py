@@ -27,6 +27,7 @@ from kon.run import Plugin, RunSpec
 from kon.sim.backend import SimBackend
 from kon.sim.faults import Far, FaultRates, Faults, FaultSpans, Fired
 from kon.sim.latency import Latency
+from kon.sim.ledger import SimLedger
 from kon.sim.loop import SimDeadlock, SimLoop, SimTimeout
 from kon.sim.network import Network
 from kon.sim.queue import SimQueue
@@ -64,6 +65,7 @@ class Scenario(msgspec.Struct, frozen=True):
     slots: int = 2
     prefetch: int = 2
     bundle: int = 1
+    tasks_per_row: int = 1
     task_s: float = 2.0
     spread: float = 1.0
     failing: float = 0.1
@@ -185,6 +187,7 @@ class _Stage:
             slots=scenario.slots,
             prefetch=scenario.prefetch,
             bundle=scenario.bundle,
+            tasks_per_row=scenario.tasks_per_row,
             visibility_s=scenario.visibility_s,
             max_receives=scenario.max_receives,
             seed=seed,
@@ -200,6 +203,8 @@ class _Stage:
     async def run(self) -> None:
         await self._backend.create(RUN, self._spec.channel_options)
         channel = await self._backend.open(RUN)
+        assert isinstance(channel.ledger, SimLedger), "whose trace names tasks"
+        channel.ledger.tasks_per_row = self._scenario.tasks_per_row
         async with asyncio.TaskGroup() as group:
             for number in range(1, self._scenario.workers + 1):
                 group.create_task(self._worker_lives(channel, f"w{number}"))

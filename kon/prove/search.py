@@ -71,8 +71,12 @@ class _Chunk(msgspec.Struct, frozen=True):
 
 
 def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int) -> Scenario:
-    """What is played under a seed: it decides as well how many tasks go into a message."""
-    return msgspec.structs.replace(base, strategy=strategy, rates=faults.rates, bundle=1 + seed % 3)
+    """What is played under a seed: it decides as well how many tasks go into a message, and into a row of
+    the ledger, which messages and workers then have parts of."""
+    per_row = 4 if seed // 3 % 2 else 1
+    return msgspec.structs.replace(
+        base, strategy=strategy, rates=faults.rates, bundle=1 + seed % 3, tasks_per_row=per_row
+    )
 
 
 def play_seed(

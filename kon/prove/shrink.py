@@ -59,6 +59,7 @@ def shortest(
             slots=1,
             prefetch=1,
             bundle=1,
+            tasks_per_row=1,
             failing=failing,
             horizon=_SMALL_HORIZON,
         )

@@ -44,6 +44,7 @@ class SimBackend(Backend):
     name: ClassVar[str] = "sim"
     processes: ClassVar[bool] = False
     virtual_time: ClassVar[bool] = True
+    rows_cost: ClassVar[bool] = True  # as with Amazon, which it stands for
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         refuse_unknown(self.name, options, OPTIONS)

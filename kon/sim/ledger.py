@@ -18,8 +18,14 @@ MAX_BATCH: Final = 25
 THROTTLE_TRIES: Final = 10
 """Of an item that is turned down, each after a longer pause; the SDK's own default for DynamoDB."""
 
+UNIT_BYTES: Final = 1_024
+"""That a write unit pays for."""
+
 _KEY_MASK: Final = (1 << 48) - 1
 """The part of a key that is the task's index; see `kon.task.attempt_key`."""
+
+_PAGED: Final = 1 << 52
+"""Keys from here on are no tasks', but of `kon.pages`' own."""
 
 _Verdict = TypeVar("_Verdict")
 
@@ -41,6 +47,8 @@ class SimLedger(Ledger):
         self._network = network
         self._faults = network.faults
         self.stale_reads = self._faults is not None and self._faults.can_fire("stale_read")
+        self.tasks_per_row = 1
+        """For the trace, where workers keep their tasks in pages (see `kon.pages`)."""
         self.rows: dict[int, Record] = {}
         """What is really there now, for invariants."""
         self._past: dict[int, list[tuple[float, Record | None]]] = {}  # until when, what stood there
@@ -51,17 +59,21 @@ class SimLedger(Ledger):
 
     async def insert_new(self, records: Sequence[Record]) -> list[Record | None]:
         records = list(records)
-        return await self._batch("insert_new", [r.key for r in records], lambda i: self._insert(records[i]))
+        keys = [record.key for record in records]
+        return await self._batch("insert_new", keys, lambda i: self._insert(records[i]), _units(records))
 
     async def replace(self, records: Sequence[Record], if_tokens: Sequence[str]) -> list[Record | None]:
         records, tokens = list(records), list(if_tokens)
         _check_lengths(records, tokens)
         keys = [record.key for record in records]
-        return await self._batch("replace", keys, lambda i: self._replace(records[i], tokens[i]))
+        return await self._batch(
+            "replace", keys, lambda i: self._replace(records[i], tokens[i]), _units(records)
+        )
 
     async def put(self, records: Sequence[Record]) -> None:
         records = list(records)
-        await self._batch("put", [r.key for r in records], lambda i: self._write(records[i].key, records[i]))
+        keys = [record.key for record in records]
+        await self._batch("put", keys, lambda i: self._write(keys[i], records[i]), _units(records))
 
     async def delete(self, keys: Sequence[int], if_tokens: Sequence[str]) -> list[bool]:
         keys, tokens = list(keys), list(if_tokens)
@@ -122,14 +134,23 @@ class SimLedger(Ledger):
 
     # --- requests ------------------------------------------------------------------------------------
 
-    async def _batch(self, op: str, keys: Sequence[int], apply: Callable[[int], _Verdict]) -> list[_Verdict]:
-        """The verdicts on all items. `apply` does to the item at an index what the call is for."""
+    async def _batch(
+        self,
+        op: str,
+        keys: Sequence[int],
+        apply: Callable[[int], _Verdict],
+        units: Sequence[int] | None = None,
+    ) -> list[_Verdict]:
+        """The verdicts on all items. `apply` does to the item at an index what the call is for.
+
+        units: of capacity that each takes; None for 1.
+        """
         if not keys:
             return []
         if len(keys) <= self.max_batch:
-            return await self._request(op, keys, range(len(keys)), apply)
+            return await self._request(op, keys, range(len(keys)), apply, units)
         parts = [range(at, min(at + self.max_batch, len(keys))) for at in range(0, len(keys), self.max_batch)]
-        requests = [self._request(op, keys, part, apply) for part in parts]
+        requests = [self._request(op, keys, part, apply, units) for part in parts]
         verdicts: list[_Verdict] = []
         for answer in await asyncio.gather(*requests, return_exceptions=True):
             if isinstance(answer, BaseException):
@@ -138,14 +159,20 @@ class SimLedger(Ledger):
         return verdicts
 
     async def _request(
-        self, op: str, keys: Sequence[int], items: Sequence[int], apply: Callable[[int], _Verdict]
+        self,
+        op: str,
+        keys: Sequence[int],
+        items: Sequence[int],
+        apply: Callable[[int], _Verdict],
+        units: Sequence[int] | None,
     ) -> list[_Verdict]:
         loses = "" if op == "read" else "write_reply_lost"
         verdicts: dict[int, _Verdict] = {}
         todo: Sequence[int] = items
         for attempt in range(THROTTLE_TRIES):
             tasks = self._tasks([keys[i] for i in todo])
-            call = Call("ledger", self.name, op, len(todo), tasks, loses)
+            taken = len(todo) if units is None else sum(units[i] for i in todo)
+            call = Call("ledger", self.name, op, taken, tasks, loses)
             effect = functools.partial(self._apply, op, keys, todo, apply)
             for i, verdict in zip(todo, await self._network.call(call, effect), strict=True):
                 if not isinstance(verdict, _Throttled):
@@ -185,12 +212,20 @@ class SimLedger(Ledger):
         return f"written: {_row(self.rows[key])}" if verdict is None else f"refused, there is {_row(verdict)}"
 
     def _tasks(self, keys: Sequence[int]) -> tuple[int, ...]:
-        return () if self._network.trace is None else tuple(key & _KEY_MASK for key in keys)
+        if self._network.trace is None:
+            return ()
+        each = self.tasks_per_row
+        return tuple((key * each + at) & _KEY_MASK for key in keys if key < _PAGED for at in range(each))
 
     def _tell(self, what: What, host: str, op: str, key: int, note: str) -> None:
         if self._network.trace is not None:
             now_s = asyncio.get_running_loop().time()
-            self._network.trace.add(now_s, what, host, self.name, op, (key & _KEY_MASK,), note)
+            self._network.trace.add(now_s, what, host, self.name, op, self._tasks([key]), note)
+
+
+def _units(records: Sequence[Record]) -> list[int]:
+    """DynamoDB's write units, one for each begun kilobyte; what is beside the outcome is little."""
+    return [1 if row.outcome is None else 1 + len(row.outcome) // UNIT_BYTES for row in records]
 
 
 def _row(record: Record | None) -> str:

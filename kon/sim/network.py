@@ -52,6 +52,7 @@ class Call(msgspec.Struct, frozen=True):
     """One call, whatever its tries.
 
     kind: queue, ledger or objects; a partition cuts off a kind.
+    items: in the call; a row that is written counts once for each unit that it costs.
     loses: the fault that loses its reply, if there is one of its own.
     wait_s: how long the service may let it wait on purpose.
     take_back: told of an answer that its caller cancelled the call before having.

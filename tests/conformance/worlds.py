@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from kon.backend import Backend
+from kon.backend import Backend, Channel
 from kon.backends.aws import AwsBackend
 from kon.backends.memory import MemoryBackend
 from kon.backends.sqlite import SqliteBackend
+from kon.pages import PagedLedger
 from kon.sim.backend import SimBackend
 from kon.sim.latency import CALLS
 from kon.sim.loop import SimLoop, simulate
@@ -52,6 +54,22 @@ def on_aws(folder: Path, **options: Any) -> AwsBackend:
     return AwsBackend({"prefix": prefix, **options})
 
 
+def in_pages(backend: Backend) -> Backend:
+    """With rows that share those of its ledger, and outcomes that are soon too large for that."""
+    plain = backend.open
+
+    async def opened(run: str) -> Channel:
+        channel = await plain(run)
+        return msgspec.structs.replace(
+            channel, ledger=PagedLedger(channel.ledger, f"w{next(_WRITERS)}", 3, inline_bytes=16)
+        )
+
+    backend.open = opened  # type: ignore[method-assign]
+    return backend
+
+
+_WRITERS: Final = itertools.count()
+
 SLOW: Final = {call: {"median_s": 0.005, "p99_s": 0.02} for call in CALLS}
 """Calls that take their time, so that they overlap."""
 
@@ -60,6 +78,9 @@ WORLDS: Final = {
     "memory, real time": World(lambda folder: MemoryBackend({}), in_real_time, 0.02),
     "sim": World(lambda folder: SimBackend({}), in_virtual_time, 1.0),
     "sim, slow": World(lambda folder: SimBackend({"latency": SLOW}), in_virtual_time, 1.0),
+    "sim, slow, in pages": World(
+        lambda folder: in_pages(SimBackend({"latency": SLOW})), in_virtual_time, 1.0
+    ),
     "sim, FIFO": World(lambda folder: SimBackend({"queue": "fifo"}), in_virtual_time, 1.0),
     "sqlite": World(lambda folder: SqliteBackend({"path": str(folder)}), in_real_time, 0.05),
     # SQS knows whole seconds only

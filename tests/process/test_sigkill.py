@@ -29,9 +29,21 @@ MANY_KILLS: Final = 30  # of so many, some hit a task that has started and is no
 SQLITE: Final = Plugin("sqlite")
 AWS: Final = Plugin("aws", {"prefix": "killed", "depth_lag_s": 1.0})
 
+BUNDLES: Final = pytest.mark.parametrize(
+    ("bundle", "tasks_per_row"),
+    [(1, 1), (10, 25)],  # messages that have parts of rows, too
+    ids=["a message each", "bundles"],
+)
+
 
 def spec_of(
-    strategy: str, tasks: int, backend: Plugin = SQLITE, visibility_s: float = 1.0, **strategy_options: Any
+    strategy: str,
+    tasks: int,
+    backend: Plugin = SQLITE,
+    visibility_s: float = 1.0,
+    bundle: int = 1,
+    tasks_per_row: int = 1,
+    **strategy_options: Any,
 ) -> RunSpec:
     return RunSpec(
         run="killed",
@@ -42,6 +54,8 @@ def spec_of(
         tasks=tasks,
         workers=4,
         prefetch=20,
+        bundle=bundle,
+        tasks_per_row=tasks_per_row,
         visibility_s=visibility_s,
         max_receives=50,
     )
@@ -113,17 +127,21 @@ def test_with_lease_fifty_killed_workers_lose_nothing_and_no_result_counts_twice
 
 
 @pytest.mark.slow
+@BUNDLES
 def test_on_sqs_and_dynamodb_thirty_killed_workers_lose_nothing_either(
-    tmp_path: Path, on_ministack: Emulator
+    tmp_path: Path, on_ministack: Emulator, bundle: int, tasks_per_row: int
 ) -> None:
-    run = Run(tmp_path, spec_of("lease", 10_000, AWS, 2.0, lease_s=2.0, skew_s=0.1))
+    run = Run(tmp_path, spec_of("lease", 10_000, AWS, 2.0, bundle, tasks_per_row, lease_s=2.0, skew_s=0.1))
     asyncio.run(run.run(seconds=0.002, kills=30, every_s=0.4))
     assert run.kills == 30
     all_done_once(run, 10_000)
 
 
-def test_on_sqs_and_dynamodb_killed_workers_lose_nothing(tmp_path: Path, on_ministack: Emulator) -> None:
-    run = Run(tmp_path, spec_of("lease", 1_500, AWS, 2.0, lease_s=2.0, skew_s=0.1))
+@BUNDLES
+def test_on_sqs_and_dynamodb_killed_workers_lose_nothing(
+    tmp_path: Path, on_ministack: Emulator, bundle: int, tasks_per_row: int
+) -> None:
+    run = Run(tmp_path, spec_of("lease", 1_500, AWS, 2.0, bundle, tasks_per_row, lease_s=2.0, skew_s=0.1))
     asyncio.run(run.run(seconds=0.004, kills=4, every_s=0.6))
     assert run.kills == 4
     all_done_once(run, 1_500)

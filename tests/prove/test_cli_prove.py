@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def test_a_broken_promise_is_an_error_with_a_seed_and_a_story() -> None:
     assert '"lost by outage only" is PROMISED, and broken under write_reply_lost by seed' in result.stdout
     assert f"kon prove {MISTAKES}:NoTokenCompare --fault write_reply_lost --seed" in result.stdout
     assert "!! the reply is lost (w1 inserts task 0)" in result.stdout
-    assert "BROKE 1" in result.stdout
+    assert re.search(r"BROKE [1-9]", result.stdout)
 
 
 def test_stories_can_be_left_out_and_asked_for() -> None:

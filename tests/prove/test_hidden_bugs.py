@@ -22,19 +22,23 @@ def first_seed(strategy: Plugin, fault: str, seeds: int) -> tuple[int, set[Invar
 
 
 @pytest.mark.parametrize(
-    ("bug", "fault", "broken"),
+    ("bug", "fault", "one_of"),
     [
-        ("tests.prove.mistakes:UnconditionalCommit", ALL_FAULTS, Invariant.FENCED),
-        ("tests.prove.mistakes:UnconditionalCommit", "pause", Invariant.FENCED),
-        ("tests.prove.mistakes:NoTokenCompare", "write_reply_lost", Invariant.LOST_BY_OUTAGE),
-        ("tests.prove.mistakes:NoTokenCompare", ALL_FAULTS, Invariant.LOST_BY_OUTAGE),
-        ("tests.prove.mistakes:BlindTakeover", ALL_FAULTS, Invariant.ONE_START_WHILE_HELD),
-        ("tests.prove.ablations:NoCompareAtCommit", ALL_FAULTS, Invariant.TRUE_COUNTS),
-        ("tests.prove.ablations:OwnResultForeign", ALL_FAULTS, Invariant.TRUE_COUNTS),
+        ("tests.prove.mistakes:UnconditionalCommit", ALL_FAULTS, {Invariant.FENCED}),
+        ("tests.prove.mistakes:UnconditionalCommit", "pause", {Invariant.FENCED}),
+        ("tests.prove.mistakes:NoTokenCompare", "write_reply_lost", {Invariant.LOST_BY_OUTAGE}),
+        ("tests.prove.mistakes:NoTokenCompare", ALL_FAULTS, {Invariant.LOST_BY_OUTAGE}),
+        (
+            "tests.prove.mistakes:BlindTakeover",
+            ALL_FAULTS,
+            {Invariant.ONE_START_WHILE_HELD, Invariant.ONE_RESULT},
+        ),
+        ("tests.prove.ablations:NoCompareAtCommit", ALL_FAULTS, {Invariant.TRUE_COUNTS}),
+        ("tests.prove.ablations:OwnResultForeign", ALL_FAULTS, {Invariant.TRUE_COUNTS}),
     ],
 )
-def test_a_hidden_bug_is_found_within_a_thousand_seeds(bug: str, fault: str, broken: Invariant) -> None:
+def test_a_hidden_bug_is_found_within_a_thousand_seeds(bug: str, fault: str, one_of: set[Invariant]) -> None:
     seeds = SEEDS if fault == ALL_FAULTS else SEEDS // SHARE
     found = first_seed(Plugin(bug), fault, seeds)
     assert found is not None, f"{bug} has not been found in {seeds} seeds"
-    assert broken in found[1]
+    assert one_of & found[1]

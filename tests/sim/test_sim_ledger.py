@@ -9,6 +9,7 @@ import pytest
 from kon.errors import BackendUnavailable
 from kon.ledger import Record, missing
 from kon.sim.faults import FaultRates, FaultSpans
+from kon.sim.latency import Latency
 from kon.sim.trace import What
 from kon.task import State, attempt_key
 from tests.sim.world import World, run
@@ -164,5 +165,35 @@ def test_the_trace_names_the_task_of_a_later_attempt() -> None:
         await world.ledger.insert_new([Record(attempt_key(7, 3), "t")])
         effects = [step for step in world.trace.steps if step.what is What.EFFECT]
         assert [(step.tasks, step.note) for step in effects] == [((7,), "written: claimed with token t")]
+
+    run(main())
+
+
+def test_a_row_takes_a_unit_for_each_kilobyte() -> None:
+    taken: list[int] = []
+
+    class Units(Latency):
+        def delay_s(self, call: str, service: str, items: int, now_s: float) -> float:
+            taken.append(items)
+            return 0.0
+
+    async def main() -> None:
+        ledger = World(latency=Units()).ledger
+        large = [Record(1, "t", outcome=bytes(1_000)), Record(2, "t", outcome=bytes(2_100)), Record(3, "t")]
+        await ledger.insert_new(large)
+        await ledger.replace([Record(2, "u")], ["t"])
+        await ledger.put([Record(4, "t", outcome=bytes(5_000))])
+
+    run(main())
+    assert taken == [5, 1, 5]
+
+
+def test_the_trace_names_the_tasks_of_a_page() -> None:
+    async def main() -> None:
+        world = World()
+        world.ledger.tasks_per_row = 3
+        await world.ledger.insert_new([Record(2, "page"), Record(1 << 52, "an outcome")])
+        effects = [step for step in world.trace.steps if step.what is What.EFFECT]
+        assert [step.tasks for step in effects] == [(6, 7, 8), ()]
 
     run(main())

@@ -40,6 +40,7 @@ class AwsBackend(Backend):
 
     name: ClassVar[str] = "aws"
     processes: ClassVar[bool] = True
+    rows_cost: ClassVar[bool] = True
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = AwsOptions.parse(options)
