@@ -42,12 +42,23 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what wou
 @click.command()
 @target_argument
 @root_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The folder of FILE's records: what is recorded there to the end needs nothing.",
+)
 @set_option
 @limit_option
 @dry_run_option
 @json_option
 def up(
-    target: str, root: Path, overrides: tuple[str, ...], limit: int | None, dry_run: bool, as_json: bool
+    target: str,
+    root: Path,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    limit: int | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Make the queues, the table and the bucket of RUN, or of all runs in the experiment FILE.
 
@@ -60,6 +71,8 @@ def up(
       kon up exp.yml --set backend=aws
     """
     needs = _needs(target, root, overrides, limit)
+    if out is not None:
+        needs = [each for each in needs if not RunFolder(out / each.run).finished]
     if dry_run:
         found = asyncio.run(described(needs))
         _print(found, found, any(not each.exists for each in found), as_json, "would make")

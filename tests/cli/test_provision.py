@@ -58,6 +58,20 @@ def tables(prefix: str) -> list[str]:
     return sorted(name for page in pages for name in page["TableNames"] if name.startswith(prefix))
 
 
+def test_runs_that_are_recorded_to_the_end_need_nothing(file: Path, prefix: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    one, two = (RunFolder(out / f"ups-lease-w{workers}-r1") for workers in (1, 2))
+    for folder in (one, two):
+        folder.path.mkdir(parents=True)
+    one.write_summary({"run": one.path.name})
+    made = told("up", file, "--out", out)
+    assert made["changed"] is True
+    assert len(queues(prefix)) == 3, "those of the run that is not over"
+    assert {two.path.name in name for name in queues(prefix)} == {True}
+    two.write_summary({"run": two.path.name})
+    assert told("up", file, "--out", out) == {**made, "changed": False, "resources": []}
+
+
 def test_up_and_down_and_each_of_them_twice(file: Path, prefix: str) -> None:
     plan = told("up", file, "--dry-run")
     assert plan["changed"] is True
