@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.lab.machine import missing
+from tests.lab.addresses import lab_home
+from tests.lab.image import unavailable
+from tests.lab.machine import missing, this_machine
 from tests.lab.outside import CANT, run
 
 
@@ -15,7 +17,7 @@ def main() -> int:
     parser.add_argument("command", nargs="*", metavar="COMMAND")
     args = parser.parse_args()
     if args.can:
-        wanting = missing()
+        wanting = missing() or unavailable(lab_home(), this_machine())
         print("; ".join(wanting) or "the lab can run here")
         return CANT if wanting else 0
     if not args.command:

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from tests.lab.machine import Machine
+from tests.lab.machine import Machine, unreached
 
 SUITE: Final = "bookworm"
 
@@ -78,6 +78,17 @@ def recipe() -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+MIRROR: Final = "http://deb.debian.org/debian"
+
+
+def unavailable(home: Path, machine: Machine) -> list[str]:
+    """Why there is no image and none can be built; nothing where it is there."""
+    if (home / f"image-{recipe()}").exists():
+        return []
+    why = unreached(f"{MIRROR}/dists/{SUITE}/InRelease", machine)
+    return [f"the base image is not built yet, and {why}"] if why else []
+
+
 def base_image(home: Path, machine: Machine) -> Path:
     """The image's folder, built if need be, which takes a minute or two.
 
@@ -103,7 +114,7 @@ def _build(root: Path, log: Path, machine: Machine) -> None:
     include = f"--include={','.join(PACKAGES)}"
     with log.open("wb") as output:
         subprocess.run(
-            ["debootstrap", "--variant=minbase", include, SUITE, str(root)],
+            ["debootstrap", "--variant=minbase", include, SUITE, str(root), MIRROR],
             stdout=output,
             stderr=output,
             env=environment,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -18,6 +20,24 @@ _CERTIFICATES: Final = (
 )
 
 _INDEXES: Final = ("index-url", "extra-index-url")
+
+_PATH: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+_ANSWER_S: Final = 20.0
+
+# A host in small: its disk, a device on it, its network.
+_TRIAL: Final = """
+set -e
+mount --make-rprivate /
+mount -t tmpfs tmpfs /mnt
+cd /mnt
+mkdir below above work disk
+mount -t overlay overlay -o lowerdir=below,upperdir=above,workdir=work disk
+mknod disk/null c 1 3
+: >disk/null
+ip link add trial type bridge
+ip link add one type veth peer name other
+"""
 
 
 class Machine(NamedTuple):
@@ -57,15 +77,23 @@ def missing() -> list[str]:
     if sys.platform != "linux":
         return [f"it needs Linux, and this is {sys.platform}"]
     found = [] if os.geteuid() == 0 else ["it needs root"]
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    tools = [tool for tool in TOOLS if shutil.which(tool, path=path) is None]
+    tools = [tool for tool in TOOLS if shutil.which(tool, path=_PATH) is None]
     if tools:
         found.append(f"missing: {', '.join(tools)}; `make lab-tools` installs them")
-    if not _can_unshare(path):
-        found.append("this kernel, or the container around, lets nobody make namespaces")
     if unified_cgroups() is None:
         found.append("there is no cgroup2 file system")
-    return found
+    return found or _refused()
+
+
+def unreached(url: str, machine: Machine) -> str | None:
+    """Why a package server does not give a file; None where it does."""
+    ways = urllib.request.ProxyHandler({"http": machine.http_proxy} if machine.http_proxy else {})
+    try:
+        with urllib.request.build_opener(ways).open(url, timeout=_ANSWER_S) as answer:
+            answer.read(1)
+    except (OSError, http.client.HTTPException) as error:
+        return f"{url} can't be read: {error}"
+    return None
 
 
 def unified_cgroups() -> Path | None:
@@ -77,14 +105,32 @@ def unified_cgroups() -> Path | None:
     return None
 
 
-def _can_unshare(path: str) -> bool:
-    unshare = shutil.which("unshare", path=path)
-    if unshare is None or os.geteuid() != 0:
-        return True  # said already
-    tried = subprocess.run(
-        [unshare, "--net", "--mount", "--pid", "--fork", "true"], check=False, capture_output=True
-    )
-    return tried.returncode == 0
+def _refused() -> list[str]:
+    """What the kernel, or the container around, refuses of what hosts are made of. Nothing is left of it."""
+    root = unified_cgroups()
+    assert root is not None
+    cgroup = root / f"kon-lab-{os.getpid()}-trial"
+    try:
+        cgroup.mkdir()
+        cgroup.rmdir()
+    except OSError as error:
+        return [f"no cgroup can be made: {error}"]
+    spaces = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    try:
+        tried = subprocess.run(
+            [*spaces, "sh", "-c", _TRIAL],
+            env={**os.environ, "PATH": _PATH},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_ANSWER_S,
+        )
+    except subprocess.TimeoutExpired:
+        return ["namespaces, as hosts need them, do not come up"]
+    if tried.returncode != 0:
+        said = tried.stderr.strip().splitlines() or [f"exit code {tried.returncode}"]
+        return [f"this kernel, or the container around, does not let hosts be made: {said[-1]}"]
+    return []
 
 
 def _apt(option: str) -> str:

@@ -5,13 +5,20 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from tests.lab import machine
 from tests.lab.addresses import PREFIX, host_name, is_in_lab, lab_home, namespace_name
-from tests.lab.machine import pip_settings
+from tests.lab.image import recipe, unavailable
+from tests.lab.machine import Machine, missing, pip_settings, unreached
 from tests.lab.outside import sweep_leftovers
 from tests.lab.proxy import parse
 
@@ -92,3 +99,79 @@ def test_only_what_a_lab_that_is_gone_has_left_is_swept(
     monkeypatch.delenv("KON_LAB")
     sweep_leftovers()
     assert sorted(tmp_path.iterdir()) == sorted([ours, strange])
+
+
+def test_another_system_is_told_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.lab.machine.sys.platform", "darwin")
+    assert missing() == ["it needs Linux, and this is darwin"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a lab's reasons on Linux")
+def test_each_reason_why_it_can_not_run_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.lab.machine.os.geteuid", lambda: 1000)
+    monkeypatch.setattr(
+        "tests.lab.machine.shutil.which", lambda tool, path: None if tool == "debootstrap" else tool
+    )
+    monkeypatch.setattr(machine, "unified_cgroups", lambda: None)
+    assert missing() == [
+        "it needs root",
+        "missing: debootstrap; `make lab-tools` installs them",
+        "there is no cgroup2 file system",
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a lab's reasons on Linux")
+def test_what_the_kernel_refuses_is_tried_and_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tests.lab.machine.os.geteuid", lambda: 0)
+    monkeypatch.setattr("tests.lab.machine.shutil.which", lambda tool, path: tool)
+    monkeypatch.setattr(machine, "unified_cgroups", lambda: tmp_path)
+    unshare = tmp_path / "unshare"
+    unshare.write_text("#!/bin/sh\necho 'mount: not permitted' >&2\nexit 32\n")
+    unshare.chmod(0o755)
+    monkeypatch.setattr(machine, "_PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert missing() == [
+        "this kernel, or the container around, does not let hosts be made: mount: not permitted"
+    ]
+    assert list(tmp_path.iterdir()) == [unshare], "and no cgroup is left"
+    unshare.write_text("#!/bin/sh\n")
+    assert missing() == []
+    monkeypatch.setattr(machine, "unified_cgroups", lambda: tmp_path / "none")
+    [why] = missing()
+    assert "no cgroup can be made: [Errno 2]" in why
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Iterator[str]:
+    """A server of packages, with one file."""
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served/file").write_text("-")
+    handler = partial(QuietHandler, directory=str(tmp_path / "served"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_mirror_that_gives_nothing_is_told(mirror: str) -> None:
+    here = Machine(None, None, {})
+    assert unreached(f"{mirror}/file", here) is None
+    assert (
+        unreached(f"{mirror}/other", here) == f"{mirror}/other can't be read: HTTP Error 404: File not found"
+    )
+    proxied = Machine("http://127.0.0.1:1", None, {})
+    assert "refused" in str(unreached(f"{mirror}/file", proxied)), "it is asked as programs here ask it"
+
+
+def test_a_mirror_is_needed_for_an_image_that_is_not_there(tmp_path: Path) -> None:
+    nowhere = Machine("http://127.0.0.1:1", None, {})
+    [why] = unavailable(tmp_path, nowhere)
+    assert "the base image is not built yet, and http://" in why
+    (tmp_path / f"image-{recipe()}").mkdir()
+    assert unavailable(tmp_path, nowhere) == []
