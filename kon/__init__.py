@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kon.api.calls import gather, map, open_run, submit
     from kon.api.handle import Run, RunStatus
-    from kon.errors import ConfigurationError, KonError, TaskFailed
+    from kon.errors import ConfigurationError, KonError, OverBudget, TaskFailed
     from kon.task import Outcome, State
 
 __all__ = [
     "ConfigurationError",
     "KonError",
     "Outcome",
+    "OverBudget",
     "Run",
     "RunStatus",
     "State",
@@ -37,7 +38,7 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("gather", "map", "open_run", "submit"), "kon.api.calls"),
     **dict.fromkeys(("Run", "RunStatus"), "kon.api.handle"),
-    **dict.fromkeys(("ConfigurationError", "KonError", "TaskFailed"), "kon.errors"),
+    **dict.fromkeys(("ConfigurationError", "KonError", "OverBudget", "TaskFailed"), "kon.errors"),
     **dict.fromkeys(("Outcome", "State"), "kon.task"),
 }
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from kon.api.tail import Tail
-from kon.errors import BackendUnavailable, ConfigurationError, KonError, StoreError
+from kon.errors import BackendUnavailable, ConfigurationError, OverBudget, StoreError
 from kon.events import Event
 from kon.local import LocalRun
 from kon.plugins import backend_class
@@ -31,12 +31,6 @@ _READ_BYTES: Final = 1 << 20
 _CLIENT: Final = "client.jsonl"
 
 _Result = TypeVar("_Result")
-
-
-class OverBudget(KonError):
-    """A run would cost more than it may, or has done so."""
-
-    exit_code: ClassVar[int] = 4
 
 
 class Budget(msgspec.Struct, frozen=True):
@@ -67,10 +61,10 @@ class Budget(msgspec.Struct, frozen=True):
         if spent_usd + in_all_usd > self.most_usd:
             what = f"{len(wanted_usd)} runs would cost about ${in_all_usd:.4f}"
             before = f", after ${spent_usd:.4f} that was spent before" if spent_usd else ""
+            hint = "`kon plan` says what would cost less; " if wanted_usd else ""
             raise OverBudget(
                 f"{what if wanted_usd else 'more is to be run'}{before}, and {self.option} is "
-                f"${self.most_usd:g}; nothing was begun. `kon plan` says what would cost less; a larger "
-                f"{self.option} lets it begin"
+                f"${self.most_usd:g}; nothing was begun. {hint}a larger {self.option} lets it begin"
             )
 
 

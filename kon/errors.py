@@ -60,6 +60,12 @@ class BackendUnavailable(KonError):
     exit_code = 3
 
 
+class OverBudget(KonError):
+    """A run would cost more than it may, or has done so: it was not begun, or is paused."""
+
+    exit_code = 4
+
+
 class CollectorUnavailable(KonError):
     """The collector of traces does not answer, or does not take them; what is recorded stays as it is."""
 

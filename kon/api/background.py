@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kon.api.attached import AttachedRun
+from kon.api.watched import Watched
 from kon.client import Tally
 from kon.errors import KonError, first_cause
 from kon.local import Source
@@ -34,6 +35,7 @@ class Background:
         workers go on. A run that is not kept is waited for, as a thread is.
     cancelled: it is taken up only to be given up.
     holds: what must last as long as the run is at work.
+    watch: what watches over a run that is kept.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Background:
         kept: bool,
         cancelled: bool = False,
         holds: object = None,
+        watch: Watched | None = None,
     ) -> None:
         self.folder = folder
         self.spec = spec
@@ -59,6 +62,7 @@ class Background:
         self._kept = kept
         self._cancelled = cancelled
         self._holds = holds
+        self._watch = watch or Watched()
         self._news = threading.Condition()
         self._beat = 0
         self._ended = False
@@ -153,11 +157,12 @@ class Background:
             assert self._local is not None  # until the end of this
             if self._cancelled:
                 self._spawn(self._local.cancel)
-            await self._local.run()
+            with self._watch.of_what_breaks(self.folder):
+                await self._watch.hold(self._local.run(), lambda: self._local)
             if self._kept:
                 from kon.campaign import conclude  # which loads all that an experiment may need
 
-                await conclude(self.folder)
+                self._watch.ended(await conclude(self.folder), self.folder)
 
     def _progress(self, tally: Tally) -> None:
         self._is_accounted_for = not tally.left

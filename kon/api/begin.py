@@ -14,6 +14,7 @@ import msgspec
 
 from kon.api.background import Background, running_in
 from kon.api.handle import Run, TemporaryFolder
+from kon.api.watched import Watched, Wishes, refuse_wishes, watched
 from kon.client import CLIENT, SUBMIT_TASKS
 from kon.errors import ConfigurationError
 from kon.journal import FileJournal
@@ -50,6 +51,7 @@ class Plan(NamedTuple):
     source: where the bodies come from, as often as they are asked for.
     out: the folder of records to be kept; None for one that lasts as long as the run does.
     rerun_failed: of what is recorded there, tasks that are not done are run again.
+    wishes: what else is asked for.
     """
 
     caller: str
@@ -57,6 +59,7 @@ class Plan(NamedTuple):
     source: Source
     out: Path | None = None
     rerun_failed: bool = False
+    wishes: Wishes = Wishes()
 
 
 def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
@@ -68,6 +71,7 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
     _check_caller(plan)
     _check_text(plan)
     if plan.out is None:
+        watched(plan.caller, plan.wishes, None, spec)
         temporary = TemporaryFolder(Path(tempfile.mkdtemp(prefix="kon-")))
         folder = RunFolder(temporary.path / spec.run)
         folder.write_run(spec, context(), attempts_before=1 if recorded else 0)
@@ -77,14 +81,17 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
     running = running_in(folder)
     if running is not None:
         _refuse_other(plan, running.spec)
+        refuse_wishes(plan.caller, plan.wishes, folder)
         return Run(folder, running.spec, running)
+    watch = watched(plan.caller, plan.wishes, folder, spec)
     if folder.exists:
         spec = _taken_up(plan, folder)
     else:  # now, so that `open_run` finds it as soon as this returns
         folder.write_run(spec, context())
     if folder.finished:
         return Run(folder, spec)
-    return Run(folder, spec, _begun(folder, spec, plan.source, kept=True))
+    watch.check()
+    return Run(folder, spec, _begun(folder, spec, plan.source, kept=True, watch=watch))
 
 
 def _check_caller(plan: Plan) -> None:
@@ -108,9 +115,15 @@ def _check_text(plan: Plan) -> None:
 
 
 def _begun(
-    folder: RunFolder, spec: RunSpec, source: Source, *, kept: bool, holds: object = None
+    folder: RunFolder,
+    spec: RunSpec,
+    source: Source,
+    *,
+    kept: bool,
+    holds: object = None,
+    watch: Watched | None = None,
 ) -> Background:
-    background = Background(folder, spec, source, kept=kept, holds=holds)
+    background = Background(folder, spec, source, kept=kept, holds=holds, watch=watch)
     background.begin()
     return background
 

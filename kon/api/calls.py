@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, overload
 
+from kon.api.background import running_in
 from kon.api.begin import begin
 from kon.api.handle import Run
 from kon.api.items import first_and_all
 from kon.api.plan import Work, plan
 from kon.api.values import failure_of, raise_failures
+from kon.api.watched import Wishes, refuse_wishes, watched
 from kon.errors import ConfigurationError
 from kon.records import RunFolder
 from kon.suggest import did_you_mean
@@ -34,6 +36,8 @@ def map(
     options: Mapping[str, Any] | None = None,
     out: str | os.PathLike[str] | None = None,
     rerun_failed: bool = False,
+    max_cost: float | str | None = None,
+    notify: str | None = None,
     return_exceptions: bool = False,
     **settings: Any,
 ) -> list[Any]:
@@ -51,10 +55,13 @@ def map(
     out: a folder for the records, which are kept; the same call again repeats nothing that is recorded
         there. Without it they go when all results are returned.
     rerun_failed: of what is recorded in `out`, tasks that are not done are run again.
+    max_cost: US dollars that it may cost at Amazon, with `out` and the backend aws: then it is paused.
+    notify: the ARN of an SNS topic that is told of its end, or `fleet`; with `out`.
     return_exceptions: tasks that are not done stand in the list as TaskFailed, and nothing is raised.
     settings: other keys of an experiment file, such as visibility_s or max_receives.
 
     Raises TaskFailed, which names the first task that is not done and has all of them in `failures`;
+    OverBudget once `max_cost` is reached, whereupon the same call with a larger one goes on;
     ConfigurationError before anything is started. On Ctrl-C the run ends, but where `out` keeps it.
     """
     some, items = first_and_all(items, "kon.map")
@@ -71,6 +78,7 @@ def map(
             out=out,
             rerun_failed=rerun_failed,
             blocking=True,
+            wishes=Wishes(max_cost, notify),
             settings={
                 "slots": slots,
                 "strategy": strategy,
@@ -104,6 +112,8 @@ def submit(
     options: Mapping[str, Any] | None = None,
     out: str | os.PathLike[str] | None = None,
     rerun_failed: bool = False,
+    max_cost: float | str | None = None,
+    notify: str | None = None,
     **settings: Any,
 ) -> Run:
     """Begin what `map` does, and return at once; the workers are at work in the background.
@@ -123,6 +133,7 @@ def submit(
             out=out,
             rerun_failed=rerun_failed,
             blocking=False,
+            wishes=Wishes(max_cost, notify),
             settings={
                 "slots": slots,
                 "strategy": strategy,
@@ -183,21 +194,35 @@ def _gather(run: Run, timeout_s: float | None, return_exceptions: bool) -> list[
     return values
 
 
-def open_run(place: str | os.PathLike[str]) -> Run:
+def open_run(
+    place: str | os.PathLike[str], *, max_cost: float | str | None = None, notify: str | None = None
+) -> Run:
     """A run that was begun before, here or in another program, by the folder of its records.
 
     place: the folder; one that was given as `out` and holds a single run; or the id of a run below
         ./results, where `kon run` keeps them.
+    max_cost, notify: as for `map`, where this program takes the run up.
     Raises ConfigurationError when there is none, or more than one.
     """
+    path = _found(place)
+    folder = RunFolder(path)
+    spec, wishes = folder.read_run().spec, Wishes(max_cost, notify)
+    if folder.finished:
+        return Run(folder, spec)
+    if running_in(folder) is not None:
+        refuse_wishes("kon.open_run", wishes, folder)
+    return Run(folder, spec, watch=watched("kon.open_run", wishes, folder, spec))
+
+
+def _found(place: str | os.PathLike[str]) -> Path:
     path = Path(place).expanduser().absolute()
     if RunFolder(path).exists:
-        return _opened(path)
+        return path
     found = _runs_in(path)
     if not found and Path(place).name == str(place):
         found = [*_runs_in(RESULTS, path.name), *_runs_in(RESULTS, f"*/{path.name}")]
     if len(found) == 1:
-        return _opened(found[0])
+        return found[0]
     if found:
         names = ", ".join(str(each) for each in found)
         raise ConfigurationError(f"kon.open_run: {place} may be any of several runs; name one: {names}")
@@ -213,11 +238,6 @@ RESULTS: Final = Path("results")
 
 def _runs_in(folder: Path, pattern: str = "*") -> list[Path]:
     return sorted(each.absolute() for each in folder.glob(pattern) if RunFolder(each).exists)
-
-
-def _opened(path: Path) -> Run:
-    folder = RunFolder(path)
-    return Run(folder, folder.read_run().spec)
 
 
 def _named(plugin: str | Mapping[str, Any]) -> Any:

@@ -15,6 +15,7 @@ import msgspec
 from kon.api.attached import Queued
 from kon.api.background import Background, in_private_loop, running_in
 from kon.api.tail import Tail
+from kon.api.watched import Watched
 from kon.control import Control, Status
 from kon.errors import Interrupted
 from kon.lock import FolderLock
@@ -64,11 +65,14 @@ class Run:
         spec: RunSpec,
         background: Background | None = None,
         temporary: TemporaryFolder | None = None,
+        watch: Watched | None = None,
     ) -> None:
+        """watch: what watches over a run that is taken up by this object."""
         self._folder = folder
         self._spec = spec
         self._background = background
         self._temporary = temporary
+        self._watch = watch or Watched()
         self._seen = Tail(folder, spec.tasks)
         self._looking = threading.Lock()
 
@@ -242,7 +246,8 @@ class Run:
             self._background = running_in(self._folder)
         # the lock first: another client records everything before it lets go of it
         if self._background is None and not self._lock().is_held() and self.status().left:
-            self._background = Background(self._folder, self._spec, Queued(), kept=True)
+            self._watch.check()
+            self._background = Background(self._folder, self._spec, Queued(), kept=True, watch=self._watch)
             self._background.begin()
         return self._background
 

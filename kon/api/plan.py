@@ -13,6 +13,7 @@ from kon.api.begin import PREFETCH, Plan, processors, run_name
 from kon.api.functions import import_path, reference_of, refuse_import_time
 from kon.api.items import Bodies, bodies_in_turn, check_items, for_call, for_command, for_function
 from kon.api.stored import Stored
+from kon.api.watched import Wishes
 from kon.errors import ConfigurationError, WorkloadError
 from kon.experiment.bodies import encode_body
 from kon.experiment.single import single
@@ -35,6 +36,7 @@ def plan(
     out: str | os.PathLike[str] | None,
     rerun_failed: bool,
     blocking: bool,
+    wishes: Wishes,
     settings: Mapping[str, Any],
 ) -> Plan:
     """What is to be run. `blocking`: the caller waits, and so does not change its items meanwhile.
@@ -81,7 +83,7 @@ def plan(
     except WorkloadError as error:
         raise WorkloadError(f"{caller}: {error}") from error
     folder = None if out is None else Path(out).expanduser().absolute()
-    return Plan(caller, cell.spec, cell.workload, folder, rerun_failed)
+    return Plan(caller, cell.spec, cell.workload, folder, rerun_failed, wishes)
 
 
 def _first_word(command: object, caller: str) -> str:

@@ -13,6 +13,7 @@ from kon.events import Event
 from kon.prices import usual_prices
 from kon.records import RunFolder
 from kon.run import Plugin, RunSpec
+from kon.task import Answers, Outcome, State, encode
 from tests.cli.given import invoke
 
 BACKEND = "{name: aws, depth_lag_s: 1, prefix: %s}"
@@ -27,7 +28,7 @@ visibility_s: 3
 UNKNOWN = """\
 name: unknown
 backend: {backend}
-workload: {{kind: shell, count: 120, command: sleep 0.15}}
+workload: {{kind: shell, count: 90, command: sleep 0.15}}
 visibility_s: 3
 workers: 2
 """
@@ -75,11 +76,11 @@ def test_a_run_that_has_cost_too_much_is_paused_and_goes_on(folder: Path) -> Non
     run = RunFolder(folder / "results/unknown/unknown-lease-w2-r1")
     done = sum(1 for _ in run.outcomes())
     assert not run.finished
-    assert done < 120
+    assert done < 90
     whole = invoke("run", file, "-q", "--max-cost", "1", "--json")
     assert whole.exit_code == 0, whole.output
     [row] = json.loads(whole.stdout)["runs"]
-    assert (row["done"], row["lost"], row["failed"]) == (120, 0, 0)
+    assert (row["done"], row["lost"], row["failed"]) == (90, 0, 0)
 
 
 def test_workers_that_are_paused_end_what_they_are_at(folder: Path) -> None:
@@ -131,7 +132,7 @@ def test_a_collected_run_that_has_cost_too_much_is_paused_and_goes_on(folder: Pa
     whole = invoke("collect", run, "-q", "--max-cost", "1", "--json")
     assert whole.exit_code == 0, whole.output
     [row] = json.loads(whole.stdout)["runs"]
-    assert (row["done"], row["lost"], row["failed"]) == (120, 0, 0)
+    assert (row["done"], row["lost"], row["failed"]) == (90, 0, 0)
 
 
 def test_what_was_cancelled_is_collected_whatever_it_would_have_cost(folder: Path) -> None:
@@ -170,6 +171,67 @@ def test_what_can_not_be_meant(tmp_path: Path, options: list[str], said: str) ->
         assert invoke("submit", file, "-q", "--out", str(tmp_path / "out")).exit_code == 0
         refused = invoke("collect", str(tmp_path / "out/x-lease-w1-r1"), "-q", *options)
         assert (refused.exit_code, said in refused.stderr) == (2, True), refused.output
+
+
+class Records:
+    """A run of 10 tasks, its records and what it has cost by them."""
+
+    def __init__(self, root: Path, elsewhere_usd: float | None = None, backend: str = "aws") -> None:
+        self.spec = RunSpec("r", "x", Plugin(backend), Plugin("lease"), Plugin("sleep"), tasks=10, workers=2)
+        self.root = root
+        self.folder = RunFolder(root / "r")
+        self.folder.write_run(self.spec, {})
+        self.folder.events.mkdir()
+        self._elsewhere = None if elsewhere_usd is None else {"r": elsewhere_usd}
+        self.look_again()
+
+    def look_again(self) -> None:
+        """As a client that is started later."""
+        self._spending = Spending(
+            Budget(1.0, usual_prices()), self.root, [self.spec], elsewhere_usd=self._elsewhere
+        )
+
+    def answer(self, *indexes: int) -> None:
+        with self.folder.results.open("ab") as out:
+            out.write(encode(Answers("w1", [Outcome(each, 1, State.DONE) for each in indexes])) + b"\n")
+
+    def bill(self, life: str, requests: float) -> None:
+        line = {"e": Event.USAGE, "w": life, "t": 1.0, "billed": {"sqs.requests": requests}}
+        with (self.folder.events / f"{life}.jsonl").open("a") as out:
+            out.write(json.dumps(line) + "\n")
+
+    def usd(self) -> float:
+        for _ in self._spending.read():
+            pass
+        return self._spending.usd(0.0)
+
+
+def test_hosts_that_keep_their_records_cost_by_what_they_have_done(tmp_path: Path) -> None:
+    run = Records(tmp_path, elsewhere_usd=0.5)
+    assert run.usd() == 0.0
+    run.answer(0, 1)
+    run.answer(1, 2)
+    assert run.usd() == pytest.approx(0.15)
+    run.answer(3)
+    assert run.usd() == pytest.approx(0.20)
+    run.look_again()
+    assert run.usd() == pytest.approx(0.20), "nobody has fetched what they recorded"
+
+
+def test_what_hosts_have_recorded_is_counted_once(tmp_path: Path) -> None:
+    run = Records(tmp_path, elsewhere_usd=0.5)
+    run.answer(0, 1, 2, 3)
+    run.bill("client", 0.0)
+    run.bill("w1.a", 1e6)  # fetched after the run was paused
+    assert run.usd() == pytest.approx(0.40)
+    run.answer(4)
+    assert run.usd() == pytest.approx(0.45)
+
+
+def test_what_is_simulated_costs_nothing(tmp_path: Path) -> None:
+    run = Records(tmp_path, backend="sim")
+    run.bill("w1.a", 1e6)
+    assert run.usd() == 0.0
 
 
 def test_what_was_spent_is_what_lives_have_told_and_the_time_of_hosts(tmp_path: Path) -> None:

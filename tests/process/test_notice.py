@@ -2,53 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from kon.emulator import Emulator
 from tests.cli.given import invoke
+from tests.emulators import Inbox
 
 WHOLE = "name: told\nbackend: memory\nworkload: {kind: sleep, count: 3, seconds: 0}\nworkers: [1, 2]\n"
 FAILS = "name: told\nbackend: memory\nworkload: {kind: shell, items: ['true', 'exit 3']}\nattempts: 1\n"
 
 
-class Inbox:
-    """A topic, and a queue that gets what it is told."""
-
-    def __init__(self, name: str) -> None:
-        self.sns, self.sqs = boto3.client("sns"), boto3.client("sqs")
-        self.topic: str = self.sns.create_topic(Name=name)["TopicArn"]
-        self._queue = self.sqs.create_queue(QueueName=f"{name}-inbox")["QueueUrl"]
-        about = self.sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
-        arn = about["Attributes"]["QueueArn"]
-        self.sns.subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=arn)
-
-    def read(self) -> list[dict[str, Any]]:
-        found = []
-        while got := self.sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
-            for each in got:
-                found.append(json.loads(each["Body"]))
-                self.sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=each["ReceiptHandle"])
-        return sorted(found, key=lambda each: str(each["Subject"]))
-
-    def close(self) -> None:
-        self.sns.close()
-        self.sqs.close()
-
-
-@pytest.fixture
-def inbox(
-    request: pytest.FixtureRequest, tmp_path: Path, on_moto: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Inbox]:
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    inbox = Inbox(f"konf-{len(request.node.name)}x")
-    yield inbox
-    inbox.close()
 
 
 def run(text: str, *options: str) -> Any:
@@ -147,10 +116,7 @@ def test_the_fleets_own_topic(inbox: Inbox, ministack: Emulator, monkeypatch: py
     ("topic", "said"),
     [("me@example.org", "expected the ARN of an SNS topic"), ("fleet", "so that it has no fleet")],
 )
-def test_what_is_no_topic_is_refused_before_anything_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, topic: str, said: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_what_is_no_topic_is_refused_before_anything_runs(topic: str, said: str) -> None:
     refused = run(WHOLE, "--notify", topic)
     assert (refused.exit_code, said in refused.stderr) == (2, True)
     assert not Path("results").exists()
