@@ -5,8 +5,9 @@ from __future__ import annotations
 import warnings
 
 from kon.client import Tally
-from kon.errors import CodecError, StoreError
+from kon.errors import CodecError
 from kon.records import RunFolder
+from kon.report.growing import Growing, Rewritten
 from kon.task import Outcome, State, decode_answers
 
 _CHUNK_BYTES = 1 << 20
@@ -20,8 +21,7 @@ class Tail:
 
     def __init__(self, folder: RunFolder, tasks: int) -> None:
         self.tally = Tally(tasks)
-        self._path = folder.results
-        self._at_bytes = 0
+        self._file = Growing(folder.results)
         self._first_attempt = folder.read_run().attempts_before + 1 if folder.exists else 1
 
     def news(self) -> list[Outcome]:
@@ -30,13 +30,11 @@ class Tail:
 
         Raises StoreError when the file can't be read.
         """
-        while True:
-            lines = self._lines()
-            if not lines:
-                return []
+        while lines := self._lines():
             news = [outcome for line in lines for outcome in self._news(line)]
             if news:
                 return news
+        return []
 
     def _news(self, line: bytes) -> list[Outcome]:
         first = self._first_attempt
@@ -47,25 +45,13 @@ class Tail:
             return self.tally.count(outcomes)
         except CodecError:
             warnings.warn(
-                f"{self._path}: half a line, left by a killed process; read without it", stacklevel=4
+                f"{self._file.path}: half a line, left by a killed process; read without it", stacklevel=4
             )
             return []
 
     def _lines(self) -> list[bytes]:
         """The next whole lines."""
-        size_bytes = _CHUNK_BYTES
         try:
-            with self._path.open("rb") as file:
-                while True:
-                    file.seek(self._at_bytes)
-                    chunk = file.read(size_bytes)
-                    end = chunk.rfind(b"\n") + 1
-                    if end or len(chunk) < size_bytes:
-                        break
-                    size_bytes *= 2  # one line may be longer than a chunk
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise StoreError(f"{self._path}: can't be read: {error.strerror}") from error
-        self._at_bytes += end
-        return chunk[:end].splitlines()
+            return self._file.read(_CHUNK_BYTES).splitlines()
+        except Rewritten:
+            return []  # its run has gone, and whoever removed that has no more news
