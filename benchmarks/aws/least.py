@@ -59,9 +59,9 @@ class Requests(msgspec.Struct, frozen=True):
         return self.sends + self.receives + self.deletes + self.ledger + self.answers
 
 
-def least_requests(tasks: int, bundle: int, strategy: str) -> Requests:
-    """Every call full, none in vain, none repeated."""
+def least_requests(tasks: int, bundle: int, strategy: str, tasks_per_row: int | None = None) -> Requests:
+    """Every call full, none in vain, none repeated. tasks_per_row: None for a bundle's tasks."""
     calls = math.ceil(math.ceil(tasks / bundle) / CALL_MESSAGES)
     answers = 3 * math.ceil(tasks * OUTCOME_BYTES / CALL_BYTES)
-    rows = math.ceil(tasks / min(bundle, MAX_ROWS))  # a bundle's tasks share one
+    rows = math.ceil(tasks / (tasks_per_row or min(bundle, MAX_ROWS)))
     return Requests(calls, calls, calls, LEDGER[strategy](rows), answers)

@@ -24,6 +24,7 @@ from benchmarks.records import ROOT
 from benchmarks.runs import Sleeps, new_folder, spec_of
 from kon.client import Tally
 from kon.emulator import Emulator, started
+from kon.experiment.cells import tasks_per_row_for
 from kon.local import LocalRun
 from kon.report.summary import summarise
 from kon.run import Plugin, RunSpec
@@ -90,11 +91,13 @@ def kon(tasks: int, warm_up: int, strategy: str, seconds: float = 0.0, **setting
 def _run(
     name: str, tasks: int, strategy: str, seconds: float, server: Emulator, settings: dict[str, Any]
 ) -> dict[str, Any]:
+    backend = Plugin("aws", settings.get("options", {}))
     others = {key: value for key, value in settings.items() if key != "options"}
+    others.setdefault("tasks_per_row", tasks_per_row_for(settings.get("bundle", 1), backend))
     spec: RunSpec = msgspec.structs.replace(
         spec_of(tasks, seconds, **others),
         run=name,
-        backend=Plugin("aws", settings.get("options", {})),
+        backend=backend,
         strategy=Plugin(strategy),
     )
     source = Watched(tasks, seconds, server.pid)
