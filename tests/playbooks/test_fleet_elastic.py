@@ -1,4 +1,4 @@
-"""Hosts that come and go, on real ones, by `make test-fleet` in the lab: by a playbook, then by a policy."""
+"""Real hosts that come and go: by a playbook, then by a policy. Part of `make test-fleet ARGS='-m fleet'`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kon.records import RunFolder
 from tests.playbooks.plays import PROJECT, Operator, Play
 from tests.playbooks.test_fleet_day import until
 
-pytestmark = pytest.mark.fleet
+pytestmark = [pytest.mark.fleet, pytest.mark.slow]
 
 EXPERIMENT = """\
 name: flex

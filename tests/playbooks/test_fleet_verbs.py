@@ -25,8 +25,7 @@ def day(tmp_path: Path) -> Iterator[Day]:
     day = Day(tmp_path)
     day.operator.variables |= {"workers": 1, "experiment": str(tmp_path / "small.yml")}
     yield day
-    day.operator.play("teardown")
-    day.ec2.close()
+    day.clear()
 
 
 def test_site_then_an_image_of_it_then_more_and_fewer_hosts(day: Day) -> None:
