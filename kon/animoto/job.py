@@ -21,6 +21,7 @@ from kon.animoto.encode import Encoder, make_encoder
 from kon.animoto.fetch import Fetcher
 from kon.animoto.film import Film
 from kon.animoto.jobfile import Job
+from kon.animoto.planes import frame_of, planes_of
 from kon.animoto.room import Room
 from kon.errors import KindError
 from kon.objects import ObjectStore
@@ -31,7 +32,7 @@ from kon.scratch import working_folder
 from kon.web.links import Guard
 from kon.web.refusal import BadLink
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of what is made of a job; part of its key, so that a kon that makes it otherwise stores it elsewhere."""
 
 FETCHED_BYTES: Final = 40_000_000
@@ -162,8 +163,8 @@ class Studio:
             )
 
     def _prepare(self, data: bytes, header: Header, caption: str, encoder: Encoder) -> Any:
-        planes = self._decoder.decode(data, header)
-        return encoder.prepare(captioned(planes, caption) if caption else planes)
+        frame = self._decoder.decode(data, header)
+        return encoder.prepare(frame_of(captioned(planes_of(frame), caption)) if caption else frame)
 
     async def sound(self, job: Job) -> bytes | None:
         """Raises KindError: a video without its sound is not what was asked for."""

@@ -43,21 +43,6 @@ def frame_of(planes: Planes) -> av.VideoFrame:
     return frame
 
 
-def letterboxed(planes: Planes, size: tuple[int, int], background: tuple[int, int, int]) -> Planes:
-    """The picture in the middle of a canvas of that size; `background`: Y, Cb and Cr of the rest."""
-    if planes.y.size == size:
-        return planes
-    width, height = size
-    # chroma samples cover two pixels each way, so that the place must be even
-    left, top = (width - planes.y.width) // 4 * 2, (height - planes.y.height) // 4 * 2
-    boxed = []
-    for image, level, share in zip(planes, background, (1, 2, 2)):
-        canvas = Image.new("L", (width // share, height // share), level)
-        canvas.paste(image, (left // share, top // share))
-        boxed.append(canvas)
-    return Planes(*boxed)
-
-
 def fitted(width: int, height: int, size: tuple[int, int]) -> tuple[int, int]:
     """The largest even size within `size` for a picture of `width` to `height`, or nearly that."""
     scale = min(size[0] / width, size[1] / height)
@@ -66,14 +51,3 @@ def fitted(width: int, height: int, size: tuple[int, int]) -> tuple[int, int]:
         for side, most in zip((width, height), size, strict=True)
     )
     return across, down
-
-
-def ycbcr(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
-    """An sRGB colour as BT.709 in limited range (ITU-R BT.709-6, sections 3 and 4)."""
-    red, green, blue = (value / 255 for value in rgb)
-    luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
-    return (
-        round(16 + 219 * luma),
-        round(128 + 224 * (blue - luma) / 1.8556),
-        round(128 + 224 * (red - luma) / 1.5748),
-    )

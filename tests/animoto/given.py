@@ -18,7 +18,6 @@ from PIL import Image, ImageOps
 
 from benchmarks.similarity import ssim as ssim
 from kon.animoto.film import Film
-from kon.animoto.planes import Planes
 
 _Result = TypeVar("_Result")
 
@@ -87,8 +86,19 @@ def _array(plane: av.video.plane.VideoPlane) -> npt.NDArray[np.uint8]:
     return flat.reshape(plane.height, plane.line_size)[:, : plane.width]
 
 
-def luma_of(planes: Planes) -> npt.NDArray[np.uint8]:
-    return np.asarray(planes.y)
+def luma_of(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+    return _array(frame.planes[0])
+
+
+def ycbcr(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
+    """An sRGB colour as BT.709 in limited range (ITU-R BT.709-6, sections 3 and 4)."""
+    red, green, blue = (value / 255 for value in rgb)
+    luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return (
+        round(16 + 219 * luma),
+        round(128 + 224 * (blue - luma) / 1.8556),
+        round(128 + 224 * (red - luma) / 1.5748),
+    )
 
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -123,8 +123,8 @@ BROWSERS: dict[str, tuple[str | None, Opened]] = {
 def colours(folder: Path, film: Film, sound: bool = False) -> Path:
     decoder = Decoder(film)
     pictures = [encoded(plain("rgb({},{},{})".format(*rgb), 320, 180)) for rgb in COLOURS]
-    planes = [decoder.decode(data, read_header(data)) for data in pictures]
-    return filmed(folder, film, planes, tone(2.0) if sound else None)
+    frames = [decoder.decode(data, read_header(data)) for data in pictures]
+    return filmed(folder, film, frames, tone(2.0) if sound else None)
 
 
 def browser(name: str) -> Opened:

@@ -20,7 +20,6 @@ from kon.animoto.fetch import Fetcher
 from kon.animoto.film import Film
 from kon.animoto.job import Rules, Studio, key_of
 from kon.animoto.jobfile import Job
-from kon.animoto.planes import ycbcr
 from kon.animoto.room import Room
 from kon.backends.memory.objects import MemoryObjects
 from kon.errors import KindError
@@ -28,7 +27,7 @@ from kon.objects import ObjectStore
 from kon.pictures.crew import Crew
 from kon.web.limits import FetchLimits
 from kon.web.links import Guard
-from tests.animoto.given import SMALL, encoded, photo, plain, run, site, watch
+from tests.animoto.given import SMALL, encoded, photo, plain, run, site, watch, ycbcr
 from tests.animoto.test_encode import tone
 from tests.pictures.test_header import bomb
 
