@@ -17,9 +17,10 @@ import msgspec
 
 from kon.backend import Backend, Channel
 from kon.control import Control
+from kon.crew import doomed, worker_names
 from kon.errors import BackendRefused, BackendUnavailable, StoreError
 from kon.joining import host_lock
-from kon.local import context, doomed, worker_names
+from kon.local import context
 from kon.plugins import open_backend
 from kon.records import CLIENT_BEGAN, RunFolder
 from kon.run import Plugin, RunSpec

@@ -8,17 +8,18 @@ it is over.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
 from kon.backend import Backend, Channel
 from kon.campaign import Campaign, is_whole
-from kon.control import Control, WorkerState
+from kon.control import Control
+from kon.crew import doomed, worker_names
 from kon.errors import ClientGone, ConfigurationError, StoreError, StoreVersionError
 from kon.experiment import Cell
 from kon.joining import client_lock, host_lock
-from kon.local import doomed, runs_here, worker_names
+from kon.liveness import any_runs_here, left_running
 from kon.plugins import backend_class, open_backend
 from kon.records import RunFolder
 from kon.supervise import WorkerProcesses
@@ -124,7 +125,8 @@ class Host:
         """Keep this host's workers running until the run is over or this host is told to stop."""
         names = worker_names(cell.spec, host=self._number)
         kills = {name: task for name, task in doomed(cell.spec).items() if not folder.has_lived(name)}
-        crew = WorkerProcesses(folder, names, kills, left=await _left_running(control))
+        left = {name: partial(any_runs_here, each) for name, each in (await left_running(control)).items()}
+        crew = WorkerProcesses(folder, names, kills, left=left)
         self._on_note(f"{cell.spec.run}: at work with {', '.join(names)}")
         gone: ClientGone | None = None
         async with asyncio.TaskGroup() as group:
@@ -185,16 +187,3 @@ def _row(folder: RunFolder) -> int | None:
 
 async def _is_over(folder: RunFolder, control: Control) -> bool:
     return folder.finished or await control.is_over()
-
-
-async def _left_running(control: Control) -> dict[str, Callable[[], bool]]:
-    """For workers that an earlier host has left running here, by name, whether they still do."""
-    left: dict[str, list[WorkerState]] = {}
-    for worker in await control.workers():
-        if runs_here(worker):
-            left.setdefault(worker.name.rpartition(".")[0], []).append(worker)
-    return {name: partial(_any_runs_here, workers) for name, workers in left.items()}
-
-
-def _any_runs_here(workers: Sequence[WorkerState]) -> bool:
-    return any(map(runs_here, workers))

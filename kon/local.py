@@ -8,75 +8,38 @@ import platform
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import (
-    AbstractContextManager,
-    asynccontextmanager,
-    closing,
-    contextmanager,
-    nullcontext,
-    suppress,
-)
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 from kon.backend import Backend, Channel
 from kon.client import Client, Tally
 from kon.clock import Clock
 from kon.control import Control, Status, WorkerState
+from kon.crew import Crew, WorkersHere, doomed, worker_names
 from kon.dedup import check_queue
-from kon.errors import BackendUnavailable, ConfigurationError, StoreError
-from kon.events import Event, Recorder, Watch, spent
-from kon.joining import watch_hosts
+from kon.errors import ConfigurationError
+from kon.events import Event, Recorder, spent
+from kon.hosts import Hosts, HostsApart, HostsHere
 from kon.journal import FileJournal
-from kon.logs.setup import logged
-from kon.metrics import Meter, asked_for, serving
+from kon.liveness import LOOK_S, NOT_ENDED, all_gone, any_runs_here, left_running, signal_workers
 from kon.plugins import open_backend, strategy_class
-from kon.process import make_kind, strategy_maker
 from kon.records import RunFolder
 from kon.run import RunSpec
 from kon.supervise import WorkerProcesses
-from kon.worker import Worker
 
 READY_POLL_S: Final = 0.02
 LONGEST_READY_POLL_S: Final = 0.25
-APART_POLL_S: Final = 0.5
-REFUSALS_S: Final = 10.0
-"""Between two looks at whether hosts elsewhere have another kon, in seconds."""
 READY_S: Final = 60.0
 """How long workers may take to become ready, in seconds."""
-GOING_S: Final = 5.0
-"""How long workers of other processes may take to notice that a run is over, in seconds."""
 
 
 class Source(Protocol):
     """Where a run's task bodies come from: a Workload, or anything that can make them anew."""
 
     def bodies(self, workers: int) -> Iterable[Any]: ...
-
-
-class Crew(Protocol):
-    """The workers of a run, while it runs."""
-
-    outlives: bool
-    """Whether they can go on without this process."""
-
-    async def run(self) -> None:
-        """Keep them running until they have ended."""
-
-    def stop(self) -> None:
-        """Have them drain and end."""
-
-    def detach(self) -> None:
-        """Let them go on by themselves."""
-
-    def kill(self) -> None:
-        """End them at once."""
-
-    async def ended(self) -> None:
-        """Return when none is left, whatever became of `run`."""
 
 
 class LocalRun:
@@ -109,6 +72,7 @@ class LocalRun:
         self._on_note = on_note
         self._begun = False
         self._workers: Crew | None = None
+        self._hosts: Hosts | None = None
         self._adopted: list[WorkerState] = []
 
     async def run(self) -> Tally:
@@ -147,6 +111,9 @@ class LocalRun:
         self._begun = folder.begun
         if not folder.exists:
             folder.write_run(spec, {**context(), **self._about})
+        if self.join:
+            run, note = folder.read_run(), self._on_note
+            self._hosts = HostsApart(run, note) if self._apart else HostsHere(folder.path.parent, spec, note)
         try:
             await backend.create(spec.run, spec.channel_options)
             channel = await backend.open(spec.run)
@@ -227,8 +194,8 @@ class LocalRun:
         give_up_s = asyncio.get_running_loop().time() + READY_S
         pause_s = READY_POLL_S
         while len(await control.workers()) < wanted:
-            if self._apart:
-                await self._check_hosts(control)
+            if self._hosts is not None:
+                await self._hosts.check(control)
             if asyncio.get_running_loop().time() > give_up_s:
                 self._on_note(
                     f"not all {wanted} workers are ready after {READY_S:.0f} s; starting without them"
@@ -237,36 +204,16 @@ class LocalRun:
             await asyncio.sleep(pause_s)
             pause_s = min(1.2 * pause_s, LONGEST_READY_POLL_S)  # a look may be a request that is billed
 
-    async def _tell_of_refusals(self, control: Control) -> None:
-        """Hosts that come later, or to a run that is gone on with, are told of: others may do its work."""
-        told: set[int] = set()
-        while True:
-            await asyncio.sleep(REFUSALS_S)
-            with suppress(BackendUnavailable, StoreError):  # whoever needs the backend says so
-                for each in await control.refusals(range(1, self.spec.workers + 1), version("kon")):
-                    if each.number not in told:
-                        self._on_note(f"host {each.number} has kon {each.kon}, and does not take part")
-                    told.add(each.number)
-
-    async def _check_hosts(self, control: Control) -> None:
-        """Raises ConfigurationError where a host has another kon, before anything is queued."""
-        ours = version("kon")
-        refusals = await control.refusals(range(1, self.spec.workers + 1), ours)
-        if refusals:
-            named = ", ".join(f"host {each.number} has {each.kon}" for each in refusals)
-            raise ConfigurationError(
-                f"run {self.spec.run}: this is kon {ours}, and {named}: they do not take part, and nothing "
-                "was queued. Install this kon there (playbooks/configure.yml), and start again"
-            )
-
     @asynccontextmanager
     async def _crew(self, backend: Backend, channel: Channel) -> AsyncIterator[None]:
-        if self.join:
-            hosts = self._hosts_apart if self._apart else self._hosts
-            async with hosts(Control(channel.control)):
+        control = Control(channel.control)
+        if self._hosts is not None:
+            async with self._hosts.at_work(control):
                 yield
             return
-        self._workers = self._make_crew(backend, channel, await self._left(channel))
+        left = await left_running(control)
+        self._adopted = [worker for workers in left.values() for worker in workers]
+        self._workers = self._make_crew(backend, channel, left)
         async with asyncio.TaskGroup() as group:
             working = group.create_task(self._workers.run())
             try:
@@ -275,64 +222,15 @@ class LocalRun:
                 working.cancel()
                 raise
             self._workers.stop()
-        if self._adopted:
-            await self._until_gone(Control(channel.control))
-
-    @asynccontextmanager
-    async def _hosts_apart(self, control: Control) -> AsyncIterator[None]:
-        """Nobody here can see whether a host of another machine lives; what a dead one held comes again."""
-        run = self.folder.read_run()
-        await control.publish(run.worker_spec, version("kon"), run.begun_s)
-        telling = asyncio.create_task(self._tell_of_refusals(control))
-        try:
-            yield
-        finally:
-            telling.cancel()
-            await asyncio.wait({telling})
-        numbers = range(1, self.spec.workers + 1)
-        give_up_s = asyncio.get_running_loop().time() + self.spec.drain_s + GOING_S
-        while await control.hosts_at_work(numbers):  # they read its tables, which are about to go
-            if asyncio.get_running_loop().time() > give_up_s:
-                return
-            await asyncio.sleep(APART_POLL_S)
-
-    @asynccontextmanager
-    async def _hosts(self, control: Control) -> AsyncIterator[None]:
-        async def any_worker_left() -> bool:
-            return _any_runs_here(await control.workers())
-
-        async with asyncio.TaskGroup() as group:
-            watch = group.create_task(
-                watch_hosts(self.folder.path.parent, self.spec.workers, any_worker_left)
-            )
-            yield
-            watch.cancel()
-        await self._until_gone(control)
+        if self._adopted and not await all_gone(control, self.spec.drain_s):
+            self._on_note(NOT_ENDED)
 
     def _make_crew(self, backend: Backend, channel: Channel, left: dict[str, list[WorkerState]]) -> Crew:
         if not backend.processes:
             return WorkersHere(self.folder, self.folder.read_run().worker_spec, backend, channel)
-        running = {name: partial(_any_runs_here, workers) for name, workers in left.items()}
+        running = {name: partial(any_runs_here, workers) for name, workers in left.items()}
         kills = {} if self._begun else doomed(self.spec)
         return WorkerProcesses(self.folder, worker_names(self.spec), kills, left=running)
-
-    async def _until_gone(self, control: Control) -> None:
-        """The last lines that workers of other processes write belong into the summary."""
-        give_up_s = asyncio.get_running_loop().time() + self.spec.drain_s + GOING_S
-        while _any_runs_here(await control.workers()):
-            if asyncio.get_running_loop().time() > give_up_s:
-                self._on_note("not all workers have ended; what they used is not in the table")
-                return
-            await asyncio.sleep(READY_POLL_S)
-
-    async def _left(self, channel: Channel) -> dict[str, list[WorkerState]]:
-        """The workers, by name, that an earlier client left running."""
-        left: dict[str, list[WorkerState]] = {}
-        for worker in await Control(channel.control).workers():
-            if runs_here(worker):
-                left.setdefault(worker.name.rpartition(".")[0], []).append(worker)
-                self._adopted.append(worker)
-        return left
 
     def detach(self) -> bool:
         """Leave the workers running when `run` is cancelled. False where there are none that could go on
@@ -358,119 +256,8 @@ class LocalRun:
         """Return when no worker of the run is left here."""
         if self._workers is not None:
             await self._workers.ended()
-        while _any_runs_here(self._adopted):  # noqa: ASYNC110 - they are not this process's children
-            await asyncio.sleep(READY_POLL_S)
-
-
-def signal_workers(workers: Iterable[WorkerState], number: signal.Signals) -> None:
-    """Send it to those that are live processes of this machine."""
-    for worker in workers:
-        if runs_here(worker):
-            with suppress(ProcessLookupError):
-                os.kill(worker.details["pid"], number)
-
-
-def _any_runs_here(workers: Sequence[WorkerState]) -> bool:
-    return any(map(runs_here, workers))
-
-
-def runs_here(worker: WorkerState) -> bool:
-    """Whether the worker is a live process of this machine."""
-    pid = worker.details.get("pid")
-    if worker.details.get("host") != platform.node() or not isinstance(pid, int):
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return _is_worker(pid)
-
-
-def _is_worker(pid: int) -> bool:
-    """Whether the id has not passed on to another program, where the system can tell."""
-    try:
-        # of a process that has ended, and that nobody has asked about yet, this is empty
-        return b"kon.process" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return not Path("/proc/self/cmdline").exists()
-
-
-class WorkersHere:
-    """Workers in this process's own loop, for backends that live in its memory. Where the environment asks
-    for metrics, they are served for all of them at one address."""
-
-    outlives = False
-
-    def __init__(self, folder: RunFolder, spec: RunSpec, backend: Backend, channel: Channel) -> None:
-        clock = Clock.of_this_host()
-        began_cpu_s = time.process_time()  # what this process has used for other things
-        self._journals = []
-        self._workers: list[Worker] = []
-        self._serving: AbstractContextManager[None] = nullcontext()
-        watches: list[Watch] = []
-        if address := asked_for():
-            watches.append(meter := Meter())
-            self._serving = serving(address, spec, meter, self._workers, backend)
-        for number, name in enumerate(worker_names(spec)):
-            journal = FileJournal(folder.events / f"{name}.jsonl")
-            self._journals.append(journal)
-            self._workers.append(
-                Worker(
-                    name,
-                    spec,
-                    channel,
-                    strategy_maker(spec),
-                    make_kind(spec),
-                    clock,
-                    Recorder(journal, clock, watches=[*watches, *logged(spec.run, name)]),
-                    random.Random(f"{spec.seed}:{name}"),
-                    # they share one process, and what it used is told once
-                    usage=(lambda: spent(backend, time.process_time() - began_cpu_s))
-                    if number == 0
-                    else dict,
-                )
-            )
-
-    async def run(self) -> None:
-        with self._serving:
-            async with asyncio.TaskGroup() as group:
-                for worker in self._workers:
-                    group.create_task(worker.run())
-        for journal in self._journals:
-            journal.close()
-
-    def stop(self) -> None:
-        for worker in self._workers:
-            worker.stop()
-
-    def detach(self) -> None:
-        """They end with this process; their tasks do too, as the memory that holds them."""
-
-    def kill(self) -> None:
-        """Cancelling `run` ends them."""
-
-    async def ended(self) -> None:
-        return
-
-
-def worker_names(spec: RunSpec, host: int | None = None) -> list[str]:
-    """The names of a run's worker processes, of all its workers or of one."""
-    hosts = range(1, spec.workers + 1) if host is None else [host]
-    if spec.processes == 1:
-        return [f"w{number}" for number in hosts]
-    return [f"w{number}-{process}" for number in hosts for process in range(1, spec.processes + 1)]
-
-
-def doomed(spec: RunSpec) -> dict[str, int]:
-    """Which worker processes end by SIGKILL, and as which of their tasks starts: drawn from the seed,
-    between a quarter and three quarters of their share."""
-    rng = random.Random(f"{spec.seed}:kill")
-    names = worker_names(spec)
-    share = max(1, spec.tasks // len(names))
-    victims = rng.sample(names, min(spec.faults.kill_workers, len(names)))
-    return {name: rng.randint(max(1, share // 4), max(1, 3 * share // 4)) for name in victims}
+        while any_runs_here(self._adopted):  # noqa: ASYNC110 - they are not this process's children
+            await asyncio.sleep(LOOK_S)
 
 
 def context() -> dict[str, Any]:

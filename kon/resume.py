@@ -15,7 +15,8 @@ from kon.backend import Channel
 from kon.control import Control, RunState, Status
 from kon.errors import ConfigurationError
 from kon.experiment import load
-from kon.local import Source, signal_workers
+from kon.liveness import signal_workers
+from kon.local import Source
 from kon.plugins import open_backend
 from kon.records import RunFile, RunFolder
 

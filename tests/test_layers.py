@@ -24,8 +24,8 @@ FLOORS = (
     # the same while it goes on
     "live",
     # what to run, and where; and what workers tell meanwhile
-    "metrics emulator experiment process supervise local resume checkup campaign host apart api prove "
-    "simulated plan calibrate provision fleet autoscale restore budget notice",
+    "metrics emulator experiment process supervise liveness crew hosts local resume checkup campaign host "
+    "apart api prove simulated plan calibrate provision fleet autoscale restore budget notice",
     "cli",
 )
 """From the bottom up."""

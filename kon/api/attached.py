@@ -9,8 +9,9 @@ from typing import Any, Final
 from kon.backend import Backend, Channel
 from kon.client import Tally
 from kon.control import Control, Status, WorkerState
+from kon.crew import Crew, WorkersHere
 from kon.errors import ConfigurationError
-from kon.local import Crew, LocalRun, WorkersHere
+from kon.local import LocalRun
 from kon.run import RunSpec
 
 _POLL_S: Final = 0.02

@@ -13,7 +13,7 @@ from kon.cli.runs import find_runs, root_option, runs_argument
 from kon.control import Control, Status
 from kon.errors import KonError
 from kon.joining import client_lock
-from kon.local import runs_here
+from kon.liveness import runs_here
 from kon.plugins import backend_class
 from kon.records import RunFolder
 from kon.report.counts import count_states

@@ -14,8 +14,9 @@ from kon.cli.inherited import metrics_option
 from kon.cli.output import note, quiet_option
 from kon.cli.runs import find_run, root_option, run_argument
 from kon.control import Control
+from kon.crew import worker_names
 from kon.errors import Interrupted
-from kon.local import runs_here, worker_names
+from kon.liveness import runs_here
 from kon.records import RunFolder
 from kon.resume import go_where_it_began, opened
 from kon.supervise import WorkerProcesses

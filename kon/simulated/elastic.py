@@ -17,8 +17,8 @@ import msgspec
 from kon.autoscale.policy import USUAL_TASK_S, Observation, Policy, State, decide, work_s
 from kon.client import Client, ClientOptions
 from kon.control import Control
+from kon.crew import worker_names
 from kon.errors import ConfigurationError
-from kon.local import worker_names
 from kon.run import RunSpec
 from kon.sim.fleet import Usage
 from kon.sim.loop import simulate

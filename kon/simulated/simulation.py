@@ -14,10 +14,10 @@ import msgspec
 
 from kon.client import Client, ClientOptions, Tally
 from kon.clock import Clock
+from kon.crew import doomed, worker_names
 from kon.errors import ConfigurationError, Interrupted
 from kon.events import Event, Recorder
 from kon.journal import Journal
-from kon.local import doomed, worker_names
 from kon.plugins import open_backend
 from kon.prices import usual_prices
 from kon.process import make_kind, strategy_maker

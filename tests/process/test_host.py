@@ -17,7 +17,7 @@ from kon.control import Control
 from kon.errors import ClientGone, ConfigurationError, WorkersFailed, first_cause
 from kon.experiment import Cell, loads
 from kon.host import Host
-from kon.local import runs_here
+from kon.liveness import runs_here
 from kon.lock import FolderLock
 from kon.plugins import open_backend
 from kon.records import RunFolder

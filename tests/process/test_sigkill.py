@@ -15,9 +15,9 @@ import pytest
 
 from kon.client import Client, Tally
 from kon.clock import Clock
+from kon.crew import worker_names
 from kon.emulator import Emulator
 from kon.journal import FileJournal
-from kon.local import worker_names
 from kon.plugins import open_backend
 from kon.records import RunFolder
 from kon.run import Plugin, RunSpec
