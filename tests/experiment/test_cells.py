@@ -45,6 +45,24 @@ def test_a_worker_holds_more_ahead_of_more_slots_unless_told_otherwise(settings:
     assert cell.spec.prefetch == prefetch
 
 
+@pytest.mark.parametrize(
+    ("settings", "tasks_per_row"),
+    [
+        ("backend: aws", 1),
+        ("backend: aws\nbundle: 7", 7),
+        ("backend: aws\nbundle: 1000", 100),
+        ("backend: aws\nbundle: 1000\ntasks_per_row: 1", 1),
+        ("backend: aws\ntasks_per_row: 10", 10),
+        ("backend: sim\nbundle: 7", 7),
+        ("backend: sqlite\nbundle: 7", 1),
+        ("backend: memory\nbundle: 7", 1),
+    ],
+)
+def test_a_bundles_tasks_share_a_row_where_rows_cost(settings: str, tasks_per_row: int) -> None:
+    (cell,) = one(f"name: x\nworkload: {{kind: sleep, count: 1, seconds: 0}}\n{settings}\n").cells()
+    assert cell.spec.tasks_per_row == tasks_per_row
+
+
 def test_other_bodies_make_another_run() -> None:
     def digest(workload: str) -> str:
         return one(f"name: x\nbackend: memory\nworkload: {workload}\n").cells()[0].spec.workload_digest
