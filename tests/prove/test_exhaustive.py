@@ -43,6 +43,14 @@ def test_every_promise_holds_under_every_single_fault(strategy: Plugin) -> None:
     assert none_of == {"reorder", "stale_ack_deletes", "stale_ack_agrees"} | (none_of & seldom)
 
 
+@pytest.mark.parametrize("strategy", ["lease", "conditional_put"])
+def test_every_promise_holds_where_two_workers_share_a_page(strategy: str) -> None:
+    paged = msgspec.structs.replace(SMALL, tasks=2, tasks_per_row=2)
+    exhausted = exhaust(Plugin(strategy), 0, scenario=paged)
+    assert exhausted.broken == ()
+    assert exhausted.schedules > 1_000
+
+
 def test_every_promise_of_a_lease_holds_in_other_orders_too() -> None:
     exhausted = exhaust(LEASE, 1, ["duplicate", "ack_failed", "write_reply_lost"])
     assert exhausted.broken == ()
