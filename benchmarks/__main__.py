@@ -11,6 +11,7 @@ import click
 
 from benchmarks.aws.efficiency import Efficiency as AwsEfficiency
 from benchmarks.aws.idle import Idle as AwsIdle
+from benchmarks.aws.million import Million as AwsMillion
 from benchmarks.aws.throughput import Throughput as AwsThroughput
 from benchmarks.aws.versions import peers_installed
 from benchmarks.efficiency import Efficiency
@@ -31,7 +32,7 @@ EXPERIMENTS: Final[dict[str, Experiment]] = {
 }
 
 AWS: Final[dict[str, Experiment]] = {
-    each.name: each for each in (AwsThroughput(), AwsEfficiency(), AwsIdle())
+    each.name: each for each in (AwsThroughput(), AwsMillion(), AwsEfficiency(), AwsIdle())
 }
 """On an emulator of Amazon's services, against peers in a virtualenv of their own."""
 

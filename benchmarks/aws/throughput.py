@@ -13,7 +13,7 @@ TASKS: Final = 1_000
 WARM_UP: Final = 150
 """Both together stay well under 2,000 messages: beyond, the emulator's receive grows slow."""
 
-BUNDLED: Final = 60_000
+BUNDLED: Final = 180_000
 """Tasks in bundles of a hundred: fewer would be over before a run has found its pace."""
 
 SHARED: Final = 100
@@ -147,7 +147,7 @@ def requests_made(records: Sequence[Record]) -> Table:
                 f"{least:.3f}",
                 f"{spread.median / least:.2f}",
                 *(f"{each:.3f}" for each in by_whom),
-                f"{dollars[what].median:.2f}" if what in dollars else "",
+                f"{dollars[what].median:.3g}" if what in dollars else "",
             )
         )
     headers = (

@@ -223,8 +223,9 @@ def test_requests_stand_beside_the_fewest() -> None:
 
 
 def test_the_emulators_backlog_stays_small() -> None:
-    """Its receive takes longer with each message that waits."""
-    points = [point for experiment in AWS.values() for point in experiment.points(quick=False)]
+    """Its receive takes longer with each message that waits. A million tasks stand beside nobody's."""
+    compared = [experiment for name, experiment in AWS.items() if name != "aws-million"]
+    points = [point for experiment in compared for point in experiment.points(quick=False)]
     for point in [each for each in points if each.function.endswith((":kon", ":peer"))]:
         tasks, bundle = point.options["tasks"], point.options.get("bundle", 1)
         assert tasks / bundle + WARM_UP < 2_000
