@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -239,9 +240,20 @@ def test_an_interrupted_play_leaves_nobody_behind(tmp_path: Path) -> None:
             _wait(lambda: len(set(place.pids())) == 3)  # of the client and both workers
             assert not place.nobody_is_left()
         finally:
-            play.send_signal(signal.SIGINT)
-        assert play.wait() != 0
+            code = _interrupted(play)
+        assert code != 0
     _wait(place.nobody_is_left)
+
+
+def _interrupted(play: subprocess.Popen[bytes]) -> int:
+    """Its exit code after Ctrl-C, and another while nothing has come of that: ansible-playbook loses one
+    that it gets as it starts a worker."""
+    for _ in range(10):
+        play.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return play.wait(10.0)
+    play.kill()
+    pytest.fail("the play does not end")
 
 
 def _wait(come: Callable[[], bool]) -> None:
