@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -107,3 +107,13 @@ async def stream(url: str, mark: str = "", **options: Any) -> AsyncIterator[Stre
         async with session.get(url, headers=headers | options.pop("headers", {}), **options) as response:
             assert response.status == 200, await response.text()
             yield Stream(response)
+
+
+async def asked(url: str, method: str = "GET", **options: Any) -> tuple[int, aiohttp.ClientResponse, str]:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+        async with session.request(method, url, allow_redirects=False, **options) as response:
+            return response.status, response, await response.text()
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(work, LIMIT_S))
