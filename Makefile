@@ -7,8 +7,9 @@ CANDIDATES = python3 python3.14 python3.13 python3.12 python3.11
 # Passed on to the program that the target runs: `make run ARGS='-e experiment=workloads/my.yml'`, `make test ARGS='-k lease'`.
 ARGS ?=
 
-# A test process for each core; a file's tests share what they have started. `make test ARGS='-n 0 ...'`: all in one.
-PYTEST = pytest -n auto --dist loadfile
+# Processes for all cores (tests/conftest.py says how many). Each has its share of the tests in one piece, mostly, as tests of a file
+# share what they have started; who is done early takes over from another. `make test ARGS='-n 0 ...'`: all in one process.
+PYTEST = pytest -n auto --dist worksteal
 
 # The version of uv that `make lock` resolves with, in a virtualenv of its own.
 UV = uv>=0.9
@@ -61,11 +62,7 @@ test: $(DEV) $(COLLECTIONS)/.there ## run the tests
 	@$(PROJECT_ENV) $(PYTEST) $(ARGS)
 
 check: $(DEV) $(COLLECTIONS)/.there ## what CI runs: linters, types, tests
-	@$(PROJECT_ENV) ruff check .
-	@$(PROJECT_ENV) ruff format --check .
-	@$(PROJECT_ENV) mypy
-	@$(PROJECT_ENV) yamllint --strict .
-	@$(PROJECT_ENV) ansible-lint --offline
+	@$(LINT)
 	@$(PROJECT_ENV) $(PYTEST) $(ARGS)
 
 docs: $(DEV) ## build the pages of docs/ as a site, .cache/site
@@ -120,6 +117,23 @@ clean: ## remove .venv and all that was built or cached
 $(COLLECTIONS)/.there: collections/requirements.yml tests/lab/unpack_collections.py | $(DEV)
 	@$(BIN)/python -m tests.lab.unpack_collections $(COLLECTIONS)
 	@touch $@
+
+# --- the linters ------------------------------------------------------------------------------------------------------------------
+
+# mypy and ansible-lint take half a minute each, of one core: they run side by side. All have their say, whatever the others found.
+define LINT
+mkdir -p .cache; export $(PROJECT_ENV); \
+mypy >.cache/mypy.txt 2>&1 & mypy=$$!; \
+trap 'kill $$mypy 2>/dev/null; exit 130' INT TERM; \
+found=0; \
+ruff check . || found=1; \
+ruff format --check . || found=1; \
+yamllint --strict . || found=1; \
+ansible-lint --offline || found=1; \
+wait $$mypy || found=1; \
+cat .cache/mypy.txt; \
+exit $$found
+endef
 
 # --- the virtualenv ---------------------------------------------------------------------------------------------------------------
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Final, TypeGuard
+from typing import Final
 
 import msgspec
 import pytest
@@ -36,12 +37,12 @@ class Bed(msgspec.Struct, frozen=True):
 
 
 def run_abreast(world: World, request: pytest.FixtureRequest) -> None:
-    """The outcome of this test's case. The first test that asks has all the session's cases of this world
-    run, several at a time, as most of what they do is to wait."""
+    """The outcome of this test's case. The first test that asks has those after it run as well, several at a
+    time, as most of what they do is to wait."""
     outcomes = request.session.stash.setdefault(_OUTCOMES, {})
     if request.node.nodeid not in outcomes:
-        items = [item for item in request.session.items if _is_of(item, world)]
-        world.run(_run_all(world, items, request.getfixturevalue("tmp_path_factory"), outcomes))
+        batch = _batch_from(request.node, request.session.items)
+        world.run(_run_all(world, batch, request.getfixturevalue("tmp_path_factory"), outcomes))
     error = outcomes[request.node.nodeid]
     if error is not None:
         raise error
@@ -49,13 +50,24 @@ def run_abreast(world: World, request: pytest.FixtureRequest) -> None:
 
 _OUTCOMES: Final = pytest.StashKey[dict[str, BaseException | None]]()
 
+_BATCH: Final = 12
+"""Cases that are run together. No process of pytest-xdist's can tell which of them another has taken over:
+so few at most are run by both."""
 
-def _is_of(item: pytest.Item, world: World) -> TypeGuard[pytest.Function]:
-    return (
-        isinstance(item, pytest.Function)
-        and hasattr(item.function, "whole")
-        and item.callspec.params["world"] is world
-    )
+
+def world_of(item: pytest.Item) -> World | None:
+    """The world that a test's case is in; None for other tests than the suite's."""
+    if not isinstance(item, pytest.Function) or not hasattr(item.function, "whole"):
+        return None
+    world = item.callspec.params["world"]
+    assert isinstance(world, World)
+    return world
+
+
+def _batch_from(first: pytest.Item, items: Sequence[pytest.Item]) -> list[pytest.Function]:
+    world, later = world_of(first), items[items.index(first) :]
+    alike = (each for each in later if isinstance(each, pytest.Function) and world_of(each) is world)
+    return list(itertools.islice(alike, _BATCH))
 
 
 async def _run_all(
