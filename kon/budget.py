@@ -93,9 +93,13 @@ class Spending:
         for run in self._runs:
             yield from run.read()
 
-    def usd(self, now_s: float) -> float:
-        """Of what has been read. now_s: seconds since the epoch."""
-        return sum(run.usd(now_s) for run in self._runs)
+    def usd(self, now_s: float, current: LocalRun | None = None) -> float:
+        """Of what has been read. now_s: seconds since the epoch.
+
+        current: the run that is under way here; its client's records say what it was billed at its end.
+        """
+        live = {} if current is None else {current.spec.run: current.billed}
+        return sum(run.usd(now_s, live.get(run.spec.run)) for run in self._runs)
 
 
 class Spent:
@@ -121,7 +125,10 @@ class Spent:
         if self.elsewhere_usd is not None:
             yield from self._read_answers()
 
-    def usd(self, now_s: float) -> float:
+    def usd(self, now_s: float, client_billed: dict[str, float] | None = None) -> float:
+        """client_billed: by the life of the client that goes on; None where there is none."""
+        if self._begun_s is not None and client_billed is not None:
+            self._told[_CLIENT, str(self._begun_s)] = client_billed
         billed: dict[str, float] = {}
         for told in self._told.values():
             for name, amount in told.items():
@@ -189,16 +196,16 @@ async def within(
     current: Callable[[], LocalRun | None],
     work: Coroutine[Any, Any, _Result],
     now_s: Callable[[], float],
-    look_s: float = LOOK_S,
 ) -> _Result:
     """The result of `work`. Raises OverBudget once too much is spent: then the `current` run is paused."""
     budget = spending.budget
     task = asyncio.create_task(work)
     try:
-        while not (await asyncio.wait({task}, timeout=look_s))[0]:
+        while not (await asyncio.wait({task}, timeout=LOOK_S))[0]:
             for _ in spending.read():
                 await asyncio.sleep(0)
-            run, usd = current(), spending.usd(now_s())
+            run = current()
+            usd = spending.usd(now_s(), run)
             if run is not None and usd >= budget.most_usd:
                 await _stop(run, task, budget)
                 raise OverBudget(

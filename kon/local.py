@@ -73,7 +73,13 @@ class LocalRun:
         self._begun = False
         self._workers: Crew | None = None
         self._hosts: Hosts | None = None
+        self._backend: Backend | None = None
         self._adopted: list[WorkerState] = []
+
+    @property
+    def billed(self) -> dict[str, float]:
+        """What a provider has billed for the client's own requests so far (see Backend.billed)."""
+        return {} if self._backend is None else dict(self._backend.billed)
 
     async def run(self) -> Tally:
         """Run it to the end: every task accounted for, workers gone. Records are in the folder."""
@@ -101,7 +107,7 @@ class LocalRun:
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[tuple[Backend, Channel]]:
         spec, folder = self.spec, self.folder
-        backend = open_backend(spec.backend, folder.path.parent)
+        backend = self._backend = open_backend(spec.backend, folder.path.parent)
         if spec.faults.kill_workers and not backend.processes:
             raise ConfigurationError(
                 f"faults.kill_workers: the backend {spec.backend.name} has no worker processes to kill; "

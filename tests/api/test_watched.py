@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import kon
+from kon import budget
 from kon.emulator import Emulator
 from kon.records import RunFolder
 from tests.api.functions import double, fail_on_odd
@@ -24,21 +25,22 @@ def on_aws(prefix: str) -> dict[str, Any]:
 
 
 def test_a_run_that_has_cost_too_much_is_paused_and_the_same_call_goes_on(
-    tmp_path: Path, on_ministack: Emulator
+    tmp_path: Path, on_ministack: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, items = tmp_path / "out", [0.15] * 80
+    monkeypatch.setattr(budget, "LOOK_S", 0.5)
+    out, items = tmp_path / "out", [0.15] * 60
     with pytest.raises(kon.OverBudget, match=r"max_cost is .* the run sleep is paused") as stopped:
-        kon.map("sleep {}", items, out=out, max_cost=0.00004, **on_aws("api-map"))
+        kon.map("sleep {}", items, out=out, max_cost=0.00008, **on_aws("api-map"))
     assert stopped.value.exit_code == 4
     run = kon.open_run(out)
-    assert 0 < run.status().left < 80
+    assert 0 < run.status().left < 60
     assert run.status().state == "left"
     with pytest.raises(kon.OverBudget, match=r"was spent before.*nothing was begun"):
-        kon.map("sleep {}", items, out=out, max_cost=0.00004, **on_aws("api-map"))
+        kon.map("sleep {}", items, out=out, max_cost=0.00008, **on_aws("api-map"))
     with pytest.raises(kon.OverBudget, match="nothing was begun"):
-        kon.gather(kon.open_run(out, max_cost="0.00004usd"))
+        kon.gather(kon.open_run(out, max_cost="0.00008usd"))
     values = kon.map("sleep {}", items, out=out, max_cost=1, **on_aws("api-map"))
-    assert [value["exit"] for value in values] == [0] * 80
+    assert [value["exit"] for value in values] == [0] * 60
 
 
 def test_the_end_of_a_run_is_told_once(tmp_path: Path, inbox: Inbox) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from pathlib import Path
 
 import pytest
 
+from kon import budget
 from kon.budget import Budget, Spending
 from kon.emulator import Emulator
+from kon.errors import OverBudget
 from kon.events import Event
+from kon.experiment.single import single
+from kon.local import LocalRun
 from kon.prices import usual_prices
 from kon.records import RunFolder
 from kon.run import Plugin, RunSpec
@@ -28,7 +34,7 @@ visibility_s: 3
 UNKNOWN = """\
 name: unknown
 backend: {backend}
-workload: {{kind: shell, count: 90, command: sleep 0.15}}
+workload: {{kind: shell, count: 60, command: sleep 0.15}}
 visibility_s: 3
 workers: 2
 """
@@ -37,6 +43,7 @@ workers: 2
 @pytest.fixture
 def folder(tmp_path: Path, on_ministack: Emulator, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(budget, "LOOK_S", 0.5)
     return tmp_path
 
 
@@ -69,23 +76,23 @@ def test_what_costs_less_runs(folder: Path) -> None:
 
 def test_a_run_that_has_cost_too_much_is_paused_and_goes_on(folder: Path) -> None:
     file = write(folder, UNKNOWN, "paused")
-    stopped = invoke("run", file, "-q", "--max-cost", "0.00005")
+    stopped = invoke("run", file, "-q", "--max-cost", "0.00008")
     assert stopped.exit_code == 4, stopped.output
     assert "no estimate of what it will cost, only a limit" in stopped.stderr
     assert "the run unknown-lease-w2-r1 is paused" in stopped.stderr
     run = RunFolder(folder / "results/unknown/unknown-lease-w2-r1")
     done = sum(1 for _ in run.outcomes())
     assert not run.finished
-    assert done < 90
+    assert done < 60
     whole = invoke("run", file, "-q", "--max-cost", "1", "--json")
     assert whole.exit_code == 0, whole.output
     [row] = json.loads(whole.stdout)["runs"]
-    assert (row["done"], row["lost"], row["failed"]) == (90, 0, 0)
+    assert (row["done"], row["lost"], row["failed"]) == (60, 0, 0)
 
 
 def test_workers_that_are_paused_end_what_they_are_at(folder: Path) -> None:
     text = UNKNOWN.replace("sleep 0.15", "sleep 0.8")
-    assert invoke("run", write(folder, text, "ends"), "-q", "--max-cost", "0.00002").exit_code == 4
+    assert invoke("run", write(folder, text, "ends"), "-q", "--max-cost", "0.00006").exit_code == 4
     run = RunFolder(folder / "results/unknown/unknown-lease-w2-r1")
     tasks = {Event.START: set[int](), Event.KEEP: set[int]()}
     for _, line in run.event_lines():
@@ -122,17 +129,17 @@ def test_a_client_that_comes_later_keeps_to_a_limit(folder: Path) -> None:
 def test_a_collected_run_that_has_cost_too_much_is_paused_and_goes_on(folder: Path) -> None:
     run = "unknown-lease-w2-r1"
     assert invoke("submit", write(folder, UNKNOWN, "collected"), "-q").exit_code == 0
-    stopped = invoke("collect", run, "-q", "--max-cost", "0.00005")
+    stopped = invoke("collect", run, "-q", "--max-cost", "0.00008")
     assert stopped.exit_code == 4, stopped.output
     assert f"the run {run} is paused" in stopped.stderr
     assert not RunFolder(folder / "results/unknown" / run).finished
-    again = invoke("collect", run, "-q", "--max-cost", "0.00005")
+    again = invoke("collect", run, "-q", "--max-cost", "0.00008")
     assert again.exit_code == 4
     assert "that was spent before" in again.stderr
     whole = invoke("collect", run, "-q", "--max-cost", "1", "--json")
     assert whole.exit_code == 0, whole.output
     [row] = json.loads(whole.stdout)["runs"]
-    assert (row["done"], row["lost"], row["failed"]) == (90, 0, 0)
+    assert (row["done"], row["lost"], row["failed"]) == (60, 0, 0)
 
 
 def test_what_was_cancelled_is_collected_whatever_it_would_have_cost(folder: Path) -> None:
@@ -234,13 +241,35 @@ def test_what_is_simulated_costs_nothing(tmp_path: Path) -> None:
     assert run.usd() == 0.0
 
 
+def test_what_the_client_itself_has_spent_counts_as_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "LOOK_S", 0.1)
+
+    class Billed(LocalRun):
+        """Its records will say so at its end."""
+
+        @property
+        def billed(self) -> dict[str, float]:
+            return {"sqs.requests": 1e7}
+
+    async def main() -> None:
+        cell = single("sleep", {}, [3600], run="r", backend="memory")
+        run = Billed(RunFolder(tmp_path / "r"), cell.spec, cell.workload)
+        spending = Spending(Budget(1.0, usual_prices()), tmp_path, [cell.spec])
+        work = budget.within(spending, lambda: run, run.run(), time.time)
+        await asyncio.wait_for(work, 60.0)  # where it does not count, the run would take an hour
+
+    with pytest.raises(OverBudget, match=r"^\$4\.0000 are spent"):
+        asyncio.run(main())
+
+
 def test_what_was_spent_is_what_lives_have_told_and_the_time_of_hosts(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "r")
     spec = RunSpec("r", "x", Plugin("aws"), Plugin("lease"), Plugin("sleep"), tasks=1, workers=2)
     folder.write_run(spec, {})
     folder.events.mkdir()
-    budget = Budget(1.0, usual_prices(), hour_usd=0.36)
-    spending = Spending(budget, tmp_path, [spec])
+    spending = Spending(Budget(1.0, usual_prices(), hour_usd=0.36), tmp_path, [spec])
     million = {"sqs.requests": 1e6}  # 40 cents
 
     def usd_at(now_s: float) -> float:
