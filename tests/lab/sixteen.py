@@ -1,6 +1,7 @@
 """`make lab-16`: the older systems' sweep over 1 to 16 hosts, on the lab, and how long a fleet takes.
 
-Runs in the lab, and writes its tables into docs/fleet-lab.md, between the marks there.
+Runs in the lab, and writes its tables into docs/fleet-lab.md, between the marks there. docs/benchmarks.md has them
+too.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ SCRATCH, BAKED = "scratch", "baked"
 WORKER: Final = re.compile(r"w(\d+)[-.]")
 """Of a life's name: which host's it is."""
 
-HOSTS: Final = int(os.environ.get("LAB_HOSTS", "16"))
+WHOLE: Final = 16
+
+HOSTS: Final = int(os.environ.get("LAB_HOSTS", WHOLE))
+"""Fewer for a try, whose tables are printed and not kept."""
 
 SWEEP: Final = """\
 name: ms-0
@@ -217,7 +221,13 @@ def write_page(fleet: Timed, last_s: float, summaries: list[Mapping[str, Any]], 
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     body = "\n\n".join([about(load), steps(fleet, last_s), *sweeps(summaries)])
+    if HOSTS != WHOLE:
+        print(body)
+        return
     PAGE.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{after}")
+    # docs/benchmarks.md shows the same tables
+    redraw = [sys.executable, "-m", "benchmarks", "--redraw", "--write"]
+    subprocess.run(redraw, cwd=PROJECT, stdout=subprocess.DEVNULL, check=True)
 
 
 def about(load: float) -> str:
