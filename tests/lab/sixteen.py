@@ -1,7 +1,7 @@
 """`make lab-16`: the older systems' sweep over 1 to 16 hosts, on the lab, and how long a fleet takes.
 
-Runs in the lab, and writes its tables into docs/fleet-lab.md, between the marks there. docs/benchmarks.md has them
-too.
+Runs in the lab, and writes its tables into docs/fleet-lab.md, between the marks there; docs/benchmarks.md has
+them too.
 """
 
 from __future__ import annotations
