@@ -28,7 +28,10 @@ NOT_RUN: Final[dict[str, tuple[str, ...]]] = {
         "python -m benchmarks.",
     ),
     "it fetches packages; tests/benchmarks/test_photos.py has what it does without": ("make photos",),
-    "it needs another machine": ("ssh ", "curl -s http://127.0.0.1:9464/metrics | grep kon_tasks_ended_total"),
+    "it needs another machine": (
+        "ssh ",
+        "curl -s http://127.0.0.1:9464/metrics | grep kon_tasks_ended_total",
+    ),
     "it would install into the virtualenv that the tests run in": ("pip install 'kon[",),
     "it needs a collector; tests/telemetry has one": (
         "kon trace results/exp/exp-lease-w4-r1 --otlp http://localhost:4318",
