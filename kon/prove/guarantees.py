@@ -38,8 +38,8 @@ _INTRO: Final = """\
 What each strategy promises, held to account: kon's own client, workers and strategies, unchanged, on a
 simulated clock, over queues and tables that misbehave in every way that SQS and DynamoDB are documented to,
 on hosts that crash, stand still and have wrong clocks. A seed decides which task runs next, which faults
-happen and how bad they are. A watch stands beside, sees what really happens, and holds it to named
-invariants.
+happen and how bad they are, and how many tasks share a message, or a row of the ledger. A watch stands
+beside, sees what really happens, and holds it to named invariants.
 
 *This page is generated. kon {version} wrote it by `{command}`,
 from {schedules:,} schedules of {tasks} tasks on {workers} workers. The evidence is in [{data}]({data});
