@@ -102,7 +102,10 @@ def test_figures_beside_peers_are_those_of_the_benchmarks() -> None:
         assert found is not None, f"benchmarks.md has nothing like {pattern}"
         return found[1]
 
-    celery = figure(r"^- ([\d.]+x \([\d.]+ to [\d.]+\)) Celery").replace("x (", " times Celery's tasks/s (")
+    spread = r"[\d.]+x \([\d.]+ to [\d.]+\)"
+    celery = figure(rf"^- ({spread}) Celery").replace("x (", " times Celery's tasks/s (")
+    bundled = figure(rf"^- ({spread}) with bundles of 100").replace("x (", " times (")
+    million = figure(r"^- (\d+ s and \$[\d.]+) with `lease`")
     huey = [
         float(figure(rf"^\| kon, normal, {row} +\| +([\d.]+) "))
         for row in ("bundle 1, prefetch 10", "bundle 100")
@@ -113,6 +116,8 @@ def test_figures_beside_peers_are_those_of_the_benchmarks() -> None:
     )
     for said in (
         celery,
+        f"{bundled} with bundles of 100",
+        f"take {million} there",
         f"{huey[0]:.1f} times huey's tasks/s with defaults, {huey[1]:.1f} with bundles of 100",
         f"{1 / kon:.1f} times kon map's",
         f"{parallel / kon:.1f} times kon map's",
