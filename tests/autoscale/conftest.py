@@ -15,9 +15,9 @@ from kon.backend import ChannelOptions
 from kon.backends.aws import AwsBackend
 from kon.fleet.clients import Clients
 from kon.queue import Message
-from tests.fleet.conftest import Account, account, listed
+from tests.fleet.conftest import Account, account, listed, server
 
-__all__ = ["account"]
+__all__ = ["account", "server"]
 
 RUN = "tiny-lease-w1-r1"
 HOST_TAGS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,14 +30,24 @@ class Account:
             each.close()
 
 
-@pytest.fixture
-def account(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Its URL. It takes longer to start than most tests of it take."""
     with servers.moto("127.0.0.1", 0, tmp_path_factory.mktemp("moto") / "log") as url:
-        for name, value in servers.variables(url).items():
-            monkeypatch.setenv(name, value)
-        account = Account(url)
-        yield account
-        account.close()
+        yield url
+
+
+@pytest.fixture
+def account(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    """An account in which nobody has made anything yet."""
+    request = urllib.request.Request(f"{server}/moto-api/reset", method="POST")
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60.0) as reply:
+        assert reply.status == 200
+    for name, value in servers.variables(server).items():
+        monkeypatch.setenv(name, value)
+    account = Account(server)
+    yield account
+    account.close()
 
 
 def listed(tags: dict[str, str]) -> list[dict[str, str]]:
