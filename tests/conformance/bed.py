@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from kon.backend import Backend, Channel, ChannelOptions
-from kon.queue import Message, Queue
+from kon.queue import Delivery, Message, Queue
 from tests.conformance.worlds import WORLDS, World
 
 RUN = "conformance"
@@ -97,6 +97,14 @@ def agrees(queue: Queue, verdicts: Sequence[bool], wanted: Sequence[bool]) -> bo
     return [
         want if silent and not want else got for got, want in zip(verdicts, wanted, strict=True)
     ] == wanted
+
+
+def once_each(bed: Bed, deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """The deliveries, of messages with different bodies: none of them twice, or where the world's queue may
+    do that (`World.twice`), the later of the two, whose receipt handle counts."""
+    latest = {delivery.body: delivery for delivery in deliveries}
+    assert bed.world.twice or len(latest) == len(deliveries), sorted(each.body for each in deliveries)
+    return list(latest.values())
 
 
 Case = Callable[[Bed], Awaitable[None]]

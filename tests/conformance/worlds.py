@@ -31,6 +31,7 @@ class World(msgspec.Struct, frozen=True):
         backend can keep and the machine is quick.
     fixture: what each of its cases needs around it, by pytest's name for it.
     abreast: so many cases may run at once, where most of their time is waiting.
+    twice: its queue may deliver a message to each of two receives that overlap.
     """
 
     make: Callable[[Path], Backend]
@@ -38,6 +39,7 @@ class World(msgspec.Struct, frozen=True):
     tick_s: float
     fixture: str | None = None
     abreast: int = 1
+    twice: bool = False
 
 
 def in_real_time(case: Coroutine[Any, Any, None]) -> None:
@@ -95,5 +97,7 @@ WORLDS: Final = {
         8,
     ),
     # moto's BatchExecuteStatement is not Amazon's: docs/emulators.md
-    "aws, moto": World(lambda folder: on_aws(folder, claims="single"), in_real_time, 1.0, "on_moto", 8),
+    "aws, moto": World(
+        lambda folder: on_aws(folder, claims="single"), in_real_time, 1.0, "on_moto", 8, twice=True
+    ),
 }
