@@ -104,7 +104,13 @@ def error_of_opening(**options: Any) -> KonError:
         await backend.close()
         return caught.value
 
-    return asyncio.run(main())
+    error = asyncio.run(main())
+    # Nobody waits for what a closed backend has under way. It would make its clients in the next test's
+    # environment, and take the answers of that test's server.
+    for thread in threading.enumerate():
+        if thread.name.startswith("kon-aws"):
+            thread.join()
+    return error
 
 
 def test_no_credentials(no_settings: pytest.MonkeyPatch) -> None:
