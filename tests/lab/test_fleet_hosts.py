@@ -60,6 +60,10 @@ class Pair:
             "UserKnownHostsFile=/dev/null",
             "LogLevel=ERROR",
             "BatchMode=yes",
+            # a host that goes away in mid-handshake never answers
+            "ConnectTimeout=5",
+            "ServerAliveInterval=3",
+            "ServerAliveCountMax=3",
         ]
         words = [word for option in options for word in ("-o", option)]
         return subprocess.run(
