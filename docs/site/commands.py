@@ -53,7 +53,8 @@ def _told(command: click.Command, name: str) -> Iterator[str]:
             assert below is not None
             yield from _told(below, f"{name} {each}")
         return
-    context = click.Context(command, info_name=name)
+    # click keeps the option for help that it makes now for all later uses of the command
+    context = click.Context(command, info_name=name, **kon.context_settings)
     yield f"### {name}\n"
     yield f"`{' '.join([name, *command.collect_usage_pieces(context)])}`\n"
     yield _prose(command.help or "")

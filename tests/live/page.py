@@ -45,8 +45,8 @@ class Page:
         return str(await self.tab.value(f"document.getElementById({json.dumps(id)}).textContent"))
 
     async def shows(self, id: str, text: str) -> None:
-        where = f"document.getElementById({json.dumps(id)}).textContent"
-        await self.until(f"{where}.includes({json.dumps(text)})")
+        where = f"document.getElementById({json.dumps(id)})?.textContent"  # nothing yet, as it loads
+        await self.until(f"{where}?.includes({json.dumps(text)})")
 
     async def wide(self, width: int, height: int = 900) -> None:
         await self.ask(

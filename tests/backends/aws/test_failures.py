@@ -104,10 +104,11 @@ def error_of_opening(**options: Any) -> KonError:
         await backend.close()
         return caught.value
 
+    earlier = set(threading.enumerate())  # other tests' backends have threads too, which stay
     error = asyncio.run(main())
     # Nobody waits for what a closed backend has under way. It would make its clients in the next test's
     # environment, and take the answers of that test's server.
-    for thread in threading.enumerate():
+    for thread in set(threading.enumerate()) - earlier:
         if thread.name.startswith("kon-aws"):
             thread.join()
     return error
