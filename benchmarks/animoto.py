@@ -33,11 +33,10 @@ from benchmarks.peak_memory import own_peak_mb
 from benchmarks.photo_packages import NoPhotos
 from benchmarks.photos import FOLDER, PHOTOS, photo_set
 from benchmarks.similarity import ssim
-from kon.animoto import job, server  # noqa: F401 - a worker has them in memory, as the older way has PyAV
-from kon.animoto.planes import fitted
 from kon.backends.folder import FolderObjects
-from kon.kind import Attempt
+from kon.core.kind import Attempt
 from kon.kinds.animoto import Animoto
+from kon.kinds.video.planes import fitted
 
 LATENCY_MS: Final = 100
 RATE_BYTES_S: Final = 2_000_000
@@ -174,7 +173,7 @@ def enlarged(photos: Sequence[Path], folder: Path) -> list[Path]:
 @contextmanager
 def served(photos: Path) -> Iterator[str]:
     """The image server, in a process of its own; where it is."""
-    argv = [sys.executable, "-m", "kon.animoto.server", str(photos), "--port", "0"]
+    argv = [sys.executable, "-m", "kon.kinds.video.server", str(photos), "--port", "0"]
     argv += ["--latency-ms", str(LATENCY_MS), "--rate", str(RATE_BYTES_S)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -28,13 +28,13 @@ from benchmarks.animoto import UPLOAD_BYTES_S, served
 from benchmarks.animoto_page import put
 from benchmarks.photo_packages import NoPhotos
 from benchmarks.photos import FOLDER, photo_set
-from kon.calibrate import as_yaml
+from kon.backends.sim.latency import P99
+from kon.backends.sim.model import Spread
+from kon.engine.records.records import RunFolder
 from kon.experiment.models import DEFAULT, find_model, read_model_with_sources
-from kon.records import RunFolder
 from kon.report.published import ANIMOTO_MINUTES, ANIMOTO_VIDEOS
-from kon.report.standing import standing
-from kon.sim.latency import P99
-from kon.sim.model import Spread
+from kon.report.read.standing import standing
+from kon.trials.calibrate import as_yaml
 
 ROOT: Final = Path(__file__).parent.parent
 EXPERIMENT: Final = ROOT / "workloads" / "animoto-160.yml"

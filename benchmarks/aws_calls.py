@@ -28,8 +28,8 @@ from tabulate import tabulate
 from benchmarks.fresh import call as measured
 from kon.backends.aws.calls import Calls, Client
 from kon.backends.aws.dynamodb import Layout, table_definition
-from kon.emulator import started
-from kon.ledger import Record
+from kon.backends.emulator import started
+from kon.core.ledger import Record
 
 CLIENTS: Final[tuple[Client, ...]] = ("boto3", "lean")
 BODY: Final = '{"run":"bench","tasks":[[123456,0.0]],"receives":0}'

@@ -15,22 +15,22 @@ from typing import Final
 
 from tabulate import tabulate
 
-from kon.backend import Channel, ChannelOptions
+from kon.backends.sim.backend import SimBackend
+from kon.backends.sim.fleet import Fleet
+from kon.backends.sim.loop import SimLoop, simulate
+from kon.backends.sim.model import Choice
+from kon.backends.sim.network import Network
+from kon.core.backend import Channel, ChannelOptions
+from kon.core.ledger import Record
+from kon.core.queue import Message
+from kon.core.task import State
 from kon.experiment import Experiment, load
 from kon.experiment.models import FOLDER, read_model
 from kon.experiment.prices import read_prices
-from kon.ledger import Record
-from kon.plan.forecast import Forecast, Forecaster, Setting
-from kon.plan.table import duration, usd
-from kon.queue import Message
 from kon.report.columns import rounded
 from kon.report.published import CLOUDKON_EFFICIENCY, CLOUDKON_PER_S, SLEEP_0_PER_S
-from kon.sim.backend import SimBackend
-from kon.sim.fleet import Fleet
-from kon.sim.loop import SimLoop, simulate
-from kon.sim.model import Choice
-from kon.sim.network import Network
-from kon.task import State
+from kon.trials.plan.forecast import Forecast, Forecaster, Setting
+from kon.trials.plan.table import duration, usd
 
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "cloudkon.md"

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final
 
 LOOK_S: Final = 0.1
-WORKER: Final = b"kon.process"
+WORKER: Final = b"kon.launch.process"
 """In its command line. A child that has just been forked still has its parent's, and its memory."""
 
 PROC: Final = Path("/proc")

@@ -19,7 +19,7 @@ from typing import Final
 from PIL import Image, ImageOps
 
 from benchmarks.photo_packages import NoPhotos, photographs
-from kon.animoto import demo
+from kon.kinds.video import demo
 
 PHOTOS: Final = 60
 FOLDER: Final = Path(__file__).parent.parent / ".cache" / "photos"

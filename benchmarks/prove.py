@@ -14,10 +14,10 @@ import msgspec
 from tabulate import tabulate
 
 from benchmarks.sim_loop import timed
-from kon.prove.classes import FaultClass, fault_class, fault_classes
-from kon.prove.exhaustive import exhaust
-from kon.prove.scenario import Scenario, play
-from kon.run import Plugin
+from kon.core.spec import Plugin
+from kon.trials.prove.classes import FaultClass, fault_class, fault_classes
+from kon.trials.prove.exhaustive import exhaust
+from kon.trials.prove.scenario import Scenario, play
 
 SCENARIO: Final = Scenario(tasks=20, workers=3)
 

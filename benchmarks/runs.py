@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peak_memory import PeakMemory
-from kon.local import LocalRun
-from kon.records import RunFolder
+from kon.core.spec import Plugin, RunSpec
+from kon.engine.records.records import RunFolder
+from kon.launch.local import LocalRun
 from kon.report.summary import summarise
-from kon.run import Plugin, RunSpec
 
 
 class Sleeps:
@@ -95,7 +95,7 @@ def idle(seconds: float) -> dict[str, float]:
     spec = spec_of(1, visibility_s=3 * beat_s)
     with new_folder() as folder:
         asyncio.run(LocalRun(folder, spec, Sleeps(0, 0.0)).submit())
-        worker = subprocess.Popen([sys.executable, "-m", "kon.process", str(folder.path), "w1"])
+        worker = subprocess.Popen([sys.executable, "-m", "kon.launch.process", str(folder.path), "w1"])
         try:
             time.sleep(seconds + 2 * beat_s)
         finally:

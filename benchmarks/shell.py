@@ -20,7 +20,7 @@ import click
 import msgspec
 from tabulate import tabulate
 
-from kon.kind import Attempt
+from kon.core.kind import Attempt
 from kon.kinds.shell import Shell
 from kon.kinds.spawn import Spawner, have_pidfd
 

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from kon.core.journal import FileJournal
 from kon.experiment import loads
-from kon.journal import FileJournal
-from kon.simulated.recorder import BlockJournal
-from kon.simulated.simulation import Simulation
+from kon.launch.simulated.recorder import BlockJournal
+from kon.launch.simulated.simulation import Simulation
 
 WORKERS: Final = 1_024
 

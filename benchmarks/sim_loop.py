@@ -16,17 +16,17 @@ import click
 import msgspec
 from tabulate import tabulate
 
-from kon.backend import Channel, ChannelOptions
-from kon.ledger import Record
-from kon.queue import Message
-from kon.sim.backend import SimBackend
-from kon.sim.faults import FaultRates, Faults
-from kon.sim.latency import CallTime, CallTimes
-from kon.sim.loop import SimLoop, simulate
-from kon.sim.network import Network
-from kon.sim.schedule import Seeded
-from kon.sim.trace import Trace
-from kon.task import Bundle, Task, decode_bundle, encode
+from kon.backends.sim.backend import SimBackend
+from kon.backends.sim.faults import FaultRates, Faults
+from kon.backends.sim.latency import CallTime, CallTimes
+from kon.backends.sim.loop import SimLoop, simulate
+from kon.backends.sim.network import Network
+from kon.backends.sim.schedule import Seeded
+from kon.backends.sim.trace import Trace
+from kon.core.backend import Channel, ChannelOptions
+from kon.core.ledger import Record
+from kon.core.queue import Message
+from kon.core.task import Bundle, Task, decode_bundle, encode
 
 RUN: Final = "bench"
 LATENCY: Final = {

@@ -18,11 +18,11 @@ import click
 import msgspec
 from tabulate import tabulate
 
-from kon.backend import Channel, ChannelOptions
 from kon.backends.memory import MemoryBackend
 from kon.backends.sqlite import SqliteBackend
-from kon.ledger import Record
-from kon.queue import Message
+from kon.core.backend import Channel, ChannelOptions
+from kon.core.ledger import Record
+from kon.core.queue import Message
 
 BODY: Final = b'["run-0123456789",[[123456,{"seconds":0}]],0]'
 OPTIONS: Final = ChannelOptions(visibility_s=60.0)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kon.api.calls import gather, map, open_run, submit
     from kon.api.handle import Run, RunStatus
-    from kon.errors import ConfigurationError, KonError, OverBudget, TaskFailed
-    from kon.task import Outcome, State
+    from kon.core.errors import ConfigurationError, KonError, OverBudget, TaskFailed
+    from kon.core.task import Outcome, State
 
 __all__ = [
     "ConfigurationError",
@@ -38,8 +38,8 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("gather", "map", "open_run", "submit"), "kon.api.calls"),
     **dict.fromkeys(("Run", "RunStatus"), "kon.api.handle"),
-    **dict.fromkeys(("ConfigurationError", "KonError", "OverBudget", "TaskFailed"), "kon.errors"),
-    **dict.fromkeys(("Outcome", "State"), "kon.task"),
+    **dict.fromkeys(("ConfigurationError", "KonError", "OverBudget", "TaskFailed"), "kon.core.errors"),
+    **dict.fromkeys(("Outcome", "State"), "kon.core.task"),
 }
 
 

@@ -1,161 +1,37 @@
-"""Values: a task, its states, its outcome, and how they travel.
+"""Former place of `kon.core.task`, kept for one release for strategies and kinds of your own."""
 
-A task is known by its index in its run, so that submitting it again makes the same task. Tasks
-travel packed in a `Bundle`, outcomes packed in `Answers`; both are JSON arrays, because a person
-must be able to read a queue with any tool.
-"""
+from kon.core.task import (
+    FINAL,
+    MAX_ATTEMPTS,
+    TRANSITIONS,
+    Answers,
+    Bundle,
+    Outcome,
+    State,
+    Task,
+    attempt_key,
+    attempt_keys,
+    decode_answers,
+    decode_bundle,
+    decode_outcome,
+    encode,
+    task_id,
+)
 
-from __future__ import annotations
-
-import enum
-from collections.abc import Sequence
-from typing import Any, Final, TypeVar
-
-import msgspec
-
-from kon.errors import CodecError
-
-_Value = TypeVar("_Value")
-
-MAX_ATTEMPTS: Final = 32
-"""No task is tried more often; see `attempt_key`."""
-
-_ATTEMPT_SHIFT: Final = 48
-
-
-class State(enum.StrEnum):
-    """Where a task stands. `TRANSITIONS` says which step may follow which."""
-
-    QUEUED = "queued"  # submitted; a message for it exists
-    CLAIMED = "claimed"  # a worker holds it, before or while it runs
-    RETRY = "retry"  # an attempt failed and another is due after its backoff
-    DONE = "done"  # it ran to its end and its result is kept
-    FAILED = "failed"  # the last attempt allowed failed; its error is kept
-    DEAD = "dead"  # its message was received too often and went to the dead-letter queue
-    LOST = "lost"  # no message and no outcome are left: the strategy gave it up in a crash
-    CANCELLED = "cancelled"  # the run was cancelled before it ended
-
-
-TRANSITIONS: Final[dict[State, frozenset[State]]] = {
-    State.QUEUED: frozenset({State.CLAIMED, State.DEAD, State.LOST, State.CANCELLED}),
-    # claimed -> claimed is a takeover of a passed lease; -> queued a graceful stop giving it back
-    State.CLAIMED: frozenset(
-        {
-            State.CLAIMED,
-            State.QUEUED,
-            State.RETRY,
-            State.DONE,
-            State.FAILED,
-            State.DEAD,
-            State.LOST,
-            State.CANCELLED,
-        }
-    ),
-    State.RETRY: frozenset({State.CLAIMED, State.DEAD, State.LOST, State.CANCELLED}),
-    State.DONE: frozenset(),
-    # a person may ask for failed, dead and lost tasks again (--rerun-failed)
-    State.FAILED: frozenset({State.QUEUED}),
-    # the worker that held a dead task may still finish it: done is better news, and true
-    State.DEAD: frozenset({State.DONE, State.FAILED, State.QUEUED}),
-    State.LOST: frozenset({State.DONE, State.FAILED, State.QUEUED}),
-    State.CANCELLED: frozenset({State.QUEUED}),
-}
-
-FINAL: Final = frozenset({State.DONE, State.FAILED, State.DEAD, State.LOST, State.CANCELLED})
-"""States in which a task is accounted for."""
-
-
-class Task(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One thing to do: `body` is what its kind understands, a JSON value."""
-
-    index: int
-    body: Any = None
-    attempt: int = 1
-
-
-class Bundle(msgspec.Struct, frozen=True, array_like=True):
-    """The body of one message: tasks of one run.
-
-    receives: how often these tasks were received in messages that this one replaces, deferrals
-        left out. A queue counts only its own message, so a replacement carries the count on.
-    """
-
-    run: str
-    tasks: list[Task]
-    receives: int = 0
-
-
-class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """How one attempt at a task ended.
-
-    state: DONE, FAILED or RETRY.
-    result: a JSON value, for DONE; what a failed attempt left behind, if its kind has that.
-    error: one line, for FAILED and RETRY.
-    started_s, ended_s: seconds since the epoch on the worker's clock.
-    """
-
-    index: int
-    attempt: int
-    state: State
-    result: Any = None
-    error: str | None = None
-    started_s: float = 0.0
-    ended_s: float = 0.0
-
-
-class Answers(msgspec.Struct, frozen=True, array_like=True):
-    """The body of one message on the response queue: outcomes from one worker."""
-
-    worker: str
-    outcomes: list[Outcome]
-
-
-def attempt_key(index: int, attempt: int) -> int:
-    """The ledger key of one attempt, for strategies that claim each attempt on its own.
-
-    The first attempt's key is the task's index itself. Keys stay below 2**53, so that they
-    survive any JSON reader.
-    """
-    return index | (attempt - 1) << _ATTEMPT_SHIFT
-
-
-def attempt_keys(tasks: Sequence[Task]) -> list[int]:
-    """`attempt_key` of each."""
-    return [task.index | (task.attempt - 1) << _ATTEMPT_SHIFT for task in tasks]
-
-
-def task_id(run: str, index: int) -> str:
-    """The name of a task for people: a pure function of run and index."""
-    return f"{run}/{index}"
-
-
-_encoder = msgspec.json.Encoder()
-_bundles = msgspec.json.Decoder(Bundle)
-_answers = msgspec.json.Decoder(Answers)
-_outcomes = msgspec.json.Decoder(Outcome)
-
-
-def encode(value: Bundle | Answers | Outcome) -> bytes:
-    return _encoder.encode(value)
-
-
-def decode_bundle(body: bytes) -> Bundle:
-    """Raises CodecError for anything that `encode` did not write."""
-    return _decode(_bundles, body, "a bundle of tasks")
-
-
-def decode_answers(body: bytes) -> Answers:
-    """Raises CodecError for anything that `encode` did not write."""
-    return _decode(_answers, body, "a packet of answers")
-
-
-def decode_outcome(body: bytes) -> Outcome:
-    """Raises CodecError for anything that `encode` did not write."""
-    return _decode(_outcomes, body, "an outcome")
-
-
-def _decode(decoder: msgspec.json.Decoder[_Value], body: bytes, what: str) -> _Value:
-    try:
-        return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CodecError(f"a message is not {what}: {error} (it starts {body[:60]!r})") from error
+__all__ = [
+    "FINAL",
+    "MAX_ATTEMPTS",
+    "TRANSITIONS",
+    "Answers",
+    "Bundle",
+    "Outcome",
+    "State",
+    "Task",
+    "attempt_key",
+    "attempt_keys",
+    "decode_answers",
+    "decode_bundle",
+    "decode_outcome",
+    "encode",
+    "task_id",
+]

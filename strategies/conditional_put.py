@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from kon.dedup import Claim, Guarantee, Skip, Strategy, Verdict, is_ours
-from kon.ledger import Record
-from kon.task import Outcome, Task, attempt_keys
+from kon.core.ledger import Record
+from kon.core.strategy import Claim, Guarantee, Skip, Strategy, Verdict, is_ours
+from kon.core.task import Outcome, Task, attempt_keys
 
 
 class ConditionalPut(Strategy):

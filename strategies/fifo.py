@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from kon.dedup import Guarantee
+from kon.core.strategy import Guarantee
 from strategies.none import NoDeduplication
 
 

@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from kon.clock import Clock
-from kon.dedup import Claim, Defer, Guarantee, Skip, Strategy, Verdict, is_ours
-from kon.errors import ConfigurationError
-from kon.ledger import Ledger, Record
-from kon.task import Outcome, State, Task, decode_outcome, encode
+from kon.core.clock import Clock
+from kon.core.errors import ConfigurationError
+from kon.core.ledger import Ledger, Record
+from kon.core.strategy import Claim, Defer, Guarantee, Skip, Strategy, Verdict, is_ours
+from kon.core.task import Outcome, State, Task, decode_outcome, encode
 
 
 class Lease(Strategy):

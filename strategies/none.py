@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from kon.dedup import Claim, Guarantee, Strategy, Verdict
-from kon.task import Outcome, Task
+from kon.core.strategy import Claim, Guarantee, Strategy, Verdict
+from kon.core.task import Outcome, Task
 
 
 class NoDeduplication(Strategy):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from kon.clock import Clock
-from kon.dedup import Claim, Guarantee, Skip, Strategy, Verdict
-from kon.errors import ConfigurationError
-from kon.ledger import Ledger, Record
-from kon.task import Outcome, State, Task, attempt_key, attempt_keys, decode_outcome, encode
+from kon.core.clock import Clock
+from kon.core.errors import ConfigurationError
+from kon.core.ledger import Ledger, Record
+from kon.core.strategy import Claim, Guarantee, Skip, Strategy, Verdict
+from kon.core.task import Outcome, State, Task, attempt_key, attempt_keys, decode_outcome, encode
 
 
 class ReadThenWrite(Strategy):

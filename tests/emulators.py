@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
-from kon.emulator import Emulator, started
+from kon.backends.emulator import Emulator, started
 
 
 @pytest.fixture(scope="session")

@@ -22,12 +22,12 @@ from benchmarks.fresh import MeasurementFailed
 from benchmarks.processes import cpu_s_of, share_cores
 from benchmarks.records import ROOT
 from benchmarks.runs import Sleeps, new_folder, spec_of
-from kon.client import Tally
-from kon.emulator import Emulator, started
+from kon.backends.emulator import Emulator, started
+from kon.core.spec import Plugin, RunSpec
+from kon.engine.client import Tally
 from kon.experiment.cells import tasks_per_row_for
-from kon.local import LocalRun
+from kon.launch.local import LocalRun
 from kon.report.summary import summarise
-from kon.run import Plugin, RunSpec
 
 PEERS: Final = ROOT / ".cache" / "bench-aws" / "bin" / "python"
 """The interpreter of the peers' own virtualenv."""
@@ -140,7 +140,7 @@ def simulated(
 ) -> dict[str, Any]:
     """The same worker and client on hosts that are simulated, over the model of SQS and DynamoDB."""
     from kon.experiment import loads
-    from kon.simulated.simulation import Simulation
+    from kon.launch.simulated.simulation import Simulation
 
     experiment = {
         "name": "bench",

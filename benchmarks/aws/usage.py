@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kon.prices import cost_of_requests, usual_prices
-from kon.records import RunFolder
+from kon.backends.prices import cost_of_requests, usual_prices
+from kon.engine.records.records import RunFolder
 
 _CALLS = ".calls"
 

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Final
 
-from kon.backend import Backend, Channel
-from kon.client import Tally
-from kon.control import Control, Status, WorkerState
-from kon.crew import Crew, WorkersHere
-from kon.errors import ConfigurationError
-from kon.local import LocalRun
-from kon.run import RunSpec
+from kon.core.backend import Backend, Channel
+from kon.core.errors import ConfigurationError
+from kon.core.spec import RunSpec
+from kon.engine.client import Tally
+from kon.engine.control import Control, Status, WorkerState
+from kon.launch.crew import Crew, WorkersHere
+from kon.launch.local import LocalRun
 
 _POLL_S: Final = 0.02
 

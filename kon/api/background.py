@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 
 from kon.api.attached import AttachedRun
 from kon.api.watched import Watched
-from kon.client import Tally
-from kon.errors import KonError, first_cause
-from kon.local import Source
-from kon.lock import FolderLock
-from kon.plugins import backend_class
-from kon.records import RunFolder
-from kon.run import RunSpec
+from kon.core.errors import KonError, first_cause
+from kon.core.lock import FolderLock
+from kon.core.plugins import backend_class
+from kon.core.spec import RunSpec
+from kon.engine.client import Tally
+from kon.engine.records.records import RunFolder
+from kon.launch.local import Source
 
 _log = logging.getLogger("kon")
 
@@ -160,7 +160,7 @@ class Background:
             with self._watch.of_what_breaks(self.folder):
                 await self._watch.hold(self._local.run(), lambda: self._local)
             if self._kept:
-                from kon.campaign import conclude  # which loads all that an experiment may need
+                from kon.launch.campaign import conclude  # which loads all that an experiment may need
 
                 self._watch.ended(await conclude(self.folder), self.folder)
 

@@ -15,16 +15,16 @@ import msgspec
 from kon.api.background import Background, running_in
 from kon.api.handle import Run, TemporaryFolder
 from kon.api.watched import Watched, Wishes, refuse_wishes, watched
-from kon.client import CLIENT, SUBMIT_TASKS
-from kon.errors import ConfigurationError
-from kon.journal import FileJournal
-from kon.local import Source, context
-from kon.lock import FolderLock
-from kon.packing import chunks
-from kon.plugins import backend_class
-from kon.records import RunFolder
-from kon.run import RunSpec
-from kon.task import Answers, Outcome, State, encode
+from kon.core.errors import ConfigurationError
+from kon.core.journal import FileJournal
+from kon.core.lock import FolderLock
+from kon.core.plugins import backend_class
+from kon.core.spec import RunSpec
+from kon.core.task import Answers, Outcome, State, encode
+from kon.engine.client import CLIENT, SUBMIT_TASKS
+from kon.engine.packing import chunks
+from kon.engine.records.records import RunFolder
+from kon.launch.local import Source, context
 
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_]+")
 _LONGEST_NAME: Final = 40
@@ -32,7 +32,7 @@ _LONGEST_NAME: Final = 40
 
 PREFETCH: Final = 200
 """Messages ahead of a worker's slots, at most: enough that tasks of a millisecond are fetched and claimed
-in batches. Of longer ones a worker takes what it needs for a fifth of a second (see kon.worker)."""
+in batches. Of longer ones a worker takes what it needs for a fifth of a second (see kon.engine.worker)."""
 
 
 def run_name(word: str) -> str:

@@ -15,10 +15,10 @@ from kon.api.items import first_and_all
 from kon.api.plan import Work, plan
 from kon.api.values import failure_of, raise_failures
 from kon.api.watched import Wishes, refuse_wishes, watched
-from kon.errors import ConfigurationError
-from kon.records import RunFolder
-from kon.suggest import did_you_mean
-from kon.task import State
+from kon.core.errors import ConfigurationError
+from kon.core.suggest import did_you_mean
+from kon.core.task import State
+from kon.engine.records.records import RunFolder
 
 
 def map(

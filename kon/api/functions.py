@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, Final
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 from kon.kinds import callee
 
 _MEND: Final = "define it with `def` at the top level of a module or script, and pass that"

@@ -14,15 +14,15 @@ import msgspec
 
 from kon.api.attached import Queued
 from kon.api.background import Background, in_private_loop, running_in
-from kon.api.tail import Tail
 from kon.api.watched import Watched
-from kon.control import Control, Status
-from kon.errors import Interrupted
-from kon.lock import FolderLock
-from kon.plugins import open_backend
-from kon.records import RunFolder
-from kon.run import RunSpec
-from kon.task import Outcome
+from kon.core.errors import Interrupted
+from kon.core.lock import FolderLock
+from kon.core.plugins import open_backend
+from kon.core.spec import RunSpec
+from kon.core.task import Outcome
+from kon.engine.control import Control, Status
+from kon.engine.records.records import RunFolder
+from kon.report.read.tail import Tail
 
 _OTHERS_POLL_S: Final = 0.2
 """Between two looks at the records of a run whose client is another program."""

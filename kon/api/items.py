@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 
 _PLAIN: Final = (str, int, float, bool, type(None))
 _LARGEST: Final = 2**64 - 1

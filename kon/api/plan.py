@@ -14,7 +14,7 @@ from kon.api.functions import import_path, reference_of, refuse_import_time
 from kon.api.items import Bodies, bodies_in_turn, check_items, for_call, for_command, for_function
 from kon.api.stored import Stored
 from kon.api.watched import Wishes
-from kon.errors import ConfigurationError, WorkloadError
+from kon.core.errors import ConfigurationError, WorkloadError
 from kon.experiment.bodies import encode_body
 from kon.experiment.single import single
 

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from kon.errors import WorkloadError
+from kon.core.errors import WorkloadError
 
 _PART_BYTES: Final = 1 << 20
 """Of one read or write, about."""

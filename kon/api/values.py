@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kon.errors import TaskFailed
-from kon.task import Outcome, State
+from kon.core.errors import TaskFailed
+from kon.core.task import Outcome, State
 
 _SHOWN = 5
 

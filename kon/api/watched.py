@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kon.api.attached import AttachedRun
-from kon.errors import ConfigurationError, Interrupted
-from kon.records import RunFolder
-from kon.run import RunSpec
+from kon.core.errors import ConfigurationError, Interrupted
+from kon.core.spec import RunSpec
+from kon.engine.records.records import RunFolder
 
 if TYPE_CHECKING:  # with the prices and boto3, which a run that asks for neither does without
-    from kon.budget import Spending
-    from kon.notice import Notices
+    from kon.launch.budget import Spending
+    from kon.launch.notice import Notices
 
 _Result = TypeVar("_Result")
 
@@ -54,7 +54,7 @@ class Watched:
         """The result of `work`. Raises OverBudget once too much is spent, and pauses the run `current`."""
         if self._spending is None:
             return await work
-        from kon.budget import within
+        from kon.launch.budget import within
 
         return await within(self._spending, current, work, time.time)
 
@@ -106,9 +106,9 @@ def refuse_wishes(caller: str, wishes: Wishes, folder: RunFolder) -> None:
 
 
 def _spending(max_cost: float | str, folder: RunFolder, spec: RunSpec) -> Spending:
-    from kon.budget import Budget, Spending
-    from kon.plan.asked import parse_usd
-    from kon.prices import usual_prices
+    from kon.backends.prices import usual_prices
+    from kon.launch.budget import Budget, Spending
+    from kon.trials.plan.asked import parse_usd
 
     most_usd = parse_usd(max_cost, "max_cost") if isinstance(max_cost, str) else float(max_cost)
     budget = Budget(most_usd, usual_prices(), option="max_cost")
@@ -117,6 +117,6 @@ def _spending(max_cost: float | str, folder: RunFolder, spec: RunSpec) -> Spendi
 
 
 def _notices(topic: str, spec: RunSpec) -> Notices:
-    from kon.notice import Notices
+    from kon.launch.notice import Notices
 
     return Notices(topic, [spec], lambda text: _log.warning("%s", text), option="notify")

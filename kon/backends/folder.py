@@ -11,8 +11,8 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
-from kon.errors import StoreError
-from kon.objects import ObjectStore, check_key
+from kon.core.errors import StoreError
+from kon.core.objects import ObjectStore, check_key
 
 _Reply = TypeVar("_Reply")
 

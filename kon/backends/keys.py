@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kon.errors import ConfigurationError
-from kon.objects import NOT_A_NAME
+from kon.core.errors import ConfigurationError
+from kon.core.objects import NOT_A_NAME
 
 
 def check_run(run: str) -> str:

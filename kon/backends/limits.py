@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kon.errors import MessageTooLarge
-from kon.queue import Message, QueueLimits
+from kon.core.errors import MessageTooLarge
+from kon.core.queue import Message, QueueLimits
 
 
 def check_batch(limits: QueueLimits, size: int) -> None:

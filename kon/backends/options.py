@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from kon.backend import ChannelOptions
-from kon.errors import ConfigurationError
-from kon.queue import QueueLimits
-from kon.suggest import did_you_mean
+from kon.core.backend import ChannelOptions
+from kon.core.errors import ConfigurationError
+from kon.core.queue import QueueLimits
+from kon.core.suggest import did_you_mean
 
 
 def refuse_unknown(backend: str, options: Mapping[str, Any], known: Collection[str]) -> None:

@@ -13,19 +13,19 @@ from pathlib import Path
 import click
 import msgspec
 
-from kon.autoscale.demand import Demand
-from kon.autoscale.equipment import PLACE, Equipment, FleetBucket, packed
-from kon.autoscale.equipment import equip as put_equipment
-from kon.autoscale.file import read_policy
-from kon.autoscale.hosts import Ec2Hosts
-from kon.autoscale.loop import Autoscaler, Look
-from kon.autoscale.policy import Policy
+from kon.backends.prices import FILE
 from kon.cli.output import json_option, note, print_json
-from kon.errors import Interrupted
+from kon.core.errors import Interrupted
 from kon.experiment.prices import read_prices
+from kon.fleet.autoscale.demand import Demand
+from kon.fleet.autoscale.equipment import PLACE, Equipment, FleetBucket, packed
+from kon.fleet.autoscale.equipment import equip as put_equipment
+from kon.fleet.autoscale.file import read_policy
+from kon.fleet.autoscale.hosts import Ec2Hosts
+from kon.fleet.autoscale.loop import Autoscaler, Look
+from kon.fleet.autoscale.policy import Policy
 from kon.fleet.clients import Clients
 from kon.fleet.thing import Filter
-from kon.prices import FILE
 
 EXIT_SPENT = 4
 """The exit code where `max_cost` is used up."""

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from kon.calibrate import Measured, as_yaml, calibrated
 from kon.cli.output import note
 from kon.cli.runs import find_runs, root_option
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 from kon.experiment.models import DEFAULT, find_model, read_model_with_sources
+from kon.trials.calibrate import Measured, as_yaml, calibrated
 
 
 @click.command()

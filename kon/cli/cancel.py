@@ -9,9 +9,9 @@ import click
 
 from kon.cli.output import note
 from kon.cli.runs import collect_command, find_run, root_option, run_argument
-from kon.errors import ConfigurationError
-from kon.joining import client_lock
-from kon.resume import cancel as cancel_run
+from kon.core.errors import ConfigurationError
+from kon.core.lock import client_lock
+from kon.launch.resume import cancel as cancel_run
 
 
 @click.command()

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from kon.campaign import check_reach, conclude, is_whole
 from kon.cli.inherited import metrics_option
 from kon.cli.interrupts import Interrupts
 from kon.cli.limit import REFUSE_AND_PAUSE, CostLimit, CostWords, asked_before, cost_options
@@ -16,12 +15,13 @@ from kon.cli.notify import Notify, notify_option
 from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option
 from kon.cli.progress import Progress, progress
 from kon.cli.runs import collect_command, find_run, root_option, run_argument
-from kon.control import Control, RunState, Status
-from kon.errors import ConfigurationError
-from kon.joining import client_lock
-from kon.local import LocalRun
-from kon.records import RunFolder
-from kon.resume import go_where_it_began, opened, remaining
+from kon.core.errors import ConfigurationError
+from kon.core.lock import client_lock
+from kon.engine.control import Control, RunState, Status
+from kon.engine.records.records import RunFolder
+from kon.launch.campaign import check_reach, conclude, is_whole
+from kon.launch.local import LocalRun
+from kon.launch.resume import go_where_it_began, opened, remaining
 
 
 @click.command()

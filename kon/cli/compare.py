@@ -10,8 +10,8 @@ import msgspec
 
 from kon.cli.output import json_option, note, print_json
 from kon.cli.runs import find_runs, root_option, runs_below
-from kon.errors import ConfigurationError
-from kon.records import RunFolder
+from kon.core.errors import ConfigurationError
+from kon.engine.records.records import RunFolder
 
 
 @click.command()

@@ -7,15 +7,15 @@ from typing import Any, Final
 
 import click
 
+from kon.backends.prices import FILE
 from kon.cli.output import json_option, note, print_json
 from kon.cli.runs import find_run, root_option, run_argument
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
+from kon.core.plugins import backend_class
+from kon.engine.records.records import RunFolder
 from kon.experiment.prices import read_prices
-from kon.plugins import backend_class
-from kon.prices import FILE
-from kon.records import RunFolder
 from kon.report.costs import Cost, cost_of
-from kon.report.counts import count_events
+from kon.report.read.counts import count_events
 from kon.report.tables import draw
 
 _SERVICES: Final = {

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from kon.checkup import Level, examine
+from kon.cli.checkup import Level, examine
 from kon.cli.output import json_option, print_json
 from kon.cli.runs import RESULTS
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 
 
 @click.command()

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 
+from kon.backends.emulator import KINDS, Emulator, Kind, started
 from kon.cli.output import json_option, note, print_json
-from kon.emulator import KINDS, Emulator, Kind, started
-from kon.errors import BackendUnavailable, ConfigurationError
+from kon.core.errors import BackendUnavailable, ConfigurationError
 
 if TYPE_CHECKING:  # the reader of experiment files takes a while to load
     from kon.experiment import Experiment

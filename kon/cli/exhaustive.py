@@ -8,11 +8,11 @@ import click
 import msgspec
 
 from kon.cli.output import note, print_json
-from kon.prove.exhaustive import Covered, Exhausted, exhaust_each
-from kon.prove.invariants import MEANING
-from kon.prove.telling import tell
+from kon.core.spec import Plugin
 from kon.report.tables import draw
-from kon.run import Plugin
+from kon.trials.prove.exhaustive import Covered, Exhausted, exhaust_each
+from kon.trials.prove.invariants import MEANING
+from kon.trials.prove.telling import tell
 
 
 def prove_exhaustively(

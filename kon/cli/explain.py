@@ -9,12 +9,12 @@ import msgspec
 
 from kon.cli.output import json_option, note, print_json
 from kon.cli.runs import find_run, root_option
-from kon.errors import ConfigurationError
-from kon.records import RunFolder
-from kon.report.duplicates import duplicates
-from kon.report.story import as_text, tell
-from kon.report.traces import trace
-from kon.task import task_id
+from kon.core.errors import ConfigurationError
+from kon.core.task import task_id
+from kon.engine.records.records import RunFolder
+from kon.report.read.duplicates import duplicates
+from kon.report.read.traces import trace
+from kon.report.story.story import as_text, tell
 
 
 @click.command()

@@ -9,19 +9,19 @@ from typing import Any
 import click
 import msgspec
 
+from kon.backends.prices import FILE, Prices
 from kon.cli.experiment import Asked, file_argument, limit_option, set_option
 from kon.cli.output import json_option, note, print_json, quiet_option
 from kon.cli.trial import print_trials
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
+from kon.core.plugins import backend_class
 from kon.experiment import Experiment
 from kon.experiment.models import DEFAULT
 from kon.experiment.prices import read_prices
-from kon.plan.advice import Advice, advise
-from kon.plan.asked import parse_time, parse_usd, parse_workers
-from kon.plan.forecast import Forecast, Forecaster, Setting
-from kon.plan.table import duration, plan_table, usd
-from kon.plugins import backend_class
-from kon.prices import FILE, Prices
+from kon.trials.plan.advice import Advice, advise
+from kon.trials.plan.asked import parse_time, parse_usd, parse_workers
+from kon.trials.plan.forecast import Forecast, Forecaster, Setting
+from kon.trials.plan.table import duration, plan_table, usd
 
 EXIT_NONE_MEETS = 4
 """The exit code where nothing meets the deadline or the budget."""

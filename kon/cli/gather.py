@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from kon.cli.output import note
-from kon.errors import ConfigurationError
-from kon.records import RunFolder
+from kon.core.errors import ConfigurationError
+from kon.engine.records.records import RunFolder
 from kon.report.summary import summarise
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 import yaml
 
-from kon.animoto.generate import draw_jobs, names_in, write_jobs
-from kon.animoto.names import DEMO
 from kon.cli.output import note
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 from kon.experiment.distributions import FORMS, parse_distribution
 from kon.experiment.generate import sleep_lines, stats_lines, write_lines
+from kon.kinds.video.generate import draw_jobs, names_in, write_jobs
+from kon.kinds.video.names import DEMO
 
 _count = click.argument("count", type=click.IntRange(min=1))
 

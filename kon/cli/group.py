@@ -14,9 +14,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from kon.cli.inherited import log_options
-from kon.errors import Interrupted, KonError, first_cause
-from kon.logs import setup
-from kon.suggest import did_you_mean
+from kon.core.errors import Interrupted, KonError, first_cause
+from kon.core.suggest import did_you_mean
+from kon.engine.watchers import logs as setup
 
 EXIT_FAULT: Final = 70
 """The exit code after a fault of kon's own (EX_SOFTWARE), so that no script takes it for a failed task."""

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from kon.campaign import Campaign
 from kon.cli.experiment import Asked, file_argument, limit_option, out_option, set_option
 from kon.cli.inherited import metrics_option
 from kon.cli.output import note
-from kon.errors import Interrupted
-from kon.host import Host
+from kon.core.errors import Interrupted
+from kon.launch.campaign import Campaign
+from kon.launch.local_host import Host
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from kon.logs import setup
+from kon.engine.watchers import logs as setup
 
 if TYPE_CHECKING:
     from kon.experiment import Experiment
@@ -41,7 +41,7 @@ def _log(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
 def _serve(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     _inherit(ctx, param, value)
     if value:
-        from kon.metrics import Address, check_installed
+        from kon.engine.watchers import Address, check_installed
 
         Address.parse(value)
         check_installed()
@@ -49,7 +49,7 @@ def _serve(ctx: click.Context, param: click.Parameter, value: str | None) -> Non
 
 def check_metrics(experiments: Sequence[Experiment]) -> None:
     """Raises ConfigurationError where metrics are asked for, and no worker could serve them."""
-    from kon.metrics import asked_for, check_reach
+    from kon.engine.watchers import asked_for, check_reach
 
     if asked_for() is not None:
         for experiment in experiments:

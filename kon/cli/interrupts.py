@@ -8,8 +8,8 @@ import signal
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
-from kon.errors import Interrupted
-from kon.local import LocalRun
+from kon.core.errors import Interrupted
+from kon.launch.local import LocalRun
 
 _Result = TypeVar("_Result")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 from kon.cli.map_command import Commands
-from kon.errors import ConfigurationError, StoreError
-from kon.task import Outcome, State
+from kon.core.errors import ConfigurationError, StoreError
+from kon.core.task import Outcome, State
 
 COLUMNS: Final = (
     "Seq",

@@ -11,14 +11,14 @@ from pathlib import Path
 import click
 import msgspec
 
-from kon.apart import ApartHost, Awaited, Finder
 from kon.backends.aws import AwsBackend
-from kon.campaign import check_reach
 from kon.cli.inherited import metrics_option
 from kon.cli.output import note
-from kon.errors import ConfigurationError, Interrupted
+from kon.core.errors import ConfigurationError, Interrupted
+from kon.core.spec import Plugin
 from kon.fleet.thing import Filter
-from kon.run import Plugin
+from kon.launch.campaign import check_reach
+from kon.launch.remote_host import ApartHost, Awaited, Finder
 
 
 class _Line(msgspec.Struct):

@@ -12,19 +12,19 @@ import msgspec
 
 from kon.cli.experiment import Asked
 from kon.cli.output import note
-from kon.client import Tally
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
+from kon.core.plugins import backend_class
+from kon.core.spec import RunSpec
+from kon.engine.client import Tally
+from kon.engine.records.records import RunFolder
 from kon.experiment import Cell
-from kon.local import LocalRun
-from kon.plugins import backend_class
-from kon.records import RunFolder
-from kon.resume import origin
-from kon.run import RunSpec
+from kon.launch.local import LocalRun
+from kon.launch.resume import origin
 
 if TYPE_CHECKING:  # the simulator takes a while to load
-    from kon.budget import Spending
-    from kon.plan.forecast import Forecast
-    from kon.prices import Prices
+    from kon.backends.prices import Prices
+    from kon.launch.budget import Spending
+    from kon.trials.plan.forecast import Forecast
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _Result = TypeVar("_Result")
@@ -89,7 +89,7 @@ class CostLimit:
         """The result of `work`. Raises OverBudget once too much is spent, and pauses the run `current`."""
         if self._spending is None:
             return await work
-        from kon.budget import within
+        from kon.launch.budget import within
 
         return await within(self._spending, current, work, time.time)
 
@@ -111,9 +111,9 @@ def asked_before(folder: RunFolder) -> Asked | None:
 def _spending(
     words: CostWords, asked: Asked | None, root: Path, specs: Sequence[RunSpec], *, apart: bool
 ) -> Spending:
-    from kon.budget import Budget, Spending
-    from kon.plan.asked import parse_usd
-    from kon.prices import usual_prices
+    from kon.backends.prices import usual_prices
+    from kon.launch.budget import Budget, Spending
+    from kon.trials.plan.asked import parse_usd
 
     prices = usual_prices()
     most_usd = parse_usd(words.max_cost or "", "--max-cost")
@@ -152,7 +152,7 @@ def _forecasts(
     asked: Asked | None, todo: Sequence[RunSpec], words: CostWords, prices: Prices
 ) -> dict[str, Forecast]:
     """By the runs' names. Nothing where nobody knows how long tasks take; a note says so."""
-    from kon.plan.forecast import Forecaster, Setting
+    from kon.trials.plan.forecast import Forecaster, Setting
 
     cells: dict[str, Cell] = {}
     if asked is None:

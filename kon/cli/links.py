@@ -13,11 +13,11 @@ from kon.backends.aws.cold import ColdStore, Stored
 from kon.backends.aws.links import expiry_of
 from kon.backends.aws.objects import S3Objects
 from kon.cli.output import note
-from kon.errors import KonError, first_cause
-from kon.records import RunFolder
-from kon.report.standing import Standing
-from kon.restore import is_at_amazon, keys_of, stored
-from kon.task import task_id
+from kon.core.errors import KonError, first_cause
+from kon.core.task import task_id
+from kon.engine.records.records import RunFolder
+from kon.fleet.restore import is_at_amazon, keys_of, stored
+from kon.report.read.standing import Standing
 
 AT_ONCE: Final = 1_000
 """Links that are looked at together."""

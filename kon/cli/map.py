@@ -13,7 +13,6 @@ import click
 
 from kon.api.begin import Plan, begin, processors
 from kon.api.handle import Run
-from kon.api.tail import Tail
 from kon.cli.joblog import JobLog, read_joblog
 from kon.cli.map_command import Commands
 from kon.cli.map_items import read_items, split_command
@@ -21,10 +20,11 @@ from kon.cli.map_line import EVERY_S, ProgressLine
 from kon.cli.map_output import Printer
 from kon.cli.map_plan import make_plan
 from kon.cli.output import json_option, note, print_rows, quiet_option
-from kon.client import Tally
-from kon.errors import ConfigurationError, Interrupted
-from kon.records import RunFolder
-from kon.task import Outcome, State
+from kon.core.errors import ConfigurationError, Interrupted
+from kon.core.task import Outcome, State
+from kon.engine.client import Tally
+from kon.engine.records.records import RunFolder
+from kon.report.read.tail import Tail
 
 Halt = Literal["never", "soon", "now"]
 

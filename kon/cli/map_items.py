@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 import click
 
 from kon.api.stored import Stored
-from kon.errors import WorkloadError
+from kon.core.errors import WorkloadError
 
 _CHUNK_BYTES: Final = 1 << 20
 

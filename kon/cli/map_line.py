@@ -8,8 +8,8 @@ import time
 from typing import Final
 
 from kon.cli.output import can_redraw
-from kon.client import Tally
-from kon.task import State
+from kon.core.task import State
+from kon.engine.client import Tally
 
 EVERY_S: Final = 0.2
 """Between two pictures."""

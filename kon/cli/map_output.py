@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO, Final
 
-from kon.task import Outcome, State
+from kon.core.task import Outcome, State
 
 
 class Printer:

@@ -14,10 +14,10 @@ import msgspec
 
 from kon.api.begin import PREFETCH, Plan, processors, run_name
 from kon.api.items import Bodies, for_command
-from kon.errors import ConfigurationError, WorkloadError
-from kon.kind import Kind
-from kon.plugins import kind_class, strategy_class
-from kon.run import Plugin, RunSpec
+from kon.core.errors import ConfigurationError, WorkloadError
+from kon.core.kind import Kind
+from kon.core.plugins import kind_class, strategy_class
+from kon.core.spec import Plugin, RunSpec
 
 _MOST_BAD: Final = 10
 

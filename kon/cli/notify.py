@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kon.cli.output import note
-from kon.records import RunFolder
-from kon.run import RunSpec
+from kon.core.spec import RunSpec
+from kon.engine.records.records import RunFolder
 
 if TYPE_CHECKING:
-    from kon.notice import Notices
+    from kon.launch.notice import Notices
 
 notify_option = click.option(
     "--notify",
@@ -32,7 +32,7 @@ class Notify:
         self.flags: list[str] = []
         """The same, for a command line that goes on with what this one leaves."""
         if topic is not None:
-            from kon.notice import Notices  # with boto3
+            from kon.launch.notice import Notices  # with boto3
 
             self._notices = Notices(topic, specs, note)
             self.flags = ["--notify", topic]

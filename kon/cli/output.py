@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 import msgspec
 
-from kon.logs import setup
+from kon.engine.watchers import logs as setup
 
 JSON_SCHEMA: Final = 1
 """Of the objects that --json prints; raised when a name in them changes its meaning or goes."""

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from kon.campaign import Campaign, is_whole
 from kon.cli.output import print_json
+from kon.core.plugins import backend_class
 from kon.experiment import Cell
-from kon.plugins import backend_class
+from kon.launch.campaign import Campaign, is_whole
 from kon.report.tables import draw
 
 

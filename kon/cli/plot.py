@@ -10,7 +10,7 @@ import click
 from kon.cli.output import note
 from kon.cli.runs import find_runs, root_option, runs_argument
 from kon.cli.written import force_option, refuse, write
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 
 
 @click.command()

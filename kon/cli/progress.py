@@ -6,14 +6,14 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from kon.campaign import is_whole
 from kon.cli.output import can_redraw, note
-from kon.client import Tally
-from kon.logs import setup
-from kon.records import RunFolder
-from kon.report.live import Avoided
+from kon.core.task import State
+from kon.engine.client import Tally
+from kon.engine.records.records import RunFolder
+from kon.engine.watchers import logs as setup
+from kon.launch.campaign import is_whole
+from kon.report.read.live import Avoided
 from kon.report.tables import rounded
-from kon.task import State
 
 if TYPE_CHECKING:
     from kon.cli.redraw import Redrawn

@@ -12,10 +12,12 @@ import click
 import msgspec
 import yaml
 
+from kon.backends.sim.faults import FAULTS
 from kon.cli.exhaustive import prove_exhaustively, say
 from kon.cli.output import json_option, note, print_json, quiet_option
-from kon.errors import ConfigurationError, first_cause
-from kon.prove.classes import (
+from kon.core.errors import ConfigurationError, first_cause
+from kon.core.spec import Plugin
+from kon.trials.prove.classes import (
     ALL_FAULTS,
     FaultClass,
     fault_class,
@@ -23,17 +25,15 @@ from kon.prove.classes import (
     registered_strategies,
     strategy_variants,
 )
-from kon.prove.counterexample import Counterexample, taken_from
-from kon.prove.evidence import Evidence, Head, by_strategy, counterexamples, most_telling, summed_up
-from kon.prove.exhaustive import exhaust_each
-from kon.prove.guarantees import write_page
-from kon.prove.scenario import Played, Scenario
-from kon.prove.search import SCENARIO, Cell, Searched, play_seed, scenario_of, search
-from kon.prove.shrink import shorten, shortest
-from kon.prove.table import LEGEND, findings_tables
-from kon.prove.telling import tell
-from kon.run import Plugin
-from kon.sim.faults import FAULTS
+from kon.trials.prove.counterexample import Counterexample, taken_from
+from kon.trials.prove.evidence import Evidence, Head, by_strategy, counterexamples, most_telling, summed_up
+from kon.trials.prove.exhaustive import exhaust_each
+from kon.trials.prove.guarantees import write_page
+from kon.trials.prove.scenario import Played, Scenario
+from kon.trials.prove.search import SCENARIO, Cell, Searched, play_seed, scenario_of, search
+from kon.trials.prove.shrink import shorten, shortest
+from kon.trials.prove.table import LEGEND, findings_tables
+from kon.trials.prove.telling import tell
 
 EXIT_BROKEN: Final = 1
 """The exit code when a promise broke."""

@@ -11,18 +11,18 @@ import click
 import msgspec
 from click.shell_completion import CompletionItem
 
-from kon.backend import ChannelOptions
 from kon.backends.aws import AwsBackend
 from kon.backends.aws.resources import Resource
 from kon.cli.experiment import Asked, limit_option, set_option
 from kon.cli.output import json_option, note, print_json
 from kon.cli.runs import find_run, known_runs, root_option, runs_below
-from kon.errors import ConfigurationError
-from kon.joining import client_lock
-from kon.plugins import backend_class
-from kon.provision import Changes, Needs, described, make, needs_of, own, queued, remove
-from kon.records import RunFolder
-from kon.run import Plugin
+from kon.core.backend import ChannelOptions
+from kon.core.errors import ConfigurationError
+from kon.core.lock import client_lock
+from kon.core.plugins import backend_class
+from kon.core.spec import Plugin
+from kon.engine.records.records import RunFolder
+from kon.fleet.provision import Changes, Needs, described, make, needs_of, own, queued, remove
 
 EXIT_LEFT: Final = 5
 """The exit code where something that was to be deleted is still there."""

@@ -10,8 +10,8 @@ import click
 from kon.cli.output import note
 from kon.cli.runs import find_runs, root_option, runs_argument
 from kon.cli.written import force_option, refuse, write
-from kon.errors import ConfigurationError
-from kon.records import RunFolder
+from kon.core.errors import ConfigurationError
+from kon.engine.records.records import RunFolder
 
 
 @click.command()

@@ -12,8 +12,8 @@ import click
 from kon.backends.aws.cold import ColdState
 from kon.cli.output import json_option, note, print_json
 from kon.cli.runs import find_run, root_option, run_argument
-from kon.errors import Interrupted
-from kon.restore import restore as ask_back
+from kon.core.errors import Interrupted
+from kon.fleet.restore import restore as ask_back
 
 
 @click.command()

@@ -14,9 +14,9 @@ import msgspec
 from kon.cli.links import link_lines, object_lines
 from kon.cli.output import note
 from kon.cli.runs import find_run, root_option, run_argument
-from kon.records import RunFolder
-from kon.report.standing import Standing, standing
-from kon.task import State, task_id
+from kon.core.task import State, task_id
+from kon.engine.records.records import RunFolder
+from kon.report.read.standing import Standing, standing
 
 AT_ONCE: Final = 1_000
 """Lines that are written together."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from kon.campaign import Campaign, is_whole
 from kon.cli.emulator import emulated, emulator_option
 from kon.cli.experiment import Asked, file_argument, limit_option, out_option, set_option
 from kon.cli.inherited import check_metrics, metrics_option
@@ -21,8 +20,9 @@ from kon.cli.output import as_asked, format_option, json_option, note, print_res
 from kon.cli.plan import print_plan
 from kon.cli.progress import progress
 from kon.cli.runs import collect_command
-from kon.errors import ConfigurationError
-from kon.records import RunFolder
+from kon.core.errors import ConfigurationError
+from kon.engine.records.records import RunFolder
+from kon.launch.campaign import Campaign, is_whole
 
 
 @click.command()
@@ -139,7 +139,7 @@ def _page(asked_for: bool, root: Path) -> Iterator[None]:
     if not asked_for:
         yield
         return
-    from kon.live.beside import page_of
+    from kon.report.live.beside import page_of
 
     with page_of(root) as link:
         note(f"live at {link}")  # even where --quiet is asked for: it was asked for as well

@@ -9,9 +9,9 @@ from typing import Final
 
 import click
 
-from kon.errors import ConfigurationError
-from kon.records import RunFolder
-from kon.suggest import did_you_mean
+from kon.core.errors import ConfigurationError
+from kon.core.suggest import did_you_mean
+from kon.engine.records.records import RunFolder
 
 RESULTS: Final = Path("results")
 """Where experiments are recorded, unless --out says otherwise."""

@@ -13,12 +13,12 @@ import click
 
 from kon.cli.output import note
 from kon.cli.runs import find_runs, root_option, runs_argument
-from kon.errors import ConfigurationError
-from kon.live import check_installed
-from kon.records import RunFolder
+from kon.core.errors import ConfigurationError
+from kon.engine.records.records import RunFolder
+from kon.report.live import check_installed
 
 if TYPE_CHECKING:  # aiohttp takes a while to load
-    from kon.live.watching import Discover
+    from kon.report.live.watching import Discover
 
 FAREWELL: Final = "kon serve was ended."
 
@@ -65,7 +65,7 @@ def serve(runs: tuple[str, ...], root: Path, host: str, port: int, open_browser:
 
 
 async def _serve(discover: Discover, host: str, port: int, open_browser: bool) -> None:
-    from kon.live.server import serving
+    from kon.report.live.server import serving
 
     over = asyncio.Event()
     loop = asyncio.get_running_loop()

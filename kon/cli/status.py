@@ -10,16 +10,16 @@ import click
 
 from kon.cli.output import json_option, note, print_json
 from kon.cli.runs import find_runs, root_option, runs_argument
-from kon.control import Control, Status
-from kon.errors import KonError
-from kon.joining import client_lock
-from kon.liveness import runs_here
-from kon.plugins import backend_class
-from kon.records import RunFolder
-from kon.report.counts import count_states
+from kon.core.errors import KonError
+from kon.core.lock import client_lock
+from kon.core.plugins import backend_class
+from kon.core.task import FINAL, State
+from kon.engine.control import Control, Status
+from kon.engine.records.records import RunFolder
+from kon.launch.liveness import runs_here
+from kon.launch.resume import opened
+from kon.report.read.counts import count_states
 from kon.report.tables import draw
-from kon.resume import opened
-from kon.task import FINAL, State
 
 _COLUMNS: Final = {
     "run": "run",

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from kon.campaign import Campaign
 from kon.cli.experiment import Asked, file_argument, limit_option, out_option, set_option
 from kon.cli.limit import CostWords, cost_options
 from kon.cli.output import json_option, note, print_json, quiet_option
 from kon.cli.runs import collect_command
-from kon.records import RunFolder
+from kon.engine.records.records import RunFolder
+from kon.launch.campaign import Campaign
 
 
 @click.command()

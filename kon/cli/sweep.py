@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import click
 
+from kon.backends.prices import FILE
 from kon.cli.output import json_option, note, print_json
 from kon.experiment.prices import read_prices
 from kon.fleet.sweep import Found, look, remove
 from kon.fleet.thing import Filter, Thing
-from kon.prices import FILE
 from kon.report.tables import draw
 
 EXIT_LEFT: Final = 5

@@ -10,8 +10,8 @@ import click
 
 from kon.cli.output import as_asked, format_option, json_option, note, print_groups
 from kon.cli.runs import find_runs, root_option, runs_argument
-from kon.errors import ConfigurationError
-from kon.records import RunFolder
+from kon.core.errors import ConfigurationError
+from kon.engine.records.records import RunFolder
 from kon.report.gathered import row_of
 
 

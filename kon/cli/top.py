@@ -18,10 +18,10 @@ import msgspec
 
 from kon.cli.output import json_option, print_json
 from kon.cli.runs import find_run, known_runs, root_option, runs_below
-from kon.errors import ConfigurationError, StoreError
-from kon.live.snapshot import Snapshot
-from kon.live.watch import Watch
-from kon.records import RunFolder
+from kon.core.errors import ConfigurationError, StoreError
+from kon.engine.records.records import RunFolder
+from kon.report.live.snapshot import Snapshot
+from kon.report.live.watch import Watch
 
 LOOK_S: Final = 0.5
 """Between two looks, in seconds."""

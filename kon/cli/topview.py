@@ -12,8 +12,8 @@ from rich.text import Text
 
 from kon.cli.progress import duration
 from kon.experiment.problems import printable
-from kon.live.failures import Failure
-from kon.live.snapshot import LifeShown, Snapshot
+from kon.report.live.failures import Failure
+from kon.report.live.snapshot import LifeShown, Snapshot
 from kon.report.tables import rounded
 
 _BARS: Final = "▁▂▃▄▅▆▇█"

@@ -11,10 +11,10 @@ import msgspec
 
 from kon.cli.output import json_option, note, print_json, quiet_option
 from kon.cli.runs import find_run, root_option, run_argument
-from kon.records import RunFolder
-from kon.report.story import tell
-from kon.task import task_id
-from kon.tracing import Choice, Origin, Span, chosen, gathered, spans_of
+from kon.core.task import task_id
+from kon.engine.records.records import RunFolder
+from kon.report.story.story import tell
+from kon.report.traces import Choice, Origin, Span, chosen, gathered, spans_of
 
 
 @click.command()
@@ -64,7 +64,7 @@ def trace(
     if as_json:
         print_json({"run": origin.spec.run, "spans": [_shown(span) for span in spans]})
         return
-    from kon.tracing.export import Exporter
+    from kon.report.traces.export import Exporter
 
     sent = Exporter(origin, endpoint).send(spans)
     for index in indexes:

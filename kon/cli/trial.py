@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from kon.autoscale.file import read_policy
+from kon.backends.prices import Prices
 from kon.cli.output import print_json
 from kon.experiment import Experiment
-from kon.plan.elastic import elastic_table, try_policy
-from kon.plan.table import duration
-from kon.prices import Prices
+from kon.fleet.autoscale.file import read_policy
+from kon.trials.plan.elastic import elastic_table, try_policy
+from kon.trials.plan.table import duration
 
 
 def print_trials(

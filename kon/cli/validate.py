@@ -9,7 +9,7 @@ import click
 
 from kon.cli.experiment import set_option
 from kon.cli.output import json_option, note, print_json
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 from kon.experiment import load
 
 

@@ -13,13 +13,13 @@ import click
 from kon.cli.inherited import metrics_option
 from kon.cli.output import note, quiet_option
 from kon.cli.runs import find_run, root_option, run_argument
-from kon.control import Control
-from kon.crew import worker_names
-from kon.errors import Interrupted
-from kon.liveness import runs_here
-from kon.records import RunFolder
-from kon.resume import go_where_it_began, opened
-from kon.supervise import WorkerProcesses
+from kon.core.errors import Interrupted
+from kon.engine.control import Control
+from kon.engine.records.records import RunFolder
+from kon.launch.crew import worker_names
+from kon.launch.liveness import runs_here
+from kon.launch.resume import go_where_it_began, opened
+from kon.launch.supervise import WorkerProcesses
 
 
 @click.command()

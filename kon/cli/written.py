@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 
 force_option = click.option("--force", is_flag=True, help="Write over files that are there.")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 
 _encode = msgspec.json.Encoder().encode
 

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.dedup import strategy_options
+from kon.core.plugins import backend_class, strategy_class
+from kon.core.spec import PREFETCH, Faults, Plugin, RunSpec
+from kon.core.strategy import strategy_options
+from kon.engine.paged_ledger import MAX_ROWS
 from kon.experiment.model import ExperimentForm
 from kon.experiment.workload import Workload
-from kon.pages import MAX_ROWS
-from kon.plugins import backend_class, strategy_class
-from kon.run import PREFETCH, Faults, Plugin, RunSpec
 
 MAX_RUN_ID: Final = 60
 """Characters of a run's id: the name of an SQS queue has at most 80, with what is put around the id."""

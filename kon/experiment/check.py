@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kon.backend import Backend
-from kon.dedup import check_queue
-from kon.errors import ConfigurationError
+from kon.core.backend import Backend
+from kon.core.errors import ConfigurationError
+from kon.core.plugins import strategy_class
+from kon.core.strategy import check_queue
 from kon.experiment.cells import Experiment
 from kon.experiment.checkplugins import check_backend, check_strategy
 from kon.experiment.checkworkload import read_workload
@@ -23,7 +24,6 @@ from kon.experiment.model import ExperimentForm
 from kon.experiment.models import check_durations, with_model
 from kon.experiment.problems import Problem, describe
 from kon.experiment.yamltree import Mapping, Node, find, plain
-from kon.plugins import strategy_class
 
 _STAND_IN: dict[str, Any] = {"name": "x", "workload": {"kind": "sleep"}}
 """For the keys that have no default, when what stands there can't be used."""

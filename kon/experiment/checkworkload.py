@@ -7,7 +7,10 @@ from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any, Final
 
-from kon.errors import ConfigurationError, UnknownPlugin, WorkloadError
+from kon.core.errors import ConfigurationError, UnknownPlugin, WorkloadError
+from kon.core.plugins import kind_class
+from kon.core.spec import Plugin
+from kon.core.suggest import did_you_mean
 from kon.experiment.checkplugins import check_kind
 from kon.experiment.complaints import key_place
 from kon.experiment.distributions import FORMS, parse_distribution
@@ -26,9 +29,6 @@ from kon.experiment.sources import (
 )
 from kon.experiment.workload import Workload
 from kon.experiment.yamltree import Node, find, plain
-from kon.plugins import kind_class
-from kon.run import Plugin
-from kon.suggest import did_you_mean
 
 SOURCES: Final = ("count", "items", "file", "glob", "range")
 

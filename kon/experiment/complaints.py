@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from kon.core.suggest import did_you_mean
 from kon.experiment.model import Expected
 from kon.experiment.problems import Place, Problem, describe
 from kon.experiment.yamltree import Mapping, Node, Sequence, find, plain
-from kon.suggest import did_you_mean
 
 Path = tuple[str | int, ...]
 

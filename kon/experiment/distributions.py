@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 from kon.experiment.problems import describe
 
 FORMS: Final = "a number, {uniform: [low, high]}, {choice: [...]} or {exponential: mean}"

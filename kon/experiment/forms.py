@@ -12,12 +12,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from kon.animoto.jobfile import read_job
-from kon.animoto.names import demo_names
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 from kon.experiment.problems import describe
 from kon.kinds.mirroritem import expanded, parse_line
-from kon.web.numbered import count_of, numbered
+from kon.kinds.video.jobfile import read_job
+from kon.kinds.video.names import demo_names
+from kon.kinds.web.numbered import count_of, numbered
 
 _SLEEP: Final = re.compile(r"sleep[ \t]+([0-9]+(?:\.[0-9]+)?)")
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,300}")

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
+from kon.core.suggest import did_you_mean
 from kon.experiment.cells import Experiment
 from kon.experiment.check import read_experiment
 from kon.experiment.overrides import apply_overrides, parse_overrides
 from kon.experiment.problems import Problem, describe, raise_problems
 from kon.experiment.yamltree import Mapping, Node, find, plain, read_documents
-from kon.suggest import did_you_mean
 
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from kon.pages import MAX_ROWS
-from kon.run import Plugin
-from kon.task import MAX_ATTEMPTS
+from kon.core.spec import Plugin
+from kon.core.task import MAX_ATTEMPTS
+from kon.engine.paged_ledger import MAX_ROWS
 
 MAX_NAME: Final = 40
 """Characters of an experiment's name, so that a run's id still fits into the name of an SQS queue."""
@@ -22,7 +22,7 @@ SHORTEST_HOLD_S: Final = 0.3
 every 0.1 s."""
 
 MAX_TASKS: Final = 2**48
-"""Tasks in a run; see `kon.task.attempt_key`."""
+"""Tasks in a run; see `kon.core.task.attempt_key`."""
 
 
 _Value = TypeVar("_Value")

@@ -11,14 +11,14 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.errors import ConfigurationError, UnknownPlugin
+from kon.backends.sim.model import Model
+from kon.core.errors import ConfigurationError, UnknownPlugin
+from kon.core.plugins import backend_class
+from kon.core.suggest import did_you_mean
 from kon.experiment.model import ExperimentForm
 from kon.experiment.problems import Place, Problem, describe, raise_problems
 from kon.experiment.workload import Workload
 from kon.experiment.yamltree import Entry, Mapping, Node, Scalar, find, plain, read_documents
-from kon.plugins import backend_class
-from kon.sim.model import Model
-from kon.suggest import did_you_mean
 
 DEFAULT: Final = "aws-us-east-1"
 """The model of an experiment that names none."""

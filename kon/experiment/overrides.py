@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from kon.core.suggest import did_you_mean
 from kon.experiment.problems import Place, Problem, describe
 from kon.experiment.yamltree import Entry, Mapping, Node, Scalar, plain, read_value
 from kon.experiment.yamltree import Sequence as ListNode
-from kon.suggest import did_you_mean
 
 _NAMED: Final = ("backend", "strategies")
 """Keys whose value may be a lone name in place of a mapping with a name and options."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from kon.errors import ConfigurationError
+from kon.backends.prices import FILE, Prices
+from kon.core.errors import ConfigurationError
 from kon.experiment.models import checked
 from kon.experiment.yamltree import plain
-from kon.prices import FILE, Prices
 
 
 def read_prices(path: Path = FILE) -> Prices:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 
 MOST_SHOWN: Final = 50
 """Lines in one error; a file that is wrong in more ways is likely no experiment at all."""

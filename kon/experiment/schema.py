@@ -12,10 +12,10 @@ from typing import Any, Final
 import msgspec
 from pydantic import PydanticUserError, TypeAdapter
 
-from kon.dedup import Strategy, strategy_options
+from kon.core.plugins import Group, names, strategy_class
+from kon.core.strategy import Strategy, strategy_options
 from kon.experiment.checkworkload import DEFAULT_BETWEEN, DEFAULT_LENGTH
 from kon.experiment.model import ExperimentForm
-from kon.plugins import Group, names, strategy_class
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 

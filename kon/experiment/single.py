@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
+from kon.core.spec import Plugin
 from kon.experiment.cells import MAX_RUN_ID, Cell, Experiment
 from kon.experiment.check import check_form, read_form
 from kon.experiment.checkplugins import check_kind
@@ -19,7 +20,6 @@ from kon.experiment.sources import Items, Source
 from kon.experiment.spool import Spool
 from kon.experiment.workload import Workload
 from kon.experiment.yamltree import of_plain
-from kon.run import Plugin
 
 _RUN_ID: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{MAX_RUN_ID - 1}}}")
 

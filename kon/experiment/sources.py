@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from kon.errors import ConfigurationError, WorkloadError
+from kon.core.errors import ConfigurationError, WorkloadError
 from kon.experiment.distributions import Distribution
 from kon.experiment.forms import Form, Several
 

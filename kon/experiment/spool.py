@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from kon.errors import ConfigurationError, WorkloadError
+from kon.core.errors import ConfigurationError, WorkloadError
 from kon.experiment.bodies import encode_body
 from kon.experiment.sources import Numbered, Source
 

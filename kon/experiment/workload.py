@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.errors import ConfigurationError, WorkloadError
+from kon.core.errors import ConfigurationError, WorkloadError
+from kon.core.kind import Kind
+from kon.core.spec import Plugin
 from kon.experiment.bodies import encode_body
 from kon.experiment.sources import Bad, Numbered, Source
-from kon.kind import Kind
-from kon.run import Plugin
 
 MOST_BAD: Final = 10
 """Bad bodies that are listed before the reading stops."""

@@ -8,9 +8,9 @@ from typing import Final
 import botocore.exceptions
 import msgspec
 
+from kon.backends.prices import Prices
 from kon.fleet.clients import Clients, code_of
 from kon.fleet.thing import GLOBAL, Filter, Thing, tags_of
-from kon.prices import Prices
 
 _MONTH_H: Final = 730.0
 _VOLUME_GB_MONTH: Final = 0.08  # gp3 in us-east-1, aws.amazon.com/ebs/pricing, January 2026

@@ -12,10 +12,10 @@ import boto3
 import botocore.exceptions
 import msgspec
 
+from kon.backends.prices import Prices
 from kon.fleet.clients import Clients, code_of, in_kons_words
 from kon.fleet.kinds import KINDS, Kind
 from kon.fleet.thing import Filter, Thing
-from kon.prices import Prices
 
 _THREADS: Final = 8
 _PAUSE_S: Final = 1.0

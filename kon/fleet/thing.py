@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 
 _FLEET: Final = re.compile(r"[a-z0-9]{1,15}")
 

@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import msgspec
 
-from kon.animoto.film import Film
-from kon.animoto.jobfile import parse_job
-from kon.errors import ConfigurationError
-from kon.kind import Attempt, Kind
+from kon.core.errors import ConfigurationError
+from kon.core.kind import Attempt, Kind
+from kon.core.objects import ObjectStore
 from kon.kinds.needed import check_installed
 from kon.kinds.options import Options, read_options
-from kon.objects import ObjectStore
-from kon.web.limits import FetchLimits
+from kon.kinds.video.film import Film
+from kon.kinds.video.jobfile import parse_job
+from kon.kinds.web.limits import FetchLimits
 
 if TYPE_CHECKING:  # it takes a while to import, and whoever only checks an experiment does without
-    from kon.animoto.job import Studio
+    from kon.kinds.video.job import Studio
 
 
 class AnimotoOptions(Options, frozen=True, kw_only=True):
     """The options of `animoto`.
 
     size: of the video, as WIDTHxHEIGHT. seconds: how long each image is on screen. format: mp4 or mkv.
-    fps, repeat, preset, crf, crossfade_s, zoom, background: see kon.animoto.film.Film.
+    fps, repeat, preset, crf, crossfade_s, zoom, background: see kon.kinds.video.film.Film.
     url_expires_s: how long the link in the result is good for. min_images: with fewer good ones a job fails.
     images: a folder, or `demo`: each worker serves its images on this machine, and relative links mean them.
     allow: what links may lead to beside the internet: any of file, loopback, private, link_local.
@@ -77,12 +77,12 @@ class Animoto(Kind):
 
     async def open(self, objects: ObjectStore) -> None:
         """Raises ConfigurationError where `images` is no folder, or `background` no colour."""
-        from kon.animoto.allocator import give_back_large_blocks
-        from kon.animoto.fetch import Fetcher
-        from kon.animoto.job import Rules, Studio
-        from kon.animoto.server import HERE, ImageServer, images_of
-        from kon.pictures.crew import Crew
-        from kon.web.links import Guard
+        from kon.kinds.pictures.crew import Crew
+        from kon.kinds.video.allocator import give_back_large_blocks
+        from kon.kinds.video.fetch import Fetcher
+        from kon.kinds.video.job import Rules, Studio
+        from kon.kinds.video.server import HERE, ImageServer, images_of
+        from kon.kinds.web.links import Guard
 
         give_back_large_blocks()
         options, own, base = self._options, [], None

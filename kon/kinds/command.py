@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 from kon.kinds.quoting import PLACEHOLDER, item_as_variable
 
 DEFAULT_SHELL: Final = "/bin/sh"

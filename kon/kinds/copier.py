@@ -15,13 +15,13 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 import msgspec
 
-from kon.errors import KindError
+from kon.core.errors import KindError
+from kon.core.objects import ObjectStore
+from kon.core.scratch import working_folder
 from kon.kinds.mirroritem import LinkItem, key_of
-from kon.objects import ObjectStore
-from kon.scratch import working_folder
-from kon.web.client import Deadline, TryAgain, WebClient
-from kon.web.links import Guard
-from kon.web.refusal import BadLink, BadStatus
+from kon.kinds.web.client import Deadline, TryAgain, WebClient
+from kon.kinds.web.links import Guard
+from kon.kinds.web.refusal import BadLink, BadStatus
 
 _WRITE_BYTES: Final = 1 << 20
 _NO_HEAD: Final = frozenset({400, 403, 404, 405, 501})

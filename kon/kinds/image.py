@@ -6,17 +6,17 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from kon.errors import ConfigurationError, KindError
-from kon.kind import Attempt, Kind
+from kon.core.errors import ConfigurationError, KindError
+from kon.core.kind import Attempt, Kind
+from kon.core.objects import ObjectStore
+from kon.core.scratch import working_folder
 from kon.kinds.needed import check_installed
 from kon.kinds.options import Options, read_options
 from kon.kinds.recipe import Recipe
 from kon.kinds.stored import OutputKey, at_least, fetch, input_key
-from kon.objects import ObjectStore
-from kon.scratch import working_folder
 
 if TYPE_CHECKING:  # it takes a while to import, and whoever only checks an experiment does without
-    from kon.pictures.crew import Crew
+    from kon.kinds.pictures.crew import Crew
 
 
 class ImageOptions(Options, frozen=True, kw_only=True):
@@ -70,14 +70,14 @@ class Image(Kind):
         self._key.check(input_key(body))
 
     async def open(self, objects: ObjectStore) -> None:
-        from kon.pictures.crew import Crew
+        from kon.kinds.pictures.crew import Crew
 
         self._objects, self._crew = objects, Crew(self._options.slots)
 
     async def execute(self, body: Any, attempt: Attempt) -> Any:
         """Raises KindError where the object is not there, or is no picture that can be used."""
         from kon.kinds.picture import SUFFIXES, make
-        from kon.web.refusal import BadLink
+        from kon.kinds.web.refusal import BadLink
 
         assert self._objects is not None, "open comes first"
         assert self._crew is not None

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import msgspec
 
-from kon.errors import ConfigurationError
-from kon.kind import Attempt, Kind
+from kon.core.errors import ConfigurationError
+from kon.core.kind import Attempt, Kind
+from kon.core.objects import ObjectStore, check_key
 from kon.kinds.mirroritem import key_of, parse_item
 from kon.kinds.needed import check_installed
 from kon.kinds.options import Options, read_options
 from kon.kinds.stored import at_least
-from kon.objects import ObjectStore, check_key
-from kon.web.limits import FetchLimits
-from kon.web.links import Guard
-from kon.web.refusal import BadLink
+from kon.kinds.web.limits import FetchLimits
+from kon.kinds.web.links import Guard
+from kon.kinds.web.refusal import BadLink
 
 if TYPE_CHECKING:  # it takes a while to import, and whoever only checks an experiment does without
     from kon.kinds.copier import Copier
@@ -82,11 +82,11 @@ class Mirror(Kind):
     async def open(self, objects: ObjectStore) -> None:
         """Raises ConfigurationError where `images` is no folder."""
         from kon.kinds.copier import Copier
-        from kon.web.client import WebClient
+        from kon.kinds.web.client import WebClient
 
         options, base = self._options, None
         if options.images is not None:
-            from kon.animoto.server import HERE, ImageServer, images_of
+            from kon.kinds.video.server import HERE, ImageServer, images_of
 
             server = ImageServer(images_of(options.images))
             await server.start()

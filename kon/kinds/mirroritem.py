@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from kon.errors import ConfigurationError
-from kon.objects import check_key
-from kon.web.numbered import count_of, numbered
+from kon.core.errors import ConfigurationError
+from kon.core.objects import check_key
+from kon.kinds.web.numbered import count_of, numbered
 
 CHECKSUMS: Final = ("md5", "sha1", "sha256", "sha512")
 _LONGEST_LINK: Final = 8_192

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 
 
 def check_installed(kind: str, packages: Mapping[str, str]) -> None:

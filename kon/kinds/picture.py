@@ -9,10 +9,10 @@ import msgspec
 from PIL import Image
 
 from kon.kinds.equalize import clahe, equalized
+from kon.kinds.pictures.header import Header, read_header
+from kon.kinds.pictures.refusal import BadImage
+from kon.kinds.pictures.upright import TURNS
 from kon.kinds.recipe import Format, Recipe
-from kon.pictures.header import Header, read_header
-from kon.pictures.refusal import BadImage
-from kon.pictures.upright import TURNS
 
 SUFFIXES: Final[dict[str, str]] = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 _ORIENTATION: Final = 0x0112

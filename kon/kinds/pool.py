@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from kon.errors import KindError
+from kon.core.errors import KindError
 from kon.kinds import callee
 from kon.kinds.spawn import Child, ending
 from kon.kinds.start import let_go

@@ -12,14 +12,14 @@ from typing import Any, ClassVar, Final, Literal
 
 import msgspec
 
-from kon.errors import ConfigurationError, KindError
-from kon.kind import Attempt, Kind
+from kon.core.errors import ConfigurationError, KindError
+from kon.core.kind import Attempt, Kind
+from kon.core.suggest import did_you_mean
 from kon.kinds import callee, reference
 from kon.kinds.options import Options, read_options
 from kon.kinds.pool import Pool, Start
 from kon.kinds.reference import Reference
 from kon.kinds.threads import DaemonThreads
-from kon.suggest import did_you_mean
 
 
 class PythonOptions(Options, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 
 PLACEHOLDER: Final = re.compile(r"(?P<escaped>\\)?(?<!\$)(?P<placeholder>\{(?:\.|/|//|/\.|#)?\})")
 """After a `$` it is none: `${#}` is the shell's own."""

@@ -11,15 +11,15 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from kon.errors import ConfigurationError, KindError
-from kon.kind import Attempt, Kind
+from kon.core.errors import ConfigurationError, KindError
+from kon.core.kind import Attempt, Kind
+from kon.core.objects import ObjectStore
+from kon.core.scratch import working_folder
 from kon.kinds.capture import Capture
 from kon.kinds.command import DEFAULT_SHELL, Call, ShellProgram, Template
 from kon.kinds.options import Options, read_options
 from kon.kinds.spawn import Finished, Spawner, ending, signal_name
 from kon.kinds.staging import Staging
-from kon.objects import ObjectStore
-from kon.scratch import working_folder
 
 
 class ShellOptions(Options, frozen=True, kw_only=True):

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from kon.errors import ConfigurationError
-from kon.kind import Attempt, Kind
+from kon.core.errors import ConfigurationError
+from kon.core.kind import Attempt, Kind
 from kon.kinds.options import Options, read_options
 
 

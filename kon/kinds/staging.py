@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from kon.errors import ConfigurationError, KindError
-from kon.kind import Attempt
+from kon.core.errors import ConfigurationError, KindError
+from kon.core.kind import Attempt
+from kon.core.objects import ObjectStore, check_key
 from kon.kinds.command import fill, placeholders
 from kon.kinds.stored import fetch
-from kon.objects import ObjectStore, check_key
 
 _NUMBER: Final = "{#}"
 _GLOB: Final = frozenset("*?[")

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, ClassVar, Final
 
-from kon.errors import ConfigurationError, KindError
-from kon.kind import Attempt, Kind
+from kon.core.errors import ConfigurationError, KindError
+from kon.core.kind import Attempt, Kind
 from kon.kinds.options import Options, read_options
 
 SLICE: Final = 10_000

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kon.errors import ConfigurationError, KindError
-from kon.kind import Attempt
+from kon.core.errors import ConfigurationError, KindError
+from kon.core.kind import Attempt
+from kon.core.objects import ObjectStore, check_key
 from kon.kinds.command import fill, placeholders
-from kon.objects import ObjectStore, check_key
 
 
 async def fetch(objects: ObjectStore, key: str, file: Path, max_bytes: int | None = None) -> int:

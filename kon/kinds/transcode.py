@@ -12,14 +12,14 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from kon.errors import ConfigurationError, KindError
-from kon.kind import Attempt, Kind
+from kon.core.errors import ConfigurationError, KindError
+from kon.core.kind import Attempt, Kind
+from kon.core.objects import ObjectStore
+from kon.core.scratch import working_folder
 from kon.kinds.command import fill
 from kon.kinds.options import Options, read_options
 from kon.kinds.spawn import Finished, Spawner, ending
 from kon.kinds.stored import OutputKey, at_least, fetch, input_key
-from kon.objects import ObjectStore
-from kon.scratch import working_folder
 
 FORMATS: Final = (
     *("aac", "aiff", "amr", "asf", "au", "avi", "caf", "dv", "flac", "flv", "gif", "h264", "hevc", "ivf"),

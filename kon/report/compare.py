@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from kon.errors import ConfigurationError
-from kon.records import RunFile, RunFolder
+from kon.core.errors import ConfigurationError
+from kon.engine.records.records import RunFile, RunFolder
 from kon.report.columns import Row, draw, per_million, rounded
 from kon.report.gathered import row_of
 from kon.report.groups import with_labels

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.prices import Prices, Provisioned, cost_of_requests
-from kon.run import RunSpec
+from kon.backends.prices import Prices, Provisioned, cost_of_requests
+from kon.core.spec import RunSpec
 
 _CALLS: Final = ".calls"
 

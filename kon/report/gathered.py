@@ -7,13 +7,13 @@ from typing import Final
 
 import msgspec
 
-from kon.prices import usual_prices
-from kon.records import RunFile, RunFolder
+from kon.backends.prices import usual_prices
+from kon.engine.records.records import RunFile, RunFolder
 from kon.report.columns import Row
 from kon.report.costs import cost_of
-from kon.report.counts import EventCounts, count_events
 from kon.report.groups import with_labels
-from kon.report.moments import Latencies
+from kon.report.read.counts import EventCounts, count_events
+from kon.report.read.moments import Latencies
 from kon.report.summary import summarise
 from kon.report.timeline import Backlog, Timeline, backlog, timeline
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kon.prices import usual_prices
-from kon.records import RunFolder
+from kon.backends.prices import usual_prices
+from kon.core.spec import RunSpec
+from kon.core.task import State
+from kon.engine.records.records import RunFolder
 from kon.report.costs import cost_columns, cost_of
-from kon.report.counts import count_events, count_states
-from kon.run import RunSpec
-from kon.task import State
+from kon.report.read.counts import count_events, count_states
 
 CONTRACT: Final = (
     "run",

@@ -9,13 +9,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from kon.events import Event
-from kon.records import RunFolder
-from kon.report.counts import CLIENT
-from kon.report.moments import Moments
-from kon.report.scan import scan
-from kon.report.traces import Line
-from kon.run import RunSpec
+from kon.core.spec import RunSpec
+from kon.engine.records.events import Event
+from kon.engine.records.records import RunFolder
+from kon.report.read.counts import CLIENT
+from kon.report.read.moments import Moments
+from kon.report.read.scan import scan
+from kon.report.read.traces import Line
 
 MOST_BARS: Final = 1_500
 """More tasks than that are not drawn one by one: nobody could tell them apart, and no page holds them."""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kon.api.functions import import_path, reference_of
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 from tests.api.functions import Shelf, double
 
 

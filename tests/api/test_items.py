@@ -16,7 +16,7 @@ from kon.api.items import (
     for_command,
     for_function,
 )
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 
 
 @pytest.mark.parametrize("item", [None, True, 3, 2**63, 0.5, "text", [1, [2]], {"a": {"b": None}}])

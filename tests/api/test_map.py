@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 import kon
-from kon.records import RunFolder
-from kon.task import Answers, Outcome, State, encode
+from kon.core.task import Answers, Outcome, State, encode
+from kon.engine.records.records import RunFolder
 from tests.api.functions import count_call, double, echo, fail_on_odd, fail_without, power
 
 HERE: dict[str, Any] = {"backend": "memory", "workers": 2, "backoff_s": 0.0}

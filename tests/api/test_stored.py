@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kon.api.stored import Stored
-from kon.errors import WorkloadError
+from kon.core.errors import WorkloadError
 
 
 @pytest.mark.parametrize("count", [0, 1, 999, 1_000, 1_001, 2_500])

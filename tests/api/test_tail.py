@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from kon.api.tail import Tail
-from kon.records import RunFolder
-from kon.run import Plugin, RunSpec
-from kon.task import Answers, Outcome, State, encode
+from kon.core.spec import Plugin, RunSpec
+from kon.core.task import Answers, Outcome, State, encode
+from kon.engine.records.records import RunFolder
+from kon.report.read.tail import Tail
 
 SPEC = RunSpec("r", "r", Plugin("sqlite"), Plugin("lease"), Plugin("sleep"), tasks=5)
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import kon
-from kon import budget
-from kon.emulator import Emulator
-from kon.records import RunFolder
+from kon.backends.emulator import Emulator
+from kon.engine.records.records import RunFolder
+from kon.launch import budget
 from tests.api.functions import double, fail_on_odd
 from tests.emulators import Inbox
 

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from kon.backend import Channel, ChannelOptions
 from kon.backends.sqlite import SqliteBackend
+from kon.core.backend import Channel, ChannelOptions
 
 RUN: Final = "given"
 LONG: Final = ChannelOptions(visibility_s=30.0, max_receives=3)

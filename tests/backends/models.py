@@ -9,13 +9,13 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from kon.backend import Backend, Channel, ChannelOptions
 from kon.backends.memory import MemoryBackend
+from kon.backends.sim.backend import SimBackend
+from kon.backends.sim.loop import SimLoop
 from kon.backends.sqlite import SqliteBackend
-from kon.ledger import Record, missing
-from kon.queue import Depth
-from kon.sim.backend import SimBackend
-from kon.sim.loop import SimLoop
+from kon.core.backend import Backend, Channel, ChannelOptions
+from kon.core.ledger import Record, missing
+from kon.core.queue import Depth
 
 _Reply = TypeVar("_Reply")
 

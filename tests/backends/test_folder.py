@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlparse
 import pytest
 
 from kon.backends.folder import FolderObjects
-from kon.errors import StoreError
+from kon.core.errors import StoreError
 
 
 def files(folder: Path) -> list[str]:

@@ -16,10 +16,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from kon.backend import ChannelOptions
-from kon.ledger import Record
-from kon.queue import Delivery, Message
-from kon.task import State
+from kon.core.backend import ChannelOptions
+from kon.core.ledger import Record
+from kon.core.queue import Delivery, Message
+from kon.core.task import State
 from tests.backends.models import (
     Ground,
     MemoryGround,

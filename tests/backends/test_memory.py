@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from kon.backend import Channel, ChannelOptions
 from kon.backends.memory import MemoryBackend
 from kon.backends.memory.queue import MemoryQueue
-from kon.ledger import Record
-from kon.queue import Depth, Message
-from kon.sim.loop import SimLoop, simulate
+from kon.backends.sim.loop import SimLoop, simulate
+from kon.core.backend import Channel, ChannelOptions
+from kon.core.ledger import Record
+from kon.core.queue import Depth, Message
 
 OPTIONS = ChannelOptions(visibility_s=30.0, max_receives=3)
 

@@ -8,7 +8,7 @@ import pytest
 
 from kon.backends.memory import MemoryBackend
 from kon.backends.sqlite import SqliteBackend
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 
 
 def test_an_unknown_option_is_named_with_the_one_meant() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from kon.backends.sqlite import schema
 from kon.backends.sqlite.spans import Spans
-from kon.queue import Message
+from kon.core.queue import Message
 from tests.backends.given import LONG
 
 

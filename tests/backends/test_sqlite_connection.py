@@ -14,9 +14,9 @@ import pytest
 
 from kon.backends.sqlite import SqliteBackend, schema
 from kon.backends.sqlite.connection import MOST_CALLS, Connection, Work
-from kon.errors import StoreError
-from kon.ledger import Record
-from kon.queue import Depth, Message
+from kon.core.errors import StoreError
+from kon.core.ledger import Record
+from kon.core.queue import Depth, Message
 from tests.backends.given import LONG, RUN, database, opened
 
 

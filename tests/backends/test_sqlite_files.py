@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from kon.backends.sqlite import SqliteBackend, schema
-from kon.errors import ConfigurationError, StoreError, StoreVersionError
-from kon.ledger import Record
-from kon.queue import Depth, Message
+from kon.core.errors import ConfigurationError, StoreError, StoreVersionError
+from kon.core.ledger import Record
+from kon.core.queue import Depth, Message
 from tests.backends.given import LONG, RUN, database, opened
 from tests.backends.span_rules import check_file
 

@@ -14,10 +14,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
 
-from kon.backend import Channel, ChannelOptions
 from kon.backends.sqlite import SqliteBackend
-from kon.ledger import Record
-from kon.queue import Message
+from kon.core.backend import Channel, ChannelOptions
+from kon.core.ledger import Record
+from kon.core.queue import Message
 from tests.backends.given import RUN, database
 from tests.backends.span_rules import check_file
 

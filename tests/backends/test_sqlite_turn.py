@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from kon.backends.sqlite.turn import Pauses, Turn
-from kon.queue import Message
+from kon.core.queue import Message
 from tests.backends.given import database, opened
 
 SPAWN: Final = multiprocessing.get_context("spawn")  # a program with threads should not fork

@@ -30,9 +30,9 @@ from benchmarks.processes import cpu_s_of
 from benchmarks.records import Records, here
 from benchmarks.runs import spec_of
 from kon.backends.aws import dynamodb, queue
+from kon.engine.records.records import RunFolder
 from kon.experiment import loads
-from kon.records import RunFolder
-from kon.simulated.simulation import Simulation
+from kon.launch.simulated.simulation import Simulation
 
 FIGURES: dict[str, Any] = {
     "tasks_per_s": 1_000.0,

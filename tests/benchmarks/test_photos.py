@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import photos
 from benchmarks.photo_packages import WHEELS, NoPhotos, photographs
-from tests.animoto.given import encoded, photo
+from tests.kinds.video.given import encoded, photo
 
 
 @pytest.fixture

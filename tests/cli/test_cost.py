@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from kon.events import Event
-from kon.prices import FILE
-from kon.records import RunFolder
-from kon.run import Plugin
+from kon.backends.prices import FILE
+from kon.core.spec import Plugin
+from kon.engine.records.events import Event
+from kon.engine.records.records import RunFolder
 from tests.cli.given import invoke, write
 from tests.report.made import Records
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from kon.backends.emulator import KINDS
 from kon.cli import emulator as module
-from kon.emulator import KINDS
 from tests.cli.given import KON, invoke, rows, write
 
 LIST_QUEUES = "import boto3; print(boto3.client('sqs').list_queues()['ResponseMetadata']['HTTPStatusCode'])"

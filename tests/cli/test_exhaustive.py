@@ -27,7 +27,12 @@ def test_it_prints_how_many_schedules_there_were_and_just_what_they_cover() -> N
 
 def test_a_broken_promise_is_told_and_ends_with_1() -> None:
     result = kon(
-        "tests.prove.mistakes:NoTokenCompare", "--fault", "write_reply_lost", "--preemptions", "0", "-q"
+        "tests.trials.prove.mistakes:NoTokenCompare",
+        "--fault",
+        "write_reply_lost",
+        "--preemptions",
+        "0",
+        "-q",
     )
     assert result.exit_code == 1
     assert "PROMISES BROKE" in result.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from kon.cli.group import kon
-from kon.records import CLIENT_BEGAN, RunFolder
+from kon.engine.records.records import CLIENT_BEGAN, RunFolder
 
 
 def _run(out: Path, tmp_path: Path) -> RunFolder:

@@ -11,7 +11,7 @@ import pytest
 
 from kon.cli import group
 from kon.cli.group import COMMANDS, EXIT_FAULT, EXIT_PIPE, SECTIONS, kon
-from kon.errors import BackendUnavailable, ConfigurationError, KonError
+from kon.core.errors import BackendUnavailable, ConfigurationError, KonError
 from tests.cli.given import KON, invoke, process, write
 
 
@@ -20,7 +20,7 @@ def test_help_lists_every_command_and_loads_none() -> None:
         "import sys, kon.cli.group as g\n"
         "try: g.kon(['--help'], prog_name='kon')\n"
         "except SystemExit: pass\n"
-        "heavy = {'asyncio', 'pydantic', 'rich', 'yaml', 'tabulate', 'msgspec.json', 'kon.campaign'}\n"
+        "heavy = {'asyncio', 'pydantic', 'rich', 'yaml', 'tabulate', 'msgspec.json', 'kon.launch.campaign'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kon.records import RunFolder
+from kon.engine.records.records import RunFolder
 from tests.cli.given import KON, process, write
 
 CTRL_C = b"\x03"
@@ -81,7 +81,7 @@ def _own_terminal() -> None:
 def workers_of(folder: Path) -> list[int]:
     """The processes that work on a run, by what the system says of all processes."""
     listed = subprocess.run(["ps", "-Aww", "-o", "pid=,command="], capture_output=True, text=True, check=True)
-    lines = [line for line in listed.stdout.splitlines() if f"kon.process {folder} " in line]
+    lines = [line for line in listed.stdout.splitlines() if f"kon.launch.process {folder} " in line]
     return sorted(int(line.split(maxsplit=1)[0]) for line in lines)
 
 

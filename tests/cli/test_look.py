@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kon import checkup
 from kon.backends.sqlite import schema as sqlite_schema
-from kon.checkup import Level, examine
+from kon.cli import checkup
+from kon.cli.checkup import Level, examine
 from kon.report.summary import CONTRACT
 from tests.cli.given import SLEEPS, files_in, invoke, rows, write
 

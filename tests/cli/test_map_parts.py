@@ -14,9 +14,9 @@ from kon.cli.map_items import read_items, split_command
 from kon.cli.map_line import ProgressLine
 from kon.cli.map_output import MOST_TOLD, Printer
 from kon.cli.map_plan import make_plan, share
-from kon.client import Tally
-from kon.errors import ConfigurationError, StoreError, WorkloadError
-from kon.task import Outcome, State
+from kon.core.errors import ConfigurationError, StoreError, WorkloadError
+from kon.core.task import Outcome, State
+from kon.engine.client import Tally
 
 
 class TestItems:

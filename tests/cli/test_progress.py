@@ -13,9 +13,9 @@ from rich.console import Console
 from kon.cli import progress as module
 from kon.cli.progress import Lines, Pace, Picture, Progress, Silence, duration, ending, progress
 from kon.cli.redraw import Redrawn
-from kon.client import Tally
-from kon.events import Event
-from kon.task import Outcome, State
+from kon.core.task import Outcome, State
+from kon.engine.client import Tally
+from kon.engine.records.events import Event
 from tests.report.made import Records
 
 

@@ -16,10 +16,10 @@ from click.testing import Result
 
 from kon.backends.aws import AwsBackend
 from kon.backends.aws.resources import Resources
-from kon.emulator import Emulator
-from kon.errors import BackendUnavailable, StoreError
-from kon.joining import client_lock
-from kon.records import RunFolder
+from kon.backends.emulator import Emulator
+from kon.core.errors import BackendUnavailable, StoreError
+from kon.core.lock import client_lock
+from kon.engine.records.records import RunFolder
 from tests.cli.given import invoke, write
 
 AWS = """\

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kon.task import Answers, Outcome, State, encode
+from kon.core.task import Answers, Outcome, State, encode
 from tests.cli.given import SHELL, SLEEPS, invoke, process, write
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'

@@ -14,13 +14,13 @@ import pytest
 
 from kon.backends.aws import AwsBackend
 from kon.backends.aws.calls import Calls
+from kon.backends.emulator import Emulator
 from kon.cli.links import link_lines
-from kon.emulator import Emulator
-from kon.records import RunFolder
-from kon.report.standing import standing
-from kon.restore import restore
-from kon.run import Plugin, RunSpec
-from kon.task import Answers, Outcome, State, encode
+from kon.core.spec import Plugin, RunSpec
+from kon.core.task import Answers, Outcome, State, encode
+from kon.engine.records.records import RunFolder
+from kon.fleet.restore import restore
+from kon.report.read.standing import standing
 from tests.cli.given import invoke
 
 _prefixes = (f"keep{number}" for number in itertools.count(1))

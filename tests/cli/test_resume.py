@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from kon import client
-from kon.errors import StoreError
+from kon.core.errors import StoreError
+from kon.engine import client
+from kon.engine.records.records import RunFolder
 from kon.experiment import Workload
-from kon.records import RunFolder
 from tests.cli.given import files_in, invoke, process, rows, write
 
 HALF = """\

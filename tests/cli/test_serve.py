@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pytest
 
-import kon.live
-from kon.events import Event
-from kon.task import State
+import kon.report.live
+from kon.core.task import State
+from kon.engine.records.events import Event
 from tests.cli.given import KON, SLEEPS, invoke, process, write
-from tests.live.given import HOSTILE, Moving
+from tests.report.live.given import HOSTILE, Moving
 
 SHORT = """\
 name: moving
@@ -134,7 +134,7 @@ def test_what_can_not_be_served(tmp_path: Path) -> None:
 
 def test_without_its_server_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moving(tmp_path)
-    monkeypatch.setattr(kon.live, "find_spec", lambda name: None)
+    monkeypatch.setattr(kon.report.live, "find_spec", lambda name: None)
     for args in (("serve",), ("run", write(tmp_path), "--live", "--out", "out")):
         result = invoke(*args)
         assert result.exit_code == 2

@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 import pytest
 
-from kon.backend import Backend, Channel, ChannelOptions
-from kon.queue import Delivery, Message, Queue
+from kon.core.backend import Backend, Channel, ChannelOptions
+from kon.core.queue import Delivery, Message, Queue
 from tests.conformance.worlds import WORLDS, World
 
 RUN = "conformance"

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from kon.ledger import Ledger, Record, missing
-from kon.task import State
+from kon.core.ledger import Ledger, Record, missing
+from kon.core.task import State
 from tests.conformance.bed import Bed, case
 
 

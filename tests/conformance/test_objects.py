@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 from tests.conformance.bed import Bed, case
 
 CONTENT = bytes(range(256)) * 1_000

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from kon.errors import MessageTooLarge
-from kon.queue import Delivery, Depth, Message
+from kon.core.errors import MessageTooLarge
+from kon.core.queue import Delivery, Depth, Message
 from tests.conformance.bed import LONG_S, Bed, agrees, case, messages, needs_delays, once_each, received
 
 AWKWARD_BODIES = (

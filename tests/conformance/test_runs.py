@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from kon.backend import ChannelOptions
-from kon.errors import ConfigurationError, StoreError
-from kon.ledger import Record
+from kon.core.backend import ChannelOptions
+from kon.core.errors import ConfigurationError, StoreError
+from kon.core.ledger import Record
 from tests.conformance.bed import LONG_S, RUN, Bed, case, messages, received
 
 SAME = ChannelOptions(LONG_S, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from kon.queue import Delivery
+from kon.core.queue import Delivery
 from tests.conformance.bed import LONG_S, Bed, case, messages, needs_delays, once_each, received
 
 PROMPT_S = LONG_S / 3  # far less than a receiver would wait, and far more than a slow machine needs

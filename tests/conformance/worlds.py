@@ -11,14 +11,14 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.backend import Backend, Channel
 from kon.backends.aws import AwsBackend
 from kon.backends.memory import MemoryBackend
+from kon.backends.sim.backend import SimBackend
+from kon.backends.sim.latency import CALLS
+from kon.backends.sim.loop import SimLoop, simulate
 from kon.backends.sqlite import SqliteBackend
-from kon.pages import PagedLedger
-from kon.sim.backend import SimBackend
-from kon.sim.latency import CALLS
-from kon.sim.loop import SimLoop, simulate
+from kon.core.backend import Backend, Channel
+from kon.engine.paged_ledger import PagedLedger
 
 
 class World(msgspec.Struct, frozen=True):

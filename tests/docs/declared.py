@@ -33,10 +33,13 @@ NOT_RUN: Final[dict[str, tuple[str, ...]]] = {
         "curl -s http://127.0.0.1:9464/metrics | grep kon_tasks_ended_total",
     ),
     "it would install into the virtualenv that the tests run in": ("pip install 'kon[",),
-    "it needs a collector; tests/telemetry has one": (
+    "it needs a collector; tests/report/traces has one": (
         "kon trace results/exp/exp-lease-w4-r1 --otlp http://localhost:4318",
     ),
-    "it goes on until Ctrl-C; tests/emulator and tests/live have it": ("kon emulator", "kon serve"),
+    "it goes on until Ctrl-C; tests/backends/emulator and tests/report/live have it": (
+        "kon emulator",
+        "kon serve",
+    ),
 }
 """What commands begin with that are not run, by the reason."""
 

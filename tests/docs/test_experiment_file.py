@@ -12,11 +12,11 @@ import msgspec
 import pytest
 import yaml
 
+from kon.core.plugins import Group, names
 from kon.experiment.schema import experiment_schema
 from kon.kinds.options import Options
 from kon.kinds.python import PythonOptions
 from kon.kinds.shell import ShellOptions
-from kon.plugins import Group, names
 
 PAGE = Path(__file__).parents[2] / "docs" / "experiment-file.md"
 

@@ -14,13 +14,13 @@ import yaml
 from click.testing import CliRunner
 
 from kon.cli.group import kon
+from kon.core.plugins import names
 from kon.kinds.image import ImageOptions
 from kon.kinds.mirror import MirrorOptions
 from kon.kinds.options import Options
 from kon.kinds.transcode import TranscodeOptions
-from kon.plugins import names
-from tests.animoto.given import encoded, photo
 from tests.kinds.test_transcode import video
+from tests.kinds.video.given import encoded, photo
 
 PAGE = (Path(__file__).parents[2] / "docs" / "kinds.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.+)\n((?:(?!## ).*\n)*)", PAGE, re.MULTILINE))

@@ -11,14 +11,14 @@ import yaml
 
 from docs.site.commands import page as page_of_commands
 from docs.site.hooks import slug
-from kon import errors
 from kon.cli.group import EXIT_FAULT, EXIT_PIPE
-from kon.clock import Clock
-from kon.dedup import Guarantee
-from kon.errors import KonError
-from kon.events import Event
-from kon.ledger import Ledger
-from kon.plugins import names, strategy_class
+from kon.core import errors
+from kon.core.clock import Clock
+from kon.core.errors import KonError
+from kon.core.ledger import Ledger
+from kon.core.plugins import names, strategy_class
+from kon.core.strategy import Guarantee
+from kon.engine.records.events import Event
 from kon.report.summary import CONTRACT
 
 PROJECT = Path(__file__).parents[2]

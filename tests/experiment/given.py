@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 from kon.experiment import Experiment, loads
 
 MINIMAL = """\

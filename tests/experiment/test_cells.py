@@ -7,8 +7,8 @@ import re
 import msgspec
 import pytest
 
+from kon.core.spec import Plugin
 from kon.experiment.cells import MAX_RUN_ID, run_id, strategy_labels
-from kon.run import Plugin
 from tests.experiment.given import MINIMAL, one
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kon.errors import ConfigurationError, WorkloadError
+from kon.core.errors import ConfigurationError, WorkloadError
 from kon.experiment.distributions import Constant, Exponential, Uniform
 from kon.experiment.generate import sleep_lines, stats_lines, write_lines
 from tests.experiment.given import with_workload

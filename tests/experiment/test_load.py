@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
+from kon.core.spec import Faults, Plugin
 from kon.experiment import load, loads
-from kon.run import Faults, Plugin
 from tests.experiment.given import MINIMAL, one
 
 
@@ -55,8 +55,8 @@ def test_every_key_reaches_the_run() -> None:
 
 def test_every_option_of_a_run_can_be_set_or_follows_from_the_file() -> None:
     """A key that is added to RunSpec has to come from somewhere."""
+    from kon.core.spec import RunSpec
     from kon.experiment.model import ExperimentForm
-    from kon.run import RunSpec
 
     follow = {"run", "experiment", "strategy", "kind", "tasks", "repeat", "workload_digest", "ideal_s"}
     assert set(RunSpec.__struct_fields__) - follow <= set(ExperimentForm.model_fields)

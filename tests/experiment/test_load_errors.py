@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kon.errors import ConfigurationError, UnknownPlugin, WorkloadError
+from kon.core.errors import ConfigurationError, UnknownPlugin, WorkloadError
 from kon.experiment import load, loads
 from kon.experiment.load import MAX_FILE_BYTES
 from tests.experiment.given import MINIMAL, errors

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
+from kon.core.spec import Plugin
 from kon.experiment import loads
-from kon.run import Plugin
 from tests.experiment.given import MINIMAL, errors, one
 
 BOTH = f"---\n{MINIMAL}---\n{MINIMAL.replace('name: x', 'name: compare')}"

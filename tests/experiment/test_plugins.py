@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from kon import plugins
-from kon.backend import Backend
 from kon.backends.memory import MemoryBackend
 from kon.backends.sqlite import SqliteBackend
-from kon.dedup import Strategy
-from kon.errors import UnknownPlugin
-from kon.kind import Kind
+from kon.core import plugins
+from kon.core.backend import Backend
+from kon.core.errors import UnknownPlugin
+from kon.core.kind import Kind
+from kon.core.plugins import backend_class, kind_class, names, open_backend, strategy_class
+from kon.core.spec import Plugin
+from kon.core.strategy import Strategy
 from kon.kinds.sleep import Sleep
-from kon.plugins import backend_class, kind_class, names, open_backend, strategy_class
-from kon.run import Plugin
 from strategies.lease import Lease
 
 
@@ -96,15 +96,18 @@ def test_backends_come_from_installed_packages_only(own: Path) -> None:
         ("import sys; sys.exit('bye')", 'importing "own" failed: SystemExit: bye'),
         ("", 'the module "own" has no "Own"'),
         ("from strategies.none import NoDeduplication as Onw", 'has no "Own"$'),
-        ("from kon.dedup import Strategy\nclass Owm(Strategy): ...", 'has no "Own", did you mean "Owm"?'),
-        ("Own = 5", "own:Own is not a class derived from kon.dedup.Strategy"),
-        ("class Own: ...", "own:Own is not a class derived from kon.dedup.Strategy"),
+        (
+            "from kon.core.strategy import Strategy\nclass Owm(Strategy): ...",
+            'has no "Own", did you mean "Owm"?',
+        ),
+        ("Own = 5", "own:Own is not a class derived from kon.core.strategy.Strategy"),
+        ("class Own: ...", "own:Own is not a class derived from kon.core.strategy.Strategy"),
         (
             "from kon.kinds.sleep import Sleep as Own",
-            "own:Own is not a class derived from kon.dedup.Strategy",
+            "own:Own is not a class derived from kon.core.strategy.Strategy",
         ),
         (
-            "from kon.dedup import Strategy\nclass Own(Strategy): ...",
+            "from kon.core.strategy import Strategy\nclass Own(Strategy): ...",
             "own:Own is abstract; it still lacks admit, commit",
         ),
     ],

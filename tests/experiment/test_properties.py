@@ -11,7 +11,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 from kon.experiment import Experiment, loads
 from kon.experiment.cells import MAX_RUN_ID, run_id
 from kon.experiment.model import ExperimentForm, WorkloadForm

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from kon.errors import ConfigurationError, UnknownPlugin, WorkloadError
+from kon.core.errors import ConfigurationError, UnknownPlugin, WorkloadError
+from kon.core.spec import Plugin
 from kon.experiment import single
-from kon.run import Plugin
 
 
 def test_a_list_of_bodies() -> None:

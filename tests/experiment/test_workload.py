@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kon.errors import WorkloadError
+from kon.core.errors import WorkloadError
 from kon.experiment.sources import MAX_LINE_BYTES
 from kon.experiment.workload import MOST_BAD
 from tests.experiment.given import with_workload, workload_errors
@@ -412,8 +412,8 @@ def test_a_kind_of_ones_own_reads_json(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 OWN_KIND = """
-from kon.errors import ConfigurationError
-from kon.kind import Kind
+from kon.core.errors import ConfigurationError
+from kon.core.kind import Kind
 
 class Own(Kind):
     name = "own"

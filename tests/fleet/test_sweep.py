@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from kon.backends.prices import usual_prices
 from kon.cli.group import kon
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 from kon.fleet import look, remove
 from kon.fleet.thing import Filter, Thing
-from kon.prices import usual_prices
 from tests.fleet.conftest import TAGS, Account, listed, specified
 
 REGIONS = ["us-east-1", "eu-west-1"]

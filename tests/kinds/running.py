@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from kon.errors import KindError
-from kon.kind import Attempt, Kind
+from kon.core.errors import KindError
+from kon.core.kind import Attempt, Kind
 
 _Result = TypeVar("_Result")
 

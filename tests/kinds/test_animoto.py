@@ -10,21 +10,21 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from kon.animoto import demo, generate
-from kon.animoto.jobfile import Job, parse_job, read_job
-from kon.animoto.names import demo_names
 from kon.backends.memory.objects import MemoryObjects
 from kon.cli.group import kon
 from kon.cli.links import link_lines
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
+from kon.core.task import Outcome, State
+from kon.engine.records.records import RunFolder
 from kon.experiment import load
 from kon.kinds.animoto import Animoto
-from kon.pictures.header import read_header
-from kon.records import RunFolder
-from kon.report.standing import Standing
-from kon.task import Outcome, State
-from tests.animoto.given import encoded, photo, watch
+from kon.kinds.pictures.header import read_header
+from kon.kinds.video import demo, generate
+from kon.kinds.video.jobfile import Job, parse_job, read_job
+from kon.kinds.video.names import demo_names
+from kon.report.read.standing import Standing
 from tests.kinds.running import attempt, nothing_left
+from tests.kinds.video.given import encoded, photo, watch
 
 SMALL = {"size": "320x180", "fps": 10, "seconds": 0.5}
 

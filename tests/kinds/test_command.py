@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 from kon.kinds.command import Call, ShellProgram, Template
 
 SHELL = ShellProgram("/bin/sh", frozenset())

@@ -18,17 +18,17 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image, ImageCms, ImageOps
 
+from kon.backends.emulator import Emulator
 from kon.backends.memory.objects import MemoryObjects
 from kon.cli.group import kon
-from kon.emulator import Emulator
-from kon.errors import ConfigurationError, KindError
+from kon.core.errors import ConfigurationError, KindError
 from kon.experiment import load
 from kon.kinds import image as image_kind
 from kon.kinds.equalize import clahe, equalized
-from kon.pictures import header
-from tests.animoto.given import encoded, photo
+from kon.kinds.pictures import header
+from tests.kinds.pictures.test_header import bomb
 from tests.kinds.running import attempt
-from tests.pictures.test_header import bomb
+from tests.kinds.video.given import encoded, photo
 
 
 @pytest.fixture(autouse=True)

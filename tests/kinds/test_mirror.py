@@ -15,17 +15,17 @@ import pytest
 from aiohttp import web
 from click.testing import CliRunner
 
+from kon.backends.emulator import Emulator
 from kon.backends.memory.objects import MemoryObjects
 from kon.cli.group import kon
-from kon.emulator import Emulator
-from kon.errors import ConfigurationError, KindError
+from kon.core.errors import ConfigurationError, KindError
 from kon.experiment import load
 from kon.kinds import copier
 from kon.kinds.mirror import Mirror
 from kon.kinds.mirroritem import expanded, key_of, parse_item
-from kon.web.numbered import count_of, numbered
-from tests.animoto.given import run, site
+from kon.kinds.web.numbered import count_of, numbered
 from tests.kinds.running import attempt
+from tests.kinds.video.given import run, site
 
 CONTENT = b"a picture, say" * 1_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from kon.errors import ConfigurationError
-from kon.kind import Kind
+from kon.core.errors import ConfigurationError
+from kon.core.kind import Kind
+from kon.core.suggest import did_you_mean
 from kon.kinds.python import PythonFunction
 from kon.kinds.shell import Shell
 from kon.kinds.sleep import Sleep
 from kon.kinds.stats import Stats
-from kon.suggest import did_you_mean
 
 
 @pytest.mark.parametrize(

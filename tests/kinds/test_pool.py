@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kon.errors import KindError
+from kon.core.errors import KindError
 from kon.kinds import pool
 from kon.kinds.python import PythonFunction
 from tests.kinds import functions

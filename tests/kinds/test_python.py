@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kon.errors import ConfigurationError, KindError
+from kon.core.errors import ConfigurationError, KindError
 from kon.kinds.python import PythonFunction
 from tests.kinds import functions
 from tests.kinds.running import attempt, execute, failure, nothing_left, with_kind

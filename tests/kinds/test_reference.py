@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 from kon.kinds.reference import check, parse
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from kon import scratch
-from kon.scratch import PREFIX, clear_abandoned, working_folder
+from kon.core import scratch
+from kon.core.scratch import PREFIX, clear_abandoned, working_folder
 from tests.kinds.running import nothing_left
 
 PROGRAM = """
 import asyncio
-from kon.scratch import working_folder
+from kon.core.scratch import working_folder
 
 async def main():
     async with working_folder("shell") as folder:

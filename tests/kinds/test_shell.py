@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 from kon.kinds.shell import Shell
 from tests.kinds.running import execute, failure
 
@@ -251,7 +251,7 @@ def test_an_exit_code_that_is_lost_is_not_taken_for_success() -> None:
     program = """
         import asyncio, signal, sys
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        from kon.kind import Attempt
+        from kon.core.kind import Attempt
         from kon.kinds.shell import Shell
         from kon.kinds.spawn import Spawner
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from kon.errors import ConfigurationError
+from kon.backends.sim.loop import SimLoop, simulate
+from kon.core.errors import ConfigurationError
 from kon.kinds.sleep import Sleep
-from kon.sim.loop import SimLoop, simulate
 from tests.kinds.running import attempt, execute
 
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import pytest
 
-from kon.errors import KindError
+from kon.core.errors import KindError
 from kon.kinds import spawn
 from kon.kinds.shell import Shell
 from kon.kinds.spawn import Child, Finished, Spawner, have_pidfd

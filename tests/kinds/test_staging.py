@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from kon.backends.memory.objects import MemoryObjects
 from kon.cli.group import kon
-from kon.errors import ConfigurationError, KindError
+from kon.core.errors import ConfigurationError, KindError
 from kon.kinds.shell import Shell
 from tests.kinds.running import attempt, fifo, nothing_left
 

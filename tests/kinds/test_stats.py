@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 from kon.kinds import stats
 from kon.kinds.stats import SLICE, Stats
 from tests.kinds.running import execute, failure

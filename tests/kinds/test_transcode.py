@@ -12,7 +12,7 @@ import av
 import pytest
 
 from kon.backends.memory.objects import MemoryObjects
-from kon.errors import ConfigurationError, KindError
+from kon.core.errors import ConfigurationError, KindError
 from kon.kinds.transcode import Transcode
 from tests.kinds.running import attempt, nothing_left
 

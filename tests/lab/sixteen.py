@@ -22,7 +22,7 @@ from typing import Any, Final
 import boto3
 from tabulate import tabulate
 
-from kon.records import RunFolder
+from kon.engine.records.records import RunFolder
 from tests.playbooks.plays import IMAGE, PROJECT, Operator
 
 PAGE: Final = PROJECT / "docs/fleet-lab.md"

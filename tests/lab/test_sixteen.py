@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kon.records import RunFolder
+from kon.engine.records.records import RunFolder
 from tests.lab import sixteen
 from tests.lab.sixteen import BEGIN, END, Timed, first_start_on_the_last_host_s
 

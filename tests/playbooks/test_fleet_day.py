@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
-from kon.records import RunFolder
+from kon.engine.records.records import RunFolder
 from tests.lab.reconciler import SPOT_ACTION
 from tests.playbooks.plays import Operator, Play
 

@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
-from kon.records import RunFolder
+from kon.engine.records.records import RunFolder
 from tests.playbooks.plays import PROJECT, Operator, Play
 from tests.playbooks.test_fleet_day import until
 

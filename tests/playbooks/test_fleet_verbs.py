@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kon.records import RunFolder
+from kon.engine.records.records import RunFolder
 from tests.playbooks.test_fleet_day import Day, until
 
 pytestmark = [pytest.mark.fleet, pytest.mark.slow]

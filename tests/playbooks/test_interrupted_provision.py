@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kon.emulator import Emulator
+from kon.backends.emulator import Emulator
 from tests.lab import servers
 from tests.playbooks.plays import kill_group
 from tests.playbooks.test_provision import Fleet

@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
-from kon.emulator import Emulator
+from kon.backends.emulator import Emulator
 from tests.lab import servers
 from tests.playbooks.plays import Operator
 

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import pytest
 
-from kon.joining import client_lock, host_lock
-from kon.records import RunFolder
+from kon.core.lock import client_lock, host_lock
+from kon.engine.records.records import RunFolder
 
 PROJECT = Path(__file__).parents[2]
 PLAYBOOK = "playbooks/run.yml"

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kon.events import Event, Named, Recorder
-from kon.journal import FileJournal
-from kon.records import RunFolder
-from kon.run import Plugin, RunSpec
-from kon.task import Answers, Outcome, State, Task, encode
+from kon.core.journal import FileJournal
+from kon.core.spec import Plugin, RunSpec
+from kon.core.task import Answers, Outcome, State, Task, encode
+from kon.engine.records.events import Event, Named, Recorder
+from kon.engine.records.records import RunFolder
 
 
 class HandClock:

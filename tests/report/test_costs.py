@@ -7,14 +7,14 @@ from typing import Any, cast
 
 import pytest
 
-from kon.backend import Backend
 from kon.backends.aws.billing import Meter
+from kon.backends.prices import usual_prices
 from kon.backends.requests import RequestCount
-from kon.events import Event, spent
-from kon.prices import usual_prices
+from kon.core.backend import Backend
+from kon.core.spec import Plugin
+from kon.engine.records.events import Event, spent
 from kon.report.costs import cost_of
 from kon.report.summary import summarise
-from kon.run import Plugin
 from tests.report.made import Records, spec
 
 PRICES = usual_prices()

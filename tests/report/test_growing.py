@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kon.errors import StoreError
-from kon.report.growing import Gone, Growing, Rewritten
+from kon.core.errors import StoreError
+from kon.report.read.follow import Gone, Growing, Rewritten
 
 MUCH = 1 << 20
 

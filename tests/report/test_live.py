@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from kon.events import Event
-from kon.report import live
-from kon.report.live import Avoided
+from kon.engine.records.events import Event
+from kon.report.read import live
+from kon.report.read.live import Avoided
 from tests.report.made import Records
 
 

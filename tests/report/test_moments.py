@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kon.events import Event
-from kon.report.moments import Latencies, Moments
+from kon.engine.records.events import Event
+from kon.report.read.moments import Latencies, Moments
 from kon.report.summary import summarise
 from tests.report.made import Records
 

@@ -12,10 +12,10 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib.figure import Figure
 
-from kon.report.moments import Latencies
 from kon.report.plots import curves, style
 from kon.report.plots.runs import MOST_POINTS, MOST_ROWS, costs, latencies, workers
 from kon.report.plots.style import as_png, as_svg, drawing, inline_svg, series
+from kon.report.read.moments import Latencies
 from kon.report.timeline import BINS, Bar, LifeLine, Timeline
 from tests.report.test_tables import row
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kon.errors import StoreError
-from kon.report import scan
+from kon.core.errors import StoreError
+from kon.report.read import scan
 
 NUMBERS = msgspec.json.Decoder(list[int])
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kon.errors import StoreError
-from kon.report import standing as module
-from kon.report.standing import standing
-from kon.task import Answers, Outcome, State, encode
+from kon.core.errors import StoreError
+from kon.core.task import Answers, Outcome, State, encode
+from kon.report.read import standing as module
+from kon.report.read.standing import standing
 from tests.report.made import Records
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from kon.errors import ConfigurationError, StoreError
-from kon.events import Event
-from kon.report.duplicates import duplicates
-from kon.report.story import Moment, Story, as_text, tell
-from kon.report.traces import trace
-from kon.run import Faults, Plugin
-from kon.task import Answers, Outcome, State, encode
+from kon.core.errors import ConfigurationError, StoreError
+from kon.core.spec import Faults, Plugin
+from kon.core.task import Answers, Outcome, State, encode
+from kon.engine.records.events import Event
+from kon.report.read.duplicates import duplicates
+from kon.report.read.traces import trace
+from kon.report.story.story import Moment, Story, as_text, tell
 from tests.report.made import Life, Records
 
 

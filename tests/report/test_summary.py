@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from kon.errors import StoreError
-from kon.events import Event
+from kon.core.errors import StoreError
+from kon.core.spec import Plugin
+from kon.core.task import State
+from kon.engine.records.events import Event
 from kon.report.summary import CONTRACT, summarise
-from kon.run import Plugin
-from kon.task import State
 from tests.report.made import Records
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from kon.events import Event
+from kon.core.task import Outcome, State
+from kon.engine.records.events import Event
 from kon.report import timeline as timelines
-from kon.report.counts import count_events
+from kon.report.read.counts import count_events
 from kon.report.timeline import BINS, UNFINISHED, Bar, Timeline, backlog, timeline
-from kon.task import Outcome, State
 from tests.report.test_story import Script
 
 

@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from kon.clock import Clock
-from kon.dedup import Claim
-from kon.errors import ConfigurationError
+from kon.backends.sim.backend import SimBackend
+from kon.backends.sim.queue import FIFO_WINDOW_S
+from kon.core.clock import Clock
+from kon.core.errors import ConfigurationError
+from kon.core.ledger import Record
+from kon.core.queue import Message
+from kon.core.spec import Plugin, RunSpec
+from kon.core.strategy import Claim
+from kon.core.task import Outcome, State, Task
+from kon.engine.records.records import RunFolder
 from kon.experiment import loads
-from kon.ledger import Record
-from kon.local import LocalRun
-from kon.queue import Message
-from kon.records import RunFolder
-from kon.run import Plugin, RunSpec
-from kon.sim.backend import SimBackend
-from kon.sim.queue import FIFO_WINDOW_S
-from kon.task import Outcome, State, Task
+from kon.launch.local import LocalRun
 from strategies.fifo import Fifo
+from tests.engine.world import World, in_virtual_time
 from tests.strategies.test_lease import ledger
-from tests.worker.world import World, in_virtual_time
 
 NEEDS = 'the strategy "fifo" needs a queue that drops repeated sends by itself'
 

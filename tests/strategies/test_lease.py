@@ -7,15 +7,15 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from kon.backend import ChannelOptions
 from kon.backends.memory import MemoryBackend
-from kon.clock import Clock
-from kon.dedup import Claim, Defer, Skip
-from kon.errors import ConfigurationError
-from kon.ledger import Ledger, Record
-from kon.task import Outcome, State, Task
+from kon.core.backend import ChannelOptions
+from kon.core.clock import Clock
+from kon.core.errors import ConfigurationError
+from kon.core.ledger import Ledger, Record
+from kon.core.strategy import Claim, Defer, Skip
+from kon.core.task import Outcome, State, Task
 from strategies.lease import Lease
-from tests.worker.world import in_virtual_time
+from tests.engine.world import in_virtual_time
 
 TASK = Task(7, "body")
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from kon.clock import Clock
-from kon.dedup import Claim, Skip, Strategy
-from kon.errors import ConfigurationError
-from kon.task import Outcome, State, Task
+from kon.core.clock import Clock
+from kon.core.errors import ConfigurationError
+from kon.core.strategy import Claim, Skip, Strategy
+from kon.core.task import Outcome, State, Task
 from strategies.conditional_put import ConditionalPut
 from strategies.none import NoDeduplication
 from strategies.read_then_write import ReadThenWrite
 from strategies.result_once import ResultOnce
+from tests.engine.world import in_virtual_time
 from tests.strategies.test_lease import LostReplies, ledger
-from tests.worker.world import in_virtual_time
 
 TASK = Task(7, "body")
 DONE = Outcome(7, 1, State.DONE, "r")

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from kon.backend import Backend, Channel, ChannelOptions
 from kon.backends.aws.calls import THREADS, Calls
 from kon.backends.aws.cold import ColdStore
 from kon.backends.aws.dynamodb import DynamoLedger, Layout
@@ -25,8 +24,9 @@ from kon.backends.aws.s3_ledger import S3Ledger
 from kon.backends.keys import check_run
 from kon.backends.options import check_channel
 from kon.backends.requests import RequestCount
-from kon.ledger import Ledger
-from kon.queue import QueueLimits
+from kon.core.backend import Backend, Channel, ChannelOptions
+from kon.core.ledger import Ledger
+from kon.core.queue import QueueLimits
 
 _CALLS_IN_FLIGHT: Final = THREADS // 2
 """Of a run's ledgers, at most, so that the queues' calls never wait behind them."""

@@ -10,7 +10,7 @@ import binascii
 import re
 from typing import Final
 
-from kon.errors import CodecError
+from kon.core.errors import CodecError
 
 _BINARY: Final = "~"
 _POINTER: Final = "^"

@@ -20,7 +20,7 @@ from botocore import xform_name
 from kon.backends.aws.billing import Meter
 
 ATTEMPTS: Final = 5
-"""Of botocore's own, with jitter; whoever calls may be patient beyond (kon.patience)."""
+"""Of botocore's own, with jitter; whoever calls may be patient beyond (kon.engine.patience)."""
 
 
 class _Now(threading.local):

@@ -13,7 +13,7 @@ import msgspec
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.failures import CallRefused
 from kon.backends.aws.pace import side_by_side
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 
 Tier = Literal["Expedited", "Standard", "Bulk"]
 

@@ -33,7 +33,7 @@ from kon.backends.aws.rows import (
     expiry_s,
     table_definition,
 )
-from kon.ledger import Ledger, Record, missing
+from kon.core.ledger import Ledger, Record, missing
 
 __all__ = ["EXPIRY_ATTRIBUTE", "DynamoLedger", "Layout", "table_definition"]
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from botocore import exceptions
 
-from kon.errors import BackendRefused, BackendUnavailable, ConfigurationError, KonError
+from kon.core.errors import BackendRefused, BackendUnavailable, ConfigurationError, KonError
 
 _BUSY: Final = frozenset(
     [

@@ -15,8 +15,8 @@ from typing import Any, Final
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.failures import CallRefused
 from kon.backends.aws.links import Link, parse_link
-from kon.errors import BackendUnavailable, ConfigurationError, StoreError
-from kon.objects import ObjectStore, check_key
+from kon.core.errors import BackendUnavailable, ConfigurationError, StoreError
+from kon.core.objects import ObjectStore, check_key
 
 PART_BYTES: Final = 8 << 20
 """Files that are larger travel in parts of this size, or of a larger one where these were too many."""

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal, TypeGuard, get_args
 import msgspec
 
 from kon.backends.options import refuse_unknown
-from kon.errors import ConfigurationError
-from kon.suggest import did_you_mean
+from kon.core.errors import ConfigurationError
+from kon.core.suggest import did_you_mean
 
 QueueType = Literal["standard", "fifo"]
 LedgerType = Literal["dynamodb", "s3"]

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
-from kon.errors import BackendUnavailable
+from kon.core.errors import BackendUnavailable
 
 _Reply = TypeVar("_Reply")
 

@@ -15,7 +15,6 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from kon.backend import ChannelOptions
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.cold import rules_differ, with_rules
 from kon.backends.aws.dynamodb import EXPIRY_ATTRIBUTE, table_definition
@@ -25,7 +24,8 @@ from kon.backends.aws.options import AwsOptions
 from kon.backends.aws.pace import side_by_side
 from kon.backends.aws.queue import CALL_BYTES, LONGEST_POLL_S
 from kon.backends.options import check_same
-from kon.errors import BackendUnavailable, ConfigurationError, StoreError
+from kon.core.backend import ChannelOptions
+from kon.core.errors import BackendUnavailable, ConfigurationError, StoreError
 
 _Found = TypeVar("_Found")
 

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.errors import MessageTooLarge, StoreError
-from kon.ledger import Record
-from kon.task import State
+from kon.core.errors import MessageTooLarge, StoreError
+from kon.core.ledger import Record
+from kon.core.task import State
 
 MAX_ITEM_BYTES: Final = 400 * 1024
 """Of one item, its attributes' names included (DynamoDB's limit)."""

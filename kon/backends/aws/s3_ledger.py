@@ -25,8 +25,8 @@ import msgspec
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.failures import CallRefused
 from kon.backends.aws.pace import TRIES, Pace, backoff_s, given_up, side_by_side
-from kon.errors import StoreError
-from kon.ledger import Ledger, Record, missing
+from kon.core.errors import StoreError
+from kon.core.ledger import Ledger, Record, missing
 
 MAX_BATCH: Final = 25
 """Rows that callers do well to hand over at once; each is a request of its own."""

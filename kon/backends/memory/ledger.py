@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from kon.backends.requests import RequestCount
-from kon.ledger import Ledger, Record, missing
+from kon.core.ledger import Ledger, Record, missing
 
 MAX_BATCH: Final = 1_000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
-from kon.objects import ObjectStore, check_key
+from kon.core.objects import ObjectStore, check_key
 
 
 class MemoryObjects(ObjectStore):

@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from kon.backend import Backend, Channel, ChannelOptions
 from kon.backends.folder import FolderObjects
 from kon.backends.keys import check_run
 from kon.backends.options import check_channel, check_same, refuse_unknown
@@ -26,9 +25,10 @@ from kon.backends.sqlite.news import News
 from kon.backends.sqlite.queue import LIMITS, SqliteQueue
 from kon.backends.sqlite.rows import Rows
 from kon.backends.sqlite.spans import Spans
-from kon.clock import Clock
-from kon.errors import ConfigurationError, StoreError
-from kon.suggest import did_you_mean
+from kon.core.backend import Backend, Channel, ChannelOptions
+from kon.core.clock import Clock
+from kon.core.errors import ConfigurationError, StoreError
+from kon.core.suggest import did_you_mean
 
 _DATABASE: Final = "kon.db"
 _OBJECTS: Final = "objects"

@@ -20,7 +20,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from kon.backends.sqlite.failures import explain, is_busy, locked
 from kon.backends.sqlite.turn import Pauses, Turn
-from kon.errors import StoreError
+from kon.core.errors import StoreError
 
 _Reply = TypeVar("_Reply")
 

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from kon.errors import StoreError
+from kon.core.errors import StoreError
 
 _KEPT: Final = "Nothing that was confirmed is lost"
 

@@ -9,7 +9,7 @@ from typing import Final
 from kon.backends.requests import RequestCount
 from kon.backends.sqlite.connection import Connection
 from kon.backends.sqlite.rows import Rows
-from kon.ledger import Ledger, Record
+from kon.core.ledger import Ledger, Record
 
 MAX_BATCH: Final = 1_000
 

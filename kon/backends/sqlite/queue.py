@@ -11,7 +11,7 @@ from kon.backends.requests import RequestCount
 from kon.backends.sqlite.connection import Connection, Work
 from kon.backends.sqlite.news import News
 from kon.backends.sqlite.spans import Spans
-from kon.queue import Delivery, Depth, Message, Queue, QueueLimits
+from kon.core.queue import Delivery, Depth, Message, Queue, QueueLimits
 
 LIMITS: Final = QueueLimits(max_batch=1_000, max_bytes=16 << 20, max_delay_s=43_200.0)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from kon.backends.sqlite.inserts import Inserts
-from kon.ledger import Record, missing
-from kon.task import State
+from kon.core.ledger import Record, missing
+from kon.core.task import State
 
 _AT_ONCE: Final = 100  # keys in one SELECT
 

@@ -12,8 +12,8 @@ import sqlite3
 from pathlib import Path
 from typing import Final, Literal
 
-from kon.backend import ChannelOptions
-from kon.errors import StoreError, StoreVersionError
+from kon.core.backend import ChannelOptions
+from kon.core.errors import StoreError, StoreVersionError
 
 APPLICATION_ID: Final = 0x6B6F6E00  # "kon"
 VERSION: Final = 1

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from kon.backends.sqlite.inserts import Inserts
-from kon.queue import Delivery, Depth, Message
+from kon.core.queue import Delivery, Depth, Message
 
 Handle = tuple[int, int]
 

@@ -12,14 +12,14 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from kon.errors import ConfigurationError
-from kon.records import RunFolder
+from kon.core.errors import ConfigurationError
+from kon.core.task import State, task_id
+from kon.engine.records.records import RunFolder
 from kon.report.gathered import MOST_TIMELINES, Gathered, gather
 from kon.report.page import STYLE
 from kon.report.page.origins import origins
 from kon.report.page.tables import every_run, strategies
-from kon.report.standing import standing
-from kon.task import State, task_id
+from kon.report.read.standing import standing
 
 try:
     import jinja2

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import yaml
 
-from kon.records import RunFile
+from kon.engine.records.records import RunFile
 from kon.report.gathered import Gathered
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 
 try:
     import matplotlib as _  # noqa: F401 - said here once, for all modules of the package

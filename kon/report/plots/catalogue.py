@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from kon.report.columns import Row
 from kon.report.gathered import Gathered
 from kon.report.groups import repeats
-from kon.report.moments import Latencies
 from kon.report.plots import curves
 from kon.report.plots.runs import costs, latencies, tasks_over_time, workers
+from kon.report.read.moments import Latencies
 
 MOST_CURVES: Final = 7
 """Of latencies in one plot, as many as there are looks."""

@@ -12,7 +12,6 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter
 
-from kon.report.moments import Latencies
 from kon.report.plots.style import (
     COLOURS,
     COLUMN_IN,
@@ -24,6 +23,7 @@ from kon.report.plots.style import (
     log_labels,
     series,
 )
+from kon.report.read.moments import Latencies
 from kon.report.timeline import BINS, UNFINISHED, Backlog, Bar, LifeLine, Timeline
 
 MOST_POINTS: Final = 200

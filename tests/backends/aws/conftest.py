@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from kon.backends.aws.calls import Calls
-from kon.emulator import Emulator
+from kon.backends.emulator import Emulator
 
 
 @pytest.fixture(scope="session")

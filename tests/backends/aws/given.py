@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Final, TypeVar, cast
 
-from kon.backend import Backend, Channel, ChannelOptions
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.dynamodb import DynamoLedger, Layout, table_definition
 from kon.backends.aws.objects import S3Objects
 from kon.backends.aws.pace import Pace
 from kon.backends.aws.s3_ledger import S3Ledger
-from kon.ledger import Ledger
-from kon.queue import Queue
+from kon.core.backend import Backend, Channel, ChannelOptions
+from kon.core.ledger import Ledger
+from kon.core.queue import Queue
 
 _numbers = itertools.count(1)
 

@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kon.backends.aws.bodies import as_bytes, as_text, pointed_at, pointer
-from kon.errors import CodecError
-from kon.task import Bundle, Task, encode
+from kon.core.errors import CodecError
+from kon.core.task import Bundle, Task, encode
 
 
 def is_allowed(sign: str) -> bool:

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from kon.backend import ChannelOptions
 from kon.backends.aws import AwsBackend
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.cold import MOST_RULES, ColdStore, Stored, parse_restore, with_rules
 from kon.backends.aws.options import AwsOptions
-from kon.emulator import Emulator
-from kon.errors import ConfigurationError
+from kon.backends.emulator import Emulator
+from kon.core.backend import ChannelOptions
+from kon.core.errors import ConfigurationError
 from tests.backends.aws.given import fresh_name
 
 _prefixes = (f"cold{number}" for number in itertools.count(1))

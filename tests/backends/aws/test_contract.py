@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import pytest
 
-from kon.backend import ChannelOptions
 from kon.backends.aws.calls import Calls
-from kon.emulator import Emulator
+from kon.backends.emulator import Emulator
+from kon.core.backend import ChannelOptions
 from tests.backends.aws.given import LedgersOnly, fresh_name
 from tests.conformance import test_ledger
 from tests.conformance.worlds import World, in_real_time, on_aws

@@ -12,13 +12,13 @@ import pytest
 from kon.backends.aws.dynamodb import EXPIRY_ATTRIBUTE, KEEP_S
 from kon.backends.aws.failures import CallRefused
 from kon.backends.aws.pace import TRIES
-from kon.clock import Clock
-from kon.dedup import Claim
-from kon.emulator import Emulator
-from kon.errors import BackendUnavailable, MessageTooLarge, StoreError
-from kon.ledger import Record, missing
-from kon.patience import Patience, PatientLedger
-from kon.task import Task
+from kon.backends.emulator import Emulator
+from kon.core.clock import Clock
+from kon.core.errors import BackendUnavailable, MessageTooLarge, StoreError
+from kon.core.ledger import Record, missing
+from kon.core.strategy import Claim
+from kon.core.task import Task
+from kon.engine.patience import Patience, PatientLedger
 from strategies.lease import Lease
 from tests.backends.aws.given import Fault, Make, Reply, Table, once, table
 

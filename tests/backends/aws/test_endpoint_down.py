@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from kon.backends.aws.calls import Calls
-from kon.errors import BackendUnavailable
+from kon.core.errors import BackendUnavailable
 
 
 @pytest.fixture

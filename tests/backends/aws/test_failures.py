@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from kon.backends.aws import AwsBackend
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.failures import CallRefused, in_kons_words
-from kon.errors import BackendRefused, BackendUnavailable, ConfigurationError, KonError
+from kon.core.errors import BackendRefused, BackendUnavailable, ConfigurationError, KonError
 
 
 def said(code: str, message: str = "", status: int = 400, operation: str = "SendMessage") -> KonError:

@@ -16,8 +16,8 @@ from botocore.exceptions import ReadTimeoutError
 
 from kon.backends.aws.links import Link, parse_link
 from kon.backends.aws.objects import PARTS_AT_ONCE
-from kon.emulator import Emulator
-from kon.errors import BackendUnavailable, ConfigurationError, StoreError
+from kon.backends.emulator import Emulator
+from kon.core.errors import BackendUnavailable, ConfigurationError, StoreError
 from tests.backends.aws.given import Bucket, Make, Reply, bucket
 
 MIB: Final = 1 << 20

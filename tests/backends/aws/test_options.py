@@ -9,7 +9,7 @@ import pytest
 from kon.backends.aws import AwsBackend
 from kon.backends.aws.names import names_of, tags_of
 from kon.backends.aws.options import AwsOptions, Throughput
-from kon.errors import ConfigurationError
+from kon.core.errors import ConfigurationError
 
 
 def test_defaults() -> None:

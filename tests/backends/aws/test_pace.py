@@ -8,8 +8,8 @@ import random
 import pytest
 
 from kon.backends.aws.pace import FIRST_PAUSE_S, LONGEST_PAUSE_S, Pace, backoff_s, side_by_side
-from kon.errors import BackendUnavailable
-from kon.sim.loop import SimLoop, simulate
+from kon.backends.sim.loop import SimLoop, simulate
+from kon.core.errors import BackendUnavailable
 
 
 class Service:

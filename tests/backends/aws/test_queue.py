@@ -13,9 +13,9 @@ import pytest
 from kon.backends.aws import queue as queue_module
 from kon.backends.aws.overflow import Overflow
 from kon.backends.aws.queue import CALL_BYTES, CALL_MESSAGES, FIFO, STANDARD, SqsQueue
-from kon.emulator import Emulator
-from kon.errors import BackendRefused, BackendUnavailable
-from kon.queue import Delivery, Message, QueueLimits
+from kon.backends.emulator import Emulator
+from kon.core.errors import BackendRefused, BackendUnavailable
+from kon.core.queue import Delivery, Message, QueueLimits
 from tests.backends.aws.given import FaultyCalls, Make, Reply, fresh_name, once
 
 GUARD_S = 15.0  # for what would else hang

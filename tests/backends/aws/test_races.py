@@ -16,12 +16,12 @@ from kon.backends.aws.calls import Calls
 from kon.backends.aws.dynamodb import DynamoLedger, Layout
 from kon.backends.aws.pace import Pace
 from kon.backends.aws.s3_ledger import S3Ledger
-from kon.clock import Clock
-from kon.dedup import Claim
-from kon.emulator import Emulator
-from kon.ledger import Ledger
-from kon.packing import chunks
-from kon.task import Task
+from kon.backends.emulator import Emulator
+from kon.core.clock import Clock
+from kon.core.ledger import Ledger
+from kon.core.strategy import Claim
+from kon.core.task import Task
+from kon.engine.packing import chunks
 from strategies.lease import Lease
 from tests.backends.aws.given import fresh_name, make_table
 from tests.backends.test_machines import LedgerMachine

@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from kon.backend import ChannelOptions
 from kon.backends.aws import AwsBackend
 from kon.backends.aws import resources as resources_module
 from kon.backends.aws.dynamodb import table_definition
 from kon.backends.aws.names import names_of, tags_of
 from kon.backends.aws.options import AwsOptions
 from kon.backends.aws.resources import Resources
-from kon.emulator import Emulator
-from kon.errors import BackendUnavailable, ConfigurationError, StoreError
-from kon.local import LocalRun
-from kon.records import RunFolder
-from kon.run import Plugin, RunSpec
+from kon.backends.emulator import Emulator
+from kon.core.backend import ChannelOptions
+from kon.core.errors import BackendUnavailable, ConfigurationError, StoreError
+from kon.core.spec import Plugin, RunSpec
+from kon.engine.records.records import RunFolder
+from kon.launch.local import LocalRun
 from tests.backends.aws.given import Fault, FaultyCalls, Make, Pauses, Reply
 
 NOW_S = 1_800_000_000.0

@@ -11,9 +11,9 @@ import pytest
 from kon.backends.aws import s3_ledger
 from kon.backends.aws.failures import CallRefused
 from kon.backends.aws.pace import TRIES
-from kon.emulator import Emulator
-from kon.errors import BackendUnavailable, StoreError
-from kon.ledger import Record
+from kon.backends.emulator import Emulator
+from kon.core.errors import BackendUnavailable, StoreError
+from kon.core.ledger import Record
 from tests.backends.aws.given import Bucket, Make, Reply, bucket, once
 
 Body = Callable[[Bucket], Coroutine[Any, Any, None]]

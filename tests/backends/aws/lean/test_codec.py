@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kon.backends.aws.calls import Calls, Client
 from kon.backends.aws.clients import Clients
 from kon.backends.aws.lean import codec
-from kon.emulator import Emulator
+from kon.backends.emulator import Emulator
 from tests.backends.aws.given import fresh_name, make_table
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

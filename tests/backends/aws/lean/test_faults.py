@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, cast
 import pytest
 
 from kon.backends.aws.calls import Calls, Client
-from kon.errors import BackendUnavailable, KonError
+from kon.core.errors import BackendUnavailable, KonError
 from tests.backends.aws.lean.server import (
     QUEUE,
     Answer,

@@ -1,0 +1,202 @@
+"""A look at this machine: what kon needs, what is there, and how to mend what is not."""
+
+from __future__ import annotations
+
+import enum
+import os
+import platform
+import resource
+import shutil
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, get_args
+
+import msgspec
+
+from kon.core.errors import UnknownPlugin
+from kon.core.plugins import Group, backend_class, kind_class, names, strategy_class
+
+PYTHON: Final = (3, 11)
+SQLITE: Final = (3, 24, 0)
+"""The oldest that the backend sqlite works with."""
+
+LITTLE_BYTES: Final = 1 << 30
+LEAST_BYTES: Final = 100 << 20
+"""Free space below which a run of any size is likely to end for want of it."""
+
+FEW_FILES: Final = 1_024
+FEW_PROCESSES: Final = 256
+
+_REMOTE: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph"})
+"""File systems over a network, on which SQLite's write-ahead log does not work."""
+
+
+class Level(enum.StrEnum):
+    OK = "ok"
+    WARN = "warn"  # something is missing that some runs need
+    FAIL = "fail"  # kon can't work like this
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What one check found. mend: what to do about it; empty where nothing is to be done."""
+
+    check: str
+    level: Level
+    found: str
+    mend: str = ""
+
+
+def examine(root: Path) -> list[Finding]:
+    """All checks. root: where runs are to be recorded."""
+    return [finding for check in _CHECKS for finding in check(root.absolute())]
+
+
+def _software(root: Path) -> Iterator[Finding]:
+    found = f"kon {version('kon')}, Python {platform.python_version()} ({sys.executable})"
+    if sys.version_info < PYTHON:
+        yield Finding("python", Level.FAIL, found, "install Python 3.11 or newer, then kon again")
+    else:
+        yield Finding("python", Level.OK, found)
+    found = f"SQLite {sqlite3.sqlite_version}"
+    if sqlite3.sqlite_version_info < SQLITE:
+        wanted = ".".join(map(str, SQLITE))
+        mend = f"the backend sqlite needs {wanted} or newer: take a Python that was built with it"
+        yield Finding("sqlite", Level.FAIL, found, mend)
+    else:
+        yield Finding("sqlite", Level.OK, found)
+
+
+def _machine(root: Path) -> Iterator[Finding]:
+    found = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
+    if sys.platform in ("linux", "darwin"):
+        yield Finding("machine", Level.OK, found)
+    else:
+        yield Finding("machine", Level.WARN, found, "kon is tested on Linux and macOS only")
+
+
+def _disk(root: Path) -> Iterator[Finding]:
+    place = root
+    while not place.exists():
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        yield Finding(
+            "results",
+            Level.FAIL,
+            f"{root}: can't be written: {error.strerror}",
+            "make it writable for this user, or name another folder with --out",
+        )
+        return
+    free_bytes = shutil.disk_usage(place).free
+    found = f"{root}: writable, {free_bytes / 1e9:,.1f} GB free"
+    if free_bytes < LITTLE_BYTES:
+        level = Level.FAIL if free_bytes < LEAST_BYTES else Level.WARN
+        mend = "a task takes some 200 bytes, and its result; make room, or name another folder with --out"
+        yield Finding("results", level, found, mend)
+    else:
+        yield Finding("results", Level.OK, found)
+    kind = _file_system(place)
+    if kind in _REMOTE:
+        mend = "the backend sqlite needs a disk of this machine: name a folder there with --out"
+        yield Finding("disk", Level.FAIL, f"{place} is on a network file system ({kind})", mend)
+
+
+def _file_system(place: Path) -> str:
+    """The type of the file system of a folder, where the system tells; else empty."""
+    try:
+        mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    except OSError:
+        return ""
+    inside = [(len(point), kind) for _, point, kind, *_ in mounts if place.is_relative_to(point)]
+    return max(inside)[1] if inside else ""
+
+
+def _clock(root: Path) -> Iterator[Finding]:
+    now_s, installed_s = time.time(), Path(__file__).stat().st_mtime
+    found = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now_s))
+    if now_s < installed_s:
+        mend = "it is before kon was installed: set it, and have it kept by NTP"
+        yield Finding("clock", Level.WARN, found, mend)
+    else:
+        yield Finding("clock", Level.OK, found)
+
+
+def _limits(root: Path) -> Iterator[Finding]:
+    for check, number, few, mend in (
+        ("open files", resource.RLIMIT_NOFILE, FEW_FILES, "for many slots raise it: ulimit -n 4096"),
+        ("processes", resource.RLIMIT_NPROC, FEW_PROCESSES, "for many workers raise it: ulimit -u 4096"),
+    ):
+        soft, hard = resource.getrlimit(number)
+        if soft != resource.RLIM_INFINITY and soft < few:
+            yield Finding(check, Level.WARN, f"at most {soft} (could be {hard})", mend)
+        else:
+            yield Finding(check, Level.OK, f"at most {'any' if soft == resource.RLIM_INFINITY else soft}")
+
+
+def _shared_memory(root: Path) -> Iterator[Finding]:
+    if sys.platform != "linux":
+        return
+    place = Path("/dev/shm")
+    if place.is_dir() and os.access(place, os.W_OK):
+        yield Finding("/dev/shm", Level.OK, f"{shutil.disk_usage(place).free / 1e9:,.1f} GB free")
+    else:
+        mend = "tasks that share memory between processes need it: mount -t tmpfs shm /dev/shm"
+        yield Finding("/dev/shm", Level.WARN, "is not there, or can't be written", mend)
+
+
+def _programs(root: Path) -> Iterator[Finding]:
+    # a virtualenv's programs stand beside its Python, on the path or not
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    for program, mend in (
+        ("ansible-playbook", "needed by playbooks/ only: make setup, or pip install ansible-core"),
+        ("ffmpeg", "needed for videos only: install it with the system's package manager"),
+    ):
+        found = shutil.which(program, path=path)
+        if found is None:
+            yield Finding(program, Level.WARN, "is not installed", mend)
+        else:
+            yield Finding(program, Level.OK, found)
+
+
+def _plugins(root: Path) -> Iterator[Finding]:
+    for group in get_args(Group):
+        what = group.removeprefix("kon.")
+        known = names(group)
+        for name in known:
+            try:
+                _FINDERS[group](name)
+            except UnknownPlugin as error:
+                mend = "mend or uninstall the package that registers it"
+                yield Finding(what, Level.FAIL, str(error), mend)
+                break
+        else:
+            if known:
+                yield Finding(what, Level.OK, ", ".join(known))
+            else:
+                mend = "kon is not installed in this Python; for a checkout: make setup"
+                yield Finding(what, Level.FAIL, "none is registered", mend)
+
+
+_FINDERS: Final[dict[str, Callable[[str], type]]] = {
+    "kon.strategies": strategy_class,
+    "kon.kinds": kind_class,
+    "kon.backends": backend_class,
+}
+
+_CHECKS: Final[tuple[Callable[[Path], Iterator[Finding]], ...]] = (
+    _software,
+    _machine,
+    _disk,
+    _clock,
+    _limits,
+    _shared_memory,
+    _programs,
+    _plugins,
+)

@@ -1,0 +1,142 @@
+"""The one error tree.
+
+A message says what happened, to which task or line, what happens next, and how to mend it.
+The command line turns each into one line on stderr and the exit code that stands here; anything
+that is not a `KonError` is a fault of kon's own and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+
+class KonError(Exception):
+    """The root of every error that kon raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigurationError(KonError):
+    """The experiment, the command line or the place it works in can't be used as it is."""
+
+    exit_code = 2
+
+
+class WorkloadError(ConfigurationError):
+    """A workload file is missing, empty or has a bad line; nothing was submitted from it."""
+
+
+class UnknownPlugin(ConfigurationError):
+    """No strategy, kind or backend goes by that name."""
+
+
+class MessageTooLarge(ConfigurationError):
+    """A task does not fit into one message of this backend."""
+
+
+class StoreError(KonError):
+    """The run's database can't be used: locked, full, corrupt, or made by another kon."""
+
+    exit_code = 2
+
+
+class StoreVersionError(StoreError):
+    """The database was written by a kon with another layout; it is left untouched."""
+
+
+class BackendRefused(StoreError):
+    """The service answers, and will not do it: no credentials or rights, or what it needs is not there.
+
+    To ask again would not help, so that nobody does.
+    """
+
+    exit_code = 3
+
+
+class BackendUnavailable(KonError):
+    """Queue, ledger or store do not answer, or are asked for too much at a time; asking again may help."""
+
+    exit_code = 3
+
+
+class OverBudget(KonError):
+    """A run would cost more than it may, or has done so: it was not begun, or is paused."""
+
+    exit_code = 4
+
+
+class CollectorUnavailable(KonError):
+    """The collector of traces does not answer, or does not take them; what is recorded stays as it is."""
+
+    exit_code = 3
+
+
+class WorkersFailed(KonError):
+    """The workers do not stay up, so the run can't go on; its tasks are still queued."""
+
+
+class WorkersCantStart(WorkersFailed):
+    """The workers' configuration, or the place that they work in, can't be used as it is."""
+
+    exit_code = 2
+
+
+class WorkersRefused(WorkersFailed):
+    """The backend refuses the workers, or has not answered them for as long as they are patient."""
+
+    exit_code = 3
+
+
+class ClientGone(KonError):
+    """A host has no client to work for: none came, or it ended before every run was over."""
+
+
+class Interrupted(KonError):
+    """The client was told to stop; the run goes on or can be taken up again."""
+
+    exit_code = 130
+
+
+class TaskFailed(KonError):
+    """A task asked for by `kon.map` or `kon.gather` ended as failed, dead, lost or cancelled.
+
+    index: the task's place among the items. state: how it ended. result: what its last attempt left
+    behind, a traceback for example. failures: where this one speaks for several, each of them.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        index: int = 0,
+        state: str = "failed",
+        result: Any = None,
+        failures: Sequence[TaskFailed] = (),
+    ) -> None:
+        super().__init__(message)
+        self.index = index
+        self.state = state
+        self.result = result
+        self.failures = tuple(failures)
+
+
+class KindError(KonError):
+    """One attempt at a task failed; the message is what the task's record will say.
+
+    result: what the attempt left behind, a JSON value: the output of a command, a traceback.
+    """
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class CodecError(KonError):
+    """A message body is not one that kon wrote."""
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """The first single error in a group of errors, as task groups raise them."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

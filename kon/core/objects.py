@@ -1,0 +1,45 @@
+"""The object store: files by key, and links to them that expire."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Final
+
+from kon.core.errors import ConfigurationError
+
+NOT_A_NAME: Final = frozenset({"", ".", ".."})
+"""What no part of a key, and no name of a file or run, can be."""
+
+
+class ObjectStore(ABC):
+    """Keys are relative paths with forward slashes. A put is whole or not there at all."""
+
+    @abstractmethod
+    async def put(self, key: str, file: Path) -> None:
+        """Store the file's bytes under the key, in place of what was there."""
+
+    @abstractmethod
+    async def get(self, key: str, file: Path) -> None:
+        """Write the object's bytes to a file. Raises KeyError when there is no such object."""
+
+    @abstractmethod
+    async def size_bytes(self, key: str) -> int:
+        """How large the object is. Raises KeyError when there is no such object."""
+
+    @abstractmethod
+    async def url(self, key: str, expires_s: float) -> str:
+        """A link to the object that is good for `expires_s` seconds, where the store can expire links.
+
+        Raises KeyError when there is no such object.
+        """
+
+
+def check_key(key: str) -> str:
+    """The key itself. Raises ConfigurationError for one that could lead out of its store."""
+    if "\\" in key or "\0" in key or not NOT_A_NAME.isdisjoint(key.split("/")):
+        raise ConfigurationError(
+            f"the object key {key!r} is not a relative path of plain names with forward slashes; "
+            "nothing was stored or read"
+        )
+    return key

@@ -1,0 +1,134 @@
+"""The working folder of an attempt: there while it works, gone afterwards, however it ends.
+
+A process that is killed can't remove its own. Each folder is locked (flock) as long as its process lives, and
+the kernel lets go of the lock however that ends: what nobody holds is removed by the next worker of the same
+user that needs a working folder on this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from kon.core.errors import KindError
+
+PREFIX: Final = "kon-task-"
+"""Of the names of working folders, and of nothing else."""
+
+_TRIES: Final = 100
+_PAUSE_S: Final = 0.05
+
+_cleared: set[str] = set()
+"""Places where this process has looked for abandoned folders."""
+
+
+@asynccontextmanager
+async def working_folder(kind: str) -> AsyncIterator[Path]:
+    """A new folder where the system keeps temporary files (TMPDIR). Raises KindError where none can be made.
+
+    Cancelled, the attempt still waits until the folder is gone.
+    """
+    place = tempfile.gettempdir()
+    if place not in _cleared:
+        _cleared.add(place)
+        await asyncio.to_thread(clear_abandoned, Path(place))
+    try:
+        made, lock = _make(kind)
+    except OSError as error:
+        raise KindError(
+            f"no working folder can be made in {place}: {error.strerror}. "
+            "Make room there, or set TMPDIR for the workers"
+        ) from error
+    try:
+        yield Path(made.name)
+    finally:
+        try:
+            await _to_its_end(_remove(made))
+        finally:
+            os.close(lock)
+
+
+def clear_abandoned(place: Path) -> None:
+    """Remove the working folders whose processes have ended without doing so.
+
+    What can't be locked or removed stays: it is another user's, or its file system knows no locks.
+    """
+    for folder in place.glob(f"{PREFIX}*"):
+        try:
+            lock = _opened(folder)
+        except OSError:
+            continue
+        try:
+            if os.fstat(lock).st_uid == os.getuid():
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue
+        finally:
+            os.close(lock)
+
+
+def _make(kind: str) -> tuple[tempfile.TemporaryDirectory[str], int]:
+    """A new folder, locked. Raises OSError."""
+    while True:
+        # its own errors are ignored, as it is asked again until the folder is gone
+        made = tempfile.TemporaryDirectory(prefix=f"{PREFIX}{kind}-", ignore_cleanup_errors=True)
+        lock = -1
+        try:
+            lock = _opened(Path(made.name))
+            _lock(lock)
+            if Path(made.name).exists():
+                return made, lock
+        except FileNotFoundError:
+            pass
+        except OSError:
+            made.cleanup()
+            raise
+        # another process saw it before it was locked, and cleared it away
+        made.cleanup()
+        if lock != -1:
+            os.close(lock)
+
+
+def _lock(folder: int) -> None:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+    except OSError:
+        pass  # its file system knows no locks: then nobody can clear there either
+
+
+def _opened(folder: Path) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+async def _remove(made: tempfile.TemporaryDirectory[str]) -> None:
+    """More than once if need be: a thread that was cancelled, or a process that the task left behind, may
+    still be making a file in it."""
+    for _ in range(_TRIES):
+        await asyncio.to_thread(made.cleanup)
+        if not Path(made.name).exists():  # noqa: ASYNC240 - one look
+            return
+        await asyncio.sleep(_PAUSE_S)
+    raise KindError(
+        f"the working folder {made.name} can't be removed: something still writes to it, or its files "
+        "belong to somebody else. Remove it by hand"
+    )
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    task, cancelled = asyncio.ensure_future(work), False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError

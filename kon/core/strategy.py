@@ -1,0 +1,145 @@
+"""De-duplication: the abstract class of strategies, and the values they speak in.
+
+A strategy decides which deliveries run and whose result stands. It sees batches, and it reaches
+the world only through the ledger that it is given.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from kon.core.clock import Clock
+from kon.core.errors import ConfigurationError
+from kon.core.ledger import Ledger, Record
+from kon.core.task import Outcome, Task
+
+
+class Guarantee(msgspec.Struct, frozen=True):
+    """What a strategy promises, however messages and hosts misbehave. The simulator holds it to each.
+
+    nothing_lost: every task ends as done, failed or dead, whatever crashes.
+    one_start: no attempt at a task is started twice, ever.
+    one_start_while_held: no second start while the first holder's lease holds.
+    one_result: at most one result for each task is kept.
+    """
+
+    nothing_lost: bool
+    one_start: bool
+    one_start_while_held: bool
+    one_result: bool
+
+
+class Claim(msgspec.Struct, frozen=True, gc=False):
+    """RUN: this worker may start the task.
+
+    token: what the commit will be fenced by.
+    until_s: when the right to start ends, in seconds since the epoch on this worker's clock.
+    """
+
+    task: Task
+    token: str = ""
+    until_s: float = math.inf
+
+
+class Skip(msgspec.Struct, frozen=True, gc=False):
+    """SKIP: it has been done, or begun by another who answers for it. Ack it.
+
+    outcome: to be answered again, where the ledger has it; the first answer may have been lost.
+    """
+
+    outcome: Outcome | None = None
+
+
+class Defer(msgspec.Struct, frozen=True, gc=False):
+    """DEFER: another holds it for now. Look again after `delay_s` seconds."""
+
+    delay_s: float
+
+
+Verdict = Claim | Skip | Defer
+
+
+class Strategy(ABC):
+    """One way of de-duplicating, made once for a worker.
+
+    `admit`, `commit`, `renew` and `release` take batches in which no task stands twice, and answer
+    item by item, in order. They may be called while an earlier call of them is still waiting.
+    """
+
+    name: ClassVar[str]
+    guarantee: Guarantee  # of the class, or of the instance where an option changes it
+    uses_ledger: ClassVar[bool] = True
+    needs_fifo: ClassVar[bool] = False
+    """Whether it counts on a queue that drops repeated sends by itself (`QueueLimits.fifo`)."""
+    takeovers: int = 0
+    """Claims so far that somebody had held before, and had not given back; for those who watch."""
+
+    def __init__(self, ledger: Ledger, worker: str, clock: Clock) -> None:
+        """`worker` is unique for each life of a worker: tokens are made from it.
+
+        Strategies with options take them as keyword arguments after these three, with defaults and
+        units in their names, and raise ConfigurationError for a value that can't be used.
+        """
+        self.ledger = ledger
+        self.worker = worker
+        self.clock = clock
+        self._tokens = 0
+
+    @property
+    def lease_s(self) -> float | None:
+        """How long a claim holds without `renew`, in seconds; None when claims do not run out."""
+        return None
+
+    @abstractmethod
+    async def admit(self, tasks: Sequence[Task]) -> list[Verdict]:
+        """Before any of these tasks runs: may it?"""
+
+    @abstractmethod
+    async def commit(self, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> list[Outcome | None]:
+        """After they ran, before anyone is told: the outcome that stands for each.
+
+        The very outcome given where it is kept, another's where that one stands, None where the
+        claim was lost in the meantime: then this worker says nothing and leaves the message be.
+        An outcome in state RETRY ends the attempt, not the task.
+        """
+
+    async def renew(self, claims: Sequence[Claim]) -> list[Claim | None]:
+        """Hold claims longer: each with its new `until_s`, or None where it was lost."""
+        return list(claims)
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        """Give back claims of tasks that were never started."""
+        return
+
+    def new_token(self) -> str:
+        """A token that no other call, worker or life of a worker has."""
+        self._tokens += 1
+        return f"{self.worker}:{self._tokens}"
+
+
+def check_queue(strategy: type[Strategy], fifo: bool) -> None:
+    """Raises ConfigurationError for a strategy that counts on a queue which drops repeated sends, and one
+    that doesn't. fifo: whether it does."""
+    if strategy.needs_fifo and not fifo:
+        raise ConfigurationError(
+            f'the strategy "{strategy.name}" needs a queue that drops repeated sends by itself, and this '
+            "backend has none. Take the backend aws with `queue: fifo`, or another strategy: lease takes any"
+        )
+
+
+def is_ours(found: Record | None, token: str) -> bool:
+    """Whether a conditional write took place: at once (nothing found), or in an earlier try of which
+    the reply was lost, so that the retry met our own record."""
+    return found is None or found.token == token
+
+
+def strategy_options(cls: type[Strategy]) -> dict[str, Any]:
+    """The options a strategy takes, by name, with their defaults: its keyword arguments."""
+    taken = list(inspect.signature(cls.__init__).parameters.values())[4:]
+    return {p.name: p.default for p in taken if p.kind is not p.VAR_KEYWORD}

@@ -1,0 +1,1 @@
+"""A task's way: client, queue, worker (intake, executor, settler), answers."""

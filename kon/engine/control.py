@@ -1,0 +1,149 @@
+"""The control table of a run: its status and its workers, for whoever shares its channel."""
+
+from __future__ import annotations
+
+import enum
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from kon.core.ledger import Ledger, Record
+from kon.core.spec import RunSpec
+from kon.core.task import State
+
+_STATUS_KEY = 0
+_SUBMITTED_KEY = 1
+_SPEC_KEY = 2
+_KON_KEY = 3
+_BEGUN_KEY = 4
+_HOST_KEYS = 1 << 20
+"""Hosts on other machines write under their number, from here on."""
+_WORKER_KEYS = 1 << 40
+"""Workers register under random keys from here on."""
+
+
+class Status(enum.StrEnum):
+    """Of a run as a whole."""
+
+    OPEN = "open"  # tasks are or may yet be queued
+    CLOSED = "closed"  # every task is accounted for
+    CANCELLED = "cancelled"  # a person gave it up
+    PAUSED = "paused"  # workers stop and give back what they hold, and a client opens it again
+
+
+class RunState(msgspec.Struct, frozen=True):
+    """submitted: tasks, from the first on, that are safely queued."""
+
+    status: Status = Status.OPEN
+    submitted: int = 0
+
+
+class WorkerState(msgspec.Struct, frozen=True):
+    """What a worker says of itself when it is ready."""
+
+    name: str
+    details: dict[str, Any] = {}
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A host that does not take part: it has `kon`, and the client `client_kon`."""
+
+    number: int
+    kon: str
+    client_kon: str
+
+
+class Control:
+    """Reads and writes the control table. Each row has one writer, so that none undoes another's word."""
+
+    def __init__(self, table: Ledger) -> None:
+        self._table = table
+
+    async def read(self) -> RunState:
+        status, submitted = await self._table.read([_STATUS_KEY, _SUBMITTED_KEY])
+        return RunState(
+            Status.OPEN if status is None or status.outcome is None else _status.decode(status.outcome),
+            0 if submitted is None or submitted.outcome is None else _number.decode(submitted.outcome),
+        )
+
+    async def close(self, status: Status) -> None:
+        """End the run, or, with OPEN, open it again."""
+        await self._table.put([_row(_STATUS_KEY, msgspec.json.encode(status))])
+
+    async def submitted(self, tasks: int) -> None:
+        """Note that this many tasks, from the first on, are queued."""
+        await self._table.put([_row(_SUBMITTED_KEY, msgspec.json.encode(tasks))])
+
+    async def is_over(self) -> bool:
+        return (await self.read()).status is not Status.OPEN
+
+    async def register(self, worker: WorkerState, rng: random.Random) -> None:
+        key = _WORKER_KEYS + rng.getrandbits(40)
+        await self._table.put([_row(key, msgspec.json.encode(worker))])
+
+    async def workers(self, limit: int = 10_000) -> list[WorkerState]:
+        """Every worker that ever became ready, in no order."""
+        rows = await self._table.scan(_WORKER_KEYS, limit)
+        return [_workers.decode(row.outcome) for row in rows if row.outcome is not None]
+
+    async def publish(self, spec: RunSpec, kon: str, begun_s: float | None) -> None:
+        """Tell hosts on other machines that the client is there, what the run is, and by which kon.
+
+        begun_s: when the client began it, by its own clock: what tells the run from others of its name.
+        """
+        told = {_KON_KEY: kon, _BEGUN_KEY: begun_s, _SPEC_KEY: spec}
+        await self._table.put([_row(key, msgspec.json.encode(value)) for key, value in told.items()])
+
+    async def published(self) -> RunSpec | None:
+        """What `publish` told; None before that."""
+        [row] = await self._table.read([_SPEC_KEY])
+        return None if row is None or row.outcome is None else _specs.decode(row.outcome)
+
+    async def published_by(self) -> str:
+        """The version of the kon that has published; nothing before that."""
+        [row] = await self._table.read([_KON_KEY])
+        return "" if row is None or row.outcome is None else _texts.decode(row.outcome)
+
+    async def begun_s(self) -> float | None:
+        """When the client that has published began the run; None where it did not say."""
+        [row] = await self._table.read([_BEGUN_KEY])
+        return None if row is None or row.outcome is None else _times.decode(row.outcome)
+
+    async def host(self, number: int, at_work: bool) -> None:
+        """Note that a host on another machine has begun, or has ended its workers."""
+        await self._table.put([_row(_HOST_KEYS + number, msgspec.json.encode(at_work))])
+
+    async def refuse(self, number: int, kon: str, client_kon: str) -> None:
+        """Note that a host does not take part, as it has another kon than the client."""
+        refusal = Refusal(number, kon, client_kon)
+        await self._table.put([_row(_HOST_KEYS + number, msgspec.json.encode(refusal))])
+
+    async def refusals(self, numbers: Sequence[int], client_kon: str) -> list[Refusal]:
+        """Of these hosts, those that do not take part with a client of this version."""
+        rows = await self._table.read([_HOST_KEYS + number for number in numbers])
+        said = [_hosts.decode(row.outcome) for row in rows if row is not None and row.outcome is not None]
+        return [each for each in said if isinstance(each, Refusal) and each.client_kon == client_kon]
+
+    async def hosts_at_work(self, numbers: Sequence[int]) -> list[int]:
+        """Which of these hosts have begun and not ended, as far as they could tell."""
+        rows = await self._table.read([_HOST_KEYS + number for number in numbers])
+        return [
+            number
+            for number, row in zip(numbers, rows)
+            if row is not None and row.outcome is not None and _hosts.decode(row.outcome) is True
+        ]
+
+
+_status = msgspec.json.Decoder(Status)
+_number = msgspec.json.Decoder(int)
+_workers = msgspec.json.Decoder(WorkerState)
+_specs = msgspec.json.Decoder(RunSpec)
+_texts = msgspec.json.Decoder(str)
+_times = msgspec.json.Decoder(float | None)
+_hosts = msgspec.json.Decoder(bool | Refusal)
+
+
+def _row(key: int, value: bytes) -> Record:
+    return Record(key=key, token="control", state=State.DONE, outcome=value)

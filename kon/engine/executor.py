@@ -1,0 +1,217 @@
+"""The executor: slots in which admitted tasks run, and what becomes of an attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from kon.core.clock import Clock
+from kon.core.errors import KindError
+from kon.core.kind import Attempt, Kind
+from kon.core.task import Outcome, State, Task, encode
+from kon.engine.holding import Job
+from kon.engine.records.events import Event, Recorder
+
+INSTANT_BATCH: Final = 1_000
+"""Tasks that `Kind.execute_now` gets at once: enough to make its overhead vanish, few enough that
+the event loop is back within a millisecond or two."""
+
+
+class ExecutorOptions(msgspec.Struct, frozen=True):
+    """slots: tasks at once. attempts: failed attempts before a task counts as failed.
+
+    timeout_s: the longest an attempt may take. max_result_bytes: the largest encoded outcome.
+    """
+
+    run: str
+    slots: int
+    attempts: int
+    timeout_s: float | None
+    max_result_bytes: int
+
+
+class Executor:
+    """Runs jobs in their order of arrival, `slots` at a time, each under its own timeout."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        options: ExecutorOptions,
+        clock: Clock,
+        recorder: Recorder,
+        on_finished: Callable[[Sequence[Job]], None],
+        on_dropped: Callable[[Job], None],
+    ) -> None:
+        self._kind = kind
+        self._options = options
+        self._clock = clock
+        self._recorder = recorder
+        self._on_finished = on_finished
+        self._on_dropped = on_dropped
+        self._backlog: deque[Job] = deque()
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._instant = type(kind).execute_now is not Kind.execute_now
+        self._closing = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self.running = 0
+        self.mean_s: float | None = None
+        """How long a task takes, lately; None before the first has ended."""
+
+    @property
+    def waiting(self) -> int:
+        return len(self._backlog)
+
+    @property
+    def idle(self) -> bool:
+        return not self._backlog and self.running == 0
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        self._backlog.extend(jobs)
+        self._work.set()
+
+    def withdraw(self) -> list[Job]:
+        """Take back every job that has not started."""
+        jobs = list(self._backlog)
+        self._backlog.clear()
+        return jobs
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        self._tasks = [group.create_task(self._slot()) for _ in range(self._options.slots)]
+
+    async def stop(self, drain_s: float) -> None:
+        """Let running tasks go on for `drain_s` seconds, then stop them: a failed attempt, to be made again.
+
+        Call `withdraw` first; nothing is started after this.
+        """
+        self._closing = True
+        if self.running:
+            self._idle.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(drain_s):
+                    await self._idle.wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+
+    async def _slot(self) -> None:
+        while True:
+            while not self._backlog:
+                self._work.clear()
+                await self._work.wait()
+            if self._instant and self._run_instantly():
+                await asyncio.sleep(0)
+                continue
+            job = self._backlog.popleft()
+            if not self._may_start(job):
+                continue
+            self.running += 1
+            job.outcome = await self._attempt(job.task)
+            self.running -= 1
+            if self.running == 0:
+                self._idle.set()
+            self._learn(1, job.outcome.ended_s - job.outcome.started_s)
+            self._on_finished((job,))
+            if self._closing:
+                return
+
+    def _may_start(self, job: Job) -> bool:
+        """A job whose claim ran out while it waited may be running elsewhere by now."""
+        if job.claim.until_s > self._clock.now_s():
+            return True
+        self._on_dropped(job)
+        return False
+
+    def _run_instantly(self) -> bool:
+        """Run what is waiting in one go, where its kind can."""
+        backlog = self._backlog
+        if len(backlog) <= INSTANT_BATCH:
+            jobs = list(backlog)
+            backlog.clear()
+        else:
+            jobs = [backlog.popleft() for _ in range(INSTANT_BATCH)]
+        started_s = self._clock.now_s()
+        ready = [job for job in jobs if job.claim.until_s > started_s]
+        tasks = [job.task for job in ready]
+        results = self._kind.execute_now([task.body for task in tasks])
+        if results is None:
+            backlog.extendleft(reversed(jobs))
+            return False
+        # Such kinds have no effects, so that a start which a SIGKILL leaves unrecorded never was.
+        self._recorder.tasks(Event.START, tasks)
+        self._recorder.flush()
+        ended_s = self._clock.now_s()
+        done = State.DONE  # Python 3.11 takes as long to find a member in its class as to make an outcome
+        for job, task, result in zip(ready, tasks, results, strict=True):
+            job.outcome = Outcome(task.index, task.attempt, done, result, None, started_s, ended_s)
+        if ready:
+            self._learn(len(ready), (ended_s - started_s) / len(ready))
+            self._on_finished(ready)
+        if len(ready) < len(jobs):
+            for job in jobs:
+                if job.claim.until_s <= started_s:
+                    self._on_dropped(job)
+        return True
+
+    async def _attempt(self, task: Task) -> Outcome:
+        self._recorder.tasks(Event.START, (task,))
+        self._recorder.flush()
+        started_s = self._clock.now_s()
+        result: Any = None
+        error: str | None = None
+        deadline = asyncio.timeout(self._options.timeout_s)
+        try:
+            async with deadline:
+                attempt = Attempt(self._options.run, task.index, task.attempt)
+                result = await self._kind.execute(task.body, attempt)
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise
+            error = "stopped with its worker before it had ended"
+        except KindError as failure:
+            result, error = failure.result, str(failure)
+        except Exception as failure:  # whatever a task raises is its own failure, never the worker's
+            if isinstance(failure, TimeoutError) and deadline.expired():
+                error = f"timed out after {self._options.timeout_s} s"
+            else:
+                error = f"{type(failure).__name__}: {failure}"
+        return self._outcome(task, result, error, started_s)
+
+    def _outcome(self, task: Task, result: Any, error: str | None, started_s: float) -> Outcome:
+        ended_s = self._clock.now_s()
+        if error is None:
+            outcome = Outcome(task.index, task.attempt, State.DONE, result, None, started_s, ended_s)
+            error = self._unfit(outcome)
+            if error is None:
+                return outcome
+            result = None
+        state = State.RETRY if task.attempt < self._options.attempts else State.FAILED
+        outcome = Outcome(task.index, task.attempt, state, result, error, started_s, ended_s)
+        if self._unfit(outcome) is not None:
+            short = error[:1_000]
+            return Outcome(task.index, task.attempt, state, None, short, started_s, ended_s)
+        return outcome
+
+    def _unfit(self, outcome: Outcome) -> str | None:
+        """Why an outcome can't travel, if it can't."""
+        try:
+            size_bytes = len(encode(outcome))
+        except (TypeError, ValueError, OverflowError, RecursionError) as failure:
+            return f"its result is not a JSON value: {failure}"
+        limit = self._options.max_result_bytes
+        return f"its result has {size_bytes} bytes, and {limit} are allowed" if size_bytes > limit else None
+
+    def _learn(self, tasks: int, duration_s: float) -> None:
+        self._recorder.ran(tasks, duration_s)
+        self.mean_s = (
+            duration_s if self.mean_s is None else self.mean_s + _WEIGHT * (duration_s - self.mean_s)
+        )
+
+
+_WEIGHT: Final = 0.2
+"""Of the newest duration in the mean: some ten tasks are remembered."""

@@ -1,0 +1,68 @@
+"""What a worker holds: deliveries it has not acked, and the tasks in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from kon.core.queue import Delivery, Message
+from kon.core.strategy import Claim
+from kon.core.task import Outcome, Task
+
+
+class Held:
+    """A delivery, from its receipt until its last task is settled."""
+
+    __slots__ = ("abandoned", "delivery", "jobs", "open", "receives")
+
+    def __init__(self, delivery: Delivery, tasks: int, receives: int) -> None:
+        self.delivery = delivery
+        self.receives = receives  # in all messages that carried these tasks
+        self.open = tasks  # not settled yet
+        self.jobs: list[Job] = []
+        self.abandoned = False  # a task of it must come again, so the message is left to its timeout
+
+    def forget(self) -> None:
+        """Let go of the jobs, once nobody asks for them any more."""
+        self.jobs.clear()
+
+
+class Job(msgspec.Struct, eq=False, gc=False):
+    """A task on its way through this worker.
+
+    Not tracked by the garbage collector, of which a million of them would be most of the work: the
+    circle through `Held.jobs` is cut by `Held.forget` when the delivery is done with.
+
+    runs: False for one that was turned away, and has only something to answer or to send.
+    outcome: what there is to answer. follow_up: what is to be sent in the message's place.
+    """
+
+    held: Held
+    claim: Claim
+    task: Task
+    runs: bool = True
+    outcome: Outcome | None = None
+    follow_up: Message | None = None
+
+
+class Holding:
+    """All that a worker holds, for its heartbeat."""
+
+    def __init__(self) -> None:
+        self.deliveries: dict[Held, None] = {}  # in the order of their receipt: a set's order is chance
+
+    def open_jobs(self) -> list[Job]:
+        """Jobs that may run and have not ended: those whose claims must be kept alive."""
+        return [job for held in self.deliveries for job in held.jobs if job.runs and job.outcome is None]
+
+    def settle(self, jobs: Iterable[Job]) -> list[Held]:
+        """Count jobs off their deliveries. Those with none left are held no longer, and returned."""
+        ended = []
+        for job in jobs:
+            held = job.held
+            held.open -= 1
+            if not held.open:
+                self.deliveries.pop(held, None)
+                ended.append(held)
+        return ended

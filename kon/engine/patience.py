@@ -1,0 +1,141 @@
+"""Patience: riding out a backend that does not answer for a while.
+
+Every call to queue and ledger is safe to repeat (see their classes), with the same arguments and so
+with the same tokens. That is why repeating stands here, around the call, and not in the strategies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+from kon.core.backend import Channel
+from kon.core.errors import BackendUnavailable
+from kon.core.ledger import Ledger, Record
+from kon.core.queue import Delivery, Depth, Message, Queue
+from kon.engine.timings import Timings
+
+_Reply = TypeVar("_Reply")
+
+FIRST_PAUSE_S: Final = 0.1
+LONGEST_PAUSE_S: Final = 10.0
+
+
+class Patience:
+    """Repeats a call that failed with BackendUnavailable, with growing, jittered pauses.
+
+    outage_s: how long one call is repeated, in seconds, before its error is let through.
+    on_trouble: told of each failure, for the records.
+    """
+
+    def __init__(
+        self,
+        outage_s: float,
+        rng: random.Random,
+        on_trouble: Callable[[BackendUnavailable, float], None],
+    ) -> None:
+        self._outage_s = outage_s
+        self._rng = rng
+        self._on_trouble = on_trouble
+        self.timings = Timings()
+        """Of the calls that went well at once."""
+
+    async def call(self, name: str, items: int, make: Callable[[], Awaitable[_Reply]]) -> _Reply:
+        now_s = asyncio.get_running_loop().time
+        began_s = now_s()
+        try:
+            reply = await make()
+        except BackendUnavailable as error:
+            return await self._again(make, error)
+        # a receive that finds nothing has waited, and tells nothing of how long the call takes
+        if reply != []:
+            self.timings.add(name, items, now_s() - began_s)
+        return reply
+
+    async def _again(self, make: Callable[[], Awaitable[_Reply]], error: BackendUnavailable) -> _Reply:
+        now_s = asyncio.get_running_loop().time
+        give_up_s, pause_s = now_s() + self._outage_s, FIRST_PAUSE_S
+        while True:
+            pause_s = min(pause_s, LONGEST_PAUSE_S)
+            wait_s = pause_s * self._rng.uniform(0.5, 1.0)
+            if now_s() + wait_s > give_up_s:
+                raise error
+            self._on_trouble(error, wait_s)
+            await asyncio.sleep(wait_s)
+            try:
+                return await make()
+            except BackendUnavailable as newer:
+                error, pause_s = newer, pause_s * 2
+
+
+def patient(channel: Channel, patience: Patience) -> Channel:
+    """The channel with every call to queues and tables repeated while the backend does not answer."""
+    return Channel(
+        tasks=PatientQueue(channel.tasks, patience),
+        answers=PatientQueue(channel.answers, patience),
+        dead=PatientQueue(channel.dead, patience),
+        ledger=PatientLedger(channel.ledger, patience),
+        control=PatientLedger(channel.control, patience),
+        objects=channel.objects,
+    )
+
+
+class PatientQueue(Queue):
+    """A queue whose calls are repeated. A send whose reply was lost may so be stored twice."""
+
+    def __init__(self, queue: Queue, patience: Patience) -> None:
+        self._queue = queue
+        self._call = patience.call
+        self.limits = queue.limits
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        await self._call("queue.send", len(messages), lambda: self._queue.send(messages))
+
+    async def receive(self, max_messages: int, wait_s: float) -> list[Delivery]:
+        return await self._call(
+            "queue.receive", max_messages, lambda: self._queue.receive(max_messages, wait_s)
+        )
+
+    async def extend(self, deliveries: Sequence[Delivery], visible_s: float) -> list[bool]:
+        return await self._call(
+            "queue.extend", len(deliveries), lambda: self._queue.extend(deliveries, visible_s)
+        )
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> list[bool]:
+        return await self._call("queue.ack", len(deliveries), lambda: self._queue.ack(deliveries))
+
+    async def depth(self) -> Depth:
+        return await self._call("queue.depth", 1, self._queue.depth)
+
+
+class PatientLedger(Ledger):
+    """A ledger whose calls are repeated, so that strategies never meet an outage."""
+
+    def __init__(self, ledger: Ledger, patience: Patience) -> None:
+        self._ledger = ledger
+        self._call = patience.call
+        self.max_batch = ledger.max_batch
+        self.stale_reads = ledger.stale_reads
+        self.max_outcome_bytes = ledger.max_outcome_bytes
+
+    async def read(self, keys: Sequence[int]) -> list[Record | None]:
+        return await self._call("ledger.read", len(keys), lambda: self._ledger.read(keys))
+
+    async def insert_new(self, records: Sequence[Record]) -> list[Record | None]:
+        return await self._call("ledger.insert_new", len(records), lambda: self._ledger.insert_new(records))
+
+    async def replace(self, records: Sequence[Record], if_tokens: Sequence[str]) -> list[Record | None]:
+        return await self._call(
+            "ledger.replace", len(records), lambda: self._ledger.replace(records, if_tokens)
+        )
+
+    async def put(self, records: Sequence[Record]) -> None:
+        await self._call("ledger.put", len(records), lambda: self._ledger.put(records))
+
+    async def delete(self, keys: Sequence[int], if_tokens: Sequence[str]) -> list[bool]:
+        return await self._call("ledger.delete", len(keys), lambda: self._ledger.delete(keys, if_tokens))
+
+    async def scan(self, first: int, limit: int) -> list[Record]:
+        return await self._call("ledger.scan", 1, lambda: self._ledger.scan(first, limit))

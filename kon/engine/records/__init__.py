@@ -1,0 +1,1 @@
+"""Records are written here: events, and the files of a run."""

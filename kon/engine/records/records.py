@@ -1,0 +1,204 @@
+"""Records: the folder of a run, and how it is read back. Tables and reports are drawn from it alone."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from kon.core.errors import ConfigurationError, StoreError, StoreVersionError
+from kon.core.journal import read_lines
+from kon.core.spec import RunSpec
+from kon.core.task import MAX_ATTEMPTS, Answers, Outcome
+
+SCHEMA: Final = 1
+"""Of the files in a run's folder; raised when an older kon could misread them."""
+
+
+CLIENT_BEGAN: Final = "client_began_s"
+"""In the context of a host's part of the records: when the client, on another machine, began the run."""
+
+
+class RunFile(msgspec.Struct, frozen=True):
+    """run.json: what was to be run, and where.
+
+    context: versions, machine and time of start, for the report.
+    attempts_before: attempts that tasks had before their run was asked to run the failed ones again.
+    """
+
+    schema: int
+    spec: RunSpec
+    key: str
+    context: dict[str, Any] = {}
+    attempts_before: int = 0
+
+    @property
+    def worker_spec(self) -> RunSpec:
+        """What workers go by: attempts are counted on from those before."""
+        attempts = self.spec.attempts + self.attempts_before
+        return msgspec.structs.replace(self.spec, attempts=attempts)
+
+    @property
+    def begun_s(self) -> float | None:
+        """When its client began it, in seconds since the epoch, by the client's clock: what tells it from an
+        earlier run of the same name, on hosts too."""
+        began_s: float | None = self.context.get(CLIENT_BEGAN, self.context.get("started_s"))
+        return began_s
+
+
+class RunFolder:
+    """The files of one run:
+
+    run.json        what was to be run; written before anything is submitted
+    results.jsonl   one packet of answers a line, written by the client
+    events/         one file for each life of a worker; simulated workers share one, and are named in it
+    workers/        what workers wrote to stdout and stderr
+    summary.json    the row of the result table; there once every task is accounted for
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run_file = path / "run.json"
+        self.results = path / "results.jsonl"
+        self.events = path / "events"
+        self.logs = path / "workers"
+        self.summary = path / "summary.json"
+
+    @property
+    def exists(self) -> bool:
+        return self.run_file.exists()
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether there is nothing but what a process leaves that ends as it writes a run's first file."""
+        names = {each.name for each in self.path.iterdir()} if self.path.is_dir() else {""}
+        return names <= {_fresh(self.run_file).name}
+
+    @property
+    def begun(self) -> bool:
+        """Whether a client has begun to submit its tasks."""
+        return (self.events / "client.jsonl").exists()
+
+    @property
+    def finished(self) -> bool:
+        return self.summary.exists()
+
+    def write_run(self, spec: RunSpec, context: dict[str, Any], attempts_before: int = 0) -> None:
+        run = RunFile(SCHEMA, spec, spec.key(), context, attempts_before)
+        _replace(self.run_file, msgspec.json.format(msgspec.json.encode(run)) + b"\n")
+
+    def read_run(self) -> RunFile:
+        """Raises StoreError when it can't be read, StoreVersionError when a newer kon wrote it."""
+        try:
+            body = self.run_file.read_bytes()
+            _check_version(self.run_file, body)
+            return msgspec.json.decode(body, type=RunFile)
+        except OSError as error:
+            raise StoreError(f"{self.run_file}: can't be read: {error.strerror}") from error
+        except msgspec.DecodeError as error:
+            raise StoreError(f"{self.run_file}: is not a run of kon's: {error}") from error
+
+    def reopen(self) -> None:
+        """Make a finished run one whose tasks that are not done are to be run again.
+
+        Their attempts go on from the highest number so far, so that no claim of an earlier one is
+        in their way. Raises ConfigurationError when that number is at its limit.
+        """
+        run = self.read_run()
+        attempts_before = max((o.attempt for packet in self.packets() for o in packet.outcomes), default=0)
+        if attempts_before + run.spec.attempts > MAX_ATTEMPTS:
+            raise ConfigurationError(
+                f"run {run.spec.run}: its tasks had {attempts_before} attempts, and {MAX_ATTEMPTS} in all is "
+                "the limit. Start a new run for those that still fail"
+            )
+        self.write_run(run.spec, run.context, attempts_before)
+        self.summary.unlink(missing_ok=True)
+
+    def has_lived(self, worker: str) -> bool:
+        """Whether the run has had a worker of this name: then its replacement is not killed again."""
+        return any(self.events.glob(f"{worker}.*.jsonl"))
+
+    def write_summary(self, row: dict[str, Any]) -> None:
+        _replace(self.summary, msgspec.json.format(msgspec.json.encode({"schema": SCHEMA, **row})) + b"\n")
+
+    def read_summary(self) -> dict[str, Any]:
+        """Raises StoreError when it can't be read, StoreVersionError when a newer kon wrote it."""
+        try:
+            body = self.summary.read_bytes()
+            _check_version(self.summary, body)
+            return msgspec.json.decode(body, type=dict[str, Any])
+        except OSError as error:
+            raise StoreError(f"{self.summary}: can't be read: {error.strerror}") from error
+        except msgspec.DecodeError as error:
+            raise StoreError(
+                f"{self.summary}: is not a row of kon's: {error}. Delete it, and `kon run` or `kon collect` "
+                "draws it up anew from the other records"
+            ) from error
+
+    def packets(self) -> Iterator[Answers]:
+        """The recorded packets of answers, in the order in which they came."""
+        for number, line in enumerate(read_lines(self.results), start=1):
+            try:
+                yield _answers.decode(line)
+            except msgspec.DecodeError:
+                _skipped(self.results, number)
+
+    def outcomes(self) -> Iterator[tuple[str, Outcome]]:
+        """The outcome that stands for each task, and who answered it, in order of tasks."""
+        standing: dict[int, tuple[str, Outcome]] = {}
+        for packet in self.packets():
+            for outcome in packet.outcomes:
+                standing[outcome.index] = (packet.worker, outcome)
+        for index in sorted(standing):
+            yield standing[index]
+
+    def event_lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Every event of every worker: the life of a worker that wrote it, and the line."""
+        for file in sorted(self.events.glob("*.jsonl")):
+            for number, line in enumerate(read_lines(file), start=1):
+                try:
+                    event = msgspec.json.decode(line)
+                    yield event.get("w", file.stem), event
+                except msgspec.DecodeError:
+                    _skipped(file, number)
+
+
+class _Schema(msgspec.Struct):
+    schema: int
+
+
+def _check_version(path: Path, body: bytes) -> None:
+    schema = msgspec.json.decode(body, type=_Schema).schema
+    if schema > SCHEMA:
+        raise StoreVersionError(
+            f"{path}: written by a newer kon (records of version {schema}, this one reads up to {SCHEMA}); "
+            "it is left untouched. Use that kon to read it"
+        )
+
+
+_answers = msgspec.json.Decoder(Answers)
+
+
+def _skipped(file: Path, number: int) -> None:
+    warnings.warn(f"{file}:{number}: half a line, left by a killed process; read without it", stacklevel=3)
+
+
+def _replace(path: Path, body: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = _fresh(path)
+        fresh.write_bytes(body)
+        fresh.replace(path)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: can't be written: {error.strerror}. Mend that, then start again; nothing is lost"
+        ) from error
+
+
+def _fresh(path: Path) -> Path:
+    """Where a file is written before it takes its place."""
+    return path.with_suffix(".new")

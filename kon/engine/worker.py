@@ -1,0 +1,292 @@
+"""The worker: receives messages, has their tasks admitted and run, settles them, and keeps them alive.
+
+A task's way through it: `_fetch` receives its message, the intake asks the strategy, the executor
+runs it in a slot, the settler commits, answers and acks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from kon.core.backend import Channel
+from kon.core.clock import Clock
+from kon.core.errors import BackendUnavailable
+from kon.core.kind import Kind
+from kon.core.ledger import Ledger
+from kon.core.spec import RunSpec
+from kon.core.strategy import Claim, Strategy, check_queue
+from kon.engine.control import Control, WorkerState
+from kon.engine.executor import Executor, ExecutorOptions
+from kon.engine.holding import Holding, Job
+from kon.engine.intake import Intake
+from kon.engine.packing import chunks
+from kon.engine.paged_ledger import PagedLedger
+from kon.engine.patience import Patience, patient
+from kon.engine.records.events import Event, Recorder
+from kon.engine.settler import Settler
+
+HORIZON_S: Final = 0.2
+"""How much work a worker holds ahead of its slots, in seconds: enough to hide a round trip, little
+enough that at the end of a run no worker sits on what an idle one could do."""
+
+LEAST_WAIT_S: Final = 1.0
+"""No long poll is shorter, so that a worker whose time to be idle ends does not poll in a circle."""
+
+StrategyMaker = Callable[[Ledger, str, Clock], Strategy]
+
+
+class WorkerOptions(msgspec.Struct, frozen=True):
+    """What one worker has beside its run's spec, in seconds.
+
+    wait_s: the long poll of an empty queue; None for the queue's own `poll_s`.
+    outage_s: how long the backend may stay away.
+    heartbeat_s: between renewals of visibility and leases; None for a third of the shorter one.
+    """
+
+    wait_s: float | None = None
+    outage_s: float = 300.0
+    heartbeat_s: float | None = None
+
+
+class Load(NamedTuple):
+    """What a worker has on its hands: tasks that run, wait for a slot, or are being settled, and the
+    messages that they came in."""
+
+    running: int
+    waiting: int
+    settling: int
+    messages: int
+
+
+class Worker:
+    """One worker of a run. The name is unique for each life: a replacement has another."""
+
+    def __init__(
+        self,
+        name: str,
+        spec: RunSpec,
+        channel: Channel,
+        make_strategy: StrategyMaker,
+        kind: Kind,
+        clock: Clock,
+        recorder: Recorder,
+        rng: random.Random,
+        options: WorkerOptions | None = None,
+        usage: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
+        self.name = name
+        self.spec = spec
+        self.idle_s = spec.idle_s  # may be shortened while it runs
+        self._options = options or WorkerOptions()
+        self._recorder = recorder
+        self._rng = rng
+        self._kind = kind
+        self._usage = usage
+        patience = Patience(self._options.outage_s, rng, self._trouble)
+        self.timings = patience.timings
+        if spec.tasks_per_row > 1:
+            pages = PagedLedger(channel.ledger, name, spec.tasks_per_row)
+            channel = msgspec.structs.replace(channel, ledger=pages)
+        channel = patient(channel, patience)
+        self._objects = channel.objects
+        self._queue = channel.tasks
+        self._strategy = make_strategy(channel.ledger, name, clock)
+        check_queue(type(self._strategy), channel.tasks.limits.fifo)
+        self._control = Control(channel.control)
+        self._holding = Holding()
+        self._room = asyncio.Event()
+        self._settler = Settler(
+            name, spec, channel, self._strategy, self._holding, recorder, rng, self._room.set
+        )
+        self._intake = Intake(spec, channel, self._strategy, self._holding, self._settler, recorder)
+        self._executor = Executor(
+            kind,
+            ExecutorOptions(
+                run=spec.run,
+                slots=spec.slots,
+                attempts=spec.attempts,
+                timeout_s=spec.timeout_s,
+                max_result_bytes=_max_result_bytes(channel, self._strategy),
+            ),
+            clock,
+            recorder,
+            self._finished,
+            self._dropped,
+        )
+        self._stopping = asyncio.Event()
+        self._receiving = False
+        self._dry = True  # the last receive brought less than was asked for
+        self._fetch_s = 0.0  # how long receive and claim take, lately
+
+    @property
+    def load(self) -> Load:
+        """At this moment; for any thread."""
+        executor = self._executor
+        return Load(executor.running, executor.waiting, self._settler.waiting, len(self._holding.deliveries))
+
+    @property
+    def takeovers(self) -> int:
+        """Claims whose earlier holder had let them run out, by what its strategy says."""
+        return self._strategy.takeovers
+
+    def stop(self) -> None:
+        """Drain: let running tasks end, give back what has not started, then return from `run`."""
+        self._stopping.set()
+        self._room.set()
+
+    async def run(self) -> None:
+        """Work until stopped, idle for too long, or the run is over.
+
+        Raises an ExceptionGroup of BackendUnavailable or StoreError when it can't go on; what it
+        holds comes again after the visibility timeout.
+        """
+        try:
+            await self._kind.open(self._objects)
+            await self._work()
+        finally:
+            await self._kind.close()
+        self._recorder.note(Event.USAGE, **self._usage(), calls=self.timings.sums())
+        self._recorder.note(Event.DOWN)
+        self._recorder.flush()
+
+    async def _work(self) -> None:
+        await self._control.register(WorkerState(self.name, self._usage()), self._rng)
+        self._recorder.note(Event.UP, worker=self.name, slots=self.spec.slots, **self._usage())
+        self._recorder.flush()
+        async with asyncio.TaskGroup() as group:
+            self._executor.start(group)
+            background = [group.create_task(self._settler.run()), group.create_task(self._heartbeat())]
+            fetch = group.create_task(self._fetch())
+            await self._stopping.wait()
+            if self._receiving:
+                fetch.cancel()
+            await asyncio.wait({fetch})
+            await self._drain()
+            for task in background:
+                task.cancel()
+
+    async def _fetch(self) -> None:
+        queue, now_s = self._queue, asyncio.get_running_loop().time
+        busy_s = now_s()
+        while not self._stopping.is_set():
+            wanted = min(self._messages_wanted(), queue.limits.max_batch)
+            if wanted == 0:
+                self._room.clear()
+                await self._room.wait()
+                busy_s = now_s()
+                continue
+            began_s = now_s()
+            self._receiving = True
+            may_wait = self._dry
+            deliveries = await queue.receive(wanted, self._wait_s(busy_s) if may_wait else 0.0)
+            self._receiving = False
+            self._dry = len(deliveries) < wanted
+            if deliveries:
+                self._executor.submit(await self._intake.take(deliveries))
+                busy_s = now_s()
+                if not may_wait:  # a long poll's time is that of the messages, not of the call
+                    self._fetch_s += 0.2 * (busy_s - began_s - self._fetch_s)
+            elif self._holding.deliveries:
+                busy_s = now_s()
+                if self._executor.idle:
+                    self._settler.hurry()
+            elif (self.idle_s is not None and now_s() - busy_s >= self.idle_s) or (
+                await self._control.is_over()
+            ):
+                self.stop()
+
+    def _wait_s(self, busy_s: float) -> float:
+        """How long the next receive may wait: no longer than this worker has left to be idle."""
+        wait_s = self._options.wait_s or self._queue.limits.poll_s
+        if self.idle_s is not None:
+            left_s = busy_s + self.idle_s - asyncio.get_running_loop().time()
+            wait_s = max(min(wait_s, left_s), min(wait_s, LEAST_WAIT_S))
+        return wait_s
+
+    def _messages_wanted(self) -> int:
+        """How many messages to ask for: slots should never wait, and little be held ahead of them."""
+        spec, mean_s = self.spec, self._executor.mean_s
+        ahead = spec.prefetch * spec.bundle
+        if mean_s is None:
+            ahead = 0  # nothing is known yet: fill the slots and see
+        elif mean_s > 0:
+            horizon_s = max(HORIZON_S, 4 * self._fetch_s)
+            ahead = min(ahead, int(horizon_s * spec.slots / mean_s))
+        if self._executor.waiting > ahead // 2 or not self._settler.has_room:
+            return 0  # fetch when half is used up, so that messages come in batches
+        free = spec.slots - self._executor.waiting - self._executor.running
+        wanted = max(0, math.ceil((free + ahead) / spec.bundle))
+        whole = wanted - wanted % self._queue.limits.call_batch
+        # a request for the odd rest alone is made only where a slot would stay free without it
+        return whole if whole and whole * spec.bundle >= free else wanted
+
+    def _finished(self, jobs: Sequence[Job]) -> None:
+        # while the queue has plenty, the next tasks may end soon, and are then settled with these
+        self._settler.add(jobs, at_once=self._dry and self._executor.idle)
+        if self._messages_wanted():
+            self._room.set()
+
+    def _dropped(self, job: Job) -> None:
+        """A claim ran out before a slot was free: its message comes again, to whoever may then have it."""
+        job.held.abandoned = True
+        for held in self._holding.settle((job,)):
+            held.forget()
+        self._recorder.tasks(Event.DROP, (job.task,))
+        self._room.set()
+
+    async def _heartbeat(self) -> None:
+        lease_s = self._strategy.lease_s or math.inf
+        beat_s = self._options.heartbeat_s or min(self.spec.visibility_s, lease_s) / 3
+        queue = self._queue
+        while True:
+            await asyncio.sleep(beat_s)
+            held = [held.delivery for held in self._holding.deliveries]
+            for batch in chunks(held, queue.limits.max_batch):
+                await queue.extend(batch, self.spec.visibility_s)
+            if self._strategy.lease_s is not None:
+                await self._renew(self._holding.open_jobs())
+            self._recorder.note(Event.USAGE, **self._usage(), calls=self.timings.sums())
+            self._recorder.flush()
+            if await self._control.is_over():
+                self.stop()
+
+    async def _renew(self, jobs: Sequence[Job]) -> None:
+        if not jobs:
+            return
+        renewed = await self._strategy.renew([job.claim for job in jobs])
+        for job, claim in zip(jobs, renewed, strict=True):
+            # a lost claim never starts; where its task runs already, the commit will be refused
+            job.claim = claim or Claim(job.task, job.claim.token, -math.inf)
+        self._recorder.tasks(Event.RENEW, [job.task for job in jobs])
+
+    async def _drain(self) -> None:
+        unstarted = self._executor.withdraw()
+        if unstarted:
+            await self._strategy.release([job.claim for job in unstarted])
+        await self._executor.stop(self.spec.drain_s)
+        await self._settler.drained()
+        for job in unstarted:
+            job.held.abandoned = True
+        queue = self._queue
+        back = [held.delivery for held in dict.fromkeys(job.held for job in unstarted)]
+        for batch in chunks(back, queue.limits.max_batch):
+            await queue.extend(batch, 0)
+        self._recorder.tasks(Event.GIVE_BACK, [job.task for job in unstarted])
+
+    def _trouble(self, error: BackendUnavailable, pause_s: float) -> None:
+        self._recorder.note(Event.TROUBLE, error=str(error), pause_s=pause_s)
+        self._recorder.flush()
+
+
+def _max_result_bytes(channel: Channel, strategy: Strategy) -> int:
+    """Of an encoded outcome that both the answers and the strategy's table can carry."""
+    # an answer has the worker's name and its own brackets around it
+    in_answer = channel.answers.limits.max_bytes - 1_024
+    in_row = channel.ledger.max_outcome_bytes if strategy.uses_ledger else None
+    return in_answer if in_row is None else min(in_answer, in_row)

@@ -1,0 +1,200 @@
+"""What a fleet keeps in its bucket for hosts that come later: kon as one file, and what they have said.
+
+`playbooks/configure.yml` puts it there (`kon equip`), from the same bundle that it copies to hosts itself: a
+host that is made by `kon autoscale` becomes what a host that is configured by Ansible is.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import botocore.exceptions
+import msgspec
+
+from kon.core.errors import ConfigurationError
+from kon.fleet.autoscale.policy import State
+from kon.fleet.clients import Clients, code_of, in_kons_words
+from kon.fleet.thing import PROJECT, stem_of, tags_of
+
+PLACE: Final = ".fleet/"
+"""What the keys of these objects begin with; no run can be called that."""
+
+_EQUIPMENT: Final = f"{PLACE}equipment.json"
+_STATE: Final = f"{PLACE}autoscale.json"
+_MARKS: Final = f"{PLACE}hosts/"
+_LONGEST_MARK: Final = 600
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+
+
+class Equipment(msgspec.Struct, frozen=True):
+    """digest: of the bundle, `.fleet/<digest>.tar`. home, state: folders on hosts, as in group_vars.
+
+    payload: the key of what tasks go by, or nothing. kon: its version.
+    """
+
+    digest: str
+    home: str
+    state: str
+    packages: list[str]
+    payload: str
+    kon: str
+
+    @property
+    def bundle(self) -> str:
+        return f"{PLACE}{self.digest}.tar"
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """What one `kon autoscale` leaves to the next. number: of the host that was made last.
+
+    broken: hosts in a row that never worked.
+    """
+
+    policy: State = State()
+    number: int = 1_000
+    broken: int = 0
+
+
+class Taken(Exception):
+    """Somebody else has written the memory meanwhile."""
+
+
+class FleetBucket:
+    """The bucket of a fleet's runs."""
+
+    def __init__(self, aws: Clients, fleet: str) -> None:
+        self._aws = aws
+        self._fleet = fleet
+        self._name: str | None = None
+        self._etag: str | None = None
+
+    @property
+    def name(self) -> str:
+        if self._name is None:
+            account = self._aws("sts").get_caller_identity()["Account"]
+            self._name = f"{stem_of(self._fleet)}-{account}-{self._aws.region}"
+        return self._name
+
+    def is_there(self) -> bool:
+        """Raises ConfigurationError for one that is not kon's."""
+        try:
+            tags = tags_of(self._aws("s3").get_bucket_tagging(Bucket=self.name).get("TagSet"))
+        except botocore.exceptions.ClientError as error:
+            if code_of(error) in ("NoSuchBucket", "404"):
+                return False
+            if code_of(error) != "NoSuchTagSet":
+                raise
+            tags = {}
+        if tags.get("Project") != PROJECT:
+            raise ConfigurationError(
+                f"the bucket {self.name} does not bear the tag Project={PROJECT}: not used"
+            )
+        return True
+
+    # --- what hosts need --------------------------------------------------------------------------------
+
+    def equipment(self) -> Equipment | None:
+        """None where nobody has put any there."""
+        return self._read(_EQUIPMENT, Equipment)
+
+    def equip(self, wanted: Equipment, bundle: Path, payload: bytes | None) -> bool:
+        """Put it there; whether anything was not there yet."""
+        if self.equipment() == wanted:
+            return False
+        s3 = self._aws("s3")
+        s3.upload_file(str(bundle), self.name, wanted.bundle)
+        if payload is not None:
+            s3.put_object(Bucket=self.name, Key=wanted.payload, Body=payload)
+        # the last: what it names is there
+        s3.put_object(Bucket=self.name, Key=_EQUIPMENT, Body=msgspec.json.encode(wanted))
+        return True
+
+    def link(self, key: str, expires_s: float) -> str:
+        """To read an object without credentials."""
+        return self._link("get_object", key, expires_s)
+
+    # --- what hosts have said ---------------------------------------------------------------------------
+
+    def mark_link(self, mark: str, expires_s: float) -> str:
+        """To write a host's mark without credentials."""
+        return self._link("put_object", f"{_MARKS}{mark}", expires_s)
+
+    def marks(self, known: Sequence[str]) -> dict[str, str]:
+        """What hosts have said of themselves, by their marks. known: marks that need not be read again."""
+        s3, said = self._aws("s3"), {}
+        for each in self._aws.pages("s3", "list_objects_v2", "Contents", Bucket=self.name, Prefix=_MARKS):
+            mark = each["Key"].removeprefix(_MARKS)
+            if mark not in known:
+                body = s3.get_object(Bucket=self.name, Key=each["Key"])["Body"].read(_LONGEST_MARK)
+                said[mark] = body.decode(errors="replace").strip()
+        return said
+
+    # --- what the next one has to know ------------------------------------------------------------------
+
+    def remember(self) -> Memory:
+        return self._read(_STATE, Memory) or Memory()
+
+    def keep(self, memory: Memory) -> None:
+        """Raises Taken where somebody else has kept something since `remember`."""
+        only = {"IfNoneMatch": "*"} if self._etag is None else {"IfMatch": self._etag}
+        try:
+            reply = self._aws("s3").put_object(
+                Bucket=self.name, Key=_STATE, Body=msgspec.json.encode(memory), **only
+            )
+        except botocore.exceptions.ClientError as error:
+            if code_of(error) in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
+                raise Taken from error
+            raise
+        self._etag = reply["ETag"]
+
+    # --- all --------------------------------------------------------------------------------------------
+
+    def _read(self, key: str, struct: type[_Struct]) -> _Struct | None:
+        try:
+            reply = self._aws("s3").get_object(Bucket=self.name, Key=key)
+        except botocore.exceptions.ClientError as error:
+            if code_of(error) in ("NoSuchKey", "NoSuchBucket", "404"):
+                return None
+            raise
+        if key == _STATE:
+            self._etag = reply["ETag"]
+        return msgspec.json.decode(reply["Body"].read(), type=struct)
+
+    def _link(self, operation: str, key: str, expires_s: float) -> str:
+        about: dict[str, Any] = {"Bucket": self.name, "Key": key}
+        made: str = self._aws("s3").generate_presigned_url(operation, Params=about, ExpiresIn=int(expires_s))
+        return made
+
+
+def packed(folder: Path) -> bytes:
+    """A folder as a tar file, the same for the same content."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for path in sorted(folder.rglob("*")):
+            info = tar.gettarinfo(path, str(path.relative_to(folder)))
+            info.uid = info.gid = 0
+            info.uname = info.gname = ""
+            if info.isreg():
+                with path.open("rb") as file:
+                    tar.addfile(info, file)
+            else:
+                tar.addfile(info)
+    return out.getvalue()
+
+
+@in_kons_words
+def equip(
+    fleet: str, region: str | None, wanted: Equipment, bundle: Path, payload: bytes | None
+) -> bool | None:
+    """Whether anything was put into the fleet's bucket; None where there is no bucket yet."""
+    aws = Clients(region)
+    try:
+        place = FleetBucket(aws, fleet)
+        return place.equip(wanted, bundle, payload) if place.is_there() else None
+    finally:
+        aws.close()

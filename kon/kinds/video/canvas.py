@@ -1,0 +1,91 @@
+"""A decoded picture brought onto the video's canvas: to its size, upright, in BT.709, letterboxed.
+
+libavfilter does it all, in C and outside Python's lock. swscale alone, asked to go from BT.601 to BT.709,
+takes a way through RGB, at twice the time, and comes out darker by more than one level; so that it only
+scales, and `colorspace` converts.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import av
+from av.filter import Graph
+
+from kon.kinds.video.planes import COLOURS
+
+_UPRIGHT: Final = {
+    2: ("hflip",),
+    3: ("hflip", "vflip"),
+    4: ("vflip",),
+    5: ("transpose=cclock_flip",),
+    6: ("transpose=clock",),
+    7: ("transpose=clock_flip",),
+    8: ("transpose=cclock",),
+}
+"""By EXIF orientation."""
+
+
+class Canvas:
+    """What pictures are brought onto. May be used by several threads at once."""
+
+    def __init__(self, width: int, height: int, background: tuple[int, int, int]) -> None:
+        """`background`: what a picture does not cover, as RGB."""
+        self._size = (width, height)
+        self._colour = "0x{:02x}{:02x}{:02x}".format(*background)
+
+    def of_yuv(
+        self, frame: av.VideoFrame, size: tuple[int, int], orientation: int, full_range: bool
+    ) -> av.VideoFrame:
+        """A picture in BT.601, as JPEG and WebP have it. `size`: that it is brought to, as it lies."""
+        span = "pc" if full_range else "tv"
+        scaled = [
+            f"scale={size[0]}:{size[1]}:flags=bicubic:in_range={span}:out_range={span}",
+            "format=yuv420p",
+        ]
+        turned = _UPRIGHT.get(orientation, ())
+        # the same primaries and curve on both sides: only the matrix and the range differ
+        converted = (
+            f"colorspace=ispace=bt470bg:iprimaries=bt709:itrc=bt709:irange={span}"
+            ":all=bt709:range=tv:format=yuv420p:fast=1"
+        )
+        upright = size if orientation < 5 else size[::-1]
+        source = f"colorspace=bt470bg:range={span}"
+        frame.colorspace, frame.color_range = 5, 2 if full_range else 1  # or libavfilter wonders at it
+        return _filtered(frame, source, [*scaled, *turned, converted, *self._boxed(upright)])
+
+    def of_rgb(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """A picture in sRGB that is upright, and as large as it will be."""
+        converted = ["scale=flags=area:out_color_matrix=bt709:out_range=tv", "format=yuv420p"]
+        return _filtered(
+            frame, "colorspace=gbr:range=pc", [*converted, *self._boxed((frame.width, frame.height))]
+        )
+
+    def _boxed(self, size: tuple[int, int]) -> list[str]:
+        if size == self._size:
+            return []
+        width, height = self._size
+        # chroma samples cover two pixels each way, so that the place must be even
+        left, top = (width - size[0]) // 4 * 2, (height - size[1]) // 4 * 2
+        return [f"pad={width}:{height}:{left}:{top}:{self._colour}"]
+
+
+def _filtered(frame: av.VideoFrame, source: str, filters: list[str]) -> av.VideoFrame:
+    """The frame that comes out, tagged with its colours. `source`: what there is to say of the one given."""
+    graph = Graph()
+    if hasattr(graph, "threads"):  # older PyAVs leave it to libavfilter, which starts a few for each picture
+        graph.threads = 1
+    size = f"video_size={frame.width}x{frame.height}"
+    begin = f"buffer={size}:pix_fmt={frame.format.name}:time_base=1/1:pixel_aspect=1/1:{source}"
+    nodes = []
+    for said in (begin, *filters, "buffersink="):
+        name, _, options = said.partition("=")
+        nodes.append(graph.add(name, options or None))
+    graph.link_nodes(*nodes).configure()
+    graph.push(frame)
+    graph.push(None)
+    made = graph.pull()
+    assert isinstance(made, av.VideoFrame)
+    for name, code in COLOURS.items():
+        setattr(made, name, code)
+    return made

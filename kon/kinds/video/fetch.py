@@ -1,0 +1,124 @@
+"""Fetching images and sound into memory, each within its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import stat
+from collections.abc import Awaitable, Callable
+from typing import BinaryIO, Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import aiohttp
+
+from kon.kinds.pictures.header import SNIFF_BYTES, type_of
+from kon.kinds.pictures.refusal import BadImage
+from kon.kinds.web.client import Deadline, WebClient
+from kon.kinds.web.limits import FetchLimits
+from kon.kinds.web.links import Guard
+
+Hold = Callable[[int], Awaitable[None]]
+"""Waits until so many bytes in all may be held for the image."""
+
+
+class Fetcher:
+    """Fetches for one worker. Make it in the running loop."""
+
+    def __init__(self, limits: FetchLimits, guard: Guard, rng: random.Random) -> None:
+        self._max_bytes = limits.max_bytes
+        self._web = WebClient(limits, guard, rng, agent="kon-animoto", accept="image/*")
+
+    async def close(self) -> None:
+        await self._web.close()
+
+    async def image(self, link: str, hold: Hold) -> bytes:
+        """An image's bytes. Raises BadLink when it can't be had; BadImage for what is none."""
+        return await self._body(link, hold, _Image)
+
+    async def sound(self, link: str, hold: Hold) -> bytes:
+        """Likewise; whether it is sound is seen when it is decoded."""
+        return await self._body(link, hold, _Body)
+
+    async def _body(self, link: str, hold: Hold, kind: type[_Body]) -> bytes:
+        if urlsplit(link).scheme == "file":
+            return await _read_file(link, kind(self._max_bytes, hold))
+
+        async def read(response: aiohttp.ClientResponse, deadline: Deadline) -> bytes:
+            if (response.content_length or 0) > self._max_bytes:
+                raise _too_large(self._max_bytes)
+            # time that is spent waiting for this worker's own memory is not the server's
+            body = kind(self._max_bytes, lambda size_bytes: deadline.outside(hold(size_bytes)))
+            async for chunk in response.content.iter_any():
+                await body.add(chunk)
+            return body.whole()
+
+        return await self._web.ask(link, read)
+
+
+class _Body:
+    """What has come of a body."""
+
+    def __init__(self, max_bytes: int, hold: Hold) -> None:
+        self._content = bytearray()
+        self.max_bytes = max_bytes
+        self._hold = hold
+        self._held_bytes = 0
+
+    async def add(self, chunk: bytes) -> None:
+        size_bytes = len(self._content) + len(chunk)
+        if size_bytes > self.max_bytes:
+            raise _too_large(self.max_bytes)
+        if size_bytes > self._held_bytes:
+            self._held_bytes = size_bytes + _STEP_BYTES
+            await self._hold(self._held_bytes)
+        self._content += chunk
+        self._look()
+
+    def whole(self) -> bytes:
+        if not self._content:
+            raise BadImage("it is empty")
+        return bytes(self._content)
+
+    def _look(self) -> None:
+        """Raises BadImage as soon as it is clear that the rest is not worth fetching."""
+
+
+class _Image(_Body):
+    def _look(self) -> None:
+        if len(self._content) >= SNIFF_BYTES:
+            type_of(bytes(self._content[:SNIFF_BYTES]))
+
+    def whole(self) -> bytes:
+        content = super().whole()
+        type_of(content[:SNIFF_BYTES])
+        return content
+
+
+_STEP_BYTES: Final = 64 * 1024
+"""What room is asked for ahead of what has come; and how much of a file is read at once."""
+
+
+def _too_large(max_bytes: int) -> BadImage:
+    return BadImage(f"it has more than {max_bytes:,} bytes, and the option image_bytes allows no more")
+
+
+async def _read_file(link: str, body: _Body) -> bytes:
+    path = url2pathname(urlsplit(link).path)
+    try:
+        file = await asyncio.to_thread(_opened, path)
+        with file:
+            while chunk := await asyncio.to_thread(file.read, _STEP_BYTES):
+                await body.add(chunk)
+    except OSError as error:
+        raise BadImage(f"its file can't be read: {error.strerror or type(error).__name__}") from error
+    return body.whole()
+
+
+def _opened(path: str) -> BinaryIO:
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise BadImage("its link names no regular file")
+    return file

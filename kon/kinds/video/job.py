@@ -1,0 +1,264 @@
+"""One job: links in, a video in the object store out.
+
+All steps overlap. Each image goes its own way, fetched, decoded and prepared as soon as a connection and a
+thread are free for it; then the pictures are taken in order, and the file is written and stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from kon.core.errors import KindError
+from kon.core.objects import ObjectStore
+from kon.core.scratch import working_folder
+from kon.kinds.pictures.crew import Crew
+from kon.kinds.pictures.header import Header, read_header
+from kon.kinds.pictures.refusal import BadImage
+from kon.kinds.video.caption import captioned
+from kon.kinds.video.decode import Decoder
+from kon.kinds.video.encode import Encoder, make_encoder
+from kon.kinds.video.fetch import Fetcher
+from kon.kinds.video.film import Film
+from kon.kinds.video.jobfile import Job
+from kon.kinds.video.planes import frame_of, planes_of
+from kon.kinds.video.room import Room
+from kon.kinds.web.links import Guard
+from kon.kinds.web.refusal import BadLink
+
+VERSION: Final = 2
+"""Of what is made of a job; part of its key, so that a kon that makes it otherwise stores it elsewhere."""
+
+FETCHED_BYTES: Final = 40_000_000
+"""Room for images that are fetched and not yet decoded."""
+DECODING_BYTES: Final = 220_000_000
+"""Room for images that are being decoded, by the estimate of their headers and the size of their files."""
+MOST_LISTED: Final = 100
+"""Skipped images that a result lists; all are counted."""
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """When an image is taken, and when a job has failed.
+
+    max_megapixels: of one image. min_images: with fewer good ones the job fails.
+    """
+
+    max_megapixels: float = 80.0
+    min_images: int = 1
+    url_expires_s: float = 600.0
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """An image that is not in the video. image: its place among the links, from 1."""
+
+    image: int
+    link: str
+    reason: str
+
+
+class Studio:
+    """Makes videos of jobs, several at once if need be; for one worker. Make it in the running loop."""
+
+    def __init__(
+        self,
+        film: Film,
+        rules: Rules,
+        objects: ObjectStore,
+        fetcher: Fetcher,
+        guard: Guard,
+        crew: Crew,
+        base: str | None = None,
+    ) -> None:
+        """`base`: what relative links are relative to. Raises ConfigurationError for a look that can't be."""
+        self.rules = rules
+        self._base = base
+        self._film = film
+        self._objects = objects
+        self._fetcher = fetcher
+        self._guard = guard
+        self._crew = crew
+        self._decoder = Decoder(film)
+
+    async def make(self, job: Job) -> dict[str, Any]:
+        """The result, with a link to the video. Raises KindError when too few images are good.
+
+        Cancelled, it leaves no file and no thread at work behind.
+        """
+        key = key_of(job, self._film)
+        async with working_folder("animoto") as folder:
+            done = await self._done(key, folder / "done.json")
+            if done is None:
+                done = await self._film_job(job, key, folder)
+        url = await self._objects.url(key, self.rules.url_expires_s)
+        return {**done, "url": url, "url_expires_s": self.rules.url_expires_s}
+
+    async def _done(self, key: str, file: Path) -> dict[str, Any] | None:
+        """The result of the same job, where it has been done before."""
+        try:
+            await self._objects.get(f"{key}.json", file)
+            await self._objects.url(key, self.rules.url_expires_s)
+        except KeyError:
+            return None
+        done: dict[str, Any] = msgspec.json.decode(await self._crew.do(file.read_bytes))
+        return {**done, "uploaded": False}
+
+    async def _film_job(self, job: Job, key: str, folder: Path) -> dict[str, Any]:
+        video = folder / f"video.{self._film.container}"
+        encoder = await self._crew.do(make_encoder, video, self._film)
+        try:
+            filming = _Filming(job, self, encoder)
+            duration_s = await filming.run()
+        finally:
+            await self._crew.do(encoder.close)
+        film, size_bytes = self._film, await self._crew.do(lambda: video.stat().st_size)
+        done: dict[str, Any] = {
+            "key": key,
+            "duration_s": duration_s,
+            "width": film.width,
+            "height": film.height,
+            "fps": film.fps,
+            "repeat": film.way,
+            "size_bytes": size_bytes,
+            "images": len(job.links) - len(filming.skipped),
+            "skipped": msgspec.to_builtins(filming.skipped[:MOST_LISTED]),
+            "skipped_images": len(filming.skipped),
+        }
+        await self._objects.put(key, video)
+        if not filming.skipped:  # what was not there today may be tomorrow: then the job is done again
+            note = folder / "note.json"
+            await self._crew.do(note.write_bytes, msgspec.json.encode(done))
+            await self._objects.put(f"{key}.json", note)
+        return {**done, "uploaded": True}
+
+    async def prepared(self, job: Job, number: int, filming: _Filming) -> Any:
+        """One image, as its encoder takes it. Raises BadLink, BadImage among it."""
+        async with filming.room.image(number):
+            link = self._guard.absolute(job.links[number].strip(), self._base)
+            data = await self._fetcher.image(link, lambda size: filming.room.hold(number, size))
+            header = read_header(data)
+            self._check(header)
+            await filming.turn(number)
+            async with filming.decoding.image(number):
+                # libavcodec copies a packet, and then once more what it reads of it
+                await filming.decoding.hold(number, header.decoded_bytes + 2 * len(data))
+                caption = job.captions[number] if job.captions else ""
+                return await self._crew.do(self._prepare, data, header, caption, filming.encoder)
+
+    def _check(self, header: Header) -> None:
+        megapixels = header.width * header.height / 1e6
+        size = f"its header says {header.width} x {header.height} pixels"
+        if megapixels > self.rules.max_megapixels:
+            most = self.rules.max_megapixels
+            raise BadImage(f"{size}, {megapixels:.1f} megapixels; the option max_megapixels allows {most:g}")
+        if header.decoded_bytes > DECODING_BYTES:
+            raise BadImage(
+                f"{size}, which as {header.type} takes {header.decoded_bytes / 1e6:.0f} MB to decode; "
+                f"{DECODING_BYTES / 1e6:.0f} are allowed"
+            )
+
+    def _prepare(self, data: bytes, header: Header, caption: str, encoder: Encoder) -> Any:
+        frame = self._decoder.decode(data, header)
+        return encoder.prepare(frame_of(captioned(planes_of(frame), caption)) if caption else frame)
+
+    async def sound(self, job: Job) -> bytes | None:
+        """Raises KindError: a video without its sound is not what was asked for."""
+        if job.audio is None:
+            return None
+
+        async def hold(size_bytes: int) -> None:
+            return
+
+        try:
+            return await self._fetcher.sound(self._guard.absolute(job.audio, self._base), hold)
+        except BadLink as error:
+            raise KindError(f"the audio can't be had: {error}") from error
+
+    async def do(self, work: Callable[..., Any], *args: Any) -> Any:
+        return await self._crew.do(work, *args)
+
+    def check_enough(self, job: Job, skipped: list[Skipped]) -> None:
+        """Raises KindError, with the reasons, when too few images are left."""
+        good = len(job.links) - len(skipped)
+        if good >= self.rules.min_images:
+            return
+        first = "; ".join(f"image {each.image}: {each.reason}" for each in skipped[:3])
+        more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+        raise KindError(
+            f"only {good} of {len(job.links)} images are good, and min_images asks for "
+            f"{self.rules.min_images}: {first}{more}",
+            {"skipped": msgspec.to_builtins(skipped[:MOST_LISTED]), "skipped_images": len(skipped)},
+        )
+
+
+class _Filming:
+    """The state of one job."""
+
+    def __init__(self, job: Job, studio: Studio, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self.skipped: list[Skipped] = []
+        self.room = Room(FETCHED_BYTES)
+        self.decoding = Room(DECODING_BYTES, first_waits=True)
+        self._job = job
+        self._studio = studio
+        self._taken = 0
+        self._moved = asyncio.Condition()
+
+    async def run(self) -> float:
+        """The duration of the video, in seconds."""
+        studio, job = self._studio, self._job
+        images = [asyncio.create_task(studio.prepared(job, number, self)) for number in range(len(job.links))]
+        sound = asyncio.create_task(studio.sound(job))
+        try:
+            for number, image in enumerate(images):
+                try:
+                    await studio.do(self.encoder.add, await image)
+                except BadLink as error:
+                    self.skipped.append(Skipped(number + 1, job.links[number][:300], str(error)))
+                    # a job that has failed already need not go on
+                    if len(self.skipped) > len(job.links) - studio.rules.min_images:
+                        break
+                async with self._moved:
+                    self._taken = number + 1
+                    self._moved.notify_all()
+            studio.check_enough(job, self.skipped)
+            duration_s: float = await studio.do(self.encoder.finish, await sound)
+            return duration_s
+        finally:
+            self.encoder.stop()
+            for task in (*images, sound):
+                task.cancel()
+            await _ended((*images, sound))
+
+    async def turn(self, number: int) -> None:
+        """Wait until the encoder wants this picture prepared."""
+        ahead = self.encoder.ahead
+        if ahead is not None:
+            async with self._moved:
+                await self._moved.wait_for(lambda: number < self._taken + ahead)
+
+
+async def _ended(tasks: tuple[asyncio.Task[Any], ...]) -> None:
+    """Return when all have ended, cancelled meanwhile or not."""
+    cancelled = False
+    while not all(task.done() for task in tasks):
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            cancelled = True
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            task.exception()  # looked at, so that asyncio does not complain
+    if cancelled:
+        raise asyncio.CancelledError
+
+
+def key_of(job: Job, film: Film) -> str:
+    """Where the video is stored: a function of what it is made of and how."""
+    said = msgspec.json.encode((VERSION, job, film), order="sorted")
+    return f"animoto/{hashlib.sha256(said).hexdigest()[:32]}.{film.container}"

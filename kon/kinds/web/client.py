@@ -1,0 +1,196 @@
+"""Asking servers: many at once, over connections that are used again, each within its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Final, TypeVar
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+from aiohttp.abc import ResolveResult
+
+from kon.kinds.web.limits import FetchLimits
+from kon.kinds.web.links import Guard, RefusedAddress
+from kon.kinds.web.refusal import BadLink, BadStatus
+
+_Made = TypeVar("_Made")
+
+
+class TryAgain(Exception):
+    """An attempt failed in a way that may pass. after_s: how long the server wants to be left alone."""
+
+    def __init__(self, reason: str, after_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.after_s = after_s
+
+
+class Deadline:
+    """By when a link must have been dealt with."""
+
+    def __init__(self, timeout: asyncio.Timeout) -> None:
+        self._timeout = timeout
+
+    async def outside(self, waiting: Awaitable[None]) -> None:
+        """Await something that is not the server's fault: the deadline is put off by as long."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        when_s = self._timeout.when()
+        assert when_s is not None
+        self._timeout.reschedule(None)
+        await waiting
+        self._timeout.reschedule(when_s + loop.time() - began_s)
+
+
+Use = Callable[[aiohttp.ClientResponse, Deadline], Awaitable[_Made]]
+"""Makes something of a response whose status is good. Each attempt calls it anew. It raises TryAgain, or
+a KonError; an OSError would be taken for one of the network."""
+
+
+class WebClient:
+    """For one worker. Make it in the running loop."""
+
+    def __init__(
+        self, limits: FetchLimits, guard: Guard, rng: random.Random, agent: str, accept: str = "*/*"
+    ) -> None:
+        """`agent`, `accept`: what servers are told of who asks, and for what."""
+        self._limits = limits
+        self._guard = guard
+        self._rng = rng
+        self._free = asyncio.Semaphore(limits.connections)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=limits.connections, resolver=_GuardedResolver(guard), socket_factory=guard.socket
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=limits.silence_s, sock_read=limits.silence_s
+            ),
+            # a compressed body could be a thousand times as large as what was counted
+            headers={"Accept": accept, "Accept-Encoding": "identity", "User-Agent": agent},
+            auto_decompress=False,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def ask(
+        self,
+        link: str,
+        use: Use[_Made],
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        good: Collection[int] = (200,),
+    ) -> _Made:
+        """What `use` makes of the answer. Raises BadLink with the reason where there is none that is good.
+
+        `link`: one that the guard has checked, of http or https. `good`: the statuses that `use` is for.
+        """
+        asked = _Asked(method, dict(headers or {}), frozenset(good))
+        async with self._free:  # the time begins when a connection is free
+            return await self._in_time(link, use, asked)
+
+    async def _in_time(self, link: str, use: Use[_Made], asked: _Asked) -> _Made:
+        limits = self._limits
+        said = ""
+        try:
+            async with asyncio.timeout(limits.timeout_s) as timeout:
+                deadline = Deadline(timeout)
+                for number in range(1, limits.tries + 1):
+                    try:
+                        return await self._attempt(link, use, deadline, asked)
+                    except TryAgain as failure:
+                        said = str(failure)
+                        if number == limits.tries:
+                            break
+                        pause_s = limits.backoff_s * 2 ** (number - 1) * self._rng.uniform(0.5, 1.0)
+                        await asyncio.sleep(max(pause_s, failure.after_s))
+        except TimeoutError:
+            last = f"; the last attempt before: {said}" if said else ""
+            raise BadLink(f"it did not come within {limits.timeout_s:g} s{last}") from None
+        raise BadLink(f"{said}, {limits.tries} times")
+
+    async def _attempt(self, link: str, use: Use[_Made], deadline: Deadline, asked: _Asked) -> _Made:
+        for _ in range(self._limits.max_redirects + 1):
+            made = await self._get(link, use, deadline, asked)
+            if not isinstance(made, _Onward):
+                return made
+            link = self._guard.checked(urljoin(link, made.link))
+            if urlsplit(link).scheme == "file":
+                raise BadLink("its server redirects to a file:, which is refused")
+        raise BadLink(f"its server redirects more than {self._limits.max_redirects} times")
+
+    async def _get(self, link: str, use: Use[_Made], deadline: Deadline, asked: _Asked) -> _Made | _Onward:
+        try:
+            async with self._session.request(
+                asked.method, link, headers=asked.headers, allow_redirects=False
+            ) as response:
+                if response.status in _REDIRECTS and "Location" in response.headers:
+                    return _Onward(response.headers["Location"])
+                if response.status not in asked.good:
+                    raise _refused(response)
+                return await use(response, deadline)
+        except aiohttp.InvalidURL as error:
+            raise BadLink("its link makes no sense") from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise BadLink("its server's certificate is not valid for it") from error
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, RefusedAddress):
+                raise BadLink(str(error.os_error)) from error
+            reason = error.os_error.strerror or type(error.os_error).__name__
+            raise TryAgain(f"no connection to its server: {reason}") from error
+        except TimeoutError as error:  # aiohttp's own; the deadline's comes as a cancellation
+            raise TryAgain(f"its server said nothing for {self._limits.silence_s:g} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise TryAgain(f"the connection to its server broke off: {type(error).__name__}") from error
+
+
+class _Asked:
+    """What is asked of a server."""
+
+    def __init__(self, method: str, headers: dict[str, str], good: frozenset[int]) -> None:
+        self.method = method
+        self.headers = headers
+        self.good = good
+
+
+class _Onward:
+    """Where a server redirects to."""
+
+    def __init__(self, link: str) -> None:
+        self.link = link
+
+
+class _GuardedResolver(aiohttp.ThreadedResolver):
+    """Finds only addresses that may be connected to, and they are what is connected to: nobody asks again."""
+
+    def __init__(self, guard: Guard) -> None:
+        super().__init__()
+        self._guard = guard
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Raises RefusedAddress where the name stands for no other addresses."""
+        found = await super().resolve(host, port, family)
+        reasons = [self._guard.refusal(each["host"], port) for each in found]
+        allowed = [each for each, reason in zip(found, reasons, strict=True) if reason is None]
+        if found and not allowed:
+            raise RefusedAddress(reasons[0])
+        return allowed
+
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_LONGEST_WISH_S: Final = 10.0
+
+
+def _refused(response: aiohttp.ClientResponse) -> BadStatus | TryAgain:
+    status = response.status
+    said = f"its server answers {status} {response.reason or ''}".rstrip()
+    if status >= 500 or status in (408, 425, 429):
+        wanted = response.headers.get("Retry-After", "")
+        return TryAgain(said, min(float(wanted), _LONGEST_WISH_S) if wanted.isdecimal() else 0.0)
+    return BadStatus(said, status)

@@ -1,0 +1,132 @@
+"""Which links may be followed. A job file comes from anywhere, and must not reach what only this host can.
+
+What counts is the address that a connection is made to, for every connection, whichever name or redirect
+led there: names are looked up once, and the socket goes where the look-up that was checked says.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any, Final, Literal
+from urllib.parse import urljoin, urlsplit
+
+from kon.kinds.web.refusal import BadLink
+
+Allowed = Literal["file", "loopback", "private", "link_local"]
+"""What may be reached although it is not on the internet. link_local: the cloud's metadata services too."""
+
+_METADATA: Final = frozenset(map(ip_address, ("169.254.169.254", "fd00:ec2::254", "100.100.100.200")))
+_SHARED: Final = ip_network("100.64.0.0/10")
+_NAT64: Final = ip_network("64:ff9b::/96")
+
+
+class RefusedAddress(OSError):
+    """A connection that is not allowed. An OSError, so that aiohttp takes it for a failure to connect."""
+
+
+class Guard:
+    """Says which links and addresses a job may use.
+
+    own: addresses and ports that are always allowed: kon's own image server. takes_files: whether `file`
+    is something that can be allowed at all.
+    """
+
+    def __init__(
+        self,
+        allow: Collection[Allowed] = (),
+        own: Collection[tuple[str, int]] = (),
+        takes_files: bool = True,
+    ) -> None:
+        self._allow = frozenset(allow)
+        self._own = frozenset(own)
+        self._files = "; the option allow: [file] permits it" if takes_files else ""
+
+    def absolute(self, link: str, base: str | None) -> str:
+        """The link, as one that can be fetched. Raises BadLink for a scheme that is not allowed."""
+        if base is not None and not _has_scheme(link):
+            link = urljoin(base, link)
+        return self.checked(link)
+
+    def checked(self, link: str) -> str:
+        """The link itself, whose scheme is allowed. Raises BadLink."""
+        try:
+            parts = urlsplit(link)
+        except ValueError as error:
+            raise BadLink(f"its link makes no sense: {error}") from error
+        if parts.scheme in ("http", "https"):
+            if not parts.hostname:
+                raise BadLink("its link names no host")
+        elif parts.scheme == "file":
+            if "file" not in self._allow:
+                raise BadLink(f"its link is a file:, which is refused{self._files}")
+        elif not parts.scheme:
+            raise BadLink("its link is relative, and the option images does not say to what")
+        else:
+            raise BadLink(f'its link is of the scheme "{parts.scheme:.20}"; http and https are taken')
+        return link
+
+    def refusal(self, address: str, port: int) -> str | None:
+        """Why no connection may be made to an IP address and port; None if it may."""
+        if (address, port) in self._own:
+            return None
+        try:
+            kind = address_kind(ip_address(address.partition("%")[0]))
+        except ValueError:
+            return f"{address} is no IP address"
+        if kind == "public" or kind in self._allow:
+            return None
+        mend = f"; the option allow: [{kind}] permits it" if kind != "reserved" else ""
+        return f"its link leads to {address}, a {kind.replace('_', '-')} address, which is refused{mend}"
+
+    def socket(self, info: tuple[Any, ...]) -> socket.socket:
+        """A socket for a connection to be made, as aiohttp asks for one: with what getaddrinfo has found.
+
+        Raises RefusedAddress.
+        """
+        family, kind, protocol, _, place = info
+        reason = self.refusal(place[0], place[1])
+        if reason is not None:
+            raise RefusedAddress(reason)
+        return socket.socket(family=family, type=kind, proto=protocol)
+
+
+def address_kind(address: IPv4Address | IPv6Address) -> str:
+    """`public`, or what it is instead: one of `Allowed`, or `reserved`, which is never allowed."""
+    inner = _embedded(address) if isinstance(address, IPv6Address) else None
+    if inner is not None:
+        return address_kind(inner)
+    if address in _METADATA or address.is_link_local:
+        return "link_local"
+    if address.is_loopback:
+        return "loopback"
+    if address.is_multicast or address.is_unspecified:
+        return "reserved"
+    if isinstance(address, IPv4Address) and address in _SHARED:
+        return "private"
+    if address.is_global:
+        return "public"
+    return "private" if _is_private_net(address) else "reserved"
+
+
+_PRIVATE: Final = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
+
+
+def _is_private_net(address: IPv4Address | IPv6Address) -> bool:
+    return any(address in net for net in _PRIVATE if net.version == address.version)
+
+
+def _embedded(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that a packet to this one ends up at."""
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    teredo = address.teredo
+    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)
+
+
+def _has_scheme(link: str) -> bool:
+    try:
+        return bool(urlsplit(link).scheme)
+    except ValueError:
+        return True

@@ -1,0 +1,240 @@
+"""A limit on what runs may cost at Amazon (`--max-cost`): refused ahead, or stopped on the way.
+
+What was spent is what client and workers say that was billed, and the hosts' time. Nothing is lost by a stop:
+workers give back what they have not done, and the same command goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from kon.backends.prices import Prices, cost_of_requests
+from kon.core.errors import BackendUnavailable, ConfigurationError, OverBudget, StoreError
+from kon.core.plugins import backend_class
+from kon.core.spec import RunSpec
+from kon.engine.records.events import Event
+from kon.engine.records.records import RunFolder
+from kon.launch.local import LocalRun
+from kon.launch.resume import pause
+from kon.report.read.follow import Growing, Rewritten
+from kon.report.read.tail import Tail
+
+LOOK_S: Final = 5.0
+"""Between two looks at what was spent, in seconds."""
+
+_READ_BYTES: Final = 1 << 20
+_CLIENT: Final = "client.jsonl"
+
+_Result = TypeVar("_Result")
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """most_usd: in all, more than 0. hour_usd: of one host; None where hosts are not paid for.
+
+    option: what whoever set it calls it.
+    """
+
+    most_usd: float
+    prices: Prices
+    hour_usd: float | None = None
+    option: str = "--max-cost"
+
+    def check_applies(self, specs: Sequence[RunSpec]) -> None:
+        """Raises ConfigurationError for what limits nothing."""
+        if self.most_usd <= 0:
+            raise ConfigurationError(f"{self.option}: expected more than 0")
+        if self.hour_usd is None and not any(spec.backend.name == "aws" for spec in specs):
+            hosts = ", or say which hosts: --instance t3.micro" if self.option.startswith("--") else ""
+            raise ConfigurationError(
+                f"{self.option}: nothing of this is paid for, as no backend is aws"
+                f"{' and no host was named' if hosts else ''}; leave it out{hosts}"
+            )
+
+    def check(self, wanted_usd: Sequence[float], spent_usd: float) -> None:
+        """Raises OverBudget where what is still to be run, `wanted_usd` each, would cost too much."""
+        in_all_usd = sum(wanted_usd)
+        if spent_usd + in_all_usd > self.most_usd:
+            what = f"{len(wanted_usd)} runs would cost about ${in_all_usd:.4f}"
+            before = f", after ${spent_usd:.4f} that was spent before" if spent_usd else ""
+            hint = "`kon plan` says what would cost less; " if wanted_usd else ""
+            raise OverBudget(
+                f"{what if wanted_usd else 'more is to be run'}{before}, and {self.option} is "
+                f"${self.most_usd:g}; nothing was begun. {hint}a larger {self.option} lets it begin"
+            )
+
+
+class Spending:
+    """What runs below one folder have cost so far, by their records; read on as they grow.
+
+    elsewhere_usd: by a run's name, what the requests of all its hosts are thought to cost, where these are
+        on other machines and keep their records until they have ended.
+    """
+
+    def __init__(
+        self,
+        budget: Budget,
+        root: Path,
+        specs: Sequence[RunSpec],
+        elsewhere_usd: Mapping[str, float] | None = None,
+    ) -> None:
+        self.budget = budget
+        paid = [spec for spec in specs if not backend_class(spec.backend.name).virtual_time]
+        self._runs = [Spent(RunFolder(root / spec.run), spec, budget) for spec in paid]
+        for run in self._runs:
+            run.elsewhere_usd = (elsewhere_usd or {}).get(run.spec.run)
+
+    def read(self) -> Iterator[None]:
+        """Read what has been recorded, a part at a time, so that a loop may do other things in between."""
+        for run in self._runs:
+            yield from run.read()
+
+    def usd(self, now_s: float, current: LocalRun | None = None) -> float:
+        """Of what has been read. now_s: seconds since the epoch.
+
+        current: the run that is under way here; its client's records say what it was billed at its end.
+        """
+        live = {} if current is None else {current.spec.run: current.billed}
+        return sum(run.usd(now_s, live.get(run.spec.run)) for run in self._runs)
+
+
+class Spent:
+    """What one run has cost so far; see Spending."""
+
+    def __init__(self, folder: RunFolder, spec: RunSpec, budget: Budget) -> None:
+        self.spec = spec
+        self.elsewhere_usd: float | None = None
+        self._folder = folder
+        self._budget = budget
+        self._files: dict[Path, Growing] = {}
+        self._told: dict[tuple[str, str], dict[str, float]] = {}
+        self._begun_s: float | None = None
+        self._up_s = 0.0
+        self._answered: Tail | None = None
+        self._fetched = 0
+
+    def read(self) -> Iterator[None]:
+        if not self._folder.exists:
+            return
+        for file in self._folder.events.glob("*.jsonl"):
+            yield from self._read(file)
+        if self.elsewhere_usd is not None:
+            yield from self._read_answers()
+
+    def usd(self, now_s: float, client_billed: dict[str, float] | None = None) -> float:
+        """client_billed: by the life of the client that goes on; None where there is none."""
+        if self._begun_s is not None and client_billed is not None:
+            self._told[_CLIENT, str(self._begun_s)] = client_billed
+        billed: dict[str, float] = {}
+        for told in self._told.values():
+            for name, amount in told.items():
+                billed[name] = billed.get(name, 0.0) + amount
+        usd = sum(cost_of_requests(billed, self._budget.prices).values())
+        if self._answered is not None and self.elsewhere_usd is not None:
+            answered = self.spec.tasks - self._answered.tally.left - self._fetched
+            usd += self.elsewhere_usd * answered / self.spec.tasks
+        if self._budget.hour_usd is not None:
+            up_s = self._up_s + (0.0 if self._begun_s is None else max(0.0, now_s - self._begun_s))
+            usd += up_s * self.spec.workers * self._budget.hour_usd / 3600.0
+        return usd
+
+    def _read(self, file: Path) -> Iterator[None]:
+        growing = self._files.setdefault(file, Growing(file))
+        try:
+            while lines := growing.read(_READ_BYTES):
+                for line in lines.splitlines():
+                    if b'"billed"' in line or file.name == _CLIENT:
+                        self._take(file.name, line)
+                yield
+        except Rewritten:
+            self._files.pop(file)
+
+    def _take(self, file: str, line: bytes) -> None:
+        try:
+            event = _events.decode(line)
+        except msgspec.DecodeError:
+            return  # half a line of a killed process
+        if file == _CLIENT:
+            # each of its lives says at its end what it used in all
+            if event.e == Event.OPEN:
+                self._begun_s = event.t
+                self._told[file, str(event.t)] = event.billed
+            elif event.e in (Event.USAGE, Event.CLOSE) and self._begun_s is not None:
+                self._told[file, str(self._begun_s)] = event.billed
+                self._up_s += max(0.0, event.t - self._begun_s)
+                self._begun_s = None
+        else:
+            self._told[file, event.w] = event.billed  # a life says what it has used so far
+
+    def _read_answers(self) -> Iterator[None]:
+        first = self._answered is None
+        if self._answered is None:
+            self._answered = Tail(self._folder, self.spec.tasks)
+        while self._answered.news():
+            yield
+        if first and len(self._files) > 1:
+            # hosts' records are here, of a part that was run before: what that cost, they tell
+            self._fetched = self.spec.tasks - self._answered.tally.left
+
+
+class _Line(msgspec.Struct):
+    e: str
+    t: float = 0.0
+    w: str = ""
+    billed: dict[str, float] = {}
+
+
+_events: Final = msgspec.json.Decoder(_Line)
+
+
+async def within(
+    spending: Spending,
+    current: Callable[[], LocalRun | None],
+    work: Coroutine[Any, Any, _Result],
+    now_s: Callable[[], float],
+) -> _Result:
+    """The result of `work`. Raises OverBudget once too much is spent: then the `current` run is paused."""
+    budget = spending.budget
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=LOOK_S))[0]:
+            for _ in spending.read():
+                await asyncio.sleep(0)
+            run = current()
+            usd = spending.usd(now_s(), run)
+            if run is not None and usd >= budget.most_usd:
+                await _stop(run, task, budget)
+                raise OverBudget(
+                    f"${usd:.4f} are spent, and {budget.option} is ${budget.most_usd:g}: the run "
+                    f"{run.spec.run} is paused, and its workers have been told to stop. Nothing is lost: "
+                    f"begun again with a larger {budget.option}, it goes on"
+                )
+    except asyncio.CancelledError:
+        task.cancel()
+        return await task  # whoever cancelled this meant the work
+    return task.result()
+
+
+async def _stop(run: LocalRun, task: asyncio.Task[Any], budget: Budget) -> None:
+    """Have workers give back what they have not done, wherever they are, and end the client."""
+    # its own workers are told by the run, once: a second SIGTERM would end them with what they are at
+    detached = run.detach()
+    try:
+        if backend_class(run.spec.backend.name).processes:
+            await pause(run.folder, tell=not detached)
+    except (StoreError, BackendUnavailable) as error:
+        raise ConfigurationError(
+            f"the run {run.spec.run} has cost more than {budget.option}, and can't be paused: {error}. "
+            "Workers elsewhere may go on: end them"
+        ) from error
+    finally:
+        if detached:
+            run.stop_workers()
+        task.cancel()
+        await asyncio.wait({task})
+    if detached:
+        await run.workers_ended()

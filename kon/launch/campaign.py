@@ -1,0 +1,170 @@
+"""A campaign: all runs of one or more experiments, one after another, each recorded once.
+
+A run that is recorded as finished is not repeated; one that was interrupted is taken up where it
+stood; one that was recorded under another description is never overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kon.core.errors import ConfigurationError
+from kon.core.lock import client_lock
+from kon.core.plugins import backend_class, open_backend
+from kon.engine.client import Tally
+from kon.engine.records.records import RunFolder
+from kon.launch.local import LocalRun
+from kon.launch.simulated.run import SimulatedRun
+from kon.report.summary import summarise
+
+if TYPE_CHECKING:  # the experiment file's reader takes a tenth of a second to load, and `kon map` has none
+    from kon.experiment import Cell, Experiment
+
+
+class Campaign:
+    """Runs the cells of experiments into one folder, `root`."""
+
+    def __init__(
+        self,
+        experiments: Sequence[Experiment],
+        root: Path,
+        *,
+        join: bool = False,
+        apart: bool = False,
+        rerun_failed: bool = False,
+        about: Mapping[str, Any] | None = None,
+        on_begin: Callable[[Cell, int, int], None] = lambda cell, number, of: None,
+        on_progress: Callable[[Tally], None] = lambda tally: None,
+        on_end: Callable[[dict[str, Any], bool], None] = lambda row, fresh: None,
+        on_note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """join: workers are started by hosts, where the backend has workers that are processes of their own.
+        apart: these hosts are on other machines, and share nothing with this one but the backend.
+        rerun_failed: of recorded runs, the tasks that are not done are run again.
+        about: where the experiments come from, for the records.
+        on_end: a row of the result table, and whether it was made just now.
+        """
+        self.root = root
+        self.cells = [cell for experiment in experiments for cell in experiment.cells()]
+        self.current: LocalRun | None = None
+        self._join = join
+        self._apart = apart
+        self._rerun_failed = rerun_failed
+        self._about = about
+        self._on_begin = on_begin
+        self._on_progress = on_progress
+        self._on_end = on_end
+        self._on_note = on_note
+
+    def check(self) -> None:
+        """Raises ConfigurationError when the folder holds something else than records of these runs."""
+        if self.root.exists() and not self.root.is_dir():
+            raise ConfigurationError(f"--out {self.root} is a file; name a folder, which is made if need be")
+        for cell in self.cells if self._apart else []:
+            check_reach(cell.spec.backend.name)
+        for entry in sorted(self.root.iterdir()) if self.root.exists() else []:
+            if entry.name.startswith(".") or RunFolder(entry).is_blank:
+                continue
+            if not RunFolder(entry).exists:
+                raise ConfigurationError(
+                    f'--out {self.root} exists and holds "{entry.name}", which is not a run of kon\'s; '
+                    "nothing was written. Name a new folder"
+                )
+        for cell in self.cells:
+            folder = self.folder(cell)
+            if folder.exists and folder.read_run().key != cell.spec.key():
+                raise ConfigurationError(
+                    f"--out {self.root} holds a run {cell.spec.run} of another description (its experiment, "
+                    "workload or an option has changed since); nothing was written. Name a new folder with "
+                    f"--out, or remove {folder.path}"
+                )
+
+    def folder(self, cell: Cell) -> RunFolder:
+        return RunFolder(self.root / cell.spec.run)
+
+    async def run(self) -> list[dict[str, Any]]:
+        """Run what is not recorded yet; the rows of all runs. Call `check` first.
+
+        Raises ConfigurationError when another client is at work in this folder.
+        """
+        async with client_lock(self.root):
+            return await self._all()
+
+    async def _all(self) -> list[dict[str, Any]]:
+        rows = []
+        for number, cell in enumerate(self.cells, start=1):
+            folder = self.folder(cell)
+            if folder.finished and self._rerun_failed and not is_whole(folder.read_summary()):
+                folder.reopen()
+            if folder.finished:
+                row = folder.read_summary()
+                self._on_end(row, False)
+            else:
+                self._on_begin(cell, number, len(self.cells))
+                row = await self._one(cell, folder)
+                self._on_end(row, True)
+            rows.append(row)
+        return rows
+
+    async def _one(self, cell: Cell, folder: RunFolder) -> dict[str, Any]:
+        self.current = self._local(cell, folder)
+        await self.current.run()
+        self.current = None
+        return await conclude(folder)
+
+    async def submit(self) -> list[RunFolder]:
+        """Queue the tasks of all runs that are not recorded, for workers and clients started later; the
+        folders of those. Call `check` first."""
+        folders = []
+        async with client_lock(self.root):
+            for number, cell in enumerate(self.cells, start=1):
+                folder = self.folder(cell)
+                if not folder.finished:
+                    self._on_begin(cell, number, len(self.cells))
+                    await self._local(cell, folder).submit()
+                    folders.append(folder)
+        return folders
+
+    def _local(self, cell: Cell, folder: RunFolder) -> LocalRun:
+        backend = backend_class(cell.spec.backend.name)
+        return (SimulatedRun if backend.virtual_time else LocalRun)(
+            folder,
+            cell.spec,
+            cell.workload,
+            join=self._join and backend.processes,
+            apart=self._apart,
+            about=self._about,
+            on_progress=self._on_progress,
+            on_note=self._on_note,
+        )
+
+
+def check_reach(backend: str) -> None:
+    """Raises ConfigurationError for a backend that no other machine can reach."""
+    kind = backend_class(backend)
+    if not kind.processes or kind.keeps_files or kind.virtual_time:
+        raise ConfigurationError(
+            f"the backend {backend} is of this machine alone, and hosts of other machines can't join it; "
+            "--set backend=aws"
+        )
+
+
+def is_whole(row: dict[str, Any]) -> bool:
+    """Whether every task of a run is done."""
+    return bool(row["done"] == row["tasks"])
+
+
+async def conclude(folder: RunFolder) -> dict[str, Any]:
+    """Write the row of a run whose tasks are all accounted for, and delete its queues and tables. What its
+    kind has stored stays: results may name it."""
+    spec = folder.read_run().spec
+    row = summarise(folder)
+    folder.write_summary(row)
+    backend = open_backend(spec.backend, folder.path.parent)
+    try:
+        await backend.delete(spec.run, keep_objects=True)
+    finally:
+        await backend.close()
+    return row

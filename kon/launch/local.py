@@ -1,0 +1,279 @@
+"""Runs on this machine: a client here, workers as processes or, for backends in memory, in its loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager
+from functools import partial
+from importlib.metadata import version
+from typing import Any, Final, Protocol
+
+from kon.core.backend import Backend, Channel
+from kon.core.clock import Clock
+from kon.core.errors import ConfigurationError
+from kon.core.journal import FileJournal
+from kon.core.plugins import open_backend, strategy_class
+from kon.core.spec import RunSpec
+from kon.core.strategy import check_queue
+from kon.engine.client import Client, Tally
+from kon.engine.control import Control, Status, WorkerState
+from kon.engine.records.events import Event, Recorder, spent
+from kon.engine.records.records import RunFolder
+from kon.launch.crew import Crew, WorkersHere, doomed, worker_names
+from kon.launch.hosts import Hosts, HostsApart, HostsHere
+from kon.launch.liveness import LOOK_S, NOT_ENDED, all_gone, any_runs_here, left_running, signal_workers
+from kon.launch.supervise import WorkerProcesses
+
+READY_POLL_S: Final = 0.02
+LONGEST_READY_POLL_S: Final = 0.25
+READY_S: Final = 60.0
+"""How long workers may take to become ready, in seconds."""
+
+
+class Source(Protocol):
+    """Where a run's task bodies come from: a Workload, or anything that can make them anew."""
+
+    def bodies(self, workers: int) -> Iterable[Any]: ...
+
+
+class LocalRun:
+    """One run on this machine, from its records' folder: begun, taken up again, or run again in part.
+
+    join: workers are started by others (`kon host`), and only waited for.
+    apart: these are on other machines (`kon join`), which share nothing with this one but the backend.
+    about: where the run comes from, for its records.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        spec: RunSpec,
+        source: Source,
+        *,
+        join: bool = False,
+        apart: bool = False,
+        about: Mapping[str, Any] | None = None,
+        on_progress: Callable[[Tally], None] = lambda tally: None,
+        on_note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.folder = folder
+        self.spec = spec
+        self._source = source
+        self.join = join
+        self._apart = apart
+        self._about = about or {}
+        self._on_progress = on_progress
+        self._on_note = on_note
+        self._begun = False
+        self._workers: Crew | None = None
+        self._hosts: Hosts | None = None
+        self._backend: Backend | None = None
+        self._adopted: list[WorkerState] = []
+
+    @property
+    def billed(self) -> dict[str, float]:
+        """What a provider has billed for the client's own requests so far (see Backend.billed)."""
+        return {} if self._backend is None else dict(self._backend.billed)
+
+    async def run(self) -> Tally:
+        """Run it to the end: every task accounted for, workers gone. Records are in the folder."""
+        async with self._open() as (backend, channel):
+            async with self._crew(backend, channel):
+                return await self._collect(backend, channel)
+
+    async def submit(self) -> None:
+        """Queue its tasks, for workers and a client that are started later.
+
+        Raises ConfigurationError for a backend that ends with this process.
+        """
+        async with self._open() as (backend, channel):
+            if not backend.processes:
+                raise ConfigurationError(
+                    f"the backend {self.spec.backend.name} lives in this process's memory, and what is "
+                    "submitted would end with it; use sqlite"
+                )
+            with self._client(channel) as (client, recorder):
+                self._note_open(backend, recorder)
+                await client.submit(self._source.bodies(self.spec.workers))
+                recorder.note(Event.USAGE, **spent(backend, time.process_time()))
+                recorder.flush()
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[tuple[Backend, Channel]]:
+        spec, folder = self.spec, self.folder
+        backend = self._backend = open_backend(spec.backend, folder.path.parent)
+        if spec.faults.kill_workers and not backend.processes:
+            raise ConfigurationError(
+                f"faults.kill_workers: the backend {spec.backend.name} has no worker processes to kill; "
+                "use sqlite, or leave it out"
+            )
+        check_queue(strategy_class(spec.strategy.name), backend.fifo)
+        self._begun = folder.begun
+        if not folder.exists:
+            folder.write_run(spec, {**context(), **self._about})
+        if self.join:
+            run, note = folder.read_run(), self._on_note
+            self._hosts = HostsApart(run, note) if self._apart else HostsHere(folder.path.parent, spec, note)
+        try:
+            await backend.create(spec.run, spec.channel_options)
+            channel = await backend.open(spec.run)
+            if not self._begun and not backend.keeps_files:
+                await self._check_nobody_elses(Control(channel.control))
+            if self._begun:
+                await self._open_again(Control(channel.control))
+            yield backend, channel
+        finally:
+            await backend.close()
+
+    async def _open_again(self, control: Control) -> None:
+        """What was paused goes on."""
+        if (await control.read()).status is Status.PAUSED:
+            await control.close(Status.OPEN)
+
+    async def _check_nobody_elses(self, control: Control) -> None:
+        """Raises ConfigurationError where somebody has queued tasks of a run that is new here: two clients
+        of one run would take each other's answers."""
+        submitted = (await control.read()).submitted
+        if submitted:
+            name = self.spec.backend.name
+            raise ConfigurationError(
+                f'there is a run "{self.spec.run}" on {name} already, with {submitted:,} tasks queued, and '
+                f"{self.folder.path} knows nothing of it. It is left as it is: go on with it in its own "
+                "folder, delete it by `kon down`, or take another name for the experiment or another prefix"
+            )
+
+    async def _collect(self, backend: Backend, channel: Channel) -> Tally:
+        with self._client(channel) as (client, recorder):
+            for packet in self.folder.packets():
+                client.recall(packet.outcomes)
+            if not (self.join and self._begun):  # nobody has to come to a run whose clock runs already
+                await self._until_ready(Control(channel.control))
+            self._note_open(backend, recorder)
+            end = Event.USAGE  # for one that is interrupted: another client goes on
+            try:
+                tally = await client.run(self._source.bodies(self.spec.workers))
+                await client.close()
+                end = Event.CLOSE
+            finally:
+                usage = spent(backend, time.process_time()) if backend.processes else {}
+                recorder.note(end, **usage, calls=client.timings.sums())
+                recorder.flush()
+            return tally
+
+    @contextmanager
+    def _client(self, channel: Channel) -> Iterator[tuple[Client, Recorder]]:
+        spec, clock = self.spec, Clock.of_this_host()
+        with (
+            closing(FileJournal(self.folder.results)) as results,
+            closing(FileJournal(self.folder.events / "client.jsonl")) as events,
+        ):
+            client = Client(
+                spec,
+                channel,
+                results,
+                clock,
+                random.Random(f"{spec.seed}:client"),
+                first_attempt=self._first_attempt,
+                on_progress=self._on_progress,
+                on_trouble=lambda error, pause_s: self._on_note(f"{error}; trying again in {pause_s:.1f} s"),
+            )
+            yield client, Recorder(events, clock)
+
+    @property
+    def _first_attempt(self) -> int:
+        return self.folder.read_run().attempts_before + 1
+
+    def _note_open(self, backend: Backend, recorder: Recorder) -> None:
+        used = spent(backend, time.process_time())  # so far: what the tasks cost comes on top
+        recorder.note(Event.OPEN, first_attempt=self._first_attempt, **used)
+        recorder.flush()
+
+    async def _until_ready(self, control: Control) -> None:
+        """The clock of a run starts when its workers are there, as in the older systems' measurements."""
+        wanted = self.spec.workers * self.spec.processes
+        give_up_s = asyncio.get_running_loop().time() + READY_S
+        pause_s = READY_POLL_S
+        while len(await control.workers()) < wanted:
+            if self._hosts is not None:
+                await self._hosts.check(control)
+            if asyncio.get_running_loop().time() > give_up_s:
+                self._on_note(
+                    f"not all {wanted} workers are ready after {READY_S:.0f} s; starting without them"
+                )
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(1.2 * pause_s, LONGEST_READY_POLL_S)  # a look may be a request that is billed
+
+    @asynccontextmanager
+    async def _crew(self, backend: Backend, channel: Channel) -> AsyncIterator[None]:
+        control = Control(channel.control)
+        if self._hosts is not None:
+            async with self._hosts.at_work(control):
+                yield
+            return
+        left = await left_running(control)
+        self._adopted = [worker for workers in left.values() for worker in workers]
+        self._workers = self._make_crew(backend, channel, left)
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(self._workers.run())
+            try:
+                yield
+            except asyncio.CancelledError:
+                working.cancel()
+                raise
+            self._workers.stop()
+        if self._adopted and not await all_gone(control, self.spec.drain_s):
+            self._on_note(NOT_ENDED)
+
+    def _make_crew(self, backend: Backend, channel: Channel, left: dict[str, list[WorkerState]]) -> Crew:
+        if not backend.processes:
+            return WorkersHere(self.folder, self.folder.read_run().worker_spec, backend, channel)
+        running = {name: partial(any_runs_here, workers) for name, workers in left.items()}
+        kills = {} if self._begun else doomed(self.spec)
+        return WorkerProcesses(self.folder, worker_names(self.spec), kills, left=running)
+
+    def detach(self) -> bool:
+        """Leave the workers running when `run` is cancelled. False where there are none that could go on
+        without this process."""
+        if self._workers is None or not self._workers.outlives:
+            return False
+        self._workers.detach()
+        return True
+
+    def stop_workers(self) -> None:
+        """Have the workers drain and end, whatever is left to do."""
+        if self._workers is not None:
+            self._workers.stop()
+        signal_workers(self._adopted, signal.SIGTERM)
+
+    def kill_workers(self) -> None:
+        """End the workers at once; what they held comes again to others."""
+        if self._workers is not None:
+            self._workers.kill()
+        signal_workers(self._adopted, signal.SIGKILL)
+
+    async def workers_ended(self) -> None:
+        """Return when no worker of the run is left here."""
+        if self._workers is not None:
+            await self._workers.ended()
+        while any_runs_here(self._adopted):  # noqa: ASYNC110 - they are not this process's children
+            await asyncio.sleep(LOOK_S)
+
+
+def context() -> dict[str, Any]:
+    """What a reader of the records must know of the machine and the software."""
+    return {
+        "kon": version("kon"),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "host": platform.node(),
+        "started_s": time.time(),
+    }

@@ -1,0 +1,185 @@
+"""A worker process: `python -m kon.launch.process FOLDER NAME` works on the run whose folder that is.
+
+It imports no more than it needs, because its start is part of every run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from kon.core.backend import Backend
+from kon.core.clock import Clock
+from kon.core.errors import KonError, first_cause
+from kon.core.journal import FileJournal, Journal
+from kon.core.kind import Kind
+from kon.core.ledger import Ledger
+from kon.core.plugins import kind_class, open_backend, strategy_class
+from kon.core.spec import RunSpec
+from kon.core.strategy import Strategy
+from kon.core.task import Outcome, Task
+from kon.engine.eventloop import new_event_loop
+from kon.engine.records.events import Event, Named, Recorder, Watch, spent
+from kon.engine.records.records import RunFolder
+from kon.engine.watchers import logs as setup
+from kon.engine.worker import StrategyMaker, Worker, WorkerOptions
+
+ORPHAN_POLL_S: Final = 1.0
+ORPHAN_IDLE_S: Final = 10.0
+
+
+class DoomedRecorder(Recorder):
+    """Ends this process by SIGKILL as its n-th task starts: the fault `kill_workers`."""
+
+    def __init__(self, journal: Journal, clock: Clock, watches: Sequence[Watch], starts: int) -> None:
+        super().__init__(journal, clock, watches=watches)
+        self._starts_left = starts
+
+    def tasks(self, event: Event, tasks: Sequence[Task | Outcome] | Named, **fields: Any) -> None:
+        super().tasks(event, tasks, **fields)
+        if event is Event.START:
+            self._starts_left -= len(tasks.indexes if isinstance(tasks, Named) else tasks)
+            if self._starts_left <= 0:
+                self.flush()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def strategy_maker(spec: RunSpec) -> StrategyMaker:
+    """Makes the run's strategy for a worker."""
+    cls = strategy_class(spec.strategy.name)
+
+    def make(ledger: Ledger, worker: str, clock: Clock) -> Strategy:
+        return cls(ledger, worker, clock, **spec.strategy.options)
+
+    return make
+
+
+def make_kind(spec: RunSpec) -> Kind:
+    """The run's kind, for one worker."""
+    return kind_class(spec.kind.name)({**spec.kind.options, "slots": spec.slots})
+
+
+async def work(
+    folder: RunFolder,
+    name: str,
+    kill_after: int | None = None,
+    idle_s: float | None = None,
+    metrics: str | None = None,
+) -> None:
+    """Be one worker of the run until it is over, idle for too long, or told to stop.
+
+    idle_s: how long that is, in seconds, in place of what the run says; None for what it says.
+    metrics: where Prometheus may ask for them meanwhile.
+    """
+    spec = folder.read_run().worker_spec
+    life = f"{name}.{secrets.token_hex(3)}"
+    clock = Clock.of_this_host()
+    backend = open_backend(spec.backend, folder.path.parent)
+    kind = make_kind(spec)
+    journal = FileJournal(folder.events / f"{life}.jsonl")
+    setup.about(worker=life)
+    watches: list[Watch] = setup.logged(spec.run, life)
+    endpoint: Callable[[Sequence[Worker], Backend], AbstractContextManager[None]] = _no_endpoint
+    if metrics is not None:
+        from kon.engine.watchers import Address, Meter, serving
+
+        watches.append(meter := Meter())
+        endpoint = partial(serving, Address.parse(metrics), spec, meter)
+    if kill_after is None:
+        recorder = Recorder(journal, clock, watches=watches)
+    else:
+        recorder = DoomedRecorder(journal, clock, watches, kill_after)
+
+    def usage() -> dict[str, Any]:
+        return spent(backend, time.process_time())
+
+    try:
+        channel = await backend.open(spec.run)
+        worker = Worker(
+            life,
+            spec,
+            channel,
+            strategy_maker(spec),
+            kind,
+            clock,
+            recorder,
+            random.Random(f"{spec.seed}:{life}"),
+            WorkerOptions(),
+            usage,
+        )
+        if idle_s is not None:
+            worker.idle_s = idle_s
+        loop = asyncio.get_running_loop()
+        main = asyncio.current_task()
+        assert main is not None
+        told = iter([worker.stop])
+        # once: drain; twice: end now, and leave what is held to its timeouts
+        loop.add_signal_handler(signal.SIGTERM, lambda: next(told, main.cancel)())
+        # Ctrl-C reaches the whole group; the client decides what becomes of its workers
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+        orphaned = asyncio.create_task(_notice_orphaning(worker))
+        with endpoint([worker], backend):
+            await worker.run()
+        orphaned.cancel()
+    finally:
+        await backend.close()
+        journal.close()
+
+
+def _no_endpoint(workers: Sequence[Worker], backend: Backend) -> AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
+async def _notice_orphaning(worker: Worker) -> None:
+    """A worker whose supervisor is gone works on, and ends when there is nothing left to do."""
+    parent = os.getppid()
+    while os.getppid() == parent:  # noqa: ASYNC110 # nothing but a look tells
+        await asyncio.sleep(ORPHAN_POLL_S)
+    worker.idle_s = ORPHAN_IDLE_S if worker.idle_s is None else min(worker.idle_s, ORPHAN_IDLE_S)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="kon.launch.process", description="One worker of a run.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--kill-after", type=int, metavar="TASKS")
+    parser.add_argument("--idle", type=float, metavar="SECONDS")
+    parser.add_argument("--metrics", metavar="HOST:PORT")
+    args = parser.parse_args(argv)
+    try:
+        setup.set_up()
+        setup.log_faults()
+        setup.about(run=args.folder.name, worker=args.name)
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(work(RunFolder(args.folder), args.name, args.kill_after, args.idle, args.metrics))
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
+    except (KonError, BaseExceptionGroup) as error:
+        cause = first_cause(error)
+        if not isinstance(cause, KonError):
+            raise
+        text = f"worker {args.name}: {cause}"
+        if setup.is_json():
+            logging.getLogger("kon.worker").error(text, extra={"exit_code": cause.exit_code})
+        else:
+            with contextlib.suppress(OSError):  # on a full disk the log of this process has no room either
+                print(text, file=sys.stderr, flush=True)
+        return cause.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

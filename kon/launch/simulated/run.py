@@ -1,0 +1,90 @@
+"""A simulated run on this machine, recorded as any other run is.
+
+The simulation has a thread of its own, because its loop and that of the program can't share one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from contextlib import closing
+from typing import Final
+
+import msgspec
+
+from kon.core.errors import ConfigurationError
+from kon.core.journal import FileJournal
+from kon.engine.client import Tally
+from kon.launch.local import LocalRun, context
+from kon.launch.simulated.recorder import BlockJournal
+from kon.launch.simulated.simulation import Report, Simulation
+
+WORKERS: Final = "workers"
+"""The name of the one file of events that all simulated workers share."""
+
+REPORT: Final = "simulation.json"
+"""In the run's folder: what the simulation knows beyond the records of any run."""
+
+LOOK_S: Final = 0.1
+"""Between two looks at how far the simulation is, in real seconds."""
+
+
+class SimulatedRun(LocalRun):
+    """One run in virtual time. One that was interrupted begins anew: nothing real has been done yet."""
+
+    async def run(self) -> Tally:
+        """Simulate it to the end. Records are in the folder, and say that their clock is virtual."""
+        stopping = threading.Event()
+        self._prepare()
+        with closing(self._journal("client")) as client_events, closing(self._journal(WORKERS)) as events:
+            with closing(BlockJournal(FileJournal(self.folder.results))) as results:
+                simulation = Simulation(
+                    self.folder.read_run().worker_spec,
+                    self._source.bodies(self.spec.workers),
+                    events=events,
+                    client_events=client_events,
+                    results=results,
+                    recorded=list(self.folder.packets()),
+                    first_attempt=self._first_attempt,
+                    stop=stopping.is_set,
+                )
+                report = await self._watch(simulation, stopping)
+        body = msgspec.json.format(msgspec.json.encode(report)) + b"\n"
+        (self.folder.path / REPORT).write_bytes(body)
+        assert simulation.tally is not None  # it came to its end
+        return simulation.tally
+
+    async def _watch(self, simulation: Simulation, stopping: threading.Event) -> Report:
+        """Have a thread simulate it, and tell how far it is."""
+        thread = asyncio.get_running_loop().run_in_executor(None, simulation.run)
+        try:
+            while not (await asyncio.wait({thread}, timeout=LOOK_S))[0]:
+                if simulation.tally is not None:
+                    self._on_progress(simulation.tally)
+        finally:
+            stopping.set()
+            await asyncio.wait({thread})
+            thread.exception()  # looked at, where this was cancelled and nobody asks for it
+        report = thread.result()
+        if simulation.tally is not None:
+            self._on_progress(simulation.tally)
+        return report
+
+    def _prepare(self) -> None:
+        """Have the folder describe the run, and hold nothing of a simulation that was interrupted."""
+        folder = self.folder
+        if folder.exists and not folder.read_run().attempts_before:
+            shutil.rmtree(folder.events, ignore_errors=True)
+            folder.results.unlink(missing_ok=True)
+        if not folder.exists:
+            folder.write_run(self.spec, {**context(), "clock": "virtual", **self._about})
+
+    def _journal(self, name: str) -> BlockJournal:
+        return BlockJournal(FileJournal(self.folder.events / f"{name}.jsonl"))
+
+    async def submit(self) -> None:
+        raise ConfigurationError(
+            f"the backend {self.spec.backend.name} simulates, and what is submitted would end with this "
+            "process; use `kon run`"
+        )

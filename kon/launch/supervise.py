@@ -1,0 +1,198 @@
+"""Supervision: keeps a number of worker processes running, and replaces those that die."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from kon.core.errors import WorkersCantStart, WorkersFailed, WorkersRefused
+from kon.engine.records.records import RunFolder
+from kon.engine.watchers import asked_for
+
+QUICK_DEATHS: Final = 3
+"""A worker that failed so often in a row, each time within `QUICK_S`, is not started again."""
+QUICK_S: Final = 2.0
+
+END_POLL_S: Final = 0.05
+
+FULL_BYTES: Final = 1 << 16
+"""A disk with less free space than this is full, for a worker that can't start."""
+
+
+_FAILURES: Final = {failure.exit_code: failure for failure in (WorkersCantStart, WorkersRefused)}
+"""What it means when workers end with these exit codes as soon as they are started."""
+
+
+class WorkerProcesses:
+    """The worker processes of one run on this machine.
+
+    Where the environment asks for metrics, each serves its own: the first at the address that it names, the
+    others at the ports that follow, in the order of `names`.
+
+    doomed: workers, by name, that are to end by SIGKILL at their n-th task; their replacements are not.
+    options: further words for the command line of each (see kon.launch.process).
+    left: for workers that others left running, by name, whether they still do: each is replaced by one of
+        these processes once it does not.
+    """
+
+    outlives = True
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        names: list[str],
+        doomed: Mapping[str, int] | None = None,
+        options: Sequence[str] = (),
+        left: Mapping[str, Callable[[], bool]] | None = None,
+    ) -> None:
+        self._folder = folder
+        self._names = names
+        self._doomed = dict(doomed or {})
+        self._options = options
+        self._metrics = asked_for()
+        self._left = left or {}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._stopping = False
+        self._detached = False
+
+    async def run(self) -> None:
+        """Keep them running until every one has ended by itself, or `stop` was called.
+
+        Raises WorkersFailed when one fails again and again as soon as it is started.
+        """
+        self._folder.logs.mkdir(parents=True, exist_ok=True)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name in self._names:
+                    group.create_task(self._keep(name))
+        finally:
+            if not self._detached:
+                self.kill()
+                await self.ended()
+
+    async def ended(self) -> None:
+        """Return when none of their processes is left, were they left running by `detach` or not."""
+        while self.pids():  # noqa: ASYNC110 - `run` may have been cancelled, and nobody else be told
+            await asyncio.sleep(END_POLL_S)
+
+    def pids(self) -> dict[str, int]:
+        """The process of each worker that runs now."""
+        return {name: each.pid for name, each in self._processes.items() if each.poll() is None}
+
+    def stop(self) -> None:
+        """Tell every worker to drain; `run` returns when they have ended."""
+        self._stopping = True
+        self._signal(signal.SIGTERM)
+
+    def detach(self) -> None:
+        """Leave them running by themselves: cancelling `run` does not end them after this."""
+        self._detached = True
+
+    def kill(self) -> None:
+        """End them at once, and start none again. What they held comes again to others."""
+        self._stopping = True
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._processes.values():
+            process.send_signal(number)  # which does nothing to one that has ended
+
+    async def _keep(self, name: str) -> None:
+        now_s = asyncio.get_running_loop().time
+        still_runs = self._left.get(name)
+        while still_runs is not None and still_runs() and not self._stopping:  # noqa: ASYNC110 - a look alone tells
+            await asyncio.sleep(END_POLL_S)
+        quick_deaths = 0
+        while not self._stopping:
+            began_s = now_s()
+            exit_code = await self._one_life(name)
+            if exit_code == 0:
+                return
+            if exit_code > 0 and now_s() - began_s < QUICK_S:
+                quick_deaths += 1
+            else:
+                quick_deaths = 0
+            if quick_deaths == QUICK_DEATHS:
+                raise _FAILURES.get(exit_code, WorkersFailed)(
+                    f"worker {name} failed {QUICK_DEATHS} times as soon as it was started: "
+                    f"{self._last_words(name, exit_code)}. Its tasks are still queued; mend the cause and "
+                    "start again"
+                )
+
+    async def _one_life(self, name: str) -> int:
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "kon.launch.process",
+            str(self._folder.path),
+            name,
+            *self._options,
+        ]
+        kill_after = self._doomed.pop(name, None)
+        if kill_after is not None:
+            command += ["--kill-after", str(kill_after)]
+        if self._metrics is not None:
+            command += ["--metrics", str(self._metrics.of(self._names.index(name)))]
+        with self._log(name).open("ab") as log:
+            process = subprocess.Popen(  # noqa: ASYNC220 - asyncio's own would die with the loop
+                # a session of its own: Ctrl-C in the terminal is for the client, not for its workers
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._processes[name] = process
+        if self._stopping:
+            process.send_signal(signal.SIGTERM)
+        return await _exit_code(process)
+
+    def _log(self, name: str) -> Path:
+        return self._folder.logs / f"{name}.log"
+
+    def _last_words(self, name: str, exit_code: int) -> str:
+        log = self._log(name)
+        lines = log.read_text(errors="replace").strip().splitlines()
+        if lines:
+            return _message(lines[-1])
+        if shutil.disk_usage(log.parent).free < FULL_BYTES:
+            return f"the disk of {log.parent} is full"  # too full for the worker to say so
+        return f"exit code {exit_code}, and nothing in {log}"
+
+
+def _message(line: str) -> str:
+    """What a line of a log says, be it one of text or of JSON."""
+    try:
+        return str(msgspec.json.decode(line, type=dict[str, Any])["message"])
+    except (msgspec.DecodeError, KeyError):
+        return line
+
+
+async def _exit_code(process: subprocess.Popen[bytes]) -> int:
+    """Wait for its end, in a thread: a process of asyncio's is killed when the loop that started it
+    closes, and a worker may outlive its client."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[int] = loop.create_future()
+
+    def tell(exit_code: int) -> None:
+        if not ended.done():
+            ended.set_result(exit_code)
+
+    def wait() -> None:
+        exit_code = process.wait()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, exit_code)
+
+    threading.Thread(target=wait, name=f"wait-{process.pid}", daemon=True).start()
+    return await ended

@@ -1,1 +1,0 @@
-"""What kon writes to stderr for programs to read: one JSON object a line, on request."""

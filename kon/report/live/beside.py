@@ -1,0 +1,55 @@
+"""Starts the page of `kon run --live`, and ends it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from kon.core.errors import ConfigurationError
+from kon.report.live import check_installed
+from kon.report.live.said import Said
+
+END_S: Final = 5.0
+"""How long the page's process may take to show how all ended, in seconds."""
+
+
+@contextmanager
+def page_of(root: Path) -> Iterator[str]:
+    """Within it, a page about the runs in this folder is served, which need not be there yet; its link.
+
+    Raises ConfigurationError where it can't be.
+    """
+    check_installed()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kon.report.live.process", str(root.absolute())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the run, which may go on for a while
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield _link(process.stdout.readline())
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _link(line: bytes) -> str:
+    try:
+        said = msgspec.json.decode(line, type=Said)
+    except msgspec.DecodeError:
+        said = Said(problem="its process has ended without a word")
+    if said.problem:
+        raise ConfigurationError(f"--live: {said.problem}")
+    return said.link

@@ -1,0 +1,69 @@
+"""Which tasks of a run become traces: all of a small one, of a large one those that were asked for."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from kon.core.errors import ConfigurationError
+from kon.engine.records.records import RunFolder
+from kon.report.read.duplicates import duplicates
+from kon.report.traces.spans import Origin
+
+MOST_UNASKED: Final = 10_000
+"""Traces that are made without anybody having said how many."""
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """What was asked for; where nothing was, all.
+
+    tasks: indexes and ranges, as `3,17,100-120`.
+    share: of the tasks, from 0 to 1, by their trace's id, as samplers of OpenTelemetry choose: the same ones
+        every time, and those of a smaller share are among those of a larger one.
+    repeated: the tasks that were delivered, started, kept or answered more than once.
+    """
+
+    tasks: str | None = None
+    share: float | None = None
+    repeated: bool = False
+
+
+def chosen(folder: RunFolder, choice: Choice) -> list[int]:
+    """The tasks' indexes, in order. Raises ConfigurationError."""
+    spec = folder.read_run().spec
+    found: set[int] = set()
+    if choice.tasks is not None:
+        found.update(_indexes(choice.tasks, spec.run, spec.tasks))
+    if choice.repeated:
+        found.update(each.index for each in duplicates(folder))
+    if choice.share is not None:
+        origin, bound = Origin.of(folder), round(choice.share * 2**64)
+        found.update(index for index in range(spec.tasks) if origin.trace_id(index) % 2**64 < bound)
+    elif choice.tasks is None and not choice.repeated:
+        if spec.tasks > MOST_UNASKED:
+            raise ConfigurationError(
+                f"run {spec.run} has {spec.tasks:,} tasks, and each would be a trace: say how many you want, "
+                "by --sample 0.01 for one in a hundred (1 for all), --tasks for some, or --duplicates"
+            )
+        return list(range(spec.tasks))
+    return sorted(found)
+
+
+def _indexes(text: str, run: str, tasks: int) -> set[int]:
+    found: set[int] = set()
+    for part in text.split(","):
+        match = _PART.fullmatch(part.strip())
+        if match is None:
+            raise ConfigurationError(f'--tasks: expected indexes and ranges, as 3,17,100-120, found "{part}"')
+        first, last = int(match[1]), int(match[2] or match[1])
+        if first > last or last >= tasks:
+            raise ConfigurationError(
+                f"--tasks: run {run} has no tasks {part}; it has {tasks:,}, numbered from 0 to {tasks - 1}"
+            )
+        found.update(range(first, last + 1))
+    return found
+
+
+_PART: Final = re.compile(r"([0-9]{1,12})(?:-([0-9]{1,12}))?", re.ASCII)

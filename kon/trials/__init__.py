@@ -1,0 +1,1 @@
+"""What is tried in the simulator before anyone pays: `prove`, `plan`, `calibrate`."""

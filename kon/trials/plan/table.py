@@ -1,0 +1,66 @@
+"""The table of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tabulate
+
+from kon.report.tables import rounded
+from kon.trials.plan.forecast import Forecast
+
+_HEADERS = [
+    "strategy",
+    "workers",
+    "instance",
+    "makespan",
+    "work\n(s)",
+    "tasks/s",
+    "efficiency\n(%)",
+    "requests",
+]
+
+
+def plan_table(forecasts: Sequence[Forecast], style: str = "simple") -> str:
+    """A line for each forecast, of one experiment."""
+    services = list(forecasts[0].usd_by_service)
+    headers = [*_HEADERS, *(f"{service}\n($)" for service in services), "in all\n($)", "held back by"]
+    if style != "simple":
+        headers = [header.replace("\n", " ") for header in headers]
+    body = [_line(each, services) for each in forecasts]
+    align = ["left", "right", "left", *["right"] * (len(headers) - 4), "left"]
+    return tabulate.tabulate(body, headers, style, disable_numparse=True, colalign=align)
+
+
+def _line(forecast: Forecast, services: Sequence[str]) -> list[str]:
+    setting = forecast.setting
+    efficiency = "-" if forecast.efficiency is None else rounded(forecast.efficiency * 100)
+    return [
+        forecast.strategy,
+        f"{setting.workers:,}",
+        f"{setting.instance}{' spot' if setting.spot else ''}",
+        duration(forecast.makespan_s),
+        rounded(forecast.work_s),
+        rounded(forecast.tasks_per_s),
+        efficiency,
+        f"{forecast.requests:,.0f}",
+        *(usd(forecast.usd_by_service[service]) for service in services),
+        usd(forecast.usd),
+        forecast.held_back_by,
+    ]
+
+
+def duration(seconds: float) -> str:
+    """For people: 45 s, 3 min 20 s, 5 h 03 min, 12 d 4 h."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{rounded(seconds)} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def usd(amount: float) -> str:
+    return f"{amount:,.2f}" if amount >= 10 else f"{amount:.4f}" if amount < 0.1 else f"{amount:.3f}"

@@ -1,0 +1,141 @@
+"""What is tried against what: the strategies with their options, and the classes of faults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from kon.backends.sim.faults import FAULTS, FaultRates
+from kon.backends.sim.ledger import SimLedger
+from kon.backends.sim.network import Network
+from kon.core.clock import Clock
+from kon.core.errors import ConfigurationError
+from kon.core.plugins import names, strategy_class
+from kon.core.spec import Plugin
+from kon.core.strategy import Strategy, strategy_options
+from kon.core.suggest import did_you_mean
+from kon.trials.prove.invariants import Invariant, promised
+
+NO_FAULT: Final = "none"
+ALL_FAULTS: Final = "all"
+
+_VARIANTS: Final[Mapping[str, Sequence[dict[str, Any]]]] = {
+    "read_then_write": ({"record": "after"}, {"record": "before"})
+}
+"""Options that change what a strategy promises, so that each is tried by itself."""
+
+_ALONE: Final = FaultRates(
+    duplicate=0.3,
+    answer_duplicate=0.3,
+    resurrect=0.3,
+    delay=0.3,
+    reorder=0.5,
+    receive_lost=0.2,
+    ack_failed=0.3,
+    ack_reply_lost=0.3,
+    send_reply_lost=0.3,
+    handle_expired=0.3,
+    stale_ack_deletes=0.5,
+    stale_ack_agrees=0.5,
+    stale_depth=0.5,
+    write_reply_lost=0.3,
+    stale_read=0.5,
+    throttle=0.3,
+    error_after=0.02,
+    error_before=0.02,
+    partition=0.02,
+    crash=0.6,
+    pause=0.6,
+    skew=1.0,
+    client_crash=0.6,
+)
+"""Often enough that one schedule of a few tasks meets several, and seldom enough that it gets anywhere."""
+
+_TOGETHER: Final = FaultRates(
+    duplicate=0.1,
+    answer_duplicate=0.1,
+    resurrect=0.05,
+    delay=0.05,
+    reorder=0.1,
+    receive_lost=0.05,
+    ack_failed=0.05,
+    ack_reply_lost=0.05,
+    send_reply_lost=0.05,
+    handle_expired=0.05,
+    stale_ack_deletes=0.2,
+    stale_ack_agrees=0.2,
+    stale_depth=0.1,
+    write_reply_lost=0.05,
+    stale_read=0.1,
+    throttle=0.05,
+    error_after=0.005,
+    error_before=0.005,
+    partition=0.005,
+    crash=0.4,
+    pause=0.4,
+    skew=1.0,
+    client_crash=0.4,
+)
+
+
+class FaultClass(msgspec.Struct, frozen=True):
+    """The faults that schedules of this class have, and how often: `none`, `all`, or one by its name."""
+
+    name: str
+    rates: FaultRates
+
+
+def fault_class(name: str) -> FaultClass:
+    """The class of that name. Raises ConfigurationError."""
+    if name == NO_FAULT:
+        return FaultClass(name, FaultRates())
+    if name == ALL_FAULTS:
+        return FaultClass(name, _TOGETHER)
+    if name in FAULTS:
+        return FaultClass(name, FaultRates(**{name: getattr(_ALONE, name)}))
+    known = (NO_FAULT, *FAULTS, ALL_FAULTS)
+    raise ConfigurationError(f'no fault "{name}"{did_you_mean(name, known)} (known: {", ".join(known)})')
+
+
+def fault_classes() -> list[FaultClass]:
+    """No fault, each fault by itself, and all at once."""
+    return [fault_class(name) for name in (NO_FAULT, *FAULTS, ALL_FAULTS)]
+
+
+def registered_strategies() -> list[Plugin]:
+    """Every strategy that is registered, once for each of the options that change what it promises."""
+    return [variant for name in names("kon.strategies") for variant in strategy_variants(name)]
+
+
+def strategy_variants(name: str, options: Mapping[str, Any] | None = None) -> list[Plugin]:
+    """A strategy by name or `module:Class`: with these options, or where none are given in each variant.
+
+    Raises ConfigurationError for a name that there is not, or options that it does not take.
+    """
+    every = _VARIANTS.get(name, ({},)) if not options else (dict(options),)
+    variants = [Plugin(name, given) for given in every]
+    for variant in variants:
+        promises_of(variant)
+    return variants
+
+
+def promises_of(strategy: Plugin) -> frozenset[Invariant]:
+    """What it promises under these options. Raises ConfigurationError when it can't be made with them."""
+    return promised(_make(strategy_class(strategy.name), strategy))
+
+
+def _make(cls: type[Strategy], strategy: Plugin) -> Strategy:
+    takes = strategy_options(cls)
+    of = f'the strategy "{strategy.name}"'
+    for option in strategy.options:
+        if option not in takes:
+            known = f"it takes {', '.join(takes)}" if takes else "it takes none"
+            raise ConfigurationError(f'{of} has no option "{option}"{did_you_mean(option, takes)} ({known})')
+    try:
+        return cls(SimLedger("ledger", Network()), "check", Clock(0.0), **strategy.options)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{of}: {error}") from error
+    except Exception as error:  # a plug-in's own code
+        raise ConfigurationError(f"{of} can't be made with these options: {error}") from error

@@ -1,0 +1,234 @@
+"""docs/guarantees.md, drawn from evidence.
+
+`kon prove --write docs/guarantees.md` searches again.
+`python -m kon.trials.prove.guarantees docs/guarantees.md` draws
+the page again from the evidence beside it, after a change to the text or to how stories are told.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from kon.core.errors import KonError
+from kon.report.tables import draw
+from kon.trials.prove.classes import promises_of
+from kon.trials.prove.counterexample import Counterexample
+from kon.trials.prove.evidence import (
+    Broken,
+    Evidence,
+    by_strategy,
+    classes_without_occasion,
+    in_one_schedule,
+    read_evidence,
+    summed_up,
+    write_evidence,
+)
+from kon.trials.prove.exhaustive import Exhausted
+from kon.trials.prove.invariants import MEANING, Invariant
+from kon.trials.prove.search import Searched
+from kon.trials.prove.telling import tell
+
+_STYLE: Final = "github"
+
+_INTRO: Final = """\
+# Guarantees
+
+What each strategy promises, held to account: kon's own client, workers and strategies, unchanged, on a
+simulated clock, over queues and tables that misbehave in every way that SQS and DynamoDB are documented to,
+on hosts that crash, stand still and have wrong clocks. A seed decides which task runs next, which faults
+happen and how bad they are, and how many tasks share a message, or a row of the ledger. A watch stands
+beside, sees what really happens, and holds it to named invariants.
+
+*This page is generated. kon {version} wrote it by `{command}`,
+from {schedules:,} schedules of {tasks} tasks on {workers} workers. The evidence is in [{data}]({data});
+the tests replay every counter-example in it, and check that this page is what it comes to.*
+
+What holds in so many schedules is not proved for all. What is broken in one is shown not to hold.
+
+## What is promised
+
+{meanings}
+
+## What held and what broke
+
+{verdicts}
+
+*held*: promised, and broken in none of the schedules. *broken*: not promised, and below is a schedule that
+shows why not.
+
+## How much was tried
+
+Schedules for each strategy, and in how many of them a fault really fired{fired}.
+
+{tried}
+{occasions}
+## The small case in whole
+
+Two workers, one task: every order in which requests take effect and timers fall due, with at most so many
+pre-emptions (something goes first that is not first in line), without a fault and with each single fault
+there is an occasion for. Within that bound none is left out, where the search above only samples.
+`kon prove --exhaustive` goes through it; `--preemptions 2` further, at some forty times the price.
+
+{small}
+
+## Under which faults
+
+How many schedules broke what is not promised, under each fault by itself and under all at once. A fault that
+is not listed broke it in none.
+
+{under}
+
+## Counter-examples
+
+The shortest that were found. The tests replay each from its seed, its faults and its schedule.
+
+{stories}
+"""
+
+
+class NoLongerBreaks(KonError):
+    """A counter-example that was kept does not show any more what it is kept for."""
+
+
+def guarantees(evidence: Evidence, data: str) -> str:
+    """The page. data: the name of the file with the evidence, beside it. Raises NoLongerBreaks."""
+    strategies = by_strategy(evidence.searched)
+    unable = classes_without_occasion(evidence.searched)
+    occasions = (
+        f"\n{', '.join(f'`{name}`' for name in unable)}: these have an occasion only where another fault "
+        "came first,\nas it does among all.\n"
+    )
+    return _INTRO.format(
+        version=evidence.head.version,
+        command=evidence.head.command,
+        tasks=evidence.head.tasks,
+        workers=evidence.head.workers,
+        data=data,
+        schedules=sum(each.schedules for each in evidence.searched),
+        meanings="\n".join(f"- **{each}**: {meaning}." for each, meaning in MEANING.items()),
+        verdicts=_verdicts(strategies),
+        fired="" if not unable else " (from the fewest to the most over the strategies)",
+        tried=_tried(strategies),
+        occasions=occasions if unable else "",
+        small=_small(evidence.exhausted),
+        under=_under(strategies),
+        stories="\n".join(_stories(evidence)),
+    )
+
+
+def _verdicts(strategies: dict[str, list[Searched]]) -> str:
+    body = []
+    for label, rows in strategies.items():
+        total = sum(row.schedules for row in rows)
+        body.append([f"`{label}`", f"{total:,}", *(_verdict(each) for each in summed_up(rows))])
+    return draw(
+        body, ["strategy", "schedules", *Invariant], ["left", "right", *["left"] * len(Invariant)], _STYLE
+    )
+
+
+def _verdict(broken: Broken) -> str:
+    if broken.promised:
+        return f"**BROKEN in {sum(broken.breaks.values()):,}**" if broken.breaks else "held"
+    return "broken" if broken.breaks else f"not promised; not broken in {broken.schedules:,} schedules"
+
+
+def _tried(strategies: dict[str, list[Searched]]) -> str:
+    body = []
+    for rows in zip(*strategies.values(), strict=True):
+        counts = sorted({row.schedules for row in rows})
+        fired = sorted({row.faulty for row in rows})
+        body.append([f"`{rows[0].fault}`", _span(counts), _span(fired)])
+    return draw(body, ["fault", "schedules", "with a fault"], ["left", "right", "right"], _STYLE)
+
+
+def _small(exhausted: Sequence[Exhausted]) -> str:
+    body = []
+    for each in exhausted:
+        promised = promises_of(each.strategy)
+        broke = {name for covered in each.searched for name, count in covered.breaks.items() if count}
+        others = ", ".join(invariant for invariant in Invariant if invariant in broke - promised)
+        kept = "**BROKEN**" if each.broken else "held"
+        bound = "any" if each.preemptions is None else f"{each.preemptions:,}"
+        counts = [f"{each.occasions:,}", f"{each.schedules:,}"]
+        body.append([f"`{each.strategy.label}`", bound, *counts, kept, others or "nothing"])
+    names = [
+        "strategy",
+        "pre-emptions",
+        "single faults",
+        "schedules",
+        "promises",
+        "broke what is not promised",
+    ]
+    return draw(body, names, ["left", "right", "right", "right", "left", "left"], _STYLE)
+
+
+def _span(counts: Sequence[int]) -> str:
+    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+
+
+def _under(strategies: dict[str, list[Searched]]) -> str:
+    body = []
+    for label, rows in strategies.items():
+        tried = {row.fault: row.schedules for row in rows}
+        for broken in summed_up(rows):
+            if broken.breaks:
+                often = sorted(broken.breaks, key=lambda fault: -broken.breaks[fault] / tried[fault])
+                text = ", ".join(f"{fault} {broken.breaks[fault]:,}/{tried[fault]:,}" for fault in often)
+                body.append([f"`{label}`", broken.invariant.value, text])
+    return draw(body, ["strategy", "invariant", "broken in, of so many schedules"], ["left"] * 3, _STYLE)
+
+
+def _stories(evidence: Evidence) -> list[str]:
+    told = []
+    for label in by_strategy(evidence.searched):
+        own = [each for each in evidence.counterexamples if each.strategy.label == label]
+        if own:
+            told.append(f"### {label}\n")
+        for group in in_one_schedule(own):
+            told.append(f"{_in_words([each.invariant for each in group])}:\n")
+            told.append(f"```text\n{story_of(group)}```\n")
+    return told
+
+
+def _in_words(invariants: Sequence[str]) -> str:
+    *some, last = invariants
+    return f"{', '.join(some)} and {last}" if some else last
+
+
+def story_of(group: Sequence[Counterexample]) -> str:
+    """The story of counter-examples that share a schedule. Raises NoLongerBreaks."""
+    story = tell(group[0], [each.invariant for each in group])
+    missing = [each for each in group if each.break_in(each.replay()) is None]
+    if missing or story is None:
+        each = missing[0]
+        raise NoLongerBreaks(
+            f'{each.strategy.label}: the counter-example to "{each.invariant}", seed {each.seed}, does not '
+            "break it any more. Find another by `kon prove --seeds 10000 --write docs/guarantees.md`; where "
+            "there is none any more, the strategy may promise it"
+        )
+    return story
+
+
+def data_file(page: Path) -> Path:
+    """Where the evidence of a page stands."""
+    return page.with_suffix(".jsonl")
+
+
+def write_page(page: Path, evidence: Evidence) -> None:
+    """Write the evidence, and the page drawn from it. Raises NoLongerBreaks before anything is written."""
+    data = data_file(page)
+    text = guarantees(evidence, data.name)
+    write_evidence(data, evidence)
+    page.write_text(text)
+
+
+def main() -> None:
+    page = Path(sys.argv[1])
+    write_page(page, read_evidence(data_file(page)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,369 @@
+"""A scenario: the real client, workers and strategy, in a world in which so much goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from kon.backends.sim.backend import SimBackend
+from kon.backends.sim.faults import Far, FaultRates, Faults, FaultSpans, Fired
+from kon.backends.sim.latency import Latency
+from kon.backends.sim.ledger import SimLedger
+from kon.backends.sim.loop import SimDeadlock, SimLoop, SimTimeout
+from kon.backends.sim.network import Network
+from kon.backends.sim.queue import SimQueue
+from kon.backends.sim.schedule import Schedule, Seeded
+from kon.backends.sim.trace import Trace
+from kon.core.backend import Channel
+from kon.core.clock import Clock
+from kon.core.errors import BackendUnavailable, first_cause
+from kon.core.journal import MemoryJournal
+from kon.core.ledger import Ledger
+from kon.core.plugins import strategy_class
+from kon.core.queue import Queue
+from kon.core.spec import Plugin, RunSpec
+from kon.core.strategy import Strategy
+from kon.core.task import Answers, Outcome, State, encode
+from kon.engine.client import Client, ClientOptions, Tally
+from kon.engine.records.events import Event, Recorder
+from kon.engine.worker import Worker, WorkerOptions
+from kon.trials.prove.invariants import Break, Invariant, promised
+from kon.trials.prove.watch import Watch, WatchedKind, WatchedStrategy, gist
+
+RUN: Final = "sim"
+
+POLL_S: Final = 5.0
+"""The long polls: as long as tasks take, or most of a schedule would be the asking for news."""
+
+MakeStrategy = Callable[[Ledger, str, Clock], Strategy]
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """What is run, and how much goes wrong.
+
+    task_s: the mean duration of a task; each task's is drawn evenly from what is within `spread`, a
+        share of the mean, of it: from 0 to twice the mean, unless said otherwise.
+    failing: the share of the tasks whose first attempt fails.
+    pause_s: how long a paused worker stands still; longer than leases and visibility timeouts.
+    restart_s: after a crash, before another life begins.
+    drain_s: after the last task is accounted for, for the queue to become empty: whatever comes late or
+        twice is to be turned away, and not to come for ever.
+    horizon: crashes and pauses fall on one of the first so many steps of a host's life. at_step: on
+        just this one, where it is given.
+    limit_s, max_steps: by when it must have ended, in virtual seconds and in callbacks.
+    """
+
+    strategy: Plugin = Plugin("lease")
+    tasks: int = 20
+    workers: int = 3
+    slots: int = 2
+    prefetch: int = 2
+    bundle: int = 1
+    tasks_per_row: int = 1
+    task_s: float = 2.0
+    spread: float = 1.0
+    failing: float = 0.1
+    visibility_s: float = 20.0
+    max_receives: int = 1_000
+    rates: FaultRates = FaultRates()
+    spans: FaultSpans = FaultSpans(resurrect_s=120.0, skew_s=0.25)
+    pause_s: float = 90.0
+    restart_s: float = 5.0
+    drain_s: float = 5_000.0
+    horizon: int = 1_000
+    at_step: int | None = None
+    limit_s: float = 50_000.0
+    max_steps: int = 500_000
+
+
+class Played(msgspec.Struct, frozen=True):
+    """How a scenario went under one seed.
+
+    breaks: every invariant that did not hold, promised or not. broken: those that were promised.
+    picks, fired: the schedule and the faults, for a replay.
+    """
+
+    seed: int
+    breaks: tuple[Break, ...]
+    broken: tuple[Break, ...]
+    states: dict[State, int]
+    starts: int
+    lives: int
+    virtual_s: float
+    steps: int
+    picks: list[int]
+    fired: list[Fired]
+
+
+def play(
+    scenario: Scenario,
+    seed: int,
+    *,
+    schedule: Schedule | None = None,
+    plan: Iterable[Fired] | None = None,
+    trace: Trace | None = None,
+    make_strategy: MakeStrategy | None = None,
+    latency: Latency | None = None,
+) -> Played:
+    """Run a scenario once, and say which invariants held.
+
+    schedule, plan: replay those picks and those faults in place of what the seed would choose.
+    make_strategy: another strategy than the scenario names: a copy with a safeguard taken out, say.
+    Raises whatever the code under test raises that it should not.
+    """
+    chosen = Seeded(seed) if schedule is None else schedule
+    faults = Faults(scenario.rates, seed, scenario.spans, plan)
+    loop = SimLoop(chosen, limit_s=scenario.limit_s, max_steps=scenario.max_steps)
+    network = Network(faults, latency, trace)
+    stage = _Stage(scenario, seed, loop, network, faults, make_strategy or _make(scenario.strategy))
+    try:
+        try:
+            loop.run_until_complete(stage.run())
+        except (SimDeadlock, SimTimeout) as error:
+            stage.watch.breaks.append(Break(Invariant.DRAINS, loop.time(), None, str(error)))
+        else:
+            stage.check_counts()
+        return Played(
+            seed=seed,
+            breaks=tuple(stage.watch.breaks),
+            broken=tuple(each for each in stage.watch.breaks if each.invariant in stage.promised),
+            states=dict(stage.tally.counts),
+            starts=sum(stage.watch.starts.values()),
+            lives=stage.lives,
+            virtual_s=loop.time(),
+            steps=loop.steps,
+            picks=chosen.picks,
+            fired=faults.fired,
+        )
+    finally:
+        loop.close()
+
+
+def _make(plugin: Plugin) -> MakeStrategy:
+    cls = strategy_class(plugin.name)
+    return lambda ledger, worker, clock: cls(ledger, worker, clock, **plugin.options)
+
+
+class _Stage:
+    """One performance: hosts that live, die and come back, and the client among them."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        loop: SimLoop,
+        network: Network,
+        faults: Faults,
+        make_strategy: MakeStrategy,
+    ) -> None:
+        self.watch = Watch(network.trace)
+        self.promised: frozenset[Invariant] = frozenset()
+        self.tally = Tally(scenario.tasks)
+        self.lives = 0
+        self._scenario = scenario
+        self._seed = seed
+        self._loop = loop
+        self._faults = faults
+        self._make_strategy = make_strategy
+        fifo = strategy_class(scenario.strategy.name).needs_fifo
+        self._backend = SimBackend.on(network, fifo)
+        self._away = network.away
+        self._results = MemoryJournal()
+        self._journals: dict[str, MemoryJournal] = {}
+        self._spec = RunSpec(
+            run=RUN,
+            experiment=RUN,
+            backend=Plugin("sim"),
+            strategy=scenario.strategy,
+            kind=Plugin("watched"),
+            tasks=scenario.tasks,
+            workers=scenario.workers,
+            slots=scenario.slots,
+            prefetch=scenario.prefetch,
+            bundle=scenario.bundle,
+            tasks_per_row=scenario.tasks_per_row,
+            visibility_s=scenario.visibility_s,
+            max_receives=scenario.max_receives,
+            seed=seed,
+        )
+        draw = random.Random(f"bodies:{seed}")
+        shortest_s = scenario.task_s * (1.0 - scenario.spread)
+        longest_s = scenario.task_s * (1.0 + scenario.spread)
+        self._bodies = [
+            (draw.uniform(shortest_s, longest_s), int(draw.random() < scenario.failing))
+            for _ in range(scenario.tasks)
+        ]
+
+    async def run(self) -> None:
+        await self._backend.create(RUN, self._spec.channel_options)
+        channel = await self._backend.open(RUN)
+        assert isinstance(channel.ledger, SimLedger), "whose trace names tasks"
+        channel.ledger.tasks_per_row = self._scenario.tasks_per_row
+        async with asyncio.TaskGroup() as group:
+            for number in range(1, self._scenario.workers + 1):
+                group.create_task(self._worker_lives(channel, f"w{number}"))
+            await self._client_lives(channel)
+        self._check_results()
+
+    async def _worker_lives(self, channel: Channel, name: str) -> None:
+        """One life after another, until one ends because the run is over."""
+        for host in _names(name):
+            self.lives += 1
+            clock = Clock(self._skew_s(host))
+            worker = self._worker(channel, host, clock)
+            if await self._lives(host, worker.run(), "crash", "pause"):
+                return
+            await asyncio.sleep(self._scenario.restart_s)
+
+    async def _client_lives(self, channel: Channel) -> None:
+        for host in _names("client"):
+            if await self._lives(host, self._client(channel, host), "client_crash", None):
+                return
+            await asyncio.sleep(self._scenario.restart_s)
+
+    async def _lives(self, host: str, life: Any, crash: str, pause: str | None) -> bool:
+        """Whether a life came to its end by itself."""
+        task, crashed = self._loop.spawn(host, life), self._loop.create_future()
+        if (far := self._faults.fires(crash, host)) is not None:
+            self._loop.before_step(self._step(far), functools.partial(self._crash, host, task, crashed))
+        if pause is not None and (far := self._faults.fires(pause, host)) is not None:
+            self._loop.before_step(self._step(far), functools.partial(self._pause, host, task))
+        await asyncio.wait([task, crashed], return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            return False
+        error = task.exception()
+        if error is None:
+            return True
+        if isinstance(first_cause(error), BackendUnavailable):
+            self.watch.note(host, "gives up", (), str(first_cause(error)))
+            return False
+        raise error
+
+    def _step(self, far: Far) -> int:
+        """Before which of the loop's steps a host that lives from now on is struck."""
+        drawn = far.randrange(1, self._scenario.horizon)
+        return self._loop.steps + (drawn if self._scenario.at_step is None else self._scenario.at_step)
+
+    def _crash(self, host: str, task: asyncio.Task[Any], crashed: asyncio.Future[None]) -> None:
+        if not task.done():
+            self._loop.crash(host)
+            self._away.add(host)
+            self.watch.note(host, "crashes")
+            crashed.set_result(None)
+
+    def _pause(self, host: str, task: asyncio.Task[Any]) -> None:
+        if not task.done():
+            self._loop.pause(host, self._scenario.pause_s)
+            self._away.add(host)
+            self.watch.note(host, f"stands still for {self._scenario.pause_s:g} s")
+
+    def _skew_s(self, host: str) -> float:
+        far = self._faults.fires("skew", host)
+        offset_s = 0.0 if far is None else far.uniform(-1.0, 1.0) * self._faults.spans.skew_s
+        self.watch.clock_of(host, offset_s)
+        return offset_s
+
+    def _worker(self, channel: Channel, host: str, clock: Clock) -> Worker:
+        def make(ledger: Ledger, worker: str, clock: Clock) -> Strategy:
+            inner = self._make_strategy(ledger, worker, clock)
+            self.promised = promised(inner)
+            return WatchedStrategy(inner, self.watch, host)
+
+        journal = self._journals[host] = MemoryJournal()
+        return Worker(
+            host,
+            self._spec,
+            channel,
+            make,
+            WatchedKind({"watch": self.watch}),
+            clock,
+            Recorder(journal, clock),
+            random.Random(f"{self._seed}:{host}"),
+            WorkerOptions(wait_s=POLL_S),
+        )
+
+    async def _client(self, channel: Channel, host: str) -> None:
+        rng = random.Random(f"{self._seed}:{host}")
+        client = Client(self._spec, channel, self._results, Clock(0.0), rng, ClientOptions(wait_s=POLL_S))
+        client.recall(self._recorded())
+        self.tally = client.tally
+        await client.run(self._bodies)
+        await self._drain(channel.tasks)
+        await client.close()
+
+    async def _drain(self, tasks: Queue) -> None:
+        """Leave the workers running until no message is left; they stop once the run is closed."""
+        deadline_s = self._loop.time() + self._scenario.drain_s
+        assert isinstance(tasks, SimQueue), "only a simulated queue tells its true depth"
+        while left := tasks.true_depth().total:
+            if self._loop.time() > deadline_s:
+                how = f"{left} messages are left {self._scenario.drain_s:g} s after the last task's outcome"
+                self.watch.broken(Invariant.DRAINS, None, how)
+                return
+            await asyncio.sleep(1.0)
+
+    # --- at the end ----------------------------------------------------------------------------------
+
+    def _recorded(self) -> list[Outcome]:
+        packets = [msgspec.json.decode(line, type=Answers) for line in self._results.lines]
+        return [outcome for packet in packets for outcome in packet.outcomes]
+
+    def _check_results(self) -> None:
+        """What the client has written down, beside what really happened."""
+        watch, recorded = self.watch, self._recorded()
+        last: dict[int, State] = {}
+        for outcome in recorded:
+            index = outcome.index
+            if last.get(index) in (State.DONE, State.FAILED):
+                watch.broken(Invariant.TRUE_COUNTS, index, "the client records it a second time")
+            last[index] = outcome.state
+            if outcome.state is State.LOST:
+                watch.broken(Invariant.NOTHING_LOST, index, "the client counts it as lost")
+                if self._away.isdisjoint(watch.askers.get(index, ())):
+                    how = "the client counts it as lost, and nobody who asked for it was away"
+                    watch.broken(Invariant.LOST_BY_OUTAGE, index, how)
+            elif outcome.state is State.DONE:
+                result = encode(Outcome(index, 0, State.DONE, outcome.result))
+                if result not in watch.ran.get(index, ()):
+                    watch.broken(Invariant.TRUE_COUNTS, index, f"no execution came to {outcome.result!r}")
+            if outcome.state in (State.DONE, State.FAILED) and gist(outcome) not in watch.stands.get(
+                index, ()
+            ):
+                watch.broken(Invariant.TRUE_COUNTS, index, "the client records what no strategy let stand")
+        states = Counter(last.values())
+        if states != +Counter(self.tally.counts):
+            how = f"the client counts {self.tally.counts}, and has recorded {dict(states)}"
+            watch.broken(Invariant.TRUE_COUNTS, None, how)
+        if sum(states.values()) != self._scenario.tasks:
+            watch.broken(Invariant.TRUE_COUNTS, None, f"{sum(states.values())} tasks are recorded")
+
+    def check_counts(self) -> None:
+        """The workers' own records of their starts, from which the tables are made."""
+        recorded: Counter[int] = Counter()
+        for journal in self._journals.values():
+            for line in journal.lines:
+                event = msgspec.json.decode(line)
+                if event["e"] == Event.START:
+                    first, count = event.get("r", (0, 0))
+                    recorded.update(event.get("i", range(first, first + count)))
+        started: Counter[int] = Counter()
+        for (index, _), count in self.watch.starts.items():
+            started[index] += count
+        if started != recorded:
+            how = f"recorded are {sum(recorded.values())} starts, and {sum(started.values())} were made"
+            self.watch.breaks.append(Break(Invariant.TRUE_COUNTS, self._loop.time(), None, how))
+
+
+def _names(name: str) -> Iterable[str]:
+    """A host's name in each of its lives."""
+    yield name
+    life = 1
+    while True:
+        life += 1
+        yield f"{name}.{life}"

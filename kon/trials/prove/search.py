@@ -1,0 +1,143 @@
+"""The search: every strategy under every class of faults, in as many schedules as asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from kon.core.errors import first_cause
+from kon.core.spec import Plugin
+from kon.trials.prove.classes import FaultClass, promises_of
+from kon.trials.prove.invariants import Invariant
+from kon.trials.prove.pool import processes
+from kon.trials.prove.scenario import MakeStrategy, Played, Scenario, play
+
+CHUNK: Final = 20
+"""Schedules that a process plays at a time: so few that no core waits long for the last."""
+
+SCENARIO: Final = Scenario(tasks=8, workers=3, horizon=300)
+"""What is searched by default: small, so that a schedule is quick, and every task meets a fault or two."""
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """One strategy under one class of faults, and how many schedules of it to try, from seed `first` on."""
+
+    strategy: Plugin
+    faults: FaultClass
+    schedules: int
+    first: int = 0
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What became of one invariant: in how many schedules it broke, and under which seed first."""
+
+    invariant: Invariant
+    promised: bool
+    broken: int = 0
+    seed: int | None = None
+
+
+class Raised(msgspec.Struct, frozen=True):
+    """The code under test raised what it should not: under which seed, and what."""
+
+    seed: int
+    error: str
+
+
+class Searched(msgspec.Struct, frozen=True):
+    """What was found in a cell: each invariant, in the order of their declaration.
+
+    schedules: how many were played. faulty: in how many of these a fault really fired.
+    """
+
+    strategy: Plugin
+    fault: str
+    schedules: int
+    faulty: int
+    findings: list[Finding]
+    raised: Raised | None = None
+
+    @property
+    def broken_promises(self) -> list[Finding]:
+        return [each for each in self.findings if each.promised and each.broken]
+
+
+class _Chunk(msgspec.Struct, frozen=True):
+    faulty: int
+    broken: dict[Invariant, list[int]]
+    raised: Raised | None
+
+
+def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int) -> Scenario:
+    """What is played under a seed: it decides as well how many tasks go into a message, and into a row of
+    the ledger, which messages and workers then have parts of."""
+    per_row = 4 if seed // 3 % 2 else 1
+    return msgspec.structs.replace(
+        base, strategy=strategy, rates=faults.rates, bundle=1 + seed % 3, tasks_per_row=per_row
+    )
+
+
+def play_seed(
+    base: Scenario, strategy: Plugin, faults: FaultClass, seed: int, make_strategy: MakeStrategy | None = None
+) -> Played:
+    """The schedule of a seed, as the search plays it."""
+    return play(scenario_of(base, strategy, faults, seed), seed, make_strategy=make_strategy)
+
+
+def search(
+    cells: Sequence[Cell],
+    base: Scenario = SCENARIO,
+    jobs: int | None = None,
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> list[Searched]:
+    """Search every cell, on so many processes (None: one for each core). The findings do not depend on that.
+
+    on_progress: called after each cell, in order, with how many of them are done.
+    """
+    parts = [(base, cell, seeds) for cell in cells for seeds in _chunks(cell)]
+    searched: list[Searched] = []
+    with processes(_play_part, jobs) as run:
+        chunks = iter(run(parts))
+        for cell in cells:
+            searched.append(_add_up(cell, [next(chunks) for _ in _chunks(cell)]))
+            on_progress(len(searched))
+    return searched
+
+
+def _chunks(cell: Cell) -> list[range]:
+    end = cell.first + cell.schedules
+    return [range(at, min(at + CHUNK, end)) for at in range(cell.first, end, CHUNK)]
+
+
+_Part = tuple[Scenario, Cell, range]
+
+
+def _play_part(part: _Part) -> _Chunk:
+    base, cell, seeds = part
+    broken: dict[Invariant, list[int]] = {}
+    raised: Raised | None = None
+    faulty = 0
+    for seed in seeds:
+        try:
+            played = play_seed(base, cell.strategy, cell.faults, seed)
+        except (Exception, BaseExceptionGroup) as error:  # of the strategy under test, whatever it may be
+            cause = first_cause(error)
+            raised = raised or Raised(seed, f"{type(cause).__name__}: {cause}")
+            continue
+        faulty += bool(played.fired)
+        for invariant in {each.invariant for each in played.breaks}:
+            broken.setdefault(invariant, []).append(seed)
+    return _Chunk(faulty, broken, raised)
+
+
+def _add_up(cell: Cell, chunks: Sequence[_Chunk]) -> Searched:
+    promises = promises_of(cell.strategy)
+    findings = []
+    for invariant in Invariant:
+        seeds = [seed for chunk in chunks for seed in chunk.broken.get(invariant, ())]
+        findings.append(Finding(invariant, invariant in promises, len(seeds), min(seeds, default=None)))
+    raised = next((chunk.raised for chunk in chunks if chunk.raised is not None), None)
+    faulty = sum(chunk.faulty for chunk in chunks)
+    return Searched(cell.strategy, cell.faults.name, cell.schedules, faulty, findings, raised)

@@ -1,0 +1,126 @@
+"""One client for a thousand workers: it does not take their answers one call after another."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+import msgspec
+
+from kon.backends.sim.backend import SimBackend
+from kon.core.clock import Clock
+from kon.core.journal import MemoryJournal
+from kon.core.queue import Delivery, Depth, Message, Queue
+from kon.core.spec import Plugin, RunSpec
+from kon.core.task import Answers, Bundle, Outcome, State, Task, encode
+from kon.engine.client import Client
+from tests.engine.world import World, in_virtual_time
+
+CALL_S = 0.1
+"""Of each call, there and back."""
+
+
+def test_answers_are_taken_abreast_while_there_are_plenty() -> None:
+    """1,000 messages are 100 full receives, each with an ack after it: 20 s in single file."""
+
+    async def main() -> float:
+        calls = {call: {"median_s": CALL_S, "p99_s": CALL_S} for call in ("queue.receive", "queue.ack")}
+        spec = RunSpec("r", "e", Plugin("sim"), Plugin("none"), Plugin("sleep"), tasks=1_000)
+        backend = SimBackend({"latency": calls})
+        await backend.create("r", spec.channel_options)
+        channel = await backend.open("r")
+        for first in range(0, 1_000, 10):
+            outcomes = [Outcome(index, 1, State.DONE) for index in range(first, first + 10)]
+            await channel.answers.send([Message(encode(Answers("w", [each]))) for each in outcomes])
+        client = Client(spec, channel, MemoryJournal(), Clock(0.0), random.Random(1))
+        began_s = asyncio.get_running_loop().time()
+        tally = await client.collect()
+        assert (tally.left, tally.counts[State.DONE], tally.repeated_answers) == (0, 1_000, 0)
+        return asyncio.get_running_loop().time() - began_s
+
+    assert in_virtual_time(main()) < 4.0
+
+
+class Billed(Queue):
+    """A queue whose calls are billed: receives are to wait long. asked: by each, how many messages."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self.limits = msgspec.structs.replace(queue.limits, poll_s=20.0, max_batch=100)
+        self.asked: list[int] = []
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        await self._queue.send(messages)
+
+    async def receive(self, max_messages: int, wait_s: float) -> list[Delivery]:
+        self.asked.append(max_messages)
+        return await self._queue.receive(max_messages, wait_s)
+
+    async def extend(self, deliveries: Sequence[Delivery], visible_s: float) -> list[bool]:
+        return await self._queue.extend(deliveries, visible_s)
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> list[bool]:
+        return await self._queue.ack(deliveries)
+
+    async def depth(self) -> Depth:
+        return await self._queue.depth()
+
+
+async def _billed(tasks: int) -> tuple[World, Client, Billed]:
+    """A client of a run whose queues are billed, and its dead-letter queue."""
+    world = await World.create(tasks)
+    there = world.channel
+    dead = Billed(there.dead)
+    channel = msgspec.structs.replace(
+        there, tasks=Billed(there.tasks), answers=Billed(there.answers), dead=dead
+    )
+    return world, world.client(channel), dead
+
+
+async def _answer_slowly(world: World, indexes: range) -> None:
+    for index in indexes:
+        await asyncio.sleep(0.1)
+        outcome = Outcome(index, 1, State.DONE)
+        await world.channel.answers.send([Message(encode(Answers("w", [outcome])))])
+
+
+def test_dead_letters_are_not_looked_for_after_every_answer_where_that_is_billed() -> None:
+    async def main() -> None:
+        world, client, dead = await _billed(100)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_answer_slowly(world, range(100)))
+            group.create_task(client.collect())
+        assert client.tally.counts[State.DONE] == 100
+        assert len(dead.asked) <= 3  # in 10 s
+        assert max(dead.asked) <= 10  # more would be several calls
+
+    in_virtual_time(main())
+
+
+def test_a_dead_letter_is_found_while_answers_go_on_coming() -> None:
+    async def main() -> None:
+        world, client, _ = await _billed(300)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_answer_slowly(world, range(299)))
+            group.create_task(client.collect())
+            await asyncio.sleep(1.0)
+            await world.channel.dead.send([Message(encode(Bundle("r", [Task(299, {})])))])
+            await asyncio.sleep(10.0)
+            assert client.tally.counts[State.DEAD] == 1
+            assert client.tally.left > 100
+
+    in_virtual_time(main())
+
+
+def test_many_dead_letters_are_not_taken_ten_at_a_time() -> None:
+    async def main() -> float:
+        world, client, _ = await _billed(500)
+        for index in range(500):
+            await world.channel.dead.send([Message(encode(Bundle("r", [Task(index, {})])))])
+        began_s = asyncio.get_running_loop().time()
+        tally = await client.collect()
+        assert tally.counts[State.DEAD] == 500
+        return asyncio.get_running_loop().time() - began_s
+
+    assert in_virtual_time(main()) < 60.0

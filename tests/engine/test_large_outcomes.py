@@ -1,0 +1,93 @@
+"""Outcomes that are too large for a page have rows of their own."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import pytest
+
+from kon.engine import paged_ledger as pages
+from kon.engine.paged_ledger import PagedLedger
+from kon.errors import BackendUnavailable
+from kon.ledger import Record, missing
+from kon.task import State
+from tests.engine.counted import Counted, claims, result
+
+
+def test_a_large_outcome_has_a_row_of_its_own_and_comes_back_with_its_task() -> None:
+    async def case() -> None:
+        below = Counted()
+        ledger = PagedLedger(below, "w", 10)
+        done = [result(0, "a!", 10), result(1, "a!", 5_000), result(2, "a!", 6_000)]
+        await ledger.insert_new(done)
+        assert await ledger.read([2, 1, 0]) == done[::-1]
+        assert await ledger.scan(0, 10) == done
+        assert await ledger.scan(1, 1) == [done[1]]
+        assert await PagedLedger(below, "v", 10).insert_new(claims(range(3), "b")) == done
+        assert [row.key for row in await below.scan(0, 10) if row.key < 1 << 52] == [0]
+
+    asyncio.run(case())
+
+
+def test_the_outcome_of_a_claim_that_was_lost_leaves_the_one_that_stands() -> None:
+    async def case() -> None:
+        below = Counted()
+        mine, other = PagedLedger(below, "w", 10), PagedLedger(below, "v", 10)
+        await mine.insert_new(claims([4], "a"))
+        await other.replace(claims([4], "b"), ["a"])
+        stands = Record(4, "b!", State.DONE, outcome=b"b" * 2_000)
+        assert await other.replace([stands], ["b"]) == [None]
+        assert await mine.replace([Record(4, "a!", State.DONE, outcome=b"a" * 2_000)], ["a"]) == [stands]
+        assert await mine.read([4]) == [stands]
+
+    asyncio.run(case())
+
+
+def test_an_outcome_that_takes_the_place_of_a_large_one_is_its_own() -> None:
+    async def case() -> None:
+        ledger = PagedLedger(Counted(), "w", 10)
+        await ledger.put([result(4, "a", 2_000)])
+        await ledger.put([result(4, "b", 10)])
+        assert await ledger.read([4]) == [result(4, "b", 10)]
+        await ledger.put([result(4, "c", 3_000)])
+        assert await ledger.delete([4], ["c"]) == [True]
+        assert await ledger.replace(claims([4], "d"), ["c"]) == [missing(4)]
+        await ledger.put([claims([4], "d")[0]])
+        assert await ledger.read([4]) == claims([4], "d")
+
+    asyncio.run(case())
+
+
+def test_two_outcomes_that_would_have_one_place_get_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_place", lambda record, salt: (1 << 52) + salt)
+
+    async def case() -> None:
+        ledger = PagedLedger(Counted(), "w", 10)
+        done = [result(key, "a!", 2_000) for key in range(3)]
+        await ledger.insert_new(done)
+        assert await ledger.read([0, 1, 2]) == done
+
+    asyncio.run(case())
+
+
+def test_an_outcome_that_a_stale_read_misses_is_asked_for_again() -> None:
+    """PatientLedger does so; a row without its outcome would be taken for a task without a result."""
+
+    async def case() -> None:
+        below = Counted()
+        ledger = PagedLedger(below, "w", 10)
+        await ledger.insert_new([result(1, "a!", 2_000)])
+        [place] = [row.key for row in await below.scan(0, 10) if row.key >= 1 << 52]
+        [outcome] = await below.read([place])
+        assert outcome is not None
+        await below.delete([place], ["a!"])
+        with pytest.raises(BackendUnavailable, match="can't be read yet"):
+            await ledger.read([1])
+        await below.put([msgspec.structs.replace(outcome, token="another's")])
+        with pytest.raises(BackendUnavailable, match="can't be read yet"):
+            await ledger.read([1])
+        await below.put([outcome])
+        assert await ledger.read([1]) == [result(1, "a!", 2_000)]
+
+    asyncio.run(case())

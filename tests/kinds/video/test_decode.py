@@ -1,0 +1,244 @@
+"""From bytes to letterboxed pictures: shapes and colours, whatever the image is."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from kon.core.errors import ConfigurationError
+from kon.kinds.pictures.header import read_header
+from kon.kinds.pictures.refusal import BadImage
+from kon.kinds.video.decode import Decoder
+from kon.kinds.video.film import Film
+from kon.kinds.video.planes import fitted, planes_of
+from tests.kinds.video.given import encoded, luma_of, photo, plain, ssim, ycbcr
+
+FILM = Film(width=640, height=360, fps=25)
+
+
+def decoded(data: bytes, film: Film = FILM) -> av.VideoFrame:
+    return Decoder(film).decode(data, read_header(data))
+
+
+def middle(frame: av.VideoFrame) -> tuple[int, ...]:
+    return tuple(int(np.median(np.asarray(plane)[_middle(plane)])) for plane in planes_of(frame))
+
+
+def _middle(plane: Image.Image) -> tuple[slice, slice]:
+    across, down = plane.width // 2, plane.height // 2
+    return slice(down - 4, down + 4), slice(across - 4, across + 4)
+
+
+def near(found: tuple[int, ...], wanted: tuple[int, ...], by: int = 2) -> bool:
+    return all(abs(one - other) <= by for one, other in zip(found, wanted, strict=True))
+
+
+COLOURS = ["red", "lime", "blue", "white", "black", "#808080", "#c87828"]
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [
+        ("JPEG", {"subsampling": "4:2:0"}),
+        ("JPEG", {"subsampling": "4:4:4"}),
+        ("JPEG", {"progressive": True}),
+        ("PNG", {}),
+        ("WEBP", {"lossless": True}),
+        ("WEBP", {}),
+    ],
+)
+def test_colours_are_those_of_bt709_in_limited_range(colour: str, form: str, options: dict[str, Any]) -> None:
+    image = plain(colour, 320, 180)
+    rgb = image.getpixel((0, 0))
+    assert isinstance(rgb, tuple)
+    wanted = ycbcr((int(rgb[0]), int(rgb[1]), int(rgb[2])))
+    assert near(middle(decoded(encoded(image, form, **options))), wanted, by=3), wanted
+
+
+def test_the_reference_for_colours_is_right() -> None:
+    """Red, green, white and black by ITU-R BT.709-6; and the range is not the full one."""
+    assert ycbcr((255, 0, 0)) == (63, 102, 240)
+    assert ycbcr((0, 255, 0)) == (173, 42, 26)
+    assert ycbcr((255, 255, 255)) == (235, 128, 128)
+    assert ycbcr((0, 0, 0)) == (16, 128, 128)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "LA", "RGBA", "I;16"])
+def test_grey_palette_cmyk_and_sixteen_bits(mode: str) -> None:
+    if mode == "I;16":
+        image = Image.new("I;16", (320, 180), 0xC8 * 257)
+    else:
+        image = Image.new("RGB", (320, 180), (200, 200, 200)).convert("L" if mode == "1" else mode)
+        if mode == "1":
+            image = image.point(lambda _: 255).convert("1")
+    form = "JPEG" if mode == "CMYK" else "PNG"
+    wanted = ycbcr((255, 255, 255) if mode == "1" else (200, 200, 200))
+    assert near(middle(decoded(encoded(image, form))), wanted, by=3)
+
+
+def test_a_grey_jpeg() -> None:
+    assert near(middle(decoded(encoded(Image.new("L", (320, 180), 200)))), ycbcr((200, 200, 200)))
+
+
+def test_transparency_shows_the_background() -> None:
+    film = Film(width=640, height=360, background="#0000ff")
+    image = Image.new("RGBA", (640, 360), (255, 0, 0, 0))
+    assert near(middle(decoded(encoded(image, "PNG"), film)), ycbcr((0, 0, 255)))
+    assert near(middle(decoded(encoded(image, "WEBP", lossless=True), film)), ycbcr((0, 0, 255)))
+    half = Image.new("RGBA", (640, 360), (255, 0, 0, 128))
+    assert near(middle(decoded(encoded(half, "PNG"), film)), ycbcr((128, 0, 127)))
+    palette = Image.new("P", (640, 360), 0)
+    palette.putpalette([255, 0, 0])
+    assert near(middle(decoded(encoded(palette, "PNG", transparency=0), film)), ycbcr((0, 0, 255)))
+
+
+def test_a_profile_is_taken_into_account() -> None:
+    """Its red primary is Adobe RGB's green: the same numbers stand for other colours."""
+    image = plain("#808080", 320, 180)
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert near(middle(decoded(encoded(image, icc_profile=lab))), ycbcr((128, 128, 128)))
+    dark = gamma_profile(1.0)
+    for form in ("JPEG", "PNG"):
+        # linear light of 0.5 is 188 in sRGB
+        found = middle(decoded(encoded(image, form, icc_profile=dark)))
+        assert near(found, ycbcr((188, 188, 188)), by=3), form
+    assert near(middle(decoded(encoded(image, icc_profile=b"nonsense"))), ycbcr((128, 128, 128)))
+
+
+def gamma_profile(gamma: float) -> bytes:
+    """sRGB with another tone curve, and without its name."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    for number in range(int.from_bytes(profile[128:132], "big")):
+        entry = 132 + 12 * number
+        if bytes(profile[entry : entry + 4]) in (b"rTRC", b"gTRC", b"bTRC"):
+            start = int.from_bytes(profile[entry + 4 : entry + 8], "big")
+            curve = b"curv" + bytes(4) + (1).to_bytes(4, "big") + round(gamma * 256).to_bytes(2, "big")
+            profile[start : start + len(curve)] = curve
+    return (
+        bytes(profile)
+        .replace("sRGB".encode("utf-16-be"), "none".encode("utf-16-be"))
+        .replace(b"sRGB", b"none")
+    )
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation(form: str, orientation: int) -> None:
+    """Red is the left half of the upright picture, and its upper left quarter is bright."""
+    upright = Image.new("RGB", (480, 240), "black")
+    upright.paste("red", (0, 0, 240, 240))
+    upright.paste("white", (0, 0, 240, 120))
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = upright.transpose(undo[orientation]) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = luma_of(decoded(encoded(stored, form, exif=exif)))[20:-20]  # 640 x 320 of 640 x 360
+    quarters = [picture[80, 160], picture[80, 480], picture[240, 160], picture[240, 480]]
+    wanted = [ycbcr(colour)[0] for colour in ((255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 0, 0))]
+    assert near(tuple(map(int, quarters)), tuple(wanted), by=4)
+
+
+@pytest.mark.parametrize(
+    ("size", "inner"),
+    [
+        ((640, 360), (640, 360)),
+        ((64, 36), (640, 360)),
+        ((1000, 1000), (360, 360)),
+        ((2000, 500), (640, 160)),
+        ((100, 3000), (12, 360)),
+        ((3001, 2003), (540, 360)),
+        ((1, 1), (360, 360)),
+        ((5000, 1), (640, 2)),
+    ],
+)
+def test_pictures_of_any_size_are_letterboxed(size: tuple[int, int], inner: tuple[int, int]) -> None:
+    assert fitted(*size, (640, 360)) == inner
+    for form in ("JPEG", "PNG"):
+        frame = decoded(encoded(plain("white", *size), form))
+        assert [plane.size for plane in planes_of(frame)] == [(640, 360), (320, 180), (320, 180)]
+        rows, columns = np.nonzero(luma_of(frame) > 128)
+        found = (int(columns.max() - columns.min()) + 1, int(rows.max() - rows.min()) + 1)
+        assert found == inner, form
+        assert luma_of(frame)[0, 0] == (235 if inner == (640, 360) else 16)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("size", [(640, 360), (1283, 721), (3000, 1700)])
+def test_the_picture_is_that_of_a_plain_decoder(form: str, size: tuple[int, int]) -> None:
+    image = photo(*size)
+    data = encoded(image, form)
+    width, height = fitted(*size, (640, 360))
+    plainly = Image.open(io.BytesIO(data)).convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    y = np.asarray(plainly.convert("RGB"), np.float64) @ [0.2126, 0.7152, 0.0722] * 219 / 255 + 16
+    left, top = (640 - width) // 2, (360 - height) // 2
+    picture = luma_of(decoded(data))[top : top + height, left : left + width]
+    assert ssim(picture, np.round(y).astype(np.uint8)) > 0.97
+    # no brighter nor darker: swscale's own way from BT.601 to BT.709 is too dark by more than a level
+    assert abs(float((picture - y).mean())) < 0.3
+
+
+@pytest.mark.parametrize(
+    "options", [{"subsampling": "4:2:0"}, {"subsampling": "4:2:2"}, {"subsampling": "4:4:4"}]
+)
+def test_colours_of_a_jpeg_on_its_side_are_where_they_belong(options: dict[str, Any]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = photo(500, 400)
+    stored = image.transpose(Image.Transpose.ROTATE_90)
+    upright, turned = decoded(encoded(image, **options)), decoded(encoded(stored, exif=exif, **options))
+    for one, other in zip(planes_of(upright), planes_of(turned), strict=True):
+        assert np.abs(np.asarray(one, int) - np.asarray(other, int)).mean() < 1.5
+
+
+def test_what_a_picture_does_not_cover_is_the_background() -> None:
+    film = Film(width=640, height=360, background="#c87828")
+    for form in ("JPEG", "PNG"):
+        frame = decoded(encoded(plain("white", 300, 300), form), film)
+        corner = tuple(int(np.asarray(plane)[0, 0]) for plane in planes_of(frame))
+        assert near(corner, ycbcr((0xC8, 0x78, 0x28)), by=1), form
+
+
+def _cut(data: bytes) -> bytes:
+    return data[: len(data) * 6 // 10]
+
+
+def _holes(data: bytes) -> bytes:
+    start = len(data) // 2
+    return data[:start] + bytes(3_000) + data[start + 3_000 :]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_an_image_that_is_cut_short_is_refused(form: str) -> None:
+    with pytest.raises(BadImage, match="corrupt or cut short"):
+        decoded(_cut(encoded(photo(), form)))
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"icc_profile": gamma_profile(1.0)}])
+def test_a_broken_jpeg_is_refused_and_not_patched_over_with_grey(options: dict[str, Any]) -> None:
+    for data in (_holes(encoded(photo(), **options)), _cut(encoded(photo(), **options)) + b"\xff\xd9"):
+        with pytest.raises(BadImage, match="corrupt or cut short"):
+            decoded(data)
+
+
+def test_a_broken_cmyk_jpeg_is_refused() -> None:
+    with pytest.raises(BadImage, match="corrupt or cut short"):
+        decoded(_holes(encoded(photo().convert("CMYK"))))
+
+
+def test_a_background_that_is_no_colour_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="expected a colour"):
+        Decoder(Film(background="blackish"))

@@ -1,0 +1,294 @@
+"""The files: their frames, times, colours, sound; and that a skipped frame is the one before it."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import av
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from kon.core.errors import ConfigurationError, KindError
+from kon.kinds.pictures.header import read_header
+from kon.kinds.video import encode
+from kon.kinds.video.caption import captioned
+from kon.kinds.video.decode import Decoder
+from kon.kinds.video.encode import FrameEncoder, SkipEncoder, make_encoder
+from kon.kinds.video.film import Film
+from kon.kinds.video.planes import Planes, frame_of, planes_of
+from tests.kinds.video.given import SMALL, encoded, luma_of, photo, ssim, watch
+
+
+def pictures(film: Film, count: int) -> list[av.VideoFrame]:
+    decoder = Decoder(film)
+    found = []
+    for part in range(count):
+        data = encoded(photo(700 + 90 * part, 800 - 70 * part, part))
+        found.append(decoder.decode(data, read_header(data)))
+    return found
+
+
+def filmed(folder: Path, film: Film, frames: list[av.VideoFrame], sound: bytes | None = None) -> Path:
+    path = folder / f"video.{film.container}"
+    encoder = make_encoder(path, film)
+    try:
+        for each in frames:
+            encoder.add(encoder.prepare(each))
+        encoder.finish(sound)
+    finally:
+        encoder.close()
+    return path
+
+
+FULL = Film()
+
+
+@pytest.mark.parametrize(
+    "film",
+    [
+        SMALL,
+        msgspec.structs.replace(SMALL, container="mkv"),
+        msgspec.structs.replace(SMALL, repeat="encode"),
+        msgspec.structs.replace(SMALL, repeat="encode", container="mkv"),
+        msgspec.structs.replace(SMALL, fps=25, image_s=1.0),
+        msgspec.structs.replace(SMALL, fps=30, image_s=2.5),
+        msgspec.structs.replace(SMALL, fps=10, image_s=0.1),
+        msgspec.structs.replace(SMALL, width=854, height=480),
+        msgspec.structs.replace(SMALL, preset="ultrafast"),
+        msgspec.structs.replace(SMALL, preset="medium", crf=30),
+        FULL,
+    ],
+    ids=lambda film: f"{film.way}-{film.container}-{film.width}-{film.fps}x{film.image_s}-{film.preset}",
+)
+def test_every_image_is_on_screen_for_exactly_its_time(tmp_path: Path, film: Film) -> None:
+    frames = pictures(film, 3)
+    video = watch(filmed(tmp_path, film, frames))
+    count = 3 * film.image_frames
+    assert len(video.luma) == count
+    assert video.times == pytest.approx([number / film.fps for number in range(count)], abs=6e-4)
+    assert video.duration_s == pytest.approx(3 * film.image_s, abs=1e-6)
+    assert video.stream["codec"] == "h264"
+    assert video.stream["rate"] == film.fps
+    for number, luma in enumerate(video.luma):
+        apart = [np.abs(luma[::3, ::3].astype(int) - luma_of(each)[::3, ::3]).mean() for each in frames]
+        assert apart.index(min(apart)) == number // film.image_frames
+        assert min(apart) < 4
+    colours = ("colorspace", "color_range", "color_primaries", "color_trc")
+    assert [video.stream[name] for name in colours] == [1, 1, 1, 1]  # BT.709, limited
+
+
+def test_a_skipped_frame_is_exactly_the_one_before_it(tmp_path: Path) -> None:
+    film = msgspec.structs.replace(SMALL, fps=25, image_s=2.0)  # more than the 16 that frame numbers count to
+    video = watch(filmed(tmp_path, film, pictures(film, 2)))
+    for first in (0, 50):
+        for number in range(first + 1, first + 50):
+            assert np.array_equal(video.luma[number], video.luma[first])
+            assert all(map(np.array_equal, video.chroma[number], video.chroma[first]))
+
+
+def test_the_default_is_as_good_as_it_should_be(tmp_path: Path) -> None:
+    frames = pictures(FULL, 4)
+    video = watch(filmed(tmp_path, FULL, frames))
+    scores = [ssim(video.luma[25 * number + 12], luma_of(each)) for number, each in enumerate(frames)]
+    assert sum(scores) / 4 >= 0.975
+    assert min(scores) >= 0.95
+
+
+def test_skipped_frames_cost_nothing(tmp_path: Path) -> None:
+    frames = pictures(FULL, 2)
+    path = filmed(tmp_path, FULL, frames)
+    with av.open(str(path), "r") as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    keys = [packet.size for packet in packets if packet.is_keyframe]
+    rest = [packet.size for packet in packets if not packet.is_keyframe]
+    assert (len(keys), len(rest)) == (2, 48)
+    assert max(rest) < 150
+
+
+def test_an_image_is_coded_the_same_whatever_else_is_in_the_video(tmp_path: Path) -> None:
+    frames = pictures(SMALL, 3)
+    one, other = SkipEncoder(tmp_path / "1.mp4", SMALL), SkipEncoder(tmp_path / "2.mp4", SMALL)
+    assert [one.prepare(each) for each in frames] == [other.prepare(each) for each in reversed(frames)][::-1]
+    one.close()
+    other.close()
+
+
+def test_a_picture_is_coded_alone_as_it_would_be_with_others_after_it(tmp_path: Path) -> None:
+    """So that the file's parameters are those that it is decoded by, bit for bit."""
+    for film in (
+        SMALL,
+        FULL,
+        msgspec.structs.replace(SMALL, preset="slow"),
+        msgspec.structs.replace(SMALL, fps=60),
+    ):
+        for frame in pictures(film, 2):
+            followed = encode._encoder(film, film.image_frames)
+            packets = [*followed.encode(encode._intra(frame, 0)), *followed.encode(None)]
+            assert encode._slice(encode._coded(frame, film)) == encode._slice(bytes(packets[0])), film
+
+
+def test_a_picture_that_would_be_coded_otherwise_alone_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    options = encode._skip_options
+
+    def sharper(interval: int) -> dict[str, str]:
+        said = options(interval)
+        return {**said, "x264-params": said["x264-params"] + (":8x8dct=1" if interval == 1 else "")}
+
+    monkeypatch.setattr(encode, "_skip_options", sharper)
+    with pytest.raises(KindError, match=r"another picture where it is the only one.*say repeat: encode"):
+        SkipEncoder(tmp_path / "1.mp4", msgspec.structs.replace(SMALL, crf=23))
+
+
+def test_the_index_of_an_mp4_stands_first(tmp_path: Path) -> None:
+    data = filmed(tmp_path, SMALL, pictures(SMALL, 2)).read_bytes()
+    assert 0 < data.index(b"moov") < data.index(b"mdat")
+
+
+def test_frames_that_would_not_be_skips_are_not_copied(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(encode, "_SLICE_BYTES", 1)
+    monkeypatch.setattr(encode, "_PIXELS_A_BYTE", 10**9)
+    with pytest.raises(KindError, match="say repeat: encode"):
+        SkipEncoder(tmp_path / "1.mp4", msgspec.structs.replace(SMALL, crf=24))
+
+
+def test_a_crossfade_is_on_its_way_from_one_image_to_the_next(tmp_path: Path) -> None:
+    film = msgspec.structs.replace(SMALL, image_s=1.0, crossfade_s=0.4)
+    [planes] = map(planes_of, pictures(film, 1))
+    dark, bright = (frame_of(planes._replace(y=Image.new("L", planes.y.size, level))) for level in (40, 200))
+    video = watch(filmed(tmp_path, film, [dark, bright]))
+    means = [float(luma.mean()) for luma in video.luma]
+    assert len(means) == 20
+    assert means[:6] == pytest.approx([40] * 6, abs=3)
+    assert means[6:10] == pytest.approx([72, 104, 136, 168], abs=4)
+    assert means[10:] == pytest.approx([200] * 10, abs=3)
+
+
+def test_an_image_grows(tmp_path: Path) -> None:
+    film = msgspec.structs.replace(SMALL, image_s=1.0, zoom=1.5, background="black")
+    frames = pictures(film, 1)
+    bars = [int((luma.mean(0) < 24).sum()) for luma in watch(filmed(tmp_path, film, frames)).luma]
+    assert bars[0] > bars[5] > bars[9]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"repeat": "skip", "crossfade_s": 0.2}, "crossfade_s has images give way"),
+        ({"repeat": "skip", "zoom": 1.1}, "zoom has them grow"),
+        ({"repeat": "skip", "fps": 10, "image_s": 0.1}, "one frame for each image"),
+        ({"fps": 24, "image_s": 0.3}, "no whole number of frames"),
+        ({"width": 641}, "even number"),
+        ({"height": 8_000}, "even number from 16 to 4096"),
+        ({"crf": 0}, "crf: expected a number from 1 to 51"),
+        ({"preset": "superfats"}, "expected one of ultrafast, superfast"),
+        ({"crossfade_s": 2.0}, "crossfade_s: expected"),
+        ({"zoom": float("nan")}, "zoom: expected"),
+    ],
+)
+def test_looks_that_can_not_be(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        Film(**options)
+
+
+def test_what_moves_is_encoded_frame_by_frame_unless_one_asks_for_the_other() -> None:
+    assert Film().way == "skip"
+    assert Film(zoom=1.1).way == "encode"
+    assert Film(repeat="encode").way == "encode"
+
+
+def tone(seconds: float, rate: int = 22_050) -> bytes:
+    """A WAV file: one channel of a square wave."""
+    samples = bytes([64, 192] * round(seconds * rate / 2))
+    head = b"RIFF" + (36 + len(samples)).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little")
+    form = b"".join(
+        n.to_bytes(size, "little") for n, size in ((1, 2), (1, 2), (rate, 4), (rate, 4), (1, 2), (8, 2))
+    )
+    return head + form + b"data" + len(samples).to_bytes(4, "little") + samples
+
+
+@pytest.mark.parametrize("seconds", [0.7, 1.5, 9.0])
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+def test_sound_is_made_as_long_as_the_video(tmp_path: Path, seconds: float, container: Any) -> None:
+    film = msgspec.structs.replace(SMALL, container=container)
+    path = filmed(tmp_path, film, pictures(film, 3), tone(seconds))
+    assert watch(path).duration_s == pytest.approx(1.5, abs=0.03)
+    with av.open(str(path), "r") as file:
+        frames = list(file.decode(audio=0))
+        samples = np.concatenate([frame.to_ndarray()[0] for frame in frames])
+        assert (frames[0].sample_rate, frames[0].layout.name) == (48_000, "stereo")
+    assert len(samples) == pytest.approx(72_000, abs=2_048)
+    loud = np.abs(samples) > 0.02
+    assert np.flatnonzero(loud)[-1] / 48_000 == pytest.approx(min(seconds, 1.5), abs=0.06)
+
+
+def test_what_is_no_sound_fails_the_job(tmp_path: Path) -> None:
+    for data in (b"no sound at all", encoded(photo())):
+        with pytest.raises(KindError, match="the audio"):
+            filmed(tmp_path, SMALL, pictures(SMALL, 1), data)
+
+
+def test_captions_are_white_with_a_dark_edge_and_fit(tmp_path: Path) -> None:
+    film = Film(width=1280, height=720)
+    [planes] = map(planes_of, pictures(film, 1))
+    grey = Planes(*(plane.point(lambda _: 128) for plane in planes))
+    for text in ("A day at the sea", "é ü — ß", "long " * 60):
+        shown = captioned(grey, text)
+        rows, columns = np.nonzero(np.asarray(shown.y) != 128)
+        assert rows.min() > 720 * 0.85
+        assert columns.min() > 0
+        assert columns.max() < 1279
+        assert np.asarray(shown.y).max() >= 225
+        assert np.asarray(shown.y).min() <= 24
+    assert np.asarray(grey.y).max() == 128
+
+
+def test_an_encoder_that_is_stopped_ends_soon(tmp_path: Path) -> None:
+    film = msgspec.structs.replace(SMALL, repeat="encode", image_s=60.0)
+    encoder = FrameEncoder(tmp_path / "1.mp4", film)
+    frames = pictures(film, 2)
+    encoder.stop()
+    for each in frames:
+        encoder.add(encoder.prepare(each))
+    assert encoder._number == 0
+    encoder.close()
+
+
+needs_ffmpeg = pytest.mark.skipif(
+    shutil.which("ffmpeg") is None,
+    reason="there is no ffmpeg on this machine; `make browser-tools` installs it, as root",
+)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    "film",
+    [SMALL, FULL, msgspec.structs.replace(SMALL, container="mkv"), msgspec.structs.replace(SMALL, zoom=1.1)],
+    ids=["small", "full", "mkv", "zoom"],
+)
+def test_ffmpeg_plays_it_without_a_warning(tmp_path: Path, film: Film) -> None:
+    path = filmed(tmp_path, film, pictures(film, 2), tone(1.0))
+    ended = subprocess.run(
+        ["ffmpeg", "-v", "warning", "-xerror", "-i", str(path), "-f", "null", "-"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def test_a_video_can_be_read_from_its_beginning_on(tmp_path: Path) -> None:
+    """As a browser does: what has come so far is enough for the pictures so far."""
+    data = filmed(tmp_path, FULL, pictures(FULL, 4)).read_bytes()
+    with av.open(io.BytesIO(data[: len(data) * 2 // 3]), "r", format="mp4") as container:
+        assert next(iter(container.decode(video=0))).width == 1920

@@ -1,0 +1,414 @@
+"""Fetching, from a server that does all that servers do."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import random
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import pytest
+from aiohttp import ClientSession, web
+
+from kon.kinds.video.fetch import Fetcher
+from kon.kinds.video.server import Images, ImageServer
+from kon.kinds.web import client
+from kon.kinds.web.limits import FetchLimits
+from kon.kinds.web.links import Allowed, Guard
+from kon.kinds.web.refusal import BadLink
+from tests.kinds.video.given import Site, encoded, photo, run, site
+
+IMAGE = encoded(photo(320, 240))
+QUICK = FetchLimits(timeout_s=10.0, silence_s=5.0, backoff_s=0.001)
+
+
+async def nothing_to_wait_for(size_bytes: int) -> None:
+    return
+
+
+async def fetched(
+    link: str, limits: FetchLimits = QUICK, guard: Guard | None = None, sound: bool = False
+) -> bytes:
+    fetcher = Fetcher(limits, guard or Guard(["loopback"]), random.Random(1))
+    try:
+        return await (fetcher.sound if sound else fetcher.image)(link, nothing_to_wait_for)
+    finally:
+        await fetcher.close()
+
+
+def with_page(page: Any, use: Callable[[Site, str], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with site() as made:
+            made.pages["page"] = page
+            await use(made, made.url("page"))
+
+    run(main())
+
+
+def refused(page: Any, says: str, limits: FetchLimits = QUICK, asked: int = 1, **given: Any) -> None:
+    async def use(made: Site, link: str) -> None:
+        with pytest.raises(BadLink, match=says):
+            await fetched(link, limits, **given)
+        assert len(made.asked) == asked
+
+    with_page(page, use)
+
+
+def test_an_image_is_fetched() -> None:
+    async def use(made: Site, link: str) -> None:
+        assert await fetched(link) == IMAGE
+
+    with_page(IMAGE, use)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 429, 408])
+def test_what_may_pass_is_tried_again(status: int) -> None:
+    tries = 0
+
+    async def flaky(request: web.Request) -> web.Response:
+        nonlocal tries
+        tries += 1
+        return web.Response(status=status) if tries < 3 else web.Response(body=IMAGE)
+
+    async def use(made: Site, link: str) -> None:
+        assert await fetched(link) == IMAGE
+        assert len(made.asked) == 3
+
+    with_page(flaky, use)
+
+
+def _answer(**given: Any) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(**given)
+
+    return answer
+
+
+def test_tries_are_bounded() -> None:
+    refused(_answer(status=500), "its server answers 500 Internal Server Error, 4 times", asked=4)
+
+
+@pytest.mark.parametrize("status", [404, 403, 410, 204])
+def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
+    refused(_answer(status=status), f"its server answers {status}")
+
+
+def test_a_connection_that_breaks_off_is_tried_again() -> None:
+    tries = 0
+
+    async def breaking(request: web.Request) -> web.StreamResponse:
+        nonlocal tries
+        tries += 1
+        response = web.StreamResponse()
+        response.content_length = len(IMAGE)
+        await response.prepare(request)
+        if tries > 1:
+            await response.write(IMAGE)
+        else:
+            await response.write(IMAGE[: len(IMAGE) // 2])
+            assert request.transport is not None
+            request.transport.abort()
+        return response
+
+    async def use(made: Site, link: str) -> None:
+        assert await fetched(link) == IMAGE
+        assert tries == 2
+
+    with_page(breaking, use)
+
+
+def test_a_page_is_no_image_and_the_rest_of_it_is_not_read() -> None:
+    async def page(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.content_type = "image/jpeg"  # as it says; its bytes say otherwise
+        await response.prepare(request)
+        await response.write(b"<!DOCTYPE html><html>sign in first")
+        await asyncio.Event().wait()  # the rest never comes
+        return response
+
+    refused(page, "a page of HTML")
+
+
+def test_an_empty_body() -> None:
+    refused(b"", "it is empty")
+
+
+def test_a_byte_cap_by_what_is_announced_and_by_what_comes() -> None:
+    small = msgspec.structs.replace(QUICK, max_bytes=len(IMAGE) - 1)
+    refused(IMAGE, "more than .* bytes, and the option image_bytes", small)
+
+    async def unannounced(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        while True:
+            await response.write(IMAGE)
+
+    refused(unannounced, "more than .* bytes", small)
+
+
+def test_a_compressed_body_is_not_inflated() -> None:
+    body = gzip.compress(bytes(1_000_000))
+    refused(_answer(body=body, headers={"Content-Encoding": "gzip"}), "it is no image that is known")
+
+
+def test_a_server_that_sends_a_byte_now_and_then_has_its_deadline() -> None:
+    async def dripping(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for number in range(len(IMAGE)):
+            await response.write(IMAGE[number : number + 1])
+            await asyncio.sleep(0.05)
+        return response
+
+    refused(dripping, "did not come within 0.5 s", msgspec.structs.replace(QUICK, timeout_s=0.5))
+
+
+def test_a_server_that_says_nothing_is_tried_again_within_the_deadline() -> None:
+    tries = 0
+
+    async def silent(request: web.Request) -> web.Response:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            await asyncio.Event().wait()
+        return web.Response(body=IMAGE)
+
+    async def use(made: Site, link: str) -> None:
+        assert await fetched(link, msgspec.structs.replace(QUICK, silence_s=0.2)) == IMAGE
+
+    with_page(silent, use)
+
+
+def test_waiting_for_room_is_not_held_against_the_server() -> None:
+    async def slow_room(size_bytes: int) -> None:
+        await asyncio.sleep(0.6)
+
+    async def use(made: Site, link: str) -> None:
+        limits = msgspec.structs.replace(QUICK, timeout_s=0.5)
+        fetcher = Fetcher(limits, Guard(["loopback"]), random.Random(1))
+        try:
+            assert await fetcher.image(link, slow_room) == IMAGE
+        finally:
+            await fetcher.close()
+
+    with_page(IMAGE, use)
+
+
+# --- redirects ---------------------------------------------------------------------------------------
+
+
+def _redirect(to: str, status: int = 302) -> Callable[[web.Request], Awaitable[web.Response]]:
+    return _answer(status=status, headers={"Location": to})
+
+
+def test_redirects_are_followed() -> None:
+    async def use(made: Site, link: str) -> None:
+        made.pages["b/image"] = IMAGE
+        assert await fetched(link) == IMAGE
+        assert made.asked == ["page", "b/image"]
+
+    with_page(_redirect("b/image", 307), use)
+
+
+def test_a_redirect_loop_is_left() -> None:
+    refused(_redirect("/page"), "redirects more than 5 times", asked=6)
+
+
+@pytest.mark.parametrize("allow", [["loopback"], ["loopback", "file"]])
+def test_no_redirect_leads_to_a_file(allow: list[Allowed], tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(IMAGE)
+    refused(_redirect((tmp_path / "a.jpg").as_uri()), "file:, which is refused", guard=Guard(allow))
+
+
+@pytest.mark.parametrize(
+    "to", ["http://169.254.169.254/latest/meta-data/", "http://[fd00:ec2::254]/", "http://10.0.0.1/a.jpg"]
+)
+def test_no_redirect_leads_to_where_a_link_may_not(to: str) -> None:
+    refused(_redirect(to), "which is refused; the option allow")
+
+
+# --- addresses ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "127.1", "0x7f000001", "2130706433", "[::ffff:127.0.0.1]", "0177.0.0.1"],
+)
+def test_this_machine_is_refused_by_any_name(host: str) -> None:
+    async def use(made: Site, link: str) -> None:
+        with pytest.raises(BadLink, match=r"which is refused|no connection|makes no sense"):
+            await fetched(link.replace("127.0.0.1", host), guard=Guard())
+        assert made.asked == []
+        assert made.peers == set()
+
+    with_page(IMAGE, use)
+
+
+def _resolves(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str]:
+    """Names stand for one address after the other, as with a rebinding DNS server."""
+    asked: list[str] = []
+
+    async def getaddrinfo(self: Any, host: str, port: int, **_: Any) -> list[Any]:
+        asked.append(host)
+        address = answers[min(len(asked), len(answers)) - 1]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    return asked
+
+
+def test_a_name_that_stands_for_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    _resolves(monkeypatch, "10.0.0.1")
+    with pytest.raises(BadLink, match=r"leads to 10\.0\.0\.1, a private address"):
+        run(fetched("http://images.example/a.jpg", guard=Guard()))
+
+
+def test_a_name_that_changes_its_address_after_the_check_leads_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server at the first address is never found; whoever asked again would reach this machine."""
+    monkeypatch.setattr(client, "_GuardedResolver", _Unguarded)  # so that the socket alone stands in the way
+    asked = _resolves(monkeypatch, "127.0.0.1")
+
+    async def use(made: Site, link: str) -> None:
+        with pytest.raises(BadLink, match="a loopback address, which is refused"):
+            await fetched(link.replace("127.0.0.1", "images.example"), guard=Guard())
+        assert asked
+        assert made.peers == set()
+
+    with_page(IMAGE, use)
+
+
+class _Unguarded(client._GuardedResolver):
+    async def resolve(self, *args: Any, **kwargs: Any) -> Any:
+        return await super(client._GuardedResolver, self).resolve(*args, **kwargs)
+
+
+def test_what_was_resolved_and_checked_is_what_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = _resolves(monkeypatch, "127.0.0.1", "10.0.0.1")
+
+    async def use(made: Site, link: str) -> None:
+        assert await fetched(link.replace("127.0.0.1", "images.example")) == IMAGE
+        assert asked == ["images.example"]
+
+    with_page(IMAGE, use)
+
+
+# --- files -------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_read_where_that_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "a b.jpg"
+    path.write_bytes(IMAGE)
+    assert run(fetched(path.as_uri(), guard=Guard(["file"]))) == IMAGE
+    for bad, says in (
+        (tmp_path, "file"),
+        (tmp_path / "none.jpg", "No such file"),
+        (Path("/dev/zero"), "regular"),
+    ):
+        with pytest.raises(BadLink, match=says):
+            run(fetched(bad.as_uri(), guard=Guard(["file"])))
+
+
+# --- many --------------------------------------------------------------------------------------------
+
+
+def test_connections_are_bounded_and_used_again() -> None:
+    async def main() -> None:
+        async with site() as made:
+            made.pages.update({f"{number}": IMAGE for number in range(40)})
+            fetcher = Fetcher(
+                msgspec.structs.replace(QUICK, connections=4), Guard(["loopback"]), random.Random(1)
+            )
+            try:
+                links = [made.url(f"{number}") for number in range(40)]
+                images = await asyncio.gather(*(fetcher.image(link, nothing_to_wait_for) for link in links))
+            finally:
+                await fetcher.close()
+            assert images == [IMAGE] * 40
+            assert len(made.peers) <= 4
+            assert made.most_at_once <= 4
+
+    run(main())
+
+
+def test_many_are_fetched_at_once() -> None:
+    all_there = asyncio.Event()
+
+    async def main() -> None:
+        async with site() as made:
+
+            async def together(request: web.Request) -> web.Response:
+                if made.at_once == 8:
+                    all_there.set()
+                await all_there.wait()
+                return web.Response(body=IMAGE)
+
+            made.pages["page"] = together
+            fetcher = Fetcher(QUICK, Guard(["loopback"]), random.Random(1))
+            try:
+                link = made.url("page")
+                await asyncio.gather(*(fetcher.image(link, nothing_to_wait_for) for _ in range(8)))
+            finally:
+                await fetcher.close()
+
+    run(main())
+
+
+def test_sound_is_not_sniffed() -> None:
+    async def use(made: Site, link: str) -> None:
+        assert await fetched(link, sound=True) == b"sounds like this"
+
+    with_page(b"sounds like this", use)
+
+
+def test_a_file_is_read_no_faster_than_there_is_room_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(IMAGE + bytes(1_000_000))
+    asked: list[int] = []
+
+    async def no_more(size_bytes: int) -> None:
+        asked.append(size_bytes)
+        if size_bytes > 400_000:
+            raise KeyError("there is no room")
+
+    async def main() -> None:
+        fetcher = Fetcher(QUICK, Guard(["file"]), random.Random(1))
+        try:
+            with pytest.raises(KeyError, match="there is no room"):
+                await fetcher.image(path.as_uri(), no_more)
+        finally:
+            await fetcher.close()
+
+    run(main())
+    assert 1 < len(asked) < 10
+    assert max(asked) < 600_000
+
+
+def test_a_server_never_has_an_image_in_memory_whole(tmp_path: Path) -> None:
+    class Noted(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            assert size is not None
+            assert 0 < size <= 100_000
+            return super().read(size)
+
+    class OneImage(Images):
+        def open(self, name: str) -> BinaryIO:
+            return Noted(IMAGE * 20)
+
+    async def main() -> None:
+        server = ImageServer(OneImage())
+        await server.start()
+        try:
+            async with ClientSession() as session, session.get(f"{server.base}a.jpg") as reply:
+                assert await reply.read() == IMAGE * 20
+        finally:
+            await server.close()
+
+    run(main())

@@ -1,0 +1,205 @@
+"""docs/guarantees.md is what its evidence comes to, and the evidence still holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from kon.core.errors import ConfigurationError
+from kon.core.spec import Plugin
+from kon.trials.prove.classes import (
+    ALL_FAULTS,
+    fault_class,
+    fault_classes,
+    promises_of,
+    registered_strategies,
+)
+from kon.trials.prove.counterexample import Counterexample
+from kon.trials.prove.evidence import (
+    Evidence,
+    Head,
+    by_strategy,
+    classes_without_occasion,
+    counterexamples,
+    most_telling,
+    read_evidence,
+    summed_up,
+    write_evidence,
+)
+from kon.trials.prove.exhaustive import Covered, Exhausted
+from kon.trials.prove.guarantees import NoLongerBreaks, data_file, guarantees, main, write_page
+from kon.trials.prove.invariants import Invariant
+from kon.trials.prove.search import SCENARIO, Finding, Searched, play_seed
+
+PAGE = Path(__file__).parents[3] / "docs" / "guarantees.md"
+KEPT = read_evidence(data_file(PAGE))
+ANEW = "write it anew by `kon prove --seeds 10000 --write docs/guarantees.md`"
+
+
+def named(example: Counterexample) -> str:
+    return f"{example.strategy.label}-{example.invariant}"
+
+
+# --- what is kept ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("example", KEPT.counterexamples, ids=named)
+def test_a_counterexample_that_is_kept_still_breaks_what_it_is_kept_for(example: Counterexample) -> None:
+    played = example.replay()
+    assert example.break_in(played) is not None, (
+        f"seed {example.seed} does not break it (any more): {ANEW}, or promise it"
+    )
+    assert played.broken == ()
+
+
+def test_everything_that_is_not_promised_has_a_counterexample() -> None:
+    kept = {(each.strategy.label, each.invariant) for each in KEPT.counterexamples}
+    for strategy in registered_strategies():
+        for invariant in set(Invariant) - promises_of(strategy):
+            assert (strategy.label, invariant) in kept, f"{strategy.label}: {invariant}: {ANEW}"
+
+
+def test_the_evidence_is_of_every_strategy_and_every_fault_and_of_today_s_promises() -> None:
+    expected = [(s.label, f.name) for s in registered_strategies() for f in fault_classes()]
+    assert [(each.strategy.label, each.fault) for each in KEPT.searched] == expected, ANEW
+    for each in KEPT.searched:
+        promised = {found.invariant for found in each.findings if found.promised}
+        assert promised == promises_of(each.strategy), ANEW
+        assert each.broken_promises == []
+        assert each.faulty <= each.schedules
+
+
+def test_every_fault_really_fired_by_itself_or_among_all() -> None:
+    missing = set(classes_without_occasion(KEPT.searched))
+    faults = fault_class(ALL_FAULTS)
+    for seed in range(200):
+        if not missing:
+            break
+        missing -= {fired.fault for fired in play_seed(SCENARIO, Plugin("lease"), faults, seed).fired}
+    assert missing == set()
+
+
+def test_the_page_is_what_the_evidence_comes_to() -> None:
+    drawn = guarantees(KEPT, data_file(PAGE).name)
+    assert PAGE.read_text() == drawn, (
+        "draw it again: python -m kon.trials.prove.guarantees docs/guarantees.md"
+    )
+
+
+# --- how it is made ----------------------------------------------------------------------------------
+
+
+def cell(fault: str, schedules: int, **broken: int) -> Searched:
+    """Of a strategy that promises all but one result."""
+    findings = [
+        Finding(each, each is not Invariant.ONE_RESULT, count, 7 if count else None)
+        for each in Invariant
+        for count in [broken.get(each.name, 0)]
+    ]
+    return Searched(Plugin("none"), fault, schedules, schedules, findings)
+
+
+def page(*searched: Searched, small: list[Exhausted] | None = None) -> str:
+    head = Head("1.2.3", "kon prove", 8, 3)
+    return guarantees(Evidence(head, list(searched), [], small or []), "x.jsonl")
+
+
+def test_what_was_not_broken_in_so_many_schedules_is_said_to_be_so() -> None:
+    assert "not promised; not broken in 1,010 schedules" in page(cell("none", 10), cell("all", 1_000))
+
+
+def test_what_was_broken_is_told_fault_by_fault_the_likeliest_first() -> None:
+    text = page(cell("duplicate", 10, ONE_RESULT=2), cell("crash", 10), cell("all", 1_000, ONE_RESULT=500))
+    assert "all 500/1,000, duplicate 2/10 " in text
+    assert "not broken in" not in text
+    assert "kon 1.2.3 wrote it" in text
+    assert "1,020 schedules of 8 tasks on 3 workers" in text
+
+
+def test_a_broken_promise_can_not_be_overlooked() -> None:
+    assert "**BROKEN in 3**" in page(cell("all", 10, NOTHING_LOST=3))
+
+
+def test_the_small_case_is_counted_and_its_breaks_are_named() -> None:
+    lease = Plugin("lease")
+    broke = {Invariant.ONE_START: 2}
+    covered = (Covered("none", 1, 900, False, {}), Covered("crash", 40, 1_100, False, broke))
+    text = page(cell("all", 10), small=[Exhausted(lease, 2, covered, ())])
+    assert "| `lease`  |            2 |            40 |     2,000 | held     | one start" in text
+
+
+def test_the_kept_evidence_has_the_small_case_of_every_strategy() -> None:
+    assert [each.strategy.label for each in KEPT.exhausted] == [
+        each.label for each in registered_strategies()
+    ], ANEW
+    assert not any(each.broken for each in KEPT.exhausted)
+
+
+def test_the_most_telling_cell_has_a_single_fault_if_one_will_do() -> None:
+    rows = [
+        cell("duplicate", 10, ONE_RESULT=2),
+        cell("crash", 10, ONE_RESULT=3),
+        cell("all", 10, ONE_RESULT=9),
+    ]
+    ordered = [each.fault for each in most_telling(rows, Invariant.ONE_RESULT)]
+    assert ordered == ["crash", "duplicate", "all"]
+    assert [each.fault for each in most_telling([rows[2], cell("crash", 10)], Invariant.ONE_RESULT)] == [
+        "all"
+    ]
+
+
+def test_counterexamples_are_of_what_is_not_promised_and_was_broken() -> None:
+    found = counterexamples([cell("duplicate", 10, ONE_RESULT=2, NOTHING_LOST=1)], SCENARIO)
+    assert [each.invariant for each in found] == [Invariant.ONE_RESULT]
+
+
+def test_where_the_most_telling_fault_breaks_it_too_rarely_for_a_small_world_another_does() -> None:
+    rows = [cell("answer_duplicate", 10, ONE_RESULT=9), cell("duplicate", 10, ONE_RESULT=1)]
+    (found,) = counterexamples(rows, SCENARIO)
+    assert [fault.fault for fault in found.faults] == ["duplicate"]
+
+
+def test_evidence_is_written_and_read_again(tmp_path: Path) -> None:
+    write_page(tmp_path / "guarantees.md", KEPT)
+    assert read_evidence(tmp_path / "guarantees.jsonl") == KEPT
+    assert (tmp_path / "guarantees.jsonl").read_bytes() == data_file(PAGE).read_bytes()
+
+
+def test_the_page_can_be_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = tmp_path / "guarantees.md"
+    write_evidence(tmp_path / "guarantees.jsonl", KEPT)
+    monkeypatch.setattr("sys.argv", ["guarantees", str(drawn)])
+    main()
+    assert drawn.read_text() == PAGE.read_text()
+
+
+def test_a_counterexample_that_no_longer_breaks_is_not_told_but_named(tmp_path: Path) -> None:
+    healed = msgspec.structs.replace(KEPT.counterexamples[0], faults=(), picks=())
+    evidence = msgspec.structs.replace(KEPT, counterexamples=[healed])
+    with pytest.raises(NoLongerBreaks, match="does not break it any more"):
+        write_page(tmp_path / "guarantees.md", evidence)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"head": 1}\n', ":1: Expected `object | null`, got `int`"),
+        ('\n{"head', ":1: "),
+        ("{}\n", "no line tells how this was found"),
+    ],
+)
+def test_evidence_that_can_not_be_used_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "guarantees.jsonl"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        read_evidence(file)
+    assert said in str(caught.value)
+
+
+def test_every_strategy_has_a_line_in_the_order_of_the_search() -> None:
+    lines = [label for label in by_strategy(KEPT.searched) if f"| `{label}`" in PAGE.read_text()]
+    assert lines == [each.label for each in registered_strategies()]
+    assert all(len(summed_up(rows)) == len(Invariant) for rows in by_strategy(KEPT.searched).values())

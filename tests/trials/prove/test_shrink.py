@@ -1,0 +1,185 @@
+"""Shrinking, and the story that is told of what is left."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import msgspec
+import pytest
+
+from kon.backends.sim.faults import Fired
+from kon.core.spec import Plugin
+from kon.trials.prove import counterexample
+from kon.trials.prove.classes import fault_class
+from kon.trials.prove.counterexample import Counterexample, taken_from, without_trailing_zeros
+from kon.trials.prove.invariants import MEANING, Invariant
+from kon.trials.prove.scenario import play
+from kon.trials.prove.search import SCENARIO, play_seed, scenario_of
+from kon.trials.prove.shrink import PLAYS, shorten, shortest
+from kon.trials.prove.telling import WIDTH, tell
+
+BEFORE = Plugin("read_then_write", {"record": "before"})
+
+
+@functools.cache
+def long_one() -> Counterexample:
+    """Two starts of a task among eight, under more than a hundred faults."""
+    played = play_seed(SCENARIO, BEFORE, fault_class("all"), 13)
+    scenario = scenario_of(SCENARIO, BEFORE, fault_class("all"), 13)
+    return taken_from(played, scenario, Invariant.ONE_START)
+
+
+@functools.cache
+def short_one(strategy: str, fault: str, invariant: Invariant) -> Counterexample:
+    found = shortest(SCENARIO, Plugin(strategy), fault_class(fault), invariant)
+    assert found is not None
+    return found
+
+
+def breaks(example: Counterexample) -> bool:
+    return example.break_in(example.replay()) is not None
+
+
+# --- shrinking ---------------------------------------------------------------------------------------
+
+
+def test_a_counterexample_is_replayed_without_its_rates() -> None:
+    example = long_one()
+    assert len(example.faults) > 50
+    assert example.scenario.rates.active() == {}
+    assert tuple(example.replay().fired) == example.faults
+    assert breaks(example)
+
+
+def test_what_it_does_not_take_is_left_out() -> None:
+    short = shorten(long_one())
+    assert breaks(short)
+    assert len(short.faults) == 1
+    assert short.deviations < 10 < long_one().deviations
+    # and not one of what is left can be spared
+    assert not breaks(msgspec.structs.replace(short, faults=()))
+    assert not breaks(msgspec.structs.replace(short, picks=()))
+
+
+def test_shortening_always_comes_to_the_same() -> None:
+    assert shorten(long_one()) == shorten(long_one())
+
+
+@pytest.mark.parametrize("plays", [0, 1, 7])
+def test_no_more_schedules_are_played_than_allowed(plays: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = long_one()
+    played = 0
+
+    def counted(*args: Any, **kwargs: Any) -> object:
+        nonlocal played
+        played += 1
+        return play(*args, **kwargs)
+
+    monkeypatch.setattr(counterexample, "play", counted)
+    short = shorten(example, plays)
+    assert played == plays < PLAYS
+    assert breaks(short)
+    if not plays:
+        assert short == example
+
+
+def test_one_task_and_two_workers_are_enough_for_most() -> None:
+    for strategy, fault, invariant in (
+        ("none", "duplicate", Invariant.ONE_RESULT),
+        ("lease", "crash", Invariant.ONE_START),
+        ("conditional_put", "crash", Invariant.NOTHING_LOST),
+        ("result_once", "duplicate", Invariant.ONE_START_WHILE_HELD),
+    ):
+        short = short_one(strategy, fault, invariant)
+        assert (short.scenario.tasks, short.scenario.workers) == (1, 2)
+        assert [fired.fault for fired in short.faults] == [fault]
+        assert short.picks == ()
+        assert breaks(short)
+
+
+def test_what_takes_a_retry_is_found_with_a_task_that_fails() -> None:
+    short = shortest(
+        SCENARIO,
+        Plugin("tests.trials.prove.mistakes:UnconditionalCommit"),
+        fault_class("pause"),
+        Invariant.ONE_RESULT,
+    )
+    assert short is not None
+    assert short.scenario.tasks == 1
+
+
+def test_where_nothing_breaks_there_is_no_counterexample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kon.trials.prove.shrink._SEEDS", 3)
+    assert shortest(SCENARIO, Plugin("lease"), fault_class("crash"), Invariant.ONE_RESULT) is None
+
+
+def test_a_strategy_that_raises_has_no_counterexample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kon.trials.prove.shrink._SEEDS", 3)
+    faulty = Plugin("tests.trials.prove.mistakes:Faulty")
+    assert shortest(SCENARIO, faulty, fault_class("none"), Invariant.ONE_START) is None
+
+
+def test_picks_in_order_at_the_end_say_nothing() -> None:
+    assert without_trailing_zeros([0, 2, 0, 0]) == (0, 2)
+    assert without_trailing_zeros([0, 0]) == ()
+
+
+# --- telling -----------------------------------------------------------------------------------------
+
+
+def test_a_story_says_what_it_takes_what_happens_and_what_breaks() -> None:
+    told = tell(short_one("lease", "crash", Invariant.ONE_START))
+    assert told is not None
+    first, *lines, last, rest = told.splitlines()
+    assert first == "lease: 1 task, 2 workers, 1 fault (crash)."
+    assert f"{last} {rest}".endswith(
+        f"attempt 1 is started twice. One start means that {MEANING[Invariant.ONE_START]}."
+    )
+    for happens in ("starts task 0", "crashes", "BROKEN: one start"):
+        assert any(happens in line for line in lines), happens
+    assert max(map(len, told.splitlines())) <= WIDTH
+
+
+def test_a_story_ends_with_the_break_and_tells_of_no_other() -> None:
+    example = short_one("none", "duplicate", Invariant.ONE_RESULT)
+    told = tell(example)
+    assert told is not None
+    assert told.count("BROKEN") == 1
+    table = told.split("\n\n")[1]
+    assert "BROKEN: one result" in table.splitlines()[-1]
+
+
+def test_breaks_of_one_schedule_are_told_together() -> None:
+    example = short_one("none", "duplicate", Invariant.ONE_RESULT)
+    told = tell(example, [Invariant.ONE_START])
+    assert told is not None
+    assert told.count("BROKEN") == 2
+    assert told.index('"one start" is broken') < told.index('"one result" is broken')
+
+
+def test_what_the_client_finds_is_told_as_well() -> None:
+    told = tell(short_one("conditional_put", "crash", Invariant.NOTHING_LOST))
+    assert told is not None
+    assert "client BROKEN: nothing lost" in told
+
+
+def test_repeats_of_a_call_without_a_reply_are_told_once() -> None:
+    example = short_one("conditional_put", "partition", Invariant.NOTHING_LOST)
+    told = tell(example)
+    assert told is not None
+    assert told.count("cut") == len(example.faults)
+    assert len(told.splitlines()) < 60
+
+
+def test_the_worker_that_the_fault_befalls_has_a_column() -> None:
+    short = shorten(long_one())
+    told = tell(short)
+    assert told is not None
+    assert short.faults[0].service in told.split("\n\n")[1].splitlines()[0].split()
+
+
+def test_what_does_not_break_any_more_has_no_story() -> None:
+    example = short_one("lease", "crash", Invariant.ONE_START)
+    assert tell(msgspec.structs.replace(example, faults=())) is None
+    assert tell(msgspec.structs.replace(example, faults=(Fired("crash", "w1", 99),))) is None
