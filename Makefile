@@ -44,7 +44,7 @@ ifneq ($(filter C POSIX,$(LC_ALL)),)
 unexport LC_ALL
 endif
 
-.PHONY: help setup run test check lock docs bench bench-aws soak collections lab-tools browser-tools photos test-fleet lab-16 clean stale
+.PHONY: help setup run test check lock map docs bench bench-aws soak collections lab-tools browser-tools photos test-fleet lab-16 clean stale
 .DEFAULT_GOAL := help
 # `make -j run test` would otherwise start two installations into one virtualenv.
 .NOTPARALLEL:
@@ -64,6 +64,9 @@ test: $(DEV) $(COLLECTIONS)/.there ## run the tests
 check: $(DEV) $(COLLECTIONS)/.there ## what CI runs: linters, types, tests
 	@$(LINT)
 	@$(PROJECT_ENV) $(PYTEST) $(ARGS)
+
+map: $(DEV) ## show the rooms of kon/: floors, files, lines, imports
+	@$(BIN)/python -m tests.house $(ARGS)
 
 docs: $(DEV) ## build the pages of docs/ as a site, .cache/site
 	@$(PROJECT_ENV) mkdocs build --strict -f docs/site/mkdocs.yml
