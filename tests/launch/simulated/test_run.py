@@ -17,6 +17,7 @@ from kon.engine.client import Tally
 from kon.engine.records.records import RunFolder
 from kon.experiment import Experiment, loads
 from kon.launch.campaign import Campaign
+from kon.launch.simulated.simulation import Simulation
 from kon.report.summary import CONTRACT
 from kon.report.tables import tables
 
@@ -197,3 +198,16 @@ def test_what_failed_can_be_run_again(tmp_path: Path) -> None:
         if row["done"] == 400:
             break
     assert row["done"] > 400 - lost
+
+
+@pytest.mark.parametrize("slots", [12, 16, 32])
+def test_one_worker_fills_all_its_slots_at_once(slots: int) -> None:
+    """A receive brings ten messages at most: the slots that they leave free ask again at once."""
+    wanted = loads(
+        f"name: x\nbackend: {{name: sim, boot: false}}\nslots: {slots}\n"
+        f"workload: {{kind: sleep, count: {slots}, seconds: 60}}\n",
+        "x.yml",
+        Path(),
+    )[0]
+    [cell] = wanted.cells()
+    assert Simulation(cell.spec, [60.0] * slots).run().wall_s < 61.0
