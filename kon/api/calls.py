@@ -15,8 +15,7 @@ from kon.api.items import first_and_all
 from kon.api.plan import Work, plan
 from kon.api.values import failure_of, raise_failures
 from kon.api.watched import Wishes, refuse_wishes, watched
-from kon.core.errors import ConfigurationError
-from kon.core.suggest import did_you_mean
+from kon.core.errors import ConfigurationError, did_you_mean
 from kon.core.task import State
 from kon.engine.records.records import RunFolder
 

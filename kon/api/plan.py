@@ -15,7 +15,7 @@ from kon.api.items import Bodies, bodies_in_turn, check_items, for_call, for_com
 from kon.api.stored import Stored
 from kon.api.watched import Wishes
 from kon.core.errors import ConfigurationError, WorkloadError
-from kon.experiment.bodies import encode_body
+from kon.core.task import encode_body
 from kon.experiment.single import single
 
 Work = Callable[..., Any] | str | Sequence[str]

@@ -14,8 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from kon.cli.inherited import log_options
-from kon.core.errors import Interrupted, KonError, first_cause
-from kon.core.suggest import did_you_mean
+from kon.core.errors import Interrupted, KonError, did_you_mean, first_cause
 from kon.engine.watchers import logs as setup
 
 EXIT_FAULT: Final = 70

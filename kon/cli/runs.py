@@ -9,8 +9,7 @@ from typing import Final
 
 import click
 
-from kon.core.errors import ConfigurationError
-from kon.core.suggest import did_you_mean
+from kon.core.errors import ConfigurationError, did_you_mean
 from kon.engine.records.records import RunFolder
 
 RESULTS: Final = Path("results")

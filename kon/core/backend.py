@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import msgspec
 
+from kon.core.errors import ConfigurationError, did_you_mean
 from kon.core.ledger import Ledger
 from kon.core.objects import ObjectStore
-from kon.core.queue import Queue
+from kon.core.queue import Queue, QueueLimits
 
 
 class Channel(msgspec.Struct, frozen=True):
@@ -99,3 +100,59 @@ class Backend(ABC):
         """These requests by service and operation, such as ("sqs", "ReceiveMessage"). Empty where there are
         no such."""
         return {}
+
+
+def refuse_unknown(backend: str, options: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raises ConfigurationError for the first option that the backend does not have."""
+    for name in options:
+        if name not in known:
+            has = f"it has: {', '.join(known)}" if known else "it has none"
+            raise ConfigurationError(
+                f'the backend "{backend}" has no option "{name}"{did_you_mean(name, known)} ({has})'
+            )
+
+
+def check_channel(options: ChannelOptions, limits: QueueLimits) -> None:
+    """Raises ConfigurationError for options that no queue with these limits can keep."""
+    if not 0 < options.visibility_s <= limits.longest_hold_s:
+        raise ConfigurationError(
+            f"visibility_s: expected more than 0 and up to {limits.longest_hold_s:g} seconds, "
+            f"got {options.visibility_s}"
+        )
+    if options.max_receives < 1:
+        raise ConfigurationError(f"max_receives: expected 1 or more, got {options.max_receives}")
+
+
+def check_same(run: str, made: ChannelOptions, wanted: ChannelOptions) -> None:
+    """Raises ConfigurationError where a run is there already, and was made otherwise."""
+    if made != wanted:
+        raise ConfigurationError(
+            f'the run "{run}" is there already, with visibility_s {made.visibility_s:g} and max_receives '
+            f"{made.max_receives}; asked for were {wanted.visibility_s:g} and {wanted.max_receives}. "
+            "It is left as it is: keep its options, delete it, or choose another name"
+        )
+
+
+class RequestCount:
+    """Requests that a backend made to its queues and ledgers, and what of them is billed.
+
+    Each backend object has one, and everything that the backend opens counts here.
+
+
+    billed: by what a provider bills: `sqs.requests` and `sqs.fifo_requests` (each 64 KiB of payload is
+        one), `dynamodb.write_units`, `dynamodb.read_units`, `s3.put_requests`, `s3.get_requests`,
+        `bytes_out` and `bytes_in`. Beside these `sqs.calls`, `dynamodb.calls` and `s3.calls`: what was sent
+        to a service, billed or not. Empty where nothing is billed.
+    operations: requests by service and operation, where there are such.
+    """
+
+    __slots__ = ("billed", "made", "operations")
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.billed: dict[str, float] = {}
+        self.operations: dict[tuple[str, str], int] = {}
+
+    def bill(self, what: str, amount: float) -> None:
+        """Not for several threads at once: whoever has threads locks."""
+        self.billed[what] = self.billed.get(what, 0.0) + amount

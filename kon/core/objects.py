@@ -43,3 +43,10 @@ def check_key(key: str) -> str:
             "nothing was stored or read"
         )
     return key
+
+
+def check_run(run: str) -> str:
+    """The run's name itself. Raises ConfigurationError for one that is not the plain name of a folder."""
+    if run in NOT_A_NAME or not {"/", "\\", "\0"}.isdisjoint(run):
+        raise ConfigurationError(f"the run {run!r} can't be the name of a folder; choose one without slashes")
+    return run

@@ -19,11 +19,10 @@ from types import ModuleType
 from typing import Any, Final, Literal
 
 from kon.core.backend import Backend
-from kon.core.errors import UnknownPlugin
+from kon.core.errors import UnknownPlugin, did_you_mean
 from kon.core.kind import Kind
 from kon.core.spec import Plugin
 from kon.core.strategy import Strategy
-from kon.core.suggest import did_you_mean
 
 Group = Literal["kon.strategies", "kon.kinds", "kon.backends"]
 

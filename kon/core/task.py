@@ -8,12 +8,13 @@ must be able to read a queue with any tool.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from kon.core.errors import CodecError
+from kon.core.errors import CodecError, ConfigurationError
 
 _Value = TypeVar("_Value")
 
@@ -159,3 +160,25 @@ def _decode(decoder: msgspec.json.Decoder[_Value], body: bytes, what: str) -> _V
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CodecError(f"a message is not {what}: {error} (it starts {body[:60]!r})") from error
+
+
+def encode_body(body: Any) -> bytes:
+    """The body as JSON, on one line. Raises ConfigurationError for what a worker could not get as it is."""
+    try:
+        encoded = _encoder.encode(body)
+    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+        raise ConfigurationError(f"expected a JSON value, found {body!r:.80} ({error})") from error
+    # JSON has no NaN and no infinity: the encoder writes null for them, and a worker would get that
+    if b"null" in encoded and not _finite(body):
+        raise ConfigurationError(f"expected finite numbers, found {body!r:.80}")
+    return encoded
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(_finite(key) and _finite(each) for key, each in value.items())
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(_finite(each) for each in value)
+    return True

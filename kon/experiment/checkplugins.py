@@ -13,15 +13,13 @@ from typing import Any, Final, TypeVar
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from kon.backends.memory.ledger import MemoryLedger
-from kon.backends.requests import RequestCount
-from kon.core.backend import Backend
+from kon.core.backend import Backend, RequestCount
 from kon.core.clock import Clock
-from kon.core.errors import ConfigurationError, UnknownPlugin
+from kon.core.errors import ConfigurationError, UnknownPlugin, did_you_mean
 from kon.core.kind import Kind
 from kon.core.plugins import backend_class, kind_class, strategy_class
 from kon.core.spec import Plugin
 from kon.core.strategy import Strategy, strategy_options
-from kon.core.suggest import did_you_mean
 from kon.experiment.complaints import Path, key_place, unknown_key
 from kon.experiment.model import SHORTEST_HOLD_S, ExperimentForm, WorkloadForm
 from kon.experiment.problems import Problem, describe

@@ -7,10 +7,9 @@ from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any, Final
 
-from kon.core.errors import ConfigurationError, UnknownPlugin, WorkloadError
+from kon.core.errors import ConfigurationError, UnknownPlugin, WorkloadError, did_you_mean
 from kon.core.plugins import kind_class
 from kon.core.spec import Plugin
-from kon.core.suggest import did_you_mean
 from kon.experiment.checkplugins import check_kind
 from kon.experiment.complaints import key_place
 from kon.experiment.distributions import FORMS, parse_distribution

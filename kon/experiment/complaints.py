@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from kon.core.suggest import did_you_mean
+from kon.core.errors import did_you_mean
 from kon.experiment.model import Expected
 from kon.experiment.problems import Place, Problem, describe
 from kon.experiment.yamltree import Mapping, Node, Sequence, find, plain

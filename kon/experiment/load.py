@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from kon.core.errors import ConfigurationError
-from kon.core.suggest import did_you_mean
+from kon.core.errors import ConfigurationError, did_you_mean
 from kon.experiment.cells import Experiment
 from kon.experiment.check import read_experiment
 from kon.experiment.overrides import apply_overrides, parse_overrides

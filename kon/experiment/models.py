@@ -12,9 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from kon.backends.sim.model import Model
-from kon.core.errors import ConfigurationError, UnknownPlugin
+from kon.core.errors import ConfigurationError, UnknownPlugin, did_you_mean
 from kon.core.plugins import backend_class
-from kon.core.suggest import did_you_mean
 from kon.experiment.model import ExperimentForm
 from kon.experiment.problems import Place, Problem, describe, raise_problems
 from kon.experiment.workload import Workload

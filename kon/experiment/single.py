@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -16,8 +15,7 @@ from kon.experiment.check import check_form, read_form
 from kon.experiment.checkplugins import check_kind
 from kon.experiment.models import simulates
 from kon.experiment.problems import Problem, describe, raise_problems
-from kon.experiment.sources import Items, Source
-from kon.experiment.spool import Spool
+from kon.experiment.sources import Items
 from kon.experiment.workload import Workload
 from kon.experiment.yamltree import of_plain
 
@@ -27,26 +25,24 @@ _RUN_ID: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{MAX_RUN_ID - 1}}}")
 def single(
     kind: str,
     options: Mapping[str, Any],
-    bodies: Iterable[Any],
+    bodies: Sequence[Any],
     *,
     run: str | None = None,
     name: str = "map",
     strategy: str | Mapping[str, Any] = "lease",
     workers: int = 1,
     caller: str = "kon",
-    spool: Path | None = None,
     **settings: Any,
 ) -> Cell:
     """One run of one kind with these options, a task for each body; checked as an experiment file is.
 
-    bodies: a list is used as it is. Anything that can be read only once is read at once, to its end,
-        and kept in a temporary file in the folder `spool` for as long as the cell is.
+    bodies: are read more than once, so that an iterator is refused (see kon.api.stored).
     run: its id; by default it is made from `name`, as for an experiment.
     caller: what errors start with.
     settings: other keys of an experiment file, such as slots=4 or backend="memory".
     Raises ConfigurationError, which lists all that is wrong, WorkloadError for bodies.
     """
-    if isinstance(bodies, str | bytes | Mapping):
+    if isinstance(bodies, str | bytes) or not isinstance(bodies, Sequence):
         raise ConfigurationError(f"{caller}: expected a list of tasks, found {describe(bodies)}")
     if run is not None and not _RUN_ID.fullmatch(run):
         raise ConfigurationError(
@@ -68,6 +64,5 @@ def single(
     checker = check_kind(plugin, with_options, problems)
     raise_problems(problems)
     assert checker is not None  # or there was a problem
-    source: Source = Items(bodies, "items") if isinstance(bodies, Sequence) else Spool(bodies, "items", spool)
-    [cell] = Experiment(form, Workload(plugin, checker, source)).cells()
+    [cell] = Experiment(form, Workload(plugin, checker, Items(bodies, "items"))).cells()
     return cell if run is None else Cell(msgspec.structs.replace(cell.spec, run=run), cell.workload)

@@ -17,7 +17,7 @@ import msgspec
 from kon.core.errors import ConfigurationError, WorkloadError
 from kon.core.kind import Kind
 from kon.core.spec import Plugin
-from kon.experiment.bodies import encode_body
+from kon.core.task import encode_body
 from kon.experiment.sources import Bad, Numbered, Source
 
 MOST_BAD: Final = 10

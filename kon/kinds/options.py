@@ -8,8 +8,7 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
-from kon.core.errors import ConfigurationError
-from kon.core.suggest import did_you_mean
+from kon.core.errors import ConfigurationError, did_you_mean
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

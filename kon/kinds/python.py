@@ -12,9 +12,8 @@ from typing import Any, ClassVar, Final, Literal
 
 import msgspec
 
-from kon.core.errors import ConfigurationError, KindError
+from kon.core.errors import ConfigurationError, KindError, did_you_mean
 from kon.core.kind import Attempt, Kind
-from kon.core.suggest import did_you_mean
 from kon.kinds import callee, reference
 from kon.kinds.options import Options, read_options
 from kon.kinds.pool import Pool, Start

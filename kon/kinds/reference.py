@@ -14,8 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from kon.core.errors import ConfigurationError
-from kon.core.suggest import did_you_mean
+from kon.core.errors import ConfigurationError, did_you_mean
 
 
 class Reference(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from kon.backends.memory.ledger import MemoryLedger
-from kon.backends.requests import RequestCount
+from kon.core.backend import RequestCount
 from kon.errors import BackendUnavailable
 from kon.ledger import Record
 from kon.task import State

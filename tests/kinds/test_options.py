@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, did_you_mean
 from kon.core.kind import Kind
-from kon.core.suggest import did_you_mean
 from kon.kinds.python import PythonFunction
 from kon.kinds.shell import Shell
 from kon.kinds.sleep import Sleep

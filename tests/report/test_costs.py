@@ -9,8 +9,7 @@ import pytest
 
 from kon.backends.aws.billing import Meter
 from kon.backends.prices import usual_prices
-from kon.backends.requests import RequestCount
-from kon.core.backend import Backend
+from kon.core.backend import Backend, RequestCount
 from kon.core.spec import Plugin
 from kon.engine.records.events import Event, spent
 from kon.report.costs import cost_of

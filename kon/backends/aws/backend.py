@@ -21,11 +21,9 @@ from kon.backends.aws.pace import Pace
 from kon.backends.aws.queue import FIFO, STANDARD, SqsQueue
 from kon.backends.aws.resources import Place, Resource, Resources
 from kon.backends.aws.s3_ledger import S3Ledger
-from kon.backends.keys import check_run
-from kon.backends.options import check_channel
-from kon.backends.requests import RequestCount
-from kon.core.backend import Backend, Channel, ChannelOptions
+from kon.core.backend import Backend, Channel, ChannelOptions, RequestCount, check_channel
 from kon.core.ledger import Ledger
+from kon.core.objects import check_run
 from kon.core.queue import QueueLimits
 
 _CALLS_IN_FLIGHT: Final = THREADS // 2

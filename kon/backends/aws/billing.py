@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kon.backends.requests import RequestCount
+from kon.core.backend import RequestCount
 
 _CHUNK_BYTES: Final = 64 << 10
 _READS: Final = frozenset({"GetItem", "BatchGetItem", "Query", "Scan", "TransactGetItems"})

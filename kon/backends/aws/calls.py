@@ -18,7 +18,7 @@ from kon.backends.aws.billing import Meter
 from kon.backends.aws.clients import Clients
 from kon.backends.aws.failures import in_kons_words
 from kon.backends.aws.lean import Lean, Unusual
-from kon.backends.requests import RequestCount
+from kon.core.backend import RequestCount
 
 _Reply = TypeVar("_Reply")
 

@@ -9,9 +9,8 @@ from typing import Any, Final, Literal, TypeGuard, get_args
 
 import msgspec
 
-from kon.backends.options import refuse_unknown
-from kon.core.errors import ConfigurationError
-from kon.core.suggest import did_you_mean
+from kon.core.backend import refuse_unknown
+from kon.core.errors import ConfigurationError, did_you_mean
 
 QueueType = Literal["standard", "fifo"]
 LedgerType = Literal["dynamodb", "s3"]

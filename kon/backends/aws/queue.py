@@ -21,9 +21,17 @@ import msgspec
 from kon.backends.aws.bodies import as_bytes, as_text, pointed_at, pointer
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.overflow import Overflow
-from kon.backends.limits import check_batch, check_send, check_visibility
 from kon.core.errors import BackendRefused, BackendUnavailable, CodecError
-from kon.core.queue import Delivery, Depth, Message, Queue, QueueLimits
+from kon.core.queue import (
+    Delivery,
+    Depth,
+    Message,
+    Queue,
+    QueueLimits,
+    check_batch,
+    check_send,
+    check_visibility,
+)
 
 _Reply = TypeVar("_Reply")
 

@@ -23,8 +23,7 @@ from kon.backends.aws.names import PROJECT, SHARED, Names, bucket_name, names_of
 from kon.backends.aws.options import AwsOptions
 from kon.backends.aws.pace import side_by_side
 from kon.backends.aws.queue import CALL_BYTES, LONGEST_POLL_S
-from kon.backends.options import check_same
-from kon.core.backend import ChannelOptions
+from kon.core.backend import ChannelOptions, check_same
 from kon.core.errors import BackendUnavailable, ConfigurationError, StoreError
 
 _Found = TypeVar("_Found")

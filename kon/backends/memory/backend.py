@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from kon.backends.keys import check_run
 from kon.backends.memory.ledger import MemoryLedger
 from kon.backends.memory.objects import MemoryObjects
 from kon.backends.memory.queue import LIMITS, MemoryQueue
-from kon.backends.options import check_channel, check_same, refuse_unknown
-from kon.backends.requests import RequestCount
-from kon.core.backend import Backend, Channel, ChannelOptions
+from kon.core.backend import (
+    Backend,
+    Channel,
+    ChannelOptions,
+    RequestCount,
+    check_channel,
+    check_same,
+    refuse_unknown,
+)
 from kon.core.errors import StoreError
-from kon.core.objects import ObjectStore
+from kon.core.objects import ObjectStore, check_run
 
 
 class MemoryBackend(Backend):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from kon.backends.requests import RequestCount
+from kon.core.backend import RequestCount
 from kon.core.ledger import Ledger, Record, missing
 
 MAX_BATCH: Final = 1_000

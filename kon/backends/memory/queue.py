@@ -15,9 +15,17 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from kon.backends.limits import check_batch, check_send, check_visibility
-from kon.backends.requests import RequestCount
-from kon.core.queue import Delivery, Depth, Message, Queue, QueueLimits
+from kon.core.backend import RequestCount
+from kon.core.queue import (
+    Delivery,
+    Depth,
+    Message,
+    Queue,
+    QueueLimits,
+    check_batch,
+    check_send,
+    check_visibility,
+)
 
 LIMITS: Final = QueueLimits(max_batch=1_000, max_bytes=16 << 20, max_delay_s=43_200.0)
 

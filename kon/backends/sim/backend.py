@@ -7,8 +7,6 @@ from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 import msgspec
 
-from kon.backends.keys import check_run
-from kon.backends.options import check_channel, check_same, refuse_unknown
 from kon.backends.sim.faults import FAULTS, FaultRates, Faults, FaultSpans
 from kon.backends.sim.fleet import Fleet
 from kon.backends.sim.latency import CallTime, CallTimes, Latency
@@ -17,10 +15,9 @@ from kon.backends.sim.model import Choice, to_model
 from kon.backends.sim.network import Network
 from kon.backends.sim.objects import SimObjects
 from kon.backends.sim.queue import FIFO_LIMITS, LIMITS, SimQueue
-from kon.core.backend import Backend, Channel, ChannelOptions
-from kon.core.errors import ConfigurationError, StoreError
-from kon.core.objects import ObjectStore
-from kon.core.suggest import did_you_mean
+from kon.core.backend import Backend, Channel, ChannelOptions, check_channel, check_same, refuse_unknown
+from kon.core.errors import ConfigurationError, StoreError, did_you_mean
+from kon.core.objects import ObjectStore, check_run
 
 _Model = TypeVar("_Model")
 _Batch = Annotated[int, msgspec.Meta(ge=1)]

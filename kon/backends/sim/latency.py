@@ -10,8 +10,7 @@ from typing import Final
 
 import msgspec
 
-from kon.core.errors import ConfigurationError
-from kon.core.suggest import did_you_mean
+from kon.core.errors import ConfigurationError, did_you_mean
 
 CALLS: Final = (
     "queue.send",

@@ -11,8 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from kon.core.errors import ConfigurationError
-from kon.core.suggest import did_you_mean
+from kon.core.errors import ConfigurationError, did_you_mean
 
 _Figures = TypeVar("_Figures")
 

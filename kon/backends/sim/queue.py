@@ -13,11 +13,19 @@ from typing import Final
 
 import msgspec
 
-from kon.backends.limits import check_batch, check_send, check_visibility
 from kon.backends.sim.faults import Far, FaultSpans
 from kon.backends.sim.network import Call, Network
 from kon.backends.sim.trace import What, tasks_of
-from kon.core.queue import Delivery, Depth, Message, Queue, QueueLimits
+from kon.core.queue import (
+    Delivery,
+    Depth,
+    Message,
+    Queue,
+    QueueLimits,
+    check_batch,
+    check_send,
+    check_visibility,
+)
 
 LIMITS: Final = QueueLimits(max_batch=10, max_bytes=1 << 20, max_delay_s=900.0)
 FIFO_LIMITS: Final = msgspec.structs.replace(LIMITS, max_delay_s=0.0, max_visibility_s=900.0, fifo=True)

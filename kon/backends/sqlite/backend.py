@@ -15,9 +15,6 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from kon.backends.folder import FolderObjects
-from kon.backends.keys import check_run
-from kon.backends.options import check_channel, check_same, refuse_unknown
-from kon.backends.requests import RequestCount
 from kon.backends.sqlite import schema
 from kon.backends.sqlite.connection import Connection
 from kon.backends.sqlite.ledger import SqliteLedger
@@ -25,10 +22,18 @@ from kon.backends.sqlite.news import News
 from kon.backends.sqlite.queue import LIMITS, SqliteQueue
 from kon.backends.sqlite.rows import Rows
 from kon.backends.sqlite.spans import Spans
-from kon.core.backend import Backend, Channel, ChannelOptions
+from kon.core.backend import (
+    Backend,
+    Channel,
+    ChannelOptions,
+    RequestCount,
+    check_channel,
+    check_same,
+    refuse_unknown,
+)
 from kon.core.clock import Clock
-from kon.core.errors import ConfigurationError, StoreError
-from kon.core.suggest import did_you_mean
+from kon.core.errors import ConfigurationError, StoreError, did_you_mean
+from kon.core.objects import check_run
 
 _DATABASE: Final = "kon.db"
 _OBJECTS: Final = "objects"

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
-from kon.backends.requests import RequestCount
 from kon.backends.sqlite.connection import Connection
 from kon.backends.sqlite.rows import Rows
+from kon.core.backend import RequestCount
 from kon.core.ledger import Ledger, Record
 
 MAX_BATCH: Final = 1_000

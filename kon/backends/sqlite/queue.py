@@ -6,12 +6,20 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from kon.backends.limits import check_batch, check_send, check_visibility
-from kon.backends.requests import RequestCount
 from kon.backends.sqlite.connection import Connection, Work
 from kon.backends.sqlite.news import News
 from kon.backends.sqlite.spans import Spans
-from kon.core.queue import Delivery, Depth, Message, Queue, QueueLimits
+from kon.core.backend import RequestCount
+from kon.core.queue import (
+    Delivery,
+    Depth,
+    Message,
+    Queue,
+    QueueLimits,
+    check_batch,
+    check_send,
+    check_visibility,
+)
 
 LIMITS: Final = QueueLimits(max_batch=1_000, max_bytes=16 << 20, max_delay_s=43_200.0)
 

@@ -11,11 +11,10 @@ from kon.backends.sim.faults import FAULTS, FaultRates
 from kon.backends.sim.ledger import SimLedger
 from kon.backends.sim.network import Network
 from kon.core.clock import Clock
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, did_you_mean
 from kon.core.plugins import names, strategy_class
 from kon.core.spec import Plugin
 from kon.core.strategy import Strategy, strategy_options
-from kon.core.suggest import did_you_mean
 from kon.trials.prove.invariants import Invariant, promised
 
 NO_FAULT: Final = "none"

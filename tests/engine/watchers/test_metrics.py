@@ -16,7 +16,7 @@ from typing import Any, Final
 import pytest
 
 from kon.backends.aws.billing import Meter as Bill
-from kon.backends.requests import RequestCount
+from kon.core.backend import RequestCount
 from kon.core.errors import ConfigurationError
 from kon.engine.records.records import RunFolder
 from kon.engine.watchers import Address, asked_for

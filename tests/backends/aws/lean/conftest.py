@@ -6,7 +6,7 @@ import pytest
 
 from kon.backends.aws.billing import Meter
 from kon.backends.aws.clients import Clients
-from kon.backends.requests import RequestCount
+from kon.core.backend import RequestCount
 from tests.backends.aws.lean.server import lead_to
 
 
