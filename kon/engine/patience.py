@@ -7,20 +7,76 @@ with the same tokens. That is why repeating stands here, around the call, and no
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from kon.core.backend import Channel
 from kon.core.errors import BackendUnavailable
 from kon.core.ledger import Ledger, Record
 from kon.core.queue import Delivery, Depth, Message, Queue
-from kon.engine.timings import Timings
 
 _Reply = TypeVar("_Reply")
 
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 10.0
+
+SHORTEST_S: Final = 1e-7
+"""A call that takes no time at all, as in memory, counts as this long: its logarithm must be a number."""
+
+
+class Timing:
+    """Sums over all calls of one sort. `kon calibrate` fits a line and a log-normal distribution to them."""
+
+    __slots__ = ("calls", "item_s", "items", "items2", "log", "log2", "max_s", "sum_s")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.items = 0
+        self.items2 = 0
+        self.sum_s = 0.0
+        self.item_s = 0.0  # of items times seconds
+        self.log = 0.0
+        self.log2 = 0.0
+        self.max_s = 0.0
+
+    def add(self, items: int, took_s: float) -> None:
+        log = math.log(took_s if took_s > SHORTEST_S else SHORTEST_S)
+        self.calls += 1
+        self.items += items
+        self.items2 += items * items
+        self.sum_s += took_s
+        self.item_s += items * took_s
+        self.log += log
+        self.log2 += log * log
+        if took_s > self.max_s:
+            self.max_s = took_s
+
+    def sums(self) -> dict[str, float]:
+        """For the records."""
+        return {name: getattr(self, name) for name in sorted(self.__slots__)}
+
+
+class Timings:
+    """How long the calls of one worker or client take, by call, such as `queue.send`."""
+
+    def __init__(self) -> None:
+        self._by_call: dict[str, Timing] = {}
+
+    def add(self, call: str, items: int, took_s: float) -> None:
+        timing = self._by_call.get(call)
+        if timing is None:
+            timing = self._by_call[call] = Timing()
+        timing.add(items, took_s)
+
+    def by_call(self) -> dict[str, Timing]:
+        """Timings so far; for any thread."""
+        return self._by_call.copy()
+
+    def sums(self) -> dict[str, Any]:
+        """For the records."""
+        return {call: timing.sums() for call, timing in self._by_call.items()}
 
 
 class Patience:
@@ -40,7 +96,7 @@ class Patience:
         self._rng = rng
         self._on_trouble = on_trouble
         self.timings = Timings()
-        """Of the calls that went well at once."""
+        """Timings of the calls that went well at once."""
 
     async def call(self, name: str, items: int, make: Callable[[], Awaitable[_Reply]]) -> _Reply:
         now_s = asyncio.get_running_loop().time

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -19,8 +18,9 @@ from kon.core.spec import RunSpec
 from kon.core.strategy import Strategy
 from kon.core.task import Bundle, Outcome, State, Task, encode
 from kon.engine.holding import Held, Holding, Job
+from kon.engine.life import Life
 from kon.engine.packing import batches, chunks, pack_answers, without_repeats
-from kon.engine.records.events import Event, Named, Recorder
+from kon.engine.records.events import Event, Named
 
 SETTLE_BATCH: Final = 1_000
 """So many outcomes are settled at once, and when so many wait none waits for more."""
@@ -34,23 +34,21 @@ class Settler:
 
     def __init__(
         self,
-        worker: str,
+        life: Life,
         spec: RunSpec,
         channel: Channel,
         strategy: Strategy,
         holding: Holding,
-        recorder: Recorder,
-        rng: random.Random,
         on_room: Callable[[], None],
     ) -> None:
         self._on_room = on_room
-        self._worker = worker
+        self._worker = life.name
         self._spec = spec
         self._channel = channel
         self._strategy = strategy
         self._holding = holding
-        self._recorder = recorder
-        self._rng = rng
+        self._recorder = life.recorder
+        self._rng = life.rng
         self._ended: list[Job] = []
         self._settling = 0
         self._some = asyncio.Event()

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -25,10 +24,11 @@ from kon.engine.control import Control, WorkerState
 from kon.engine.executor import Executor, ExecutorOptions
 from kon.engine.holding import Holding, Job
 from kon.engine.intake import Intake
+from kon.engine.life import Life
 from kon.engine.packing import chunks
 from kon.engine.paged_ledger import PagedLedger
 from kon.engine.patience import Patience, patient
-from kon.engine.records.events import Event, Recorder
+from kon.engine.records.events import Event
 from kon.engine.settler import Settler
 
 HORIZON_S: Final = 0.2
@@ -42,7 +42,7 @@ StrategyMaker = Callable[[Ledger, str, Clock], Strategy]
 
 
 class WorkerOptions(msgspec.Struct, frozen=True):
-    """What one worker has beside its run's spec, in seconds.
+    """Options of one worker that its run's spec does not have, in seconds.
 
     wait_s: the long poll of an empty queue; None for the queue's own `poll_s`.
     outage_s: how long the backend may stay away.
@@ -54,9 +54,12 @@ class WorkerOptions(msgspec.Struct, frozen=True):
     heartbeat_s: float | None = None
 
 
+DEFAULT_OPTIONS: Final = WorkerOptions()
+
+
 class Load(NamedTuple):
-    """What a worker has on its hands: tasks that run, wait for a slot, or are being settled, and the
-    messages that they came in."""
+    """A worker's load: tasks that run, wait for a slot or are being settled, and the messages that
+    brought them."""
 
     running: int
     waiting: int
@@ -65,59 +68,45 @@ class Load(NamedTuple):
 
 
 class Worker:
-    """One worker of a run. The name is unique for each life: a replacement has another."""
+    """One life of one worker of a run."""
 
     def __init__(
         self,
-        name: str,
+        life: Life,
         spec: RunSpec,
         channel: Channel,
         make_strategy: StrategyMaker,
         kind: Kind,
-        clock: Clock,
-        recorder: Recorder,
-        rng: random.Random,
-        options: WorkerOptions | None = None,
-        usage: Callable[[], dict[str, Any]] = dict,
+        options: WorkerOptions = DEFAULT_OPTIONS,
     ) -> None:
-        self.name = name
+        self.name = life.name
         self.spec = spec
-        self.idle_s = spec.idle_s  # may be shortened while it runs
-        self._options = options or WorkerOptions()
-        self._recorder = recorder
-        self._rng = rng
+        self._life = life
+        self._recorder = life.recorder
         self._kind = kind
-        self._usage = usage
-        patience = Patience(self._options.outage_s, rng, self._trouble)
+        self._options = options
+        self._idle_s = spec.idle_s
+        patience = Patience(options.outage_s, life.rng, self._trouble)
         self.timings = patience.timings
-        if spec.tasks_per_row > 1:
-            pages = PagedLedger(channel.ledger, name, spec.tasks_per_row)
-            channel = msgspec.structs.replace(channel, ledger=pages)
-        channel = patient(channel, patience)
-        self._objects = channel.objects
-        self._queue = channel.tasks
-        self._strategy = make_strategy(channel.ledger, name, clock)
-        check_queue(type(self._strategy), channel.tasks.limits.fifo)
-        self._control = Control(channel.control)
+        world = patient(_in_pages(channel, spec, life.name), patience)
+        self._objects = world.objects
+        self._queue = world.tasks
+        self._strategy = make_strategy(world.ledger, life.name, life.clock)
+        check_queue(type(self._strategy), world.tasks.limits.fifo)
+        self._control = Control(world.control)
         self._holding = Holding()
         self._room = asyncio.Event()
-        self._settler = Settler(
-            name, spec, channel, self._strategy, self._holding, recorder, rng, self._room.set
+        self._settler = Settler(life, spec, world, self._strategy, self._holding, self._room.set)
+        self._intake = Intake(spec, world, self._strategy, self._holding, self._settler, life.recorder)
+        limits = ExecutorOptions(
+            run=spec.run,
+            slots=spec.slots,
+            attempts=spec.attempts,
+            timeout_s=spec.timeout_s,
+            max_result_bytes=_max_result_bytes(world, self._strategy),
         )
-        self._intake = Intake(spec, channel, self._strategy, self._holding, self._settler, recorder)
         self._executor = Executor(
-            kind,
-            ExecutorOptions(
-                run=spec.run,
-                slots=spec.slots,
-                attempts=spec.attempts,
-                timeout_s=spec.timeout_s,
-                max_result_bytes=_max_result_bytes(channel, self._strategy),
-            ),
-            clock,
-            recorder,
-            self._finished,
-            self._dropped,
+            kind, limits, life.clock, life.recorder, on_finished=self._finished, on_dropped=self._dropped
         )
         self._stopping = asyncio.Event()
         self._receiving = False
@@ -126,7 +115,7 @@ class Worker:
 
     @property
     def load(self) -> Load:
-        """At this moment; for any thread."""
+        """The load at this moment; for any thread."""
         executor = self._executor
         return Load(executor.running, executor.waiting, self._settler.waiting, len(self._holding.deliveries))
 
@@ -134,6 +123,10 @@ class Worker:
     def takeovers(self) -> int:
         """Claims whose earlier holder had let them run out, by what its strategy says."""
         return self._strategy.takeovers
+
+    def end_when_idle(self, idle_s: float) -> None:
+        """End once the queue has been empty for `idle_s` seconds, or earlier if the spec says so."""
+        self._idle_s = idle_s if self._idle_s is None else min(self._idle_s, idle_s)
 
     def stop(self) -> None:
         """Drain: let running tasks end, give back what has not started, then return from `run`."""
@@ -151,13 +144,13 @@ class Worker:
             await self._work()
         finally:
             await self._kind.close()
-        self._recorder.note(Event.USAGE, **self._usage(), calls=self.timings.sums())
+        self._recorder.note(Event.USAGE, **self._life.usage(), calls=self.timings.sums())
         self._recorder.note(Event.DOWN)
         self._recorder.flush()
 
     async def _work(self) -> None:
-        await self._control.register(WorkerState(self.name, self._usage()), self._rng)
-        self._recorder.note(Event.UP, worker=self.name, slots=self.spec.slots, **self._usage())
+        await self._control.register(WorkerState(self.name, self._life.usage()), self._life.rng)
+        self._recorder.note(Event.UP, worker=self.name, slots=self.spec.slots, **self._life.usage())
         self._recorder.flush()
         async with asyncio.TaskGroup() as group:
             self._executor.start(group)
@@ -196,7 +189,7 @@ class Worker:
                 busy_s = now_s()
                 if self._executor.idle:
                     self._settler.hurry()
-            elif (self.idle_s is not None and now_s() - busy_s >= self.idle_s) or (
+            elif (self._idle_s is not None and now_s() - busy_s >= self._idle_s) or (
                 await self._control.is_over()
             ):
                 self.stop()
@@ -204,8 +197,8 @@ class Worker:
     def _wait_s(self, busy_s: float) -> float:
         """How long the next receive may wait: no longer than this worker has left to be idle."""
         wait_s = self._options.wait_s or self._queue.limits.poll_s
-        if self.idle_s is not None:
-            left_s = busy_s + self.idle_s - asyncio.get_running_loop().time()
+        if self._idle_s is not None:
+            left_s = busy_s + self._idle_s - asyncio.get_running_loop().time()
             wait_s = max(min(wait_s, left_s), min(wait_s, LEAST_WAIT_S))
         return wait_s
 
@@ -252,7 +245,7 @@ class Worker:
                 await queue.extend(batch, self.spec.visibility_s)
             if self._strategy.lease_s is not None:
                 await self._renew(self._holding.open_jobs())
-            self._recorder.note(Event.USAGE, **self._usage(), calls=self.timings.sums())
+            self._recorder.note(Event.USAGE, **self._life.usage(), calls=self.timings.sums())
             self._recorder.flush()
             if await self._control.is_over():
                 self.stop()
@@ -285,8 +278,15 @@ class Worker:
         self._recorder.flush()
 
 
+def _in_pages(channel: Channel, spec: RunSpec, writer: str) -> Channel:
+    """The channel, with the ledger's rows in pages where the run has them."""
+    if spec.tasks_per_row <= 1:
+        return channel
+    return msgspec.structs.replace(channel, ledger=PagedLedger(channel.ledger, writer, spec.tasks_per_row))
+
+
 def _max_result_bytes(channel: Channel, strategy: Strategy) -> int:
-    """Of an encoded outcome that both the answers and the strategy's table can carry."""
+    """The largest encoded outcome that both the answers and the strategy's table can carry."""
     # an answer has the worker's name and its own brackets around it
     in_answer = channel.answers.limits.max_bytes - 1_024
     in_row = channel.ledger.max_outcome_bytes if strategy.uses_ledger else None

@@ -7,12 +7,14 @@ import asyncio
 import random
 import time
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Protocol
 
 from kon.core.backend import Backend, Channel
 from kon.core.clock import Clock
 from kon.core.journal import FileJournal
 from kon.core.spec import RunSpec
+from kon.engine.life import Life
 from kon.engine.records.events import Recorder, Watch, spent
 from kon.engine.records.records import RunFolder
 from kon.engine.watchers import Meter, asked_for, serving
@@ -62,22 +64,11 @@ class WorkersHere:
         for number, name in enumerate(worker_names(spec)):
             journal = FileJournal(folder.events / f"{name}.jsonl")
             self._journals.append(journal)
-            self._workers.append(
-                Worker(
-                    name,
-                    spec,
-                    channel,
-                    strategy_maker(spec),
-                    make_kind(spec),
-                    clock,
-                    Recorder(journal, clock, watches=[*watches, *logged(spec.run, name)]),
-                    random.Random(f"{spec.seed}:{name}"),
-                    # they share one process, and what it used is told once
-                    usage=(lambda: spent(backend, time.process_time() - began_cpu_s))
-                    if number == 0
-                    else dict,
-                )
-            )
+            recorder = Recorder(journal, clock, watches=[*watches, *logged(spec.run, name)])
+            life = Life(name, clock, recorder, random.Random(f"{spec.seed}:{name}"))
+            if number == 0:  # they share one process, and what it used is told once
+                life = replace(life, usage=lambda: spent(backend, time.process_time() - began_cpu_s))
+            self._workers.append(Worker(life, spec, channel, strategy_maker(spec), make_kind(spec)))
 
     async def run(self) -> None:
         with self._serving:

@@ -21,6 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from kon.core.backend import Backend
 from kon.core.clock import Clock
 from kon.core.errors import KonError, first_cause
@@ -32,10 +34,11 @@ from kon.core.spec import RunSpec
 from kon.core.strategy import Strategy
 from kon.core.task import Outcome, Task
 from kon.engine.eventloop import new_event_loop
+from kon.engine.life import Life
 from kon.engine.records.events import Event, Named, Recorder, Watch, spent
 from kon.engine.records.records import RunFolder
 from kon.engine.watchers import logs as setup
-from kon.engine.worker import StrategyMaker, Worker, WorkerOptions
+from kon.engine.worker import StrategyMaker, Worker
 
 ORPHAN_POLL_S: Final = 1.0
 ORPHAN_IDLE_S: Final = 10.0
@@ -85,6 +88,8 @@ async def work(
     metrics: where Prometheus may ask for them meanwhile.
     """
     spec = folder.read_run().worker_spec
+    if idle_s is not None:
+        spec = msgspec.structs.replace(spec, idle_s=idle_s)
     life = f"{name}.{secrets.token_hex(3)}"
     clock = Clock.of_this_host()
     backend = open_backend(spec.backend, folder.path.parent)
@@ -109,19 +114,12 @@ async def work(
     try:
         channel = await backend.open(spec.run)
         worker = Worker(
-            life,
+            Life(life, clock, recorder, random.Random(f"{spec.seed}:{life}"), usage),
             spec,
             channel,
             strategy_maker(spec),
             kind,
-            clock,
-            recorder,
-            random.Random(f"{spec.seed}:{life}"),
-            WorkerOptions(),
-            usage,
         )
-        if idle_s is not None:
-            worker.idle_s = idle_s
         loop = asyncio.get_running_loop()
         main = asyncio.current_task()
         assert main is not None
@@ -148,7 +146,7 @@ async def _notice_orphaning(worker: Worker) -> None:
     parent = os.getppid()
     while os.getppid() == parent:  # noqa: ASYNC110 # nothing but a look tells
         await asyncio.sleep(ORPHAN_POLL_S)
-    worker.idle_s = ORPHAN_IDLE_S if worker.idle_s is None else min(worker.idle_s, ORPHAN_IDLE_S)
+    worker.end_when_idle(ORPHAN_IDLE_S)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,6 +20,7 @@ from kon.core.spec import Plugin, RunSpec
 from kon.core.strategy import Strategy
 from kon.core.task import Answers, Bundle, Outcome, Task, decode_answers, encode
 from kon.engine.client import Client, Tally
+from kon.engine.life import Life
 from kon.engine.records.events import Recorder, Watch
 from kon.engine.worker import Worker, WorkerOptions
 from strategies.lease import Lease
@@ -100,16 +101,14 @@ class World:
     ) -> Worker:
         clock = clock or self.clock
         self.journals[name] = MemoryJournal()
+        recorder = Recorder(self.journals[name], clock, watches=watches)
         return Worker(
-            name,
+            Life(name, clock, recorder, random.Random(name)),
             self.spec,
             channel or self.channel,
             lambda ledger, worker, clock: strategy(ledger, worker, clock, **strategy_options),
             kind or Scripted({}),
-            clock,
-            Recorder(self.journals[name], clock, watches=watches),
-            random.Random(name),
-            options,
+            options or WorkerOptions(),
         )
 
     def client(self, channel: Channel | None = None, first_attempt: int = 1) -> Client:

@@ -23,6 +23,7 @@ from kon.core.plugins import open_backend
 from kon.core.spec import RunSpec
 from kon.core.task import Answers
 from kon.engine.client import Client, ClientOptions, Tally
+from kon.engine.life import Life
 from kon.engine.records.events import Event, Recorder
 from kon.engine.worker import Worker
 from kon.launch.crew import doomed, worker_names
@@ -226,14 +227,11 @@ class Simulation:
         model = None if self._fleet is None else self._fleet.model
         tasks, late_s = (None, 0.0) if model is None else (model.tasks, model.hosts.cpu.late_us / 1e6)
         worker = Worker(
-            life,
+            Life(life, clock, recorder, random.Random(f"{spec.seed}:{life}")),
             spec,
             self._channel,
             strategy_maker(spec),
             in_virtual_time(make_kind(spec), tasks, late_s, f"{spec.seed}:{life}"),
-            clock,
-            recorder,
-            random.Random(f"{spec.seed}:{life}"),
         )
         task = self._loop.spawn(life, worker.run())
         self._workers[name] = (worker, task)

@@ -31,6 +31,7 @@ from kon.core.spec import Plugin, RunSpec
 from kon.core.strategy import Strategy
 from kon.core.task import Answers, Outcome, State, encode
 from kon.engine.client import Client, ClientOptions, Tally
+from kon.engine.life import Life
 from kon.engine.records.events import Event, Recorder
 from kon.engine.worker import Worker, WorkerOptions
 from kon.trials.prove.invariants import Break, Invariant, promised
@@ -276,17 +277,9 @@ class _Stage:
             return WatchedStrategy(inner, self.watch, host)
 
         journal = self._journals[host] = MemoryJournal()
-        return Worker(
-            host,
-            self._spec,
-            channel,
-            make,
-            WatchedKind({"watch": self.watch}),
-            clock,
-            Recorder(journal, clock),
-            random.Random(f"{self._seed}:{host}"),
-            WorkerOptions(wait_s=POLL_S),
-        )
+        life = Life(host, clock, Recorder(journal, clock), random.Random(f"{self._seed}:{host}"))
+        kind = WatchedKind({"watch": self.watch})
+        return Worker(life, self._spec, channel, make, kind, WorkerOptions(wait_s=POLL_S))
 
     async def _client(self, channel: Channel, host: str) -> None:
         rng = random.Random(f"{self._seed}:{host}")
