@@ -46,6 +46,10 @@ class Kind(ABC):
         """How long the task ideally takes, when that is known beforehand; else None."""
         return None
 
+    async def ready(self) -> None:
+        """Return when the next task may start. Called before each; most kinds never wait."""
+        return
+
     @abstractmethod
     async def execute(self, body: Any, attempt: Attempt) -> Any:
         """Do it and return a JSON value. Any exception is a failed attempt; KindError says it best.

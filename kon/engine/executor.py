@@ -56,6 +56,7 @@ class Executor:
         self._backlog: deque[Job] = deque()
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
+        self._waits = type(kind).ready is not Kind.ready
         self._instant = type(kind).execute_now is not Kind.execute_now
         self._closing = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -107,6 +108,10 @@ class Executor:
             if self._instant and self._run_instantly():
                 await asyncio.sleep(0)
                 continue
+            if self._waits:
+                await self._kind.ready()
+                if not self._backlog:
+                    continue
             job = self._backlog.popleft()
             if not self._may_start(job):
                 continue

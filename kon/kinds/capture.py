@@ -1,7 +1,10 @@
-"""What a command writes: the beginning and the end of it are kept, within a bound."""
+"""What a command writes: its beginning and its end are kept, within a bound; or all of it, in a file."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -30,6 +33,7 @@ class Capture:
         """All that was ever added."""
 
     def add(self, chunk: bytes) -> None:
+        """Take what was written next."""
         self.size_bytes += len(chunk)
         room = self._head_limit - len(self._head)
         if room > 0:
@@ -53,8 +57,72 @@ class Capture:
         text = f"{first}\n[kon left out {left_out} bytes here]\n{last}"
         return Text(text, whole=False, utf8=first_utf8 and last_utf8)
 
+    def end(self) -> str | None:
+        """Called once, after the last `add`: the file that has all of it, None where there is none.
+
+        Raises OSError where it could not be written.
+        """
+        return None
+
+    def drop(self) -> None:
+        """Leave nothing behind of a command that was stopped."""
+
     def _end_of(self, data: bytes) -> bytes:
         return data[len(data) - self._tail_limit :]
+
+
+class WholeCapture(Capture):
+    """Keeps all of it as well, byte for byte, in a file, where the text of it would not be the same: where it
+    is longer than `limit_bytes`, or not UTF-8."""
+
+    __slots__ = ("_fd", "_path", "_problem")
+
+    def __init__(self, limit_bytes: int, path: Path) -> None:
+        """`path`: of the file, which nobody else writes to."""
+        super().__init__(limit_bytes)
+        self._path = path
+        self._fd: int | None = None
+        self._problem: OSError | None = None
+
+    def add(self, chunk: bytes) -> None:
+        if self._fd is None and self._problem is None:
+            kept = self._head_limit + self._tail_limit
+            if self.size_bytes + len(chunk) > kept:
+                # until now nothing was left out
+                self._store(self._head + self._tail)
+        if self._fd is not None:
+            self._store(chunk)
+        super().add(chunk)
+
+    def end(self) -> str | None:
+        if self._fd is None and self._problem is None and not _decode(self._head + self._tail)[1]:
+            self._store(self._head + self._tail)
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+            return str(self._path)
+        if self._problem is not None:
+            raise self._problem
+        return None
+
+    def drop(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+            self._path.unlink(missing_ok=True)
+
+    def _store(self, data: bytes) -> None:
+        try:
+            if self._fd is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            left = memoryview(data)
+            while left:
+                left = left[os.write(self._fd, left) :]
+        except OSError as error:  # the command may go on; that it can't be kept is told at its end
+            self._problem = error
+            with contextlib.suppress(OSError):
+                self.drop()
 
 
 def _decode(data: bytes) -> tuple[str, bool]:

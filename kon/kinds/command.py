@@ -1,9 +1,13 @@
-"""Command templates: what is to be run for one item.
+"""Command templates: what is to be run for one item, or for several.
 
 In a template, `{}` stands for the item, `{.}` for the item without its extension, `{/}` for its last
 part, `{//}` for its folder, `{/.}` for its last part without extension and `{#}` for the task's
 number, from 1: the placeholders of GNU parallel. A template without any gets the item at its end.
 `\\{}` is a literal `{}`.
+
+Where a template is read with `positions`, `{1}`, `{2/.}` and so on stand for one of several items, and
+`{%}` for the number of the slot that runs it. Elsewhere these are text, as they have always been in
+experiment files. With several items `{}` becomes a word for each.
 
 A list is an argument vector: each of its words is filled in as it is. A string is a shell command:
 there a placeholder yields the item as one word whatever characters it holds (see kon.kinds.quoting).
@@ -11,13 +15,14 @@ there a placeholder yields the item as one word whatever characters it holds (se
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from kon.core.errors import ConfigurationError
-from kon.kinds.quoting import PLACEHOLDER, item_as_variable
+from kon.kinds.quoting import PLACEHOLDER, item_as_variable, several_in_a_word
 
 DEFAULT_SHELL: Final = "/bin/sh"
 
@@ -70,64 +75,103 @@ class ShellProgram:
 class Template:
     """One template, read once and filled in for each task."""
 
-    def __init__(self, command: str | Sequence[str], shell: ShellProgram) -> None:
-        """Raises ConfigurationError for a template that is empty, or has a placeholder where none is safe."""
+    def __init__(
+        self,
+        command: str | Sequence[str],
+        shell: ShellProgram,
+        *,
+        positions: bool = False,
+        appends: bool = True,
+    ) -> None:
+        """`positions`: `{1}` and `{%}` are placeholders. `appends`: without any, the item comes last.
+
+        Raises ConfigurationError for a template that is empty, or has a placeholder where none is safe.
+        """
         first_word = command if isinstance(command, str) else "".join(command[:1])
         if not first_word.strip():
             raise ConfigurationError("the command is empty")
         self._command = command
         self._shell = shell
-        used = placeholders(command)
+        self._positions = positions
+        used = placeholders(command, positions)
         if isinstance(command, str) and _ITEM_VARIABLE.search(command):
             used.add("{}")
-        form = _Form.of(command, shell)
-        self._with_item = form if used else None
-        self._without_item = form if used <= {_NUMBER} else None
+        self.uses_slot = _SLOT in used or (positions and isinstance(command, str) and "KON_SLOT" in command)
+        """Whether it matters which slot runs it."""
+        self.highest_position = max((_position(each) for each in used), default=0)
+        """The largest number in a placeholder such as `{2}`; 0 where there is none."""
+        self._complete: str | Sequence[str] = command
+        if appends and not used:
+            self._complete = f"{command.rstrip()} {{}}" if isinstance(command, str) else [*command, "{}"]
+        self._needs_item = not used <= _NOT_THE_ITEM
+        self._forms: dict[int, _Form] = {}
+        self._form(max(1, self.highest_position) if self._needs_item else 0)  # faults are told at once
 
-    def call(self, item: str | None, number: int) -> Call:
-        """`item` is None for a task that has none; `number` is the task's, from 1.
+    def call(self, item: str | Sequence[str] | None, number: int, slot: int | None = None) -> Call:
+        """`item` is None for a task that has none, and a list for one that has several; `number` is the
+        task's, from 1; `slot` that of the slot that runs it, from 1, None where it is not known yet.
 
         Raises ConfigurationError where the template and the task do not go together.
         """
         if item is None:
-            if self._without_item is None:
+            if self._needs_item:
                 raise ConfigurationError("the command names its item, and the task has none")
-            return self._without_item.call("", number)
-        if self._with_item is None:
-            at_end = (
-                f"{self._command.rstrip()} {{}}" if isinstance(self._command, str) else [*self._command, "{}"]
+            return self._form(0).call((), number, slot)
+        items = (item,) if isinstance(item, str) else item
+        if self.highest_position > len(items):
+            raise ConfigurationError(
+                f"the command has {{{self.highest_position}}}, and the task {_items(len(items))}"
             )
-            self._with_item = _Form.of(at_end, self._shell)
-        return self._with_item.call(item, number)
+        return self._form(len(items)).call(items, number, slot)
+
+    def _form(self, count: int) -> _Form:
+        form = self._forms.get(count)
+        if form is None:
+            command = self._complete if count else self._command
+            form = self._forms[count] = _Form.of(command, self._shell, count, self._positions)
+        return form
+
+
+def _items(count: int) -> str:
+    return f"{count} item" if count == 1 else f"{count} items"
 
 
 class _Form(NamedTuple):
-    """A template with all its placeholders in place."""
+    """A template with all its placeholders in place, for tasks of `count` items."""
 
     words: list[str] | None
     in_shell: list[str] | None
-    variables: Mapping[str, Callable[[str, int], str]]
+    variables: Mapping[str, str]
+    """Of the environment: the placeholder whose value each has."""
+    positions: bool
 
     @classmethod
-    def of(cls, command: str | Sequence[str], shell: ShellProgram) -> _Form:
+    def of(cls, command: str | Sequence[str], shell: ShellProgram, count: int, positions: bool) -> _Form:
         if not isinstance(command, str):
-            return cls(list(command), None, {})
-        used = placeholders(command) | {"{}", _NUMBER}  # a script may always ask for $KON_ITEM, $KON_NUMBER
-        in_shell = shell.argv(item_as_variable(command, {each: _MEANING[each].variable for each in _MEANING}))
-        variables = {_MEANING[each].variable: _MEANING[each].value for each in sorted(used)}
-        return cls(shell.plain_words(command), in_shell, variables)
+            return cls(list(command), None, {}, positions)
+        used = placeholders(command, positions)
+        known = used | _PLAIN_NAMES
+        in_shell = shell.argv(item_as_variable(command, {each: _variables(each, count) for each in known}))
+        variables: dict[str, str] = {}
+        # a script may always ask for $KON_ITEM, or $KON_ITEM_2, and for $KON_NUMBER
+        for placeholder in sorted(used | {"{}", _NUMBER}):
+            names = _variables(placeholder, count)
+            for at, name in enumerate(names, start=1):
+                variables[name] = placeholder if len(names) == 1 else f"{{{at}{placeholder[1:]}"
+        return cls(shell.plain_words(command), in_shell, variables, positions)
 
-    def call(self, item: str, number: int) -> Call:
-        variables = {name: value(item, number) for name, value in self.variables.items()}
+    def call(self, items: Sequence[str], number: int, slot: int | None) -> Call:
+        variables = {
+            name: "".join(_values(placeholder, items, number, slot))
+            for name, placeholder in self.variables.items()
+        }
         if self.words is None:
             assert self.in_shell is not None  # a form has words, or a script, or both
             return Call(self.in_shell, None, variables)
-        return Call([fill(word, item, number) for word in self.words], self.in_shell, variables)
-
-
-class _Meaning(NamedTuple):
-    variable: str
-    value: Callable[[str, int], str]
+        words = [
+            filled for word in self.words for filled in _filled(word, items, number, slot, self.positions)
+        ]
+        return Call(words, self.in_shell, variables)
 
 
 def _last_part(item: str) -> str:
@@ -138,15 +182,61 @@ def _folder(item: str) -> str:
     return posixpath.dirname(item.rstrip("/")) or ("/" if item.startswith("/") else ".")
 
 
-_MEANING: Final[Mapping[str, _Meaning]] = {
-    "{}": _Meaning("KON_ITEM", lambda item, number: item),
-    "{.}": _Meaning("KON_ITEM_NOEXT", lambda item, number: posixpath.splitext(item)[0]),
-    "{/}": _Meaning("KON_ITEM_BASE", lambda item, number: _last_part(item)),
-    "{//}": _Meaning("KON_ITEM_DIR", lambda item, number: _folder(item)),
-    "{/.}": _Meaning("KON_ITEM_STEM", lambda item, number: posixpath.splitext(_last_part(item))[0]),
-    "{#}": _Meaning("KON_NUMBER", lambda item, number: str(number)),
+class _Part(NamedTuple):
+    """What of an item a placeholder takes: `{/.}` its part `/.`."""
+
+    variable: str
+    of: Callable[[str], str]
+
+
+_PARTS: Final[Mapping[str, _Part]] = {
+    "": _Part("", lambda item: item),
+    ".": _Part("_NOEXT", lambda item: posixpath.splitext(item)[0]),
+    "/": _Part("_BASE", _last_part),
+    "//": _Part("_DIR", _folder),
+    "/.": _Part("_STEM", lambda item: posixpath.splitext(_last_part(item))[0]),
 }
 _NUMBER: Final = "{#}"
+_SLOT: Final = "{%}"
+_NOT_THE_ITEM: Final = frozenset({_NUMBER, _SLOT})
+_PLAIN_NAMES: Final = frozenset({_NUMBER, *(f"{{{part}}}" for part in _PARTS)})
+
+
+@functools.cache
+def _split(placeholder: str) -> tuple[int, str]:
+    """The position, 0 for none, and the part."""
+    text = placeholder[1:-1]
+    part = text.lstrip("0123456789")
+    digits = text[: len(text) - len(part)]
+    return int(digits or 0), part
+
+
+def _position(placeholder: str) -> int:
+    return _split(placeholder)[0]
+
+
+def _variables(placeholder: str, count: int) -> list[str]:
+    """The variables of the environment that hold what a placeholder stands for, with so many items."""
+    if placeholder == _NUMBER:
+        return ["KON_NUMBER"]
+    if placeholder == _SLOT:
+        return ["KON_SLOT"]
+    position, part = _split(placeholder)
+    suffix = _PARTS[part].variable
+    if position:
+        return [f"KON_ITEM_{position}{suffix}"]
+    return [f"KON_ITEM{suffix}"] if count <= 1 else [f"KON_ITEM_{at}{suffix}" for at in range(1, count + 1)]
+
+
+def _values(placeholder: str, items: Sequence[str], number: int, slot: int | None) -> list[str]:
+    """What a placeholder stands for."""
+    if placeholder == _NUMBER:
+        return [str(number)]
+    if placeholder == _SLOT:
+        return ["" if slot is None else str(slot)]
+    position, part = _split(placeholder)
+    return [_PARTS[part].of(item) for item in (items[position - 1 : position] if position else items)]
+
 
 _ITEM_VARIABLE: Final = re.compile(r"\$\{?KON_ITEM")
 
@@ -168,10 +258,11 @@ _BUILT_IN: Final = frozenset(
 `true` and `false` are left out: they are the same everywhere."""
 
 
-def placeholders(command: str | Sequence[str]) -> set[str]:
-    """Those that a template has."""
+def placeholders(command: str | Sequence[str], positions: bool = False) -> set[str]:
+    """Those that a template has; with `positions` `{1}` and `{%}` are such too."""
     text = command if isinstance(command, str) else "\0".join(command)
-    return {found["placeholder"] for found in PLACEHOLDER.finditer(text) if not found["escaped"]}
+    found = {found["placeholder"] for found in PLACEHOLDER.finditer(text) if not found["escaped"]}
+    return found if positions else found & _PLAIN_NAMES
 
 
 def fill(word: str, item: str, number: int, quote: Callable[[str], str] | None = None) -> str:
@@ -183,9 +274,38 @@ def fill(word: str, item: str, number: int, quote: Callable[[str], str] | None =
         return word
 
     def value(found: re.Match[str]) -> str:
+        placeholder = found["placeholder"]
+        if placeholder not in _PLAIN_NAMES:
+            return found[0]
         if found["escaped"]:
-            return found["placeholder"]
-        meant = _MEANING[found["placeholder"]].value(item, number)
+            return placeholder
+        [meant] = _values(placeholder, [item], number, None)
         return meant if quote is None else quote(meant)
 
     return PLACEHOLDER.sub(value, word)
+
+
+def _filled(word: str, items: Sequence[str], number: int, slot: int | None, positions: bool) -> Sequence[str]:
+    """A word with its placeholders filled in: several, where it is a placeholder of several items.
+
+    Raises ConfigurationError where such a placeholder is a part of the word.
+    """
+    if "{" not in word:
+        return (word,)
+    known = None if positions else _PLAIN_NAMES
+    alone = PLACEHOLDER.fullmatch(word)
+    if alone and not alone["escaped"] and (known is None or word in known):
+        return _values(word, items, number, slot)
+
+    def value(found: re.Match[str]) -> str:
+        placeholder = found["placeholder"]
+        if known is not None and placeholder not in known:
+            return found[0]
+        if found["escaped"]:
+            return placeholder
+        values = _values(placeholder, items, number, slot)
+        if len(values) != 1:
+            raise ConfigurationError(several_in_a_word(placeholder))
+        return values[0]
+
+    return (PLACEHOLDER.sub(value, word),)

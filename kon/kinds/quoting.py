@@ -9,13 +9,16 @@ the place. Where the place is misread the worst is a word that is split: no item
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from kon.core.errors import ConfigurationError
 
-PLACEHOLDER: Final = re.compile(r"(?P<escaped>\\)?(?<!\$)(?P<placeholder>\{(?:\.|/|//|/\.|#)?\})")
-"""After a `$` it is none: `${#}` is the shell's own."""
+PLACEHOLDER: Final = re.compile(
+    r"(?P<escaped>\\)?(?<!\$)(?P<placeholder>\{(?:(?:[1-9][0-9]{0,3})?(?:\.|/|//|/\.)?|[#%])\})"
+)
+"""What may be a placeholder: whoever reads a template says which of them are. After a `$` it is none:
+`${#}` is the shell's own."""
 
 _PLAIN, _SINGLE, _DOUBLE, _ARITHMETIC = "plain", "single", "double", "arithmetic"
 
@@ -39,10 +42,12 @@ _EXPANSION: Final = {_PLAIN: '"${}"', _SINGLE: "'\"${}\"'", _DOUBLE: '""${}""'}
 are opened again. Every shell reads it so; `${...}` is not known to all."""
 
 
-def item_as_variable(script: str, variables: Mapping[str, str]) -> str:
+def item_as_variable(script: str, variables: Mapping[str, Sequence[str]]) -> str:
     """The script with the expansion of `variables[placeholder]` in place of each placeholder.
 
-    Raises ConfigurationError for a placeholder at a place where no quotes can make it safe.
+    What is not in `variables` is text. A placeholder of several variables becomes a word for each.
+    Raises ConfigurationError for a placeholder at a place where no quotes can make it safe, and for one of
+    several variables that is not a word of its own.
     """
     out: list[str] = []
     contexts = [_PLAIN]
@@ -54,13 +59,16 @@ def item_as_variable(script: str, variables: Mapping[str, str]) -> str:
         position = found.end()
         token, text = found.lastgroup or "", found[0]
         if token == "placeholder":
-            if found["escaped"]:
+            names = variables.get(found["placeholder"])
+            if names is not None and found["escaped"]:
                 text = found["placeholder"]
-            else:
+            elif names is not None:
                 place = "$((...))" if contexts[-1] == _ARITHMETIC else unfit
                 if place is not None:
-                    raise ConfigurationError(_UNFIT.format(text, place, variables[text]))
-                text = _EXPANSION[contexts[-1]].replace("{}", variables[text])
+                    raise ConfigurationError(_UNFIT.format(text, place, names[0] if names else "KON_ITEM"))
+                if len(names) != 1 and not _is_a_word(script, found.start(), position, contexts[-1]):
+                    raise ConfigurationError(several_in_a_word(text))
+                text = " ".join(_EXPANSION[contexts[-1]].replace("{}", name) for name in names)
         elif token in _OPENS:
             contexts.append(_OPENS[token])
         elif token in ("close", "end"):
@@ -77,6 +85,25 @@ def item_as_variable(script: str, variables: Mapping[str, str]) -> str:
             unfit = "a here-document, or after it"
         out.append(text)
     return "".join(out) + script[position:]
+
+
+def _is_a_word(script: str, start: int, end: int, context: str) -> bool:
+    """Whether what stands between is a word of its own: `a {} b`, and not `"{}"` or `{}.bak`."""
+    before, after = script[start - 1 : start], script[end : end + 1]
+    return context == _PLAIN and before in _BEFORE_A_WORD and after in _AFTER_A_WORD
+
+
+_BEFORE_A_WORD: Final = frozenset(["", *" \t\n;|&(<>"])
+_AFTER_A_WORD: Final = frozenset(["", *" \t\n;|&)<>"])
+
+
+def several_in_a_word(placeholder: str) -> str:
+    """What is said of a placeholder that stands for several items and is not a word of its own."""
+    part = placeholder[1:-1]
+    return (
+        f"{placeholder} stands for several items, and has to be a word of its own, without quotes or other "
+        f"text around it. Write {{1{part}}}, {{2{part}}}, ... for one item each"
+    )
 
 
 _UNFIT: Final = (

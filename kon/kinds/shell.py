@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import heapq
 import math
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -15,11 +17,29 @@ from kon.core.errors import ConfigurationError, KindError
 from kon.core.kind import Attempt, Kind
 from kon.core.objects import ObjectStore
 from kon.core.scratch import working_folder
-from kon.kinds.capture import Capture
+from kon.kinds.capture import Capture, WholeCapture
 from kon.kinds.command import DEFAULT_SHELL, Call, ShellProgram, Template
+from kon.kinds.gate import Gate
+from kon.kinds.live import Live, Mode
 from kon.kinds.options import Options, read_options
+from kon.kinds.shortage import allow
 from kon.kinds.spawn import Finished, Spawner, ending, signal_name
 from kon.kinds.staging import Staging
+
+
+class Here(msgspec.Struct, frozen=True, kw_only=True):
+    """For a client on the same machine, which reads what commands write from files.
+
+    keep: the folder where output is kept whole, byte for byte, that is longer than `max_output_bytes`, or
+        not UTF-8; None for nowhere.
+    live: the folder where output is shown as it comes; None for nowhere. mode: how.
+    tag: whether each line shown begins with the item and a tab.
+    """
+
+    keep: str | None = None
+    live: str | None = None
+    mode: Mode = "lines"
+    tag: bool = False
 
 
 class ShellOptions(Options, frozen=True, kw_only=True):
@@ -30,12 +50,17 @@ class ShellOptions(Options, frozen=True, kw_only=True):
     shell: what string commands are run by, with `-c`.
     env: added to the environment of the worker.
     cwd: the folder to run in; None for the worker's own.
-    stdin: what the command reads; None for nothing.
+    stdin: what the command reads; None for nothing. stdin_file: the file that it reads. stdin_item: it reads
+        the item, with a line end, and does not get it as a word where `command` has no placeholder.
+    positions: a task's body may be a list of items, and `{1}`, `{2}`, ..., `{%}` are placeholders.
     max_output_bytes: kept of stdout, and of stderr; of longer output the beginning and the end.
     ok_exit_codes: exit codes that count as done.
     kill_grace_s: seconds between SIGTERM and SIGKILL for a command that is stopped.
     inputs, outputs: files that are staged from and to the store; the command then runs in a folder of the
         attempt's own (see kon.kinds.staging).
+    delay_s: seconds between two starts in one worker. max_load: none is started while the machine's load
+        average is higher. min_free_bytes: none is started while less memory is free.
+    here: for a client on the same machine.
     """
 
     command: str | list[str | int] | None = None
@@ -43,11 +68,18 @@ class ShellOptions(Options, frozen=True, kw_only=True):
     env: Mapping[str, str | int] = msgspec.field(default_factory=dict)
     cwd: str | None = None
     stdin: str | None = None
+    stdin_file: str | None = None
+    stdin_item: bool = False
+    positions: bool = False
     max_output_bytes: int = 65_536
     ok_exit_codes: frozenset[int] = frozenset({0})
     kill_grace_s: float = 2.0
     inputs: Mapping[str, str] | list[str] = msgspec.field(default_factory=dict)
     outputs: Mapping[str, str] | list[str] = msgspec.field(default_factory=list)
+    delay_s: float = 0.0
+    max_load: float | None = None
+    min_free_bytes: int | None = None
+    here: Here = Here()
 
 
 class Shell(Kind):
@@ -62,7 +94,7 @@ class Shell(Kind):
     size_bytes.
 
     The environment has KON_RUN, KON_TASK (the task's index) and KON_ATTEMPT, for string commands
-    with an item KON_ITEM as well.
+    with an item KON_ITEM as well, or KON_ITEM_1, KON_ITEM_2, ... where there are several.
     """
 
     name: ClassVar[str] = "shell"
@@ -74,7 +106,16 @@ class Shell(Kind):
         self._shell = ShellProgram(self._options.shell, _functions(self._environment))
         command = self._options.command
         words = [str(word) for word in command] if isinstance(command, list) else command
-        self._template = None if words is None else Template(words, self._shell)
+        self._template = (
+            None
+            if words is None
+            else Template(
+                words,
+                self._shell,
+                positions=self._options.positions,
+                appends=not self._options.stdin_item,
+            )
+        )
         self._staging = Staging(self.name, self._options.inputs, self._options.outputs)
         if self._staging and self._options.cwd is not None:
             raise ConfigurationError(
@@ -83,14 +124,23 @@ class Shell(Kind):
             )
         self._spawner = self._make_spawner(self._options.cwd)
         self._objects: ObjectStore | None = None
+        checked = self._options
+        self._gate = Gate(checked.delay_s, checked.max_load, checked.min_free_bytes)
+        self._slots = list(range(1, checked.slots + 1))  # free ones, the lowest first
+        self._live: Live | None = None
+        allow(checked.slots)
 
     def check(self, body: Any) -> None:
         self._call(body, 1)
         if self._staging:
-            self._staging.check(self._item(body))
+            self._staging.check(self._one_item(body))
 
     async def open(self, objects: ObjectStore) -> None:
         self._objects = objects
+
+    async def ready(self) -> None:
+        if not self._gate.is_open:
+            await self._gate.wait()
 
     async def execute(self, body: Any, attempt: Attempt) -> Any:
         if self._staging:
@@ -99,7 +149,7 @@ class Shell(Kind):
 
     async def _execute_staged(self, body: Any, attempt: Attempt, staging: Staging) -> Any:
         assert self._objects is not None, "open comes first"
-        item = self._item(body)
+        item = self._one_item(body)
         async with working_folder(self.name) as folder:
             await staging.fetch(self._objects, folder, item, attempt)
             spawner = self._make_spawner(str(folder))
@@ -114,19 +164,55 @@ class Shell(Kind):
         return {**result, "outputs": stored}
 
     async def _execute(self, body: Any, attempt: Attempt, spawner: Spawner) -> dict[str, Any]:
-        call = self._call(body, attempt.index + 1)
-        environment = {
-            **self._environment,
-            **{name.encode(): os.fsencode(value) for name, value in call.variables.items()},
-            b"KON_RUN": os.fsencode(attempt.run),
-            b"KON_TASK": b"%d" % attempt.index,
-            b"KON_ATTEMPT": b"%d" % attempt.number,
-        }
-        finished, in_shell = await self._run(call, environment, spawner)
-        return self._judged(call, finished, in_shell)
+        slot = heapq.heappop(self._slots) if self._slots else None
+        try:
+            call = self._call(body, attempt.index + 1, slot)
+            environment = {
+                **self._environment,
+                **{name.encode(): os.fsencode(value) for name, value in call.variables.items()},
+                b"KON_RUN": os.fsencode(attempt.run),
+                b"KON_TASK": b"%d" % attempt.index,
+                b"KON_ATTEMPT": b"%d" % attempt.number,
+            }
+            captures = self._captures(body, attempt)
+            try:
+                finished, in_shell = await self._run(call, environment, spawner, captures, self._input(body))
+            except BaseException:
+                for capture in captures:
+                    capture.drop()
+                raise
+            return self._judged(call, finished, in_shell)
+        finally:
+            if slot is not None:
+                heapq.heappush(self._slots, slot)
 
     async def close(self) -> None:
         self._spawner.close()
+        if self._live is not None:
+            self._live.close()
+
+    def _captures(self, body: Any, attempt: Attempt) -> tuple[Capture, Capture]:
+        """What takes the command's stdout and stderr."""
+        here, limit_bytes = self._options.here, self._options.max_output_bytes
+        out, err = Capture(limit_bytes), Capture(limit_bytes)
+        if here.keep is not None:
+            # a name of its own, as the attempt may be made twice
+            name = f"{attempt.index + 1}.{attempt.number}.{secrets.token_hex(4)}"
+            out, err = (
+                WholeCapture(limit_bytes, Path(here.keep) / f"{name}.{stream}") for stream in _STREAMS
+            )
+        if here.live is None:
+            return out, err
+        if self._live is None:
+            self._live = Live(Path(here.live), here.mode)
+        tag = b" ".join(map(os.fsencode, self._items(body))) + b"\t" if here.tag else b""
+        return self._live.of((out, err), tag)
+
+    def _input(self, body: Any) -> bytes | Path | None:
+        """What this command reads, where that is not the same for all."""
+        if self._options.stdin_item:
+            return b"".join(os.fsencode(item) + b"\n" for item in self._items(body))
+        return None if self._options.stdin_file is None else Path(self._options.stdin_file)
 
     def _make_spawner(self, cwd: str | None) -> Spawner:
         return Spawner(
@@ -136,14 +222,24 @@ class Shell(Kind):
             kill_grace_s=self._options.kill_grace_s,
         )
 
-    def _item(self, body: Any) -> str | None:
+    def _items(self, body: Any) -> list[str]:
         """None where there is no template: then the body is the command itself."""
-        return None if self._template is None or body is None else _word(body, "the item")
+        if self._template is None or body is None:
+            return []
+        bodies = body if isinstance(body, list) and self._options.positions and body else [body]
+        return [_word(each, "the item") for each in bodies]
 
-    def _call(self, body: Any, number: int) -> Call:
+    def _one_item(self, body: Any) -> str | None:
+        """Raises ConfigurationError where there are several: files are named by one."""
+        items = self._items(body)
+        if len(items) > 1:
+            raise ConfigurationError("with inputs or outputs a task has one item")
+        return items[0] if items else None
+
+    def _call(self, body: Any, number: int, slot: int | None = None) -> Call:
         """Raises ConfigurationError for a body that can't be run."""
         if self._template is not None:
-            return self._template.call(None if body is None else _word(body, "the item"), number)
+            return self._template.call(self._items(body) or None, number, slot)
         if isinstance(body, str) and body.strip():
             return self._shell.call(_word(body, "the command"))
         if isinstance(body, list) and body and body[0] != "":
@@ -151,17 +247,23 @@ class Shell(Kind):
         raise ConfigurationError(f"expected a command, a string or a list of words, got {body!r:.80}")
 
     async def _run(
-        self, call: Call, environment: Mapping[bytes, bytes], spawner: Spawner
+        self,
+        call: Call,
+        environment: Mapping[bytes, bytes],
+        spawner: Spawner,
+        captures: tuple[Capture, Capture],
+        stdin: bytes | Path | None,
     ) -> tuple[Finished, bool]:
         """How it ended, and whether it was the shell that ran it."""
         try:
             try:
-                finished = await spawner.run(call.argv, environment)
+                finished = await spawner.run(call.argv, environment, captures=captures, stdin=stdin)
                 return finished, call.argv[0] == self._shell.path
             except OSError as error:
                 if call.in_shell is None or error.errno not in _NOT_A_PROGRAM:
                     raise
-            return await spawner.run(call.in_shell, environment), True
+            finished = await spawner.run(call.in_shell, environment, captures=captures, stdin=stdin)
+            return finished, True
         except OSError as error:
             raise KindError(self._not_started(call, error, environment)) from error
 
@@ -170,6 +272,8 @@ class Shell(Kind):
         cwd = self._options.cwd
         if cwd is not None and error.filename == cwd and not Path(cwd).is_dir():
             return f'can\'t run in the folder "{cwd}" (cwd): {error.strerror}'
+        if self._options.stdin_file is not None and error.filename == self._options.stdin_file:
+            return f'can\'t read "{self._options.stdin_file}" (stdin_file): {error.strerror}'
         if error.errno == errno.ENOENT and "/" not in program:
             path = os.fsdecode(environment.get(b"PATH", os.defpath.encode()))
             return f'there is no program "{program}" on PATH ({path})'
@@ -188,7 +292,14 @@ class Shell(Kind):
         result: dict[str, Any] = {"exit": code if code >= 0 else 128 - code}
         if code < 0:
             result["signal"] = signal_name(-code)
-        _add_output(result, finished)
+        try:
+            _add_output(result, finished)
+        except OSError as error:
+            raise KindError(
+                f"its output can't be kept whole, so that it counts as failed: {error.strerror} "
+                f"({self._options.here.keep or self._options.here.live})",
+                result,
+            ) from error
         if result["exit"] in self._options.ok_exit_codes:
             return result
         raise KindError(_failure(code, result["stderr"], in_shell), result)
@@ -209,6 +320,15 @@ def _checked(options: ShellOptions) -> ShellOptions:
     if options.max_output_bytes < 0:
         raise ConfigurationError(
             f'option "max_output_bytes" of kind shell: expected 0 or more, got {options.max_output_bytes}'
+        )
+    if sum((options.stdin is not None, options.stdin_file is not None, options.stdin_item)) > 1:
+        raise ConfigurationError(
+            "the options of kind shell: stdin, stdin_file and stdin_item: a command reads one thing; leave "
+            "the others out"
+        )
+    if not (math.isfinite(options.delay_s) and options.delay_s >= 0):
+        raise ConfigurationError(
+            f'option "delay_s" of kind shell: expected seconds, 0 or more, got {options.delay_s}'
         )
     if not (math.isfinite(options.kill_grace_s) and options.kill_grace_s >= 0):
         raise ConfigurationError(
@@ -254,6 +374,9 @@ def _add_output(result: dict[str, Any], finished: Finished) -> None:
     for name, capture in streams:
         text, whole, utf8 = capture.text()
         result[name] = text
+        file = capture.end()
+        if file is not None:
+            result[f"{name}_file"] = file
         if not whole:
             result["truncated"] = True
             result[f"{name}_bytes"] = capture.size_bytes
@@ -261,6 +384,9 @@ def _add_output(result: dict[str, Any], finished: Finished) -> None:
             result["encoding_errors"] = True
     if finished.output_open:
         result["output_open"] = True
+
+
+_STREAMS: Final = ("stdout", "stderr")
 
 
 def _failure(code: int, stderr: str, in_shell: bool) -> str:

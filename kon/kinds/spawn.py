@@ -21,10 +21,15 @@ from typing import Final
 import msgspec
 
 from kon.kinds.capture import Capture
+from kon.kinds.shortage import PATIENCE_S, Shortage
 from kon.kinds.start import Starter
 
 LINGER_S: Final = 2.0
 """How long the output of a command that has ended is read on while others hold its pipes open."""
+
+
+class Stopped(BlockingIOError):
+    """A process had begun, and was killed as nobody could have waited for it: it may have had effects."""
 
 
 class Child:
@@ -136,7 +141,7 @@ class Child:
         except RuntimeError as error:  # out of threads
             self.signal(signal.SIGKILL)
             self._finish(_reaped(self.pid))
-            raise OSError(errno.EAGAIN, str(error)) from error
+            raise Stopped(errno.EAGAIN, str(error)) from error
 
     def _finish(self, code: int | None) -> None:
         self.ended = True
@@ -205,13 +210,13 @@ class _Stream:
 
     __slots__ = ("_ended", "_fd", "_loop", "capture", "open")
 
-    def __init__(self, fd: int, limit_bytes: int) -> None:
+    def __init__(self, fd: int, capture: Capture) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(fd, self._read)
         self._ended: asyncio.Future[None] | None = None
-        self.capture = Capture(limit_bytes)
+        self.capture = capture
         self.open = True
 
     def read_rest(self) -> None:
@@ -278,18 +283,37 @@ class Spawner:
         kill_grace_s: float,
         use_pidfd: bool | None = None,
         use_posix_spawn: bool | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
-        """`use_pidfd`, `use_posix_spawn`: None for "where this system has them"."""
+        """`use_pidfd`, `use_posix_spawn`: None for "where this system has them".
+
+        patience_s: how long a start waits for file descriptors and the like.
+        """
         self._starter = Starter(cwd, use_posix_spawn)
         self._stdin = stdin
         self._max_output_bytes = max_output_bytes
         self._kill_grace_s = kill_grace_s
         self._use_pidfd = use_pidfd
         self._null: int | None = None
+        self._shortage = Shortage(patience_s)
 
-    async def run(self, argv: Sequence[str], env: Mapping[bytes, bytes]) -> Finished:
-        """Run a command. Raises OSError where it can't be started. Cancelled, it stops the whole group."""
-        child, out, err = self._start(argv, env)
+    async def run(
+        self,
+        argv: Sequence[str],
+        env: Mapping[bytes, bytes],
+        *,
+        captures: tuple[Capture, Capture] | None = None,
+        stdin: bytes | Path | None = None,
+    ) -> Finished:
+        """Run a command. Raises OSError where it can't be started. Cancelled, it stops the whole group.
+
+        captures: what takes its stdout and its stderr. stdin: what this command reads, itself or the file
+        of it, in place of what all read.
+        """
+        if captures is None:
+            captures = Capture(self._max_output_bytes), Capture(self._max_output_bytes)
+        taken, given = captures, self._stdin if stdin is None else stdin
+        child, out, err = await self._shortage.start(lambda: self._start(argv, env, taken, given), Stopped)
         try:
             code = await child.wait()
             out.read_rest()
@@ -306,38 +330,49 @@ class Spawner:
         finally:
             out.close()
             err.close()
+            self._shortage.ended()
 
     def close(self) -> None:
         if self._null is not None:
             os.close(self._null)
             self._null = None
 
-    def _start(self, argv: Sequence[str], env: Mapping[bytes, bytes]) -> tuple[Child, _Stream, _Stream]:
+    def _start(
+        self,
+        argv: Sequence[str],
+        env: Mapping[bytes, bytes],
+        captures: tuple[Capture, Capture],
+        stdin: bytes | Path | None,
+    ) -> tuple[Child, _Stream, _Stream]:
         with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as ends_of_child:
-            stdin = ends_of_child.enter_context(self._input())
-            out, out_end = self._pipe(on_failure, ends_of_child)
-            err, err_end = self._pipe(on_failure, ends_of_child)
-            child = Child(self._starter.start(argv, env, stdin, out_end, err_end), self._use_pidfd)
+            given = ends_of_child.enter_context(self._input(stdin))
+            out, out_end = self._pipe(on_failure, ends_of_child, captures[0])
+            err, err_end = self._pipe(on_failure, ends_of_child, captures[1])
+            child = Child(self._starter.start(argv, env, given, out_end, err_end), self._use_pidfd)
             on_failure.pop_all()
             return child, out, err
 
     def _pipe(
-        self, on_failure: contextlib.ExitStack, ends_of_child: contextlib.ExitStack
+        self, on_failure: contextlib.ExitStack, ends_of_child: contextlib.ExitStack, capture: Capture
     ) -> tuple[_Stream, int]:
         ours, theirs = os.pipe()
         ends_of_child.callback(os.close, theirs)
-        stream = _Stream(ours, self._max_output_bytes)
+        stream = _Stream(ours, capture)
         on_failure.callback(stream.close)
         return stream, theirs
 
     @contextlib.contextmanager
-    def _input(self) -> Iterator[int]:
-        if self._stdin is None:
+    def _input(self, stdin: bytes | Path | None) -> Iterator[int]:
+        if stdin is None:
             if self._null is None:
                 self._null = os.open(os.devnull, os.O_RDONLY)
             yield self._null
             return
+        if isinstance(stdin, Path):
+            with stdin.open("rb", buffering=0) as file:
+                yield file.fileno()
+            return
         with tempfile.TemporaryFile(buffering=0) as file:  # a pipe would need feeding, and could break
-            file.write(self._stdin)
+            file.write(stdin)
             file.seek(0)
             yield file.fileno()

@@ -67,8 +67,9 @@ def test_settings_are_checked_as_in_a_file() -> None:
         'kon map: attempts: expected a whole number from 1 to 32, found "3"',
         'kon map: slotz: unknown key "slotz", did you mean "slots"?',
         'kon map: workload: comand: unknown option "comand" of kind shell, did you mean "command"? '
-        "(it takes command, shell, env, cwd, stdin, max_output_bytes, ok_exit_codes, kill_grace_s, "
-        "inputs, outputs)",
+        "(it takes command, shell, env, cwd, stdin, stdin_file, stdin_item, positions, "
+        "max_output_bytes, ok_exit_codes, kill_grace_s, inputs, outputs, delay_s, max_load, min_free_bytes, "
+        "here)",
     ]
 
 

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kon.kinds.capture import Capture
+from kon.kinds.capture import Capture, WholeCapture
 
 _LEFT_OUT = re.compile(r"\n\[kon left out (\d+) bytes here\]\n")
 
@@ -79,3 +81,41 @@ def test_memory_stays_bounded() -> None:
     held = sum(sys.getsizeof(getattr(capture, name)) for name in Capture.__slots__)
     assert held < 4_000
     assert capture.size_bytes == 2_000 * 999
+
+
+class TestWhole:
+    """What can't be kept as text is in a file, byte for byte."""
+
+    def kept(self, path: Path, *chunks: bytes, limit_bytes: int = 10) -> bytes | None:
+        capture = WholeCapture(limit_bytes, path)
+        for chunk in chunks:
+            capture.add(chunk)
+        file = capture.end()
+        return None if file is None else Path(file).read_bytes()
+
+    def test_what_fits_needs_no_file(self, tmp_path: Path) -> None:
+        assert self.kept(tmp_path / "f", b"0123", b"456789") is None
+        assert self.kept(tmp_path / "f") is None
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("size", [1, 3, 10, 11, 1000])
+    def test_what_is_longer(self, tmp_path: Path, size: int) -> None:
+        data = bytes(range(48, 58)) * 50
+        chunks = [data[at : at + size] for at in range(0, len(data), size)]
+        assert self.kept(tmp_path / "new" / "f", *chunks) == data
+
+    def test_what_is_not_text(self, tmp_path: Path) -> None:
+        assert self.kept(tmp_path / "f", b"a\xff", b"b") == b"a\xffb"
+
+    def test_a_disk_that_is_full(self) -> None:
+        capture = WholeCapture(2, Path("/dev/full/f"))
+        capture.add(b"abc")
+        capture.add(b"def")
+        with pytest.raises(OSError, match="Not a directory"):
+            capture.end()
+
+    def test_of_a_command_that_was_stopped_nothing_stays(self, tmp_path: Path) -> None:
+        capture = WholeCapture(2, tmp_path / "f")
+        capture.add(b"abc")
+        capture.drop()
+        assert list(tmp_path.iterdir()) == []

@@ -204,3 +204,47 @@ def test_an_empty_command_is_refused(command: str | list[str]) -> None:
 def test_a_script_may_ask_for_its_number_and_item_without_a_placeholder() -> None:
     assert output("echo $KON_NUMBER; true {}", "x") == "1\n"
     assert call("echo $KON_NUMBER; true", None, 7).variables["KON_NUMBER"] == "7"
+
+
+class TestSeveralItems:
+    def call(self, command: str | list[str], *items: str, slot: int | None = 3) -> Call:
+        return Template(command, SHELL, positions=True).call(list(items), 7, slot)
+
+    @pytest.mark.parametrize(
+        ("command", "words"),
+        [
+            ("x {1} {2}", ["x", "a/b.c", "d e"]),
+            ("x {2} {1} {2}", ["x", "d e", "a/b.c", "d e"]),
+            ("x {1/} {1//} {1.} {1/.}", ["x", "b.c", "a", "a/b", "b"]),
+            ("x {}", ["x", "a/b.c", "d e"]),
+            ("x {/} -", ["x", "b.c", "d e", "-"]),
+            ("x", ["x", "a/b.c", "d e"]),
+            ("x {%} {#}", ["x", "3", "7"]),
+            ("x -{1}-", ["x", "-a/b.c-"]),
+        ],
+    )
+    def test_placeholders(self, command: str, words: list[str]) -> None:
+        """The same from words, from a plain line, and from a script."""
+        assert self.call(command.split(), "a/b.c", "d e").argv == words
+        assert self.call(command, "a/b.c", "d e").argv == words
+        made = self.call(f"set -- {command}; printf '%s|' \"$@\"", "a/b.c", "d e") if command != "x" else None
+        if made is not None:
+            done = subprocess.run(made.argv, env={**made.variables}, capture_output=True, check=True)
+            assert done.stdout.decode() == "".join(f"{word}|" for word in words)
+
+    @pytest.mark.parametrize("command", ['x "{}"', "x {}.bak", "x '{}'; y", "x -{/}", "x a{}"])
+    def test_one_placeholder_for_several_is_a_word_of_its_own(self, command: str) -> None:
+        with pytest.raises(ConfigurationError, match=r"stands for several items.* Write \{1/?\}, \{2/?\}"):
+            self.call(command, "a", "b")
+        assert self.call(command, "a")  # of one item it may stand anywhere
+        with pytest.raises(ConfigurationError, match="stands for several items"):
+            self.call(["x", "a{}"], "a", "b")
+
+    def test_a_position_that_the_task_has_not(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"the command has \{3\}, and the task 2 items"):
+            self.call("x {3}", "a", "b")
+
+    def test_without_positions_it_is_text(self) -> None:
+        """As in the experiment files of before."""
+        assert Template(["x", "{1}", "{%}", "{}"], SHELL).call("f", 1).argv == ["x", "{1}", "{%}", "f"]
+        assert output("printf '%s|' a{2} {%} {1}", "f") == "a{2}|{%}|{1}|f|"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import stat
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from kon.core.errors import ConfigurationError
+from kon.core.kind import Attempt
 from kon.kinds.shell import Shell
 from tests.kinds.running import execute, failure
 
@@ -278,3 +280,75 @@ def test_an_exit_code_that_is_lost_is_not_taken_for_success() -> None:
         assert line.startswith(
             'KindError the exit code of "true" was lost: this worker was started with SIGCHLD'
         )
+
+
+class TestForAClientHere:
+    """Files on the worker's own machine."""
+
+    def test_output_is_kept_whole(self, tmp_path: Path) -> None:
+        kind = Shell({"max_output_bytes": 100, "here": {"keep": str(tmp_path / "kept")}})
+        result = execute(kind, "seq 1000; printf 'a\\377' >&2")
+        expected = subprocess.run(["seq", "1000"], capture_output=True, check=True).stdout
+        assert Path(result["stdout_file"]).read_bytes() == expected
+        assert Path(result["stderr_file"]).read_bytes() == b"a\xff"
+        assert result["truncated"] is True
+        assert result["stdout_bytes"] == len(expected)
+        assert execute(kind, "echo x") == {"exit": 0, "stdout": "x\n", "stderr": ""}
+
+    def test_output_that_can_not_be_kept_is_a_failed_attempt(self) -> None:
+        error = failure(Shell({"max_output_bytes": 10, "here": {"keep": "/dev/null/x"}}), "seq 1000")
+        assert str(error).startswith("its output can't be kept whole, so that it counts as failed: Not a dir")
+
+    @pytest.mark.parametrize(
+        ("options", "shown"),
+        [
+            ({}, b"one\ntwo"),
+            ({"mode": "chunks"}, b"one\ntwo"),
+            ({"tag": True}, b"x y\tone\nx y\ttwo"),
+        ],
+    )
+    def test_output_is_shown_as_it_comes(self, tmp_path: Path, options: Any, shown: bytes) -> None:
+        kind = Shell({"command": "printf 'one\\ntwo'", "here": {"live": str(tmp_path), **options}})
+        assert execute(kind, "x y")["stdout"] == "one\ntwo"
+        assert (tmp_path / f"{os.getpid()}.out").read_bytes() == shown
+
+    def test_of_several_items_whole_lines_are_shown(self, tmp_path: Path) -> None:
+        command = "printf 'a%s' {}; sleep 0.1; echo b; sleep 0.1; printf c"
+        kind = Shell({"command": command, "slots": 2, "here": {"live": str(tmp_path)}})
+
+        async def main() -> None:
+            await asyncio.gather(
+                kind.execute("1", Attempt(run="r", index=0, number=1)),
+                kind.execute("2", Attempt(run="r", index=1, number=1)),
+            )
+            await kind.close()
+
+        asyncio.run(main())
+        shown = (tmp_path / f"{os.getpid()}.out").read_bytes()
+        assert sorted(shown.split()) in ([b"a1b", b"a2b", b"cc"], [b"a1b", b"c", b"ca2b"])
+
+
+class TestStdin:
+    def test_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "in").write_bytes(b"a\xffb")
+        kind = Shell({"stdin_file": str(tmp_path / "in")})
+        assert execute(kind, "wc -c")["stdout"].strip() == "3"
+        error = failure(Shell({"stdin_file": str(tmp_path / "no")}), "cat")
+        assert str(error) == f'can\'t read "{tmp_path}/no" (stdin_file): No such file or directory'
+
+    def test_the_item(self) -> None:
+        kind = Shell({"command": "echo got; cat", "stdin_item": True})
+        assert execute(kind, "a b")["stdout"] == "got\na b\n"
+        assert execute(kind, 7)["stdout"] == "got\n7\n"
+
+
+def test_slots_have_numbers() -> None:
+    kind = Shell({"command": "echo {%}; sleep 0.2", "positions": True, "slots": 2})
+
+    async def main() -> list[Any]:
+        attempts = [Attempt(run="r", index=at, number=1) for at in range(3)]
+        first = [asyncio.create_task(kind.execute("x", each)) for each in attempts[:2]]
+        await asyncio.wait(first)
+        return [*(await asyncio.gather(*first)), await kind.execute("x", attempts[2])]
+
+    assert [result["stdout"] for result in asyncio.run(main())] == ["1\n", "2\n", "1\n"]

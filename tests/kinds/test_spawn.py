@@ -36,9 +36,15 @@ def run(
     *,
     kill_grace_s: float = LIMIT_S,
     max_output_bytes: int = 1_000,
+    patience_s: float = 0.0,
 ) -> _Result:
     async def main() -> _Result:
-        spawner = Spawner(max_output_bytes=max_output_bytes, kill_grace_s=kill_grace_s, use_pidfd=use_pidfd)
+        spawner = Spawner(
+            max_output_bytes=max_output_bytes,
+            kill_grace_s=kill_grace_s,
+            use_pidfd=use_pidfd,
+            patience_s=patience_s,
+        )
         try:
             async with asyncio.timeout(LIMIT_S):
                 return await use(spawner)
@@ -271,6 +277,18 @@ def test_out_of_file_descriptors(use_pidfd: bool) -> None:
     assert set(outcomes) == {"Too many open files", "x\n"}
 
 
+def test_a_start_waits_for_file_descriptors(caplog: pytest.LogCaptureFixture) -> None:
+    """That they have run out is no fault of the command that is next."""
+
+    async def use(spawner: Spawner) -> list[int | None]:
+        with files_limited_to(12):
+            tasks = [start(spawner, "sleep 0.1") for _ in range(9)]
+            return [(await task).code for task in tasks]
+
+    assert run(True, use, patience_s=LIMIT_S) == [0] * 9
+    assert caplog.text.count("out of file descriptors") == 1
+
+
 def test_without_a_pidfd_for_want_of_file_descriptors_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(pid: int) -> int:
         raise OSError(24, "Too many open files")
@@ -293,7 +311,8 @@ def test_out_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(BlockingIOError, match="can't start new thread"):
             await spawner.run(["sleep", "1000"], {})
 
-    run(False, use)
+    # it had begun, so that it is not tried again, whatever the patience
+    run(False, use, patience_s=LIMIT_S)
 
 
 def test_where_there_are_no_pidfds(monkeypatch: pytest.MonkeyPatch) -> None:
