@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 
 from kon.cli.inherited import log_options
 from kon.core.errors import Interrupted, KonError, did_you_mean, first_cause
-from kon.engine.watchers import logs as setup
+from kon.engine.watchers import logs
 
 EXIT_FAULT: Final = 70
 """The exit code after a fault of kon's own (EX_SOFTWARE), so that no script takes it for a failed task."""
@@ -140,14 +140,14 @@ class LazyGroup(click.Group):
         try:
             return self._invoke(ctx)
         except click.ClickException as error:
-            if not setup.is_json():
+            if not logs.is_json():
                 raise
             _log.error(error.format_message(), extra={"exit_code": error.exit_code})
             raise click.exceptions.Exit(error.exit_code) from error
 
     def _invoke(self, ctx: click.Context) -> Any:
         try:
-            setup.set_up()
+            logs.set_up()
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise Failure(Interrupted("interrupted")) from error
@@ -214,7 +214,7 @@ def main() -> None:
     try:
         kon(prog_name="kon")
     except Exception:
-        if setup.is_json():
+        if logs.is_json():
             _log.critical(_FAULT, exc_info=True, extra={"exit_code": EXIT_FAULT})
         else:
             traceback.print_exc()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from kon.engine.watchers import logs as setup
+from kon.engine.watchers import logs
 
 if TYPE_CHECKING:
     from kon.experiment import Experiment
@@ -35,13 +35,13 @@ def _restore(name: str, before: str | None) -> None:
 def _log(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     _inherit(ctx, param, value)
     if value is not None:
-        setup.set_up()
+        logs.set_up()
 
 
 def _serve(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     _inherit(ctx, param, value)
     if value:
-        from kon.engine.watchers import Address, check_installed
+        from kon.engine.watchers.endpoint import Address, check_installed
 
         Address.parse(value)
         check_installed()
@@ -49,7 +49,7 @@ def _serve(ctx: click.Context, param: click.Parameter, value: str | None) -> Non
 
 def check_metrics(experiments: Sequence[Experiment]) -> None:
     """Raises ConfigurationError where metrics are asked for, and no worker could serve them."""
-    from kon.engine.watchers import asked_for, check_reach
+    from kon.engine.watchers.endpoint import asked_for, check_reach
 
     if asked_for() is not None:
         for experiment in experiments:
@@ -62,8 +62,8 @@ def log_options() -> list[click.Option]:
     return [
         click.Option(
             ["--log-format"],
-            type=click.Choice(setup.FORMATS),
-            envvar=setup.FORMAT,
+            type=click.Choice(logs.FORMATS),
+            envvar=logs.FORMAT,
             expose_value=False,
             is_eager=True,  # before anything can be said
             callback=_log,
@@ -71,8 +71,8 @@ def log_options() -> list[click.Option]:
         ),
         click.Option(
             ["--log-level"],
-            type=click.Choice(setup.LEVELS),
-            envvar=setup.LEVEL,
+            type=click.Choice(logs.LEVELS),
+            envvar=logs.LEVEL,
             expose_value=False,
             is_eager=True,
             callback=_log,

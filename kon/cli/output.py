@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 import msgspec
 
-from kon.engine.watchers import logs as setup
+from kon.engine.watchers import logs
 
 JSON_SCHEMA: Final = 1
 """Of the objects that --json prints; raised when a name in them changes its meaning or goes."""
@@ -34,7 +34,7 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but
 
 def note(text: str) -> None:
     """Say something to a person: data goes to stdout, talk to stderr. With --log-format json to a program."""
-    if setup.is_json():
+    if logs.is_json():
         _log.info(text)
     else:
         click.echo(text, err=True)
@@ -42,7 +42,7 @@ def note(text: str) -> None:
 
 def warn(text: str) -> None:
     """The same, of what may be wrong."""
-    if setup.is_json():
+    if logs.is_json():
         _log.warning(text)
     else:
         click.echo(f"kon: {text}", err=True)
@@ -50,7 +50,7 @@ def warn(text: str) -> None:
 
 def can_redraw() -> bool:
     """Whether stderr is a terminal on which lines may be drawn over."""
-    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not setup.is_json()
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not logs.is_json()
 
 
 _log = logging.getLogger("kon.cli")

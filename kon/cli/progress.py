@@ -10,7 +10,7 @@ from kon.cli.output import can_redraw, note
 from kon.core.task import State
 from kon.engine.client import Tally
 from kon.engine.records.records import RunFolder
-from kon.engine.watchers import logs as setup
+from kon.engine.watchers import logs
 from kon.launch.campaign import is_whole
 from kon.report.read.live import Avoided
 from kon.report.tables import rounded
@@ -59,7 +59,7 @@ class Progress(ABC):
         prefix = f"[{number}/{of}] " if of > 1 else ""
         self._title, self._pace, self._avoided = f"{prefix}{folder.path.name}", None, Avoided(folder)
         self._due_s = time.monotonic() + self.every_s
-        setup.about(run=folder.path.name)
+        logs.about(run=folder.path.name)
 
     def update(self, tally: Tally) -> None:
         now_s = time.monotonic()

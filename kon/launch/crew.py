@@ -17,8 +17,9 @@ from kon.core.spec import RunSpec
 from kon.engine.life import Life
 from kon.engine.records.events import Recorder, Watch, spent
 from kon.engine.records.records import RunFolder
-from kon.engine.watchers import Meter, asked_for, serving
+from kon.engine.watchers.endpoint import asked_for, serving
 from kon.engine.watchers.logs import logged
+from kon.engine.watchers.meter import Meter
 from kon.engine.worker import Worker
 from kon.launch.process import make_kind, strategy_maker
 

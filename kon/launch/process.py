@@ -37,7 +37,7 @@ from kon.engine.eventloop import new_event_loop
 from kon.engine.life import Life
 from kon.engine.records.events import Event, Named, Recorder, Watch, spent
 from kon.engine.records.records import RunFolder
-from kon.engine.watchers import logs as setup
+from kon.engine.watchers import logs
 from kon.engine.worker import StrategyMaker, Worker
 
 ORPHAN_POLL_S: Final = 1.0
@@ -95,11 +95,12 @@ async def work(
     backend = open_backend(spec.backend, folder.path.parent)
     kind = make_kind(spec)
     journal = FileJournal(folder.events / f"{life}.jsonl")
-    setup.about(worker=life)
-    watches: list[Watch] = setup.logged(spec.run, life)
+    logs.about(worker=life)
+    watches: list[Watch] = logs.logged(spec.run, life)
     endpoint: Callable[[Sequence[Worker], Backend], AbstractContextManager[None]] = _no_endpoint
     if metrics is not None:
-        from kon.engine.watchers import Address, Meter, serving
+        from kon.engine.watchers.endpoint import Address, serving
+        from kon.engine.watchers.meter import Meter
 
         watches.append(meter := Meter())
         endpoint = partial(serving, Address.parse(metrics), spec, meter)
@@ -158,9 +159,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--metrics", metavar="HOST:PORT")
     args = parser.parse_args(argv)
     try:
-        setup.set_up()
-        setup.log_faults()
-        setup.about(run=args.folder.name, worker=args.name)
+        logs.set_up()
+        logs.log_faults()
+        logs.about(run=args.folder.name, worker=args.name)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(work(RunFolder(args.folder), args.name, args.kill_after, args.idle, args.metrics))
     except asyncio.CancelledError:
@@ -170,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not isinstance(cause, KonError):
             raise
         text = f"worker {args.name}: {cause}"
-        if setup.is_json():
+        if logs.is_json():
             logging.getLogger("kon.worker").error(text, extra={"exit_code": cause.exit_code})
         else:
             with contextlib.suppress(OSError):  # on a full disk the log of this process has no room either

@@ -17,7 +17,7 @@ import msgspec
 
 from kon.core.errors import WorkersCantStart, WorkersFailed, WorkersRefused
 from kon.engine.records.records import RunFolder
-from kon.engine.watchers import asked_for
+from kon.engine.watchers.endpoint import asked_for
 
 QUICK_DEATHS: Final = 3
 """A worker that failed so often in a row, each time within `QUICK_S`, is not started again."""

@@ -1,10 +1,4 @@
-"""What workers tell Prometheus: counted batch by batch as they work, made into metrics when asked for.
+"""What workers tell as they work: lines of the log, and counts for Prometheus.
 
-Nothing here is imported by a worker that nobody asked for metrics.
+A worker that nobody asked for metrics imports none of the modules that make them.
 """
-
-from kon.engine.watchers.address import METRICS, Address, asked_for
-from kon.engine.watchers.endpoint import check_installed, check_reach, serving
-from kon.engine.watchers.meter import Meter
-
-__all__ = ["METRICS", "Address", "Meter", "asked_for", "check_installed", "check_reach", "serving"]

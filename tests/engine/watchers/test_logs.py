@@ -17,7 +17,7 @@ import pytest
 from kon.core.task import Outcome, State, Task
 from kon.engine.records.events import Event, Named, Recorder
 from kon.engine.records.records import RunFolder
-from kon.engine.watchers import logs as setup
+from kon.engine.watchers import logs
 from kon.engine.watchers.log_events import LINES, EventLog
 from tests.cli.given import SHELL, SLEEPS, invoke, process, write
 from tests.engine.watchers.given import json_lines
@@ -36,7 +36,7 @@ backoff_s: 0.01
 def _as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     yield
-    setup.set_up({})
+    logs.set_up({})
 
 
 def is_rfc3339_utc(text: str) -> bool:
@@ -176,7 +176,7 @@ def test_what_is_hostile_stays_one_line_of_ascii() -> None:
         {"msg": "a\nb\x1b[2J%s", "args": ("\ud800é",), "name": "kon", "levelno": 20, "levelname": "INFO",
          "created": 1_700_000_000.25, "error": "x\r\ny", "odd": object}
     )  # fmt: skip
-    text = setup.JsonFormatter({"run": "r"}).format(record)
+    text = logs.JsonFormatter({"run": "r"}).format(record)
     assert text.isascii()
     assert text.isprintable()
     [line] = json_lines(text)
@@ -221,7 +221,7 @@ def test_lines_have_the_attempt_of_each_task(caplog: pytest.LogCaptureFixture) -
     recorder.tasks(Event.START, tasks)
     recorder.failed([Outcome(9, 2, State.FAILED, None, "why", 0.0, 1.0)])
     recorder.note(Event.TROUBLE, error="no answer", pause_s=0.5)
-    lines: list[dict[str, Any]] = [setup.extras(record) for record in caplog.records]
+    lines: list[dict[str, Any]] = [logs.extras(record) for record in caplog.records]
     who = {"run": "r", "worker": "w.1"}
     assert lines == [
         *({**who, "event": "start", "task": f"r/{task.index}", "attempt": task.attempt} for task in tasks),

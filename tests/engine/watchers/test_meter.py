@@ -12,8 +12,7 @@ import pytest
 from kon.core.ledger import Record
 from kon.core.task import Outcome, State, Task
 from kon.engine.records.events import Event, Named
-from kon.engine.watchers import Meter
-from kon.engine.watchers.meter import Histogram
+from kon.engine.watchers.meter import Histogram, Meter
 from kon.engine.worker import Load
 from kon.kinds.sleep import Sleep
 from strategies.lease import Lease

@@ -19,8 +19,8 @@ from kon.backends.aws.billing import Meter as Bill
 from kon.core.backend import RequestCount
 from kon.core.errors import ConfigurationError
 from kon.engine.records.records import RunFolder
-from kon.engine.watchers import Address, asked_for
 from kon.engine.watchers.collector import COUNTED
+from kon.engine.watchers.endpoint import Address, asked_for
 from kon.launch.resume import opened
 from kon.report.read.counts import count_events
 from tests.cli.given import SLEEPS, invoke, process, write
