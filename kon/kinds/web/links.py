@@ -7,8 +7,8 @@ led there: names are looked up once, and the socket goes where the look-up that 
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from collections.abc import Collection, Mapping
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final, Literal
 from urllib.parse import urljoin, urlsplit
 
@@ -17,9 +17,14 @@ from kon.kinds.web.refusal import BadLink
 Allowed = Literal["file", "loopback", "private", "link_local"]
 """What may be reached although it is not on the internet. link_local: the cloud's metadata services too."""
 
-_METADATA: Final = frozenset(map(ip_address, ("169.254.169.254", "fd00:ec2::254", "100.100.100.200")))
-_SHARED: Final = ip_network("100.64.0.0/10")
-_NAT64: Final = ip_network("64:ff9b::/96")
+_METADATA: Final = frozenset(
+    map(
+        ip_address,
+        # of Amazon and most others, Amazon's by IPv6, Alibaba's, Oracle's, Azure's
+        ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"),
+    )
+)
+"""Services that tell a host who it is, and hand out its rights."""
 
 
 class RefusedAddress(OSError):
@@ -93,33 +98,50 @@ class Guard:
 
 
 def address_kind(address: IPv4Address | IPv6Address) -> str:
-    """`public`, or what it is instead: one of `Allowed`, or `reserved`, which is never allowed."""
+    """`public`, or what it is instead: one of `Allowed`, or `reserved`, which is never allowed.
+
+    Python's own `is_global` is not asked: what it knows differs between its versions.
+    """
     inner = _embedded(address) if isinstance(address, IPv6Address) else None
     if inner is not None:
         return address_kind(inner)
-    if address in _METADATA or address.is_link_local:
+    if address in _METADATA:
         return "link_local"
-    if address.is_loopback:
-        return "loopback"
-    if address.is_multicast or address.is_unspecified:
-        return "reserved"
-    if isinstance(address, IPv4Address) and address in _SHARED:
-        return "private"
-    if address.is_global:
-        return "public"
-    return "private" if _is_private_net(address) else "reserved"
+    for kind, nets in _KINDS.items():
+        if any(address in net for net in nets if net.version == address.version):
+            return kind
+    # IANA has given out no other addresses of IPv6 than those of 2000::/3
+    return "public" if address.version == 4 or address in _UNICAST else "reserved"
 
 
-_PRIVATE: Final = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
+def _nets(*nets: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(map(ip_network, nets))
 
 
-def _is_private_net(address: IPv4Address | IPv6Address) -> bool:
-    return any(address in net for net in _PRIVATE if net.version == address.version)
+_KINDS: Final[Mapping[str, tuple[IPv4Network | IPv6Network, ...]]] = {
+    "loopback": _nets("127.0.0.0/8", "::1/128"),
+    "link_local": _nets("169.254.0.0/16", "fe80::/10"),
+    "private": _nets(
+        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "fec0::/10"
+    ),
+    "reserved": _nets(
+        *("0.0.0.0/8", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15"),
+        *("198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+        *("2001::/23", "2001:db8::/32", "3fff::/20"),
+    ),
+}
+"""IANA's registries of special-purpose addresses, https://www.iana.org/assignments/iana-ipv4-special-registry
+and iana-ipv6-special-registry, as of November 2026."""
+
+_UNICAST: Final = IPv6Network("2000::/3")
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+_COMPATIBLE: Final = IPv6Network("::/96")
+"""IPv4 addresses as the first stacks wrote them; `::` and `::1` are not among them."""
 
 
 def _embedded(address: IPv6Address) -> IPv4Address | None:
     """The IPv4 address that a packet to this one ends up at."""
-    if address in _NAT64:
+    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     teredo = address.teredo
     return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)

@@ -39,6 +39,20 @@ from kon.kinds.web.refusal import BadLink
         ("ff02::1", "reserved"),
         ("240.0.0.1", "reserved"),
         ("255.255.255.255", "reserved"),
+        ("::127.0.0.1", "loopback"),  # IPv4-compatible
+        ("::a9fe:a9fe", "link_local"),
+        ("64:ff9b:1::7f00:1", "reserved"),  # NAT64 of a network's own: where it ends up is not known here
+        ("::ffff:0:127.0.0.1", "reserved"),  # SIIT
+        ("fec0::1", "private"),
+        ("192.0.0.192", "link_local"),  # Oracle's metadata
+        ("168.63.129.16", "link_local"),  # Azure's
+        ("192.88.99.1", "reserved"),
+        ("5f00::1", "reserved"),
+        ("3fff::1", "reserved"),
+        ("2001:db8::1", "reserved"),
+        ("2001:0:4136:e378:8000:63bf:3fff:fdd2", "reserved"),  # Teredo, to 192.0.2.45
+        ("4000::1", "reserved"),
+        ("e000::1", "reserved"),
     ],
 )
 def test_addresses_are_told_apart(address: str, kind: str) -> None:
