@@ -31,7 +31,7 @@ class AnimotoOptions(Options, frozen=True, kw_only=True):
     images: a folder, or `demo`: each worker serves its images on this machine, and relative links mean them.
     allow: what links may lead to beside the internet: any of file, loopback, private, link_local.
     connections: downloads at once. image_timeout_s: for one image, with its retries and redirects.
-    image_bytes, max_megapixels: the largest image.
+    image_bytes, max_megapixels: the largest image. audio_bytes: the largest sound file.
     threads: that decode and encode; None for as many as this process has processors.
     """
 
@@ -52,6 +52,7 @@ class AnimotoOptions(Options, frozen=True, kw_only=True):
     connections: int = 16
     image_timeout_s: float = 20.0
     image_bytes: int = 20_000_000
+    audio_bytes: int = 50_000_000
     max_megapixels: float = 80.0
     threads: int | None = None
 
@@ -92,7 +93,7 @@ class Animoto(Kind):
             self._close.append(server.close)
             own, base = [(HERE, server.port)], server.base
         guard = Guard(options.allow, own)
-        fetcher = Fetcher(_limits(options), guard, random.Random())
+        fetcher = Fetcher(_limits(options), guard, random.Random(), options.audio_bytes)
         self._close.append(fetcher.close)
         crew = Crew(options.threads or processors())
         self._close.append(crew.close)
@@ -149,6 +150,7 @@ _LEAST: Final[dict[str, float]] = {
     "connections": 1,
     "image_timeout_s": 0.1,
     "image_bytes": 1,
+    "audio_bytes": 1,
     "max_megapixels": 0.001,
     "threads": 1,
 }

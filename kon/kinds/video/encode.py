@@ -67,6 +67,11 @@ class Encoder(ABC):
         self._file.write(packets)
         return duration_s
 
+    @property
+    def damaged_s(self) -> float:
+        """Seconds of the sound that could not be decoded, and are silent."""
+        return self._file.damaged_s
+
     def stop(self) -> None:
         """Have a call that is under way in another thread end soon. What it made is of no use then."""
         self._stopped = True

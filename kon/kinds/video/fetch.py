@@ -7,7 +7,7 @@ import os
 import random
 import stat
 from collections.abc import Awaitable, Callable
-from typing import BinaryIO, Final
+from typing import BinaryIO, ClassVar, Final, Self
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -26,8 +26,12 @@ Hold = Callable[[int], Awaitable[None]]
 class Fetcher:
     """Fetches for one worker. Make it in the running loop."""
 
-    def __init__(self, limits: FetchLimits, guard: Guard, rng: random.Random) -> None:
-        self._max_bytes = limits.max_bytes
+    def __init__(
+        self, limits: FetchLimits, guard: Guard, rng: random.Random, sound_bytes: int = 50_000_000
+    ) -> None:
+        """limits: of images. sound_bytes: the largest sound file."""
+        self._image_bytes = limits.max_bytes
+        self._sound_bytes = sound_bytes
         self._web = WebClient(limits, guard, rng, agent="kon-animoto", accept="image/*")
 
     async def close(self) -> None:
@@ -35,21 +39,20 @@ class Fetcher:
 
     async def image(self, link: str, hold: Hold) -> bytes:
         """An image's bytes. Raises BadLink when it can't be had; BadImage for what is none."""
-        return await self._body(link, hold, _Image)
+        return await self._body(link, _Image(self._image_bytes, hold))
 
-    async def sound(self, link: str, hold: Hold) -> bytes:
-        """Likewise; whether it is sound is seen when it is decoded."""
-        return await self._body(link, hold, _Body)
+    async def sound(self, link: str) -> bytes:
+        """A file's bytes; whether it is sound is seen when it is decoded. Raises BadLink."""
+        return await self._body(link, _Body(self._sound_bytes, _no_wait))
 
-    async def _body(self, link: str, hold: Hold, kind: type[_Body]) -> bytes:
+    async def _body(self, link: str, wanted: _Body) -> bytes:
         if urlsplit(link).scheme == "file":
-            return await _read_file(link, kind(self._max_bytes, hold))
+            return await _read_file(link, wanted)
 
         async def read(response: aiohttp.ClientResponse, deadline: Deadline) -> bytes:
-            if (response.content_length or 0) > self._max_bytes:
-                raise _too_large(self._max_bytes)
-            # time that is spent waiting for this worker's own memory is not the server's
-            body = kind(self._max_bytes, lambda size_bytes: deadline.outside(hold(size_bytes)))
+            body = wanted.again(deadline)  # each attempt begins with nothing
+            if (response.content_length or 0) > body.max_bytes:
+                raise body.too_large()
             async for chunk in response.content.iter_any():
                 await body.add(chunk)
             return body.whole()
@@ -57,8 +60,14 @@ class Fetcher:
         return await self._web.ask(link, read)
 
 
+async def _no_wait(size_bytes: int) -> None:
+    """A job has one sound file, and room for it."""
+
+
 class _Body:
-    """What has come of a body."""
+    """What has come of a body. option: the one that limits it."""
+
+    option: ClassVar[str] = "audio_bytes"
 
     def __init__(self, max_bytes: int, hold: Hold) -> None:
         self._content = bytearray()
@@ -66,10 +75,19 @@ class _Body:
         self._hold = hold
         self._held_bytes = 0
 
+    def again(self, deadline: Deadline) -> Self:
+        """An empty one. Time spent waiting for this worker's own memory is not the server's."""
+        return type(self)(self.max_bytes, lambda size_bytes: deadline.outside(self._hold(size_bytes)))
+
+    def too_large(self) -> BadImage:
+        return BadImage(
+            f"it has more than {self.max_bytes:,} bytes, and the option {self.option} allows no more"
+        )
+
     async def add(self, chunk: bytes) -> None:
         size_bytes = len(self._content) + len(chunk)
         if size_bytes > self.max_bytes:
-            raise _too_large(self.max_bytes)
+            raise self.too_large()
         if size_bytes > self._held_bytes:
             self._held_bytes = size_bytes + _STEP_BYTES
             await self._hold(self._held_bytes)
@@ -86,6 +104,8 @@ class _Body:
 
 
 class _Image(_Body):
+    option = "image_bytes"
+
     def _look(self) -> None:
         if len(self._content) >= SNIFF_BYTES:
             type_of(bytes(self._content[:SNIFF_BYTES]))
@@ -98,10 +118,6 @@ class _Image(_Body):
 
 _STEP_BYTES: Final = 64 * 1024
 """What room is asked for ahead of what has come; and how much of a file is read at once."""
-
-
-def _too_large(max_bytes: int) -> BadImage:
-    return BadImage(f"it has more than {max_bytes:,} bytes, and the option image_bytes allows no more")
 
 
 async def _read_file(link: str, body: _Body) -> bytes:

@@ -129,6 +129,8 @@ class Studio:
             "skipped": msgspec.to_builtins(filming.skipped[:MOST_LISTED]),
             "skipped_images": len(filming.skipped),
         }
+        if encoder.damaged_s:
+            done["audio_damaged_s"] = round(encoder.damaged_s, 3)
         await self._objects.put(key, video)
         if not filming.skipped:  # what was not there today may be tomorrow: then the job is done again
             note = folder / "note.json"
@@ -170,12 +172,8 @@ class Studio:
         """Raises KindError: a video without its sound is not what was asked for."""
         if job.audio is None:
             return None
-
-        async def hold(size_bytes: int) -> None:
-            return
-
         try:
-            return await self._fetcher.sound(self._guard.absolute(job.audio, self._base), hold)
+            return await self._fetcher.sound(self._guard.absolute(job.audio, self._base))
         except BadLink as error:
             raise KindError(f"the audio can't be had: {error}") from error
 

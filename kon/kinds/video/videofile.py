@@ -31,6 +31,8 @@ class VideoFile:
         self._video = self._container.add_stream("libx264", rate=film.fps)
         configure(self._video.codec_context, film, options)
         self._sound: list[av.Packet[Any]] = []
+        self.damaged_s = 0.0
+        """Seconds of the sound that could not be decoded, and are silent."""
 
     @property
     def encoder(self) -> VideoCodecContext:
@@ -38,7 +40,8 @@ class VideoFile:
 
     def add_sound(self, data: bytes, duration_s: float) -> None:
         """Raises KindError for what is no sound. Before `write`."""
-        self._sound = encode_sound(data, self._container, duration_s)
+        sound = encode_sound(data, self._container, duration_s)
+        self._sound, self.damaged_s = sound.packets, sound.damaged_s
 
     def write(self, packets: Sequence[av.Packet[Any]]) -> None:
         """All the coded pictures, in order, in ticks of a frame each, and the sound between them."""

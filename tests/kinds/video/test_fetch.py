@@ -36,7 +36,7 @@ async def fetched(
 ) -> bytes:
     fetcher = Fetcher(limits, guard or Guard(["loopback"]), random.Random(1))
     try:
-        return await (fetcher.sound if sound else fetcher.image)(link, nothing_to_wait_for)
+        return await (fetcher.sound(link) if sound else fetcher.image(link, nothing_to_wait_for))
     finally:
         await fetcher.close()
 
