@@ -33,6 +33,7 @@ class AnimotoOptions(Options, frozen=True, kw_only=True):
     connections: downloads at once. image_timeout_s: for one image, with its retries and redirects.
     image_bytes, max_megapixels: the largest image. audio_bytes: the largest sound file.
     threads: that decode and encode; None for as many as this process has processors.
+    refresh: videos are made even where the same job has been done.
     """
 
     size: str = "1920x1080"
@@ -55,6 +56,7 @@ class AnimotoOptions(Options, frozen=True, kw_only=True):
     audio_bytes: int = 50_000_000
     max_megapixels: float = 80.0
     threads: int | None = None
+    refresh: bool = False
 
 
 class Animoto(Kind):
@@ -86,19 +88,20 @@ class Animoto(Kind):
         from kon.kinds.web.links import Guard
 
         give_back_large_blocks()
-        options, own, base = self._options, [], None
+        options, own, base, place = self._options, [], None, ""
         if options.images is not None:
-            server = ImageServer(images_of(options.images))
+            images = images_of(options.images)
+            server = ImageServer(images)
             await server.start()
             self._close.append(server.close)
-            own, base = [(HERE, server.port)], server.base
+            own, base, place = [(HERE, server.port)], server.base, images.place
         guard = Guard(options.allow, own)
         fetcher = Fetcher(_limits(options), guard, random.Random(), options.audio_bytes)
         self._close.append(fetcher.close)
         crew = Crew(options.threads or processors())
         self._close.append(crew.close)
-        rules = Rules(options.max_megapixels, options.min_images, options.url_expires_s)
-        self._studio = Studio(self._film, rules, objects, fetcher, guard, crew, base)
+        rules = Rules(options.max_megapixels, options.min_images, options.url_expires_s, options.refresh)
+        self._studio = Studio(self._film, rules, objects, fetcher, guard, crew, base, place)
 
     async def execute(self, body: Any, attempt: Attempt) -> Any:
         """Raises KindError when too few images are good, or there is no sound where there should be."""

@@ -19,7 +19,7 @@ from kon.core.errors import KindError
 from kon.core.objects import ObjectStore
 from kon.core.scratch import working_folder
 from kon.kinds.mirroritem import LinkItem, key_of
-from kon.kinds.web.client import Deadline, TryAgain, WebClient
+from kon.kinds.web.client import Deadline, TryAgain, WebClient, content
 from kon.kinds.web.links import Guard
 from kon.kinds.web.refusal import BadLink, BadStatus
 
@@ -147,7 +147,8 @@ class Copier:
 
     async def _has_size(self, link: str, size_bytes: int) -> bool:
         async def look(response: aiohttp.ClientResponse, deadline: Deadline) -> bool:
-            return response.headers.get("Content-Length") == str(size_bytes)
+            encoded = response.headers.get("Content-Encoding", "identity") != "identity"
+            return not encoded and response.headers.get("Content-Length") == str(size_bytes)
 
         try:
             return await self._web.ask(link, look, "HEAD")
@@ -179,7 +180,7 @@ class Copier:
             pending.clear()
 
         await flush("wb")
-        async for chunk in response.content.iter_any():
+        async for chunk in content(response, self._max_bytes):
             size_bytes += len(chunk)
             if size_bytes > self._max_bytes:
                 raise self._too_large()

@@ -53,6 +53,26 @@ def test_a_folder_of_images_is_served_to_jobs_and_nothing_is_left(tmp_path: Path
     assert result["url_expires_s"] == 600
 
 
+def test_folders_with_the_same_names_make_videos_of_their_own(tmp_path: Path) -> None:
+    objects, keys = MemoryObjects(), []
+    for part in range(2):
+        folder = tmp_path / f"album-{part}"
+        folder.mkdir()
+        (folder / "1.jpg").write_bytes(encoded(photo(400, 300, part)))
+        results = [made({**SMALL, "images": str(folder)}, ["1.jpg"], objects) for _ in range(2)]
+        assert [result["uploaded"] for result in results] == [True, False]
+        keys.append(results[0]["key"])
+    assert len(set(keys)) == 2
+
+
+def test_a_file_that_changed_in_its_folder_makes_another_video(tmp_path: Path) -> None:
+    objects, keys = MemoryObjects(), []
+    for part in range(2):
+        (tmp_path / "1.jpg").write_bytes(encoded(photo(400, 300, part)))
+        keys.append(made({**SMALL, "images": str(tmp_path)}, ["1.jpg"], objects)["key"])
+    assert len(set(keys)) == 2
+
+
 def test_other_servers_of_this_machine_stay_out_of_reach(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(encoded(photo()))
     result = made(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import json
 import re
@@ -180,6 +181,29 @@ def test_the_end_of_a_worker_between_copy_and_note_does_not_have_an_old_note_spe
         assert await stored(objects, tmp_path) == CONTENT
 
     mirrored(page, use)
+
+
+@pytest.mark.parametrize(("suffix", "inflated"), [(".txt", True), (".tar.gz", False)])
+def test_a_body_that_a_server_compresses_regardless_is_stored_as_the_file_it_is(
+    tmp_path: Path, suffix: str, inflated: bool
+) -> None:
+    compressed = gzip.compress(CONTENT)
+
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(body=compressed, headers={"Content-Encoding": "gzip"})
+
+    async def main() -> None:
+        objects, kind = MemoryObjects(), Mirror(QUICK)
+        await kind.open(objects)
+        try:
+            async with site() as made:
+                made.pages[f"file{suffix}"] = page
+                await kind.execute({"link": made.url(f"file{suffix}"), "key": "copy"}, attempt())
+        finally:
+            await kind.close()
+        assert await stored(objects, tmp_path) == (CONTENT if inflated else compressed)
+
+    run(main())
 
 
 def test_a_checksum_is_held_to(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import random
 import stat
 from collections.abc import Awaitable, Callable
-from typing import BinaryIO, ClassVar, Final, Self
+from typing import BinaryIO, ClassVar, Final, NamedTuple, Self
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -15,12 +15,19 @@ import aiohttp
 
 from kon.kinds.pictures.header import SNIFF_BYTES, type_of
 from kon.kinds.pictures.refusal import BadImage
-from kon.kinds.web.client import Deadline, WebClient
+from kon.kinds.web.client import Deadline, WebClient, content
 from kon.kinds.web.limits import FetchLimits
 from kon.kinds.web.links import Guard
 
 Hold = Callable[[int], Awaitable[None]]
 """Waits until so many bytes in all may be held for the image."""
+
+
+class Fetched(NamedTuple):
+    """mark: what tells this content from what the link may lead to later; empty where nothing does."""
+
+    data: bytes
+    mark: str
 
 
 class Fetcher:
@@ -37,27 +44,44 @@ class Fetcher:
     async def close(self) -> None:
         await self._web.close()
 
-    async def image(self, link: str, hold: Hold) -> bytes:
-        """An image's bytes. Raises BadLink when it can't be had; BadImage for what is none."""
+    async def image(self, link: str, hold: Hold) -> Fetched:
+        """An image. Raises BadLink when it can't be had; BadImage for what is none."""
         return await self._body(link, _Image(self._image_bytes, hold))
 
-    async def sound(self, link: str) -> bytes:
-        """A file's bytes; whether it is sound is seen when it is decoded. Raises BadLink."""
+    async def sound(self, link: str) -> Fetched:
+        """A file; whether it is sound is seen when it is decoded. Raises BadLink."""
         return await self._body(link, _Body(self._sound_bytes, _no_wait))
 
-    async def _body(self, link: str, wanted: _Body) -> bytes:
+    async def mark(self, link: str) -> str:
+        """The mark of what the link leads to now, without its content. Raises BadLink."""
         if urlsplit(link).scheme == "file":
-            return await _read_file(link, wanted)
+            return await asyncio.to_thread(_file_mark, link)
 
-        async def read(response: aiohttp.ClientResponse, deadline: Deadline) -> bytes:
+        async def look(response: aiohttp.ClientResponse, deadline: Deadline) -> str:
+            return _mark(response)
+
+        return await self._web.ask(link, look, "HEAD")
+
+    async def _body(self, link: str, wanted: _Body) -> Fetched:
+        if urlsplit(link).scheme == "file":
+            return Fetched(await _read_file(link, wanted), await asyncio.to_thread(_file_mark, link))
+
+        async def read(response: aiohttp.ClientResponse, deadline: Deadline) -> Fetched:
             body = wanted.again(deadline)  # each attempt begins with nothing
             if (response.content_length or 0) > body.max_bytes:
                 raise body.too_large()
-            async for chunk in response.content.iter_any():
+            async for chunk in content(response, body.max_bytes):
                 await body.add(chunk)
-            return body.whole()
+            return Fetched(body.whole(), _mark(response))
 
         return await self._web.ask(link, read)
+
+
+def _mark(response: aiohttp.ClientResponse) -> str:
+    etag, modified = response.headers.get("ETag"), response.headers.get("Last-Modified")
+    if etag:
+        return f"etag {etag}"
+    return f"modified {modified} {response.content_length}" if modified else ""
 
 
 async def _no_wait(size_bytes: int) -> None:
@@ -130,6 +154,15 @@ async def _read_file(link: str, body: _Body) -> bytes:
     except OSError as error:
         raise BadImage(f"its file can't be read: {error.strerror or type(error).__name__}") from error
     return body.whole()
+
+
+def _file_mark(link: str) -> str:
+    """Empty where there is no file: to read it says why."""
+    try:
+        found = os.stat(url2pathname(urlsplit(link).path))  # noqa: PTH116 - as it is opened: by its name in bytes
+    except OSError:
+        return ""
+    return f"file {found.st_ino} {found.st_mtime_ns} {found.st_size}"
 
 
 def _opened(path: str) -> BinaryIO:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from kon.kinds.pictures.refusal import BadImage
 from kon.kinds.video.caption import captioned
 from kon.kinds.video.decode import Decoder
 from kon.kinds.video.encode import Encoder, make_encoder
-from kon.kinds.video.fetch import Fetcher
+from kon.kinds.video.fetch import Fetched, Fetcher
 from kon.kinds.video.film import Film
 from kon.kinds.video.jobfile import Job
 from kon.kinds.video.planes import frame_of, planes_of
@@ -32,13 +32,16 @@ from kon.kinds.video.room import Room
 from kon.kinds.web.links import Guard
 from kon.kinds.web.refusal import BadLink
 
-VERSION: Final = 2
-"""Of what is made of a job; part of its key, so that a kon that makes it otherwise stores it elsewhere."""
+VERSION: Final = 3
+"""Version of what is made of a job. It is part of the keys: a kon that makes videos otherwise stores them
+elsewhere."""
 
 FETCHED_BYTES: Final = 40_000_000
 """Room for images that are fetched and not yet decoded."""
 DECODING_BYTES: Final = 220_000_000
 """Room for images that are being decoded, by the estimate of their headers and the size of their files."""
+_SOUND: Final = -1
+"""Place of the sound among the contents of a job."""
 MOST_LISTED: Final = 100
 """Skipped images that a result lists; all are counted."""
 
@@ -46,12 +49,24 @@ MOST_LISTED: Final = 100
 class Rules(msgspec.Struct, frozen=True):
     """When an image is taken, and when a job has failed.
 
-    max_megapixels: of one image. min_images: with fewer good ones the job fails.
+    max_megapixels: of one image. min_images: with fewer good ones the job fails. refresh: a job that has been
+    done is done again.
     """
 
     max_megapixels: float = 80.0
     min_images: int = 1
     url_expires_s: float = 600.0
+    refresh: bool = False
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What was made of a job, and of what. Stored where whoever has the same job looks first.
+
+    result: without the link to the video. marks: by link, what told its content from any later one.
+    """
+
+    result: dict[str, Any]
+    marks: dict[str, str]
 
 
 class Skipped(msgspec.Struct, frozen=True):
@@ -74,9 +89,14 @@ class Studio:
         guard: Guard,
         crew: Crew,
         base: str | None = None,
+        place: str = "",
     ) -> None:
-        """`base`: what relative links are relative to. Raises ConfigurationError for a look that can't be."""
+        """`base`: what relative links are relative to; `place`: the folder whose images that serves.
+
+        Raises ConfigurationError for a look that can't be.
+        """
         self.rules = rules
+        self._place = place
         self._base = base
         self._film = film
         self._objects = objects
@@ -90,25 +110,49 @@ class Studio:
 
         Cancelled, it leaves no file and no thread at work behind.
         """
-        key = key_of(job, self._film)
+        note_key = key_of(self._film, (job, self._place), "json")
         async with working_folder("animoto") as folder:
-            done = await self._done(key, folder / "done.json")
+            done = None if self.rules.refresh else await self._done(note_key, folder / "done.json")
             if done is None:
-                done = await self._film_job(job, key, folder)
-        url = await self._objects.url(key, self.rules.url_expires_s)
+                done = await self._film_job(job, note_key, folder)
+        url = await self._objects.url(done["key"], self.rules.url_expires_s)
         return {**done, "url": url, "url_expires_s": self.rules.url_expires_s}
 
-    async def _done(self, key: str, file: Path) -> dict[str, Any] | None:
-        """The result of the same job, where it has been done before."""
+    async def _done(self, note_key: str, file: Path) -> dict[str, Any] | None:
+        """The result of the same job, where it has been done before, and its links lead to the same still."""
         try:
-            await self._objects.get(f"{key}.json", file)
-            await self._objects.url(key, self.rules.url_expires_s)
+            await self._objects.get(note_key, file)
+            note = msgspec.json.decode(await self._crew.do(file.read_bytes), type=Note)
+            await self._objects.size_bytes(note.result["key"])
         except KeyError:
             return None
-        done: dict[str, Any] = msgspec.json.decode(await self._crew.do(file.read_bytes))
-        return {**done, "uploaded": False}
+        if not await self._same(note.marks):
+            return None
+        return {**note.result, "uploaded": False}
 
-    async def _film_job(self, job: Job, key: str, folder: Path) -> dict[str, Any]:
+    async def _same(self, marks: Mapping[str, str]) -> bool:
+        """Whether each link leads to what it led to. One that nothing tells from others counts as changed."""
+        if not all(marks.values()):
+            return False
+
+        async def changed(link: str, mark: str) -> bool:
+            try:
+                return await self._fetcher.mark(self._guard.absolute(link, self._base)) != mark
+            except BadLink:  # gone, or its server does not answer a HEAD: to make the video again shows which
+                return True
+
+        looks = [asyncio.create_task(changed(link, mark)) for link, mark in marks.items()]
+        try:
+            for look in asyncio.as_completed(looks):
+                if await look:
+                    return False
+            return True
+        finally:
+            for each in looks:
+                each.cancel()
+            await _ended(tuple(looks))
+
+    async def _film_job(self, job: Job, note_key: str, folder: Path) -> dict[str, Any]:
         video = folder / f"video.{self._film.container}"
         encoder = await self._crew.do(make_encoder, video, self._film)
         try:
@@ -117,6 +161,7 @@ class Studio:
         finally:
             await self._crew.do(encoder.close)
         film, size_bytes = self._film, await self._crew.do(lambda: video.stat().st_size)
+        key = key_of(film, (job.captions, filming.contents()), film.container)
         done: dict[str, Any] = {
             "key": key,
             "duration_s": duration_s,
@@ -131,18 +176,30 @@ class Studio:
         }
         if encoder.damaged_s:
             done["audio_damaged_s"] = round(encoder.damaged_s, 3)
-        await self._objects.put(key, video)
+        uploaded = self.rules.refresh or not await self._has(key, size_bytes)
+        if uploaded:
+            await self._objects.put(key, video)
         if not filming.skipped:  # what was not there today may be tomorrow: then the job is done again
             note = folder / "note.json"
-            await self._crew.do(note.write_bytes, msgspec.json.encode(done))
-            await self._objects.put(f"{key}.json", note)
-        return {**done, "uploaded": True}
+            marks = {link.strip(): filming.marks[link] for link in filming.marks}
+            await self._crew.do(note.write_bytes, msgspec.json.encode(Note(done, marks)))
+            await self._objects.put(note_key, note)
+        return {**done, "uploaded": uploaded}
+
+    async def _has(self, key: str, size_bytes: int) -> bool:
+        """Whether the very video is stored, made by a job of the same images by other links."""
+        try:
+            return await self._objects.size_bytes(key) == size_bytes
+        except KeyError:
+            return False
 
     async def prepared(self, job: Job, number: int, filming: _Filming) -> Any:
         """One image, as its encoder takes it. Raises BadLink, BadImage among it."""
         async with filming.room.image(number):
             link = self._guard.absolute(job.links[number].strip(), self._base)
-            data = await self._fetcher.image(link, lambda size: filming.room.hold(number, size))
+            fetched = await self._fetcher.image(link, lambda size: filming.room.hold(number, size))
+            data = fetched.data
+            filming.has(number, job.links[number], fetched)
             header = read_header(data)
             self._check(header)
             await filming.turn(number)
@@ -168,14 +225,16 @@ class Studio:
         frame = self._decoder.decode(data, header)
         return encoder.prepare(frame_of(captioned(planes_of(frame), caption)) if caption else frame)
 
-    async def sound(self, job: Job) -> bytes | None:
+    async def sound(self, job: Job, filming: _Filming) -> bytes | None:
         """Raises KindError: a video without its sound is not what was asked for."""
         if job.audio is None:
             return None
         try:
-            return await self._fetcher.sound(self._guard.absolute(job.audio, self._base))
+            fetched = await self._fetcher.sound(self._guard.absolute(job.audio, self._base))
         except BadLink as error:
             raise KindError(f"the audio can't be had: {error}") from error
+        filming.has(_SOUND, job.audio, fetched)
+        return fetched.data
 
     async def do(self, work: Callable[..., Any], *args: Any) -> Any:
         return await self._crew.do(work, *args)
@@ -206,12 +265,27 @@ class _Filming:
         self._studio = studio
         self._taken = 0
         self._moved = asyncio.Condition()
+        self._digests: dict[int, str] = {}
+        self.marks: dict[str, str] = {}
+        """By link, what tells its content from any later one."""
+
+    def has(self, number: int, link: str, fetched: Fetched) -> None:
+        """Note what a link led to. number: the place of its image, or `_SOUND`."""
+        self._digests[number] = hashlib.sha256(fetched.data).hexdigest()
+        self.marks[link] = fetched.mark
+
+    def contents(self) -> list[str]:
+        """Digests of what the video is made of, in order; empty for an image that was left out."""
+        left_out = {skipped.image - 1 for skipped in self.skipped}
+        images = range(len(self._job.links))
+        found = ["" if number in left_out else self._digests[number] for number in images]
+        return [*found, self._digests.get(_SOUND, "")]
 
     async def run(self) -> float:
         """The duration of the video, in seconds."""
         studio, job = self._studio, self._job
         images = [asyncio.create_task(studio.prepared(job, number, self)) for number in range(len(job.links))]
-        sound = asyncio.create_task(studio.sound(job))
+        sound = asyncio.create_task(studio.sound(job, self))
         try:
             for number, image in enumerate(images):
                 try:
@@ -256,7 +330,7 @@ async def _ended(tasks: tuple[asyncio.Task[Any], ...]) -> None:
         raise asyncio.CancelledError
 
 
-def key_of(job: Job, film: Film) -> str:
-    """Where the video is stored: a function of what it is made of and how."""
-    said = msgspec.json.encode((VERSION, job, film), order="sorted")
-    return f"animoto/{hashlib.sha256(said).hexdigest()[:32]}.{film.container}"
+def key_of(film: Film, of: object, suffix: str) -> str:
+    """Where something is stored: a function of what it is made of and how."""
+    said = msgspec.json.encode((VERSION, film, of), order="sorted")
+    return f"animoto/{hashlib.sha256(said).hexdigest()[:32]}.{suffix}"

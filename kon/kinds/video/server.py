@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import io
+import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -24,19 +26,21 @@ _CHUNK_BYTES: Final = 32_768
 
 
 class Images(ABC):
-    """What is served, by name."""
+    """What is served, by name. place: which images these are, for keys; empty for the demo's."""
+
+    place: str = ""
 
     @abstractmethod
-    def open(self, name: str) -> BinaryIO:
-        """Called in a thread. Raises KeyError where there is none of that name."""
+    def open(self, name: str) -> tuple[BinaryIO, str]:
+        """An image and its ETag. Called in a thread. Raises KeyError where there is none of that name."""
 
 
 class DemoImages(Images):
     def __init__(self) -> None:
         self._numbers = {name: number for number, name in enumerate(demo_names(), start=1)}
 
-    def open(self, name: str) -> BinaryIO:
-        return io.BytesIO(demo.picture(self._numbers[name]))
+    def open(self, name: str) -> tuple[BinaryIO, str]:
+        return io.BytesIO(demo.picture(self._numbers[name])), f"demo-{name}"
 
 
 class FolderImages(Images):
@@ -45,12 +49,24 @@ class FolderImages(Images):
         self._folder = folder.resolve()
         if not self._folder.is_dir():
             raise ConfigurationError(f"images: there is no folder {folder}")
+        self.place = str(self._folder)
+        self._known: dict[Path, tuple[int, int, str]] = {}
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str) -> tuple[BinaryIO, str]:
         path = (self._folder / name).resolve()
         if not (path.is_relative_to(self._folder) and path.is_file()):
             raise KeyError(name)
-        return path.open("rb")
+        content = path.open("rb")
+        about = os.fstat(content.fileno())
+        return content, self._etag(content, path, about.st_mtime_ns, about.st_size)
+
+    def _etag(self, content: io.BufferedReader, path: Path, mtime_ns: int, size_bytes: int) -> str:
+        """A digest of the content, so that copies of a file are the same."""
+        known = self._known.get(path)
+        if known is None or known[:2] != (mtime_ns, size_bytes):
+            known = mtime_ns, size_bytes, hashlib.file_digest(content, "sha256").hexdigest()
+            self._known[path] = known
+        return known[2]
 
 
 def images_of(place: str) -> Images:
@@ -102,16 +118,17 @@ class ImageServer:
         if self._latency_s:
             await asyncio.sleep(self._latency_s)
         try:
-            content = await asyncio.to_thread(self._images.open, request.match_info["name"])
+            content, etag = await asyncio.to_thread(self._images.open, request.match_info["name"])
         except KeyError:
             raise web.HTTPNotFound from None
         with content:
-            return await self._send(request, content)
+            return await self._send(request, content, etag)
 
-    async def _send(self, request: web.Request, content: BinaryIO) -> web.StreamResponse:
+    async def _send(self, request: web.Request, content: BinaryIO, etag: str) -> web.StreamResponse:
         """In parts, so that large images of many connections are never in memory whole."""
         response = web.StreamResponse()
         response.content_type = "image/jpeg"
+        response.etag = etag
         response.content_length = content.seek(0, io.SEEK_END)
         await response.prepare(request)
         if request.method == "HEAD":

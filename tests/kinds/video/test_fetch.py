@@ -7,6 +7,8 @@ import gzip
 import io
 import random
 import socket
+import tracemalloc
+import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +20,7 @@ from aiohttp import ClientSession, web
 from kon.kinds.video.fetch import Fetcher
 from kon.kinds.video.server import Images, ImageServer
 from kon.kinds.web import client
+from kon.kinds.web.client import as_written
 from kon.kinds.web.limits import FetchLimits
 from kon.kinds.web.links import Allowed, Guard
 from kon.kinds.web.refusal import BadLink
@@ -36,7 +39,8 @@ async def fetched(
 ) -> bytes:
     fetcher = Fetcher(limits, guard or Guard(["loopback"]), random.Random(1))
     try:
-        return await (fetcher.sound(link) if sound else fetcher.image(link, nothing_to_wait_for))
+        got = await (fetcher.sound(link) if sound else fetcher.image(link, nothing_to_wait_for))
+        return got.data
     finally:
         await fetcher.close()
 
@@ -152,9 +156,65 @@ def test_a_byte_cap_by_what_is_announced_and_by_what_comes() -> None:
     refused(unannounced, "more than .* bytes", small)
 
 
-def test_a_compressed_body_is_not_inflated() -> None:
-    body = gzip.compress(bytes(1_000_000))
-    refused(_answer(body=body, headers={"Content-Encoding": "gzip"}), "it is no image that is known")
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate"])
+def test_a_body_that_a_server_compresses_regardless_is_inflated(coding: str) -> None:
+    body = zlib.compress(IMAGE) if coding == "deflate" else gzip.compress(IMAGE)
+
+    async def use(made: Site, link: str) -> None:
+        assert await fetched(link) == IMAGE
+
+    with_page(_answer(body=body, headers={"Content-Encoding": coding}), use)
+
+
+def test_an_inflated_body_has_the_same_byte_cap() -> None:
+    bomb = gzip.compress(b"\xff\xd8\xff\xe0" + bytes(50_000_000))
+    small = msgspec.structs.replace(QUICK, max_bytes=1_000_000)
+    tracemalloc.start()
+    try:
+        refused(_answer(body=bomb, headers={"Content-Encoding": "gzip"}), "more than 1,000,000 bytes", small)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "says", "asked"),
+    [
+        ("br", IMAGE, 'sends it as "br"', 1),
+        ("gzip", IMAGE, "says that it is compressed", 1),
+        ("gzip", gzip.compress(IMAGE)[:-500], "are cut short", 4),
+    ],
+)
+def test_a_coding_that_can_not_be_undone(coding: str, body: bytes, says: str, asked: int) -> None:
+    refused(_answer(body=body, headers={"Content-Encoding": coding}), says, asked=asked)
+
+
+@pytest.mark.parametrize(
+    ("link", "sent"),
+    [
+        ("/a%2Fb?x=1%2B2&sig=a%2fb%3D", "/a%2Fb?x=1%2B2&sig=a%2fb%3D"),  # as signed, in either case
+        ("/a?q=a+b;c,d", "/a?q=a+b;c,d"),
+        ("/photo 1.jpg", "/photo%201.jpg"),
+        ("/ž.jpg?q=é", "/%C5%BE.jpg?q=%C3%A9"),
+        ("/a\r\nX: y", "/a%0D%0AX:%20y"),
+    ],
+)
+def test_links_are_sent_as_they_are_written(link: str, sent: str) -> None:
+    assert as_written(f"http://h{link}").raw_path_qs == sent
+
+
+def test_a_query_arrives_to_the_letter() -> None:
+    seen: list[str] = []
+
+    async def page(request: web.Request) -> web.Response:
+        seen.append(request.raw_path)
+        return web.Response(body=IMAGE)
+
+    async def use(made: Site, link: str) -> None:
+        await fetched(link + "?X-Amz-Signature=a%2Fb%2b+c~")
+
+    with_page(page, use)
+    assert seen == ["/page?X-Amz-Signature=a%2Fb%2b+c~"]
 
 
 def test_a_server_that_sends_a_byte_now_and_then_has_its_deadline() -> None:
@@ -193,7 +253,7 @@ def test_waiting_for_room_is_not_held_against_the_server() -> None:
         limits = msgspec.structs.replace(QUICK, timeout_s=0.5)
         fetcher = Fetcher(limits, Guard(["loopback"]), random.Random(1))
         try:
-            assert await fetcher.image(link, slow_room) == IMAGE
+            assert (await fetcher.image(link, slow_room)).data == IMAGE
         finally:
             await fetcher.close()
 
@@ -331,7 +391,7 @@ def test_connections_are_bounded_and_used_again() -> None:
                 images = await asyncio.gather(*(fetcher.image(link, nothing_to_wait_for) for link in links))
             finally:
                 await fetcher.close()
-            assert images == [IMAGE] * 40
+            assert [image.data for image in images] == [IMAGE] * 40
             assert len(made.peers) <= 4
             assert made.most_at_once <= 4
 
@@ -399,8 +459,8 @@ def test_a_server_never_has_an_image_in_memory_whole(tmp_path: Path) -> None:
             return super().read(size)
 
     class OneImage(Images):
-        def open(self, name: str) -> BinaryIO:
-            return Noted(IMAGE * 20)
+        def open(self, name: str) -> tuple[BinaryIO, str]:
+            return Noted(IMAGE * 20), "twenty"
 
     async def main() -> None:
         server = ImageServer(OneImage())

@@ -6,6 +6,7 @@ import asyncio
 import random
 import tempfile
 import threading
+import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -167,8 +168,8 @@ def test_each_bad_image_is_left_out_with_its_reason(tmp_path: Path) -> None:
         assert says in found[number]["reason"], name
         assert found[number]["link"].endswith(name)
     # what is not there today may be tomorrow
-    assert again["uploaded"] is True
-    assert len(puts) == 2
+    assert again == {**result, "uploaded": False}
+    assert puts == [result["key"]]
 
 
 def test_too_few_images_fail_the_job_with_the_reasons(tmp_path: Path) -> None:
@@ -181,50 +182,99 @@ def test_too_few_images_fail_the_job_with_the_reasons(tmp_path: Path) -> None:
     assert raised.value.result["skipped"][0]["image"] == 1
 
 
-def test_the_same_job_uploads_nothing_the_second_time(tmp_path: Path) -> None:
-    async def main() -> None:
+class Changing:
+    """A page whose content may change, with an ETag where `tagged`."""
+
+    def __init__(self, content: bytes, tagged: bool = True) -> None:
+        self.content = content
+        self._tagged = tagged
+        self.methods: list[str] = []
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        self.methods.append(request.method)
+        response = web.Response(body=self.content)
+        if self._tagged:
+            response.etag = f"{zlib.crc32(self.content):x}"
+        return response
+
+
+def made_twice(page: Changing, then: bytes, **rules: Any) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """The results of the same job before and after its page changes, and what was stored by the second."""
+
+    async def main() -> Any:
         objects = CountingObjects()
-        async with site() as place, studio(objects) as works:
-            place.pages["0"] = colour(0)
+        async with site() as place, studio(objects, rules=Rules(**rules)) as works:
+            place.pages["0"] = page
             job = Job((place.url("0"),))
             first = await works.make(job)
-            asked, puts = len(place.asked), list(objects.puts)
+            page.content, puts = then, len(objects.puts)
             second = await works.make(job)
-            assert (len(place.asked), objects.puts) == (asked, puts)
-            assert first["uploaded"] is True
-            assert second == {**first, "uploaded": False}
+            assert await objects.size_bytes(first["key"])
+        return first, second, objects.puts[puts:]
 
-    run(main())
+    return run(main())  # type: ignore[no-any-return]
+
+
+def test_the_same_job_uploads_nothing_the_second_time() -> None:
+    page = Changing(colour(0))
+    first, second, puts = made_twice(page, colour(0))
+    assert page.methods == ["GET", "HEAD"]
+    assert puts == []
+    assert first["uploaded"] is True
+    assert second == {**first, "uploaded": False}
+
+
+def test_what_a_link_leads_to_is_part_of_the_key() -> None:
+    first, second, _ = made_twice(Changing(colour(0)), colour(1))
+    assert second["key"] != first["key"]
+    assert second["uploaded"] is True
+
+
+def test_a_link_that_nothing_tells_from_a_later_one_is_fetched_again() -> None:
+    page = Changing(colour(0), tagged=False)
+    first, second, puts = made_twice(page, colour(0))
+    assert page.methods == ["GET", "GET"]
+    assert second == {**first, "uploaded": False}
+    assert first["key"] not in puts
+    first, second, _ = made_twice(Changing(colour(0), tagged=False), colour(1))
+    assert second["key"] != first["key"]
+
+
+def test_refresh_makes_a_video_whatever_is_stored() -> None:
+    first, second, puts = made_twice(Changing(colour(0)), colour(0), refresh=True)
+    assert first["key"] in puts
+    assert second == first
 
 
 def test_a_note_without_its_video_does_not_count(tmp_path: Path) -> None:
     async def main() -> None:
         objects = CountingObjects()
         async with site() as place, studio(objects) as works:
-            place.pages["0"] = colour(0)
+            place.pages["0"] = Changing(colour(0))
             job = Job((place.url("0"),))
-            await works.make(job)
-            del objects._objects[key_of(job, SMALL)]
+            first = await works.make(job)
+            del objects._objects[first["key"]]
             assert (await works.make(job))["uploaded"] is True
 
     run(main())
 
 
-def test_a_key_is_a_function_of_the_job_and_the_look() -> None:
+def test_a_key_is_a_function_of_what_it_is_made_of_and_of_the_look() -> None:
     job = Job(("http://a/1.jpg", "http://a/2.jpg"))
-    keys = [
-        key_of(job, SMALL),
-        key_of(Job(job.links[::-1]), SMALL),
-        key_of(Job(job.links, captions=("a", "b")), SMALL),
-        key_of(Job(job.links, audio="http://a/s.mp3"), SMALL),
-        key_of(job, msgspec.structs.replace(SMALL, crf=20.0)),
-        key_of(job, msgspec.structs.replace(SMALL, container="mkv")),
+    given: list[tuple[Film, object]] = [
+        (SMALL, job),
+        (SMALL, Job(job.links[::-1])),
+        (SMALL, Job(job.links, captions=("a", "b"))),
+        (SMALL, Job(job.links, audio="http://a/s.mp3")),
+        (SMALL, (job, "/some/folder")),
+        (msgspec.structs.replace(SMALL, crf=20.0), job),
+        (msgspec.structs.replace(SMALL, container="mkv"), job),
     ]
+    keys = [key_of(film, of, "mp4") for film, of in given]
     assert len(set(keys)) == len(keys)
-    assert key_of(Job(("http://a/1.jpg", "http://a/2.jpg")), SMALL) == keys[0]
+    assert key_of(SMALL, Job(("http://a/1.jpg", "http://a/2.jpg")), "mp4") == keys[0]
     assert keys[0].startswith("animoto/")
     assert keys[0].endswith(".mp4")
-    assert keys[-1].endswith(".mkv")
 
 
 @pytest.mark.parametrize("repeat", ["skip", "encode"])
