@@ -57,7 +57,6 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "worker": Lazy("kon.cli.worker:worker", "Work on a run, in the foreground."),
         "collect": Lazy("kon.cli.collect:collect", "Collect the results of a run that was begun earlier."),
         "cancel": Lazy("kon.cli.cancel:cancel", "Give up what a run has not done yet."),
-        "host": Lazy("kon.cli.host:host", "Be one worker of all runs of an experiment."),
         "gather": Lazy("kon.cli.gather:gather", "Put hosts' parts of the records together."),
         "join": Lazy("kon.cli.join:join", "The same for a client on another machine."),
     },
@@ -100,6 +99,12 @@ class Failure(click.ClickException):
         click.echo("\n".join([f"kon: {lines[0]}", *lines[1:]]), err=True, file=file)
 
 
+_GONE: Final = {
+    "host": " any more; `kon run FILE --dry-run --json | kon join - --number N --out DIR` does what it did",
+}
+"""Commands of the release before, and what to type now."""
+
+
 class LazyGroup(click.Group):
     """Loads a command when it is asked for, and turns errors into messages and exit codes."""
 
@@ -120,7 +125,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f'no command "{args[0]}"{did_you_mean(args[0], COMMANDS)}')
+            hint = _GONE.get(args[0]) or did_you_mean(args[0], COMMANDS)
+            ctx.fail(f'no command "{args[0]}"{hint}')
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,19 +13,27 @@ import click
 import msgspec
 
 from kon.backends.aws import AwsBackend
+from kon.cli.dry_run import RECORDED, RUN_AGAIN
 from kon.cli.inherited import metrics_option
 from kon.cli.output import note
 from kon.core.errors import ConfigurationError, Interrupted
+from kon.core.plugins import backend_class
 from kon.core.spec import Plugin
 from kon.fleet.thing import Filter
-from kon.launch.campaign import check_reach
-from kon.launch.remote_host import ApartHost, Awaited, Finder
+from kon.launch.host import Awaited, Finder, Host
 
 
 class _Line(msgspec.Struct):
+    """One run, as `kon run --dry-run --json` lists it.
+
+    hosts: how many it has work for; None where the plan does not say.
+    """
+
     run: str
     backend: str
     backend_options: dict[str, object] = {}
+    hosts: int | None = None
+    would: str = ""
 
 
 class _Plan(msgspec.Struct):
@@ -38,49 +47,70 @@ class _Plan(msgspec.Struct):
 
 
 @click.command()
-@click.argument("plan", type=click.Path(path_type=Path))
+@click.argument("plan")
 @click.option(
     "--number", type=click.IntRange(min=1), help="Which worker to be, from 1.  [default: PLAN's own `number`]"
 )
 @click.option("--elastic", is_flag=True, help="Also of runs that have fewer workers than NUMBER.")
+@click.option(
+    "--patience",
+    "patience_s",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    help="How long to wait for a client to begin, in seconds.  [default: 120 on a backend of this machine, "
+    "for ever elsewhere]",
+)
 @metrics_option
 @click.option(
     "--out",
     "root",
     type=click.Path(path_type=Path),
     required=True,
-    help="The folder for this machine's part of the records, made if need be.",
+    help="On a backend of this machine the client's own --out; elsewhere the folder for this machine's part "
+    "of the records, made if need be.",
 )
-def join(plan: Path, number: int | None, elastic: bool, root: Path) -> None:
-    """Be worker NUMBER of each run in PLAN, for a client on another machine.
+def join(plan: str, number: int | None, elastic: bool, patience_s: float | None, root: Path) -> None:
+    """Be worker NUMBER of each run in PLAN, for the client `kon run --join`, on this machine or another one.
 
-    PLAN is what `kon run --dry-run --json` has printed there. The client is `kon run --join --apart`; it may
+    PLAN is the file with what `kon run --dry-run --json` has printed there, or - for stdin. The client may
     begin before or after this. Needed here: kon, the backend's credentials, and what the tasks themselves
-    need. The experiment's file is not. SIGTERM and Ctrl-C let running tasks end, and give back the rest.
+    need. The experiment's file is not. A host ends after the last run, or at once when a client on this
+    machine has gone. SIGTERM and Ctrl-C let running tasks end, and give back the rest.
 
     Hosts that `kon autoscale` has made have a PLAN that names their fleet: they look for its runs themselves,
     and work until they are told to stop.
 
     \b
-    Example:
+    Examples:
+      kon run exp.yml --dry-run --json | kon join - --number 1 --out results/exp
       kon run exp.yml --set backend=aws --dry-run --json > plan.json
       kon join plan.json --number 1 --out /var/lib/kon/exp
     """
     read = _read(plan)
-    runs = [Awaited(each.run, Plugin(each.backend, each.backend_options)) for each in read.runs]
-    for each in runs:
-        check_reach(each.backend.name)
     number = number or read.number
     if number is None:
         raise ConfigurationError(f"which worker to be, neither {plan} nor --number says")
-    if not runs and read.fleet is None:
+    if not read.runs and read.fleet is None:
         raise ConfigurationError(f"{plan}: names no run to work on")
-    asyncio.run(_until_stopped(runs, root, number, elastic or read.elastic, read.fleet))
+    left = [each for each in read.runs if each.would != RECORDED and backend_class(each.backend).processes]
+    most = max((number if each.hosts is None else each.hosts for each in left), default=0)
+    is_elastic = elastic or read.elastic
+    if read.fleet is None and (not left or (number > most and not is_elastic)):
+        hosts = "1 host" if most == 1 else f"{most} hosts"
+        note(f"host {number}: nothing to do: no run has work for more than {hosts}")
+        return
+    runs = [
+        Awaited(each.run, Plugin(each.backend, each.backend_options), again=each.would == RUN_AGAIN)
+        for each in left
+    ]
+    asyncio.run(_until_stopped(runs, root, number, is_elastic, read.fleet, patience_s))
 
 
-def _read(plan: Path) -> _Plan:
+def _read(plan: str) -> _Plan:
+    """PLAN's content. Raises ConfigurationError where it can't be read, or is something else."""
     try:
-        return msgspec.json.decode(plan.read_bytes(), type=_Plan)
+        body = sys.stdin.buffer.read() if plan == "-" else Path(plan).read_bytes()
+        return msgspec.json.decode(body, type=_Plan)
     except OSError as error:
         raise ConfigurationError(f"{plan}: can't be read: {error.strerror}") from error
     except msgspec.DecodeError as error:
@@ -88,15 +118,21 @@ def _read(plan: Path) -> _Plan:
 
 
 async def _until_stopped(
-    runs: list[Awaited], root: Path, number: int, elastic: bool, fleet: str | None
+    runs: list[Awaited],
+    root: Path,
+    number: int,
+    elastic: bool,
+    fleet: str | None,
+    patience_s: float | None,
 ) -> None:
     async with _finder(fleet) as find:
-        host = ApartHost(
+        host = Host(
             runs,
             root,
             number,
             elastic=elastic,
             find=find,
+            patience_s=patience_s,
             on_note=lambda text: note(f"host {number}: {text}"),
         )
         interrupted = False

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from kon.cli.dry_run import print_plan
 from kon.cli.emulator import emulated, emulator_option
 from kon.cli.experiment import Asked, file_argument, limit_option, out_option, set_option
 from kon.cli.inherited import check_metrics, metrics_option
@@ -17,7 +18,6 @@ from kon.cli.interrupts import Interrupts
 from kon.cli.limit import REFUSE_AND_PAUSE, CostLimit, CostWords, cost_options
 from kon.cli.notify import Notify, notify_option
 from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option
-from kon.cli.plan import print_plan
 from kon.cli.progress import progress
 from kon.cli.runs import collect_command
 from kon.core.errors import ConfigurationError
@@ -34,8 +34,8 @@ from kon.launch.campaign import Campaign, is_whole
 @limit_option
 @click.option("--rerun-failed", is_flag=True, help="Run tasks again that are recorded as not done.")
 @click.option("--dry-run", is_flag=True, help="Check everything and list the runs; write nothing.")
-@click.option("--join", is_flag=True, help="Start no workers: `kon host` does, once for each worker.")
-@click.option("--apart", is_flag=True, help="With --join: the hosts are other machines, by `kon join`.")
+@click.option("--join", is_flag=True, help="Start no workers: `kon join` does, once for each worker.")
+@click.option("--apart", is_flag=True, help="With --join: the hosts are other machines.")
 @metrics_option
 @emulator_option
 @click.option("--live", is_flag=True, help="Serve a page about it while it goes on; the link is on stderr.")

@@ -26,7 +26,7 @@ from kon.engine.control import Control, Status, WorkerState
 from kon.engine.records.events import Event, Recorder, spent
 from kon.engine.records.records import RunFolder
 from kon.launch.crew import Crew, WorkersHere, doomed, worker_names
-from kon.launch.hosts import Hosts, HostsApart, HostsHere
+from kon.launch.hosts import Hosts
 from kon.launch.liveness import LOOK_S, NOT_ENDED, all_gone, any_runs_here, left_running, signal_workers
 from kon.launch.supervise import WorkerProcesses
 
@@ -45,8 +45,8 @@ class Source(Protocol):
 class LocalRun:
     """One run on this machine, from its records' folder: begun, taken up again, or run again in part.
 
-    join: workers are started by others (`kon host`), and only waited for.
-    apart: these are on other machines (`kon join`), which share nothing with this one but the backend.
+    join: workers are started by others (`kon join`), and only waited for.
+    apart: these are on other machines, which share nothing with this one but the backend.
     about: where the run comes from, for its records.
     """
 
@@ -118,8 +118,7 @@ class LocalRun:
         if not folder.exists:
             folder.write_run(spec, {**context(), **self._about})
         if self.join:
-            run, note = folder.read_run(), self._on_note
-            self._hosts = HostsApart(run, note) if self._apart else HostsHere(folder.path.parent, spec, note)
+            self._hosts = Hosts(folder.path.parent, folder.read_run(), self._on_note, apart=self._apart)
         try:
             await backend.create(spec.run, spec.channel_options)
             channel = await backend.open(spec.run)

@@ -16,11 +16,11 @@ from kon.core.plugins import open_backend
 from kon.engine.control import Control
 from kon.engine.records.records import RunFolder
 from kon.experiment import Cell, loads
+from kon.launch import host as host_module
 from kon.launch import hosts
-from kon.launch import local_host as host_module
 from kon.launch.campaign import Campaign
+from kon.launch.host import Awaited, Host
 from kon.launch.liveness import runs_here
-from kon.launch.local_host import Host
 
 QUICK = "name: q\nworkload: {kind: sleep, count: 20, seconds: 0.005}\nworkers: [1, 2]\n"
 SLOW = "name: s\nworkload: {kind: sleep, count: 200, seconds: 0.05}\nslots: 4\nvisibility_s: 2\n"
@@ -39,11 +39,12 @@ class Place:
         campaign.check()
         return campaign
 
-    def host(self, number: int, patience_s: float = 60.0) -> Host:
+    def host(self, number: int, patience_s: float = 60.0, again: bool = False) -> Host:
         def note(text: str) -> None:
             self.notes.append(f"{number}: {text}")
 
-        return Host(self.campaign(), number, patience_s=patience_s, on_note=note)
+        runs = [Awaited(cell.spec.run, cell.spec.backend, again) for cell in self.campaign().cells]
+        return Host(runs, self.root, number, patience_s=patience_s, on_note=note)
 
     async def all(self, *hosts: Host) -> list[dict[str, Any]]:
         """The rows of a client that these hosts work for."""
@@ -89,14 +90,16 @@ def test_hosts_work_on_the_runs_that_have_so_many_workers(tmp_path: Path) -> Non
     assert [(row["run"], row["done"]) for row in rows] == [("q-lease-w1-r1", 20), ("q-lease-w2-r1", 20)]
     assert place.lives("q-lease-w1-r1") == ["w1"]
     assert place.lives("q-lease-w2-r1") == ["w1", "w2"]
-    assert place.notes[0] == "3: nothing to do: no run has work for more than 2 hosts"
-    assert sorted(place.notes[1:]) == [
+    assert sorted(place.notes) == [
+        "1: every run is over",
         "1: q-lease-w1-r1: at work with w1",
         "1: q-lease-w1-r1: over",
         "1: q-lease-w2-r1: at work with w1",
         "1: q-lease-w2-r1: over",
+        "2: every run is over",
         "2: q-lease-w2-r1: at work with w2",
         "2: q-lease-w2-r1: over",
+        "3: every run is over",
     ]
     assert all(row["worker_cpu_us_per_task"] > 0 for row in rows), "their last lines are in the table"
 
@@ -106,7 +109,11 @@ def test_what_is_recorded_needs_no_client_and_starts_no_worker(tmp_path: Path) -
     asyncio.run(place.all(place.host(1), place.host(2)))
     place.notes.clear()
     asyncio.run(place.host(1, patience_s=0.0).run())
-    assert place.notes == ["1: q-lease-w1-r1: recorded already", "1: q-lease-w2-r1: recorded already"]
+    assert place.notes == [
+        "1: q-lease-w1-r1: recorded already",
+        "1: q-lease-w2-r1: recorded already",
+        "1: every run is over",
+    ]
 
 
 def test_each_worker_has_its_processes_and_one_of_them_is_killed_once(tmp_path: Path) -> None:
@@ -215,24 +222,33 @@ def test_a_second_host_of_one_number_is_refused(tmp_path: Path, monkeypatch: pyt
     asyncio.run(main())
 
 
-def test_a_host_refuses_a_client_with_other_settings(tmp_path: Path) -> None:
+def test_a_host_goes_by_what_the_client_says_of_the_run(tmp_path: Path) -> None:
     place = Place(tmp_path, QUICK)
 
+    async def main() -> list[dict[str, Any]]:
+        async with asyncio.TaskGroup() as group:
+            for number in (1, 2):
+                group.create_task(place.host(number).run())
+            return await place.campaign("attempts=7", join=True).run()
+
+    assert [row["done"] for row in asyncio.run(main())] == [20, 20]
+    assert place.folder("q-lease-w1-r1").read_run().spec.attempts == 7, "and leaves its records alone"
+
+
+def test_a_host_that_is_not_in_the_clients_folder_is_refused(tmp_path: Path) -> None:
+    place = Place(tmp_path / "runs", f"{QUICK}backend: {{name: sqlite, path: {tmp_path}/db}}\n")
+
     async def main() -> None:
-        host = asyncio.create_task(place.host(1).run())
-        client = asyncio.create_task(place.campaign("attempts=7", join=True).run())
-        with pytest.raises(ConfigurationError, match="has another description than this host's"):
-            await host
+        client = asyncio.create_task(place.campaign(join=True).run())
+        run = place.cell("q-lease-w1-r1").spec
+        host = Host([Awaited(run.run, run.backend)], tmp_path / "elsewhere", 1)
+        with pytest.raises(
+            ConfigurationError, match=r"works in the client's folder\. Name that one with --out"
+        ):
+            await asyncio.wait_for(host.run(), 60.0)
         client.cancel()
 
     asyncio.run(main())
-
-
-def test_a_backend_in_memory_needs_no_host(tmp_path: Path) -> None:
-    place = Place(tmp_path, f"{QUICK}backend: memory\n")
-    rows = asyncio.run(place.all(place.host(1)))
-    assert [row["done"] for row in rows] == [20, 20]
-    assert place.notes == ["1: nothing to do: no run has work for more than 0 hosts"]
 
 
 def test_a_client_that_no_host_joins_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +295,7 @@ def test_hosts_run_again_what_failed(tmp_path: Path) -> None:
     flag.touch()
 
     async def again() -> list[dict[str, Any]]:
-        host = Host(place.campaign(), 1, rerun_failed=True)
+        host = place.host(1, again=True)
         async with asyncio.TaskGroup() as group:
             group.create_task(host.run())
             return await place.campaign(join=True, rerun_failed=True).run()

@@ -1,4 +1,4 @@
-"""`kon host` and `kon run --join` as processes: killed, stopped, alone."""
+"""`kon join` and `kon run --join` as processes: killed, stopped, alone."""
 
 from __future__ import annotations
 
@@ -28,9 +28,12 @@ class Place:
         self.file.write_text(SLOW)
         self.out = path / "out"
         self.folder = RunFolder(self.out / "s-lease-w1-r1")
+        self.plan = path / "plan.json"
+        self.plan.write_text(self.ended("run", "--dry-run", "--json").stdout)
 
     def words(self, command: str, *options: str) -> list[str]:
-        return [*KON, command, str(self.file), "--out", str(self.out), *options]
+        what = self.plan if command == "join" else self.file
+        return [*KON, command, str(what), "--out", str(self.out), *options]
 
     @contextmanager
     def started(self, command: str, *options: str) -> Iterator[subprocess.Popen[str]]:
@@ -57,11 +60,11 @@ def place(tmp_path: Path) -> Place:
 
 def test_a_host_that_is_killed_leaves_its_worker_working_and_another_takes_over(place: Place) -> None:
     with place.started("run", "--join") as client:
-        with place.started("host", "--number", "1") as host:
+        with place.started("join", "--number", "1") as host:
             _wait(place.answered)
             os.kill(host.pid, signal.SIGKILL)
         _wait(lambda: not host_lock(place.out, 1).is_held())
-        again = place.ended("host", "--number", "1")
+        again = place.ended("join", "--number", "1")
         assert (again.returncode, client.wait()) == (0, 0), again.stderr
     assert place.folder.read_summary()["done"] == 100
     assert place.folder.read_summary()["duplicate_starts"] == 0
@@ -70,7 +73,7 @@ def test_a_host_that_is_killed_leaves_its_worker_working_and_another_takes_over(
 
 def test_a_host_that_is_terminated_drains_its_workers(place: Place) -> None:
     with place.started("run", "--join") as client:
-        with place.started("host", "--number", "1") as host:
+        with place.started("join", "--number", "1") as host:
             _wait(place.answered)
             host.terminate()
             assert host.wait() == 0
@@ -78,7 +81,7 @@ def test_a_host_that_is_terminated_drains_its_workers(place: Place) -> None:
             assert "host 1: told to stop: its workers have ended" in host.stderr.read()
         done = sum(len(packet.outcomes) for packet in place.folder.packets())
         assert done < 100, "it did not wait for the end of the run"
-        again = place.ended("host", "--number", "1")
+        again = place.ended("join", "--number", "1")
         assert (again.returncode, client.wait()) == (0, 0), again.stderr
     assert place.folder.read_summary()["done"] == 100
     assert place.folder.read_summary()["duplicate_starts"] == 0
@@ -96,16 +99,39 @@ def test_a_second_client_is_refused(place: Place) -> None:
 
 
 def test_what_a_host_says_when_there_is_nothing_for_it(place: Place) -> None:
-    alone = place.ended("host", "--number", "1", "--patience", "0")
+    alone = place.ended("join", "--number", "1", "--patience", "0")
     assert alone.returncode == 1
-    assert alone.stderr.startswith(
-        "kon: no client came within 0 s: start one with `kon run --join`, the same file"
+    assert alone.stderr == (
+        "kon: no client came within 0 s: start one with `kon run --join`, the experiment of the plan and "
+        f"--out {place.out}\n"
     )
-    second = place.ended("host", "--number", "2")
+    second = place.ended("join", "--number", "2")
     assert (second.returncode, second.stderr) == (
         0,
         "host 2: nothing to do: no run has work for more than 1 host\n",
     )
+
+
+def test_a_plan_comes_from_stdin_and_of_it_what_is_recorded_is_left(place: Place) -> None:
+    def host() -> subprocess.CompletedProcess[str]:
+        plan = place.ended("run", "--dry-run", "--json").stdout
+        words = [*KON, "join", "-", "--number", "1", "--out", str(place.out), "--patience", "60"]
+        return subprocess.run(words, input=plan, capture_output=True, text=True, check=False)
+
+    with place.started("run", "--join") as client:
+        first = host()
+        assert (first.returncode, client.wait()) == (0, 0), first.stderr
+    again = host()
+    assert (again.returncode, again.stderr) == (
+        0,
+        "host 1: nothing to do: no run has work for more than 0 hosts\n",
+    )
+
+
+def test_the_former_command_says_what_to_type_now(place: Place) -> None:
+    gone = place.ended("host", "--number", "1")
+    assert gone.returncode == 2
+    assert "kon run FILE --dry-run --json | kon join - --number N --out DIR" in gone.stderr
 
 
 def _wait(come: Callable[[], bool]) -> None:

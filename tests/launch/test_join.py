@@ -21,7 +21,7 @@ from kon.core.backend import ChannelOptions
 from kon.core.spec import Plugin
 from kon.engine.control import Control, Refusal
 from kon.engine.records.records import RunFolder
-from kon.launch.remote_host import ApartHost, Awaited
+from kon.launch.host import Awaited, Host
 
 KON = str(Path(sys.executable).with_name("kon"))
 
@@ -178,14 +178,14 @@ def test_a_host_with_another_kon_does_not_take_part_and_nothing_is_queued(
     fleet = Fleet(tmp_path, "apart-version")
     words = ["run", str(fleet.file), "--out", str(tmp_path / "out"), "--join", "--apart"]
     client = subprocess.Popen([KON, *words, "--set", "workers=1"], stderr=subprocess.PIPE, text=True)
-    monkeypatch.setattr("kon.launch.remote_host.version", lambda name: "0.0.1")
+    monkeypatch.setattr("kon.launch.host.version", lambda name: "0.0.1")
     said: list[str] = []
     ours = version("kon")
 
     async def host() -> None:
         options = {"prefix": "apart-version"}
         awaited = Awaited("apart-version-lease-w1-r1", Plugin("aws", options))
-        host = ApartHost([awaited], tmp_path / "host1", 1, on_note=said.append)
+        host = Host([awaited], tmp_path / "host1", 1, on_note=said.append)
         working = asyncio.create_task(host.run())
         await asyncio.to_thread(client.wait, 100)
         host.stop()

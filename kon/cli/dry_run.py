@@ -12,6 +12,9 @@ from kon.experiment import Cell
 from kon.launch.campaign import Campaign, is_whole
 from kon.report.tables import draw
 
+RECORDED = "left as recorded"
+RUN_AGAIN = "run again in part"
+
 
 def print_plan(campaign: Campaign, experiment: str, rerun_failed: bool, as_json: bool) -> None:
     """List the runs of a campaign that has been checked, and what would become of each."""
@@ -28,9 +31,6 @@ def print_plan(campaign: Campaign, experiment: str, rerun_failed: bool, as_json:
     click.echo(f"\n{len(fresh)} of {len(runs)} runs would be made, {tasks:,} tasks, in {campaign.root}/")
 
 
-RECORDED = "left as recorded"
-
-
 def _line(campaign: Campaign, cell: Cell, rerun_failed: bool) -> dict[str, Any]:
     spec, folder = cell.spec, campaign.folder(cell)
     if not folder.exists:
@@ -38,7 +38,7 @@ def _line(campaign: Campaign, cell: Cell, rerun_failed: bool) -> dict[str, Any]:
     elif not folder.finished:
         would = "taken up"
     elif rerun_failed and not is_whole(folder.read_summary()):
-        would = "run again in part"
+        would = RUN_AGAIN
     else:
         would = RECORDED
     return {
