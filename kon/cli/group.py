@@ -37,7 +37,7 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "map": Lazy("kon.cli.map:map_", "Run a command for each of many arguments."),
         "validate": Lazy("kon.cli.validate:validate", "Check experiment files without running them."),
         "generate": Lazy("kon.cli.generate:generate", "Write a workload file."),
-        "plan": Lazy("kon.cli.forecast:plan", "Say how long and how much, before anyone pays."),
+        "plan": Lazy("kon.cli.plan:plan", "Say how long and how much, before anyone pays."),
         "calibrate": Lazy("kon.cli.calibrate:calibrate", "Make a model from runs that were measured."),
     },
     "Look": {

@@ -13,10 +13,10 @@ import msgspec
 import yaml
 
 from kon.backends.sim.faults import FAULTS
-from kon.cli.exhaustive import prove_exhaustively, say
 from kon.cli.output import json_option, note, print_json, quiet_option
 from kon.core.errors import ConfigurationError, first_cause
 from kon.core.spec import Plugin
+from kon.report.tables import draw
 from kon.trials.prove.classes import (
     ALL_FAULTS,
     FaultClass,
@@ -27,8 +27,9 @@ from kon.trials.prove.classes import (
 )
 from kon.trials.prove.counterexample import Counterexample, taken_from
 from kon.trials.prove.evidence import Evidence, Head, by_strategy, counterexamples, most_telling, summed_up
-from kon.trials.prove.exhaustive import exhaust_each
+from kon.trials.prove.exhaustive import Covered, Exhausted, exhaust_each
 from kon.trials.prove.guarantees import write_page
+from kon.trials.prove.invariants import MEANING
 from kon.trials.prove.scenario import Played, Scenario
 from kon.trials.prove.search import SCENARIO, Cell, Searched, play_seed, scenario_of, search
 from kon.trials.prove.shrink import shorten, shortest
@@ -179,7 +180,7 @@ def prove(
             )
         named = [each.name for each in asked.faults]
         of = None if not named or ALL_FAULTS in named else [name for name in named if name in FAULTS]
-        kept = prove_exhaustively(asked.strategies, preemptions, of, jobs, as_json, story, quiet)
+        kept = _prove_exhaustively(asked.strategies, preemptions, of, jobs, as_json, story, quiet)
     elif seed is not None:
         kept = _replay(asked, seed)
     else:
@@ -195,7 +196,7 @@ def prove(
                 asked.strategies,
                 preemptions,
                 jobs=jobs,
-                on_progress=lambda done: None if quiet else say(done),
+                on_progress=lambda done: None if quiet else _say_exhausted(done),
             )
             if broken := [each.strategy.label for each in small if each.broken]:
                 raise ConfigurationError(
@@ -376,3 +377,56 @@ def _print(shown: Shown) -> None:
     click.echo(f"  {shown.replay}")
     if shown.story is not None:
         click.echo(f"\n{shown.story}", nl=False)
+
+
+def _prove_exhaustively(
+    strategies: Sequence[Plugin],
+    preemptions: int,
+    faults: Sequence[str] | None,
+    jobs: int | None,
+    as_json: bool,
+    story: bool | None,
+    quiet: bool,
+) -> bool:
+    """Search the small model in whole, and print what was found; whether every promise was kept.
+
+    faults: by name; None for all. story: whether broken promises are told; None for yes.
+    """
+    every = exhaust_each(
+        strategies, preemptions, faults, jobs, lambda done: None if quiet else _say_exhausted(done)
+    )
+    if as_json:
+        print_json({"exhausted": [_exhausted_json(each) for each in every]})
+    else:
+        click.echo("\n\n".join(_exhausted_text(each, story is not False) for each in every))
+    return not any(each.broken for each in every)
+
+
+def _say_exhausted(exhausted: Exhausted) -> None:
+    """Tell progress on stderr."""
+    note(f"{exhausted.strategy.label}: 2 workers, 1 task, {exhausted.extent()}")
+
+
+def _exhausted_json(exhausted: Exhausted) -> dict[str, object]:
+    value: dict[str, object] = msgspec.to_builtins(exhausted)
+    return {**value, "occasions": exhausted.occasions, "schedules": exhausted.schedules}
+
+
+def _exhausted_text(exhausted: Exhausted, story: bool) -> str:
+    body = [_covered_row(each) for each in exhausted.searched if each.schedules]
+    table = draw(body, ["fault", "occasions", "schedules", "broke"], ["left", "right", "right", "left"])
+    kept = "every promise held" if not exhausted.broken else "PROMISES BROKE"
+    parts = [f"{exhausted.strategy.label}, 2 workers, 1 task", table, f"{exhausted.extent()}; {kept}."]
+    if none := [each.fault for each in exhausted.searched if not each.schedules]:
+        parts.append(f"No occasion for it without another fault first: {', '.join(none)}.")
+    for broken in exhausted.broken:
+        fault = ", ".join(f"{each.fault} at {each.service}, number {each.nth}" for each in broken.faults)
+        parts.append(f'"{broken.invariant}" is promised ({MEANING[broken.invariant]}), and broke: {fault}')
+        if story and (told := tell(broken)) is not None:
+            parts.append(told)
+    return "\n\n".join(parts)
+
+
+def _covered_row(covered: Covered) -> list[str]:
+    broke = ", ".join(f"{invariant} in {count:,}" for invariant, count in covered.breaks.items())
+    return [covered.fault, f"{covered.occasions:,}", f"{covered.schedules:,}", broke or "nothing"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,15 @@ import msgspec
 from kon.backends.prices import FILE, Prices
 from kon.cli.experiment import Asked, file_argument, limit_option, set_option
 from kon.cli.output import json_option, note, print_json, quiet_option
-from kon.cli.trial import print_trials
 from kon.core.errors import ConfigurationError
 from kon.core.plugins import backend_class
 from kon.experiment import Experiment
 from kon.experiment.models import DEFAULT
 from kon.experiment.prices import read_prices
+from kon.fleet.autoscale.file import read_policy
 from kon.trials.plan.advice import Advice, advise
 from kon.trials.plan.asked import parse_time, parse_usd, parse_workers
+from kon.trials.plan.elastic import elastic_table, try_policy
 from kon.trials.plan.forecast import Forecast, Forecaster, Setting
 from kon.trials.plan.table import duration, plan_table, usd
 
@@ -55,7 +56,7 @@ EXIT_NONE_MEETS = 4
     "policy_file",
     metavar="POLICY",
     type=click.Path(path_type=Path),
-    help="Try a policy of `kon autoscale`, beside the numbers of workers.",
+    help="Try a policy of `kon autoscale`, next to the numbers of workers.",
 )
 @click.option(
     "--arrive", metavar="TIME", help="With --autoscale: over how long the tasks come.  [default: 0]"
@@ -107,7 +108,7 @@ def plan(
         if deadline or budget:
             raise ConfigurationError("--autoscale takes no --deadline and no --budget: the policy has them")
         arrive_s = 0.0 if arrive is None else parse_time(arrive, "--arrive")
-        print_trials(
+        _print_trials(
             experiments,
             policy_file,
             prices,
@@ -214,3 +215,46 @@ def _object(experiment: Experiment, forecasts: Sequence[Forecast], advice: Advic
             "instance": advice.choice.setting.instance,
         },
     }
+
+
+def _print_trials(
+    experiments: Sequence[Experiment],
+    file: Path,
+    prices: Prices,
+    instances: Sequence[str] | None,
+    *,
+    spot: bool,
+    arrive_s: float,
+    as_json: bool,
+    on_try: Callable[[str], None],
+) -> None:
+    """Print what a policy makes of the experiments, next to fleets of fixed sizes.
+
+    instances: types of hosts; None for the model's own. arrive_s: over how long tasks come, in seconds.
+    """
+    policy, shown = read_policy(file), []
+    for experiment in experiments:
+        options = experiment.backend.options
+        own = options.get("instance") or next(iter(options["latency"]["instances"]))
+        cells = [cell for cell in experiment.cells() if cell.spec.repeat == 1]
+        counts = sorted({cell.spec.workers for cell in cells})
+        strategies = [cell for cell in cells if cell.spec.workers == counts[0]]
+        for instance in instances or [own]:
+            trials = [
+                trial
+                for cell in strategies
+                for trial in try_policy(
+                    cell, policy, counts, instance, prices, spot=spot, arrive_s=arrive_s, on_try=on_try
+                )
+            ]
+            if as_json:
+                built = msgspec.to_builtins(trials)
+                shown.append({"experiment": experiment.name, "instance": instance, "trials": built})
+                continue
+            come = f"coming over {duration(arrive_s)}" if arrive_s else "all at once"
+            click.echo(
+                f"{experiment.name}: {strategies[0].spec.tasks:,} x {experiment.workload.kind.name}, {come}, "
+                f"on {instance}, by {file}; {prices.label}\n\n{elastic_table(trials)}\n"
+            )
+    if as_json:
+        print_json({"prices": prices.date, "region": prices.region, "policies": shown})
