@@ -72,7 +72,7 @@ class Lease(Strategy):
             return None
         if row.outcome is not None:
             return Skip(decode_outcome(row.outcome))
-        remaining_s = row.expires_s + self._skew_s - self.clock.now_s()
+        remaining_s = self._remaining_s(row)
         return Defer(remaining_s) if remaining_s > 0 else None
 
     async def _take_over(self, tasks: Sequence[Task], rows: Sequence[Record]) -> list[Verdict]:
@@ -98,6 +98,21 @@ class Lease(Strategy):
             outcome if row is None or row == record else None
             for outcome, record, row in zip(outcomes, records, found, strict=True)
         ]
+
+    async def recall(self, indexes: Sequence[int], attempts: range) -> list[Outcome | Defer | None]:
+        return [self._known(row) for row in await self.ledger.read(indexes)]
+
+    def _known(self, row: Record | None) -> Outcome | Defer | None:
+        if row is None:
+            return None
+        if row.outcome is not None:
+            return decode_outcome(row.outcome)
+        remaining_s = self._remaining_s(row)
+        return Defer(remaining_s) if row.state is State.CLAIMED and remaining_s > 0 else None
+
+    def _remaining_s(self, row: Record) -> float:
+        """How much longer a claim may hold, by its holder's clock, in seconds."""
+        return row.expires_s + self._skew_s - self.clock.now_s()
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim | None]:
         until_s = self.clock.now_s() + self._lease_s

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from kon.core.clock import Clock
 from kon.core.errors import ConfigurationError
 from kon.core.ledger import Ledger, Record
-from kon.core.strategy import Claim, Guarantee, Skip, Strategy, Verdict
+from kon.core.strategy import Claim, Defer, Guarantee, Skip, Strategy, Verdict
 from kon.core.task import Outcome, State, Task, attempt_key, attempt_keys, decode_outcome, encode
 
 
@@ -60,6 +60,15 @@ class ReadThenWrite(Strategy):
         if self._before:
             keys = attempt_keys([claim.task for claim in claims])
             await self.ledger.delete(keys, [claim.token for claim in claims])
+
+    async def recall(self, indexes: Sequence[int], attempts: range) -> list[Outcome | Defer | None]:
+        known: dict[int, Outcome | Defer | None] = dict.fromkeys(indexes)
+        for attempt in attempts:
+            for row in await self.ledger.read([attempt_key(index, attempt) for index in indexes]):
+                if row is not None and row.outcome is not None:
+                    outcome = decode_outcome(row.outcome)
+                    known[outcome.index] = outcome
+        return list(known.values())
 
     def _record(self, task: Task, state: State, outcome: bytes | None = None) -> Record:
         key = attempt_key(task.index, task.attempt)

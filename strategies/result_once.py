@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from kon.core.ledger import Record
-from kon.core.strategy import Claim, Guarantee, Skip, Strategy, Verdict, is_ours
+from kon.core.strategy import Claim, Defer, Guarantee, Skip, Strategy, Verdict, is_ours
 from kon.core.task import Outcome, State, Task, decode_outcome, encode
 
 
@@ -43,6 +43,9 @@ class ResultOnce(Strategy):
             if record is not None and not is_ours(record, token):
                 stands[outcome.index] = _outcome(record)
         return [stands[outcome.index] for outcome in outcomes]
+
+    async def recall(self, indexes: Sequence[int], attempts: range) -> list[Outcome | Defer | None]:
+        return [None if record is None else _outcome(record) for record in await self.ledger.read(indexes)]
 
 
 def _outcome(record: Record) -> Outcome:

@@ -117,6 +117,15 @@ class Strategy(ABC):
         """Give back claims of tasks that were never started."""
         return
 
+    async def recall(self, indexes: Sequence[int], attempts: range) -> list[Outcome | Defer | None]:
+        """Say what the ledger knows of tasks that nobody answers, before the client calls them lost.
+
+        attempts: the numbers that their attempts may have.
+        The outcome that stands; a `Defer` while somebody's claim may still hold; None where the ledger
+        knows nothing, as with a strategy that keeps no outcomes.
+        """
+        return [None] * len(indexes)
+
     def new_token(self) -> str:
         """A token that no other call, worker or life of a worker has."""
         self._tokens += 1

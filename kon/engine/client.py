@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count, islice, repeat
 from typing import Any, Final
 
@@ -33,6 +33,7 @@ from kon.core.task import (
     task_id,
 )
 from kon.engine.control import Control, Status
+from kon.engine.missing import Missing
 from kon.engine.packing import batches
 from kon.engine.patience import Patience, patient
 
@@ -50,6 +51,9 @@ DEAD_LETTERS: Final = "dead-letter queue"
 
 CLIENT: Final = "client"
 """The worker's name in answers that the client makes for tasks that nobody answers any more."""
+
+LEDGER: Final = "ledger"
+"""The worker's name in outcomes that the client has read back from the strategy's table."""
 
 
 class Tally:
@@ -172,6 +176,9 @@ class Client:
         self._dead_letters_s = self._wait_s if channel.dead.limits.poll_s > LONGEST_WAIT_S else 0.0
         self._first_attempt = first_attempt  # above 1 when failed tasks are run again
         self._on_progress = on_progress
+        self._missing = Missing(
+            spec, self._channel, self._control, clock, self._options.settle_s, first_attempt
+        )
         self._answer_bytes = ANSWERS_BYTES // 10  # of the largest answer, lately; ten for a start
 
     async def run(self, bodies: Iterable[Any]) -> Tally:
@@ -247,7 +254,6 @@ class Client:
 
     async def collect(self) -> Tally:
         """Record answers until every task is accounted for. Those that nothing is left of are lost."""
-        quiet_since_s: float | None = None
         abreast = 1
         now_s = asyncio.get_running_loop().time
         looked_s = -math.inf
@@ -259,21 +265,15 @@ class Client:
                 news += await self._dead_letters()
                 looked_s = now_s()
             if news:
-                quiet_since_s = None
+                self._missing.forget()
                 self._on_progress(self.tally)
                 continue
             self._on_progress(self.tally)
             state = await self._control.read()
             if state.status is Status.CANCELLED:
                 self._account_for(State.CANCELLED, "the run was cancelled")
-            elif state.submitted >= self.spec.tasks and await self._is_drained():
-                clock_s = self._clock.now_s()
-                quiet_since_s = clock_s if quiet_since_s is None else quiet_since_s
-                limits = self._channel.tasks.limits
-                lag_s = min(self._options.settle_s, limits.depth_lag_s)
-                patience_s = lag_s if limits.stale_depth else 0.0
-                if clock_s - quiet_since_s >= patience_s:
-                    self._account_for(State.LOST, "its claim outlived its worker, and no message is left")
+            elif state.submitted >= self.spec.tasks and await self._missing.is_quiet():
+                await self._read_back()
         self._on_progress(self.tally)
         return self.tally
 
@@ -282,16 +282,6 @@ class Client:
         state = await self._control.read()
         if state.status is Status.OPEN:
             await self._control.close(Status.CLOSED)
-
-    async def _is_drained(self) -> bool:
-        """Whether no message is left that could yet account for a task. An answer is sent before its
-        task's ack, so the queues are asked in this order; one may be hidden, by a delay or by the long
-        poll of a client that is no more, and counts all the same."""
-        channel = self._channel
-        for queue in (channel.tasks, channel.answers, channel.dead):
-            if (await queue.depth()).total:
-                return False
-        return True
 
     async def _answers_of(self, abreast: int) -> tuple[int, bool]:
         """Take answers by so many receives at once; how many messages came, and whether each was full."""
@@ -357,13 +347,24 @@ class Client:
         await queue.ack(deliveries)
         return len(deliveries)
 
-    def _account_for(self, state: State, error: str) -> None:
-        now_s = self._clock.now_s()
+    async def _read_back(self) -> None:
+        """Account for tasks that nobody answers: by what the ledger has, or else as lost."""
         indexes = self.tally.unaccounted()
         while part := list(islice(indexes, SUBMIT_TASKS)):
-            attempt = self._first_attempt
-            outcomes = [Outcome(index, attempt, state, None, error, now_s, now_s) for index in part]
-            self._record(CLIENT, outcomes)
+            known = await self._missing.read_back(part)
+            self._record(LEDGER, [each for each in known if isinstance(each, Outcome)])
+            lost = [index for index, each in zip(part, known, strict=True) if each is None]
+            self._give_up(lost, State.LOST, "its claim outlived its worker, and no message is left")
+        self._missing.forget()  # the others are claimed: all is looked at again
+
+    def _account_for(self, state: State, error: str) -> None:
+        indexes = self.tally.unaccounted()
+        while part := list(islice(indexes, SUBMIT_TASKS)):
+            self._give_up(part, state, error)
+
+    def _give_up(self, indexes: Sequence[int], state: State, error: str) -> None:
+        now_s, attempt = self._clock.now_s(), self._first_attempt
+        self._record(CLIENT, [Outcome(index, attempt, state, None, error, now_s, now_s) for index in indexes])
 
     def _record(self, worker: str, outcomes: list[Outcome]) -> None:
         news = self.tally.count(outcomes)

@@ -18,10 +18,15 @@ _SUBMITTED_KEY = 1
 _SPEC_KEY = 2
 _KON_KEY = 3
 _BEGUN_KEY = 4
+_ROLL_KEY = 6
 _HOST_KEYS = 1 << 20
 """Hosts on other machines write under their number, from here on."""
 _WORKER_KEYS = 1 << 40
 """Workers register under random keys from here on."""
+
+
+_ROLL_PAGE = 100
+"""Workers in one look."""
 
 
 class Status(enum.StrEnum):
@@ -34,17 +39,35 @@ class Status(enum.StrEnum):
 
 
 class RunState(msgspec.Struct, frozen=True):
-    """submitted: tasks, from the first on, that are safely queued."""
+    """submitted: tasks, from the first on, that are safely queued.
+
+    roll: the number of the client's last roll call, which every worker answers; 0 before the first.
+    """
 
     status: Status = Status.OPEN
     submitted: int = 0
+    roll: int = 0
 
 
 class WorkerState(msgspec.Struct, frozen=True):
-    """What a worker says of itself when it is ready."""
+    """What a worker says of itself: when it is ready, when the client calls the roll, and when it ends.
+
+    roll: the last roll call that it has answered. holds: messages that it held at that time.
+    gone: it has ended by itself; one that was killed can't say so.
+    """
 
     name: str
     details: dict[str, Any] = {}
+    roll: int = 0
+    holds: int = 0
+    gone: bool = False
+
+
+class Roll(msgspec.Struct, frozen=True):
+    """What came of a roll call: workers that hold messages, and workers that have not answered."""
+
+    holding: int
+    silent: int
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -62,10 +85,11 @@ class Control:
         self._table = table
 
     async def read(self) -> RunState:
-        status, submitted = await self._table.read([_STATUS_KEY, _SUBMITTED_KEY])
+        status, submitted, roll = await self._table.read([_STATUS_KEY, _SUBMITTED_KEY, _ROLL_KEY])
         return RunState(
             Status.OPEN if status is None or status.outcome is None else _status.decode(status.outcome),
             0 if submitted is None or submitted.outcome is None else _number.decode(submitted.outcome),
+            0 if roll is None or roll.outcome is None else _number.decode(roll.outcome),
         )
 
     async def close(self, status: Status) -> None:
@@ -79,14 +103,38 @@ class Control:
     async def is_over(self) -> bool:
         return (await self.read()).status is not Status.OPEN
 
-    async def register(self, worker: WorkerState, rng: random.Random) -> None:
+    async def register(self, worker: WorkerState, rng: random.Random) -> int:
+        """Note that a worker is ready. The number under which it speaks of itself from now on."""
         key = _WORKER_KEYS + rng.getrandbits(40)
+        await self.say(key, worker)
+        return key
+
+    async def say(self, key: int, worker: WorkerState) -> None:
+        """Put a worker's word of itself in the place of its last one."""
         await self._table.put([_row(key, msgspec.json.encode(worker))])
 
     async def workers(self, limit: int = 10_000) -> list[WorkerState]:
         """Every worker that ever became ready, in no order."""
         rows = await self._table.scan(_WORKER_KEYS, limit)
         return [_workers.decode(row.outcome) for row in rows if row.outcome is not None]
+
+    async def call_roll(self) -> int:
+        """Ask every worker what it holds; the number of this roll call. Each answers as its heart beats."""
+        roll = (await self.read()).roll + 1
+        await self._table.put([_row(_ROLL_KEY, msgspec.json.encode(roll))])
+        return roll
+
+    async def roll(self, number: int) -> Roll:
+        """What was answered to a roll call so far."""
+        holding = silent = 0
+        first = _WORKER_KEYS
+        while rows := await self._table.scan(first, _ROLL_PAGE):
+            for row in rows:
+                if row.outcome is not None and not (worker := _workers.decode(row.outcome)).gone:
+                    holding += worker.roll >= number and worker.holds > 0
+                    silent += worker.roll < number
+            first = rows[-1].key + 1
+        return Roll(holding, silent)
 
     async def publish(self, spec: RunSpec, kon: str, begun_s: float | None) -> None:
         """Tell hosts on other machines that the client is there, what the run is, and by which kon.

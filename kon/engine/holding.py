@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import msgspec
@@ -9,6 +10,11 @@ import msgspec
 from kon.core.queue import Delivery, Message
 from kon.core.strategy import Claim
 from kon.core.task import Outcome, Task
+
+
+def heartbeat_s(visibility_s: float, lease_s: float | None) -> float:
+    """How often a worker renews what it holds, in seconds: two beats may fail before anything runs out."""
+    return min(visibility_s, math.inf if lease_s is None else lease_s) / 3
 
 
 class Held:

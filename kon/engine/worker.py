@@ -20,9 +20,9 @@ from kon.core.kind import Kind
 from kon.core.ledger import Ledger
 from kon.core.spec import RunSpec
 from kon.core.strategy import Claim, Strategy, check_queue
-from kon.engine.control import Control, WorkerState
+from kon.engine.control import Control, Status, WorkerState
 from kon.engine.executor import Executor, ExecutorOptions
-from kon.engine.holding import Holding, Job
+from kon.engine.holding import Holding, Job, heartbeat_s
 from kon.engine.intake import Intake
 from kon.engine.life import Life
 from kon.engine.packing import chunks
@@ -108,6 +108,8 @@ class Worker:
         self._executor = Executor(
             kind, limits, life.clock, life.recorder, on_finished=self._finished, on_dropped=self._dropped
         )
+        self._key = 0  # of its row in the control table
+        self._roll = 0  # the last roll call that it has answered
         self._stopping = asyncio.Event()
         self._receiving = False
         self._dry = True  # the last receive brought less than was asked for
@@ -149,7 +151,7 @@ class Worker:
         self._recorder.flush()
 
     async def _work(self) -> None:
-        await self._control.register(WorkerState(self.name, self._life.usage()), self._life.rng)
+        self._key = await self._control.register(WorkerState(self.name, self._life.usage()), self._life.rng)
         self._recorder.note(Event.UP, worker=self.name, slots=self.spec.slots, **self._life.usage())
         self._recorder.flush()
         async with asyncio.TaskGroup() as group:
@@ -163,6 +165,7 @@ class Worker:
             await self._drain()
             for task in background:
                 task.cancel()
+        await self._control.say(self._key, WorkerState(self.name, self._life.usage(), self._roll, gone=True))
 
     async def _fetch(self) -> None:
         queue, now_s = self._queue, asyncio.get_running_loop().time
@@ -189,9 +192,7 @@ class Worker:
                 busy_s = now_s()
                 if self._executor.idle:
                     self._settler.hurry()
-            elif (self._idle_s is not None and now_s() - busy_s >= self._idle_s) or (
-                await self._control.is_over()
-            ):
+            elif (self._idle_s is not None and now_s() - busy_s >= self._idle_s) or await self._is_over():
                 self.stop()
 
     def _wait_s(self, busy_s: float) -> float:
@@ -235,8 +236,7 @@ class Worker:
         self._room.set()
 
     async def _heartbeat(self) -> None:
-        lease_s = self._strategy.lease_s or math.inf
-        beat_s = self._options.heartbeat_s or min(self.spec.visibility_s, lease_s) / 3
+        beat_s = self._options.heartbeat_s or heartbeat_s(self.spec.visibility_s, self._strategy.lease_s)
         queue = self._queue
         while True:
             await asyncio.sleep(beat_s)
@@ -247,8 +247,16 @@ class Worker:
                 await self._renew(self._holding.open_jobs())
             self._recorder.note(Event.USAGE, **self._life.usage(), calls=self.timings.sums())
             self._recorder.flush()
-            if await self._control.is_over():
+            if await self._is_over():
                 self.stop()
+
+    async def _is_over(self) -> bool:
+        """Whether the client has closed the run; answers its roll call where there is a new one."""
+        state = await self._control.read()
+        if state.roll > self._roll:
+            self._roll, holds = state.roll, len(self._holding.deliveries)
+            await self._control.say(self._key, WorkerState(self.name, self._life.usage(), self._roll, holds))
+        return state.status is not Status.OPEN
 
     async def _renew(self, jobs: Sequence[Job]) -> None:
         if not jobs:

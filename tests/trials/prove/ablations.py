@@ -17,9 +17,10 @@ from kon.core.queue import Delivery
 from kon.core.strategy import Claim, Defer, Skip, Verdict
 from kon.core.task import Answers, Outcome, State, Task, decode_answers, decode_outcome, encode
 from kon.engine.client import Client, ClientOptions, Tally
-from kon.engine.control import Control, RunState
+from kon.engine.control import Control, Roll, RunState
 from kon.engine.executor import Executor
 from kon.engine.holding import Held, Job
+from kon.engine.missing import Missing
 from kon.engine.packing import pack_answers
 from kon.engine.patience import PatientLedger, PatientQueue
 from kon.engine.records.events import Event, Named, Recorder
@@ -289,28 +290,46 @@ def acks_before_it_records(patch: pytest.MonkeyPatch) -> None:
 def looks_at_tasks_only(patch: pytest.MonkeyPatch) -> None:
     """Nothing is left where no task is queued, whatever answers there are."""
 
-    async def is_drained(client: Client) -> bool:
-        return not (await client._channel.tasks.depth()).total
+    async def sees_message(missing: Missing) -> bool:
+        return bool((await missing._channel.tasks.depth()).total)
 
-    patch.setattr(Client, "_is_drained", is_drained)
+    patch.setattr(Missing, "_sees_message", sees_message)
 
 
 def looks_at_answers_first(patch: pytest.MonkeyPatch) -> None:
     """The answers are asked for before the tasks, and a task may be answered and acked in between."""
 
-    async def is_drained(client: Client) -> bool:
-        channel = client._channel
+    async def sees_message(missing: Missing) -> bool:
+        channel = missing._channel
         for queue in (channel.dead, channel.answers, channel.tasks):
             if (await queue.depth()).total:
-                return False
-        return True
+                return True
+        return False
 
-    patch.setattr(Client, "_is_drained", is_drained)
+    patch.setattr(Missing, "_sees_message", sees_message)
 
 
 def trusts_depths(patch: pytest.MonkeyPatch) -> None:
     """An empty queue is believed at once, also where its depth is an estimate."""
     patch.setattr("kon.trials.prove.scenario.ClientOptions", functools.partial(ClientOptions, settle_s=0.0))
+
+
+def asks_no_worker(patch: pytest.MonkeyPatch) -> None:
+    """No worker is asked whether it holds anything."""
+
+    async def roll(control: Control, number: int) -> Roll:
+        return Roll(0, 0)
+
+    patch.setattr(Control, "roll", roll)
+
+
+def reads_nothing_back(patch: pytest.MonkeyPatch) -> None:
+    """The ledger is not asked for results that nobody answers."""
+
+    async def read_back(missing: Missing, indexes: Sequence[int]) -> list[None]:
+        return [None] * len(indexes)
+
+    patch.setattr(Missing, "read_back", read_back)
 
 
 def takes_all_for_submitted(patch: pytest.MonkeyPatch) -> None:
@@ -327,3 +346,7 @@ def takes_all_for_submitted(patch: pytest.MonkeyPatch) -> None:
 
     collected = Client.collect
     patch.setattr(Client, "collect", collect)
+
+
+SECOND_LINES = (asks_no_worker, reads_nothing_back)
+"""What stands behind other safeguards: each does where the other line is there."""

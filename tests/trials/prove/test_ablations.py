@@ -24,6 +24,9 @@ class Ablation(msgspec.Struct, frozen=True):
 
     copy: the strategy without it. patches: what is done to worker and client. breaks: what breaks for
     want of it, within `seeds` schedules.
+
+    Where a second safeguard stands behind it, such as the look into the ledger before a task is lost,
+    that one is switched off as well: `test_either_of_two_safeguards_is_enough` shows that it would do.
     """
 
     name: str
@@ -113,7 +116,14 @@ ABLATIONS = [
         FaultRates(crash=0.5, write_reply_lost=0.5),
         off.CountsFromReply,
     ),
-    Ablation("what was done is told again", Invariant.NOTHING_LOST, "lease", CRASH, off.Silent),
+    Ablation(
+        "what was done is told again",
+        Invariant.NOTHING_LOST,
+        "lease",
+        CRASH,
+        off.Silent,
+        patches=(off.reads_nothing_back,),
+    ),
     # --- the others ---
     Ablation(
         "conditional_put's token compare",
@@ -138,7 +148,7 @@ ABLATIONS = [
         "heartbeat of messages",
         Invariant.LOST_BY_OUTAGE,
         "conditional_put",
-        patches=(off.no_extend,),
+        patches=(off.no_extend, off.asks_no_worker),
         scenario={"task_s": LONG_S},
     ),
     Ablation(
@@ -153,7 +163,11 @@ ABLATIONS = [
         "commit and answer before ack", Invariant.NOTHING_LOST, "lease", CRASH, patches=(off.acks_first,)
     ),
     Ablation(
-        "answer before ack", Invariant.NOTHING_LOST, "lease", CRASH, patches=(off.acks_before_it_answers,)
+        "answer before ack",
+        Invariant.NOTHING_LOST,
+        "lease",
+        CRASH,
+        patches=(off.acks_before_it_answers, off.reads_nothing_back),
     ),
     Ablation(
         "commit before answer",
@@ -228,20 +242,20 @@ ABLATIONS = [
         Invariant.NOTHING_LOST,
         "lease",
         FaultRates(client_crash=1.0),
-        patches=(off.acks_before_it_records,),
+        patches=(off.acks_before_it_records, off.reads_nothing_back),
     ),
     Ablation(
         "drained means all queues",
         Invariant.LOST_BY_OUTAGE,
         "lease",
         FaultRates(delay=0.3),
-        patches=(off.looks_at_tasks_only,),
+        patches=(off.looks_at_tasks_only, off.reads_nothing_back),
     ),
     Ablation(
         "drained means tasks before answers",
         Invariant.LOST_BY_OUTAGE,
         "none",
-        patches=(off.looks_at_answers_first,),
+        patches=(off.looks_at_answers_first, off.asks_no_worker),
         scenario={"task_s": 5.0, "spread": 0.0, "tasks": 2, "workers": 2},
         seeds=200,
     ),
@@ -250,7 +264,7 @@ ABLATIONS = [
         Invariant.LOST_BY_OUTAGE,
         "lease",
         FaultRates(stale_depth=0.5),
-        patches=(off.trusts_depths,),
+        patches=(off.trusts_depths, off.asks_no_worker, off.reads_nothing_back),
         scenario={"spans": FaultSpans(stale_s=30.0)},
     ),
     Ablation(
@@ -285,3 +299,17 @@ def test_a_claim_that_could_not_be_renewed_is_known_to_have_run_out() -> None:
         "none", Invariant.ONE_START_WHILE_HELD, "lease", rates, patches=(off.keeps_lost_claims,)
     )
     assert not any(ablation.is_broken(seed, switched_off=True) for seed in range(40))
+
+
+BEHIND = [each for each in ABLATIONS if set(each.patches) & set(off.SECOND_LINES)]
+
+
+@pytest.mark.parametrize("ablation", BEHIND, ids=lambda ablation: ablation.name)
+def test_either_of_two_safeguards_is_enough(ablation: Ablation) -> None:
+    first_line = tuple(each for each in ablation.patches if each not in off.SECOND_LINES)
+    second_line = tuple(each for each in ablation.patches if each in off.SECOND_LINES)
+    for alone in (
+        msgspec.structs.replace(ablation, patches=first_line),
+        msgspec.structs.replace(ablation, patches=second_line, copy=None),
+    ):
+        assert not any(alone.is_broken(seed, switched_off=True) for seed in range(30)), alone.patches

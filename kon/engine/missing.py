@@ -1,0 +1,108 @@
+"""Tasks that nobody answers: what the client asks before it calls them lost.
+
+A depth alone does not tell. SQS's is an estimate, which may be too low for a minute and longer; and a
+message may be gone while its task still runs, where another worker got it, found the claim and acked it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from kon.core.backend import Channel
+from kon.core.clock import Clock
+from kon.core.plugins import strategy_class
+from kon.core.spec import RunSpec
+from kon.core.strategy import Defer, Strategy
+from kon.core.task import Outcome, State
+from kon.engine.control import Control
+from kon.engine.holding import heartbeat_s
+from kon.engine.paged_ledger import PagedLedger
+
+ANSWER_BEATS: Final = 2
+"""How many heartbeats a worker has to answer the roll call: one may just have passed, and one may be late."""
+
+
+class Missing:
+    """Judges tasks without an answer. All must be queued before the first look.
+
+    settle_s: how long an empty queue must stay empty, at most, where its depth is an estimate.
+    first_attempt: outcomes of earlier attempts do not count, but for those that are done.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        channel: Channel,
+        control: Control,
+        clock: Clock,
+        settle_s: float,
+        first_attempt: int,
+    ) -> None:
+        self._channel = channel
+        self._control = control
+        self._attempts = range(first_attempt, first_attempt + spec.attempts)
+        limits = channel.tasks.limits
+        self._span_s = min(settle_s, limits.depth_lag_s) if limits.stale_depth else 0.0
+        self._strategy = _reader(spec, channel, clock)
+        self._answer_s = ANSWER_BEATS * heartbeat_s(spec.visibility_s, self._strategy.lease_s)
+        self._quiet_since_s: float | None = None
+        self._asked_s = 0.0
+        self._roll = 0
+
+    def forget(self) -> None:
+        """Begin again: something has come."""
+        self._quiet_since_s = None
+
+    async def is_quiet(self) -> bool:
+        """Whether no message was seen in any look of the whole span, and no live worker holds one.
+
+        To be asked again and again, until it says so or `forget` is called.
+        """
+        if await self._sees_message():
+            self.forget()
+            return False
+        now_s = asyncio.get_running_loop().time()
+        if self._quiet_since_s is None:
+            self._quiet_since_s = now_s
+            await self._ask(now_s)
+        roll = await self._control.roll(self._roll)
+        if roll.holding:
+            await self._ask(now_s)
+            return False
+        if roll.silent and now_s - self._asked_s < self._answer_s:
+            return False
+        return now_s - self._quiet_since_s >= self._span_s
+
+    async def read_back(self, indexes: Sequence[int]) -> list[Outcome | Defer | None]:
+        """What the ledger has of these tasks: the outcome of each, a `Defer` while a claim holds, or None."""
+        known: list[Outcome | Defer | None] = [None] * len(indexes)
+        if self._strategy.uses_ledger:
+            known = await self._strategy.recall(indexes, self._attempts)
+        return [None if isinstance(each, Outcome) and not self._counts(each) else each for each in known]
+
+    async def _ask(self, now_s: float) -> None:
+        self._roll = await self._control.call_roll()
+        self._asked_s = now_s
+
+    async def _sees_message(self) -> bool:
+        """Whether a message is left that could yet account for a task. An answer is sent before its task's
+        ack, so the queues are asked in this order. One that is hidden counts, by a delay or because the
+        client that received it is no more."""
+        channel = self._channel
+        for queue in (channel.tasks, channel.answers, channel.dead):
+            if (await queue.depth()).total:
+                return True
+        return False
+
+    def _counts(self, outcome: Outcome) -> bool:
+        return outcome.state is State.DONE or outcome.attempt >= self._attempts.start
+
+
+def _reader(spec: RunSpec, channel: Channel, clock: Clock) -> Strategy:
+    """The run's strategy, to read the ledger with."""
+    ledger = channel.ledger
+    if spec.tasks_per_row > 1:
+        ledger = PagedLedger(ledger, "client", spec.tasks_per_row)
+    return strategy_class(spec.strategy.name)(ledger, "client", clock, **spec.strategy.options)

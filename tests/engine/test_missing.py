@@ -1,0 +1,163 @@
+"""Tasks that nobody answers: when the client may call them lost, and what it asks before it does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from kon.core.ledger import Record
+from kon.core.queue import Depth
+from kon.core.spec import Plugin
+from kon.core.strategy import Strategy
+from kon.core.task import Outcome, State, encode
+from kon.engine.control import Control
+from kon.engine.worker import Worker
+from strategies.conditional_put import ConditionalPut
+from strategies.lease import Lease
+from strategies.read_then_write import ReadThenWrite
+from strategies.result_once import ResultOnce
+from tests.engine.world import World, in_virtual_time
+
+
+def estimate(world: World, seen: Callable[[float], bool], lag_s: float = 60.0) -> None:
+    """Make the depth of the task queue an estimate, which sees messages only while `seen` says so."""
+    queue, began_s = world.channel.tasks, asyncio.get_running_loop().time()
+    true_depth = queue.depth
+    queue.limits = msgspec.structs.replace(queue.limits, stale_depth=True, depth_lag_s=lag_s)
+
+    async def depth() -> Depth:
+        sees = seen(asyncio.get_running_loop().time() - began_s)
+        return await true_depth() if sees else Depth(0, 0, 0)
+
+    queue.depth = depth  # type: ignore[method-assign]
+
+
+async def ends(world: World, *workers: Worker, task_s: float) -> Outcome:
+    """How the run's only task ends."""
+    await world.run([{"s": task_s}], *workers)
+    return world.recorded()[0]
+
+
+def test_looks_that_find_nothing_do_not_add_up_across_one_that_finds_a_message() -> None:
+    async def main() -> None:
+        world = await World.create(1)
+        zeros = [100.0, 300.0]
+
+        def seen(now_s: float) -> bool:
+            if zeros and now_s >= zeros[0]:
+                zeros.pop(0)
+                return False
+            return True
+
+        estimate(world, seen)
+        outcome = await ends(world, world.worker(), task_s=600.0)
+        assert not zeros
+        assert outcome.state is State.DONE
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize("strategy", [Lease, ConditionalPut, ResultOnce])
+def test_a_task_that_a_live_worker_runs_is_not_lost_however_long_the_estimate_is_zero(
+    strategy: type[Strategy],
+) -> None:
+    async def main() -> None:
+        world = await World.create(1)
+        estimate(world, lambda now_s: now_s < 10.0)
+        outcome = await ends(world, world.worker(strategy=strategy), task_s=600.0)
+        assert outcome.state is State.DONE
+
+    in_virtual_time(main())
+
+
+def test_a_task_whose_message_another_has_acked_is_waited_for_while_it_runs() -> None:
+    """Its worker did not extend the message in time; another got it, found the claim, and acked it."""
+
+    async def main() -> None:
+        world = await World.create(1, visibility_s=6.0)
+        slow = world.worker("a", ConditionalPut)
+        running = asyncio.create_task(slow.run())
+        collecting = asyncio.create_task(world.client().run([{"s": 100.0}]))
+        await asyncio.sleep(1.0)
+        await world.channel.tasks.ack([held.delivery for held in slow._holding.deliveries])
+        tally = await collecting
+        slow.stop()
+        await running
+        assert tally.counts[State.DONE] == 1
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize(
+    ("strategy", "plugin"),
+    [
+        (Lease, Plugin("lease")),
+        (ResultOnce, Plugin("result_once")),
+        (ReadThenWrite, Plugin("read_then_write")),
+    ],
+)
+@pytest.mark.parametrize("tasks_per_row", [1, 4])
+def test_what_the_ledger_has_is_the_result_when_no_message_is_left(
+    strategy: type[Strategy], plugin: Plugin, tasks_per_row: int
+) -> None:
+    """As after a power cut that took the end of the client's journal: all was answered and acked."""
+
+    async def main() -> None:
+        world = await World.create(3, tasks_per_row=tasks_per_row, attempts=2)
+        world.spec = msgspec.structs.replace(world.spec, strategy=plugin)
+        bodies = [{"result": 0}, {"fail": 1, "result": 1}, {"fail": 9}]
+        await world.run(bodies, world.worker(strategy=strategy))
+        before = world.recorded()
+        world.results.lines.clear()
+        tally = await world.client().collect()
+        assert tally.counts == {**dict.fromkeys(tally.counts, 0), State.DONE: 2, State.FAILED: 1}
+        assert world.recorded() == before
+
+    in_virtual_time(main())
+
+
+def test_a_result_of_an_earlier_round_does_not_stand_for_one_that_was_asked_for_again() -> None:
+    async def main() -> None:
+        world = await World.create(1, attempts=1)
+        await Control(world.channel.control).submitted(1)
+        failed = Outcome(0, 1, State.FAILED, None, "before")
+        row = Record(0, "w:1!", State.FAILED, 1, outcome=encode(failed))
+        await world.channel.ledger.insert_new([row])
+        tally = await world.client(first_attempt=2).collect()
+        assert tally.counts[State.LOST] == 1
+
+    in_virtual_time(main())
+
+
+def test_a_claim_that_still_holds_is_waited_for() -> None:
+    async def main() -> None:
+        world = await World.create(1)
+        await Control(world.channel.control).submitted(1)
+        until_s = world.clock.now_s() + 400.0
+        await world.channel.ledger.insert_new([Record(0, "somebody:1", expires_s=until_s)])
+        tally = await world.client().collect()
+        assert tally.counts[State.LOST] == 1
+        assert world.clock.now_s() >= until_s
+
+    in_virtual_time(main())
+
+
+def test_workers_that_are_gone_or_dead_are_not_waited_for_for_long() -> None:
+    async def main(dies: bool) -> float:
+        world = await World.create(1, visibility_s=30.0)
+        await Control(world.channel.control).submitted(1)
+        worker = world.worker(strategy=ConditionalPut)
+        running = asyncio.create_task(worker.run())
+        await asyncio.sleep(5.0)
+        running.cancel() if dies else worker.stop()
+        await asyncio.wait({running})
+        began_s = asyncio.get_running_loop().time()
+        tally = await world.client().collect()
+        assert tally.counts[State.LOST] == 1
+        return asyncio.get_running_loop().time() - began_s
+
+    assert in_virtual_time(main(dies=False)) < 10.0
+    assert 20.0 <= in_virtual_time(main(dies=True)) < 30.0, "two beats of its heart"
