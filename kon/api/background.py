@@ -9,23 +9,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kon.api.attached import AttachedRun
-from kon.api.watched import Watched
-from kon.core.errors import KonError, first_cause
+from kon.core.errors import ConfigurationError, KonError, StoreError, StoreVersionError, first_cause
 from kon.core.lock import FolderLock
-from kon.core.plugins import backend_class
+from kon.core.plugins import backend_class, open_backend
 from kon.core.spec import RunSpec
 from kon.engine.client import Tally
+from kon.engine.control import Control
 from kon.engine.records.records import RunFolder
-from kon.launch.local import Source
+from kon.launch.guard import Guard
+from kon.launch.local import LocalRun, Source
 
 _log = logging.getLogger("kon")
+
+
+class Queued:
+    """The source of a run that was submitted before: there is nothing left to queue."""
+
+    def bodies(self, workers: int) -> Iterable[Any]:
+        return ()
 
 
 class Background:
@@ -35,7 +42,7 @@ class Background:
         workers go on. A run that is not kept is waited for, as a thread is.
     cancelled: it is taken up only to be given up.
     holds: what must last as long as the run is at work.
-    watch: what watches over a run that is kept.
+    guard: over a run that is kept.
     """
 
     def __init__(
@@ -47,22 +54,23 @@ class Background:
         kept: bool,
         cancelled: bool = False,
         holds: object = None,
-        watch: Watched | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self.folder = folder
         self.spec = spec
         self.error: BaseException | None = None
-        self._local: AttachedRun | None = AttachedRun(
+        self._local: LocalRun | None = LocalRun(
             folder,
             spec,
             source,
             on_progress=self._progress,
             on_note=lambda text: _log.warning("%s", text),
         )
+        self._source = source
         self._kept = kept
         self._cancelled = cancelled
         self._holds = holds
-        self._watch = watch or Watched()
+        self._guard = guard or Guard()
         self._news = threading.Condition()
         self._beat = 0
         self._ended = False
@@ -105,7 +113,7 @@ class Background:
         self._thread.join()
 
     def cancel(self, at_once: bool = False) -> None:
-        """Give the run up; see `AttachedRun.cancel`. Does not wait for it."""
+        """Give the run up; see `LocalRun.cancel`. Does not wait for it."""
         self._ask(partial(self._cancel, at_once))
 
     def stop(self) -> None:
@@ -142,6 +150,7 @@ class Background:
         finally:
             # what it holds, the file that items are kept in for example, goes with it, not some time later
             self._local = None
+            self._source = Queued()
             self._holds = None
             _forget(self)
             self._started.set()
@@ -157,12 +166,14 @@ class Background:
             assert self._local is not None  # until the end of this
             if self._cancelled:
                 self._spawn(self._local.cancel)
-            with self._watch.of_what_breaks(self.folder):
-                await self._watch.hold(self._local.run(), lambda: self._local)
+            with self._guard.tells_of_breaks(lambda: self.folder):
+                if isinstance(self._source, Queued) and not self._cancelled:
+                    await _check_queued(self.folder, self.spec)
+                await self._guard.hold(self._local.run(), lambda: self._local)
             if self._kept:
                 from kon.launch.campaign import conclude  # which loads all that an experiment may need
 
-                self._watch.ended(await conclude(self.folder), self.folder)
+                self._guard.ended(await conclude(self.folder), self.folder)
 
     def _progress(self, tally: Tally) -> None:
         self._is_accounted_for = not tally.left
@@ -190,6 +201,25 @@ class Background:
                 return  # nothing is left to the workers; it ends by itself, and in a moment
             self._local.detach()
         await self._stop()
+
+
+async def _check_queued(folder: RunFolder, spec: RunSpec) -> None:
+    """Raise ConfigurationError where not every task of a run has been queued: nobody knows the others."""
+    backend = open_backend(spec.backend, folder.path.parent)
+    try:
+        submitted = (await Control((await backend.open(spec.run)).control).read()).submitted
+    except StoreVersionError:
+        raise
+    except StoreError:
+        submitted = 0  # its queue has never been made, or has gone
+    finally:
+        await backend.close()
+    if submitted < spec.tasks:
+        raise ConfigurationError(
+            f"run {spec.run}: {submitted} of its {spec.tasks} tasks had been queued when the program "
+            "that submitted them ended, and nobody else knows the rest. Call kon.map or kon.submit again "
+            f"with the same items and out={str(folder.path.parent)!r}: what is recorded is not repeated"
+        )
 
 
 # --- all of them, so that the end of the program finds them ----------------------------------------

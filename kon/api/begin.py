@@ -14,7 +14,7 @@ import msgspec
 
 from kon.api.background import Background, running_in
 from kon.api.handle import Run, TemporaryFolder
-from kon.api.watched import Watched, Wishes, refuse_wishes, watched
+from kon.api.wishes import Wishes, guard, refuse_wishes
 from kon.core.errors import ConfigurationError
 from kon.core.journal import FileJournal
 from kon.core.lock import FolderLock
@@ -24,6 +24,7 @@ from kon.core.task import Answers, Outcome, State, encode
 from kon.engine.client import CLIENT, SUBMIT_TASKS
 from kon.engine.packing import chunks
 from kon.engine.records.records import RunFolder
+from kon.launch.guard import Guard
 from kon.launch.local import Source, context
 
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_]+")
@@ -71,7 +72,7 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
     _check_caller(plan)
     _check_text(plan)
     if plan.out is None:
-        watched(plan.caller, plan.wishes, None, spec)
+        guard(plan.caller, plan.wishes, None, spec)
         temporary = TemporaryFolder(Path(tempfile.mkdtemp(prefix="kon-")))
         folder = RunFolder(temporary.path / spec.run)
         folder.write_run(spec, context(), attempts_before=1 if recorded else 0)
@@ -83,15 +84,15 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
         _refuse_other(plan, running.spec)
         refuse_wishes(plan.caller, plan.wishes, folder)
         return Run(folder, running.spec, running)
-    watch = watched(plan.caller, plan.wishes, folder, spec)
+    guarding = guard(plan.caller, plan.wishes, folder, spec)
     if folder.exists:
         spec = _taken_up(plan, folder)
     else:  # now, so that `open_run` finds it as soon as this returns
         folder.write_run(spec, context())
     if folder.finished:
         return Run(folder, spec)
-    watch.check()
-    return Run(folder, spec, _begun(folder, spec, plan.source, kept=True, watch=watch))
+    guarding.check()
+    return Run(folder, spec, _begun(folder, spec, plan.source, kept=True, guard=guarding))
 
 
 def _check_caller(plan: Plan) -> None:
@@ -121,9 +122,9 @@ def _begun(
     *,
     kept: bool,
     holds: object = None,
-    watch: Watched | None = None,
+    guard: Guard | None = None,
 ) -> Background:
-    background = Background(folder, spec, source, kept=kept, holds=holds, watch=watch)
+    background = Background(folder, spec, source, kept=kept, holds=holds, guard=guard)
     background.begin()
     return background
 

@@ -12,9 +12,9 @@ from kon.api.background import running_in
 from kon.api.begin import begin
 from kon.api.handle import Run
 from kon.api.items import first_and_all
-from kon.api.plan import Work, plan
+from kon.api.request import Work, plan
 from kon.api.values import failure_of, raise_failures
-from kon.api.watched import Wishes, refuse_wishes, watched
+from kon.api.wishes import Wishes, guard, refuse_wishes
 from kon.core.errors import ConfigurationError, did_you_mean
 from kon.core.task import State
 from kon.engine.records.records import RunFolder
@@ -210,7 +210,7 @@ def open_run(
         return Run(folder, spec)
     if running_in(folder) is not None:
         refuse_wishes("kon.open_run", wishes, folder)
-    return Run(folder, spec, watch=watched("kon.open_run", wishes, folder, spec))
+    return Run(folder, spec, guard=guard("kon.open_run", wishes, folder, spec))
 
 
 def _found(place: str | os.PathLike[str]) -> Path:

@@ -12,9 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from kon.api.attached import Queued
-from kon.api.background import Background, in_private_loop, running_in
-from kon.api.watched import Watched
+from kon.api.background import Background, Queued, in_private_loop, running_in
 from kon.core.errors import Interrupted
 from kon.core.lock import FolderLock
 from kon.core.plugins import open_backend
@@ -22,6 +20,7 @@ from kon.core.spec import RunSpec
 from kon.core.task import Outcome
 from kon.engine.control import Control, Status
 from kon.engine.records.records import RunFolder
+from kon.launch.guard import Guard
 from kon.report.read.tail import Tail
 
 _OTHERS_POLL_S: Final = 0.2
@@ -65,14 +64,14 @@ class Run:
         spec: RunSpec,
         background: Background | None = None,
         temporary: TemporaryFolder | None = None,
-        watch: Watched | None = None,
+        guard: Guard | None = None,
     ) -> None:
-        """watch: what watches over a run that is taken up by this object."""
+        """guard: over a run that is taken up by this object."""
         self._folder = folder
         self._spec = spec
         self._background = background
         self._temporary = temporary
-        self._watch = watch or Watched()
+        self._guard = guard or Guard()
         self._seen = Tail(folder, spec.tasks)
         self._looking = threading.Lock()
 
@@ -246,8 +245,8 @@ class Run:
             self._background = running_in(self._folder)
         # the lock first: another client records everything before it lets go of it
         if self._background is None and not self._lock().is_held() and self.status().left:
-            self._watch.check()
-            self._background = Background(self._folder, self._spec, Queued(), kept=True, watch=self._watch)
+            self._guard.check()
+            self._background = Background(self._folder, self._spec, Queued(), kept=True, guard=self._guard)
             self._background.begin()
         return self._background
 

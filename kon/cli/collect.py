@@ -8,10 +8,9 @@ from typing import Any
 
 import click
 
+from kon.cli.guard import REFUSE_AND_PAUSE, Wishes, asked_before, cost_options, notify_option
 from kon.cli.inherited import metrics_option
 from kon.cli.interrupts import Interrupts
-from kon.cli.limit import REFUSE_AND_PAUSE, CostLimit, CostWords, asked_before, cost_options
-from kon.cli.notify import Notify, notify_option
 from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option
 from kon.cli.progress import Progress, progress
 from kon.cli.runs import collect_command, find_run, root_option, run_argument
@@ -20,6 +19,7 @@ from kon.core.lock import client_lock
 from kon.engine.control import Control, RunState, Status
 from kon.engine.records.records import RunFolder
 from kon.launch.campaign import check_reach, conclude, is_whole
+from kon.launch.guard import Guard
 from kon.launch.local import LocalRun
 from kon.launch.resume import go_where_it_began, opened, remaining
 
@@ -63,9 +63,9 @@ def collect(
     if apart and not no_workers:
         raise ConfigurationError("--apart says where workers are that --no-workers waits for; add that")
     folder = find_run(run, root)
-    words = CostWords(max_cost, instance, spot)
+    wishes = Wishes(max_cost, instance, spot, notify)
     spec = folder.read_run().spec
-    told = Notify(notify, [spec])
+    guard = Guard(notices=wishes.notices([spec]))
     if folder.finished:
         note(f"{folder.path.name} is recorded already")
         row = folder.read_summary()
@@ -73,15 +73,14 @@ def collect(
         if apart:
             check_reach(spec.backend.name)
         go_where_it_began(folder.read_run())
-        again = collect_command(folder, *_flags(no_workers, apart), *words.flags(), *told.flags)
-        limit = CostLimit(None)
+        again = collect_command(folder, *_flags(no_workers, apart), *wishes.flags())
         # what was cancelled costs nothing more
         if max_cost is None or asyncio.run(_status(folder)) is not Status.CANCELLED:
             asked = None if max_cost is None else asked_before(folder)
-            limit = words.limit(asked, folder.path.parent, [spec], apart=apart)
-        with progress(quiet) as shown, told.of_what_breaks(lambda: folder):
-            client = _Client(folder, shown, told, no_workers=no_workers, apart=apart)
-            row = asyncio.run(client.run(limit, again))
+            guard.spending = wishes.spending(asked, folder.path.parent, [spec], apart=apart)
+        with progress(quiet) as shown, guard.tells_of_breaks(lambda: folder):
+            client = _Client(folder, shown, guard, no_workers=no_workers, apart=apart)
+            row = asyncio.run(client.run(again))
     print_result([row], as_asked(style, as_json), row["experiment"])
     ctx.exit(0 if is_whole(row) else 1)
 
@@ -100,15 +99,15 @@ class _Client:
     """The client of a run that another has begun."""
 
     def __init__(
-        self, folder: RunFolder, shown: Progress, told: Notify, *, no_workers: bool, apart: bool
+        self, folder: RunFolder, shown: Progress, guard: Guard, *, no_workers: bool, apart: bool
     ) -> None:
         self._folder = folder
         self._shown = shown
-        self._told = told
+        self._guard = guard
         self._no_workers = no_workers
         self._apart = apart
 
-    async def run(self, limit: CostLimit, again: str) -> dict[str, Any]:
+    async def run(self, again: str) -> dict[str, Any]:
         """The row of the run. again: the command that takes it up, where this is interrupted."""
         async with client_lock(self._folder.path.parent):
             async with opened(self._folder) as channel:
@@ -116,13 +115,13 @@ class _Client:
             local = self._local(state)
             self._shown.begin(self._folder)
             interrupts = Interrupts(lambda: local, lambda goes_on: [again], self._shown.leave)
-            return await interrupts.watch(self._collect(local, limit))
+            return await interrupts.watch(self._collect(local))
 
-    async def _collect(self, local: LocalRun, limit: CostLimit) -> dict[str, Any]:
-        await limit.hold(local.run(), lambda: local)
+    async def _collect(self, local: LocalRun) -> dict[str, Any]:
+        await self._guard.hold(local.run(), lambda: local)
         row = await conclude(self._folder)
         self._shown.end(row, fresh=True)
-        self._told.ended(row, self._folder.path)
+        self._guard.ended(row, self._folder)
         return row
 
     def _local(self, state: RunState) -> LocalRun:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
 from kon.core.errors import Interrupted
-from kon.launch.local import LocalRun
+from kon.launch.local import ClientRun
 
 _Result = TypeVar("_Result")
 
@@ -30,7 +30,7 @@ class Interrupts:
 
     def __init__(
         self,
-        current: Callable[[], LocalRun | None],
+        current: Callable[[], ClientRun | None],
         resume: Callable[[bool], Sequence[str]],
         note: Callable[[str], None],
         grace_s: float = GRACE_S,
@@ -42,7 +42,7 @@ class Interrupts:
         self._grace_s = grace_s
         self._ends_with_us = ends_with_us
         self._count = 0
-        self._run: LocalRun | None = None
+        self._run: ClientRun | None = None
         self._detached = False
         self._stop = asyncio.Event()
         self._task: asyncio.Task[Any] | None = None
@@ -105,7 +105,7 @@ class Interrupts:
         backend = self._run.spec.backend.name
         return f"the backend {backend} lives in this process, and no worker goes on without it."
 
-    def _further(self, run: LocalRun) -> None:
+    def _further(self, run: ClientRun) -> None:
         if self._count == 2:
             self._note(
                 f"stopping the workers: what runs may take up to {run.spec.drain_s:g} s more, what has not "

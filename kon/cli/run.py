@@ -13,16 +13,16 @@ import click
 from kon.cli.dry_run import print_plan
 from kon.cli.emulator import emulated, emulator_option
 from kon.cli.experiment import Asked, file_argument, limit_option, out_option, set_option
+from kon.cli.guard import REFUSE_AND_PAUSE, Wishes, cost_options, notify_option
 from kon.cli.inherited import check_metrics, metrics_option
 from kon.cli.interrupts import Interrupts
-from kon.cli.limit import REFUSE_AND_PAUSE, CostLimit, CostWords, cost_options
-from kon.cli.notify import Notify, notify_option
 from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option
 from kon.cli.progress import progress
 from kon.cli.runs import collect_command
 from kon.core.errors import ConfigurationError
 from kon.engine.records.records import RunFolder
 from kon.launch.campaign import Campaign, is_whole
+from kon.launch.guard import Guard
 
 
 @click.command()
@@ -86,13 +86,15 @@ def run(
     experiments = want.load()
     check_metrics(experiments)
     root = want.root(experiments)
-    told = Notify(notify, [cell.spec for each in experiments for cell in each.cells()])
+    wishes = Wishes(max_cost, instance, spot, notify)
+    specs = [cell.spec for each in experiments for cell in each.cells()]
+    guard = Guard(notices=wishes.notices(specs))
     with progress(quiet) as shown:
 
         def ended(row: dict[str, Any], fresh: bool) -> None:
             shown.end(row, fresh)
             if fresh:
-                told.ended(row, root / row["run"])
+                guard.ended(row, RunFolder(root / row["run"]))
 
         campaign = Campaign(
             experiments,
@@ -110,25 +112,23 @@ def run(
         if dry_run:
             print_plan(campaign, experiments[0].name, rerun_failed, as_json)
             return
-        words = CostWords(max_cost, instance, spot)
-        limit = words.limit(want, root, [cell.spec for cell in campaign.cells], apart=apart)
+        guard.spending = wishes.spending(want, root, specs, apart=apart)
         given = {"--join": join, "--apart": apart, "--emulator": emulator}
         flags = [name for name, is_given in given.items() if is_given]
-        watched = [*words.flags(), *told.flags]
-        again = want.command("run", root, *flags, *watched)
+        again = want.command("run", root, *flags, *wishes.flags())
 
         def resume(goes_on: bool) -> list[str]:
             if campaign.current is None or not goes_on:
                 return [again]
-            return [again, f"{collect_command(campaign.current.folder, *watched)}    (this run alone)"]
+            return [again, f"{collect_command(campaign.current.folder, *wishes.flags())}    (this run alone)"]
 
         def current() -> RunFolder | None:
             return None if campaign.current is None else campaign.current.folder
 
         ends_with_us = "the emulator ends with this command" if emulator else None
         interrupts = Interrupts(lambda: campaign.current, resume, shown.leave, ends_with_us=ends_with_us)
-        with emulated(emulator, experiments), _page(live, root), told.of_what_breaks(current):
-            rows = asyncio.run(_run(campaign, limit, interrupts))
+        with emulated(emulator, experiments), _page(live, root), guard.tells_of_breaks(current):
+            rows = asyncio.run(_run(campaign, guard, interrupts))
     print_result(rows, as_asked(style, as_json), experiments[0].name)
     ctx.exit(0 if all(map(is_whole, rows)) else 1)
 
@@ -146,5 +146,5 @@ def _page(asked_for: bool, root: Path) -> Iterator[None]:
         yield
 
 
-async def _run(campaign: Campaign, limit: CostLimit, interrupts: Interrupts) -> list[dict[str, Any]]:
-    return await interrupts.watch(limit.hold(campaign.run(), lambda: campaign.current))
+async def _run(campaign: Campaign, guard: Guard, interrupts: Interrupts) -> list[dict[str, Any]]:
+    return await interrupts.watch(guard.hold(campaign.run(), lambda: campaign.current))

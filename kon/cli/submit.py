@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from kon.cli.experiment import Asked, file_argument, limit_option, out_option, set_option
-from kon.cli.limit import CostWords, cost_options
+from kon.cli.guard import Wishes, cost_options
 from kon.cli.output import json_option, note, print_json, quiet_option
 from kon.cli.runs import collect_command
 from kon.engine.records.records import RunFolder
@@ -42,8 +42,8 @@ def submit(
     root = want.root(experiments)
     campaign = Campaign(experiments, root, about=want.origin())
     campaign.check()
-    words = CostWords(max_cost, instance, spot)
-    words.limit(want, root, [cell.spec for cell in campaign.cells], apart=False)
+    wishes = Wishes(max_cost, instance, spot)
+    wishes.spending(want, root, [cell.spec for cell in campaign.cells], apart=False)
     folders = asyncio.run(campaign.submit())
     if as_json:
         runs = [{"run": folder.path.name, "folder": str(folder.path)} for folder in folders]
@@ -52,14 +52,14 @@ def submit(
     for folder in folders:
         click.echo(folder.path.name)
     if not quiet:
-        _say_what_is_next(campaign, folders, words)
+        _say_what_is_next(campaign, folders, wishes)
 
 
-def _say_what_is_next(campaign: Campaign, folders: list[RunFolder], words: CostWords) -> None:
+def _say_what_is_next(campaign: Campaign, folders: list[RunFolder], wishes: Wishes) -> None:
     recorded = len(campaign.cells) - len(folders)
     if recorded:
         note(f"{recorded} of {len(campaign.cells)} runs are recorded already, and not repeated")
     if folders:
         note("queued. To work on one of them, and to collect its results (which starts workers as well):")
         note(f"    {shlex.join(['kon', 'worker', str(folders[0].path)])}")
-        note(f"    {collect_command(folders[0], *words.flags())}")
+        note(f"    {collect_command(folders[0], *wishes.flags())}")

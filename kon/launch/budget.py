@@ -19,12 +19,12 @@ from kon.core.plugins import backend_class
 from kon.core.spec import RunSpec
 from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
-from kon.launch.local import LocalRun
+from kon.launch.local import ClientRun
 from kon.launch.resume import pause
 from kon.report.read.follow import Growing, Rewritten
 from kon.report.read.tail import Tail
 
-LOOK_S: Final = 5.0
+SPENDING_PAUSE_S: Final = 5.0
 """Between two looks at what was spent, in seconds."""
 
 _READ_BYTES: Final = 1 << 20
@@ -93,7 +93,7 @@ class Spending:
         for run in self._runs:
             yield from run.read()
 
-    def usd(self, now_s: float, current: LocalRun | None = None) -> float:
+    def usd(self, now_s: float, current: ClientRun | None = None) -> float:
         """Of what has been read. now_s: seconds since the epoch.
 
         current: the run that is under way here; its client's records say what it was billed at its end.
@@ -111,7 +111,7 @@ class Spent:
         self._folder = folder
         self._budget = budget
         self._files: dict[Path, Growing] = {}
-        self._told: dict[tuple[str, str], dict[str, float]] = {}
+        self._told: dict[tuple[str, str], Mapping[str, float]] = {}
         self._begun_s: float | None = None
         self._up_s = 0.0
         self._answered: Tail | None = None
@@ -125,7 +125,7 @@ class Spent:
         if self.elsewhere_usd is not None:
             yield from self._read_answers()
 
-    def usd(self, now_s: float, client_billed: dict[str, float] | None = None) -> float:
+    def usd(self, now_s: float, client_billed: Mapping[str, float] | None = None) -> float:
         """client_billed: by the life of the client that goes on; None where there is none."""
         if self._begun_s is not None and client_billed is not None:
             self._told[_CLIENT, str(self._begun_s)] = client_billed
@@ -193,7 +193,7 @@ _events: Final = msgspec.json.Decoder(_Line)
 
 async def within(
     spending: Spending,
-    current: Callable[[], LocalRun | None],
+    current: Callable[[], ClientRun | None],
     work: Coroutine[Any, Any, _Result],
     now_s: Callable[[], float],
 ) -> _Result:
@@ -201,7 +201,7 @@ async def within(
     budget = spending.budget
     task = asyncio.create_task(work)
     try:
-        while not (await asyncio.wait({task}, timeout=LOOK_S))[0]:
+        while not (await asyncio.wait({task}, timeout=SPENDING_PAUSE_S))[0]:
             for _ in spending.read():
                 await asyncio.sleep(0)
             run = current()
@@ -219,7 +219,7 @@ async def within(
     return task.result()
 
 
-async def _stop(run: LocalRun, task: asyncio.Task[Any], budget: Budget) -> None:
+async def _stop(run: ClientRun, task: asyncio.Task[Any], budget: Budget) -> None:
     """Have workers give back what they have not done, wherever they are, and end the client."""
     # its own workers are told by the run, once: a second SIGTERM would end them with what they are at
     detached = run.detach()

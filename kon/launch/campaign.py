@@ -15,7 +15,7 @@ from kon.core.lock import client_lock
 from kon.core.plugins import backend_class, open_backend
 from kon.engine.client import Tally
 from kon.engine.records.records import RunFolder
-from kon.launch.local import LocalRun
+from kon.launch.local import ClientRun, LocalRun
 from kon.launch.simulated.run import SimulatedRun
 from kon.report.summary import summarise
 
@@ -48,7 +48,7 @@ class Campaign:
         """
         self.root = root
         self.cells = [cell for experiment in experiments for cell in experiment.cells()]
-        self.current: LocalRun | None = None
+        self.current: ClientRun | None = None
         self._join = join
         self._apart = apart
         self._rerun_failed = rerun_failed
@@ -127,9 +127,13 @@ class Campaign:
                     folders.append(folder)
         return folders
 
-    def _local(self, cell: Cell, folder: RunFolder) -> LocalRun:
+    def _local(self, cell: Cell, folder: RunFolder) -> ClientRun:
         backend = backend_class(cell.spec.backend.name)
-        return (SimulatedRun if backend.virtual_time else LocalRun)(
+        if backend.virtual_time:
+            return SimulatedRun(
+                folder, cell.spec, cell.workload, about=self._about, on_progress=self._on_progress
+            )
+        return LocalRun(
             folder,
             cell.spec,
             cell.workload,

@@ -53,6 +53,7 @@ class WorkersHere:
     outlives = False
 
     def __init__(self, folder: RunFolder, spec: RunSpec, backend: Backend, channel: Channel) -> None:
+        self._over = asyncio.Event()
         clock = Clock.of_this_host()
         began_cpu_s = time.process_time()  # what this process has used for other things
         self._journals = []
@@ -72,12 +73,15 @@ class WorkersHere:
             self._workers.append(Worker(life, spec, channel, strategy_maker(spec), make_kind(spec)))
 
     async def run(self) -> None:
-        with self._serving:
-            async with asyncio.TaskGroup() as group:
-                for worker in self._workers:
-                    group.create_task(worker.run())
-        for journal in self._journals:
-            journal.close()
+        try:
+            with self._serving:
+                async with asyncio.TaskGroup() as group:
+                    for worker in self._workers:
+                        group.create_task(worker.run())
+            for journal in self._journals:
+                journal.close()
+        finally:
+            self._over.set()
 
     def stop(self) -> None:
         for worker in self._workers:
@@ -90,7 +94,7 @@ class WorkersHere:
         """Cancelling `run` ends them."""
 
     async def ended(self) -> None:
-        return
+        await self._over.wait()
 
 
 def worker_names(spec: RunSpec, host: int | None = None) -> list[str]:

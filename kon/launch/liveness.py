@@ -13,7 +13,7 @@ from typing import Final
 
 from kon.engine.control import Control, WorkerState
 
-LOOK_S: Final = 0.02
+ENDED_PAUSE_S: Final = 0.02
 """Between two looks at whether they have ended, in seconds."""
 
 GOING_S: Final = 5.0
@@ -65,7 +65,7 @@ async def all_gone(control: Control, drain_s: float) -> bool:
     while any_runs_here(await control.workers()):
         if asyncio.get_running_loop().time() > give_up_s:
             return False
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(ENDED_PAUSE_S)
     return True
 
 

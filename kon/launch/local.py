@@ -27,23 +27,75 @@ from kon.engine.records.events import Event, Recorder, spent
 from kon.engine.records.records import RunFolder
 from kon.launch.crew import Crew, WorkersHere, doomed, worker_names
 from kon.launch.hosts import Hosts
-from kon.launch.liveness import LOOK_S, NOT_ENDED, all_gone, any_runs_here, left_running, signal_workers
+from kon.launch.liveness import (
+    ENDED_PAUSE_S,
+    NOT_ENDED,
+    all_gone,
+    any_runs_here,
+    left_running,
+    signal_workers,
+)
 from kon.launch.supervise import WorkerProcesses
 
 READY_POLL_S: Final = 0.02
 LONGEST_READY_POLL_S: Final = 0.25
+
+CONTROL_PAUSE_S: Final = 0.02
+"""Between two looks at the run's control table while it is being begun, in seconds."""
+
+SIGTERMS_APART_S: Final = 0.1
+"""Between two SIGTERMs, of which the second ends a worker that drains: closer ones may arrive as one."""
+
 READY_S: Final = 60.0
 """How long workers may take to become ready, in seconds."""
 
 
 class Source(Protocol):
-    """Where a run's task bodies come from: a Workload, or anything that can make them anew."""
+    """Where a run's task bodies come from: a Workload, or whatever makes them as often as asked."""
 
     def bodies(self, workers: int) -> Iterable[Any]: ...
 
 
+class ClientRun(Protocol):
+    """One run whose client is this process, as whoever watches over the client sees it."""
+
+    folder: RunFolder
+    spec: RunSpec
+
+    @property
+    def join(self) -> bool:
+        """Whether others start its workers."""
+
+    @property
+    def billed(self) -> Mapping[str, float]:
+        """What a provider has billed for the client's own requests so far (see Backend.billed)."""
+
+    async def run(self) -> Tally:
+        """Run it to the end: every task accounted for, workers gone. Records are in the folder."""
+
+    async def submit(self) -> None:
+        """Queue its tasks, for workers and a client that are started later.
+
+        Raises ConfigurationError for a backend that ends with this process.
+        """
+
+    def detach(self) -> bool:
+        """Leave the workers running when `run` is cancelled. False where there are none that could go on
+        without this process."""
+
+    def stop_workers(self) -> None:
+        """Have the workers drain and end, whatever is left to do."""
+
+    def kill_workers(self) -> None:
+        """End the workers at once; what they held comes again to others."""
+
+    async def workers_ended(self) -> None:
+        """Return when no worker of the run is left here."""
+
+
 class LocalRun:
-    """One run on this machine, from its records' folder: begun, taken up again, or run again in part.
+    """One run on this machine, from its records' folder: begun, taken up again, or run again in part. A
+    ClientRun; its methods are called on the event loop that it runs in.
 
     join: workers are started by others (`kon join`), and only waited for.
     apart: these are on other machines, which share nothing with this one but the backend.
@@ -74,24 +126,21 @@ class LocalRun:
         self._workers: Crew | None = None
         self._hosts: Hosts | None = None
         self._backend: Backend | None = None
+        self._control: Control | None = None
+        self._stopping = False
+        self._is_cancelled = False
         self._adopted: list[WorkerState] = []
 
     @property
     def billed(self) -> dict[str, float]:
-        """What a provider has billed for the client's own requests so far (see Backend.billed)."""
         return {} if self._backend is None else dict(self._backend.billed)
 
     async def run(self) -> Tally:
-        """Run it to the end: every task accounted for, workers gone. Records are in the folder."""
         async with self._open() as (backend, channel):
             async with self._crew(backend, channel):
                 return await self._collect(backend, channel)
 
     async def submit(self) -> None:
-        """Queue its tasks, for workers and a client that are started later.
-
-        Raises ConfigurationError for a backend that ends with this process.
-        """
         async with self._open() as (backend, channel):
             if not backend.processes:
                 raise ConfigurationError(
@@ -122,10 +171,11 @@ class LocalRun:
         try:
             await backend.create(spec.run, spec.channel_options)
             channel = await backend.open(spec.run)
+            self._control = Control(channel.control)
             if not self._begun and not backend.keeps_files:
-                await self._check_nobody_elses(Control(channel.control))
+                await self._check_nobody_elses(self._control)
             if self._begun:
-                await self._open_again(Control(channel.control))
+                await self._open_again(self._control)
             yield backend, channel
         finally:
             await backend.close()
@@ -198,7 +248,7 @@ class LocalRun:
         wanted = self.spec.workers * self.spec.processes
         give_up_s = asyncio.get_running_loop().time() + READY_S
         pause_s = READY_POLL_S
-        while len(await control.workers()) < wanted:
+        while not self._stopping and len(await control.workers()) < wanted:
             if self._hosts is not None:
                 await self._hosts.check(control)
             if asyncio.get_running_loop().time() > give_up_s:
@@ -238,31 +288,48 @@ class LocalRun:
         return WorkerProcesses(self.folder, worker_names(self.spec), kills, left=running)
 
     def detach(self) -> bool:
-        """Leave the workers running when `run` is cancelled. False where there are none that could go on
-        without this process."""
         if self._workers is None or not self._workers.outlives:
             return False
         self._workers.detach()
         return True
 
+    async def submitted(self) -> None:
+        """Return when every task is queued."""
+        while self._control is None or (await self._control.read()).submitted < self.spec.tasks:  # noqa: ASYNC110 - the table alone tells
+            await asyncio.sleep(CONTROL_PAUSE_S)
+
+    async def cancel(self, at_once: bool = False) -> None:
+        """Start nothing more. What runs may go on for `drain_s`, unless it is to end `at_once`; then what
+        is left is cancelled, and `run` returns."""
+        first, self._is_cancelled = not self._is_cancelled, True
+        self._stopping = True
+        while self._control is None or (self._workers is None and self._hosts is None):  # noqa: ASYNC110 - it has only just been started
+            await asyncio.sleep(CONTROL_PAUSE_S)
+        self.stop_workers()
+        if at_once:
+            await asyncio.sleep(SIGTERMS_APART_S)
+            self.stop_workers()
+        if not first:
+            return  # the first call sees to the rest
+        await self.workers_ended()
+        await self._control.close(Status.CANCELLED)
+
     def stop_workers(self) -> None:
-        """Have the workers drain and end, whatever is left to do."""
+        self._stopping = True
         if self._workers is not None:
             self._workers.stop()
         signal_workers(self._adopted, signal.SIGTERM)
 
     def kill_workers(self) -> None:
-        """End the workers at once; what they held comes again to others."""
         if self._workers is not None:
             self._workers.kill()
         signal_workers(self._adopted, signal.SIGKILL)
 
     async def workers_ended(self) -> None:
-        """Return when no worker of the run is left here."""
         if self._workers is not None:
             await self._workers.ended()
         while any_runs_here(self._adopted):  # noqa: ASYNC110 - they are not this process's children
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(ENDED_PAUSE_S)
 
 
 def context() -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ import msgspec
 from botocore.config import Config
 
 from kon.backends.aws.options import AwsOptions
-from kon.core.errors import ConfigurationError, KonError, StoreError, first_cause
+from kon.core.errors import ConfigurationError, StoreError
 from kon.core.spec import RunSpec
 from kon.engine.records.records import RunFolder
 
@@ -81,17 +80,6 @@ class Notices:
             return  # it had not begun
         about = {"run": spec.run, "state": "broken off", "tasks": spec.tasks, "accounted": accounted}
         self._send(f"kon: {spec.run} was broken off", {**about, "error": str(error)}, folder.path)
-
-    @contextmanager
-    def of_what_breaks(self, current: Callable[[], RunFolder | None]) -> Iterator[None]:
-        """Within it, an error that breaks off the run `current` is told."""
-        try:
-            yield
-        except (KonError, BaseExceptionGroup) as error:
-            folder = current()
-            if folder is not None:
-                self.broken_off(folder, first_cause(error))
-            raise
 
     def _send(self, subject: str, about: dict[str, Any], folder: Path) -> None:
         page = folder.absolute() / "report.html"

@@ -43,7 +43,7 @@ workers: 2
 @pytest.fixture
 def folder(tmp_path: Path, on_ministack: Emulator, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(budget, "LOOK_S", 0.5)
+    monkeypatch.setattr(budget, "SPENDING_PAUSE_S", 0.5)
     return tmp_path
 
 
@@ -244,7 +244,7 @@ def test_what_is_simulated_costs_nothing(tmp_path: Path) -> None:
 def test_what_the_client_itself_has_spent_counts_as_it_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "LOOK_S", 0.1)
+    monkeypatch.setattr(budget, "SPENDING_PAUSE_S", 0.1)
 
     class Billed(LocalRun):
         """Its records will say so at its end."""

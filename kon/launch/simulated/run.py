@@ -8,15 +8,18 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from kon.core.errors import ConfigurationError
 from kon.core.journal import FileJournal
+from kon.core.spec import RunSpec
 from kon.engine.client import Tally
-from kon.launch.local import LocalRun, context
+from kon.engine.records.records import RunFolder
+from kon.launch.local import Source, context
 from kon.launch.simulated.recorder import BlockJournal
 from kon.launch.simulated.simulation import Report, Simulation
 
@@ -26,12 +29,36 @@ WORKERS: Final = "workers"
 REPORT: Final = "simulation.json"
 """In the run's folder: what the simulation knows beyond the records of any run."""
 
-LOOK_S: Final = 0.1
+PROGRESS_PAUSE_S: Final = 0.1
 """Between two looks at how far the simulation is, in real seconds."""
 
 
-class SimulatedRun(LocalRun):
-    """One run in virtual time. One that was interrupted begins anew: nothing real has been done yet."""
+class SimulatedRun:
+    """One run in virtual time. One that was interrupted begins again: nothing real has been done yet.
+
+    about: where the run comes from, for its records.
+    """
+
+    join: Final = False
+    """Its workers are this process's own, whoever asked for others."""
+
+    billed: Final[Mapping[str, float]] = {}
+    """Nothing: no provider has a part in it."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        spec: RunSpec,
+        source: Source,
+        *,
+        about: Mapping[str, Any] | None = None,
+        on_progress: Callable[[Tally], None] = lambda tally: None,
+    ) -> None:
+        self.folder = folder
+        self.spec = spec
+        self._source = source
+        self._about = about or {}
+        self._on_progress = on_progress
 
     async def run(self) -> Tally:
         """Simulate it to the end. Records are in the folder, and say that their clock is virtual."""
@@ -46,7 +73,7 @@ class SimulatedRun(LocalRun):
                     client_events=client_events,
                     results=results,
                     recorded=list(self.folder.packets()),
-                    first_attempt=self._first_attempt,
+                    first_attempt=self.folder.read_run().attempts_before + 1,
                     stop=stopping.is_set,
                 )
                 report = await self._watch(simulation, stopping)
@@ -59,7 +86,7 @@ class SimulatedRun(LocalRun):
         """Have a thread simulate it, and tell how far it is."""
         thread = asyncio.get_running_loop().run_in_executor(None, simulation.run)
         try:
-            while not (await asyncio.wait({thread}, timeout=LOOK_S))[0]:
+            while not (await asyncio.wait({thread}, timeout=PROGRESS_PAUSE_S))[0]:
                 if simulation.tally is not None:
                     self._on_progress(simulation.tally)
         finally:
@@ -84,7 +111,21 @@ class SimulatedRun(LocalRun):
         return BlockJournal(FileJournal(self.folder.events / f"{name}.jsonl"))
 
     async def submit(self) -> None:
+        """Raises ConfigurationError."""
         raise ConfigurationError(
             f"the backend {self.spec.backend.name} simulates, and what is submitted would end with this "
             "process; use `kon run`"
         )
+
+    def detach(self) -> bool:
+        """Return False: nothing goes on without this process."""
+        return False
+
+    def stop_workers(self) -> None:
+        """Do nothing: cancelling `run` ends the simulation with its workers."""
+
+    def kill_workers(self) -> None:
+        """Do nothing, as `stop_workers`."""
+
+    async def workers_ended(self) -> None:
+        """Return at once."""

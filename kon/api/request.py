@@ -1,4 +1,4 @@
-"""From the arguments of a call to a plan, checked as an experiment file is."""
+"""Reads the arguments of a call, checked as an experiment file is, into a plan of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kon.api.begin import PREFETCH, Plan, processors, run_name
 from kon.api.functions import import_path, reference_of, refuse_import_time
 from kon.api.items import Bodies, bodies_in_turn, check_items, for_call, for_command, for_function
 from kon.api.stored import Stored
-from kon.api.watched import Wishes
+from kon.api.wishes import Wishes
 from kon.core.errors import ConfigurationError, WorkloadError
 from kon.core.task import encode_body
 from kon.experiment.single import single
@@ -39,7 +39,9 @@ def plan(
     wishes: Wishes,
     settings: Mapping[str, Any],
 ) -> Plan:
-    """What is to be run. `blocking`: the caller waits, and so does not change its items meanwhile.
+    """The plan of what is to be run.
+
+    blocking: the caller waits, and so does not change its items meanwhile.
 
     Raises ConfigurationError, which lists all that is wrong; WorkloadError for the items."""
     refuse_import_time(caller)

@@ -1,9 +1,9 @@
-"""`--max-cost`: from the words on the command line to a limit on what runs may cost."""
+"""`--max-cost` and `--notify`: from the words on the command line to a guard over runs."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -18,20 +18,19 @@ from kon.core.spec import RunSpec
 from kon.engine.client import Tally
 from kon.engine.records.records import RunFolder
 from kon.experiment import Cell
-from kon.launch.local import LocalRun
 from kon.launch.resume import origin
 
 if TYPE_CHECKING:  # the simulator takes a while to load
     from kon.backends.prices import Prices
     from kon.launch.budget import Spending
+    from kon.launch.notice import Notices
     from kon.trials.plan.forecast import Forecast
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_Result = TypeVar("_Result")
 
 
 def cost_options(what: str) -> Callable[[_Command], _Command]:
-    """A command's options for a limit, the parameters of `CostWords`. what: the command does by it."""
+    """A command's options for a limit, the first parameters of `Wishes`. what: the command does by it."""
     options = [
         click.option("--max-cost", metavar="USD", help=what),
         click.option(
@@ -48,50 +47,51 @@ def cost_options(what: str) -> Callable[[_Command], _Command]:
     return add
 
 
+notify_option = click.option(
+    "--notify",
+    metavar="TOPIC",
+    help="Tell an SNS topic when a run ends: its ARN, or `fleet` for that of the fleet's alarms.",
+)
+
 REFUSE_AND_PAUSE: Final = "Refuse what would cost more at Amazon, as `kon plan` has it, and pause what has."
 
 
-class CostWords(NamedTuple):
-    """What was said of costs on a command line."""
+class Wishes(NamedTuple):
+    """What a command line asks for in addition to runs: a limit on their cost, and word of their end."""
 
     max_cost: str | None
     instance: str | None
     spot: bool
+    notify: str | None = None
 
     def flags(self) -> list[str]:
-        """The same, for a command line that goes on with what this one leaves."""
+        """The words for a command line that goes on with what this one leaves."""
         words = [] if self.max_cost is None else ["--max-cost", self.max_cost]
         words += [] if self.instance is None else ["--instance", self.instance]
-        return [*words, "--spot"] if self.spot else words
+        words += ["--spot"] if self.spot else []
+        return words if self.notify is None else [*words, "--notify", self.notify]
 
-    def limit(self, asked: Asked | None, root: Path, specs: Sequence[RunSpec], *, apart: bool) -> CostLimit:
-        """The limit on these runs below `root`; one without effect where none was asked for.
+    def notices(self, specs: Sequence[RunSpec]) -> Notices | None:
+        """Raises ConfigurationError for what is no topic."""
+        if self.notify is None:
+            return None
+        from kon.launch.notice import Notices  # with boto3
+
+        return Notices(self.notify, specs, note)
+
+    def spending(
+        self, asked: Asked | None, root: Path, specs: Sequence[RunSpec], *, apart: bool
+    ) -> Spending | None:
+        """The limit on these runs below `root`; None where none was asked for.
 
         asked: where they come from; None where nobody knows. apart: their hosts are other machines.
         Raises ConfigurationError for what can't be meant, OverBudget where the runs would cost too much.
         """
         if self.max_cost is not None:
-            return CostLimit(_spending(self, asked, root, specs, apart=apart))
+            return _spending(self, asked, root, specs, apart=apart)
         if self.instance is not None or self.spot:
             raise ConfigurationError("--instance and --spot are for --max-cost")
-        return CostLimit(None)
-
-
-class CostLimit:
-    """Runs work, and ends it where it must not go on."""
-
-    def __init__(self, spending: Spending | None) -> None:
-        self._spending = spending
-
-    async def hold(
-        self, work: Coroutine[Any, Any, _Result], current: Callable[[], LocalRun | None]
-    ) -> _Result:
-        """The result of `work`. Raises OverBudget once too much is spent, and pauses the run `current`."""
-        if self._spending is None:
-            return await work
-        from kon.launch.budget import within
-
-        return await within(self._spending, current, work, time.time)
+        return None
 
 
 def asked_before(folder: RunFolder) -> Asked | None:
@@ -109,7 +109,7 @@ def asked_before(folder: RunFolder) -> Asked | None:
 
 
 def _spending(
-    words: CostWords, asked: Asked | None, root: Path, specs: Sequence[RunSpec], *, apart: bool
+    words: Wishes, asked: Asked | None, root: Path, specs: Sequence[RunSpec], *, apart: bool
 ) -> Spending:
     from kon.backends.prices import usual_prices
     from kon.launch.budget import Budget, Spending
@@ -133,7 +133,7 @@ def _spending(
     return spending
 
 
-def _hour_usd(prices: Prices, words: CostWords) -> float | None:
+def _hour_usd(prices: Prices, words: Wishes) -> float | None:
     if words.instance is None:
         if words.spot:
             raise ConfigurationError("--spot: say which hosts, --instance TYPE")
@@ -149,7 +149,7 @@ def _share_left(folder: RunFolder, spec: RunSpec) -> float:
 
 
 def _forecasts(
-    asked: Asked | None, todo: Sequence[RunSpec], words: CostWords, prices: Prices
+    asked: Asked | None, todo: Sequence[RunSpec], words: Wishes, prices: Prices
 ) -> dict[str, Forecast]:
     """By the runs' names. Nothing where nobody knows how long tasks take; a note says so."""
     from kon.trials.plan.forecast import Forecaster, Setting

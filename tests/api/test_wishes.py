@@ -27,7 +27,7 @@ def on_aws(prefix: str) -> dict[str, Any]:
 def test_a_run_that_has_cost_too_much_is_paused_and_the_same_call_goes_on(
     tmp_path: Path, on_ministack: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "LOOK_S", 0.5)
+    monkeypatch.setattr(budget, "SPENDING_PAUSE_S", 0.5)
     out, items = tmp_path / "out", [0.15] * 60
     with pytest.raises(kon.OverBudget, match=r"max_cost is .* the run sleep is paused") as stopped:
         kon.map("sleep {}", items, out=out, max_cost=0.00008, **on_aws("api-map"))
