@@ -54,7 +54,7 @@ class AnimotoOptions(Options, frozen=True, kw_only=True):
     image_timeout_s: float = 20.0
     image_bytes: int = 20_000_000
     audio_bytes: int = 50_000_000
-    max_megapixels: float = 80.0
+    max_megapixels: float = 120.0
     threads: int | None = None
     refresh: bool = False
 
@@ -157,8 +157,6 @@ _LEAST: Final[dict[str, float]] = {
     "max_megapixels": 0.001,
     "threads": 1,
 }
-_MOST_MEGAPIXELS: Final = 89
-"""Beyond, Pillow warns of a bomb, and then refuses."""
 _MOST_EXPIRES_S: Final = 7 * 86_400
 """Links that S3 signs are good for a week at most."""
 
@@ -168,10 +166,6 @@ def _check(options: AnimotoOptions) -> None:
         value = getattr(options, name)
         if value is not None and not value >= least:
             raise ConfigurationError(f"{name}: expected {least:g} or more, got {value:g}")
-    if options.max_megapixels > _MOST_MEGAPIXELS:
-        raise ConfigurationError(
-            f"max_megapixels: expected {_MOST_MEGAPIXELS} at most, got {options.max_megapixels:g}"
-        )
     if options.url_expires_s > _MOST_EXPIRES_S:
         raise ConfigurationError(
             f"url_expires_s: expected {_MOST_EXPIRES_S} (a week) at most, got {options.url_expires_s:g}"

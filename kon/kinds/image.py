@@ -46,7 +46,7 @@ class ImageOptions(Options, frozen=True, kw_only=True):
 
 _LEAST: Final = {"clip": 1.0, "quality": 1, "max_bytes": 1, "max_megapixels": 0.001}
 _MOST: Final = {"quality": 100, "max_megapixels": 89}
-"""With more megapixels Pillow warns of a bomb, and then refuses."""
+"""More megapixels would take more than a gigabyte: a picture here is decoded whole."""
 
 _SIZE: Final = re.compile(r"([1-9]\d{0,4})?x([1-9]\d{0,4})?")
 _MOST_TILES: Final = 64

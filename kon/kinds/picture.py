@@ -9,7 +9,8 @@ import msgspec
 from PIL import Image
 
 from kon.kinds.equalize import clahe, equalized
-from kon.kinds.pictures.header import Header, read_header
+from kon.kinds.pictures.header import Header, Type, read_header
+from kon.kinds.pictures.opened import opened
 from kon.kinds.pictures.refusal import BadImage
 from kon.kinds.pictures.upright import TURNS
 from kon.kinds.recipe import Format, Recipe
@@ -29,8 +30,8 @@ class Picture(msgspec.Struct, frozen=True):
 
 def format_of(data: bytes, recipe: Recipe) -> Format:
     """What `make` will write. Raises BadImage for what is no image."""
-    kinds: dict[str, Format] = {"JPEG": "jpeg", "PNG": "png", "WebP": "webp"}
-    return recipe.format or kinds[read_header(data).type]
+    kept: dict[Type, Format] = {"WebP": "webp", **dict.fromkeys(("JPEG", "HEIC", "AVIF"), "jpeg")}
+    return recipe.format or kept.get(read_header(data).type, "png")
 
 
 def make(data: bytes, recipe: Recipe) -> Picture:
@@ -57,14 +58,14 @@ def _check_size(width: int, height: int, who: str, recipe: Recipe) -> None:
 def _decoded(data: bytes, header: Header, recipe: Recipe) -> tuple[Image.Image, bytes]:
     """Upright, as L, LA, RGB or RGBA; and its ICC profile, as far as that still holds."""
     try:
-        with Image.open(io.BytesIO(data), formats=[header.type.upper()]) as opened:
-            if header.type != "JPEG" and getattr(opened, "n_frames", 1) > 1:
+        with opened(data, header) as image_file:
+            if header.type != "JPEG" and getattr(image_file, "n_frames", 1) > 1:
                 raise BadImage("it is animated, and only still pictures are taken")
-            orientation = _orientation(opened, header)
-            opened.draft(None, _enough(header, orientation, recipe))
-            opened.load()
-            profile = b"" if opened.mode == "CMYK" else opened.info.get("icc_profile") or b""
-            image = _plain(opened)
+            orientation = _orientation(image_file, header)
+            image_file.draft(None, _enough(header, orientation, recipe))
+            image_file.load()
+            profile = b"" if image_file.mode == "CMYK" else image_file.info.get("icc_profile") or b""
+            image = _plain(image_file)
     except BadImage:
         raise
     except Exception as error:  # whatever broken data can lead a decoder into

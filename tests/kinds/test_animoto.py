@@ -100,7 +100,6 @@ def test_a_file_is_taken_where_that_is_allowed(tmp_path: Path) -> None:
         ({"repeat": "skip", "zoom": 1.2}, "say repeat: encode"),
         ({"repeat": "copy"}, "repeat"),
         ({"min_images": 0}, "min_images: expected 1 or more"),
-        ({"max_megapixels": 500}, "max_megapixels: expected 89 at most"),
         ({"url_expires_s": 10**6}, "a week"),
         ({"allow": ["everything"]}, "allow"),
         ({"crossfade": 1}, 'did you mean "crossfade_s"'),

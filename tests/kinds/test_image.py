@@ -245,7 +245,7 @@ def test_what_is_no_picture_fails(tmp_path: Path) -> None:
     for data, says in (
         (b"", "it is empty"),
         (b"<html>sign in</html>", "a page of HTML"),
-        (b"GIF89a", "it is a GIF"),
+        (b"%PDF-1.7", "it is a PDF"),
         (encoded(photo(40, 30), "PNG", save_all=True, append_images=[photo(40, 30, 1)]), "it is animated"),
     ):
         refused(data, tmp_path, says)

@@ -7,8 +7,8 @@ has set its decoder up, and with warnings and limits that are global to the proc
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from typing import Final, Literal
+from collections.abc import Callable, Iterator
+from typing import Final, Literal, get_args
 
 import msgspec
 from PIL import Image
@@ -16,20 +16,26 @@ from PIL import Image
 from kon.kinds.pictures.refusal import BadImage
 
 SNIFF_BYTES: Final = 16
-"""So many first bytes tell the type."""
+"""First bytes that tell the type."""
 
-Type = Literal["JPEG", "PNG", "WebP"]
+Type = Literal["JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "HEIC", "AVIF"]
 
-_OTHERS: Final = {
-    b"GIF8": "a GIF",
-    b"BM": "a BMP",
-    b"II*\0": "a TIFF",
-    b"MM\0*": "a TIFF",
-    b"%PDF": "a PDF",
-    b"\0\0\1\0": "an icon",
-    b"<svg": "an SVG",
+_MAGIC: Final[dict[bytes, Type]] = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
 }
-_BOXES: Final = {b"avif": "an AVIF", b"heic": "a HEIC", b"heix": "a HEIC", b"mif1": "a HEIC"}
+_BRANDS: Final[dict[bytes, Type]] = {
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"), "HEIC"),
+}
+"""By the brand of a file in ISO's base media format (ISO/IEC 23008-12, annexes B and D; AVIF 1.1, section
+6)."""
+_OTHERS: Final = {b"%PDF": "a PDF", b"\0\0\1\0": "an icon", b"<svg": "an SVG"}
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -37,28 +43,35 @@ class Header(msgspec.Struct, frozen=True):
 
     components: colours of a JPEG: 1, 3 or 4. simple: no alpha, no animation, nothing that needs more than
     a plain decoder. orientation: EXIF's, from 1 (upright) to 8. profile: the ICC profile, if any.
-    decoded_bytes: about how much memory its decoding takes.
+    whole_bytes: about how much memory decoding takes, whatever the scale; scaled_bytes: how much more at full
+    scale, a quarter of it at half scale. Only JPEGs are decoded at a smaller scale.
     """
 
     type: Type
     width: int
     height: int
-    decoded_bytes: int
+    whole_bytes: int
+    scaled_bytes: int = 0
     components: int = 3
     simple: bool = True
     orientation: int = 1
     profile: bytes = b""
 
+    def decoded_bytes(self, scale: int = 1) -> int:
+        """About how much memory decoding takes at one `scale`-th of the size, in bytes."""
+        return self.whole_bytes + self.scaled_bytes // scale**2
+
 
 def type_of(start: bytes) -> Type:
     """The type of an image by its first `SNIFF_BYTES`. Raises BadImage for any other."""
-    if start.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if start.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
+    for magic, kind in _MAGIC.items():
+        if start.startswith(magic):
+            return kind
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return "WebP"
-    raise BadImage(f"{_what(start)}, and only JPEG, PNG and WebP are taken")
+    if start[4:8] == b"ftyp" and start[8:12] in _BRANDS:
+        return _BRANDS[start[8:12]]
+    raise BadImage(f"{_what(start)}; taken are {', '.join(get_args(Type))}")
 
 
 def _what(start: bytes) -> str:
@@ -67,8 +80,8 @@ def _what(start: bytes) -> str:
     for magic, name in _OTHERS.items():
         if start.startswith(magic):
             return f"it is {name}"
-    if start[4:8] == b"ftyp" and start[8:12] in _BOXES:
-        return f"it is {_BOXES[start[8:12]]}"
+    if start[4:8] == b"ftyp":
+        return f'it is a film or a file of sound, of the brand "{start[8:12].decode("ascii", "replace")}"'
     if start.lstrip().startswith((b"<", b"\xef\xbb\xbf<")):
         return "it is a page of HTML or XML"
     return f"it is no image that is known: it starts with the bytes {start[:8].hex(' ')}"
@@ -138,17 +151,18 @@ def _jpeg(data: bytes) -> Header:
     across, down = max(share[0] for share in shares), max(share[1] for share in shares)
     if not all(across_ * down_ for across_, down_ in shares):
         raise BadImage("its JPEG header is corrupt: a component has no samples")
-    # a progressive one is kept as coefficients of two bytes each until its last scan
+    # a progressive one is kept as coefficients of two bytes each until its last scan, whatever the scale
     samples = width * height * sum(h * v for h, v in shares) // (across * down)
     return Header(
         "JPEG",
         width,
         height,
-        samples * (3 if progressive else 1) + (8 * width * height if components == 4 else 0),
-        components,
-        simple and not adobe_rgb and components != 4,
-        orientation,
-        b"".join(profile),
+        whole_bytes=samples * 2 if progressive else 0,
+        scaled_bytes=samples + (8 * width * height if components == 4 else 0),
+        components=components,
+        simple=simple and not adobe_rgb and components != 4,
+        orientation=orientation,
+        profile=b"".join(profile),
     )
 
 
@@ -163,12 +177,81 @@ def _orientation(segment: bytes) -> int:
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
+_PNG_BYTES: Final = {0: 2, 2: 6, 3: 6, 4: 10, 6: 6}
+"""Bytes a pixel by colour type (grey, RGB, palette, grey and alpha, RGBA), as Pillow keeps and converts them,
+and half as much again for what is made of it: RGB is kept as four bytes, a palette becomes RGBA."""
+_PNG_GREY_16: Final = 11
+_PNG_KEYED: Final = 4
+"""More where one colour is transparent: the picture is made RGBA."""
+
+
 def _png(data: bytes) -> Header:
     if data[12:16] != b"IHDR":
         raise BadImage("its PNG header is corrupt")
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
-    simple = colour in (0, 2)  # grey or RGB; transparency by a single colour is rare, and looked for later
-    return Header("PNG", width, height, width * height * (8 if bits == 16 or not simple else 4), 3, False)
+    if colour not in _PNG_BYTES:
+        raise BadImage("its PNG header is corrupt: there is no such colour type")
+    each = _PNG_GREY_16 if (bits, colour) == (16, 0) else _PNG_BYTES[colour]
+    if b"tRNS" in data[: data.find(b"IDAT")] and colour != 3:
+        each += _PNG_KEYED
+    return Header("PNG", width, height, width * height * each, simple=False)
+
+
+def _gif(data: bytes) -> Header:
+    width, height = struct.unpack_from("<HH", data, 6)
+    return Header("GIF", width, height, width * height * 6, simple=False)
+
+
+def _bmp(data: bytes) -> Header:
+    (size,) = struct.unpack_from("<I", data, 14)
+    width, height = struct.unpack_from("<HH" if size == 12 else "<ii", data, 18)
+    # a negative height: the rows stand from the top down
+    return Header("BMP", abs(width), abs(height), abs(width * height) * 5, simple=False)
+
+
+_TIFF_SIZES: Final = {1: "B", 3: "H", 4: "I"}
+"""TIFF 6.0, section 2: types of fields that hold whole numbers, as `struct` has them."""
+
+
+def _tiff(data: bytes) -> Header:
+    order = "<" if data[:2] == b"II" else ">"
+    (place,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, place)
+    found = {}
+    for entry in range(place + 2, place + 2 + 12 * count, 12):
+        tag, form, _ = struct.unpack_from(f"{order}HHI", data, entry)
+        if form in _TIFF_SIZES:
+            (found[tag],) = struct.unpack_from(f"{order}{_TIFF_SIZES[form]}", data, entry + 8)
+    width, height = found.get(256, 0), found.get(257, 0)
+    return Header("TIFF", width, height, width * height * 12, simple=False)
+
+
+def _boxed(data: bytes) -> Header:
+    """HEIC and AVIF: the largest size that a property of the file says (`ispe`, ISO/IEC 23008-12, 6.5.3)."""
+    kind = type_of(data[:SNIFF_BYTES])
+    inside = data
+    for name, head_bytes in ((b"meta", 4), (b"iprp", 0), (b"ipco", 0)):
+        inside = next((box[head_bytes:] for found, box in _boxes(inside) if found == name), b"")
+    sizes = [struct.unpack_from(">II", box, 4) for found, box in _boxes(inside) if found == b"ispe"]
+    if not sizes:
+        raise BadImage(f"its {kind} header says no size")
+    width, height = max(sizes, key=lambda size: size[0] * size[1])
+    return Header(kind, width, height, width * height * (8 if kind == "HEIC" else 10), simple=False)
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Name and content of each box."""
+    place = 0
+    while place + 8 <= len(data):
+        size, name = struct.unpack_from(">I4s", data, place)
+        head_bytes = 8
+        if size == 1:
+            (size,), head_bytes = struct.unpack_from(">Q", data, place + 8), 16
+        end = len(data) if size == 0 else place + size
+        if end < place + head_bytes:
+            return
+        yield name, data[place + head_bytes : end]
+        place = end
 
 
 def _webp(data: bytes) -> Header:
@@ -185,7 +268,16 @@ def _webp(data: bytes) -> Header:
     else:
         raise BadImage("its WebP header is corrupt")
     # Pillow keeps two canvases, the picture of the one and a copy
-    return Header("WebP", width, height, width * height * 16, 3, False)
+    return Header("WebP", width, height, width * height * 16, simple=False)
 
 
-_READERS: Final = {"JPEG": _jpeg, "PNG": _png, "WebP": _webp}
+_READERS: Final[dict[Type, Callable[[bytes], Header]]] = {
+    "JPEG": _jpeg,
+    "PNG": _png,
+    "WebP": _webp,
+    "GIF": _gif,
+    "BMP": _bmp,
+    "TIFF": _tiff,
+    "HEIC": _boxed,
+    "AVIF": _boxed,
+}

@@ -6,14 +6,17 @@ becomes RGB, and tells of broken data that libjpeg only warns of. All else goes 
 
 from __future__ import annotations
 
+import functools
 import io
+from typing import Final
 
 import av
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
-from PIL import Image, ImageCms, ImageColor
+from PIL import Image, ImageChops, ImageCms, ImageColor
 
 from kon.core.errors import ConfigurationError
 from kon.kinds.pictures.header import Header
+from kon.kinds.pictures.opened import opened
 from kon.kinds.pictures.refusal import BadImage
 from kon.kinds.pictures.upright import TURNS
 from kon.kinds.video.canvas import Canvas
@@ -38,9 +41,16 @@ class Decoder:
     def decode(self, data: bytes, header: Header) -> av.VideoFrame:
         """A yuv420p frame of the film's size. Raises BadImage for what can't be decoded to its end."""
         try:
-            return self._by_libav(data, header) if header.simple else self._by_pillow(data, header)
-        except (av.FFmpegError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            grey = header.components == 1 and header.profile
+            return (
+                self._by_libav(data, header) if header.simple and not grey else self._by_pillow(data, header)
+            )
+        except (av.FFmpegError, OSError, SyntaxError, ValueError) as error:
             raise BadImage(f"its {header.type} data are corrupt or cut short: {_short(error)}") from error
+
+    def decoded_bytes(self, header: Header) -> int:
+        """About how much memory an image takes as it is decoded for this look, in bytes."""
+        return header.decoded_bytes(1 << _halvings(header, self._stored(header)))
 
     def _by_libav(self, data: bytes, header: Header) -> av.VideoFrame:
         size = self._stored(header)
@@ -63,17 +73,21 @@ class Decoder:
         size = self._stored(header)
         if header.components == 4:
             _frame(data, header, size)  # Pillow does not tell of broken data
-        with Image.open(io.BytesIO(data)) as opened:
-            opened.draft(None, size)  # a JPEG is decoded at a half, a quarter or an eighth of its size
-            image = _eight_bits(opened)
+        with opened(data, header) as image_file:
+            image_file.draft(None, size)  # a JPEG is decoded at a half, a quarter or an eighth of its size
+            image = _eight_bits(image_file)
             shrink = min(image.width // size[0], image.height // size[1]) // 2
             if shrink > 1:
-                image = image.reduce(shrink)
-            profile = opened.info.get("icc_profile") or b""
-            if image.mode == "CMYK" or (profile and image.mode == "RGB" and not _is_srgb(profile)):
+                image = _reduced(image, shrink)
+            profile = image_file.info.get("icc_profile") or b""
+            if image.mode in ("CMYK", "L") or (profile and image.mode == "RGB" and not _is_srgb(profile)):
                 image = _in_srgb(image, profile)
-            # PNG and WebP may have EXIF data as well
-            return self._of_rgb(image, opened.getexif().get(0x0112, 1))
+            elif profile and image.mode == "RGBA" and not _is_srgb(profile):
+                opaque = _in_srgb(image.convert("RGB"), profile)
+                opaque.putalpha(image.getchannel("A"))
+                image = opaque
+            # others than JPEG may have EXIF data as well
+            return self._of_rgb(image, image_file.getexif().get(0x0112, 1))
 
     def _of_rgb(self, image: Image.Image, orientation: int) -> av.VideoFrame:
         image = _upright(image, orientation)
@@ -101,12 +115,17 @@ def _frame(data: bytes, header: Header, size: tuple[int, int]) -> av.VideoFrame:
     # without `explode`, broken data are patched over with grey, and nobody hears of it
     codec.options = {"err_detect": "explode"}
     if header.type == "JPEG":
-        enough = [k for k in (1, 2, 3) if header.width >> k >= size[0] and header.height >> k >= size[1]]
-        codec.options = {"err_detect": "explode", "lowres": str(max(enough, default=0))}
+        codec.options = {"err_detect": "explode", "lowres": str(_halvings(header, size))}
     frames = codec.decode(av.Packet(data)) or codec.decode(None)
     if not frames or not isinstance(frames[0], av.VideoFrame):
         raise BadImage(f"its {header.type} data hold no picture")
     return frames[0]
+
+
+def _halvings(header: Header, size: tuple[int, int]) -> int:
+    """How often a JPEG can be halved as it is decoded and be no less than `size`; three times at most."""
+    enough = [k for k in (1, 2, 3) if header.width >> k >= size[0] and header.height >> k >= size[1]]
+    return max(enough, default=0)
 
 
 def _image_of(frame: av.VideoFrame) -> Image.Image:
@@ -129,21 +148,53 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return image if image.mode in ("L", "RGB", "RGBA", "CMYK") else image.convert("RGB")
 
 
+def _reduced(image: Image.Image, factor: int) -> Image.Image:
+    """As `Image.reduce` makes it, strip by strip: a picture with alpha would be copied whole first."""
+    width, height = (-(-side // factor) for side in image.size)
+    made = Image.new(image.mode, (width, height))
+    for top in range(0, height, _STRIP):
+        below = min(image.height, (top + _STRIP) * factor)
+        made.paste(image.crop((0, top * factor, image.width, below)).reduce(factor), (0, top))
+    return made
+
+
+_STRIP: Final = 128
+"""Rows of a picture that are made smaller at once."""
+
+
+@functools.lru_cache(maxsize=64)  # an album has few, each some kilobytes
 def _is_srgb(profile: bytes) -> bool:
-    return b"sRGB" in profile or "sRGB".encode("utf-16-be") in profile
+    """Whether it changes no colour by more than a level. What profiles are called says nothing.
+
+    A profile that makes no sense counts as sRGB, as in viewers.
+    """
+    grid = Image.new("RGB", (_STEPS**2, _STEPS))
+    levels = [round(255 * step / (_STEPS - 1)) for step in range(_STEPS)]
+    grid.putdata([(red, green, blue) for red in levels for green in levels for blue in levels])
+    changed = _by_profile(grid, profile)
+    if changed is None:
+        return True
+    counts = ImageChops.difference(grid, changed).histogram()  # of 256 levels, for each colour
+    return not any(count for level, count in enumerate(counts) if level % 256 > 1)
+
+
+_STEPS: Final = 9
+"""Levels of each colour that a profile is tried with."""
+
+
+def _by_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
+    """The picture in sRGB; None where the profile makes no sense, or is one of other colours."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
 
 
 def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     """By its profile. Without one, or with one that makes no sense, by Pillow's formula, as in viewers."""
-    if profile:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            found = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-        except (ImageCms.PyCMSError, OSError):
-            found = None
-        if found is not None:
-            return found
-    return image.convert("RGB")
+    found = _by_profile(image, profile) if profile else None
+    return image.convert("RGB") if found is None else found
 
 
 def _short(error: Exception) -> str:

@@ -53,7 +53,7 @@ class Rules(msgspec.Struct, frozen=True):
     done is done again.
     """
 
-    max_megapixels: float = 80.0
+    max_megapixels: float = 120.0
     min_images: int = 1
     url_expires_s: float = 600.0
     refresh: bool = False
@@ -205,7 +205,7 @@ class Studio:
             await filming.turn(number)
             async with filming.decoding.image(number):
                 # libavcodec copies a packet, and then once more what it reads of it
-                await filming.decoding.hold(number, header.decoded_bytes + 2 * len(data))
+                await filming.decoding.hold(number, self._decoder.decoded_bytes(header) + 2 * len(data))
                 caption = job.captions[number] if job.captions else ""
                 return await self._crew.do(self._prepare, data, header, caption, filming.encoder)
 
@@ -215,9 +215,10 @@ class Studio:
         if megapixels > self.rules.max_megapixels:
             most = self.rules.max_megapixels
             raise BadImage(f"{size}, {megapixels:.1f} megapixels; the option max_megapixels allows {most:g}")
-        if header.decoded_bytes > DECODING_BYTES:
+        takes_bytes = self._decoder.decoded_bytes(header)
+        if takes_bytes > DECODING_BYTES:
             raise BadImage(
-                f"{size}, which as {header.type} takes {header.decoded_bytes / 1e6:.0f} MB to decode; "
+                f"{size}, which as {header.type} takes {takes_bytes / 1e6:.0f} MB to decode; "
                 f"{DECODING_BYTES / 1e6:.0f} are allowed"
             )
 

@@ -48,8 +48,13 @@ def plain(colour: str, width: int = 64, height: int = 36) -> Image.Image:
 
 
 def encoded(image: Image.Image, form: str = "JPEG", **options: Any) -> bytes:
+    if form == "HEIF":
+        import pillow_heif  # encodes, which pi-heif, that kon itself takes, does not
+
+        pillow_heif.register_heif_opener()
     out = io.BytesIO()
-    image.save(out, form, **({"quality": 92} if form in ("JPEG", "WEBP") else {}), **options)
+    usual = {"quality": 92} if form in ("JPEG", "WEBP", "HEIF", "AVIF") else {}
+    image.save(out, form, **{**usual, **options})
     return out.getvalue()
 
 

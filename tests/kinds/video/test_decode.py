@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from typing import Any
 
 import av
@@ -12,8 +13,9 @@ from PIL import Image, ImageCms
 
 from kon.core.errors import ConfigurationError
 from kon.kinds.pictures.header import read_header
+from kon.kinds.pictures.opened import _take_heic
 from kon.kinds.pictures.refusal import BadImage
-from kon.kinds.video.decode import Decoder
+from kon.kinds.video.decode import Decoder, _reduced
 from kon.kinds.video.film import Film
 from kon.kinds.video.planes import fitted, planes_of
 from tests.kinds.video.given import encoded, luma_of, photo, plain, ssim, ycbcr
@@ -98,21 +100,107 @@ def test_transparency_shows_the_background() -> None:
     assert near(middle(decoded(encoded(palette, "PNG", transparency=0), film)), ycbcr((0, 0, 255)))
 
 
-def test_a_profile_is_taken_into_account() -> None:
-    """Its red primary is Adobe RGB's green: the same numbers stand for other colours."""
+@pytest.mark.parametrize("form", ["HEIF", "AVIF", "GIF", "BMP", "TIFF"])
+def test_what_albums_hold_beside_jpegs(form: str) -> None:
+    image = photo(640, 360)
+    kept = Image.open(io.BytesIO(encoded(image, "GIF"))).convert("RGB") if form == "GIF" else image
+    wanted = luma_of(decoded(encoded(kept, "PNG")))
+    assert ssim(luma_of(decoded(encoded(image, form))), wanted) > 0.95
+
+
+@pytest.mark.parametrize("form", ["AVIF", "TIFF"])
+def test_they_are_brought_upright(form: str) -> None:
+    """A HEIC is turned by a property of its own, which libheif heeds; its EXIF data do not count."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = Image.new("RGB", (120, 240), "black")
+    upright.paste("white", (0, 0, 120, 60))
+    lying = upright.transpose(Image.Transpose.ROTATE_90)
+    luma = luma_of(decoded(encoded(lying, form, exif=exif)))
+    assert (luma[20, 320] > 200, luma[340, 320] < 40) == (True, True)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "CMYK"])
+@pytest.mark.parametrize("factor", [2, 3, 7])
+def test_strips_make_the_same_of_a_picture_as_the_whole(mode: str, factor: int) -> None:
+    image = photo(1_003, 1_501).convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    strips, whole = np.asarray(_reduced(image, factor)), np.asarray(image.reduce(factor))
+    assert np.array_equal(strips, whole)
+
+
+def test_a_heic_says_what_is_missing_where_it_can_not_be_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    heic = encoded(photo(), "HEIF")
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    _take_heic.cache_clear()
+    with pytest.raises(BadImage, match=r"it is a HEIC, and this Python lacks pi-heif.*pip install pi-heif"):
+        decoded(heic)
+
+
+LINEAR_GREY = 188
+"""What half of linear light is in sRGB."""
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_a_profile_is_taken_into_account_whatever_it_is_called(form: str, named: bool) -> None:
     image = plain("#808080", 320, 180)
-    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    assert near(middle(decoded(encoded(image, icc_profile=lab))), ycbcr((128, 128, 128)))
-    dark = gamma_profile(1.0)
-    for form in ("JPEG", "PNG"):
-        # linear light of 0.5 is 188 in sRGB
-        found = middle(decoded(encoded(image, form, icc_profile=dark)))
-        assert near(found, ycbcr((188, 188, 188)), by=3), form
-    assert near(middle(decoded(encoded(image, icc_profile=b"nonsense"))), ycbcr((128, 128, 128)))
+    found = middle(decoded(encoded(image, form, icc_profile=gamma_profile(1.0, named))))
+    assert near(found, ycbcr((LINEAR_GREY,) * 3), by=3)
 
 
-def gamma_profile(gamma: float) -> bytes:
-    """sRGB with another tone curve, and without its name."""
+def test_what_is_srgb_or_makes_no_sense_changes_nothing() -> None:
+    image = plain("#808080", 320, 180)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for profile in (srgb, renamed(srgb), b"nonsense"):
+        assert near(middle(decoded(encoded(image, icc_profile=profile))), ycbcr((128, 128, 128)))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_profile_of_greys_is_taken_into_account(form: str) -> None:
+    image = plain("#808080", 320, 180).convert("L")
+    found = middle(decoded(encoded(image, form, icc_profile=grey_profile(1.0))))
+    assert near(found, ycbcr((LINEAR_GREY,) * 3), by=1)
+    assert near(middle(decoded(encoded(image, form))), ycbcr((128, 128, 128)), by=1)
+
+
+def test_a_profile_is_taken_into_account_where_there_is_alpha() -> None:
+    image = plain("#808080", 320, 180).convert("RGBA")
+    image.paste((128, 128, 128, 0), (0, 0, 320, 60))
+    frame = decoded(encoded(image, "PNG", icc_profile=gamma_profile(1.0)))
+    assert near(middle(frame), ycbcr((LINEAR_GREY,) * 3))
+    assert luma_of(frame)[20, 320] == ycbcr((0, 0, 0))[0]
+
+
+def _tag(kind: bytes, content: bytes) -> bytes:
+    return kind + bytes(4) + content
+
+
+def grey_profile(gamma: float) -> bytes:
+    """ICC.1:2010, section 7 and 9: a header, a table of tags, and the tags."""
+    white = _tag(b"XYZ ", b"".join(round(value * 65_536).to_bytes(4, "big") for value in (0.9642, 1, 0.8249)))
+    curve = _tag(b"curv", (1).to_bytes(4, "big") + round(gamma * 256).to_bytes(2, "big") + bytes(2))
+    text = _tag(b"desc", (5).to_bytes(4, "big") + b"sRGB\0" + bytes(79))
+    tags, table, at = b"", (3).to_bytes(4, "big"), 128 + 4 + 3 * 12
+    for name, tag in ((b"wtpt", white), (b"kTRC", curve), (b"desc", text)):
+        table += name + (at + len(tags)).to_bytes(4, "big") + len(tag).to_bytes(4, "big")
+        tags += tag
+    head = bytearray(128)
+    head[0:4] = (128 + len(table) + len(tags)).to_bytes(4, "big")
+    head[8:12] = bytes((2, 0x40, 0, 0))
+    head[12:24] = b"mntrGRAYXYZ "
+    head[36:40] = b"acsp"
+    head[68:80] = white[8:]
+    return bytes(head) + table + tags
+
+
+def renamed(profile: bytes) -> bytes:
+    return profile.replace("sRGB".encode("utf-16-be"), "none".encode("utf-16-be")).replace(b"sRGB", b"none")
+
+
+def gamma_profile(gamma: float, named: bool = True) -> bytes:
+    """sRGB with another tone curve; with its name, which says nothing of colours, or without."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     for number in range(int.from_bytes(profile[128:132], "big")):
         entry = 132 + 12 * number
@@ -120,11 +208,7 @@ def gamma_profile(gamma: float) -> bytes:
             start = int.from_bytes(profile[entry + 4 : entry + 8], "big")
             curve = b"curv" + bytes(4) + (1).to_bytes(4, "big") + round(gamma * 256).to_bytes(2, "big")
             profile[start : start + len(curve)] = curve
-    return (
-        bytes(profile)
-        .replace("sRGB".encode("utf-16-be"), "none".encode("utf-16-be"))
-        .replace(b"sRGB", b"none")
-    )
+    return bytes(profile) if named else renamed(bytes(profile))
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
