@@ -71,10 +71,14 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
     spec = plan.spec
     _check_caller(plan)
     _check_text(plan)
+    if plan.out is not None:
+        spec = _placed(spec, plan.out / spec.run)
+        plan = plan._replace(spec=spec)
     if plan.out is None:
         guard(plan.caller, plan.wishes, None, spec)
         temporary = TemporaryFolder(Path(tempfile.mkdtemp(prefix="kon-")))
         folder = RunFolder(temporary.path / spec.run)
+        spec = _placed(spec, folder.path)
         folder.write_run(spec, context(), attempts_before=1 if recorded else 0)
         _record_again(folder, recorded)
         return Run(folder, spec, _begun(folder, spec, plan.source, kept=False, holds=temporary), temporary)
@@ -93,6 +97,16 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
         return Run(folder, spec)
     guarding.check()
     return Run(folder, spec, _begun(folder, spec, plan.source, kept=True, guard=guarding))
+
+
+def _placed(spec: RunSpec, folder: Path) -> RunSpec:
+    """The run, with the folders that its kind names for this machine in the folder of its records."""
+    here = spec.kind.options.get("here")
+    if not here:
+        return spec
+    placed = {**here, **{name: str(folder / here[name]) for name in ("keep", "live") if name in here}}
+    options = {**spec.kind.options, "here": placed}
+    return msgspec.structs.replace(spec, kind=msgspec.structs.replace(spec.kind, options=options))
 
 
 def _check_caller(plan: Plan) -> None:
@@ -194,6 +208,12 @@ def _differences(recorded: RunSpec, now: RunSpec) -> list[str]:
     return found
 
 
+_NOT_THE_WORK: Final = frozenset(
+    {"sys_path", "here", "max_output_bytes", "delay_s", "max_load", "min_free_bytes", "positions"}
+)
+"""Options that say where a function is found, when a task may start, or what is kept of its output."""
+
+
 def _without_path(spec: RunSpec) -> Any:
-    options = {name: value for name, value in spec.kind.options.items() if name != "sys_path"}
+    options = {name: value for name, value in spec.kind.options.items() if name not in _NOT_THE_WORK}
     return msgspec.structs.replace(spec.kind, options=options)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from kon.cli.map_command import Commands
+from kon.cli.map_tasks import Commands
 from kon.core.errors import ConfigurationError, StoreError
 from kon.core.task import Outcome, State
 
@@ -54,6 +54,9 @@ class JobLog:
             raise StoreError(f"--joblog {path}: can't be written: {error.strerror}") from error
 
     def add(self, outcome: Outcome) -> None:
+        """Log how a task ended. One that was cancelled has not, and is to be run again."""
+        if outcome.state is State.CANCELLED:
+            return
         try:
             self._file.write(line_of(outcome, self._commands[outcome.index]) + b"\n")
         except OSError as error:

@@ -12,25 +12,34 @@ from kon.core.task import State
 from kon.engine.client import Tally
 
 EVERY_S: Final = 0.2
-"""Between two pictures."""
+"""Between two pictures on a terminal."""
+
+LINE_S: Final = 5.0
+"""Between two lines elsewhere."""
 
 
 class ProgressLine:
-    """On stderr, where that is a terminal and nobody asked for silence; else nothing."""
+    """On stderr, where that is a terminal and nobody asked for silence; elsewhere only where it is asked for,
+    as lines now and then."""
 
-    def __init__(self, *, quiet: bool, before: int) -> None:
-        """`before`: tasks that ended in an earlier run, and say nothing of how fast this one is."""
-        self.is_shown = not quiet and can_redraw()
+    def __init__(self, *, quiet: bool, before: int, always: bool = False) -> None:
+        """before: tasks that ended in an earlier run, and say nothing of how fast this one is.
+
+        always: off a terminal too.
+        """
+        self._redraws = can_redraw()
+        self.is_shown = always or (not quiet and self._redraws)
+        self._every_s = EVERY_S if self._redraws else LINE_S
         self._is_there = False
         self._began_s = time.monotonic()
-        self._due_s = self._began_s
+        self._due_s = self._began_s if self._redraws else self._began_s + LINE_S
         self._before = before
 
     def update(self, tally: Tally) -> None:
         now_s = time.monotonic()
         if not self.is_shown or now_s < self._due_s:
             return
-        self._due_s = now_s + EVERY_S
+        self._due_s = now_s + self._every_s
         ended = tally.tasks - tally.left
         words = [f"{ended:,}/{tally.tasks:,}"]
         bad = ended - tally.counts[State.DONE]
@@ -40,6 +49,9 @@ class ProgressLine:
         if news and passed_s:
             words.append(f"{news / passed_s:,.1f} tasks/s")
             words.append(f"{tally.left * passed_s / news:,.0f} s left")
+        if not self._redraws:
+            sys.stderr.write(f"kon: {', '.join(words)}\n")
+            return
         width = shutil.get_terminal_size().columns - 1
         sys.stderr.write(f"\r\x1b[K{', '.join(words)[:width]}")
         sys.stderr.flush()

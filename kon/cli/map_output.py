@@ -3,23 +3,61 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO, Final
 
+from kon.cli.map_sources import Item, shown
+from kon.core.errors import ConfigurationError, StoreError
 from kon.core.task import Outcome, State
+
+MOST_TOLD: Final = 10
+"""Failures that are told one by one; the others are counted."""
+
+_LONGEST_ITEM: Final = 200
+_NOTHING: Final = Outcome(-1, 1, State.DONE)
+_STREAMS: Final = ("stdout", "stderr")
+_COPY_BYTES: Final = 1 << 20
 
 
 class Printer:
-    """Prints outcomes; each task's stdout to stdout, its stderr to stderr."""
+    """Prints outcomes; each task's stdout to stdout, its stderr to stderr, byte for byte."""
 
-    def __init__(self, items: Sequence[str], *, keep_order: bool, tag: bool) -> None:
+    def __init__(
+        self,
+        items: Sequence[Item],
+        *,
+        keep_order: bool = False,
+        tag: bool = False,
+        is_shown: bool = True,
+        results: Path | None = None,
+        files_go: bool = False,
+    ) -> None:
+        """is_shown: output is to be printed; where it is not, it was shown as it came, or nobody wants it.
+        results: the folder where it is kept, a folder for each task. files_go: the files of long output are
+        removed once they are printed.
+
+        Raises ConfigurationError where there is nowhere to print to.
+        """
+        if is_shown and sys.stdout is None:
+            raise ConfigurationError(
+                "standard output is closed, so that nothing could be printed; nothing was run. Send it to "
+                "/dev/null to run commands without their output"
+            )
         self._items = items
         self._keep_order = keep_order
         self._tag = tag
+        self._is_shown = is_shown
+        self._results = results
+        self._files_go = files_go
         self._early: dict[int, Outcome] = {}
         self._next = 0
-        self._failures = 0
+        self.failures = 0
+        self.is_mid_line = False
+        """Whether what was printed last did not end with a line end."""
 
     def skip(self, outcomes: Iterable[Outcome]) -> None:
         """These were printed by the run that recorded them."""
@@ -27,70 +65,130 @@ class Printer:
             self._early.update((outcome.index, _NOTHING) for outcome in outcomes)
 
     def print(self, outcomes: Sequence[Outcome]) -> None:
-        """Raises BrokenPipeError when nobody reads it any more."""
-        out: list[bytes] = []
+        """Raises BrokenPipeError when nobody reads it any more, StoreError where it can't be written."""
         for outcome in self._in_turn(outcomes) if self._keep_order else outcomes:
-            out.append(self._stdout(outcome))
-            err = self._stderr(outcome)
-            if err:  # both may go to one terminal, where it belongs between this task and the next
-                _write(sys.stdout.buffer, out)
-                _write(sys.stderr.buffer, err)
-                out = []
-        _write(sys.stdout.buffer, out)
+            if outcome is _NOTHING:
+                continue
+            # both streams may go to one terminal, where stderr belongs between this task and the next
+            result = outcome.result if isinstance(outcome.result, dict) else {}
+            for stream in _STREAMS:
+                text, file = str(result.get(stream) or ""), result.get(f"{stream}_file")
+                self._keep(outcome.index, stream, text, file)
+                if self._is_shown:
+                    self._show(outcome.index, stream, text, file)
+                if self._files_go and file is not None:
+                    Path(file).unlink(missing_ok=True)
+            self._say(b"".join(self._comments(outcome, result)))
+        self._flush()
 
-    def _in_turn(self, outcomes: Sequence[Outcome]) -> Iterable[Outcome]:
+    def tell_the_rest(self) -> str:
+        """How many failures were not told one by one, for the last line; nothing where there are none."""
+        more = self.failures - MOST_TOLD
+        return f"; {more:,} more than are named above" if more > 0 else ""
+
+    def _in_turn(self, outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
         self._early.update((outcome.index, outcome) for outcome in outcomes)
         while (outcome := self._early.pop(self._next, None)) is not None:
             self._next += 1
             yield outcome
 
-    def _stdout(self, outcome: Outcome) -> bytes:
-        result = outcome.result
-        return self._tagged(outcome.index, result.get("stdout", "")) if isinstance(result, dict) else b""
+    def _show(self, index: int, stream: str, text: str, file: str | None) -> None:
+        to = sys.stdout.buffer if stream == "stdout" else sys.stderr.buffer
+        if stream == "stderr" and (text or file):
+            self._flush()
+        for part in self._tagged(index, _parts(text, file)) if self._tag else _parts(text, file):
+            _write(to, part)
+            self.is_mid_line = not part.endswith(b"\n")
 
-    def _stderr(self, outcome: Outcome) -> list[bytes]:
-        """What it said there itself, and what there is to say about it."""
-        result, err = outcome.result, []
-        if isinstance(result, dict):
-            if result.get("stderr"):
-                err.append(self._tagged(outcome.index, result["stderr"]))
-            err += [warning.encode() for warning in _warnings(outcome.index, result)]
-        if outcome.state is not State.DONE and outcome.state is not State.CANCELLED:
-            self._failures += 1
-            if self._failures <= MOST_TOLD:
-                item = os.fsencode(self._items[outcome.index])[:_LONGEST_ITEM]
-                said = (outcome.error or str(outcome.state)).encode(errors="backslashreplace")
-                err.append(b"kon: task %d (%s): %s\n" % (outcome.index + 1, item, said))
-        return err
+    def _say(self, text: bytes) -> None:
+        if text:
+            self._flush()
+            _write(sys.stderr.buffer, text)
+            sys.stderr.buffer.flush()
+            self.is_mid_line = False
 
-    def _tagged(self, index: int, text: str) -> bytes:
-        raw = text.encode()
-        if not self._tag or not raw:
-            return raw
-        tag = os.fsencode(self._items[index]) + b"\t"
-        lines = raw.split(b"\n")
-        last = lines.pop()
-        return b"".join(tag + line + b"\n" for line in lines) + (tag + last if last else b"")
+    def _flush(self) -> None:
+        if self._is_shown:
+            with _told("standard output"):
+                sys.stdout.buffer.flush()
+
+    def _keep(self, index: int, stream: str, text: str, file: str | None) -> None:
+        if self._results is None:
+            return
+        kept = self._results / str(index + 1) / stream
+        with _told(f"--results {kept}"):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            if file is not None:
+                shutil.copyfile(file, kept)
+            else:
+                kept.write_bytes(text.encode())
+
+    def _comments(self, outcome: Outcome, result: dict[str, object]) -> Iterator[bytes]:
+        """What there is to say about it."""
+        for warning in _warnings(result):
+            yield f"kon: task {outcome.index + 1}: {warning}\n".encode()
+        if outcome.state is State.DONE or outcome.state is State.CANCELLED:
+            return
+        self.failures += 1
+        if self.failures <= MOST_TOLD:
+            item = os.fsencode(shown(self._items[outcome.index]))[:_LONGEST_ITEM]
+            said = _ending(outcome, result).encode(errors="backslashreplace")
+            yield b"kon: task %d (%s): %s\n" % (outcome.index + 1, item, said)
+
+    def _tagged(self, index: int, parts: Iterator[bytes]) -> Iterator[bytes]:
+        tag = os.fsencode(shown(self._items[index])) + b"\t"
+        rest = b""
+        for part in parts:
+            *lines, rest = (rest + part).split(b"\n")
+            yield b"".join(tag + line + b"\n" for line in lines)
+        if rest:
+            yield tag + rest
 
 
-MOST_TOLD: Final = 10
-"""Failures that are told one by one; the others are counted."""
+def _ending(outcome: Outcome, result: dict[str, object]) -> str:
+    """How a task ended, without what it said itself, which has just been printed."""
+    said = outcome.error or str(outcome.state)
+    lines = str(result.get("stderr") or "").rstrip().splitlines()
+    head, found, last = said.partition(": ")
+    return head if found and lines and lines[-1].strip().startswith(last) else said
 
-_LONGEST_ITEM: Final = 200
-_NOTHING: Final = Outcome(-1, 1, State.DONE)
+
+def _parts(text: str, file: str | None) -> Iterator[bytes]:
+    """The output: what is in the file, where there is one."""
+    if file is None:
+        if text:
+            yield text.encode()
+        return
+    try:
+        with Path(file).open("rb") as opened:
+            while part := opened.read(_COPY_BYTES):
+                yield part
+    except OSError as error:
+        raise StoreError(f"{file}: output that was kept there can't be read: {error.strerror}") from error
 
 
-def _warnings(index: int, result: dict[str, object]) -> list[str]:
+def _warnings(result: dict[str, object]) -> list[str]:
     found = []
-    if result.get("truncated"):
-        found.append("its output was longer than is kept, and the middle is left out; see --max-output")
-    if result.get("encoding_errors"):
-        found.append("its output was not UTF-8; other bytes stand there as \\xff. Have it write to a file")
-    return [f"kon: task {index + 1}: {text}\n" for text in found]
+    if result.get("truncated") and not (result.get("stdout_file") or result.get("stderr_file")):
+        found.append("its output is longer than --max-output allows, and the middle is left out")
+    if result.get("encoding_errors") and not (result.get("stdout_file") or result.get("stderr_file")):
+        found.append("its output was not UTF-8; other bytes stand there as \\xff. Leave out --max-output")
+    if result.get("output_open"):
+        found.append("it left a process running that held its output open; what that writes is not read")
+    return found
 
 
-def _write(stream: BinaryIO, parts: Sequence[bytes]) -> None:
-    text = b"".join(parts)
-    if text:
-        stream.write(text)
-        stream.flush()
+def _write(stream: BinaryIO, data: bytes) -> None:
+    with _told("standard output" if stream is sys.stdout.buffer else "standard error"):
+        stream.write(data)
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Raises StoreError in place of an OSError; a pipe that nobody reads any more stays what it is."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StoreError(f"{name}: can't be written: {error.strerror}") from error

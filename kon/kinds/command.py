@@ -233,7 +233,7 @@ def _values(placeholder: str, items: Sequence[str], number: int, slot: int | Non
     if placeholder == _NUMBER:
         return [str(number)]
     if placeholder == _SLOT:
-        return ["" if slot is None else str(slot)]
+        return [_SLOT if slot is None else str(slot)]
     position, part = _split(placeholder)
     return [_PARTS[part].of(item) for item in (items[position - 1 : position] if position else items)]
 

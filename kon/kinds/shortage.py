@@ -34,21 +34,21 @@ _SHORT_OF: Final = {
 }
 
 
-def allow(slots: int) -> int:
-    """How many commands one process can run at once, of `slots` that are wanted.
-
-    Raises this process's own limit of file descriptors where that is lower than needed, as far as it may.
-    """
+def allow(slots: int) -> None:
+    """Raise this process's own limit of file descriptors where `slots` commands at once need more than it, as
+    far as it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OTHERS + PER_COMMAND * slots
     if soft != resource.RLIM_INFINITY and soft < wanted:
         more = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         with contextlib.suppress(ValueError, OSError):  # macOS refuses what its kernel does not allow
             resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
-            soft = more
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return slots
-    return max(1, (soft - OTHERS) // PER_COMMAND)
+
+
+def possible(slots: int) -> int:
+    """How many commands one worker process of this program's limits could run at once, of those wanted."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return slots if hard == resource.RLIM_INFINITY else max(1, min(slots, (hard - OTHERS) // PER_COMMAND))
 
 
 _Started = TypeVar("_Started")

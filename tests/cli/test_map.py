@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -69,7 +68,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class TestItems:
     def test_every_item_arrives_as_it_is(self, temporary: Path) -> None:
         items = [b"a b", b"it's", b'"', b"$HOME", b"-n", b"--", b"two\nlines", b"caf\xe9", b"\\", b"*", b""]
-        ended = kon_map("-k", "printf '%s|' {} | od -An -c -v | tr -d ' \\n'; echo", *items)
+        ended = kon_map("-k", "printf '%s|' {} | od -An -c -v | tr -d ' \\n'; echo", ":::", *items)
         expected = [
             subprocess.run(["od", "-An", "-c", "-v"], input=item + b"|", capture_output=True, check=True)
             .stdout.replace(b" ", b"")
@@ -85,7 +84,7 @@ class TestItems:
 
     def test_a_file_of_names_that_end_with_nul(self, tmp_path: Path) -> None:
         (tmp_path / "names").write_bytes(b"two\nlines\0-x\0")
-        ended = kon_map("-0", "-a", "names", "-n", "echo", cwd=tmp_path)
+        ended = kon_map("-0", "-a", "names", "--dry-run", "echo", cwd=tmp_path)
         assert ended.out == b"echo 'two\nlines'\necho -x\n"
 
     def test_no_items(self) -> None:
@@ -99,35 +98,206 @@ class TestItems:
         }
 
 
-class TestUsage:
+class TestHabits:
+    """Lines that people type who know xargs or GNU parallel."""
+
+    @pytest.mark.parametrize(
+        ("words", "stdin", "out"),
+        [
+            (["echo", "hello"], b"a\nb\n", b"hello a\nhello b\n"),
+            (["-n", "2", "echo"], b"1\n2\n3\n", b"1 2\n3\n"),
+            (["-N2", "echo {2} {1}"], b"1\n2\n", b"2 1\n"),
+            (["-X", "-j2", "echo"], b"1\n2\n3\n4\n", b"1 2\n3 4\n"),
+            (["-I", "%", "echo", "a-%-b"], b"1\n", b"a-1-b\n"),
+            (["-d", ",", "echo"], b"1,2", b"1\n2\n"),
+            (["-C", ",", "echo {2} {1}"], b"a,b\nc,d\n", b"b a\nd c\n"),
+            (["-r", "-P", "0", "echo"], b"1\n2\n", b"1\n2\n"),
+            (["-P", "50%", "echo"], b"1\n", b"1\n"),
+            (["--stdin", "item", "cat; echo {#}"], b"a b\n", b"a b\n1\n"),
+            (["--shell", "bash", "[[ {} == a* ]] && echo yes"], b"abc\n", b"yes\n"),
+            (["echo", ":::", "A", "B", ":::", "1", "2"], b"", b"A 1\nA 2\nB 1\nB 2\n"),
+            (["echo", "{2}", "{1}", ":::", "A", "B", ":::+", "1", "2"], b"", b"1 A\n2 B\n"),
+            (["echo", ":::", "x", "::::", "-"], b"1\n2\n", b"x 1\nx 2\n"),
+            (["-j1", "echo {} {%}", ":::", "A", "B"], b"", b"A 1\nB 1\n"),
+        ],
+    )
+    def test_do_what_they_mean(self, words: list[str], stdin: bytes, out: bytes) -> None:
+        assert kon_map("-k", *words, stdin=stdin) == (0, out, "")
+
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            (["-a", "x", "true", "b"], "items on the command line and --arg-file: which of the two?"),
-            (["--resume", "true", "b"], "--resume: with --out or --joblog"),
-            (["-j", "0", "true", "b"], "0 is not in the range"),
-            (["--halt", "later", "true", "b"], "'later' is not one of"),
-            ([" ", "b"], "the command is empty"),
-            (["--strategy", "leese", "true", "b"], 'unknown strategy "leese", did you mean "lease"?'),
-            (["echo `{}`", "b"], "where kon can't quote it"),
-            (["caf\udce9", "b"], "the command and its options must be UTF-8 text"),
+            (["echo {1} {2}", ":::", "A"], "the command has {2}, and there is one source of items"),
+            (["-N2", "echo {2}", ":::", "1", "2", "3"], "item 2: the command has {2}, and the task 1 item"),
+            (["-N2", "echo '{}'", ":::", "1", "2"], "{} stands for several items, and has to be a word"),
+            (["-n", "echo {}", "a"], "To see the commands and run none: --dry-run"),
+            (["--pipe", "wc", ":::", "a"], "kon map does not take --pipe: a command reads a whole file"),
+            (["-S", "host", "wc"], "kon map does not take -S: hosts have a backend"),
+            (["-L", "1", "wc"], "kon map does not take -L: items are one a line"),
+            (["--colsep", ",", "-n2", "x", ":::", "a"], "--colsep and --max-args ask for two things"),
+            (["-n2", "x", ":::", "a", ":::", "b"], "are for one source of items, and there are several"),
+            (["--stdin", "no-file", "x", ":::", "a"], "--stdin no-file: there is no such file"),
+            (["--shell", "no-shell", "x", ":::", "a"], "--shell no-shell: there is no such program"),
+            (["--workdir", "nowhere", "x", ":::", "a"], "--workdir nowhere: there is no such folder"),
+            (["-k", "-u", "x", ":::", "a"], "--keep-order and --line-buffer ask for two things"),
         ],
     )
-    def test_what_can_not_be(
+    def test_or_are_refused(
         self, words: list[str], said: str, capsys: pytest.CaptureFixture[str], temporary: Path
     ) -> None:
         usage_error(*words)
         assert said in capsys.readouterr().err
         assert list(temporary.iterdir()) == []
 
-    def test_a_terminal_is_not_read_from(
-        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    def test_the_option_that_shows_progress_is_not_taken_for_another(
+        self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        terminal = io.StringIO()
-        monkeypatch.setattr(terminal, "isatty", lambda: True)
-        monkeypatch.setattr(sys, "stdin", terminal)
-        usage_error("true")
-        assert "no items: name them after COMMAND" in capsys.readouterr().err
+        usage_error("--etc", "x", ":::", "a")
+        assert "--out" not in capsys.readouterr().err
+
+    def test_functions_of_bash(self) -> None:
+        script = 'f() { echo "f $1"; }; export -f f; exec "$@"'
+        line = ["bash", "-c", script, "bash", *KON, "--shell", "bash", "f", ":::", "a"]
+        assert (
+            subprocess.run(line, capture_output=True, check=True, stdin=subprocess.DEVNULL).stdout == b"f a\n"
+        )
+
+    def test_where_commands_run(self, tmp_path: Path) -> None:
+        (tmp_path / "w").mkdir()
+        (tmp_path / "in").write_text("text")
+        ended = kon_map("--workdir", "w", "--stdin", "in", "pwd; cat; : {}", ":::", "a", cwd=tmp_path)
+        assert ended.out.decode() == f"{tmp_path}/w\ntext"
+
+    def test_the_folder_for_what_waits(self, tmp_path: Path, temporary: Path) -> None:
+        (tmp_path / "t").mkdir()
+        command = "ls -d t/kon-*; ls -A temporary"
+        ended = kon_map("--tmpdir", "t", "sh", "-c", "{}", ":::", command, cwd=tmp_path)
+        assert (ended.code, ended.out.count(b"t/kon-")) == (0, 1)
+        assert list((tmp_path / "t").iterdir()) == []
+
+    def test_delay(self) -> None:
+        ended = kon_map("--delay", "0.3", "-j4", "date +%s.%N;:", ":::", "1", "2", "3")
+        first, second, third = sorted(map(float, ended.out.split()))
+        assert second - first > 0.25
+        assert third - second > 0.25
+
+    def test_output_as_it_comes(self, tmp_path: Path) -> None:
+        command = "echo {} begins; until test -e go; do sleep 0.05; done; echo {} ends; printf no-line-end"
+        line = [*KON, "-j2", "--line-buffer", "--tag", command, ":::", "a", "b"]
+        with running(line, stdout=subprocess.PIPE, cwd=tmp_path) as process:
+            assert process.stdout is not None
+            begun = sorted(process.stdout.readline() for _ in range(2))
+            assert begun == [b"a\ta begins\n", b"b\tb begins\n"]
+            (tmp_path / "go").touch()
+            rest = process.stdout.read()
+            assert process.wait(60) == 0
+        assert sorted(rest.replace(b"no-line-end", b"no-line-end\n").split(b"\n")) == [
+            b"",
+            b"a\ta ends",
+            b"a\tno-line-end",
+            b"b\tb ends",
+            b"b\tno-line-end",
+        ]
+
+    def test_progress_off_a_terminal(self) -> None:
+        ended = kon_map("--eta", "-j1", "sleep {}", ":::", "5.5", "0.1")
+        assert ended.code == 0
+        assert "kon: " in ended.err
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["--resume", "true", ":::", "b"], "--resume: with --out or --joblog"),
+            (["-j", "many", "true", ":::", "b"], "expected a number, 0 for as many as tasks"),
+            (["--halt", "later", "true", ":::", "b"], '"later" is not never, soon, now'),
+            ([" ", "b"], "the command is empty"),
+            (["--strategy", "leese", "true", ":::", "b"], 'unknown strategy "leese", did you mean "lease"?'),
+            (["echo `{}`", "b"], "where kon can't quote it"),
+            (["caf\udce9", ":::", "b"], "the command and its options must be UTF-8 text"),
+        ],
+    )
+    def test_what_can_not_be(
+        self,
+        words: list[str],
+        said: str,
+        capsys: pytest.CaptureFixture[str],
+        temporary: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(sys, "stdin", None)
+        usage_error(*words)
+        assert said in capsys.readouterr().err
+        assert list(temporary.iterdir()) == []
+
+
+class TestStreams:
+    def test_output_is_byte_for_byte(self, tmp_path: Path) -> None:
+        """Also where it is long, and where it is not text."""
+        data = {"long": b"line of text\n" * 400_000, "bytes": bytes(range(256)) * 10}
+        for name, content in data.items():
+            (tmp_path / name).write_bytes(content)
+            ended = kon_map("--results", "kept", "cat", ":::", name, cwd=tmp_path)
+            assert (ended.code, ended.err) == (0, "")
+            assert ended.out == content
+            assert (tmp_path / "kept/1/stdout").read_bytes() == content
+
+    def test_limited_where_that_is_asked_for(self) -> None:
+        ended = kon_map("--max-output", "20", "seq", ":::", "1000")
+        assert b"[kon left out" in ended.out
+        assert "longer than --max-output allows" in ended.err
+
+    def test_it_is_kept_with_the_records(self, tmp_path: Path) -> None:
+        words = ["--out", "records", "seq", ":::", "100000"]
+        assert kon_map(*words, cwd=tmp_path).out == b"".join(b"%d\n" % each for each in range(1, 100_001))
+        [kept] = (tmp_path / "records/seq/output").iterdir()
+        assert kept.read_bytes().endswith(b"\n100000\n")
+
+    @pytest.mark.parametrize("command", ["echo", "seq"])
+    def test_a_disk_that_is_full(self, tmp_path: Path, command: str) -> None:
+        ended = subprocess.run(
+            ["sh", "-c", 'exec "$@" >/dev/full', "sh", *KON, command, ":::", "100000"],
+            capture_output=True, check=False, text=True, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert ended.returncode == 2
+        assert ended.stderr == "kon: standard output: can't be written: No space left on device\n"
+
+    def test_standard_output_closed(self, tmp_path: Path) -> None:
+        ended = subprocess.run(
+            ["sh", "-c", 'exec "$@" >&-', "sh", *KON, "echo {}; touch ran", ":::", "a"],
+            capture_output=True, check=False, text=True, stdin=subprocess.DEVNULL, cwd=tmp_path,
+        )  # fmt: skip
+        assert ended.returncode == 2
+        assert ended.stderr.startswith("kon: standard output is closed")
+        assert not (tmp_path / "ran").exists()
+
+    def test_failures_are_counted(self) -> None:
+        ended = kon_map("-j2", "echo said >&2; exit 3", ":::", *map(str, range(15)))
+        lines = ended.err.splitlines()
+        assert lines.count("said") == 15
+        assert next(line for line in lines if line.startswith("kon: task")).endswith("): exit 3")
+        assert lines[-1] == "kon: of 15 tasks 15 failed; 5 more than are named above"
+
+
+class TestShortage:
+    def test_file_descriptors_are_no_fault_of_the_tasks(self) -> None:
+        """Fewer run at once, and that is said."""
+        line = 'ulimit -n 200; exec "$@"'
+        ended = subprocess.run(
+            ["bash", "-c", line, "bash", *KON, "-j100", "sleep 0.2; echo {}", ":::", *map(str, range(100))],
+            capture_output=True, check=False, text=True, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert (ended.returncode, len(ended.stdout.split())) == (0, 100), ended.stderr
+        assert "need more open files than this system allows (ulimit -Hn)" in ended.stderr
+
+    def test_the_soft_limit_is_raised(self) -> None:
+        line = 'ulimit -Sn 128; exec "$@"'
+        ended = subprocess.run(
+            ["bash", "-c", line, "bash", *KON, "-j100", "sleep 0.2; echo {}", ":::", *map(str, range(100))],
+            capture_output=True, check=False, text=True, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert (ended.returncode, len(ended.stdout.split()), ended.stderr) == (0, 100, "")
 
 
 class TestEnds:
@@ -137,11 +307,11 @@ class TestEnds:
         assert ended.err == "kon: task 2 (3): exit 3\nkon: of 2 tasks 1 failed\n"
 
     def test_one_that_takes_too_long(self) -> None:
-        ended = kon_map("-q", "--timeout", "0.2", "sleep", "60")
+        ended = kon_map("-q", "--timeout", "0.2", "sleep", ":::", "60")
         assert (ended.code, ended.err) == (1, "kon: task 1 (60): timed out after 0.2 s\n")
 
     def test_json(self) -> None:
-        ended = kon_map("--json", "-j2", "exit", "0", "1")
+        ended = kon_map("--json", "-j2", "exit", ":::", "0", "1")
         answer = json.loads(ended.out)
         [row] = answer["runs"]
         assert (answer["schema"], answer["experiment"]) == (1, "exit")
@@ -242,6 +412,24 @@ class TestInterrupt:
         assert list(temporary.iterdir()) == []
         running = subprocess.run(["ps", "-e", "-o", "args"], capture_output=True, text=True, check=True)
         assert "until test -e a.may" not in running.stdout.replace('"$KON_ITEM"', "a")
+
+    def test_what_had_ended_is_in_the_job_log(self, tmp_path: Path) -> None:
+        """Only what ran at that moment runs again."""
+        line = ["--joblog", "log", "-j2", "echo {} >> ran", ":::", *map(str, range(1_000))]
+        with running(
+            [*KON, *line], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path
+        ) as process:
+            while not (tmp_path / "ran").exists() or (tmp_path / "ran").stat().st_size < 400:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+            assert process.returncode == 130
+        logged = (tmp_path / "log").read_text().count("\n") - 1
+        assert f"interrupted with {logged} of 1,000 tasks ended" in err.decode()
+        assert kon_map("--resume", *line, cwd=tmp_path).code == 0
+        ran = (tmp_path / "ran").read_text().split()
+        assert set(ran) == set(map(str, range(1_000)))
+        assert len(ran) <= 1_002
 
     def test_with_records_it_goes_on(self, tmp_path: Path) -> None:
         ended = self.interrupted(tmp_path, "--out", "records")

@@ -5,63 +5,32 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kon.cli.joblog import COLUMNS, Entry, JobLog, line_of, read_joblog
-from kon.cli.map_command import Commands
-from kon.cli.map_items import read_items, split_command
 from kon.cli.map_line import ProgressLine
 from kon.cli.map_output import MOST_TOLD, Printer
-from kon.cli.map_plan import make_plan, share
+from kon.cli.map_sources import Item
+from kon.cli.map_tasks import Commands, Slots, make_plan, share
 from kon.core.errors import ConfigurationError, StoreError, WorkloadError
 from kon.core.task import Outcome, State
 from kon.engine.client import Tally
 
 
 class TestItems:
-    @pytest.mark.parametrize(
-        ("words", "command", "items"),
-        [
-            (["gzip -k {}"], "gzip -k {}", []),
-            (["gzip", "-k", "--", "a"], "gzip", ["-k", "--", "a"]),
-            (["gzip", "-k", ":::", "a", ":::"], "gzip -k", ["a", ":::"]),
-        ],
-    )
-    def test_what_is_command_and_what_is_items(
-        self, words: list[str], command: str, items: list[str]
-    ) -> None:
-        assert split_command(words) == (command, items)
-
-    @pytest.mark.parametrize(
-        ("text", "null", "items"),
-        [
-            (b"", False, []),
-            (b"a\n\n b \r\nc", False, ["a", " b \r", "c"]),
-            (b"a\nb\0\0c", True, ["a\nb", "", "c"]),
-            (b"caf\xe9\n", False, ["caf\udce9"]),
-        ],
-    )
-    def test_items_of_a_file(self, tmp_path: Path, text: bytes, null: bool, items: list[str]) -> None:
-        file = tmp_path / "items"
-        file.write_bytes(text)
-        assert list(read_items(str(file), null)) == items
-
-    def test_a_file_that_is_not_there(self) -> None:
-        with pytest.raises(WorkloadError, match=r"^--arg-file nowhere: can't be read: No such file"):
-            read_items("nowhere", False)
-
     def test_bad_items_are_named(self) -> None:
         with pytest.raises(WorkloadError, match=r"^kon map: item 2: the item holds a NUL character"):
             make_plan(
                 "echo",
                 ["a", "b\0", "c"],
-                slots=1,
+                {},
+                slots=Slots(1, in_one_process=True),
                 strategy="lease",
                 attempts=1,
                 timeout_s=None,
                 drain_s=0,
-                max_output_bytes=1,
                 out=None,
                 rerun_failed=False,
             )
@@ -86,6 +55,19 @@ class TestCommands:
     def test_as_one_would_type_them(self, command: str, item: str, shown: str) -> None:
         assert Commands(command, [item])[0].decode() == shown
 
+    @pytest.mark.parametrize(
+        ("command", "shown"),
+        [
+            ("x {2} {1}", "x b 'a c'"),
+            ("x", "x 'a c' b"),
+            ("x {} >{2}.txt; y", "x 'a c' b >b.txt; y"),
+            ("x {%} {1}", "x {%} 'a c'"),
+            ("x {%} {1};", "x {%} 'a c';"),
+        ],
+    )
+    def test_of_several_items(self, command: str, shown: str) -> None:
+        assert Commands(command, [("a c", "b")])[0].decode() == shown
+
     def test_quoted_as_the_place_needs(self) -> None:
         shown = Commands("""printf '%s|' {} "<{}>" '[{.}]'""", ["it's $HOME.md"])[0]
         printed = subprocess.run(["sh", "-c", shown], capture_output=True, check=True).stdout
@@ -107,7 +89,7 @@ def failed(index: int, code: int, **more: object) -> Outcome:
     return Outcome(index, 1, State.FAILED, result, f"exit {code}")
 
 
-ITEMS: Sequence[str] = ["a", "b", "c", "d"]
+ITEMS: Sequence[Item] = ["a", "b", "c", "d"]
 
 
 class TestPrinter:
@@ -136,6 +118,46 @@ class TestPrinter:
         told = capsysbinary.readouterr().err.splitlines()
         assert told[0] == b"kon: task 1 (x): exit 3"
         assert len(told) == MOST_TOLD
+        assert printer.tell_the_rest() == "; 90 more than are named above"
+
+    def test_a_failure_is_told_once(self, capsysbinary: Captured) -> None:
+        said = {"exit": 3, "stdout": "", "stderr": "first\nno luck\n"}
+        Printer(ITEMS).print([Outcome(0, 1, State.FAILED, said, "exit 3: no luck")])
+        assert capsysbinary.readouterr().err == b"first\nno luck\nkon: task 1 (a): exit 3\n"
+
+    def test_several_items(self, capsysbinary: Captured) -> None:
+        printer = Printer([("a", "b")], tag=True)
+        printer.print([done(0, "x\n"), failed(0, 1)])
+        assert capsysbinary.readouterr() == (b"a b\tx\n", b"kon: task 1 (a b): exit 1\n")
+
+    def test_output_in_a_file(self, capsysbinary: Captured, tmp_path: Path) -> None:
+        data = b"\xff\n" * 1_500_000
+        cases: list[tuple[dict[str, Any], bytes]] = [
+            ({}, data),
+            ({"tag": True}, data.replace(b"\xff", b"a\t\xff")),
+            ({"files_go": True}, data),
+        ]
+        for number, (options, expected) in enumerate(cases):
+            file = tmp_path / str(number)
+            file.write_bytes(data)
+            result = {"exit": 0, "stdout": "cut", "stderr": "", "truncated": True, "stdout_file": str(file)}
+            Printer(ITEMS, **options).print([Outcome(0, 1, State.DONE, result)])
+            assert capsysbinary.readouterr() == (expected, b"")
+            assert file.exists() == ("files_go" not in options)
+
+    def test_results(self, tmp_path: Path, capsysbinary: Captured) -> None:
+        (tmp_path / "f").write_bytes(b"\xff")
+        result = {"exit": 0, "stdout": "out\n", "stderr": "cut", "stderr_file": str(tmp_path / "f")}
+        Printer(ITEMS, results=tmp_path / "kept").print([Outcome(2, 1, State.DONE, result)])
+        assert (tmp_path / "kept/3/stdout").read_bytes() == b"out\n"
+        assert (tmp_path / "kept/3/stderr").read_bytes() == b"\xff"
+        assert capsysbinary.readouterr() == (b"out\n", b"\xff")
+
+    def test_a_line_that_is_not_at_its_end(self, capsysbinary: Captured) -> None:
+        printer = Printer(ITEMS)
+        for text, is_mid_line in (("a", True), ("b\n", False), ("", False)):
+            printer.print([done(0, text)])
+            assert printer.is_mid_line is is_mid_line
 
     def test_a_task_that_left_nothing(self, capsysbinary: Captured) -> None:
         Printer(ITEMS, keep_order=False, tag=False).print(
@@ -148,7 +170,7 @@ class TestPrinter:
             [Outcome(0, 1, State.DONE, {"exit": 0, "truncated": True, "encoding_errors": True})]
         )
         told = capsysbinary.readouterr().err
-        assert b"kon: task 1: its output was longer than is kept" in told
+        assert b"kon: task 1: its output is longer than --max-output allows" in told
         assert b"kon: task 1: its output was not UTF-8" in told
 
 

@@ -1,0 +1,252 @@
+"""One run of `kon map`: what ends is printed and logged; it can be halted, interrupted and taken up again."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import click
+
+from kon.api.begin import Plan, begin
+from kon.api.relay import Relay
+from kon.cli.joblog import JobLog, read_joblog
+from kon.cli.map_line import EVERY_S, ProgressLine
+from kon.cli.map_options import Request
+from kon.cli.map_output import Printer
+from kon.cli.map_sources import Item
+from kon.cli.map_tasks import Commands
+from kon.cli.output import note, print_rows
+from kon.core.errors import ConfigurationError, Interrupted
+from kon.core.task import Outcome, State
+from kon.engine.records.records import RunFolder
+from kon.report.read.tail import Tail
+
+_LIVE_S: Final = 0.05
+"""Between two looks at output that is shown as it comes."""
+
+_LONGEST_HINT: Final = 1_000
+
+_STOPPED: Final = "stopped with its worker before it had ended"
+"""The error of a task that was stopped by Ctrl-C: it has not failed, and is to be run again."""
+
+
+class MapRun:
+    """One run, from its start to what is said at its end."""
+
+    def __init__(self, plan: Plan, items: Sequence[Item], commands: Commands, request: Request) -> None:
+        """Begins it. Raises ConfigurationError where it can't be begun, or taken up."""
+        self._plan = plan
+        self._items = items
+        self._commands = commands
+        self._request = request
+        # what can't be printed or logged is told before anything runs
+        self._printer = Printer(
+            items,
+            keep_order=request.keep_order,
+            tag=request.tag,
+            is_shown=not (request.as_json or request.is_live),
+            results=request.results,
+            files_go=plan.out is None,
+        )
+        recorded = self._recorded()
+        self._known = {outcome.index for outcome in recorded if self._stands(outcome)}
+        self._joblog = self._open_joblog(recorded)
+        self._run = begin(plan, () if plan.out else recorded)
+        self._tail = Tail(RunFolder(self._run.path), self._run.tasks)
+        self._relay = Relay(self._run.path / "live") if request.is_live else None
+        self._failed = self._succeeded = self._stopped = 0
+
+    def to_its_end(self) -> bool:
+        """Whether every command was done.
+
+        Raises Interrupted after Ctrl-C, BrokenPipeError when nobody reads the output any more.
+        """
+        run, tally = self._run, self._tail.tally
+        try:
+            with _as_interrupts():
+                try:
+                    self._follow()
+                    if self._request.as_json:
+                        self._print_row()
+                except KeyboardInterrupt:
+                    raise Interrupted(self._after_interrupt()) from None
+                except BrokenPipeError:
+                    run.leave()
+                    raise
+                finally:
+                    if not run.is_kept:
+                        run.discard()
+        finally:
+            if self._joblog is not None:
+                self._joblog.close()
+        self._say_what_failed()
+        return tally.counts[State.DONE] == run.tasks or self._is_enough()
+
+    # --- what is known from before -----------------------------------------------------------------
+
+    def _recorded(self) -> list[Outcome]:
+        """What is known of this run's tasks from before, and is not to be printed again.
+
+        Raises ConfigurationError where there is something, and nobody asked to go on with it.
+        """
+        request, plan = self._request, self._plan
+        if plan.out is not None:
+            folder = RunFolder(plan.out / plan.spec.run)
+            if not folder.exists:
+                return []
+            if not request.resumes:
+                raise ConfigurationError(
+                    f"--out {request.out} holds a run {folder.path.name} already; nothing was run. Go on "
+                    "with it by --resume, or name a new folder"
+                )
+            return [outcome for _, outcome in folder.outcomes()]
+        if not request.resumes:
+            return []
+        if request.joblog is None:
+            raise click.UsageError("--resume: with --out or --joblog, which say what is done already")
+        return [
+            Outcome(entry.task, 1, State.DONE)
+            if entry.ok
+            else Outcome(entry.task, 1, State.FAILED, None, "failed before, as the job log says")
+            for entry in read_joblog(request.joblog, self._commands, len(self._items))
+            if entry.ok or not request.resume_failed
+        ]
+
+    def _stands(self, outcome: Outcome) -> bool:
+        """Whether a task that is recorded is not run again."""
+        rerun = self._request.resume_failed or outcome.state is State.CANCELLED
+        return outcome.state is State.DONE or not rerun
+
+    def _open_joblog(self, recorded: Sequence[Outcome]) -> JobLog | None:
+        """The job log, with a line for each task that is recorded; a crash may have left some out."""
+        path = self._request.joblog
+        if path is None:
+            return None
+        if not self._request.resumes:
+            return JobLog(path, self._commands, append=False)
+        logged = {entry.task for entry in read_joblog(path, self._commands, len(self._items))}
+        joblog = JobLog(path, self._commands, append=True)
+        for outcome in recorded:
+            if outcome.index not in logged:
+                joblog.add(outcome)
+        return joblog
+
+    # --- while it runs -----------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Print and log what ends, until all has ended."""
+        request, printer = self._request, self._printer
+        line = ProgressLine(quiet=request.quiet, before=len(self._known), always=request.progress)
+        pause_s = _LIVE_S if self._relay else EVERY_S if line.is_shown else None
+        try:
+            for news in self._run.follow(self._tail, lambda: pause_s):
+                fresh = [outcome for outcome in news if outcome.index not in self._known]
+                if news or self._relay:
+                    line.clear()
+                self._take(news, fresh)
+                if request.halt.is_due(self._failed, self._succeeded, self._run.tasks):
+                    self._run.call_off()
+                if not (printer.is_mid_line or (self._relay and self._relay.is_mid_line)):
+                    line.update(self._tail.tally)
+        finally:
+            line.clear()
+        self._run.finish()
+        self._show_live()
+
+    def _take(self, news: Sequence[Outcome], fresh: Sequence[Outcome]) -> None:
+        """Log what has ended, and print it. The log comes first: what is printed has been logged."""
+        if self._joblog is not None:
+            for outcome in fresh:
+                self._joblog.add(outcome)
+        for outcome in fresh:
+            self._succeeded += outcome.state is State.DONE
+            self._failed += outcome.state not in (State.DONE, State.CANCELLED)
+        self._show_live()
+        self._printer.skip(outcome for outcome in news if outcome.index in self._known)
+        self._printer.print(fresh)
+
+    def _show_live(self) -> None:
+        if self._relay is not None:
+            self._relay.show()
+
+    def _print_row(self) -> None:
+        from kon.report.summary import summarise
+
+        print_rows(self._plan.spec.experiment, [summarise(RunFolder(self._run.path))])
+
+    # --- its end -----------------------------------------------------------------------------------
+
+    def _is_enough(self) -> bool:
+        """Whether it was halted because so many succeeded as were wanted."""
+        halt = self._request.halt
+        return halt.counted == "success" and halt.is_due(0, self._succeeded, self._run.tasks)
+
+    def _say_what_failed(self) -> None:
+        tally, run = self._tail.tally, self._run
+        bad = {state: count for state, count in tally.counts.items() if count and state is not State.DONE}
+        if not bad or self._request.quiet:
+            return
+        told = ", ".join(f"{count:,} {state}" for state, count in bad.items())
+        where = f" (kon results {run.path} --failed)" if run.is_kept else ""
+        note(f"kon: of {tally.tasks:,} tasks {told}{self._printer.tell_the_rest()}{where}")
+
+    def _after_interrupt(self) -> str:
+        """What became of a run at Ctrl-C; leaves it to its workers where its records are kept."""
+        run, tally = self._run, self._tail.tally
+        if run.leave():
+            return (
+                f"{_interrupted(tally.tasks - tally.left, tally.tasks)}; the others go on in the background. "
+                f"To see them end: {_resuming()}"
+            )
+        self._stop()
+        left = tally.left + tally.counts[State.CANCELLED] + self._stopped
+        ended = _interrupted(tally.tasks - left, tally.tasks)
+        if self._request.joblog is not None:
+            return f"{ended}; those that ran were stopped. To run the rest: {_resuming()}"
+        return (
+            f"{ended}; those that ran were stopped, and of the others nothing is recorded. With --out DIR "
+            "they would have gone on, and --resume could take them up"
+        )
+
+    def _stop(self) -> None:
+        """Stop what runs, and take what had ended by then: the log must not forget it."""
+        self._run.cancel()
+        while news := self._tail.news():
+            ended = [outcome for outcome in news if outcome.error != _STOPPED]
+            self._stopped += len(news) - len(ended)
+            self._take(ended, [outcome for outcome in ended if outcome.index not in self._known])
+
+
+def _interrupted(ended: int, tasks: int) -> str:
+    return f"interrupted with {ended:,} of {tasks:,} tasks ended"
+
+
+@contextmanager
+def _as_interrupts() -> Iterator[None]:
+    """Have the other signals that end a program end this one as Ctrl-C does: its workers would not hear of
+    them, and run what is queued to its end. What is ignored stays so."""
+    before: dict[signal.Signals, Any] = {
+        number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)
+    }
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _resuming() -> str:
+    """The command line of this process, as one that takes up what it leaves."""
+    words = sys.argv[1:]
+    at = words.index("map") + 1 if "map" in words else 0
+    if "--resume" not in words[at:] and "--resume-failed" not in words[at:]:
+        words.insert(at, "--resume")
+    text = shlex.join(["kon", *words])
+    return text if len(text) <= _LONGEST_HINT else "kon map --resume, and the rest as it was"
