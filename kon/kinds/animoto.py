@@ -26,7 +26,8 @@ class AnimotoOptions(Options, frozen=True, kw_only=True):
     """The options of `animoto`.
 
     size: of the video, as WIDTHxHEIGHT. seconds: how long each image is on screen. format: mp4 or mkv.
-    fps, repeat, preset, crf, crossfade_s, zoom, background: see kon.kinds.video.film.Film.
+    fps, repeat, preset, crf, crossfade_s, zoom, background, caption_font, caption_size, caption_position: see
+        kon.kinds.video.film.Film.
     url_expires_s: how long the link in the result is good for. min_images: with fewer good ones a job fails.
     images: a folder, or `demo`: each worker serves its images on this machine, and relative links mean them.
     allow: what links may lead to beside the internet: any of file, loopback, private, link_local.
@@ -46,6 +47,9 @@ class AnimotoOptions(Options, frozen=True, kw_only=True):
     crossfade_s: float = 0.0
     zoom: float = 1.0
     background: str = "black"
+    caption_font: str = ""
+    caption_size: float = 0.045
+    caption_position: Literal["bottom", "middle", "top"] = "bottom"
     url_expires_s: float = 600.0
     min_images: int = 1
     images: str | None = None
@@ -135,6 +139,9 @@ def _film(options: AnimotoOptions) -> Film:
         crossfade_s=options.crossfade_s,
         zoom=options.zoom,
         background=options.background,
+        caption_font=options.caption_font,
+        caption_size=options.caption_size,
+        caption_position=options.caption_position,
     )
 
 

@@ -1,50 +1,155 @@
-"""Captions: a line of text at the foot of the picture, white with a dark edge."""
+"""Captions: lines of text over the picture, white with a dark edge. They lie above what moves.
+
+A long text is wrapped, then made smaller, down to half the size, and cut off only after that.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from kon.kinds.video.film import Film
+from kon.kinds.video.fonts import Fonts, Run
 from kon.kinds.video.planes import Planes
 
 _WHITE, _BLACK, _GREY = 235, 16, 128
 """Levels of BT.709 in limited range."""
-_HEIGHT: Final = 0.045
-"""Of the letters, by the height of the picture."""
-_SMALLEST: Final = 0.5
-"""Of that height, so that letters stay legible; what does not fit then is cut off."""
+_WIDE: Final = 0.92
+"""Share of the picture's width that a line may take."""
+_HIGH: Final = 0.25
+"""Share of its height that all lines may take, before they are made smaller."""
+_MARGIN: Final = 0.05
+"""Share of its height that stays free above or below."""
+_LINE: Final = 1.3
+"""Height of a line, by that of its letters."""
+_SIZES: Final = (1.0, 0.85, 0.7, 0.6, 0.5)
+"""Sizes that are tried, by the one that is asked for. At half of it letters are still legible."""
 
 
-def captioned(planes: Planes, text: str) -> Planes:
-    """The picture with the text, made smaller, and then cut off, where it would be wider than the picture."""
-    width, height = planes.y.size
-    size = height * _HEIGHT
-    edge = max(1, round(size / 12))
-    letters = _mask(planes.y.size, text, size, 0)
-    both = _mask(planes.y.size, text, size, edge)
-    luma = planes.y.copy()
-    luma.paste(_BLACK, mask=both)
-    luma.paste(_WHITE, mask=letters)
-    half = both.resize((width // 2, height // 2), Image.Resampling.BOX)
-    chroma = [plane.copy() for plane in (planes.cb, planes.cr)]
-    for plane in chroma:
-        plane.paste(_GREY, mask=half)
-    return Planes(luma, *chroma)
+class Overlay(NamedTuple):
+    """A caption, to be laid over pictures. letters, both: where the letters are, and these with their edge.
+
+    place: of the masks' upper left corner; even, as chroma samples cover two pixels each way.
+    """
+
+    letters: Image.Image
+    both: Image.Image
+    place: tuple[int, int]
+
+    def over(self, planes: Planes, opacity: float = 1.0) -> Planes:
+        """The picture with the caption. opacity: from 0 to 1."""
+        letters, both = (_faded(mask, opacity) for mask in (self.letters, self.both))
+        luma = planes.y.copy()
+        luma.paste(_BLACK, self.place, both)
+        luma.paste(_WHITE, self.place, letters)
+        half = both.resize((both.width // 2, both.height // 2), Image.Resampling.BOX)
+        place = (self.place[0] // 2, self.place[1] // 2)
+        chroma = [plane.copy() for plane in (planes.cb, planes.cr)]
+        for plane in chroma:
+            plane.paste(_GREY, place, half)
+        return Planes(luma, *chroma)
 
 
-def _mask(picture: tuple[int, int], text: str, size: float, edge: int) -> Image.Image:
-    """Where the letters are, and as much around them as `edge` pixels."""
-    width, height = picture
-    font = ImageFont.load_default(size)
-    room = 0.92 * width
-    if font.getlength(text) > room:
-        font = ImageFont.load_default(max(size * _SMALLEST, size * room / font.getlength(text)))
-    if font.getlength(text) > room:
-        while text and font.getlength(text + "…") > room:
-            text = text[:-1]
-        text += "…"
-    mask = Image.new("L", picture, 0)
-    place = (width / 2, height * 0.93)
-    ImageDraw.Draw(mask).text(place, text, fill=255, font=font, anchor="ms", stroke_width=edge)
-    return mask
+class Captions:
+    """Draws captions for one look."""
+
+    def __init__(self, film: Film) -> None:
+        """Raises ConfigurationError for a font that is not there."""
+        self._film = film
+        self._fonts = Fonts(film.caption_font)
+
+    def drawn(self, text: str) -> tuple[Overlay, str]:
+        """The caption, and what is wrong with it, empty for nothing."""
+        lines, size_px = self._set(text)
+        most = self._most_lines(size_px)
+        wrong = []
+        if len(lines) > most:
+            wrong.append(f"{len(lines) - most} lines of it were cut off")
+            lines = [*lines[: most - 1], self._shortened(lines[most - 1], size_px)]
+        missing = self._fonts.runs(text)[1]
+        if missing:
+            named = ", ".join(f"{character} (U+{ord(character):04X})" for character in missing[:5])
+            wrong.append(
+                f"no font here has {named}; install one on each host with workers, or name it in caption_font"
+            )
+        return self._overlay(lines, size_px), "; ".join(wrong)
+
+    def _set(self, text: str) -> tuple[list[str], float]:
+        """The text in lines, and the size of its letters in pixels: the largest in which all lines fit."""
+        lines, size_px = [text], 0.0
+        for share in _SIZES:
+            size_px = self._film.height * self._film.caption_size * share
+            lines = self._lines(text, size_px)
+            if len(lines) <= self._most_lines(size_px):
+                return lines, size_px
+        return lines, size_px
+
+    def _most_lines(self, size_px: float) -> int:
+        return max(1, int(self._film.height * _HIGH / (size_px * _LINE)))
+
+    def _overlay(self, lines: list[str], size_px: float) -> Overlay:
+        film = self._film
+        edge = max(1, round(size_px / 12))
+        high = 2 * round((len(lines) * size_px * _LINE + 2 * edge) / 2)
+        free = {
+            "top": _MARGIN,
+            "bottom": 1 - _MARGIN - high / film.height,
+            "middle": (1 - high / film.height) / 2,
+        }
+        top = max(0, 2 * round(film.height * free[film.caption_position] / 2))
+        masks = []
+        for stroke in (0, edge):
+            mask = Image.new("L", (film.width, min(high, film.height - top)), 0)
+            draw = ImageDraw.Draw(mask)
+            for number, line in enumerate(lines):
+                runs = self._fonts.runs(line)[0]
+                left = (film.width - _width(runs, size_px)) / 2
+                foot = edge + (number + 1) * size_px * _LINE - 0.3 * size_px
+                for run in runs:
+                    font = run.face.at(size_px)
+                    draw.text((left, foot), run.text, fill=255, font=font, anchor="ls", stroke_width=stroke)
+                    left += font.getlength(run.text)
+            masks.append(mask)
+        return Overlay(masks[0], masks[1], (0, top))
+
+    def _lines(self, text: str, size_px: float) -> list[str]:
+        """The text in lines that fit: between words, and within those that are too long for a line."""
+        lines = []
+        for paragraph in text.splitlines() or [""]:
+            line = ""
+            for word in self._words(paragraph, size_px):
+                longer = f"{line} {word}" if line else word
+                if line and not self._fits(longer, size_px):
+                    lines.append(line)
+                    longer = word
+                line = longer
+            lines.append(line)
+        return lines
+
+    def _words(self, paragraph: str, size_px: float) -> Iterator[str]:
+        for word in paragraph.split():
+            part = ""
+            for character in word if not self._fits(word, size_px) else ():
+                if part and not self._fits(part + character, size_px):
+                    yield part
+                    part = ""
+                part += character
+            yield part or word
+
+    def _shortened(self, line: str, size_px: float) -> str:
+        while line and not self._fits(line + "…", size_px):
+            line = line[:-1]
+        return line.rstrip() + "…"
+
+    def _fits(self, text: str, size_px: float) -> bool:
+        return _width(self._fonts.runs(text)[0], size_px) <= _WIDE * self._film.width
+
+
+def _width(runs: list[Run], size_px: float) -> float:
+    return sum(run.face.at(size_px).getlength(run.text) for run in runs)
+
+
+def _faded(mask: Image.Image, opacity: float) -> Image.Image:
+    return mask if opacity >= 1 else mask.point(lambda level: level * opacity)

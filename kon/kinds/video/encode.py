@@ -27,8 +27,9 @@ from av.video.frame import PictureType
 from PIL import Image
 
 from kon.core.errors import KindError
+from kon.kinds.video.caption import Overlay
 from kon.kinds.video.film import Film
-from kon.kinds.video.moves import frames_between
+from kon.kinds.video.moves import Picture, frames_between
 from kon.kinds.video.planes import Planes, frame_of, planes_of
 from kon.kinds.video.videofile import VideoFile, configure
 
@@ -46,7 +47,7 @@ class Encoder(ABC):
         self._stopped = False
 
     @abstractmethod
-    def prepare(self, frame: av.VideoFrame) -> Any:
+    def prepare(self, frame: av.VideoFrame, caption: Overlay | None = None) -> Any:
         """What can be done for a picture, a yuv420p frame of the film's size, whatever its place is."""
 
     @abstractmethod
@@ -94,7 +95,9 @@ class SkipEncoder(Encoder):
         self._skips = _skipped_frames(film, film.image_frames)
         self._coded: list[bytes] = []
 
-    def prepare(self, frame: av.VideoFrame) -> bytes:
+    def prepare(self, frame: av.VideoFrame, caption: Overlay | None = None) -> bytes:
+        if caption is not None:
+            frame = frame_of(caption.over(planes_of(frame)))
         return _coded(frame, self._film)
 
     def add(self, prepared: bytes) -> None:
@@ -212,13 +215,13 @@ class FrameEncoder(Encoder):
         options = {"g": str(max(film.fps, film.image_frames)), "threads": str(os.cpu_count() or 1)}
         super().__init__(path, film, options)
         self._made: list[av.Packet[Any]] = []
-        self._waiting: Planes | None = None
+        self._waiting: Picture | None = None
         self._number = 0
 
-    def prepare(self, frame: av.VideoFrame) -> Planes:
-        return planes_of(frame)
+    def prepare(self, frame: av.VideoFrame, caption: Overlay | None = None) -> Picture:
+        return Picture(planes_of(frame), caption)
 
-    def add(self, prepared: Planes) -> None:
+    def add(self, prepared: Picture) -> None:
         before, self._waiting = self._waiting, prepared  # an image's end takes the one after it
         self._pictures += 1
         if before is not None:
@@ -230,9 +233,9 @@ class FrameEncoder(Encoder):
         self._made += self._file.encoder.encode(None)
         return self._made
 
-    def _encode(self, planes: Planes, following: Planes | None) -> None:
+    def _encode(self, picture: Picture, following: Picture | None) -> None:
         encoder = self._file.encoder
-        for place, moved in enumerate(frames_between(planes, following, self._film)):
+        for place, moved in enumerate(frames_between(picture, following, self._film)):
             if self._stopped:
                 return
             frame = frame_of(moved)

@@ -38,6 +38,8 @@ class Film(msgspec.Struct, frozen=True):
     crossfade_s: how long an image takes to give way to the next, at the end of its time.
     zoom: how much an image has grown by the end of its time; 1 for not at all.
     background: the colour of what an image does not cover, as CSS writes colours.
+    caption_font: a family, or a font's file; empty for the one that comes with kon. caption_size: height of
+        the letters, by the height of the picture.
     """
 
     width: int = 1920
@@ -51,6 +53,9 @@ class Film(msgspec.Struct, frozen=True):
     crossfade_s: float = 0.0
     zoom: float = 1.0
     background: str = "black"
+    caption_font: str = ""
+    caption_size: float = 0.045
+    caption_position: Literal["bottom", "middle", "top"] = "bottom"
 
     def __post_init__(self) -> None:
         for name, size in (("width", self.width), ("height", self.height)):
@@ -60,6 +65,7 @@ class Film(msgspec.Struct, frozen=True):
         _check_range("seconds", self.image_s, 1 / self.fps, 600)
         _check_range("crf", self.crf, 1, 51)
         _check_range("zoom", self.zoom, 1, 2)
+        _check_range("caption_size", self.caption_size, 0.01, 0.2)
         _check_range("crossfade_s", self.crossfade_s, 0, self.image_s)
         if self.preset not in PRESETS:
             raise ConfigurationError(f"preset: expected one of {', '.join(PRESETS)}, got {self.preset!r:.80}")

@@ -21,13 +21,12 @@ from kon.core.scratch import working_folder
 from kon.kinds.pictures.crew import Crew
 from kon.kinds.pictures.header import Header, read_header
 from kon.kinds.pictures.refusal import BadImage
-from kon.kinds.video.caption import captioned
+from kon.kinds.video.caption import Captions
 from kon.kinds.video.decode import Decoder
 from kon.kinds.video.encode import Encoder, make_encoder
 from kon.kinds.video.fetch import Fetched, Fetcher
 from kon.kinds.video.film import Film
 from kon.kinds.video.jobfile import Job
-from kon.kinds.video.planes import frame_of, planes_of
 from kon.kinds.video.room import Room
 from kon.kinds.web.links import Guard
 from kon.kinds.web.refusal import BadLink
@@ -104,6 +103,7 @@ class Studio:
         self._guard = guard
         self._crew = crew
         self._decoder = Decoder(film)
+        self._captions = Captions(film)
 
     async def make(self, job: Job) -> dict[str, Any]:
         """The result, with a link to the video. Raises KindError when too few images are good.
@@ -174,6 +174,10 @@ class Studio:
             "skipped": msgspec.to_builtins(filming.skipped[:MOST_LISTED]),
             "skipped_images": len(filming.skipped),
         }
+        if filming.warnings:
+            done["warnings"] = [
+                {"image": number + 1, "reason": reason} for number, reason in sorted(filming.warnings.items())
+            ][:MOST_LISTED]
         if encoder.damaged_s:
             done["audio_damaged_s"] = round(encoder.damaged_s, 3)
         uploaded = self.rules.refresh or not await self._has(key, size_bytes)
@@ -207,7 +211,10 @@ class Studio:
                 # libavcodec copies a packet, and then once more what it reads of it
                 await filming.decoding.hold(number, self._decoder.decoded_bytes(header) + 2 * len(data))
                 caption = job.captions[number] if job.captions else ""
-                return await self._crew.do(self._prepare, data, header, caption, filming.encoder)
+                prepared, wrong = await self._crew.do(self._prepare, data, header, caption, filming.encoder)
+                if wrong:
+                    filming.warnings[number] = wrong
+                return prepared
 
     def _check(self, header: Header) -> None:
         megapixels = header.width * header.height / 1e6
@@ -222,9 +229,13 @@ class Studio:
                 f"{DECODING_BYTES / 1e6:.0f} are allowed"
             )
 
-    def _prepare(self, data: bytes, header: Header, caption: str, encoder: Encoder) -> Any:
+    def _prepare(self, data: bytes, header: Header, caption: str, encoder: Encoder) -> tuple[Any, str]:
+        """What the encoder makes of an image; and what is wrong with its caption, empty for nothing."""
         frame = self._decoder.decode(data, header)
-        return encoder.prepare(frame_of(captioned(planes_of(frame), caption)) if caption else frame)
+        if not caption.strip():
+            return encoder.prepare(frame), ""
+        overlay, wrong = self._captions.drawn(caption)
+        return encoder.prepare(frame, overlay), wrong and f"its caption: {wrong}"
 
     async def sound(self, job: Job, filming: _Filming) -> bytes | None:
         """Raises KindError: a video without its sound is not what was asked for."""
@@ -267,6 +278,8 @@ class _Filming:
         self._taken = 0
         self._moved = asyncio.Condition()
         self._digests: dict[int, str] = {}
+        self.warnings: dict[int, str] = {}
+        """By the place of its image, what is not as it was asked for."""
         self.marks: dict[str, str] = {}
         """By link, what tells its content from any later one."""
 

@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from PIL import Image
 
+from kon.kinds.video.caption import Overlay
 from kon.kinds.video.film import Film
 from kon.kinds.video.planes import Planes
 
 
-def frames_between(planes: Planes, following: Planes | None, film: Film) -> Iterator[Planes]:
+class Picture(NamedTuple):
+    """What is on screen for an image's time. The caption lies above what moves, and stays where it is."""
+
+    planes: Planes
+    caption: Overlay | None = None
+
+
+def frames_between(picture: Picture, following: Picture | None, film: Film) -> Iterator[Planes]:
     """Each frame of an image's time; at its end the `following` one shows through more and more."""
     fading = film.crossfade_frames if following is not None else 0
     for number in range(film.image_frames):
-        moved = _grown(planes, number, film)
+        moved = _grown(picture.planes, number, film)
         since = number - (film.image_frames - fading) + 1
-        if following is not None and since > 0:
-            # the following image does not grow before its own time has come
-            moved = Planes(
-                *(
-                    Image.blend(own, other, since / (fading + 1))
-                    for own, other in zip(moved, following, strict=True)
-                )
-            )
-        yield moved
+        if following is None or since <= 0:
+            yield _captioned(moved, picture.caption, 1.0)
+            continue
+        share = since / (fading + 1)
+        # the following image does not grow before its own time has come
+        pairs = zip(moved, following.planes, strict=True)
+        moved = Planes(*(Image.blend(own, other, share) for own, other in pairs))
+        moved = _captioned(moved, picture.caption, 1 - share)
+        yield _captioned(moved, following.caption, share)
+
+
+def _captioned(planes: Planes, caption: Overlay | None, opacity: float) -> Planes:
+    return planes if caption is None else caption.over(planes, opacity)
 
 
 def _grown(planes: Planes, number: int, film: Film) -> Planes:

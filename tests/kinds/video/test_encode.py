@@ -19,11 +19,10 @@ from kon.core.errors import ConfigurationError, KindError
 from kon.kinds import transcode
 from kon.kinds.pictures.header import read_header
 from kon.kinds.video import encode, sound
-from kon.kinds.video.caption import captioned
 from kon.kinds.video.decode import Decoder
 from kon.kinds.video.encode import FrameEncoder, SkipEncoder, make_encoder
 from kon.kinds.video.film import Film
-from kon.kinds.video.planes import Planes, frame_of, planes_of
+from kon.kinds.video.planes import frame_of, planes_of
 from tests.kinds.video.given import SMALL, encoded, luma_of, photo, ssim, watch
 
 
@@ -303,21 +302,6 @@ def test_a_damaged_stretch_is_silent_and_the_rest_is_heard(tmp_path: Path) -> No
         samples = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
     loud = np.flatnonzero(np.abs(samples) > 0.02)
     assert (loud[0] / 48_000, loud[-1] / 48_000) == pytest.approx((0, 2.5), abs=0.1)
-
-
-def test_captions_are_white_with_a_dark_edge_and_fit(tmp_path: Path) -> None:
-    film = Film(width=1280, height=720)
-    [planes] = map(planes_of, pictures(film, 1))
-    grey = Planes(*(plane.point(lambda _: 128) for plane in planes))
-    for text in ("A day at the sea", "é ü — ß", "long " * 60):
-        shown = captioned(grey, text)
-        rows, columns = np.nonzero(np.asarray(shown.y) != 128)
-        assert rows.min() > 720 * 0.85
-        assert columns.min() > 0
-        assert columns.max() < 1279
-        assert np.asarray(shown.y).max() >= 225
-        assert np.asarray(shown.y).min() <= 24
-    assert np.asarray(grey.y).max() == 128
 
 
 def test_an_encoder_that_is_stopped_ends_soon(tmp_path: Path) -> None:
