@@ -1,4 +1,4 @@
-"""docs/choose-a-strategy.md: its tables are what was searched, measured and simulated."""
+"""docs/strategies.md: its tables are what was searched, measured and simulated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from kon.cli.group import kon
 from tests.docs.blocks import PROJECT, blocks
 
-PAGE: Final = PROJECT / "docs" / "choose-a-strategy.md"
+PAGE: Final = PROJECT / "docs" / "strategies.md"
 
 
 def table(text: str) -> dict[str, list[str]]:

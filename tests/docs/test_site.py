@@ -115,7 +115,7 @@ def test_nothing_is_fetched_from_elsewhere(site: Path, pages: dict[Path, Links])
 
 
 def test_files_of_the_project_that_pages_link_to_are_part_of_it(site: Path) -> None:
-    assert "A command for each of many files" in (site / "project" / "index.html").read_text()
+    assert "Run a command for each file" in (site / "project" / "index.html").read_text()
     assert "gzip -dc" in (site / "project" / "workloads" / "quickstart.yml.html").read_text()
 
 
