@@ -176,9 +176,10 @@ def gather(
 def _gather(run: Run, timeout_s: float | None, return_exceptions: bool) -> list[Any]:
     values: list[Any] = [None] * run.tasks
     try:
-        for outcome in run.results(timeout_s):
-            done = outcome.state is State.DONE
-            values[outcome.index] = outcome.result if done else failure_of(outcome)
+        with run.output.shown():
+            for outcome in run.results(timeout_s):
+                done = outcome.state is State.DONE
+                values[outcome.index] = outcome.result if done else failure_of(outcome)
     except KeyboardInterrupt as interrupt:
         if run.is_kept:
             interrupt.add_note(

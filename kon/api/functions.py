@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from kon.core.errors import ConfigurationError
 from kon.kinds import callee
+from kon.kinds.reference import FROM_FILE
 
 _MEND: Final = "define it with `def` at the top level of a module or script, and pass that"
 
@@ -34,7 +35,8 @@ def reference_of(function: Callable[..., Any], caller: str) -> str:
         )
     module = sys.modules.get(module_name)
     _check_reachable(function, module, qualname, caller)
-    place = _script(module, shown, caller) if module_name == "__main__" else module_name
+    is_file = module_name == "__main__" or module_name.startswith(FROM_FILE)  # the latter in a worker
+    place = _script(module, shown, caller) if is_file else module_name
     return f"{place}:{qualname}"
 
 
@@ -65,7 +67,7 @@ def _check_reachable(
 def _script(module: ModuleType | None, shown: str, caller: str) -> str:
     """How a worker finds what the running program itself defines."""
     spec = getattr(module, "__spec__", None)
-    if spec is not None:  # started by `python -m`
+    if spec is not None and not str(spec.name).startswith(FROM_FILE):  # started by `python -m`
         return str(spec.name)
     file = getattr(module, "__file__", None)
     if file is None:

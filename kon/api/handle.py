@@ -13,6 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from kon.api.background import Background, Queued, in_private_loop, running_in
+from kon.api.relay import Relay
 from kon.core.errors import Interrupted
 from kon.core.lock import FolderLock
 from kon.core.plugins import open_backend
@@ -73,6 +74,8 @@ class Run:
         self._temporary = temporary
         self._guard = guard or Guard()
         self._seen = Tail(folder, spec.tasks)
+        self.output = Relay(folder.path / "live", skips=temporary is None)
+        """What its functions write, from here on, on this machine."""
         self._looking = threading.Lock()
 
     @property

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+_LOOK_S: Final = 0.1
+"""Between two looks at what functions print."""
 
 _READ_BYTES: Final = 1 << 20
 
@@ -13,10 +19,12 @@ _READ_BYTES: Final = 1 << 20
 class Relay:
     """Hands on what workers append to `NUMBER.out` and `NUMBER.err` in a folder, to stdout and stderr."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, skips: bool = False) -> None:
+        """`skips`: what is there already was shown by another."""
         self._folder = folder
-        self._at: dict[str, int] = {}
+        self._at = {each.name: each.stat().st_size for each in self._files()} if skips else {}
         """How far each file has been read, in bytes."""
+        self._turn = threading.Lock()
         self.is_mid_line = False
         """Whether what was shown last did not end with a line end."""
 
@@ -25,17 +33,38 @@ class Relay:
 
         Raises BrokenPipeError when nobody reads it any more.
         """
-        try:
-            entries = list(os.scandir(self._folder))
-        except FileNotFoundError:
-            return False  # nothing has been written yet
         found = False
-        for entry in entries:
-            stream = _STREAMS.get(entry.name[-4:])
-            if stream is not None and entry.stat().st_size > self._at.get(entry.name, 0):
-                found = True
-                self._show(Path(entry.path), stream)
+        with self._turn:
+            for entry in self._files():
+                stream = _STREAMS.get(entry.name[-4:])
+                if stream is not None and entry.stat().st_size > self._at.get(entry.name, 0):
+                    found = True
+                    self._show(Path(entry.path), stream)
         return found
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show it as it comes, in a thread, and at last what is left."""
+        over = threading.Event()
+
+        def work() -> None:
+            while not over.wait(_LOOK_S):
+                self.show()
+
+        thread = threading.Thread(target=work, name="kon-output", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+            self.show()
+
+    def _files(self) -> list[os.DirEntry[str]]:
+        try:
+            return list(os.scandir(self._folder))
+        except FileNotFoundError:
+            return []  # nothing has been written yet
 
     def _show(self, path: Path, stream: str) -> None:
         to = getattr(sys, stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -47,8 +48,14 @@ def plan(
     refuse_import_time(caller)
     check_items(items, caller)
     if callable(work):
+        given: dict[str, Any]
         kind, name = "python", getattr(work, "__name__", "call")
         given = {"function": reference_of(work, caller), "sys_path": import_path()}
+        if _writes_elsewhere(settings.get("backend"), (options or {}).get("pool", "processes")):
+            given["here"] = {"live": "live"}
+        argv = _argv()
+        if argv is not None:
+            given["argv"] = argv
         if spread:
             given["call"] = "spread"
         body = for_call if spread else for_function
@@ -86,6 +93,21 @@ def plan(
         raise WorkloadError(f"{caller}: {error}") from error
     folder = None if out is None else Path(out).expanduser().absolute()
     return Plan(caller, cell.spec, cell.workload, folder, rerun_failed, wishes)
+
+
+def _writes_elsewhere(backend: object, pool: object) -> bool:
+    """Whether functions write to streams of another process, on this machine, from which it can be shown."""
+    name = backend.get("name") if isinstance(backend, Mapping) else backend
+    return name == "sqlite" or (name == "memory" and pool == "processes")
+
+
+def _argv() -> list[str] | None:
+    """The words of this program's command line, for functions that read them; None where they are no text."""
+    try:
+        "".join(sys.argv).encode()
+    except UnicodeEncodeError:
+        return None
+    return list(sys.argv)
 
 
 def _first_word(command: object, caller: str) -> str:

@@ -125,11 +125,13 @@ class KindError(KonError):
     """One attempt at a task failed; the message is what the task's record will say.
 
     result: what the attempt left behind, a JSON value: the output of a command, a traceback.
+    is_final: another attempt would end the same way, so that none is made.
     """
 
-    def __init__(self, message: str, result: Any = None) -> None:
+    def __init__(self, message: str, result: Any = None, *, is_final: bool = False) -> None:
         super().__init__(message)
         self.result = result
+        self.is_final = is_final
 
 
 class CodecError(KonError):

@@ -339,7 +339,10 @@ class Client:
                 tasks = decode_bundle(delivery.body).tasks
             except CodecError:
                 continue
-            error = f"its message was received more than {self.spec.max_receives} times"
+            error = (
+                f"its message was received more than {self.spec.max_receives} times, and no worker lived to "
+                "answer it: perhaps the task itself kills its worker, or uses up its memory"
+            )
             self._record(
                 DEAD_LETTERS,
                 [Outcome(t.index, t.attempt, State.DEAD, None, error, now_s, now_s) for t in tasks],

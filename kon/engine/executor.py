@@ -169,6 +169,7 @@ class Executor:
         started_s = self._clock.now_s()
         result: Any = None
         error: str | None = None
+        is_final = False
         deadline = asyncio.timeout(self._options.timeout_s)
         try:
             async with deadline:
@@ -179,23 +180,25 @@ class Executor:
                 raise
             error = "stopped with its worker before it had ended"
         except KindError as failure:
-            result, error = failure.result, str(failure)
+            result, error, is_final = failure.result, str(failure), failure.is_final
         except Exception as failure:  # whatever a task raises is its own failure, never the worker's
             if isinstance(failure, TimeoutError) and deadline.expired():
                 error = f"timed out after {self._options.timeout_s} s"
             else:
                 error = f"{type(failure).__name__}: {failure}"
-        return self._outcome(task, result, error, started_s)
+        return self._outcome(task, result, error, started_s, is_final)
 
-    def _outcome(self, task: Task, result: Any, error: str | None, started_s: float) -> Outcome:
+    def _outcome(
+        self, task: Task, result: Any, error: str | None, started_s: float, is_final: bool
+    ) -> Outcome:
         ended_s = self._clock.now_s()
         if error is None:
             outcome = Outcome(task.index, task.attempt, State.DONE, result, None, started_s, ended_s)
             error = self._unfit(outcome)
             if error is None:
                 return outcome
-            result = None
-        state = State.RETRY if task.attempt < self._options.attempts else State.FAILED
+            result, is_final = None, True  # it ran, and would have the same result
+        state = State.FAILED if is_final or task.attempt >= self._options.attempts else State.RETRY
         outcome = Outcome(task.index, task.attempt, state, result, error, started_s, ended_s)
         if self._unfit(outcome) is not None:
             short = error[:1_000]

@@ -87,10 +87,39 @@ def call(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) 
 def success(result: Any) -> bytes:
     try:
         text = json.dumps({"result": result}, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-        return text.encode()
+        encoded = text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        said = f"the result, a {type(result).__name__}, is not a JSON value: {error}"
-        return json.dumps({"error": said[:_LONGEST_LINE], "traceback": None}).encode()
+        return _refusal(f"the result, a {type(result).__name__}, is not a JSON value: {error}")
+    changed = _changed(result)
+    if changed is not None:
+        return _refusal(f"the result, a {type(result).__name__}, would not be the same as JSON: {changed}")
+    return encoded
+
+
+def _refusal(said: str) -> bytes:
+    """The reply for a result that can't be kept, however often it is made."""
+    return json.dumps({"error": said[:_LONGEST_LINE], "traceback": None, "is_final": True}).encode()
+
+
+def _changed(value: Any) -> str | None:
+    """What of it JSON would hand over as something else, without a word: keys that are no text, of which two
+    may become one."""
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                return f"the key {key!r:.80} is not a text"
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return None
+    for each in value:
+        if type(each) not in _PLAIN:
+            found = _changed(each)
+            if found is not None:
+                return found
+    return None
+
+
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def failure(error: BaseException) -> bytes:
@@ -120,7 +149,7 @@ def main() -> None:
         if start is None:
             return
         sys.path[:] = start["sys_path"]
-        sys.argv[:] = [start["file"] or ""]
+        sys.argv[:] = start["argv"] or [start["file"] or ""]
         try:
             function = load(start["module"], start["file"], start["qualname"])
         except BaseException as error:  # it ran the user's module

@@ -35,6 +35,11 @@ class Live:
             err, self._fds[1], self._mode, tag
         )
 
+    @property
+    def files(self) -> tuple[int, int]:
+        """Their descriptors, for programs that write by themselves."""
+        return self._fds[0], self._fds[1]
+
     def close(self) -> None:
         for fd in self._fds:
             os.close(fd)

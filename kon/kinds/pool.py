@@ -27,12 +27,16 @@ _LEAVE_S: Final = 2.0
 
 
 class Start(msgspec.Struct, frozen=True):
-    """What a pool process is told first. file: None for a module that is found by its name."""
+    """What a pool process is told first. file: None for a module that is found by its name.
+
+    argv: the `sys.argv` that its function finds; None for what stands for no program.
+    """
 
     module: str
     file: str | None
     qualname: str
     sys_path: list[str]
+    argv: list[str] | None = None
 
     @property
     def label(self) -> str:
@@ -42,8 +46,11 @@ class Start(msgspec.Struct, frozen=True):
 class Pool:
     """Up to `size` processes, started when they are first needed, and again when they have died."""
 
-    def __init__(self, size: int, start: Start) -> None:
+    def __init__(self, size: int, start: Start, output: tuple[int, int] = (2, 2)) -> None:
+        """`output`: the file descriptors for what functions write to stdout and to stderr. By default both go
+        to this process's stderr: its stdout is not theirs to write to."""
         self._start = start
+        self._output = output
         self._free = asyncio.Semaphore(size)
         self._idle: list[_Process] = []
         self._starting: list[asyncio.Task[_Process]] = []
@@ -82,7 +89,11 @@ class Pool:
         return None
 
     async def _new_process(self) -> _Process:
-        task = self._starting.pop() if self._starting else asyncio.create_task(_Process.started(self._start))
+        task = (
+            self._starting.pop()
+            if self._starting
+            else asyncio.create_task(_Process.started(self._start, self._output))
+        )
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -109,9 +120,9 @@ class _Process:
         self._writer = writer
 
     @classmethod
-    async def started(cls, start: Start) -> _Process:
+    async def started(cls, start: Start, output: tuple[int, int]) -> _Process:
         """A process that has loaded its function. Raises KindError when it can't."""
-        child, lifeline, connection = _spawn()
+        child, lifeline, connection = _spawn(output)
         try:
             process = cls(child, lifeline, *await asyncio.open_unix_connection(sock=connection))
         except BaseException:
@@ -167,7 +178,7 @@ class _Process:
                 self._lifeline = None
 
 
-def _spawn() -> tuple[Child, int, socket.socket]:
+def _spawn(output: tuple[int, int]) -> tuple[Child, int, socket.socket]:
     """A new process, this end of its lifeline, and this end of the connection to it."""
     with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as ends_of_child:
         ours, theirs = socket.socketpair()
@@ -179,12 +190,13 @@ def _spawn() -> tuple[Child, int, socket.socket]:
         # -P: the folder of the program does not become a place to import from
         argv = [sys.executable, "-P", callee.__file__, str(theirs.fileno())]
         process = subprocess.Popen(
-            argv, stdin=lifeline_end, stdout=_STDERR, pass_fds=[theirs.fileno()], process_group=0
+            argv,
+            stdin=lifeline_end,
+            stdout=output[0],
+            stderr=output[1],
+            pass_fds=[theirs.fileno()],
+            process_group=0,
         )
         child = Child(let_go(process))
         on_failure.pop_all()
         return child, lifeline, ours
-
-
-_STDERR: Final = 2
-"""Where the functions' own output goes: the worker's standard output is not theirs to write to."""

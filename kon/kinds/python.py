@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -14,11 +15,19 @@ import msgspec
 
 from kon.core.errors import ConfigurationError, KindError, did_you_mean
 from kon.core.kind import Attempt, Kind
+from kon.core.objects import ObjectStore
 from kon.kinds import callee, reference
+from kon.kinds.live import Live
 from kon.kinds.options import Options, read_options
 from kon.kinds.pool import Pool, Start
 from kon.kinds.reference import Reference
 from kon.kinds.threads import DaemonThreads
+
+
+class LiveFolder(msgspec.Struct, frozen=True, kw_only=True):
+    """live: the folder where output is shown as it comes; None for the worker's log."""
+
+    live: str | None = None
 
 
 class PythonOptions(Options, frozen=True, kw_only=True):
@@ -32,12 +41,16 @@ class PythonOptions(Options, frozen=True, kw_only=True):
         process. `threads`: for functions that wait; a call can't be stopped. `inline`: on the worker's
         own event loop, which stands still meanwhile unless the function is a coroutine function.
     sys_path: folders to import from, before all others. The current folder comes last.
+    argv: the `sys.argv` that functions in a pool of processes find; None for the file alone.
+    here: for a client on the same machine, which shows what functions write.
     """
 
     function: str
     call: Literal["item", "spread"] = "item"
     pool: Literal["processes", "threads", "inline"] = "processes"
     sys_path: list[str] = msgspec.field(default_factory=list)
+    argv: list[str] | None = None
+    here: LiveFolder | None = None
 
 
 class PythonFunction(Kind):
@@ -61,7 +74,7 @@ class PythonFunction(Kind):
             raise ConfigurationError(f'option "function" of kind python: {error}') from error
         self._caller: _Caller
         if self._options.pool == "processes":
-            self._caller = _InProcesses(self._options.slots, function, path)
+            self._caller = _InProcesses(self._options, function, path)
         else:
             loaded = _loaded(function, path)
             self._caller = _InThreads(loaded) if self._options.pool == "threads" else _Inline(loaded)
@@ -69,15 +82,24 @@ class PythonFunction(Kind):
     def check(self, body: Any) -> None:
         self._arguments(body)
 
+    async def open(self, objects: ObjectStore) -> None:
+        live = _live(self._options)
+        if live is not None and self._options.pool != "processes":
+            # this process is a worker, and its own output is a log that nobody looks at
+            out, err = Live(Path(live), "chunks").files
+            sys.stdout = os.fdopen(out, "w", buffering=1, errors="backslashreplace")
+            sys.stderr = os.fdopen(err, "w", buffering=1, errors="backslashreplace")
+
     async def execute(self, body: Any, attempt: Attempt) -> Any:
         args, kwargs = self._arguments(body)
         try:
             reply = msgspec.json.decode(await self._caller.call(args, kwargs))
         except msgspec.DecodeError as error:  # an integer of thousands of digits
-            raise KindError(f"the result can't be kept: {error}") from error
+            raise KindError(f"the result can't be kept: {error}", is_final=True) from error
         if "error" in reply:
             traceback = reply["traceback"]
-            raise KindError(reply["error"], None if traceback is None else {"traceback": traceback})
+            result = None if traceback is None else {"traceback": traceback}
+            raise KindError(reply["error"], result, is_final=reply.get("is_final", False))
         return reply["result"]
 
     async def close(self) -> None:
@@ -99,6 +121,10 @@ class PythonFunction(Kind):
         return args, kwargs
 
 
+def _live(options: PythonOptions) -> str | None:
+    return None if options.here is None else options.here.live
+
+
 class _Caller(ABC):
     """Where calls are made. All encode what the function returns, so that results do not depend on it."""
 
@@ -110,14 +136,29 @@ class _Caller(ABC):
 
 
 class _InProcesses(_Caller):
-    def __init__(self, size: int, function: Reference, path: list[str]) -> None:
-        self._pool = Pool(size, Start(function.module, function.file, function.qualname, path))
+    def __init__(self, options: PythonOptions, function: Reference, path: list[str]) -> None:
+        self._start = Start(function.module, function.file, function.qualname, path, options.argv)
+        self._options = options
+        self._live: Live | None = None
+        self._pool: Pool | None = None
 
     async def call(self, args: list[Any], kwargs: dict[str, Any]) -> bytes:
+        if self._pool is None:  # not before: a client makes kinds too, to check its items
+            self._pool = self._open()
         return await self._pool.call(msgspec.json.encode({"args": args, "kwargs": kwargs}))
 
     async def close(self) -> None:
-        await self._pool.close()
+        if self._pool is not None:
+            await self._pool.close()
+        if self._live is not None:
+            self._live.close()
+
+    def _open(self) -> Pool:
+        size, live = self._options.slots, _live(self._options)
+        if live is None:
+            return Pool(size, self._start)
+        self._live = Live(Path(live), "chunks")
+        return Pool(size, self._start, self._live.files)
 
 
 class _InThreads(_Caller):

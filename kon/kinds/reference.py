@@ -11,10 +11,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from kon.core.errors import ConfigurationError, did_you_mean
+
+FROM_FILE: Final = "_kon_"
+"""How the names of modules begin that are read from a file."""
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -35,7 +39,7 @@ def parse(text: str) -> Reference:
         raise ConfigurationError(f'expected "module:function" or "path/to/file.py:function", got "{text}"')
     if where.endswith(".py") or "/" in where:
         file = str(Path(where).absolute())
-        return Reference(f"_kon_{hashlib.sha256(file.encode()).hexdigest()[:16]}", file, qualname)
+        return Reference(f"{FROM_FILE}{hashlib.sha256(file.encode()).hexdigest()[:16]}", file, qualname)
     if not all(part.isidentifier() for part in where.split(".")):
         raise ConfigurationError(f'"{where}" in "{text}" is neither the name of a module nor a .py file')
     return Reference(where, None, qualname)

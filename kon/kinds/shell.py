@@ -79,7 +79,7 @@ class ShellOptions(Options, frozen=True, kw_only=True):
     delay_s: float = 0.0
     max_load: float | None = None
     min_free_bytes: int | None = None
-    here: Here = Here()
+    here: Here | None = None
 
 
 class Shell(Kind):
@@ -125,6 +125,7 @@ class Shell(Kind):
         self._spawner = self._make_spawner(self._options.cwd)
         self._objects: ObjectStore | None = None
         checked = self._options
+        self._here = checked.here or Here()
         self._gate = Gate(checked.delay_s, checked.max_load, checked.min_free_bytes)
         self._slots = list(range(1, checked.slots + 1))  # free ones, the lowest first
         self._live: Live | None = None
@@ -193,7 +194,7 @@ class Shell(Kind):
 
     def _captures(self, body: Any, attempt: Attempt) -> tuple[Capture, Capture]:
         """What takes the command's stdout and stderr."""
-        here, limit_bytes = self._options.here, self._options.max_output_bytes
+        here, limit_bytes = self._here, self._options.max_output_bytes
         out, err = Capture(limit_bytes), Capture(limit_bytes)
         if here.keep is not None:
             # a name of its own, as the attempt may be made twice
@@ -297,7 +298,7 @@ class Shell(Kind):
         except OSError as error:
             raise KindError(
                 f"its output can't be kept whole, so that it counts as failed: {error.strerror} "
-                f"({self._options.here.keep or self._options.here.live})",
+                f"({self._here.keep or self._here.live})",
                 result,
             ) from error
         if result["exit"] in self._options.ok_exit_codes:

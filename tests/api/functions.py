@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -49,3 +51,18 @@ class Shelf:
     @staticmethod
     def triple(number: int) -> int:
         return 3 * number
+
+
+def with_keys_that_are_no_text(item: int) -> dict[object, str]:
+    return {1: "a", "1": "b"}
+
+
+def says(item: int) -> int:
+    print("to stdout", item)
+    print("to stderr", item, file=sys.stderr)
+    logging.getLogger("mine").warning("logged %s", item)
+    return item
+
+
+def words_of_the_program(item: int) -> list[str]:
+    return sys.argv

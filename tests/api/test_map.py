@@ -18,7 +18,17 @@ import pytest
 import kon
 from kon.core.task import Answers, Outcome, State, encode
 from kon.engine.records.records import RunFolder
-from tests.api.functions import count_call, double, echo, fail_on_odd, fail_without, power
+from tests.api.functions import (
+    count_call,
+    double,
+    echo,
+    fail_on_odd,
+    fail_without,
+    power,
+    says,
+    with_keys_that_are_no_text,
+    words_of_the_program,
+)
 
 HERE: dict[str, Any] = {"backend": "memory", "workers": 2, "backoff_s": 0.0}
 """Workers in this process; functions are called in processes all the same."""
@@ -275,3 +285,87 @@ class TestInterrupt:
         run.cancel()
         assert run.status().state == "finished"
         assert not RunFolder(run.path).events.with_name("kon.db").exists()
+
+
+PROGRAM = """
+import logging, sys
+import kon
+
+def says(item):
+    print("out", item)
+    print("err", item, file=sys.stderr)
+    logging.warning("logged %s", item)
+    return item
+
+def words(item):
+    return sys.argv[1:]
+
+def doubled(item):
+    return 2 * item
+
+def with_a_run_of_its_own(item):
+    return sum(kon.map(doubled, range(item), workers=1))
+
+def a_set(item):
+    print("called")
+    return {item}
+
+def no_number(item):
+    print("called")
+    return float("nan")
+
+if __name__ == "__main__":
+    print(kon.map(globals()[sys.argv[1]], [3], workers=1, **eval(sys.argv[2])))
+"""
+
+
+class TestProgram:
+    """What a program of its own sees."""
+
+    def run(self, tmp_path: Path, function: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "p.py").write_text(PROGRAM)
+        line = [sys.executable, "p.py", function, repr(options)]
+        return subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=100, check=False)
+
+    @pytest.mark.parametrize(
+        "options",
+        [{}, {"backend": "memory"}, {"options": {"pool": "threads"}}, {"options": {"pool": "inline"}}],
+    )
+    def test_what_functions_write_is_shown(self, tmp_path: Path, options: dict[str, Any]) -> None:
+        ran = self.run(tmp_path, "says", **options)
+        assert ran.stdout == "out 3\n[3]\n"
+        assert ran.stderr == "err 3\nWARNING:root:logged 3\n"
+
+    def test_the_words_of_the_program(self, tmp_path: Path) -> None:
+        assert self.run(tmp_path, "words").stdout == "[['words', '{}']]\n"
+
+    def test_a_run_inside_a_run(self, tmp_path: Path) -> None:
+        ran = self.run(tmp_path, "with_a_run_of_its_own", attempts=1)
+        assert (ran.stdout, ran.stderr) == ("[6]\n", "")
+
+    @pytest.mark.parametrize(
+        ("function", "said"), [("a_set", "a set, is not a JSON value"), ("no_number", "is not a JSON value")]
+    )
+    def test_a_result_that_can_not_travel_is_not_made_again(
+        self, tmp_path: Path, function: str, said: str
+    ) -> None:
+        ran = self.run(tmp_path, function, attempts=3)
+        assert ran.stdout == "called\n"
+        assert said in ran.stderr
+
+
+def test_results_that_would_change_are_refused() -> None:
+    """{1: "a", "1": "b"} has one key less as JSON."""
+    with pytest.raises(kon.TaskFailed, match=r"would not be the same as JSON: the key 1 is not a text"):
+        kon.map(with_keys_that_are_no_text, [1], **HERE)
+
+
+def test_output_of_before_is_not_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for shown in ("to stdout 1\n", ""):
+        assert kon.map(says, [1], out=tmp_path / "out", **HERE) == [1]
+        assert capsys.readouterr().out == shown
+
+
+def test_functions_find_the_words_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["prog", "a b"])
+    assert kon.map(words_of_the_program, [1], **HERE) == [["prog", "a b"]]
