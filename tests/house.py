@@ -98,7 +98,7 @@ ROOMS: Final = (
     Room(
         "strategies",
         2,
-        "Ways of de-duplication, in the folder `strategies/` beside `kon/`.",
+        "Ways of de-duplication, in the folder `strategies/` next to `kon/`.",
         "Does it decide whether a task runs?",
     ),
     Room(
