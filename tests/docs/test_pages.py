@@ -146,3 +146,10 @@ def test_links_lead_somewhere(page: Path) -> None:
         if anchor:
             headings = re.findall(r"(?m)^#+ (.+)$", linked.read_text())
             assert anchor in {slug(heading) for heading in headings}, anchor
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_pages_name_are_there(page: Path) -> None:
+    """`kon/...`, `tests/...` and so on, as code within the text."""
+    named = re.findall(r"`((?:kon|tests|strategies|playbooks|workloads|inventory)/[\w./-]+)`", prose(page))
+    assert [name for name in named if not (PROJECT / name).exists()] == []
