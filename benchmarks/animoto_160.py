@@ -33,7 +33,7 @@ from kon.backends.sim.model import Spread
 from kon.engine.records.records import RunFolder
 from kon.experiment.models import DEFAULT, find_model, read_model_with_sources
 from kon.report.published import ANIMOTO_MINUTES, ANIMOTO_VIDEOS
-from kon.report.read.standing import standing
+from kon.report.read.reader import standing
 from kon.trials.calibrate import as_yaml
 
 ROOT: Final = Path(__file__).parent.parent

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kon.core.errors import ConfigurationError, KonError, StoreError, StoreVersionError, first_cause
-from kon.core.lock import FolderLock
+from kon.core.lock import client_lock
 from kon.core.plugins import backend_class, open_backend
 from kon.core.spec import RunSpec
 from kon.engine.client import Tally
@@ -162,7 +162,7 @@ class Background:
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self._started.set()
-        async with FolderLock(self.folder.path.parent, "client"):
+        async with client_lock(self.folder.path.parent):
             assert self._local is not None  # until the end of this
             if self._cancelled:
                 self._spawn(self._local.cancel)

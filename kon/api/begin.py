@@ -17,11 +17,11 @@ from kon.api.handle import Run, TemporaryFolder
 from kon.api.wishes import Wishes, guard, refuse_wishes
 from kon.core.errors import ConfigurationError
 from kon.core.journal import FileJournal
-from kon.core.lock import FolderLock
+from kon.core.lock import client_lock
 from kon.core.plugins import backend_class
 from kon.core.spec import RunSpec
-from kon.core.task import Answers, Outcome, State, encode
-from kon.engine.client import CLIENT, SUBMIT_TASKS
+from kon.core.task import CLIENT, Answers, Outcome, State, encode
+from kon.engine.client import SUBMIT_TASKS
 from kon.engine.packing import chunks
 from kon.engine.records.records import RunFolder
 from kon.launch.guard import Guard
@@ -148,7 +148,7 @@ def _taken_up(plan: Plan, folder: RunFolder) -> RunSpec:
     differ from last time."""
     recorded = folder.read_run()
     _refuse_other(plan, recorded.spec)
-    if FolderLock(folder.path.parent, "client").is_held():
+    if client_lock(folder.path.parent).is_held():
         raise ConfigurationError(
             f"{plan.caller}: another program is at work on the run in {folder.path}; wait for it, or name "
             "another folder"

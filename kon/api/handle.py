@@ -15,14 +15,14 @@ import msgspec
 from kon.api.background import Background, Queued, in_private_loop, running_in
 from kon.api.relay import Relay
 from kon.core.errors import Interrupted
-from kon.core.lock import FolderLock
+from kon.core.lock import FolderLock, client_lock
 from kon.core.plugins import open_backend
 from kon.core.spec import RunSpec
 from kon.core.task import Outcome
 from kon.engine.control import Control, Status
 from kon.engine.records.records import RunFolder
 from kon.launch.guard import Guard
-from kon.report.read.tail import Tail
+from kon.report.read.reader import Tail
 
 _OTHERS_POLL_S: Final = 0.2
 """Between two looks at the records of a run whose client is another program."""
@@ -254,4 +254,4 @@ class Run:
         return self._background
 
     def _lock(self) -> FolderLock:
-        return FolderLock(self.path.parent, "client")
+        return client_lock(self.path.parent)

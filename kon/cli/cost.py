@@ -15,7 +15,7 @@ from kon.core.plugins import backend_class
 from kon.engine.records.records import RunFolder
 from kon.experiment.prices import read_prices
 from kon.report.costs import Cost, cost_of
-from kon.report.read.counts import count_events
+from kon.report.read.tally import tally_run
 from kon.report.tables import draw
 
 _SERVICES: Final = {
@@ -56,12 +56,13 @@ def cost(run: str, root: Path, prices_file: Path, as_json: bool) -> None:
     prices = read_prices(prices_file)
     folder = find_run(run, root)
     spec = folder.read_run().spec
-    events = count_events(folder, spec.tasks)
-    if events.billed is None:
+    tally = tally_run(folder, spec.tasks)
+    billed = tally.billed
+    if billed is None:
         raise ConfigurationError(
             f"run {spec.run}: its records say nothing of what was billed: {_why(folder)}"
         )
-    found = cost_of(spec, events.billed, events.wall_s, prices)
+    found = cost_of(spec, billed, tally.wall_s, prices)
     if not folder.finished:
         note(
             f"{spec.run} is not over: this is what its workers, and clients that have ended, have told so far"

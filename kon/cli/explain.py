@@ -12,7 +12,7 @@ from kon.cli.runs import find_run, root_option
 from kon.core.errors import ConfigurationError
 from kon.core.task import task_id
 from kon.engine.records.records import RunFolder
-from kon.report.read.duplicates import duplicates
+from kon.report.read.tally import duplicates
 from kon.report.read.traces import trace
 from kon.report.story.story import as_text, tell
 

@@ -17,7 +17,7 @@ from kon.core.errors import KonError, first_cause
 from kon.core.task import task_id
 from kon.engine.records.records import RunFolder
 from kon.fleet.restore import is_at_amazon, keys_of, stored
-from kon.report.read.standing import Standing
+from kon.report.read.reader import Standing
 
 AT_ONCE: Final = 1_000
 """Links that are looked at together."""

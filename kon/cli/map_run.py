@@ -23,7 +23,7 @@ from kon.cli.output import note, print_rows
 from kon.core.errors import ConfigurationError, Interrupted
 from kon.core.task import Outcome, State
 from kon.engine.records.records import RunFolder
-from kon.report.read.tail import Tail
+from kon.report.read.reader import Tail
 
 _LIVE_S: Final = 0.05
 """Between two looks at output that is shown as it comes."""

@@ -12,7 +12,7 @@ from kon.engine.client import Tally
 from kon.engine.records.records import RunFolder
 from kon.engine.watchers import logs
 from kon.launch.campaign import is_whole
-from kon.report.read.live import Avoided
+from kon.report.read.reader import Avoided
 from kon.report.tables import rounded
 
 if TYPE_CHECKING:

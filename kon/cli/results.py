@@ -16,7 +16,7 @@ from kon.cli.output import note
 from kon.cli.runs import find_run, root_option, run_argument
 from kon.core.task import State, task_id
 from kon.engine.records.records import RunFolder
-from kon.report.read.standing import Standing, standing
+from kon.report.read.reader import Standing, standing
 
 AT_ONCE: Final = 1_000
 """Lines that are written together."""

@@ -18,7 +18,7 @@ from kon.engine.control import Control, Status
 from kon.engine.records.records import RunFolder
 from kon.launch.liveness import runs_here
 from kon.launch.resume import opened
-from kon.report.read.counts import count_states
+from kon.report.read.tally import RunTally, add_states
 from kon.report.tables import draw
 
 _COLUMNS: Final = {
@@ -67,7 +67,7 @@ def status(runs: tuple[str, ...], root: Path, as_json: bool) -> None:
 
 async def _line(folder: RunFolder) -> dict[str, Any]:
     spec = folder.read_run().spec
-    states = count_states(folder, spec.tasks)
+    states = add_states(RunTally(spec.tasks), folder).states()
     line: dict[str, Any] = {
         "run": spec.run,
         "folder": str(folder.path),

@@ -20,8 +20,8 @@ from kon.cli.output import json_option, print_json
 from kon.cli.runs import find_run, known_runs, root_option, runs_below
 from kon.core.errors import ConfigurationError, StoreError
 from kon.engine.records.records import RunFolder
+from kon.report.live.follower import Follower
 from kon.report.live.snapshot import Snapshot
-from kon.report.live.watch import Watch
 
 LOOK_S: Final = 0.5
 """Between two looks, in seconds."""
@@ -52,11 +52,11 @@ def top(run: str | None, root: Path, as_json: bool) -> None:
     """
     folder = find_run(run, root) if run is not None else _latest(root)
     folder.read_run()  # what can't be read at all is an error, and no picture
-    watch = Watch(folder, folder.path.name, time.time)
+    follower = Follower(folder, folder.path.name, time.time)
     if as_json or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
-        _once(watch, as_json)
+        _once(follower, as_json)
     else:
-        _follow(watch)
+        _follow(follower)
 
 
 def _latest(root: Path) -> RunFolder:
@@ -67,10 +67,10 @@ def _latest(root: Path) -> RunFolder:
     return max(runs, key=lambda each: (not each.finished, each.run_file.stat().st_mtime))
 
 
-def _once(watch: Watch, as_json: bool) -> None:
+def _once(follower: Follower, as_json: bool) -> None:
     from kon.cli.topview import plain
 
-    run, failures = _looked(watch), watch.failures().shown
+    run, failures = _looked(follower), follower.failures().shown
     if as_json:
         print_json({**msgspec.to_builtins(run), "failures": msgspec.to_builtins(failures)})
     else:
@@ -78,18 +78,18 @@ def _once(watch: Watch, as_json: bool) -> None:
             click.echo(line)
 
 
-def _looked(watch: Watch) -> Snapshot:
+def _looked(follower: Follower) -> Snapshot:
     """All that there is by now. Raises StoreError."""
-    watch.look()
-    while watch.behind:
-        watch.look()
-    found = watch.snapshot()
+    follower.look()
+    while follower.behind:
+        follower.look()
+    found = follower.snapshot()
     if found is None or found.problem:
-        raise StoreError(found.problem if found is not None else f"{watch.folder.path}: is gone")
+        raise StoreError(found.problem if found is not None else f"{follower.folder.path}: is gone")
     return found
 
 
-def _follow(watch: Watch) -> None:
+def _follow(follower: Follower) -> None:
     from rich.console import Console
     from rich.live import Live
 
@@ -99,14 +99,14 @@ def _follow(watch: Watch) -> None:
     with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             began_s = time.monotonic()
-            watch.look()
-            run = watch.snapshot()
+            follower.look()
+            run = follower.snapshot()
             if run is not None:
                 width, height = console.size
-                drawn = picture(run, watch.failures().shown, width, height, "q ends this; the run goes on")
+                drawn = picture(run, follower.failures().shown, width, height, "q ends this; the run goes on")
                 live.update(drawn, refresh=True)
             took_s = time.monotonic() - began_s
-            if pressed(took_s if watch.behind else LOOK_S):
+            if pressed(took_s if follower.behind else LOOK_S):
                 return
 
 

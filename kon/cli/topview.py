@@ -12,8 +12,8 @@ from rich.text import Text
 
 from kon.cli.progress import duration
 from kon.experiment.problems import printable
-from kon.report.live.failures import Failure
 from kon.report.live.snapshot import LifeShown, Snapshot
+from kon.report.read.recent import Failure
 from kon.report.tables import rounded
 
 _BARS: Final = "▁▂▃▄▅▆▇█"

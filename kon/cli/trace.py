@@ -14,7 +14,7 @@ from kon.cli.runs import find_run, root_option, run_argument
 from kon.core.task import task_id
 from kon.engine.records.records import RunFolder
 from kon.report.story.story import tell
-from kon.report.traces import Choice, Origin, Span, chosen, gathered, spans_of
+from kon.report.traces import Choice, Origin, Span, chosen, spans_of, traces_of
 
 
 @click.command()
@@ -74,7 +74,7 @@ def trace(
 
 
 def _spans(folder: RunFolder, origin: Origin, indexes: list[int]) -> Iterator[Span]:
-    for found in gathered(folder, indexes):
+    for found in traces_of(folder, indexes):
         yield from spans_of(tell(found), origin)
 
 

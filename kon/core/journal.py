@@ -1,13 +1,25 @@
-"""Journals: lines that outlive the process that wrote them."""
+"""Journals: lines that outlive the process that wrote them, and how they are read back."""
 
 from __future__ import annotations
 
 import os
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
 
 from kon.core.errors import StoreError
+
+_Line = TypeVar("_Line")
+
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError)
+"""A machine that loses power may leave any bytes, not only half of what was written."""
+
+BLOCK_BYTES: Final = 1 << 18
+"""What `scan` decodes at once: enough to make the overhead of a block vanish."""
 
 
 class Journal(ABC):
@@ -62,11 +74,55 @@ class MemoryJournal(Journal):
         self.lines.extend(lines)
 
 
-def read_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a journal that is there; none where it is not."""
+def scan(path: Path, decoder: msgspec.json.Decoder[_Line]) -> Iterator[_Line]:
+    """The lines of a journal; none where the file is missing. Memory: a block and its longest line.
+
+    Half a line, as a killed process leaves it, is left out with a warning. Raises StoreError when the file
+    can't be read.
+    """
     try:
         with path.open("rb") as file:
-            for line in file:
-                yield line.rstrip(b"\n")
+            number, rest = 1, b""
+            while block := file.read(BLOCK_BYTES):
+                whole, newline, rest = (rest + block).rpartition(b"\n")
+                if newline:
+                    yield from decode_lines(whole, decoder, warn_of_half(path, number))
+                    number += whole.count(b"\n") + 1
+            if rest:
+                yield from decode_lines(rest, decoder, warn_of_half(path, number))
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise StoreError(f"{path}: can't be read: {error.strerror}") from error
+
+
+def decode_lines(
+    lines: bytes, decoder: msgspec.json.Decoder[_Line], on_half: Callable[[int], None]
+) -> list[_Line]:
+    """Each of these lines but those that can't be decoded: `on_half` is told their numbers, from 0."""
+    try:
+        return decoder.decode_lines(lines)
+    except _UNREADABLE:
+        pass
+    found = []
+    for number, line in enumerate(lines.split(b"\n")):
+        try:
+            if line:  # an empty one: put there by a journal that found half a line
+                found.append(decoder.decode(line))
+        except _UNREADABLE:
+            on_half(number)
+    return found
+
+
+def leave_out(number: int) -> None:
+    """For `decode_lines`, where half a line of a killed process is nothing to tell a user."""
+
+
+def warn_of_half(path: Path, first: int) -> Callable[[int], None]:
+    """For `decode_lines`: warns of each line that is left out. first: number of the first, from 1."""
+
+    def warn(number: int) -> None:
+        at = f"{path}:{first + number}"
+        warnings.warn(f"{at}: half a line, left by a killed process; read without it", stacklevel=2)
+
+    return warn

@@ -104,6 +104,19 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ended_s: float = 0.0
 
 
+CLIENT: Final = "client"
+"""The worker's name in answers that the client makes for tasks that nobody answers any more."""
+
+DEAD_LETTERS: Final = "dead-letter queue"
+"""The worker's name in answers that the client makes from dead letters."""
+
+LEDGER: Final = "ledger"
+"""The worker's name in outcomes that the client has read back from the strategy's table."""
+
+NOT_WORKERS: Final = frozenset({CLIENT, DEAD_LETTERS, LEDGER})
+"""Who else may stand as the worker of an outcome."""
+
+
 class Answers(msgspec.Struct, frozen=True, array_like=True):
     """The body of one message on the response queue: outcomes from one worker."""
 

@@ -22,6 +22,9 @@ from kon.core.journal import Journal
 from kon.core.queue import Message, QueueLimits
 from kon.core.spec import RunSpec
 from kon.core.task import (
+    CLIENT,
+    DEAD_LETTERS,
+    LEDGER,
     Answers,
     Bundle,
     Outcome,
@@ -45,15 +48,6 @@ ANSWERS_BYTES: Final = 4 << 20
 
 DEAD_AT_ONCE: Final = 10
 """Dead letters in the first receive of a look, where calls are billed: it is mostly in vain, and one call."""
-
-DEAD_LETTERS: Final = "dead-letter queue"
-"""The worker's name in answers that the client makes from dead letters."""
-
-CLIENT: Final = "client"
-"""The worker's name in answers that the client makes for tasks that nobody answers any more."""
-
-LEDGER: Final = "ledger"
-"""The worker's name in outcomes that the client has read back from the strategy's table."""
 
 
 class Tally:

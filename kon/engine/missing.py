@@ -15,7 +15,7 @@ from kon.core.clock import Clock
 from kon.core.plugins import strategy_class
 from kon.core.spec import RunSpec
 from kon.core.strategy import Defer, Strategy
-from kon.core.task import Outcome, State
+from kon.core.task import CLIENT, Outcome, State
 from kon.engine.control import Control
 from kon.engine.holding import heartbeat_s
 from kon.engine.paged_ledger import PagedLedger
@@ -104,5 +104,5 @@ def _reader(spec: RunSpec, channel: Channel, clock: Clock) -> Strategy:
     """The run's strategy, to read the ledger with."""
     ledger = channel.ledger
     if spec.tasks_per_row > 1:
-        ledger = PagedLedger(ledger, "client", spec.tasks_per_row)
-    return strategy_class(spec.strategy.name)(ledger, "client", clock, **spec.strategy.options)
+        ledger = PagedLedger(ledger, CLIENT, spec.tasks_per_row)
+    return strategy_class(spec.strategy.name)(ledger, CLIENT, clock, **spec.strategy.options)

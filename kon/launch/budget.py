@@ -15,20 +15,21 @@ import msgspec
 
 from kon.backends.prices import Prices, cost_of_requests
 from kon.core.errors import BackendUnavailable, ConfigurationError, OverBudget, StoreError
+from kon.core.journal import decode_lines, leave_out
 from kon.core.plugins import backend_class
 from kon.core.spec import RunSpec
+from kon.core.task import CLIENT
 from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
 from kon.launch.local import ClientRun
 from kon.launch.resume import pause
-from kon.report.read.follow import Growing, Rewritten
-from kon.report.read.tail import Tail
+from kon.report.read.lines import EVENTS, EventLine
+from kon.report.read.reader import GrowingRun, Rewritten, Tail
 
 SPENDING_PAUSE_S: Final = 5.0
 """Between two looks at what was spent, in seconds."""
 
 _READ_BYTES: Final = 1 << 20
-_CLIENT: Final = "client.jsonl"
 
 _Result = TypeVar("_Result")
 
@@ -110,25 +111,28 @@ class Spent:
         self.elsewhere_usd: float | None = None
         self._folder = folder
         self._budget = budget
-        self._files: dict[Path, Growing] = {}
+        self._answered: Tail | None = None
+        self._fetched = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._records = GrowingRun(self._folder)
         self._told: dict[tuple[str, str], Mapping[str, float]] = {}
         self._begun_s: float | None = None
         self._up_s = 0.0
-        self._answered: Tail | None = None
-        self._fetched = 0
+        self._hosts_told = False
 
     def read(self) -> Iterator[None]:
         if not self._folder.exists:
             return
-        for file in self._folder.events.glob("*.jsonl"):
-            yield from self._read(file)
+        yield from self._read_events()
         if self.elsewhere_usd is not None:
             yield from self._read_answers()
 
     def usd(self, now_s: float, client_billed: Mapping[str, float] | None = None) -> float:
         """client_billed: by the life of the client that goes on; None where there is none."""
         if self._begun_s is not None and client_billed is not None:
-            self._told[_CLIENT, str(self._begun_s)] = client_billed
+            self._told[CLIENT, str(self._begun_s)] = client_billed
         billed: dict[str, float] = {}
         for told in self._told.values():
             for name, amount in told.items():
@@ -142,33 +146,37 @@ class Spent:
             usd += up_s * self.spec.workers * self._budget.hour_usd / 3600.0
         return usd
 
-    def _read(self, file: Path) -> Iterator[None]:
-        growing = self._files.setdefault(file, Growing(file))
+    def _read_events(self) -> Iterator[None]:
+        more = True
         try:
-            while lines := growing.read(_READ_BYTES):
-                for line in lines.splitlines():
-                    if b'"billed"' in line or file.name == _CLIENT:
-                        self._take(file.name, line)
-                yield
-        except Rewritten:
-            self._files.pop(file)
+            while more:
+                more = False
+                for stem, lines in self._records.events(_READ_BYTES):
+                    more = True
+                    self._take(stem, lines)
+                    yield
+        except Rewritten:  # what was counted can't be told from what is there now
+            self._begin()
 
-    def _take(self, file: str, line: bytes) -> None:
-        try:
-            event = _events.decode(line)
-        except msgspec.DecodeError:
-            return  # half a line of a killed process
-        if file == _CLIENT:
-            # each of its lives says at its end what it used in all
-            if event.e == Event.OPEN:
-                self._begun_s = event.t
-                self._told[file, str(event.t)] = event.billed
-            elif event.e in (Event.USAGE, Event.CLOSE) and self._begun_s is not None:
-                self._told[file, str(self._begun_s)] = event.billed
-                self._up_s += max(0.0, event.t - self._begun_s)
-                self._begun_s = None
-        else:
-            self._told[file, event.w] = event.billed  # a life says what it has used so far
+    def _take(self, stem: str, lines: bytes) -> None:
+        if stem != CLIENT:
+            self._hosts_told = True
+            lines = b"\n".join(line for line in lines.splitlines() if b'"billed"' in line)
+        for line in decode_lines(lines, EVENTS, leave_out):
+            if stem == CLIENT:
+                self._take_client(line)
+            else:  # a life says what it has used so far
+                self._told[stem, line.w or ""] = line.billed or {}
+
+    def _take_client(self, line: EventLine) -> None:
+        """Each life of the client says at its end what it used in all."""
+        if line.e == Event.OPEN:
+            self._begun_s = line.t
+            self._told[CLIENT, str(line.t)] = line.billed or {}
+        elif line.e in (Event.USAGE, Event.CLOSE) and self._begun_s is not None:
+            self._told[CLIENT, str(self._begun_s)] = line.billed or {}
+            self._up_s += max(0.0, line.t - self._begun_s)
+            self._begun_s = None
 
     def _read_answers(self) -> Iterator[None]:
         first = self._answered is None
@@ -176,19 +184,9 @@ class Spent:
             self._answered = Tail(self._folder, self.spec.tasks)
         while self._answered.news():
             yield
-        if first and len(self._files) > 1:
-            # hosts' records are here, of a part that was run before: what that cost, they tell
+        if first and self._hosts_told:
+            # hosts' records are here, of a part that was run before: they say what that cost
             self._fetched = self.spec.tasks - self._answered.tally.left
-
-
-class _Line(msgspec.Struct):
-    e: str
-    t: float = 0.0
-    w: str = ""
-    billed: dict[str, float] = {}
-
-
-_events: Final = msgspec.json.Decoder(_Line)
 
 
 async def within(

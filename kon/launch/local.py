@@ -220,7 +220,7 @@ class LocalRun:
         spec, clock = self.spec, Clock.of_this_host()
         with (
             closing(FileJournal(self.folder.results)) as results,
-            closing(FileJournal(self.folder.events / "client.jsonl")) as events,
+            closing(FileJournal(self.folder.client_events)) as events,
         ):
             client = Client(
                 spec,

@@ -12,8 +12,8 @@ from kon.engine.records.records import RunFile, RunFolder
 from kon.report.columns import Row
 from kon.report.costs import cost_of
 from kon.report.groups import with_labels
-from kon.report.read.counts import EventCounts, count_events
 from kon.report.read.moments import Latencies
+from kon.report.read.tally import RunTally, tally_run
 from kon.report.summary import summarise
 from kon.report.timeline import Backlog, Timeline, backlog, timeline
 
@@ -73,17 +73,20 @@ def row_of(folder: RunFolder) -> Row:
 
 
 def _one(folder: RunFolder, run: RunFile, with_timeline: bool) -> Gathered:
-    events = count_events(folder, run.spec.tasks)
-    made = Gathered(folder, run, row_of(folder), events.moments.latencies(), _usd(events, run), None, None)
-    if with_timeline and events.began_s is not None:
-        made.timeline = timeline(folder, run.spec, events.began_s, events.wall_s)
-        made.backlog = backlog(events.moments, made.timeline.span_s)
+    tally = tally_run(folder, run.spec.tasks, moments=True)
+    moments = tally.moments
+    assert moments is not None  # they were asked for
+    made = Gathered(folder, run, row_of(folder), moments.latencies(), _usd(tally, run), None, None)
+    if with_timeline and tally.began_s is not None:
+        made.timeline = timeline(folder, run.spec, tally.began_s, tally.wall_s)
+        made.backlog = backlog(moments, made.timeline.span_s)
     return made
 
 
-def _usd(events: EventCounts, run: RunFile) -> dict[str, float]:
+def _usd(tally: RunTally, run: RunFile) -> dict[str, float]:
     """US dollars by service, for a million tasks."""
-    if events.billed is None:
+    billed = tally.billed
+    if billed is None:
         return {}
-    dollars = cost_of(run.spec, events.billed, events.wall_s, usual_prices()).dollars
+    dollars = cost_of(run.spec, billed, tally.wall_s, usual_prices()).dollars
     return {service: amount * 1e6 / run.spec.tasks for service, amount in dollars.items()}

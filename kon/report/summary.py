@@ -7,9 +7,10 @@ from typing import Any, Final
 from kon.backends.prices import usual_prices
 from kon.core.spec import RunSpec
 from kon.core.task import State
+from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
 from kon.report.costs import cost_columns, cost_of
-from kon.report.read.counts import count_events, count_states
+from kon.report.read.tally import add_states, tally_run
 
 CONTRACT: Final = (
     "run",
@@ -59,11 +60,11 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
     """
     run = folder.read_run()
     spec = run.spec
-    states = count_states(folder, spec.tasks)
-    events = count_events(folder, spec.tasks)
-    wall_s = events.wall_s
-    latencies = events.moments.latencies()
-    cost = None if events.billed is None else cost_of(spec, events.billed, wall_s, usual_prices())
+    tally = add_states(tally_run(folder, spec.tasks, moments=True), folder)
+    assert tally.moments is not None  # they were asked for
+    states, counts, wall_s, billed = tally.states(), tally.added_up, tally.wall_s, tally.billed
+    latencies = tally.moments.latencies()
+    cost = None if billed is None else cost_of(spec, billed, wall_s, usual_prices())
     values = (
         spec.run,
         spec.backend.name,
@@ -76,15 +77,15 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
         states[State.FAILED],
         states[State.DEAD],
         states[State.LOST],
-        events.deliveries.repeats,
-        events.tasks.get("skip", 0),
-        events.starts.repeats,
-        events.keeps.repeats,
+        tally.deliveries.repeats,
+        counts[Event.SKIP],
+        tally.starts.repeats,
+        tally.keeps.repeats,
         None if wall_s is None else round(wall_s, 6),
         _rounded(spec.tasks / wall_s if wall_s else None),
         _rounded(efficiency(spec, wall_s)),
-        _rounded(events.requests / spec.tasks),
-        _rounded(events.worker_cpu_s * 1e6 / spec.tasks),
+        _rounded(tally.requests / spec.tasks),
+        _rounded(tally.worker_cpu_s * 1e6 / spec.tasks),
     )
     return {
         **dict(zip(CONTRACT, values, strict=True)),
@@ -95,15 +96,15 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
         "bundle": spec.bundle,
         "prefetch": spec.prefetch,
         "cancelled": states[State.CANCELLED],
-        "retries": events.tasks.get("retry", 0),
-        "deferred": events.tasks.get("defer", 0),
-        "refused": events.tasks.get("refuse", 0),
-        "dropped": events.tasks.get("drop", 0),
-        "worker_lives": events.lives,
+        "retries": counts[Event.RETRY],
+        "deferred": counts[Event.DEFER],
+        "refused": counts[Event.REFUSE],
+        "dropped": counts[Event.DROP],
+        "worker_lives": tally.lives_begun,
         "latency_p50_s": _rounded(latencies.quantile(0.5)),
         "latency_p99_s": _rounded(latencies.quantile(0.99)),
         "ideal_s": spec.ideal_s,
-        "began_s": events.began_s,
+        "began_s": tally.began_s,
         "clock": run.context.get("clock", "real"),
         **cost_columns(cost),
     }

@@ -9,13 +9,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from kon.core.journal import scan
 from kon.core.spec import RunSpec
 from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
-from kon.report.read.counts import CLIENT
+from kon.report.read.lines import EVENTS, PACKETS, Ended, EventLine, Packet, worker_files
 from kon.report.read.moments import Moments
-from kon.report.read.scan import scan
-from kon.report.read.traces import Line
 
 MOST_BARS: Final = 1_500
 """More tasks than that are not drawn one by one: nobody could tell them apart, and no page holds them."""
@@ -138,10 +137,8 @@ def _lives(folder: RunFolder, began_s: float) -> tuple[dict[str, LifeLine], _Fou
     """All lives, and their attempts where these are not too many."""
     lives: dict[str, LifeLine] = {}
     found: _Found | None = _Found([], {})
-    for file in sorted(folder.events.glob("*.jsonl")):
-        if file.stem == CLIENT:
-            continue
-        for line in scan(file, _lines):
+    for file in worker_files(folder):
+        for line in scan(file, EVENTS):
             name = line.w or file.stem
             if line.e == Event.USAGE and name not in lives:
                 continue  # what the workers of a simulation used in all: no life of its own
@@ -157,17 +154,13 @@ def _lives(folder: RunFolder, began_s: float) -> tuple[dict[str, LifeLine], _Fou
     return lives, found
 
 
-def _note(found: _Found, life: str, line: Line) -> None:
+def _note(found: _Found, life: str, line: EventLine) -> None:
     if line.e == Event.START:
         # tasks that are started together take no time of their own, and are one bar
-        found.starts.append(_Start(life, line.t, line.r[0] if line.r else line.i[0] if line.i else 0, line.a))
+        found.starts.append(_Start(life, line.t, next(iter(line.tasks), 0), line.a))
     elif line.e in _ENDS:
-        for index in _indexes(line):
+        for index in line.tasks:
             found.ends.setdefault((life, index, line.a), (line.t, _ENDS[Event(line.e)]))
-
-
-def _indexes(line: Line) -> range | list[int]:
-    return range(line.r[0], line.r[0] + line.r[1]) if line.r is not None else line.i or []
 
 
 def _add_bars(
@@ -239,25 +232,10 @@ def _spread(busy: list[float], start: float, end: float) -> None:
         busy[at] += max(0.0, min(end, at + 1) - max(start, at))
 
 
-class _Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    index: int
-    attempt: int
-    state: str
-    result: msgspec.Raw = msgspec.Raw()
-    error: msgspec.Raw = msgspec.Raw()
-    started_s: float = 0.0
-    ended_s: float = 0.0
-
-
-class _Packet(msgspec.Struct, frozen=True, array_like=True):
-    worker: str
-    outcomes: list[_Outcome]
-
-
-def _packets_of(folder: RunFolder) -> Iterator[_Packet]:
+def _packets_of(folder: RunFolder) -> Iterator[Packet[Ended]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # who counts the states has said so
-        yield from scan(folder.results, _packets)
+        yield from scan(folder.results, PACKETS)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -273,7 +251,3 @@ def _natural(name: str) -> list[tuple[int, str]]:
             digits = ""
         parts.append((-1, character))
     return parts
-
-
-_lines: Final = msgspec.json.Decoder(Line)
-_packets: Final = msgspec.json.Decoder(_Packet)

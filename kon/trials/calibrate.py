@@ -33,10 +33,9 @@ from kon.backends.sim.model import (
 )
 from kon.core.errors import ConfigurationError
 from kon.core.plugins import backend_class
-from kon.core.task import Outcome, State
+from kon.core.task import CLIENT, Outcome, State
 from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
-from kon.report.read.counts import CLIENT
 
 FEWEST_CALLS: Final = 20
 """Of one sort, that a distribution is fitted to."""

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from kon.core.errors import StoreError
 from kon.core.spec import Plugin, RunSpec
 from kon.core.task import Answers, Outcome, State, encode
 from kon.engine.records.records import RunFolder
-from kon.report.read.tail import Tail
+from kon.report.read.reader import Tail
 
 SPEC = RunSpec("r", "r", Plugin("sqlite"), Plugin("lease"), Plugin("sleep"), tasks=5)
 
@@ -72,8 +73,17 @@ def test_a_line_longer_than_what_is_read_at_once(recorded: Recorded) -> None:
 
 def test_a_line_cut_short_by_a_crash(recorded: Recorded) -> None:
     recorded.add(packet(done(0))[:10] + b"\n" + packet(done(1)))
-    with pytest.warns(UserWarning, match="half a line, left by a killed process"):
+    with pytest.warns(UserWarning, match=r"results\.jsonl:1: half a line, left by a killed process"):
         assert recorded.news() == [1]
+    recorded.add(packet(done(0))[:10] + b"\n" + packet(done(2)))
+    with pytest.warns(UserWarning, match=r"results\.jsonl:3: half a line"):
+        assert recorded.news() == [2]
+
+
+def test_results_of_another_run_are_refused(recorded: Recorded) -> None:
+    recorded.add(packet(done(5)))
+    with pytest.raises(StoreError, match=r"results\.jsonl: names a task beyond the 5 of its run"):
+        recorded.news()
 
 
 def test_better_news_of_a_dead_task(recorded: Recorded) -> None:

@@ -20,7 +20,7 @@ from kon.core.spec import Plugin, RunSpec
 from kon.core.task import Answers, Outcome, State, encode
 from kon.engine.records.records import RunFolder
 from kon.fleet.restore import restore
-from kon.report.read.standing import standing
+from kon.report.read.reader import standing
 from tests.cli.given import invoke
 
 _prefixes = (f"keep{number}" for number in itertools.count(1))

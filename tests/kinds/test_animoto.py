@@ -22,7 +22,7 @@ from kon.kinds.pictures.header import read_header
 from kon.kinds.video import demo, generate
 from kon.kinds.video.jobfile import Job, parse_job, read_job
 from kon.kinds.video.names import demo_names
-from kon.report.read.standing import Standing
+from kon.report.read.reader import Standing
 from tests.kinds.running import attempt, nothing_left
 from tests.kinds.video.given import encoded, photo, watch
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kon.core.errors import StoreError
-from kon.report.read.follow import Gone, Growing, Rewritten
+from kon.report.read.reader import Gone, Growing, Rewritten
 
 MUCH = 1 << 20
 

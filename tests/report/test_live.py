@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kon.engine.records.events import Event
-from kon.report.read import live
-from kon.report.read.live import Avoided
+from kon.report.read import reader
+from kon.report.read.reader import Avoided
 from tests.report.made import Records
 
 
@@ -46,7 +46,8 @@ def test_what_is_too_long_for_one_look_is_read_by_the_next(
     life = records.life("w1.aaaaaa")
     for index in range(10):
         life.tasks(Event.SKIP, [index])
-    monkeypatch.setattr(live, "_READ_BYTES", 120)
+    monkeypatch.setattr(reader, "LOOK_BYTES", 120)
+    monkeypatch.setattr(reader, "LEAST_BYTES", 120)
     avoided = Avoided(records.folder)
     looks = [avoided.look() for _ in range(10)]
     assert looks == sorted(looks)

@@ -9,8 +9,8 @@ import pytest
 
 from kon.core.errors import StoreError
 from kon.core.task import Answers, Outcome, State, encode
-from kon.report.read import standing as module
-from kon.report.read.standing import standing
+from kon.report.read import reader as module
+from kon.report.read.reader import standing
 from tests.report.made import Records
 
 

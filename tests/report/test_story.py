@@ -12,7 +12,7 @@ from kon.core.errors import ConfigurationError, StoreError
 from kon.core.spec import Faults, Plugin
 from kon.core.task import Answers, Outcome, State, encode
 from kon.engine.records.events import Event
-from kon.report.read.duplicates import duplicates
+from kon.report.read.tally import duplicates
 from kon.report.read.traces import trace
 from kon.report.story.story import Moment, Story, as_text, tell
 from tests.report.made import Life, Records

@@ -10,7 +10,7 @@ import pytest
 from kon.core.task import Outcome, State
 from kon.engine.records.events import Event
 from kon.report import timeline as timelines
-from kon.report.read.counts import count_events
+from kon.report.read.tally import tally_run
 from kon.report.timeline import BINS, UNFINISHED, Bar, Timeline, backlog, timeline
 from tests.report.test_story import Script
 
@@ -115,7 +115,9 @@ def test_the_backlog_goes_from_all_tasks_to_none(tmp_path: Path) -> None:
     script.at(4.0, "w1.a", Event.KEEP, range(60))
     script.at(6.0, "w1.a", Event.DELIVER, range(60, 100))
     script.at(10.0, "client", Event.CLOSE)
-    found = backlog(count_events(script.records.folder, 100).moments, 10.0)
+    moments = tally_run(script.records.folder, 100, moments=True).moments
+    assert moments is not None
+    found = backlog(moments, 10.0)
     shown = dict(zip((round(at, 1) for at in found.at_s), zip(found.waiting, found.held), strict=True))
     assert [shown[at] for at in (0.0, 1.0, 3.0, 5.0, 7.0, 10.0)] == [
         (100, 0),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -10,13 +9,12 @@ from typing import Any, Final
 import msgspec
 
 from kon.core.errors import ConfigurationError, StoreError, StoreVersionError
-from kon.core.journal import read_lines
+from kon.core.journal import scan
 from kon.core.spec import RunSpec
-from kon.core.task import MAX_ATTEMPTS, Answers, Outcome
+from kon.core.task import CLIENT, MAX_ATTEMPTS, Answers, Outcome
 
 SCHEMA: Final = 1
 """Of the files in a run's folder; raised when an older kon could misread them."""
-
 
 CLIENT_BEGAN: Final = "client_began_s"
 """In the context of a host's part of the records: when the client, on another machine, began the run."""
@@ -64,6 +62,7 @@ class RunFolder:
         self.run_file = path / "run.json"
         self.results = path / "results.jsonl"
         self.events = path / "events"
+        self.client_events = self.events / f"{CLIENT}.jsonl"
         self.logs = path / "workers"
         self.summary = path / "summary.json"
 
@@ -80,7 +79,7 @@ class RunFolder:
     @property
     def begun(self) -> bool:
         """Whether a client has begun to submit its tasks."""
-        return (self.events / "client.jsonl").exists()
+        return self.client_events.exists()
 
     @property
     def finished(self) -> bool:
@@ -140,11 +139,7 @@ class RunFolder:
 
     def packets(self) -> Iterator[Answers]:
         """The recorded packets of answers, in the order in which they came."""
-        for number, line in enumerate(read_lines(self.results), start=1):
-            try:
-                yield _answers.decode(line)
-            except msgspec.DecodeError:
-                _skipped(self.results, number)
+        yield from scan(self.results, _answers)
 
     def outcomes(self) -> Iterator[tuple[str, Outcome]]:
         """The outcome that stands for each task, and who answered it, in order of tasks."""
@@ -158,12 +153,8 @@ class RunFolder:
     def event_lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Every event of every worker: the life of a worker that wrote it, and the line."""
         for file in sorted(self.events.glob("*.jsonl")):
-            for number, line in enumerate(read_lines(file), start=1):
-                try:
-                    event = msgspec.json.decode(line)
-                    yield event.get("w", file.stem), event
-                except msgspec.DecodeError:
-                    _skipped(file, number)
+            for event in scan(file, _events):
+                yield event.get("w", file.stem), event
 
 
 class _Schema(msgspec.Struct):
@@ -179,11 +170,8 @@ def _check_version(path: Path, body: bytes) -> None:
         )
 
 
-_answers = msgspec.json.Decoder(Answers)
-
-
-def _skipped(file: Path, number: int) -> None:
-    warnings.warn(f"{file}:{number}: half a line, left by a killed process; read without it", stacklevel=3)
+_answers: Final = msgspec.json.Decoder(Answers)
+_events: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 def _replace(path: Path, body: bytes) -> None:

@@ -1,6 +1,6 @@
 """Runs as they go on: followed through their records, for a page in a browser and for a terminal.
 
-Growing files -> Tally -> Watch (one run) -> Watching (all of them, one reader) -> Board -> viewers.
+GrowingRun -> RunTally -> Follower (one run) -> Watching (all of them, one reader) -> Board -> viewers.
 """
 
 from __future__ import annotations

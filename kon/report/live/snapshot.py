@@ -10,10 +10,11 @@ import msgspec
 from kon.backends.prices import usual_prices
 from kon.core.spec import RunSpec
 from kon.core.task import State
+from kon.engine.records.events import Event
 from kon.report.costs import cost_of
-from kon.report.live.failures import Failure
-from kon.report.live.lives import Life
-from kon.report.live.tally import Tally
+from kon.report.read.lives import Life
+from kon.report.read.recent import Ends, Failure
+from kon.report.read.tally import RunTally
 
 SCHEMA: Final = 1
 """Of what is sent to a page; a page that is open while kon is renewed loads itself again."""
@@ -25,7 +26,7 @@ MOST_SLOTS: Final = 64
 """Of one life that are shown one by one."""
 
 
-class Standing(enum.StrEnum):
+class RunState(enum.StrEnum):
     """Where a run stands, as `kon status` calls it, and what only those see who stay."""
 
     STARTING = "starting"  # its workers are not ready yet
@@ -37,7 +38,7 @@ class Standing(enum.StrEnum):
     UNREADABLE = "unreadable"  # its records can't be read; `problem` says why
 
 
-IN_MOTION: Final = frozenset({Standing.STARTING, Standing.RUNNING, Standing.DETACHED})
+IN_MOTION: Final = frozenset({RunState.STARTING, RunState.RUNNING, RunState.DETACHED})
 
 
 class RunLine(msgspec.Struct, frozen=True):
@@ -45,7 +46,7 @@ class RunLine(msgspec.Struct, frozen=True):
 
     id: str
     name: str
-    state: Standing
+    state: RunState
     tasks: int = 0
     done: int = 0
     failed: int = 0
@@ -94,7 +95,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     id: str
     name: str
     about: str
-    state: Standing
+    state: RunState
     problem: str
     notes: list[str]
     reading: float
@@ -142,19 +143,21 @@ def silent_after_s(spec: RunSpec) -> float:
 def snapshot(
     id: str,
     spec: RunSpec,
-    tally: Tally,
-    standing: Standing,
+    tally: RunTally,
+    run_state: RunState,
     now_s: float,
     *,
     reading: float = 1.0,
+    unread_lines: int = 0,
     problem: str = "",
 ) -> Snapshot:
     """now_s: seconds since the epoch, by this machine's clock, or by the run's own where that is virtual."""
-    counts = tally.counts
+    states = tally.states()
     left = spec.tasks - tally.accounted
-    elapsed_s = _elapsed_s(tally, standing, now_s)
-    in_motion = standing in IN_MOTION
-    lately = tally.pace.per_s(now_s) if tally.pace is not None and in_motion else None
+    elapsed_s = _elapsed_s(tally, run_state, now_s)
+    in_motion = run_state in IN_MOTION
+    ends = tally.recent.ends
+    lately = ends.per_s(now_s) if ends is not None and in_motion else None
     lives = [life for life in tally.lives.values() if life.slots != 0]
     present = [life for life in lives if in_motion and not life.over and life.slots is not None]
     usd, prices = _usd(spec, tally, elapsed_s)
@@ -163,27 +166,27 @@ def snapshot(
         id=id,
         name=spec.run,
         about=_about(spec),
-        state=standing,
+        state=run_state,
         problem=problem,
-        notes=list(_notes(tally)),
+        notes=_notes(unread_lines),
         reading=round(reading, 3),
         tasks=spec.tasks,
-        done=counts[State.DONE],
-        failed=counts[State.FAILED],
-        dead=counts[State.DEAD],
-        lost=counts[State.LOST],
-        cancelled=counts[State.CANCELLED],
+        done=states[State.DONE],
+        failed=states[State.FAILED],
+        dead=states[State.DEAD],
+        lost=states[State.LOST],
+        cancelled=states[State.CANCELLED],
         left=left,
-        retries=tally.retries,
+        retries=tally.added_up[Event.RETRY],
         elapsed_s=elapsed_s,
         left_s=left / lately if lately and left else None,
         tasks_per_s=lately,
         mean_tasks_per_s=tally.accounted / elapsed_s if elapsed_s else None,
-        throughput=_throughput(tally, now_s if in_motion else None),
-        deliveries_again=tally.deliveries_again,
-        avoided=tally.avoided,
-        second_starts=tally.second_starts,
-        second_results=tally.second_results,
+        throughput=_throughput(ends, now_s if in_motion else None),
+        deliveries_again=tally.deliveries.repeats,
+        avoided=tally.added_up[Event.SKIP],
+        second_starts=tally.starts.repeats,
+        second_results=tally.keeps.repeats,
         requests=tally.requests,
         usd=usd,
         prices=prices,
@@ -205,32 +208,31 @@ def _about(spec: RunSpec) -> str:
     return f"{spec.tasks:,} x {spec.kind.name}, {spec.strategy.label} on {spec.backend.name}, {shape}"
 
 
-def _notes(tally: Tally) -> list[str]:
-    if not tally.unread_lines:
+def _notes(unread_lines: int) -> list[str]:
+    if not unread_lines:
         return []
-    lines = "1 line" if tally.unread_lines == 1 else f"{tally.unread_lines:,} lines"
+    lines = "1 line" if unread_lines == 1 else f"{unread_lines:,} lines"
     return [f"{lines} of the records can't be read, as a killed process leaves them; shown without."]
 
 
-def _elapsed_s(tally: Tally, standing: Standing, now_s: float) -> float | None:
+def _elapsed_s(tally: RunTally, run_state: RunState, now_s: float) -> float | None:
     if tally.began_s is None:
         return None
-    until_s = tally.closed_s or (now_s if standing in IN_MOTION else tally.latest_s)
+    until_s = tally.closed_s or (now_s if run_state in IN_MOTION else tally.latest_s)
     return max(0.0, until_s - tally.began_s)
 
 
-def _throughput(tally: Tally, now_s: float | None) -> Throughput:
+def _throughput(ends: Ends | None, now_s: float | None) -> Throughput:
     """Up to `now_s`: where nothing ends any more, the line must go to zero and not stand still."""
-    pace = tally.pace
-    if pace is None:
+    if ends is None:
         return Throughput(1.0, [])
-    bins = list(pace.bins)
+    bins = list(ends.bins)
     if now_s is not None:
-        bins += [0] * (int((now_s - pace.began_s) / pace.bin_s) + 1 - len(bins))
-    return Throughput(pace.bin_s, bins)
+        bins += [0] * (int((now_s - ends.began_s) / ends.bin_s) + 1 - len(bins))
+    return Throughput(ends.bin_s, bins)
 
 
-def _usd(spec: RunSpec, tally: Tally, elapsed_s: float | None) -> tuple[float | None, str]:
+def _usd(spec: RunSpec, tally: RunTally, elapsed_s: float | None) -> tuple[float | None, str]:
     billed = tally.billed
     if billed is None:
         return None, ""

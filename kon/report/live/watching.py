@@ -15,8 +15,8 @@ import msgspec
 from kon.core.errors import KonError
 from kon.engine.records.records import RunFolder
 from kon.report.live.board import Board
-from kon.report.live.snapshot import IN_MOTION, RunLine, Standing
-from kon.report.live.watch import Watch
+from kon.report.live.follower import Follower
+from kon.report.live.snapshot import IN_MOTION, RunLine, RunState
 
 LOOK_S: Final = 0.5
 """Between two looks at a run that somebody looks at, in seconds; at least as long as the look took."""
@@ -58,7 +58,7 @@ class Watching:
         self._viewers: Counter[str] = Counter()
         self._wanted = asyncio.Event()
         self._folders: dict[str, RunFolder] = {}
-        self._watches: dict[str, Watch] = {}
+        self._followers: dict[str, Follower] = {}
         self._over: dict[str, RunLine] = {}
         self._looked_s: dict[str, float] = {}
         self._list_at_s = 0.0
@@ -147,17 +147,17 @@ class Watching:
             unique = f"{id} ({number})"
         return unique
 
-    def _watch(self, id: str) -> Watch:
-        if id not in self._watches:
-            self._watches[id] = Watch(self._folders[id], id, self._now_s)
-        return self._watches[id]
+    def _follower(self, id: str) -> Follower:
+        if id not in self._followers:
+            self._followers[id] = Follower(self._folders[id], id, self._now_s)
+        return self._followers[id]
 
     def _look(self, id: str) -> tuple[list[tuple[str, bytes]], bool]:
-        watch = self._watch(id)
-        watch.look()
-        shown = watch.snapshot()
+        follower = self._follower(id)
+        follower.look()
+        shown = follower.snapshot()
         parts = [] if shown is None else [(RUN, msgspec.json.encode(shown))]
-        return [*parts, (FAILURES, msgspec.json.encode(watch.failures()))], watch.behind
+        return [*parts, (FAILURES, msgspec.json.encode(follower.failures()))], follower.behind
 
     def _list(self) -> list[RunLine]:
         self._find()
@@ -173,7 +173,7 @@ class Watching:
                 line = self._over[id] = _finished(id, folder)
             return line
         self._over.pop(id, None)
-        return self._watch(id).line()
+        return self._follower(id).line()
 
     def _look_at_others(self) -> None:
         """At runs that are not over and that nobody looks at: as many as there is time for, first those that
@@ -183,15 +183,15 @@ class Watching:
         others.sort(key=lambda id: self._looked_s.get(id, 0.0))
         began_s = time.monotonic()
         for id in others:
-            self._watch(id).look()
+            self._follower(id).look()
             self._looked_s[id] = time.monotonic()
             if self._looked_s[id] - began_s > OTHERS_S:
                 return
 
     def _tidy(self, viewed: set[str]) -> None:
-        idle = [id for id in self._watches if id not in viewed and id in self._over]
+        idle = [id for id in self._followers if id not in viewed and id in self._over]
         for id in idle[:-MOST_KEPT]:
-            del self._watches[id]
+            del self._followers[id]
             self.board.drop(id)
 
 
@@ -203,7 +203,7 @@ def _finished(id: str, folder: RunFolder) -> RunLine:
         return RunLine(
             id,
             name,
-            Standing.FINISHED,
+            RunState.FINISHED,
             tasks=row["tasks"],
             done=row["done"],
             failed=row["failed"],
@@ -212,6 +212,6 @@ def _finished(id: str, folder: RunFolder) -> RunLine:
             began_s=row.get("began_s"),
         )
     except KonError as error:
-        return RunLine(id, name, Standing.UNREADABLE, problem=str(error))
+        return RunLine(id, name, RunState.UNREADABLE, problem=str(error))
     except (KeyError, TypeError):
-        return RunLine(id, name, Standing.UNREADABLE, problem=f"{folder.summary}: is not a row of kon's")
+        return RunLine(id, name, RunState.UNREADABLE, problem=f"{folder.summary}: is not a row of kon's")

@@ -19,7 +19,7 @@ from kon.report.gathered import MOST_TIMELINES, Gathered, gather
 from kon.report.page import STYLE
 from kon.report.page.origins import origins
 from kon.report.page.tables import every_run, strategies
-from kon.report.read.standing import standing
+from kon.report.read.reader import standing
 
 try:
     import jinja2

@@ -10,7 +10,7 @@ import msgspec
 from kon.core.errors import KonError
 from kon.core.plugins import strategy_class
 from kon.core.strategy import strategy_options
-from kon.core.task import task_id
+from kon.core.task import CLIENT, task_id
 from kon.engine.records.events import Event
 from kon.report.read.traces import Sighting, Trace, encoded
 from kon.report.story.reasons import Past, reason
@@ -160,7 +160,7 @@ class _Teller:
             words = (
                 "the client begins to submit the run's tasks" if not number else "a client takes the run up"
             )
-            yield self._made(opened_s, "client", SUBMITTED, 1, words, "")
+            yield self._made(opened_s, CLIENT, SUBMITTED, 1, words, "")
 
     def _ends(self) -> Iterator[Moment]:
         """Of the attempts whose outcome the client has; of others only their start is known."""
@@ -186,7 +186,7 @@ class _Teller:
             words = f"{outcome.state.value}, by {worker}"
             if outcome.error:
                 words += f": {outcome.error}"
-            yield Moment(None, None, "client", None, RECORDED, outcome.attempt, words, "")
+            yield Moment(None, None, CLIENT, None, RECORDED, outcome.attempt, words, "")
 
     def _ending(self) -> str:
         if not self._found.answers:

@@ -9,7 +9,7 @@ import msgspec
 
 from kon.core.errors import ConfigurationError
 from kon.engine.records.records import RunFolder
-from kon.report.read.duplicates import duplicates
+from kon.report.read.tally import duplicates
 from kon.report.traces.spans import Origin
 
 MOST_UNASKED: Final = 10_000

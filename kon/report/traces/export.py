@@ -9,7 +9,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from kon.core.errors import CollectorUnavailable, ConfigurationError
-from kon.report.traces.spans import CLIENT, Origin, Span
+from kon.core.task import CLIENT
+from kon.report.traces.spans import Origin, Span
 
 if TYPE_CHECKING:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter

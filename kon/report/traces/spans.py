@@ -12,12 +12,11 @@ from typing import Any, Final
 import msgspec
 
 from kon.core.spec import RunSpec
+from kon.core.task import CLIENT
 from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
 from kon.report.story.story import ENDED, SUBMITTED, VANISHED, Moment, Story
 from kon.report.traces import ids
-
-CLIENT: Final = "client"
 
 Attributes = dict[str, Any]
 """Of plain strings and numbers."""

@@ -22,7 +22,7 @@ from kon.engine.records.records import RunFolder
 from kon.engine.watchers.collector import COUNTED
 from kon.engine.watchers.endpoint import Address, asked_for
 from kon.launch.resume import opened
-from kon.report.read.counts import count_events
+from kon.report.read.tally import tally_run
 from tests.cli.given import SLEEPS, invoke, process, write
 from tests.engine.watchers.given import (
     LABELS,
@@ -128,7 +128,7 @@ def test_what_a_scrape_tells_is_what_the_records_say(tmp_path: Path) -> None:
     assert total("kon_claims_deferred_total") == row["deferred"]
     assert total("kon_commits_refused_total") == row["refused"]
     assert total("kon_claims_dropped_total") == row["dropped"]
-    events = count_events(folder, 40)
+    events = tally_run(folder, 40)
     assert total("kon_starts_total") == events.starts.met >= 44
     assert total("kon_deliveries_total") == events.deliveries.met
     assert total("kon_task_seconds_count") == events.starts.met

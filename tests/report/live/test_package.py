@@ -10,6 +10,8 @@ from kon.report.live.server import _FILES
 PROJECT = Path(__file__).parents[3]
 PAGE = PROJECT / "kon" / "report" / "live" / "page"
 
+PAGE = PROJECT / "kon" / "report" / "live" / "page"
+
 
 def test_every_file_of_a_page_is_named_for_the_wheel() -> None:
     """Setuptools leaves out what no pattern names."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kon.report.live import watching
-from kon.report.live.watch import Watch
-from kon.report.read.follow import Growing
+from kon.report.live.follower import Follower
+from kon.report.read.reader import Growing
 from tests.report.live.given import Moving, run, served, stream
 
 
@@ -66,7 +66,7 @@ def test_runs_that_nobody_looks_at_take_turns(tmp_path: Path, monkeypatch: pytes
     """However many runs are to be read, the one that somebody looks at does not wait for all of them."""
     looked: list[str] = []
     monkeypatch.setattr(watching, "OTHERS_S", -1.0)
-    monkeypatch.setattr(Watch, "look", lambda self: looked.append(self.id))
+    monkeypatch.setattr(Follower, "look", lambda self: looked.append(self.id))
     follows = watching.Watching(lambda: [Moving(tmp_path / name, 3).folder for name in "abc"], lambda: 0.0)
     for number in range(1, 7):
         assert len(follows._list()) == 3

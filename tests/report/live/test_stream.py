@@ -14,7 +14,7 @@ import pytest
 from kon.core.task import State
 from kon.report.live import server as server_module
 from kon.report.live import watching
-from kon.report.read.follow import Growing
+from kon.report.read.reader import Growing
 from tests.report.live.given import LIMIT_S, Moving, Stream, asked, run, served, stream, until
 
 

@@ -9,10 +9,10 @@ import pytest
 from kon.core.task import Answers, Outcome, State, encode
 from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
-from kon.report.read import gather
+from kon.report.read import traces as reader
 from kon.report.read.traces import trace
 from kon.report.story.story import ENDED, tell
-from kon.report.traces import Span, gathered
+from kon.report.traces import Span, traces_of
 from tests.report.made import Records
 from tests.report.traces.traced import plain, spans
 
@@ -200,9 +200,11 @@ def test_what_is_gathered_in_one_pass_is_what_is_found_one_by_one(
     troubled: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one_by_one = [trace(troubled, index) for index in (0, 1, 4, 9)]
-    assert list(gathered(troubled, [0, 1, 4, 9])) == one_by_one
-    monkeypatch.setattr(gather, "AT_ONCE", 3)
-    assert list(gathered(troubled, [0, 1, 4, 9])) == one_by_one
+    assert list(traces_of(troubled, [0, 1, 4, 9])) == one_by_one
+    monkeypatch.setattr(reader, "_FEW", 1)  # more are not looked for in the text of a line
+    assert list(traces_of(troubled, [0, 1, 4, 9])) == one_by_one
+    monkeypatch.setattr(reader, "AT_ONCE", 3)
+    assert list(traces_of(troubled, [0, 1, 4, 9])) == one_by_one
 
 
 def test_two_copies_in_one_batch_are_two_deliveries(tmp_path: Path) -> None:
@@ -210,5 +212,5 @@ def test_two_copies_in_one_batch_are_two_deliveries(tmp_path: Path) -> None:
     records.life("w1.a").tasks(Event.DELIVER, [1, 0, 1])
     found = trace(records.folder, 1)
     assert len(found.sightings) == 2
-    assert list(gathered(records.folder, [1])) == [found]
+    assert list(traces_of(records.folder, [1])) == [found]
     assert "delivered twice" in tell(found).notes[0]

@@ -16,18 +16,19 @@ from kon.core.lock import client_lock
 from kon.core.spec import Plugin
 from kon.core.task import Answers, Outcome, State, encode
 from kon.engine.records.events import Event
-from kon.report.live import failures, pace, watch
-from kon.report.live.pace import Pace
-from kon.report.live.snapshot import Snapshot, Standing
-from kon.report.live.watch import Watch
+from kon.report.live import follower
+from kon.report.live.follower import Follower
+from kon.report.live.snapshot import RunState, Snapshot
+from kon.report.read import reader, recent
+from kon.report.read.recent import Ends
 from tests.report.made import Records
 
 
-def watching(records: Records) -> Watch:
-    return Watch(records.folder, "r", records.clock.now_s)
+def watching(records: Records) -> Follower:
+    return Follower(records.folder, "r", records.clock.now_s)
 
 
-def looked(watched: Watch) -> Snapshot:
+def looked(watched: Follower) -> Snapshot:
     watched.look()
     found = watched.snapshot()
     assert found is not None
@@ -56,9 +57,9 @@ def answer(
 def test_a_run_from_its_start_to_its_end(tmp_path: Path) -> None:
     records = Records(tmp_path, 10, slots=2)
     watched = watching(records)
-    assert looked(watched).state is Standing.STOPPED
+    assert looked(watched).state is RunState.STOPPED
     with with_client(records):
-        assert looked(watched).state is Standing.STARTING
+        assert looked(watched).state is RunState.STARTING
         records.life("client").note(Event.OPEN)
         life = records.life("w1.aaaaaa")
         life.note(Event.UP, worker="w1.aaaaaa", slots=2, host="here", requests=3)
@@ -69,7 +70,7 @@ def test_a_run_from_its_start_to_its_end(tmp_path: Path) -> None:
         records.clock.t += 2
         life.tasks(Event.START, [1])
         found = looked(watched)
-        assert (found.state, found.left, found.elapsed_s) == (Standing.RUNNING, 10, 2.0)
+        assert (found.state, found.left, found.elapsed_s) == (RunState.RUNNING, 10, 2.0)
         assert (found.deliveries_again, found.avoided, found.requests) == (1, 1, 3)
         assert (found.lives_at_work, found.slots, found.slots_busy) == (1, 2, 2)
         assert [(each.task, each.for_s) for each in found.lives[0].busy] == [(0, 2.0), (1, 0.0)]
@@ -99,7 +100,7 @@ def test_a_run_from_its_start_to_its_end(tmp_path: Path) -> None:
         records.life("client").note(Event.CLOSE, requests=4)
     records.folder.write_summary({"done": 9})
     found = looked(watched)
-    assert (found.state, found.tasks_per_s, found.requests) == (Standing.FINISHED, None, 7)
+    assert (found.state, found.tasks_per_s, found.requests) == (RunState.FINISHED, None, 7)
 
 
 def test_the_last_outcome_of_a_task_stands(tmp_path: Path) -> None:
@@ -146,9 +147,9 @@ def test_workers_without_a_client_are_detached(tmp_path: Path) -> None:
     records = Records(tmp_path, 5)
     records.life("w1.aaaaaa").note(Event.UP, worker="w1.aaaaaa", slots=1)
     watched = watching(records)
-    assert looked(watched).state is Standing.DETACHED
+    assert looked(watched).state is RunState.DETACHED
     records.clock.t += 3600
-    assert looked(watched).state is Standing.STOPPED
+    assert looked(watched).state is RunState.STOPPED
 
 
 def test_answers_of_workers_elsewhere_count(tmp_path: Path) -> None:
@@ -189,8 +190,8 @@ def test_a_look_is_bounded_and_tells_how_far_it_is(tmp_path: Path, monkeypatch: 
     records = Records(tmp_path, 1_000)
     for index in range(100):
         answer(records, index)
-    monkeypatch.setattr(watch, "LOOK_BYTES", 1)
-    monkeypatch.setattr(watch, "LEAST_BYTES", 400)
+    monkeypatch.setattr(follower, "LOOK_BYTES", 1)
+    monkeypatch.setattr(reader, "LEAST_BYTES", 400)
     watched = watching(records)
     shares = []
     while True:
@@ -278,10 +279,10 @@ def test_a_run_whose_failed_tasks_are_run_again_is_the_same(tmp_path: Path) -> N
     watched = watching(records)
     answer(records, 1, State.FAILED)
     records.folder.write_summary({"done": 0})
-    assert looked(watched).state is Standing.FINISHED
+    assert looked(watched).state is RunState.FINISHED
     records.folder.reopen()
     found = looked(watched)
-    assert (found.state, found.failed) == (Standing.STOPPED, 1)
+    assert (found.state, found.failed) == (RunState.STOPPED, 1)
 
 
 def test_a_folder_that_is_deleted_leaves_what_was_read(tmp_path: Path) -> None:
@@ -291,7 +292,7 @@ def test_a_folder_that_is_deleted_leaves_what_was_read(tmp_path: Path) -> None:
     looked(watched)
     shutil.rmtree(records.folder.path)
     found = looked(watched)
-    assert (found.state, found.done) == (Standing.GONE, 1)
+    assert (found.state, found.done) == (RunState.GONE, 1)
 
 
 def test_records_that_are_being_deleted_leave_what_was_read(tmp_path: Path) -> None:
@@ -301,7 +302,7 @@ def test_records_that_are_being_deleted_leave_what_was_read(tmp_path: Path) -> N
     looked(watched)
     records.folder.results.unlink()
     found = looked(watched)
-    assert (found.state, found.done) == (Standing.GONE, 1)
+    assert (found.state, found.done) == (RunState.GONE, 1)
 
 
 @pytest.mark.parametrize("name", ["run.json", "summary.json"])
@@ -312,7 +313,7 @@ def test_records_of_a_newer_kon_say_so(tmp_path: Path, name: str) -> None:
     looked(watched)
     (records.folder.path / name).write_text('{"schema": 99}')
     found = looked(watched)
-    assert found.state is Standing.UNREADABLE
+    assert found.state is RunState.UNREADABLE
     assert "written by a newer kon (records of version 99" in found.problem
     assert watched.line().problem == found.problem
 
@@ -322,15 +323,15 @@ def test_records_of_another_run_say_so(tmp_path: Path) -> None:
     watched = watching(records)
     answer(records, 10)
     found = looked(watched)
-    assert found.state is Standing.UNREADABLE
+    assert found.state is RunState.UNREADABLE
     assert "results.jsonl: names a task beyond the 10 of its run" in found.problem
     assert watched.behind is False, "or it would be read again and again"
     answer(records, 1)
-    assert looked(watched).state is Standing.UNREADABLE, "it does not get better by what comes after"
+    assert looked(watched).state is RunState.UNREADABLE, "it does not get better by what comes after"
 
 
 def test_failures_are_kept_to_a_number_and_a_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failures, "MOST", 3)
+    monkeypatch.setattr(recent, "MOST", 3)
     records = Records(tmp_path, 10)
     for index in range(6):
         answer(records, index, State.FAILED, result={"stderr": "x" * 50_000 + f"end {index}"})
@@ -339,7 +340,7 @@ def test_failures_are_kept_to_a_number_and_a_length(tmp_path: Path, monkeypatch:
     shown = watched.failures().shown
     assert [each.task for each in shown] == [5, 4, 3], "the newest first"
     assert shown[0].output["stderr"].endswith("end 5")
-    assert len(shown[0].output["stderr"]) < failures.MOST_TEXT + 50
+    assert len(shown[0].output["stderr"]) < recent.MOST_TEXT + 50
 
 
 def test_events_of_a_simulation_share_a_file(tmp_path: Path) -> None:
@@ -365,22 +366,22 @@ def test_time_of_a_simulation_is_its_own(tmp_path: Path) -> None:
 
 
 def test_throughput_over_time_keeps_its_size_and_its_sum() -> None:
-    told = Pace(1_000.0)
+    told = Ends(1_000.0)
     for number in range(10_000):
-        told.add(1_000.0 + number)
-    assert len(told.bins) <= pace.BINS
+        told.add([1_000.0 + number])
+    assert len(told.bins) <= recent.BINS
     assert sum(told.bins) == 10_000
     assert told.bin_s * len(told.bins) >= 10_000
 
 
 def test_throughput_lately_is_that_of_the_last_seconds() -> None:
-    told = Pace(0.0)
+    told = Ends(0.0)
     for number in range(1_000):
-        told.add(number / 10)  # 10 a second, for 100 s
+        told.add([number / 10])  # 10 a second, for 100 s
     assert told.per_s(100.0) == pytest.approx(10.0, rel=0.05)
-    assert told.per_s(120.0) < 2.0, "nothing has ended for 20 s"
+    assert told.per_s(120.0) == pytest.approx(1.0, abs=1.0), "nothing has ended for 20 s"
     assert told.per_s(200.0) == 0.0
-    slow = Pace(0.0)
+    slow = Ends(0.0)
     for number in range(20):
-        slow.add(number * 4.0)
+        slow.add([number * 4.0])
     assert slow.per_s(80.0) == pytest.approx(0.25, rel=0.2)

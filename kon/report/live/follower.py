@@ -6,29 +6,28 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from kon.core.errors import KonError, StoreError
+from kon.core.journal import decode_lines
 from kon.core.lock import client_lock
+from kon.core.task import CLIENT
 from kon.engine.records.records import RunFile, RunFolder
 from kon.report.live.snapshot import (
     IN_MOTION,
     FailuresShown,
     RunLine,
+    RunState,
     Snapshot,
-    Standing,
     silent_after_s,
     snapshot,
 )
-from kon.report.live.tally import Tally
-from kon.report.read.counts import CLIENT
-from kon.report.read.follow import Gone, Growing, Rewritten
+from kon.report.read.lines import EVENTS, PACKETS, tasks_of
+from kon.report.read.reader import Gone, GrowingRun, Rewritten
+from kon.report.read.tally import RunTally
 
 LOOK_BYTES: Final = 8 << 20
 """Read in one look, about: a tenth of a second's work. The next one reads on."""
 
-LEAST_BYTES: Final = 1 << 16
-"""Of each file in one look, however many there are."""
 
-
-class Watch:
+class Follower:
     """Follows one run. Each look reads what is new, and no more; memory is a few bytes for each task.
 
     now_s: seconds since the epoch. id: what the run is called by viewers.
@@ -40,9 +39,10 @@ class Watch:
         self._now_s = now_s
         self._run: RunFile | None = None
         self._seen: tuple[int, int] | None = None
-        self._files: dict[str, Growing] = {}
-        self._tally: Tally | None = None
-        self._standing = Standing.STARTING
+        self._records = GrowingRun(folder)
+        self._tally: RunTally | None = None
+        self._unread_lines = 0
+        self._state = RunState.STARTING
         self._problem = ""
         self._refused: StoreError | None = None
         self._snapshot: Snapshot | None = None
@@ -50,26 +50,26 @@ class Watch:
     @property
     def read_bytes(self) -> int:
         """Of the records, so far."""
-        return sum(file.read_bytes for file in self._files.values())
+        return self._records.read_bytes
 
     @property
     def behind(self) -> bool:
         """Whether there was more to read than the last look did."""
-        return self._tally is not None and not self._problem and self._share() < 1.0
+        return self._tally is not None and not self._problem and self._records.share < 1.0
 
     def look(self) -> None:
         """Read what has been written since the last look. What goes wrong is shown, not raised."""
         self._snapshot, self._problem = None, ""
         try:
-            self._standing = self._look() if self._know_the_run() else Standing.GONE
+            self._state = self._look() if self._know_the_run() else RunState.GONE
         except KonError as error:
-            self._standing, self._problem = Standing.UNREADABLE, str(error)
+            self._state, self._problem = RunState.UNREADABLE, str(error)
 
-    def _look(self) -> Standing:
+    def _look(self) -> RunState:
         try:
             self._read()
         except Gone:
-            return Standing.GONE
+            return RunState.GONE
         except Rewritten:  # what was counted can't be told from what is there now
             self._forget()
             self._read()
@@ -92,48 +92,38 @@ class Watch:
 
     def _forget(self) -> None:
         assert self._run is not None
-        self._files, self._tally, self._refused = {}, Tally(self._run.spec), None
+        self._records, self._tally = GrowingRun(self.folder), RunTally(self._run.spec.tasks)
+        self._unread_lines, self._refused = 0, None
 
     def _read(self) -> None:
         if self._refused is not None:
             raise self._refused  # what came after it means nothing
         assert self._tally is not None
-        stems = {file.stem for file in self.folder.events.glob("*.jsonl")} | {
-            name for name in self._files if name != _RESULTS
-        }
-        # the client's first, as the others count from its beginning; events before the results they led to
-        events = sorted(stems, key=lambda stem: (stem != CLIENT, stem))
-        most_bytes = max(LEAST_BYTES, LOOK_BYTES // (len(events) + 1))
-        for stem in events:
-            self._add(stem, self._file(stem).read(most_bytes))
-        self._add(_RESULTS, self._file(_RESULTS).read(most_bytes))
-
-    def _add(self, stem: str, lines: bytes) -> None:
-        assert self._tally is not None
+        tally = self._tally
         try:
-            if lines and stem == _RESULTS:
-                self._tally.add_results(lines)
-            elif lines:
-                self._tally.add_events(stem, lines)
+            # events before the results that they led to
+            for stem, lines in self._records.events(LOOK_BYTES):
+                events = decode_lines(lines, EVENTS, self._leave_out)
+                with tasks_of(tally.tasks, self.folder.events / f"{stem}.jsonl"):
+                    tally.add_client(events) if stem == CLIENT else tally.add_worker(stem, events)
+            packets = decode_lines(self._records.results(LOOK_BYTES), PACKETS, self._leave_out)
+            with tasks_of(tally.tasks, self.folder.results):
+                tally.add_results(packets)
         except StoreError as error:
             self._refused = error
             raise
 
-    def _file(self, stem: str) -> Growing:
-        file = self._files.get(stem)
-        if file is None:
-            path = self.folder.results if stem == _RESULTS else self.folder.events / f"{stem}.jsonl"
-            file = self._files[stem] = Growing(path)
-        return file
+    def _leave_out(self, _: int) -> None:
+        self._unread_lines += 1
 
-    def _where_it_stands(self) -> Standing:
+    def _where_it_stands(self) -> RunState:
         assert self._tally is not None
         if self.folder.finished:
             self.folder.read_summary()  # one of a newer kon is a run of a newer kon
-            return Standing.FINISHED
+            return RunState.FINISHED
         if client_lock(self.folder.path.parent).is_held():
-            return Standing.STARTING if self._tally.began_s is None else Standing.RUNNING
-        return Standing.DETACHED if any(self._heard_lately()) else Standing.STOPPED
+            return RunState.STARTING if self._tally.began_s is None else RunState.RUNNING
+        return RunState.DETACHED if any(self._heard_lately()) else RunState.STOPPED
 
     def _heard_lately(self) -> Iterator[bool]:
         assert self._tally is not None
@@ -142,12 +132,6 @@ class Watch:
         for life in self._tally.lives.values():
             yield not life.over and life.last_s > since_s
 
-    def _share(self) -> float:
-        """Of the records that has been read; a line that is being written is not missed."""
-        size_bytes = sum(file.size_bytes for file in self._files.values())
-        left = sum(file.size_bytes - file.read_bytes for file in self._files.values() if file.behind)
-        return 1.0 - left / size_bytes if left else 1.0
-
     def snapshot(self) -> Snapshot | None:
         """As of the last look; None where nothing could be read of the run yet."""
         if self._snapshot is None and self._run is not None and self._tally is not None:
@@ -155,9 +139,10 @@ class Watch:
                 self.id,
                 self._run.spec,
                 self._tally,
-                self._standing,
+                self._state,
                 self._time_s(),
-                reading=self._share(),
+                reading=self._records.share,
+                unread_lines=self._unread_lines,
                 problem=self._problem,
             )
         return self._snapshot
@@ -165,13 +150,13 @@ class Watch:
     def failures(self) -> FailuresShown:
         if self._tally is None:
             return FailuresShown(self.id, 0, [])
-        return FailuresShown(self.id, self._tally.not_done, self._tally.failures.newest_first())
+        return FailuresShown(self.id, self._tally.not_done, self._tally.recent.failures.newest_first())
 
     def line(self) -> RunLine:
         name = self.folder.path.name
         found = self.snapshot()
         if found is None:
-            return RunLine(self.id, name, self._standing, problem=self._problem)
+            return RunLine(self.id, name, self._state, problem=self._problem)
         return RunLine(
             self.id,
             name,
@@ -196,7 +181,3 @@ class Watch:
 def _identity(run: RunFile) -> tuple[str, object]:
     """Of one run, whatever attempts are added to it."""
     return run.key, run.context.get("started_s")
-
-
-_RESULTS: Final = "/results"
-"""No file of events can be called that."""
