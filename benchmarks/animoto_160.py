@@ -28,11 +28,11 @@ from benchmarks.animoto import UPLOAD_BYTES_S, served
 from benchmarks.animoto_page import put
 from benchmarks.photo_packages import NoPhotos
 from benchmarks.photos import FOLDER, photo_set
+from benchmarks.published import B_REMOTE, VIDEOS
 from kon.backends.sim.latency import P99
 from kon.backends.sim.model import Spread
 from kon.engine.records.records import RunFolder
 from kon.experiment.models import DEFAULT, find_model, read_model_with_sources
-from kon.report.published import ANIMOTO_MINUTES, ANIMOTO_VIDEOS
 from kon.report.read.reader import standing
 from kon.trials.calibrate import as_yaml
 
@@ -106,7 +106,7 @@ def simulated(folder: Path, model: str) -> dict[int, float]:
 
 
 def text(walls_s: dict[int, float], tasks: Spread, at_scale_s: dict[int, float], form: str = "simple") -> str:
-    [(older, minutes)] = ANIMOTO_MINUTES.items()
+    older, minutes = B_REMOTE.system, B_REMOTE.minutes["animoto"][VIDEOS]
     rows = [
         [workers, minutes[workers], wall_s / 60, at_scale_s[1] / wall_s, minutes[workers] * 60 / wall_s]
         for workers, wall_s in sorted(at_scale_s.items())
@@ -120,7 +120,7 @@ def text(walls_s: dict[int, float], tasks: Spread, at_scale_s: dict[int, float],
     )
     load = "/".join(f"{each:.1f}" for each in os.getloadavg())
     return (
-        f"{table}\n\n{ANIMOTO_VIDEOS} videos. Measured, {JOBS} jobs on this machine: {small}. A job with "
+        f"{table}\n\n{VIDEOS} videos. Measured, {JOBS} jobs on this machine: {small}. A job with "
         f"its upload: median {tasks.median_s:.1f} s, 99th percentile {tasks.p99_s:.1f} s. "
         f"{os.cpu_count()} cores, {datetime.now(UTC):%Y-%m-%d}, load at the end {load}."
     )

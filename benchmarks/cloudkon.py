@@ -15,6 +15,7 @@ from typing import Final
 
 from tabulate import tabulate
 
+from benchmarks.published import A_REMOTE, PAPER, SHEET
 from kon.backends.sim.backend import SimBackend
 from kon.backends.sim.fleet import Fleet
 from kon.backends.sim.loop import SimLoop, simulate
@@ -28,7 +29,6 @@ from kon.experiment import Experiment, load
 from kon.experiment.models import FOLDER, read_model
 from kon.experiment.prices import read_prices
 from kon.report.columns import rounded
-from kon.report.published import CLOUDKON_EFFICIENCY, CLOUDKON_PER_S, SLEEP_0_PER_S
 from kon.trials.plan.forecast import Forecast, Forecaster, Setting
 from kon.trials.plan.table import duration, usd
 
@@ -37,10 +37,6 @@ PAGE: Final = ROOT / "docs" / "cloudkon.md"
 
 WHOLE: Final = 10**9
 """Tasks of a sample: none is that large, so that all are simulated."""
-
-SYSTEM_A: Final = SLEEP_0_PER_S["A, remote"]
-CLOUDKON_SHEET: Final = CLOUDKON_PER_S["CloudKon, sheet"]
-CLOUDKON_PAPER: Final = CLOUDKON_PER_S["CloudKon, paper"]
 
 
 # --- the older systems' loop --------------------------------------------------------------------------
@@ -109,7 +105,7 @@ def throughput(kon: dict[str, dict[int, Forecast]]) -> str:
                 f"{workers:,}",
                 *(rounded(each.tasks_per_s) for each in kinds),
                 rounded(older),
-                *(_given(each, workers) for each in (SYSTEM_A, CLOUDKON_SHEET, CLOUDKON_PAPER)),
+                *(_given(each.tasks_per_s, workers) for each in (A_REMOTE, SHEET, PAPER)),
             ]
         )
     headers = [
@@ -118,9 +114,9 @@ def throughput(kon: dict[str, dict[int, Forecast]]) -> str:
         "kon, bundles of 100",
         "kon, one item a call",
         "one call a step, in turn",
-        "measured: system A",
-        "measured: CloudKon, sheet",
-        "measured: CloudKon, paper",
+        "measured: clone A (2016), SQS",
+        "measured: CloudKon (2013), sheet",
+        "measured: CloudKon (2014), paper",
     ]
     return _table(rows, headers)
 
@@ -136,7 +132,8 @@ def efficiencies(kon: dict[str, dict[int, Forecast]]) -> str:
         each = max(20, min(500, 4_000 // ms))
         older = each * ms / 1e3 / one_call_per_step(workers, each, ms / 1e3)
         assert batched.efficiency is not None
-        sheet = f"{CLOUDKON_EFFICIENCY[ms]}" if ms in CLOUDKON_EFFICIENCY else ""
+        given = SHEET.efficiency_by_length(64).get(ms / 1e3)
+        sheet = "" if given is None else f"{given:g}"
         shown = [f"{ms:,}", rounded(100 * batched.efficiency), f"{batched.bundle}", rounded(100 * older)]
         rows.append([*shown, sheet])
     headers = [
@@ -144,7 +141,7 @@ def efficiencies(kon: dict[str, dict[int, Forecast]]) -> str:
         "kon, batched (%)",
         "tasks to a message",
         "one call a step, in turn (%)",
-        "measured: CloudKon, sheet (%)",
+        "measured: CloudKon (2013), sheet (%)",
     ]
     return _table(rows, headers)
 

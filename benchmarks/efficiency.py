@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from benchmarks.experiment import Experiment, Point, Record, Section, Spread, Table, by_what, rounds
-from kon.report.published import EFFICIENCY, WORKERS
+from benchmarks.published import WORKERS, efficiencies
 
 
 class Length(msgspec.Struct, frozen=True):
@@ -83,5 +83,5 @@ def rows(length: Length, found: Sequence[Spread]) -> Iterator[Sequence[str]]:
     if len(found[0].values) > 1:
         yield "", "kon, the worst", *(f"{100 * min(each.values):.1f}" for each in found)
         yield "", "kon, the best", *(f"{100 * max(each.values):.1f}" for each in found)
-    for name, percents in EFFICIENCY[length.seconds].items():
-        yield "", name, *(f"{percent:.1f}" for percent in percents.values())
+    for older in efficiencies(length.seconds):
+        yield "", *older

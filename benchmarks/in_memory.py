@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.experiment import Experiment, Point, Record, Section, by_round, rounds
+from benchmarks.published import A_LOCAL, B_LOCAL
 from benchmarks.throughput import best_of, over, rates, runs, size
-from kon.report.published import SLEEP_0_PER_S
 
 
 class InMemory(Experiment):
@@ -29,7 +29,7 @@ class InMemory(Experiment):
     def draw(self, records: Sequence[Record]) -> Section:
         per_s = by_round(records, "tasks_per_s")
         loop, simple = best_of(per_s, "Queue"), best_of(per_s, "SimpleQueue")
-        a, b = SLEEP_0_PER_S["A, local"].values(), SLEEP_0_PER_S["B, local"].values()
+        a, b = A_LOCAL.tasks_per_s.values(), B_LOCAL.tasks_per_s.values()
         return Section(
             title=f"In memory: {size(records, 'kon'):,} tasks of no length",
             findings=[

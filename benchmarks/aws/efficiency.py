@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from benchmarks.experiment import Experiment, Point, Record, Section, Table, by_what
-from kon.report.published import EFFICIENCY, WORKERS
+from benchmarks.published import A_REMOTE, B_REMOTE, WORKERS, efficiencies
 
 SECONDS: Final = 0.01
 SLOTS: Final = 16
@@ -76,11 +76,7 @@ class Efficiency(Experiment):
                         )
                         for strategy in STRATEGIES
                     ]
-                    + [
-                        ("measured in 2016", name, *(f"{percent:.1f}" for percent in percents.values()))
-                        for name, percents in EFFICIENCY[SECONDS].items()
-                        if "remote" in name
-                    ],
+                    + [("measured in 2016", *older) for older in efficiencies(SECONDS, A_REMOTE, B_REMOTE)],
                 ),
                 Table(
                     (

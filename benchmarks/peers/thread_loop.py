@@ -1,4 +1,4 @@
-"""The thread-and-queue loop of the older systems' local workers, whose tables are in `kon.report.published`.
+"""The thread-and-queue loop of the older systems' local workers, whose tables are in `benchmarks.published`.
 
 The client numbers the lines of a workload file and queues them. Each thread takes one, parses it,
 drops it if its number has been seen, sleeps (as they do, for 0 ms too), and queues an answer. The client

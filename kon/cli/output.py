@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -27,6 +28,13 @@ format_option = click.option(
     default="plain",
     show_default=True,
     help="Of the table. csv and json have every value, unrounded; latex needs the package booktabs.",
+)
+
+reference_option = click.option(
+    "--reference",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file with other systems' figures, to stand next to those of runs without faults; "
+    "workloads/published.yml of kon's sources is one.",
 )
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on stderr.")
@@ -77,9 +85,13 @@ def print_result(rows: Sequence[dict[str, Any]], style: str, experiment: str) ->
 
 
 def print_groups(
-    groups: Mapping[str, Sequence[dict[str, Any]]], style: str, experiment: str, view: str = "auto"
+    groups: Mapping[str, Sequence[dict[str, Any]]],
+    style: str,
+    experiment: str,
+    view: str = "auto",
+    reference: Path | None = None,
 ) -> None:
-    """The rows of several folders, in one of `FORMATS`."""
+    """The rows of several folders, in one of `FORMATS`. reference: a file of other systems' figures."""
     from kon.report.formats import as_csv, drawn  # tabulate, and what it imports, for no other command
 
     rows = [row for group in groups.values() for row in group]
@@ -88,4 +100,6 @@ def print_groups(
     elif style == "csv":
         click.echo(as_csv(rows), nl=False)
     else:
-        click.echo(drawn(groups, style, view))
+        from kon.report.reference import references
+
+        click.echo(drawn(groups, style, view, references(reference) if reference else ()))

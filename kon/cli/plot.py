@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from kon.cli.output import note
+from kon.cli.output import note, reference_option
 from kon.cli.runs import find_runs, root_option, runs_argument
 from kon.cli.written import force_option, refuse, write
 from kon.core.errors import ConfigurationError
@@ -30,8 +30,11 @@ from kon.core.errors import ConfigurationError
     multiple=True,
     help="May be given twice.  [default: both]",
 )
+@reference_option
 @force_option
-def plot(runs: tuple[str, ...], root: Path, out: Path, kinds: tuple[str, ...], force: bool) -> None:
+def plot(
+    runs: tuple[str, ...], root: Path, out: Path, kinds: tuple[str, ...], reference: Path | None, force: bool
+) -> None:
     """Draw plots of recorded runs into files that fit a column of a paper: throughput and efficiency by
     workers, latencies, who worked when, the backlog, cost by service. Their paths are printed.
 
@@ -43,13 +46,15 @@ def plot(runs: tuple[str, ...], root: Path, out: Path, kinds: tuple[str, ...], f
     from kon.report.gathered import gather
     from kon.report.plots.catalogue import plots
     from kon.report.plots.style import as_png, as_svg, drawing
+    from kon.report.reference import references
 
+    others = references(reference) if reference else ()
     folders = find_runs(runs, root)
     if not folders:
         raise ConfigurationError(f"there is no run below {root}; `kon run` makes one")
     made: dict[Path, bytes] = {}
     with drawing():
-        for each in plots(gather(folders)):
+        for each in plots(gather(folders), others):
             file = out / re.sub(r"[^\w.-]+", "-", each.name)
             for kind in kinds or ("png", "svg"):
                 path = file.with_name(f"{file.name}.{kind}")

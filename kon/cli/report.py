@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from kon.cli.output import note
+from kon.cli.output import note, reference_option
 from kon.cli.runs import find_runs, root_option, runs_argument
 from kon.cli.written import force_option, refuse, write
 from kon.core.errors import ConfigurationError
@@ -22,8 +22,9 @@ from kon.engine.records.records import RunFolder
     type=click.Path(path_type=Path),
     help="The file to write.  [default: the run's or the folder's name, with .html, in this folder]",
 )
+@reference_option
 @force_option
-def report(runs: tuple[str, ...], root: Path, out: Path | None, force: bool) -> None:
+def report(runs: tuple[str, ...], root: Path, out: Path | None, reference: Path | None, force: bool) -> None:
     """Write one page of HTML about runs: tables, plots, what failed, and how to repeat it.
 
     RUN is a run's id or the folder of its records, DIR a folder of several. The page holds all it needs, and
@@ -35,7 +36,9 @@ def report(runs: tuple[str, ...], root: Path, out: Path | None, force: bool) -> 
       kon report exp-lease-w1-r1 exp-none-w1-r1 --out strategies.html
     """
     from kon.report.page.build import report as page
+    from kon.report.reference import references
 
+    others = references(reference) if reference else ()
     folders = find_runs(runs, root)
     if not folders:
         raise ConfigurationError(f"there is no run below {root}; `kon run` makes one")
@@ -43,7 +46,7 @@ def report(runs: tuple[str, ...], root: Path, out: Path | None, force: bool) -> 
     file = out or Path(f"{name}.html")
     if not force:
         refuse([file])  # before the work, and once more when it is written
-    write(file, page(folders, name).encode(), force)
+    write(file, page(folders, name, others).encode(), force)
     note(f"{len(folders):,} {'run' if len(folders) == 1 else 'runs'}; open it in a browser")
     click.echo(file)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from kon.cli.output import as_asked, format_option, json_option, note, print_groups
+from kon.cli.output import as_asked, format_option, json_option, note, print_groups, reference_option
 from kon.cli.runs import find_runs, root_option, runs_argument
 from kon.core.errors import ConfigurationError
 from kon.engine.records.records import RunFolder
@@ -28,7 +28,10 @@ from kon.report.gathered import row_of
     help="strategies: side by side, for each experiment; lengths: time, idle time, efficiency and throughput "
     "by length of task; minutes: by workers; auto: strategies, and what else fits these runs.",
 )
-def table(runs: tuple[str, ...], root: Path, as_json: bool, style: str, view: str) -> None:
+@reference_option
+def table(
+    runs: tuple[str, ...], root: Path, as_json: bool, style: str, view: str, reference: Path | None
+) -> None:
     """Draw the tables of recorded runs again, from their records.
 
     Without names, of all runs below --root.
@@ -37,13 +40,13 @@ def table(runs: tuple[str, ...], root: Path, as_json: bool, style: str, view: st
     Examples:
       kon table
       kon table results/quickstart --format github
-      kon table results/sleep-1s results/sleep-10ms --view lengths
+      kon table results/sleep-1s results/sleep-10ms --view lengths --reference workloads/published.yml
     """
     groups = finished_rows(find_runs(runs, root))
     if not groups:
         raise ConfigurationError(f"no finished run {'among these' if runs else f'below {root}'}")
     first = next(iter(groups.values()))[0]
-    print_groups(groups, as_asked(style, as_json), first.get("experiment", first["run"]), view)
+    print_groups(groups, as_asked(style, as_json), first.get("experiment", first["run"]), view, reference)
 
 
 def finished_rows(runs: Sequence[RunFolder]) -> dict[str, list[dict[str, Any]]]:

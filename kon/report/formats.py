@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from kon.report.columns import PLAIN, Row
+from kon.report.reference import Reference
 from kon.report.tables import tables
 from kon.report.views import beside, by_length, by_minutes
 
@@ -19,22 +20,27 @@ DRAWN: Final = {"plain": PLAIN, "github": "github", "latex": "latex_booktabs"}
 VIEWS: Final = ("auto", "strategies", "lengths", "minutes")
 
 
-def drawn(groups: Mapping[str, Sequence[Row]], style: str = "plain", view: str = "auto") -> str:
-    """Tables of these rows; style: one of `DRAWN`, view: one of `VIEWS`.
+def drawn(
+    groups: Mapping[str, Sequence[Row]],
+    style: str = "plain",
+    view: str = "auto",
+    others: Sequence[Reference] = (),
+) -> str:
+    """Tables of these rows; style: one of `DRAWN`, view: one of `VIEWS`. others: to stand next to them.
 
     groups: the rows of each folder. Strategies stand side by side within a folder, with its name above where
-        there are several; the older systems' tables are about all rows.
+        there are several; tables by length and minutes are about all rows.
     """
     name = DRAWN[style]
     rows = [row for group in groups.values() for row in group]
     if view == "lengths":
-        return by_length(rows, name)
+        return by_length(rows, name, others)
     if view == "minutes":
-        return by_minutes(rows, name)
+        return by_minutes(rows, name, others)
     comment = "% " if style == "latex" else ""
     titles = {title: f"{comment}{title}:\n" if len(groups) > 1 else "" for title in groups}
     made = [f"{titles[title]}{tables(group, name)}" for title, group in groups.items()]
-    return "\n\n".join(made + (beside(rows, name) if view == "auto" else []))
+    return "\n\n".join(made + (beside(rows, name, others) if view == "auto" else []))
 
 
 def as_csv(rows: Sequence[Row]) -> str:

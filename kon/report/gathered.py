@@ -14,7 +14,7 @@ from kon.report.costs import cost_of
 from kon.report.groups import with_labels
 from kon.report.read.moments import Latencies
 from kon.report.read.tally import RunTally, tally_run
-from kon.report.summary import summarise
+from kon.report.summary import fault_columns, summarise
 from kon.report.timeline import Backlog, Timeline, backlog, timeline
 
 MOST_TIMELINES: Final = 12
@@ -68,7 +68,7 @@ def row_of(folder: RunFolder) -> Row:
     what rows have by now."""
     if not folder.finished:
         return summarise(folder)
-    row = folder.read_summary()
+    row = {**folder.read_summary(), **fault_columns(folder.read_run().spec)}
     return row if "latency_p50_s" in row else {**summarise(folder), **row}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from kon.backends.prices import usual_prices
-from kon.core.spec import RunSpec
+from kon.core.spec import Faults, RunSpec
 from kon.core.task import State
 from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
@@ -53,6 +53,7 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
 
     requests_by_service, billed, usd, dollars_per_million_tasks, prices: where requests are billed; by the
         prices that come with kon, and without hosts.
+    faults: true where faults were put into the run.
     clock: "virtual" where the run was simulated: then all times are virtual seconds.
 
     What takes a client's records has None before the client has closed the run.
@@ -106,8 +107,14 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
         "ideal_s": spec.ideal_s,
         "began_s": tally.began_s,
         "clock": run.context.get("clock", "real"),
+        **fault_columns(spec),
         **cost_columns(cost),
     }
+
+
+def fault_columns(spec: RunSpec) -> dict[str, Any]:
+    """What a row says of the faults that were put into the run; nothing where there were none."""
+    return {"faults": True} if spec.faults != Faults() else {}
 
 
 def efficiency(spec: RunSpec, wall_s: float | None) -> float | None:

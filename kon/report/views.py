@@ -1,4 +1,4 @@
-"""Tables of the older systems' shapes: workers by length of task, and minutes by workers."""
+"""Tables of other shapes: workers by length of task, and minutes by workers, with others' figures."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import median
 from typing import Any, Final
 
-from kon.report import published
 from kon.report.columns import PLAIN, Column, Row, draw_columns, figure, measured, number, rounded
 from kon.report.groups import lanes, repeats, with_labels
+from kon.report.reference import Reference, is_comparable
 from kon.report.tables import around
 
 ANIMOTO: Final = "animoto"
 """The kind of the older systems' videos."""
 
 
-def by_length(rows: Sequence[Row], style: str = PLAIN) -> str:
+def by_length(rows: Sequence[Row], style: str = PLAIN, others: Sequence[Reference] = ()) -> str:
     """Time, idle time, efficiency and throughput for each length of task and number of workers: a table for
     each backend and strategy, whatever experiments the rows are from."""
     made = []
@@ -26,7 +26,7 @@ def by_length(rows: Sequence[Row], style: str = PLAIN) -> str:
         )
         if known:
             groups = repeats(known)
-            columns = [*_LENGTHS, *_published(groups, _RIVALS, _rival)]
+            columns = [*_LENGTHS, *_published(groups, others, _rival)]
             above = f"{label} on {backend}, by length of task{_repeated(groups)}"
             made.append(around(draw_columns(columns, groups, style), above, [_IDLE], style))
     left_out = sorted({row["run"] for row in with_labels(rows) if row["task_s"] is None})
@@ -35,21 +35,18 @@ def by_length(rows: Sequence[Row], style: str = PLAIN) -> str:
     return "\n\n".join(made)
 
 
-def by_minutes(rows: Sequence[Row], style: str = PLAIN) -> str:
-    """Minutes by workers, as the older systems reported their videos; a table for each backend, strategy and
-    kind of work."""
+def by_minutes(rows: Sequence[Row], style: str = PLAIN, others: Sequence[Reference] = ()) -> str:
+    """Minutes by workers; a table for each backend, strategy and kind of work."""
     made = []
     for (backend, label, kind), group in _by(with_labels(rows), "backend", "label", "kind").items():
         groups = repeats(sorted(group, key=lambda row: (row["tasks"], row["workers"], row["repeat"])))
-        columns = [*_MINUTES, _speedup(groups)]
-        if kind == ANIMOTO:
-            columns += _published(groups, published.ANIMOTO_MINUTES, _older_minutes)
+        columns = [*_MINUTES, _speedup(groups), *_published(groups, others, _their_minutes)]
         above = f"{kind}: minutes by workers, {label} on {backend}{_repeated(groups)}"
         made.append(around(draw_columns(columns, groups, style), above, [], style))
     return "\n\n".join(made)
 
 
-def beside(rows: Sequence[Row], style: str = PLAIN) -> list[str]:
+def beside(rows: Sequence[Row], style: str = PLAIN, others: Sequence[Reference] = ()) -> list[str]:
     """What these rows ask for beside strategies: by length of task what has several that are known, and by
     minutes what is about videos."""
     made = []
@@ -61,10 +58,10 @@ def beside(rows: Sequence[Row], style: str = PLAIN) -> list[str]:
         if row["task_s"] is not None
     ]
     if several:
-        made.append(by_length(several, style))
+        made.append(by_length(several, style, others))
     videos = [row for row in rows if row.get("kind") == ANIMOTO]
     if videos:
-        made.append(by_minutes(videos, style))
+        made.append(by_minutes(videos, style, others))
     return made
 
 
@@ -94,39 +91,33 @@ def _repeated(groups: Sequence[Sequence[Row]]) -> str:
 
 
 def _published(
-    groups: Sequence[Sequence[Row]], systems: Iterable[str], of: Callable[[Row, str], str]
+    groups: Sequence[Sequence[Row]], others: Iterable[Reference], of: Callable[[Row, Reference], str]
 ) -> Iterator[Column]:
-    """A column for each older system that has a figure for one of these rows."""
-    for system in systems:
+    """A column for each other system that has a figure for one of these rows."""
+    for other in others:
 
-        def value(row: Row, system: str = system) -> str:
-            return of(row, system)
+        def value(row: Row, other: Reference = other) -> str:
+            return of(row, other) if is_comparable(row) else ""
 
-        def show(rows: Sequence[Row], system: str = system) -> str:
-            return of(rows[0], system)
+        def show(rows: Sequence[Row], other: Reference = other) -> str:
+            return of(rows[0], other) if is_comparable(rows[0]) else ""
 
         if any(value(group[0]) for group in groups):
-            yield Column(system.replace(", ", "\n"), value, show)
+            yield Column(other.system.replace(", ", "\n"), value, show)
 
 
-def _rival(row: Row, system: str) -> str:
+def _rival(row: Row, other: Reference) -> str:
     """Its tasks a second where tasks take no time, and its efficiency where they do."""
     if row["task_s"] == 0:
-        per_s = _RATES.get(system, {}).get(row["workers"])
+        per_s = other.tasks_per_s.get(row["workers"])
         return "" if per_s is None else f"{rounded(per_s)}/s"
-    percent = published.EFFICIENCY.get(row["task_s"], {}).get(system, {}).get(row["workers"])
-    return "" if percent is None else f"{percent:.1f}%"
+    percent = other.efficiency_percent.get(row["task_s"], {}).get(row["workers"])
+    return "" if percent is None else f"{percent:g}%"
 
 
-def _older_minutes(row: Row, system: str) -> str:
-    if row["tasks"] != published.ANIMOTO_VIDEOS:
-        return ""
-    minutes = published.ANIMOTO_MINUTES[system].get(row["workers"])
+def _their_minutes(row: Row, other: Reference) -> str:
+    minutes = other.minutes.get(row.get("kind", ""), {}).get(row["tasks"], {}).get(row["workers"])
     return "" if minutes is None else rounded(minutes)
-
-
-_RATES: Final = {**published.SLEEP_0_PER_S, **published.CLOUDKON_PER_S}
-_RIVALS: Final = dict.fromkeys([*_RATES, *(name for each in published.EFFICIENCY.values() for name in each)])
 
 
 def _speedup(groups: Sequence[Sequence[Row]]) -> Column:

@@ -16,8 +16,12 @@ from kon.report.plots import curves, style
 from kon.report.plots.runs import MOST_POINTS, MOST_ROWS, costs, latencies, workers
 from kon.report.plots.style import as_png, as_svg, drawing, inline_svg, series
 from kon.report.read.moments import Latencies
+from kon.report.reference import references
 from kon.report.timeline import BINS, Bar, LifeLine, Timeline
+from tests.house import PROJECT
 from tests.report.test_tables import row
+
+OTHERS = references(PROJECT / "workloads" / "published.yml")
 
 
 def labels(figure: Figure | None) -> list[str]:
@@ -36,11 +40,32 @@ def sleeps(workers: int, per_s: float, **changes: Any) -> dict[str, Any]:
 def test_curves_by_workers_have_an_ideal_line_and_the_older_systems() -> None:
     rows = [sleeps(count, 100.0 * count, backend="aws") for count in (1, 4, 16)]
     with drawing():
-        said = labels(curves.throughput(rows))
-    assert set(said) == {"ideal", "lease", "A, remote", "B, remote", "CloudKon, sheet", "CloudKon, paper"}
+        said = labels(curves.throughput(rows, OTHERS))
+    sqs = {"clone A (2016), SQS", "clone B (2016), SQS"}
+    assert set(said) == {"ideal", "lease", *sqs, "CloudKon (2013), sheet", "CloudKon (2014), paper"}
     with drawing():
-        here = labels(curves.throughput([{**each, "backend": "memory"} for each in rows]))
-    assert set(here) == {"ideal", "lease", "A, local", "B, local"}
+        here = labels(curves.throughput([{**each, "backend": "memory"} for each in rows], OTHERS))
+    assert set(here) == {"ideal", "lease", "clone A (2016), threads", "clone B (2016), threads"}
+
+
+def test_others_are_not_drawn_unless_asked_nor_over_runs_with_faults() -> None:
+    rows = [sleeps(count, 100.0 * count, backend="aws") for count in (1, 4, 16)]
+    timed = [row(workers=count, tasks=100 * count, ideal_s=1.0 * count, efficiency=0.9) for count in (1, 2)]
+    with drawing():
+        assert set(labels(curves.throughput(rows))) == {"ideal", "lease"}
+        for draw, given in ((curves.throughput, rows), (curves.efficiency, timed)):
+            faulty = [{**each, "faults": True} for each in given]
+            assert set(labels(draw(faulty, OTHERS))) == {"ideal", "lease"}
+
+
+def test_efficiency_by_length_has_those_with_as_many_workers() -> None:
+    rows = [
+        row(workers=64, tasks=64, ideal_s=64 * seconds, efficiency=0.9, backend="aws")
+        for seconds in (0.001, 0.064, 1.024)
+    ]
+    with drawing():
+        said = labels(curves.efficiency_by_length(rows, OTHERS))
+    assert set(said) == {"ideal", "lease, 64 workers", "CloudKon (2013), sheet, 64 workers"}
 
 
 def test_the_ideal_of_tasks_that_take_time_is_all_slots_busy() -> None:
@@ -69,8 +94,9 @@ def test_repeats_are_a_point_with_its_spread() -> None:
 def test_efficiency_stands_beside_what_was_measured_for_the_same_tasks() -> None:
     rows = [row(workers=count, tasks=100 * count, ideal_s=1.0 * count, efficiency=0.9) for count in (1, 2)]
     with drawing():
-        said = labels(curves.efficiency(rows))
-    assert {"lease", "A, remote, 10 ms", "B, remote, 10 ms", "B, local, 10 ms"} <= set(said)
+        said = labels(curves.efficiency(rows, OTHERS))
+    clones = ("clone A (2016), SQS", "clone B (2016), SQS", "clone B (2016), threads")
+    assert {"lease", *(f"{name}, 10 ms" for name in clones)} <= set(said)
 
 
 def test_one_number_of_workers_makes_no_curve() -> None:

@@ -20,6 +20,7 @@ from kon.report.page import STYLE
 from kon.report.page.origins import origins
 from kon.report.page.tables import every_run, strategies
 from kon.report.read.reader import standing
+from kon.report.reference import Reference
 
 try:
     import jinja2
@@ -51,14 +52,17 @@ class Failure(NamedTuple):
     text: str
 
 
-def report(folders: Sequence[RunFolder], title: str) -> str:
-    """The page about these runs. Raises StoreError, ConfigurationError where libraries are missing."""
+def report(folders: Sequence[RunFolder], title: str, others: Sequence[Reference] = ()) -> str:
+    """The page about these runs. others: their figures are drawn in grey.
+
+    Raises StoreError, ConfigurationError where libraries are missing.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         runs = gather(folders)
         failures = [failure for run in runs for failure in _failures(run)]
     problems = [*_problems(runs), *dict.fromkeys(str(each.message) for each in caught)]
-    plots, of_runs = _plots(runs)
+    plots, of_runs = _plots(runs, others)
     finished = [each.row for each in runs if each.folder.finished]
     script = (HERE / "sort.js").read_text()
     not_done = sum(_not_done(each) for each in runs)
@@ -159,7 +163,9 @@ def _failures_note(count: int, found: int) -> str:
     return f"{shown} of {count:,}; `kon results RUN --failed` lists all, `kon explain TASK` tells of one."
 
 
-def _plots(runs: Sequence[Gathered]) -> tuple[list[Drawn], list[tuple[str, list[Drawn]]]]:
+def _plots(
+    runs: Sequence[Gathered], others: Sequence[Reference]
+) -> tuple[list[Drawn], list[tuple[str, list[Drawn]]]]:
     """Those of all runs, and those of each."""
     from kon.report.plots.catalogue import plots
     from kon.report.plots.style import drawing, inline_svg
@@ -167,7 +173,7 @@ def _plots(runs: Sequence[Gathered]) -> tuple[list[Drawn], list[tuple[str, list[
     of_all: list[Drawn] = []
     of_runs: dict[str, list[Drawn]] = {}
     with drawing():
-        for number, plot in enumerate(plots(runs)):
+        for number, plot in enumerate(plots(runs, others)):
             drawn = Drawn(plot.title, Markup(inline_svg(plot.figure, number, plot.about)))
             (of_all if plot.run is None else of_runs.setdefault(plot.run, [])).append(drawn)
     return of_all, list(of_runs.items())

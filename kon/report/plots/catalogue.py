@@ -13,6 +13,7 @@ from kon.report.groups import repeats
 from kon.report.plots import curves
 from kon.report.plots.runs import costs, latencies, tasks_over_time, workers
 from kon.report.read.moments import Latencies
+from kon.report.reference import Reference
 
 MOST_CURVES: Final = 7
 """Of latencies in one plot, as many as there are looks."""
@@ -28,23 +29,23 @@ class Plot(NamedTuple):
     run: str | None = None
 
 
-_CURVES: Final[Sequence[tuple[str, str, Callable[[Sequence[Row]], Figure | None]]]] = (
+_CURVES: Final[Sequence[tuple[str, str, Callable[[Sequence[Row], Sequence[Reference]], Figure | None]]]] = (
     ("throughput", "Tasks a second by workers", curves.throughput),
     ("efficiency", "Efficiency by workers", curves.efficiency),
     ("efficiency-by-length", "Efficiency by length of task", curves.efficiency_by_length),
 )
 
 
-def plots(runs: Sequence[Gathered]) -> Iterator[Plot]:
-    """To be called within `style.drawing`, as must what is done with the figures."""
+def plots(runs: Sequence[Gathered], others: Sequence[Reference] = ()) -> Iterator[Plot]:
+    """To be called within `style.drawing`, as must what is done with the figures. others: drawn in grey."""
     finished = [each for each in runs if each.folder.finished]
     for experiment, group in _experiments(finished).items():
         for name, title, draw in _CURVES[:2]:
-            if made := draw([each.row for each in group]):
+            if made := draw([each.row for each in group], others):
                 about = f"{title}, of {experiment}; the table has the figures"
                 yield Plot(f"{experiment}-{name}", f"{experiment}: {title.lower()}", about, made)
     name, title, draw = _CURVES[2]
-    if made := draw([each.row for each in finished]):
+    if made := draw([each.row for each in finished], others):
         yield Plot(name, title, f"{title}; the table has the figures", made)
     for experiment, group in _experiments(runs).items():
         yield from _latencies(experiment, group)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Final, NamedTuple
@@ -10,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from kon.report import published
 from kon.report.columns import Row
 from kon.report.groups import repeats, with_labels
 from kon.report.plots.style import FAINT, figure, legend_below, log_labels, series
+from kon.report.reference import Reference, is_comparable
 from kon.report.views import task_length
 
 MOST_TICKS: Final = 8
@@ -26,7 +27,7 @@ class Curve(NamedTuple):
     points: list[tuple[float, float, float, float]]
 
 
-def throughput(rows: Sequence[Row]) -> Figure | None:
+def throughput(rows: Sequence[Row], others: Sequence[Reference] = ()) -> Figure | None:
     """Tasks a second by workers; None where there is one number of workers only.
 
     The ideal line: where tasks take time all slots, busy all the time; where they take none as many times the
@@ -41,9 +42,9 @@ def throughput(rows: Sequence[Row]) -> Figure | None:
         _draw(axes, curve, number)
     workers = sorted({point[0] for curve in curves for point in curve.points})
     _ideal(axes, rows, curves, workers)
-    if any(row["task_s"] == 0 for row in rows):
-        local = {row["backend"] for row in rows} <= {"memory", "sqlite"}
-        _rivals(axes, _systems(local), max(workers))
+    none = [row for row in rows if row["task_s"] == 0 and is_comparable(row)]
+    theirs = [other for other in others if any(other.is_of(row) for row in none)]
+    _rivals(axes, {other.system: other.tasks_per_s for other in theirs}, max(workers))
     axes.set_yscale("log")
     log_labels(axes.yaxis, *axes.get_ylim(), lambda value: f"{value:,.0f}" if value >= 1 else f"{value:.6g}")
     axes.set_ylabel("tasks/s")
@@ -52,7 +53,7 @@ def throughput(rows: Sequence[Row]) -> Figure | None:
     return made
 
 
-def efficiency(rows: Sequence[Row]) -> Figure | None:
+def efficiency(rows: Sequence[Row], others: Sequence[Reference] = ()) -> Figure | None:
     """Ideal time / measured time by workers, in percent; None where there is nothing to be seen."""
     rows = [row for row in with_labels(rows) if row.get("efficiency") is not None]
     curves = list(_by_workers(rows, "efficiency", 100.0))
@@ -62,19 +63,19 @@ def efficiency(rows: Sequence[Row]) -> Figure | None:
     for number, curve in enumerate(curves):
         _draw(axes, curve, number)
     workers = sorted({point[0] for curve in curves for point in curve.points})
-    lengths = sorted({row["task_s"] for row in rows}, reverse=True)
-    for seconds in lengths:
-        systems = published.EFFICIENCY.get(seconds, {})
-        _rivals(
-            axes, {f"{name}, {task_length(seconds)}": given for name, given in systems.items()}, max(workers)
-        )
+    for seconds in sorted({row["task_s"] for row in rows if is_comparable(row)}, reverse=True):
+        found = {
+            f"{other.system}, {task_length(seconds)}": other.efficiency_percent.get(seconds, {})
+            for other in others
+        }
+        _rivals(axes, found, max(workers))
     _percent_axis(axes)
     _worker_axis(axes, workers)
     legend_below(made, axes)
     return made
 
 
-def efficiency_by_length(rows: Sequence[Row]) -> Figure | None:
+def efficiency_by_length(rows: Sequence[Row], others: Sequence[Reference] = ()) -> Figure | None:
     """Efficiency by the length of tasks, for each number of workers; None for fewer than three lengths."""
     rows = [row for row in with_labels(rows) if row.get("efficiency") is not None]
     if len({row["task_s"] for row in rows}) < 3:
@@ -88,9 +89,9 @@ def efficiency_by_length(rows: Sequence[Row]) -> Figure | None:
         ordered = sorted(points.items())
         curve = Curve(label, [(at, median(each), min(each), max(each)) for at, each in ordered])
         _draw(axes, curve, number)
-    if any(row["workers"] == 64 for row in rows):
-        sheet = {ms / 1e3: float(percent) for ms, percent in published.CLOUDKON_EFFICIENCY.items()}
-        _rivals(axes, {"CloudKon, sheet, 64 workers": sheet}, max(sheet))
+    for count in sorted({row["workers"] for row in rows if is_comparable(row)}):
+        found = {f"{each.system}, {count:,} workers": each.efficiency_by_length(count) for each in others}
+        _rivals(axes, {name: given for name, given in found.items() if len(given) > 2}, math.inf)
     axes.set_xscale("log")
     axes.set_xlabel("length of a task")
     log_labels(axes.xaxis, *axes.get_xlim(), task_length)
@@ -158,13 +159,6 @@ def _ideal(axes: Axes, rows: Sequence[Row], curves: Sequence[Curve], workers: Se
         return
     ends = (workers[0], workers[-1])
     axes.plot(ends, [per_worker * each for each in ends], color=FAINT, lw=0.8, ls=(0, (1, 2)), label="ideal")
-
-
-def _systems(local: bool) -> Mapping[str, Mapping[int, float]]:
-    theirs = published.SLEEP_0_PER_S
-    if local:
-        return {name: theirs[name] for name in theirs if "local" in name}
-    return {**{name: theirs[name] for name in theirs if "remote" in name}, **published.CLOUDKON_PER_S}
 
 
 _RIVAL_MARKERS: Final = ("1", "2", "3", "4", "+", "x")
