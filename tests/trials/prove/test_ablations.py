@@ -191,6 +191,7 @@ ABLATIONS = [
         FaultRates(pause=0.6, crash=0.6, stale_ack_deletes=0.8),
         patches=(off.acks_abandoned,),
         scenario={"pause_s": 45.0, "task_s": 20.0, "horizon": 150},
+        seeds=200,
     ),
     Ablation(
         "a claim's end is looked at before the start",
@@ -206,6 +207,7 @@ ABLATIONS = [
         "conditional_put",
         FaultRates(duplicate=0.5),
         patches=(off.admits_repeats,),
+        seeds=400,
     ),
     Ablation(
         "no task twice in what is settled",
