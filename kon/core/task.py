@@ -78,12 +78,16 @@ class Bundle(msgspec.Struct, frozen=True, array_like=True):
     """The body of one message: tasks of one run.
 
     receives: how often these tasks were received in messages that this one replaces, deferrals
-        left out. A queue counts only its own message, so a replacement carries the count on.
+        and returns by a worker that was told to stop left out. A queue counts only its own message, so
+        a replacement carries the count on.
+    stops: attempts of these tasks that ended because their worker was told to stop. They do not count
+        among the attempts that are allowed.
     """
 
     run: str
     tasks: list[Task]
     receives: int = 0
+    stops: int = 0
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -265,7 +265,8 @@ class Client:
             self._on_progress(self.tally)
             state = await self._control.read()
             if state.status is Status.CANCELLED:
-                self._account_for(State.CANCELLED, "the run was cancelled")
+                if await self._missing.is_stopped():
+                    self._account_for(State.CANCELLED, "the run was cancelled")
             elif state.submitted >= self.spec.tasks and await self._missing.is_quiet():
                 await self._read_back()
         self._on_progress(self.tally)

@@ -13,7 +13,7 @@ import msgspec
 from kon.core.clock import Clock
 from kon.core.errors import KindError
 from kon.core.kind import Attempt, Kind
-from kon.core.task import Outcome, State, Task, encode
+from kon.core.task import Outcome, State, encode
 from kon.engine.holding import Job
 from kon.engine.records.events import Event, Recorder
 
@@ -60,6 +60,7 @@ class Executor:
         self._instant = type(kind).execute_now is not Kind.execute_now
         self._closing = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopped: list[Job] = []
         self.running = 0
         self.mean_s: float | None = None
         """How long a task takes, lately; None before the first has ended."""
@@ -85,10 +86,11 @@ class Executor:
     def start(self, group: asyncio.TaskGroup) -> None:
         self._tasks = [group.create_task(self._slot()) for _ in range(self._options.slots)]
 
-    async def stop(self, drain_s: float) -> None:
-        """Let running tasks go on for `drain_s` seconds, then stop them: a failed attempt, to be made again.
+    async def stop(self, drain_s: float) -> list[Job]:
+        """Let running tasks go on for `drain_s` seconds, then stop them. Returns those that were stopped.
 
-        Call `withdraw` first; nothing is started after this.
+        They have no outcome: to be stopped is not to fail. Call `withdraw` first; nothing is started
+        after this.
         """
         self._closing = True
         if self.running:
@@ -99,6 +101,7 @@ class Executor:
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
+        return self._stopped
 
     async def _slot(self) -> None:
         while True:
@@ -116,12 +119,15 @@ class Executor:
             if not self._may_start(job):
                 continue
             self.running += 1
-            job.outcome = await self._attempt(job.task)
+            job.outcome = await self._attempt(job)
             self.running -= 1
             if self.running == 0:
                 self._idle.set()
-            self._learn(1, job.outcome.ended_s - job.outcome.started_s)
-            self._on_finished((job,))
+            if job.outcome is None:
+                self._stopped.append(job)
+            else:
+                self._learn(1, job.outcome.ended_s - job.outcome.started_s)
+                self._on_finished((job,))
             if self._closing:
                 return
 
@@ -163,7 +169,9 @@ class Executor:
                     self._on_dropped(job)
         return True
 
-    async def _attempt(self, task: Task) -> Outcome:
+    async def _attempt(self, job: Job) -> Outcome | None:
+        """How the attempt ends; None where it was stopped."""
+        task = job.task
         self._recorder.tasks(Event.START, (task,))
         self._recorder.flush()
         started_s = self._clock.now_s()
@@ -178,7 +186,7 @@ class Executor:
         except asyncio.CancelledError:
             if not self._closing:
                 raise
-            error = "stopped with its worker before it had ended"
+            return None
         except KindError as failure:
             result, error, is_final = failure.result, str(failure), failure.is_final
         except Exception as failure:  # whatever a task raises is its own failure, never the worker's
@@ -186,11 +194,10 @@ class Executor:
                 error = f"timed out after {self._options.timeout_s} s"
             else:
                 error = f"{type(failure).__name__}: {failure}"
-        return self._outcome(task, result, error, started_s, is_final)
+        return self._outcome(job, result, error, started_s, is_final)
 
-    def _outcome(
-        self, task: Task, result: Any, error: str | None, started_s: float, is_final: bool
-    ) -> Outcome:
+    def _outcome(self, job: Job, result: Any, error: str | None, started_s: float, is_final: bool) -> Outcome:
+        task = job.task
         ended_s = self._clock.now_s()
         if error is None:
             outcome = Outcome(task.index, task.attempt, State.DONE, result, None, started_s, ended_s)
@@ -198,7 +205,8 @@ class Executor:
             if error is None:
                 return outcome
             result, is_final = None, True  # it ran, and would have the same result
-        state = State.FAILED if is_final or task.attempt >= self._options.attempts else State.RETRY
+        allowed = self._options.attempts + job.held.stops
+        state = State.FAILED if is_final or task.attempt >= allowed else State.RETRY
         outcome = Outcome(task.index, task.attempt, state, result, error, started_s, ended_s)
         if self._unfit(outcome) is not None:
             short = error[:1_000]

@@ -20,11 +20,12 @@ def heartbeat_s(visibility_s: float, lease_s: float | None) -> float:
 class Held:
     """A delivery, from its receipt until its last task is settled."""
 
-    __slots__ = ("abandoned", "delivery", "jobs", "open", "receives")
+    __slots__ = ("abandoned", "delivery", "jobs", "open", "receives", "stops")
 
-    def __init__(self, delivery: Delivery, tasks: int, receives: int) -> None:
+    def __init__(self, delivery: Delivery, tasks: int, receives: int, stops: int = 0) -> None:
         self.delivery = delivery
         self.receives = receives  # in all messages that carried these tasks
+        self.stops = stops  # attempts that do not count
         self.open = tasks  # not settled yet
         self.jobs: list[Job] = []
         self.abandoned = False  # a task of it must come again, so the message is left to its timeout

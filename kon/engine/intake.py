@@ -56,7 +56,7 @@ class Intake:
                 if delivery.receives > 1 and len(bundle.tasks) > 1:
                     await self._split(delivery, bundle, receives)
                     continue
-            held = Held(delivery, len(bundle.tasks), receives)
+            held = Held(delivery, len(bundle.tasks), receives, bundle.stops)
             hold(held)
             holders.extend([held] * len(bundle.tasks))
             tasks.extend(bundle.tasks)
@@ -116,7 +116,9 @@ class Intake:
             elif isinstance(verdict, Defer):
                 job = Job(held, Claim(task), task, runs=False)
                 if can_delay:
-                    job.follow_up = self._settler.message([task], held.receives - 1, verdict.delay_s)
+                    job.follow_up = self._settler.message(
+                        [task], held.receives - 1, verdict.delay_s, held.stops
+                    )
                 else:
                     held.abandoned = True
                 deferred.append(task)
@@ -131,7 +133,10 @@ class Intake:
     async def _split(self, delivery: Delivery, bundle: Bundle, receives: int) -> None:
         """A bundle whose worker died goes on as single messages: what is done in it is skipped, and a
         task that kills its worker takes no other to the dead-letter queue with it."""
-        await self._replace(delivery, [self._settler.message([task], receives - 1) for task in bundle.tasks])
+        message = self._settler.message
+        await self._replace(
+            delivery, [message([task], receives - 1, stops=bundle.stops) for task in bundle.tasks]
+        )
 
     async def _bury(self, delivery: Delivery, bundle: Bundle) -> None:
         """What the queue can't know: the messages that this one replaced were received as well."""

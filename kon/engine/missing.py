@@ -23,6 +23,12 @@ from kon.engine.paged_ledger import PagedLedger
 ANSWER_BEATS: Final = 2
 """How many heartbeats a worker has to answer the roll call: one may just have passed, and one may be late."""
 
+LAST_ANSWERS_S: Final = 5.0
+"""For the last commits and answers of workers that have drained, in seconds."""
+
+_ANY_ROLL: Final = 1 << 62
+"""A roll call that nobody has answered, so that whoever is not gone counts as silent."""
+
 
 class Missing:
     """Judges tasks without an answer. All must be queued before the first look.
@@ -46,7 +52,11 @@ class Missing:
         limits = channel.tasks.limits
         self._span_s = min(settle_s, limits.depth_lag_s) if limits.stale_depth else 0.0
         self._strategy = _reader(spec, channel, clock)
-        self._answer_s = ANSWER_BEATS * heartbeat_s(spec.visibility_s, self._strategy.lease_s)
+        beat_s = heartbeat_s(spec.visibility_s, self._strategy.lease_s)
+        self._answer_s = ANSWER_BEATS * beat_s
+        self._stop_s = beat_s + spec.drain_s + LAST_ANSWERS_S
+        self._cancelled_s: float | None = None
+        self._is_still = False
         self._quiet_since_s: float | None = None
         self._asked_s = 0.0
         self._roll = 0
@@ -74,6 +84,27 @@ class Missing:
         if roll.silent and now_s - self._asked_s < self._answer_s:
             return False
         return now_s - self._quiet_since_s >= self._span_s
+
+    async def is_stopped(self) -> bool:
+        """Whether no worker of a run that was cancelled can answer any more: what ran had time to end.
+
+        To be asked again and again, after a look for answers each time.
+        """
+        now_s = asyncio.get_running_loop().time()
+        if self._cancelled_s is None:
+            self._cancelled_s = now_s
+        if now_s - self._cancelled_s >= self._stop_s:
+            return True
+        # an answer that was sent before the last of them ended is looked for once more
+        was_still, self._is_still = self._is_still, await self._are_still()
+        return was_still and self._is_still
+
+    async def _are_still(self) -> bool:
+        """Whether no worker holds a message, as far as that can be known."""
+        if not (await self._control.roll(_ANY_ROLL)).silent:
+            return True
+        tasks = self._channel.tasks
+        return not tasks.limits.stale_depth and not (await tasks.depth()).in_flight
 
     async def read_back(self, indexes: Sequence[int]) -> list[Outcome | Defer | None]:
         """What the ledger has of these tasks: the outcome of each, a `Defer` while a claim holds, or None."""

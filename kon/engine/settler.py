@@ -154,7 +154,7 @@ class Settler:
                 job.held.abandoned = True
                 refused.append(outcome)
             elif standing.state is State.RETRY:
-                job.follow_up = self._retry(job.task, outcome)
+                job.follow_up = self._retry(job, outcome)
                 again.append(outcome)
             else:
                 (kept if standing is outcome else refused).append(outcome)
@@ -167,15 +167,53 @@ class Settler:
             self._recorder.tasks(Event.RETRY, [outcome], error=outcome.error)
         return answers
 
-    def _retry(self, task: Task, outcome: Outcome) -> Message:
+    def _retry(self, job: Job, outcome: Outcome) -> Message:
         pause_s = self._spec.backoff_s * 2.0 ** (outcome.attempt - 1) * self._rng.uniform(0.5, 1.0)
-        again = Task(task.index, task.body, outcome.attempt + 1)
-        return self.message([again], delay_s=pause_s)
+        again = Task(job.task.index, job.task.body, outcome.attempt + 1)
+        return self.message([again], delay_s=pause_s, stops=job.held.stops)
 
-    def message(self, tasks: list[Task], receives: int = 0, delay_s: float = 0.0) -> Message:
+    def message(self, tasks: list[Task], receives: int = 0, delay_s: float = 0.0, stops: int = 0) -> Message:
         """A message that takes the place of one that was received."""
         limit_s = self._channel.tasks.limits.max_delay_s
-        return Message(encode(Bundle(self._spec.run, tasks, receives)), min(delay_s, limit_s))
+        return Message(encode(Bundle(self._spec.run, tasks, receives, stops)), min(delay_s, limit_s))
+
+    async def give_back(self, jobs: Sequence[Job], started: bool) -> None:
+        """Queue again the tasks of jobs that have no outcome, as this worker was told to stop.
+
+        They go out in new messages, and the old ones are acked: to make an old one visible would count a
+        receipt, and a task whose worker was stopped often enough would end as dead. One that was started
+        gets another attempt, since some strategies never start an attempt twice; that attempt is free.
+        """
+        if not jobs:
+            return
+        if not started and self._channel.tasks.limits.fifo:
+            await self._show_again(jobs)
+            return
+        for job in jobs:
+            job.runs = False  # nobody is to renew its claim
+        if not started or not self._strategy.guarantee.one_start:
+            # where no attempt may start twice, the claim on this one stays, lest a repeat of its message run
+            await self._strategy.release([job.claim for job in jobs])
+        messages = []
+        for held in dict.fromkeys(job.held for job in jobs):
+            tasks = [job.task for job in jobs if job.held is held]
+            if started:
+                tasks = [Task(task.index, task.body, task.attempt + 1) for task in tasks]
+            messages.append(self.message(tasks, held.receives - 1, stops=held.stops + started))
+        await self._send(self._channel.tasks, messages)
+        self._recorder.tasks(Event.STOP if started else Event.GIVE_BACK, [job.task for job in jobs])
+        await self._ack(self._holding.settle(jobs), jobs, Named([job.task for job in jobs]))
+
+    async def _show_again(self, jobs: Sequence[Job]) -> None:
+        """Make messages visible. A FIFO queue would drop the same body if it was sent again."""
+        await self._strategy.release([job.claim for job in jobs])
+        self._recorder.tasks(Event.GIVE_BACK, [job.task for job in jobs])
+        for job in jobs:
+            job.held.abandoned = True
+        queue = self._channel.tasks
+        back = [held.delivery for held in dict.fromkeys(job.held for job in jobs)]
+        for batch in chunks(back, queue.limits.max_batch):
+            await queue.extend(batch, 0)
 
     async def _send(self, queue: Queue, messages: Sequence[Message]) -> None:
         for batch in batches(messages, queue.limits):

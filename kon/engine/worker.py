@@ -268,18 +268,11 @@ class Worker:
         self._recorder.tasks(Event.RENEW, [job.task for job in jobs])
 
     async def _drain(self) -> None:
-        unstarted = self._executor.withdraw()
-        if unstarted:
-            await self._strategy.release([job.claim for job in unstarted])
-        await self._executor.stop(self.spec.drain_s)
+        # at once, so that others may start these while what runs here ends
+        await self._settler.give_back(self._executor.withdraw(), started=False)
+        stopped = await self._executor.stop(self.spec.drain_s)
         await self._settler.drained()
-        for job in unstarted:
-            job.held.abandoned = True
-        queue = self._queue
-        back = [held.delivery for held in dict.fromkeys(job.held for job in unstarted)]
-        for batch in chunks(back, queue.limits.max_batch):
-            await queue.extend(batch, 0)
-        self._recorder.tasks(Event.GIVE_BACK, [job.task for job in unstarted])
+        await self._settler.give_back(stopped, started=True)
 
     def _trouble(self, error: BackendUnavailable, pause_s: float) -> None:
         self._recorder.note(Event.TROUBLE, error=str(error), pause_s=pause_s)

@@ -139,6 +139,11 @@ class World:
         groups = [tasks] if bundle else [[task] for task in tasks]
         await self.channel.tasks.send([Message(encode(Bundle("r", group, receives))) for group in groups])
 
+    def estimate_depth(self) -> None:
+        """Make the depth of the task queue an estimate, as SQS's is."""
+        limits = self.channel.tasks.limits
+        self.channel.tasks.limits = msgspec.structs.replace(limits, stale_depth=True)
+
     async def answers(self) -> list[Outcome]:
         """Every answer that is queued, in order."""
         outcomes: list[Outcome] = []

@@ -39,6 +39,7 @@ class Event(enum.StrEnum):
     REFUSE = "refuse"  # the commit was refused: another's outcome stands, or will
     DROP = "drop"  # not started: the claim ran out or was lost before a slot was free
     GIVE_BACK = "give_back"  # not started: the worker was told to stop
+    STOP = "stop"  # it ran when the worker was told to stop, and was queued again: no failed attempt
     ANSWER = "answer"  # outcomes were sent to the client
     ACK = "ack"  # the messages are deleted; `stale` counts those that were not this worker's any more
     DEAD = "dead"  # sent to the dead-letter queue: received too often

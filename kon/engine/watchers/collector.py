@@ -35,6 +35,7 @@ COUNTED: Final = (
     ("kon_commits_refused", Event.REFUSE, "Commits refused: another's outcome stands, or will."),
     ("kon_claims_dropped", Event.DROP, "Tasks not started: their claim ran out before a slot was free."),
     ("kon_tasks_given_back", Event.GIVE_BACK, "Tasks not started: the worker was told to stop."),
+    ("kon_tasks_stopped", Event.STOP, "Tasks stopped with their worker, and queued again."),
     ("kon_lease_renewals", Event.RENEW, "Tasks whose lease was renewed."),
     ("kon_heartbeats", Event.USAGE, "Heartbeats: what is held is kept alive, and usage recorded."),
     ("kon_backend_troubles", Event.TROUBLE, "Calls the backend did not answer; messages nobody can read."),

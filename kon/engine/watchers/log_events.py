@@ -21,6 +21,7 @@ LINES: Final[Mapping[Event, tuple[int, str]]] = {
     Event.REFUSE: (logging.INFO, "its commit was refused: another's outcome stands, or will"),
     Event.DROP: (logging.INFO, "not started: its claim ran out before a slot was free"),
     Event.GIVE_BACK: (logging.INFO, "not started: the worker was told to stop"),
+    Event.STOP: (logging.INFO, "stopped with its worker, and queued again"),
     Event.ANSWER: (logging.DEBUG, "its outcome was sent to the client"),
     Event.ACK: (logging.DEBUG, "its message was deleted"),
     Event.DEAD: (logging.WARNING, "sent to the dead-letter queue: received too often"),

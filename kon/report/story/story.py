@@ -272,6 +272,7 @@ _WORDS: Final[Mapping[str, str]] = {
     Event.REFUSE: "its result was refused",
     Event.DROP: "not started: the claim ran out before a slot was free",
     Event.GIVE_BACK: "not started: the worker was told to stop, and gave it back",
+    Event.STOP: "stopped: the worker was told to stop, and queued it again; this attempt does not count",
     Event.ANSWER: "its outcome was sent to the client",
     Event.ACK: "its message was deleted",
     Event.DEAD: "sent to the dead-letter queue: received too often",

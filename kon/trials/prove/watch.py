@@ -98,6 +98,14 @@ class Watch:
             own.started = True
         return before
 
+    def stopped(self, attempt: Attempt) -> None:
+        """An attempt does not go on, and its claim is nobody's hindrance any more."""
+        host = current_host.get()
+        self.note(host, "is stopped", (attempt.index,))
+        for held in self._claims.get(attempt.index, []):
+            if held.host == host and held.started:
+                held.ended = True
+
     def ended(self, index: int, result: object) -> None:
         self.note(current_host.get(), "ends", (index,))
         self.ran.setdefault(index, set()).add(encode(Outcome(index, 0, State.DONE, result)))
@@ -242,7 +250,11 @@ class WatchedKind(Kind):
     async def execute(self, body: Any, attempt: Attempt) -> Any:
         seconds, failures = body
         before = self._watch.started(attempt)
-        await asyncio.sleep(seconds)
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            self._watch.stopped(attempt)
+            raise
         if attempt.number <= failures:
             raise ValueError(f"attempt {attempt.number} fails, as it is to")
         result = f"{current_host.get()} start {before + 1}"

@@ -71,8 +71,10 @@ def test_a_deferral_counts_no_receipt_so_that_no_task_is_dead_while_it_runs_well
     )
     message = Settler.message
 
-    def counted(settler: Settler, tasks: list[Task], receives: int = 0, delay_s: float = 0.0) -> Message:
-        return message(settler, tasks, receives + (delay_s > 0.0), delay_s)
+    def counted(
+        settler: Settler, tasks: list[Task], receives: int = 0, delay_s: float = 0.0, stops: int = 0
+    ) -> Message:
+        return message(settler, tasks, receives + (delay_s > 0.0), delay_s, stops)
 
     def dead(seeds: range) -> int:
         return sum(play(scenario, seed).states[State.DEAD] for seed in seeds)

@@ -1,0 +1,149 @@
+"""Stopped is not failed: what a graceful stop, a drain and a cancel do to tasks that run."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from kon.core.strategy import Strategy
+from kon.core.task import State, Task, decode_bundle
+from kon.engine.control import Control, Status
+from strategies.conditional_put import ConditionalPut
+from strategies.lease import Lease
+from strategies.none import NoDeduplication
+from strategies.read_then_write import ReadThenWrite
+from strategies.result_once import ResultOnce
+from tests.engine.world import World, in_virtual_time
+
+STRATEGIES = [Lease, ConditionalPut, NoDeduplication, ReadThenWrite, ResultOnce]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(("bundle", "slots"), [(1, 1), (4, 2)])
+def test_a_stop_costs_no_attempt_and_no_receipt(strategy: type[Strategy], bundle: int, slots: int) -> None:
+    """Its task is stopped twelve times, where one attempt and one receipt are all that is allowed."""
+
+    async def main() -> None:
+        world = await World.create(4, drain_s=1.0, attempts=1, max_receives=1, bundle=bundle, slots=slots)
+        collecting = asyncio.create_task(world.client().run([{"s": 30.0, "result": n} for n in range(4)]))
+        for stop in range(12):
+            worker = world.worker(f"w{stop}", strategy)
+            running = asyncio.create_task(worker.run())
+            await asyncio.sleep(5.0)
+            assert world.tasks_of("start", f"w{stop}"), "it is at work at once, not after a lease"
+            began_s = asyncio.get_running_loop().time()
+            worker.stop()
+            await running
+            assert asyncio.get_running_loop().time() - began_s <= 1.1
+        assert len(world.tasks_of("stop")) == 12 * slots
+        last = asyncio.create_task((worker := world.worker("last", strategy)).run())
+        tally = await collecting
+        worker.stop()
+        await last
+        assert tally.counts[State.DONE] == 4
+        assert {index: outcome.result for index, outcome in world.recorded().items()} == {
+            n: n for n in range(4)
+        }
+
+    in_virtual_time(main())
+
+
+def test_attempts_that_failed_count_and_those_that_were_stopped_do_not() -> None:
+    async def main() -> None:
+        world = await World.create(1, drain_s=1.0, attempts=2, backoff_s=0.1)
+        # attempts 1 and 2 are stopped, 3 and 4 fail
+        collecting = asyncio.create_task(world.client().run([{"s": 10.0, "fail": 9}]))
+        for stop in range(2):
+            running = asyncio.create_task((worker := world.worker(f"w{stop}")).run())
+            await asyncio.sleep(5.0)
+            worker.stop()
+            await running
+        running = asyncio.create_task((worker := world.worker("last")).run())
+        await collecting
+        worker.stop()
+        await running
+        assert len(world.tasks_of("start", "last")) == 2
+        assert world.recorded()[0].state is State.FAILED
+        assert world.recorded()[0].error == "ValueError: attempt 4 fails"
+
+    in_virtual_time(main())
+
+
+def test_a_repeat_of_the_message_of_an_attempt_that_was_stopped_does_not_start_it_again() -> None:
+    """Where no attempt may start twice, its claim stays when it is stopped."""
+
+    async def main() -> None:
+        world = await World.create(1, drain_s=1.0)
+        await world.send({"s": 30.0})
+        running = asyncio.create_task((worker := world.worker("a", ConditionalPut)).run())
+        await asyncio.sleep(5.0)
+        worker.stop()
+        await running
+        [again] = await world.channel.tasks.receive(10, 0.0)
+        assert decode_bundle(again.body).tasks == [Task(0, {"s": 30.0}, attempt=2)]
+        await world.send({"s": 30.0})  # a repeat of the first one
+        running = asyncio.create_task((worker := world.worker("b", ConditionalPut)).run())
+        await asyncio.sleep(5.0)
+        worker.stop()
+        await running
+        assert world.tasks_of("start", "b") == []
+        assert world.tasks_of("skip", "b") == [0]
+
+    in_virtual_time(main())
+
+
+def test_an_outcome_that_is_there_when_the_worker_stops_is_committed_and_answered() -> None:
+    async def main() -> None:
+        world = await World.create(2, drain_s=5.0, slots=2, flush_s=60.0, prefetch=0)
+        await world.send({"s": 1.0}, {"s": 8.0})
+        running = asyncio.create_task((worker := world.worker()).run())
+        await asyncio.sleep(4.0)
+        worker.stop()
+        await running
+        assert sorted(outcome.index for outcome in await world.answers()) == [0, 1]
+        assert (await world.channel.tasks.depth()).total == 0
+
+    in_virtual_time(main())
+
+
+def test_an_answer_that_comes_while_a_cancelled_run_drains_is_read() -> None:
+    async def main() -> None:
+        world = await World.create(3, drain_s=20.0, slots=2)
+        running = asyncio.create_task((worker := world.worker()).run())
+        collecting = asyncio.create_task(world.client().run([{"s": 8.0}, {"s": 100.0}, {"s": 8.0}]))
+        await asyncio.sleep(2.0)
+        await Control(world.channel.control).close(Status.CANCELLED)
+        worker.stop()
+        tally = await collecting
+        await running
+        assert tally.counts[State.DONE] == 1
+        assert tally.counts[State.CANCELLED] == 2
+        assert tally.counts[State.FAILED] == 0
+        assert await world.answers() == []
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize("estimated", [False, True])
+def test_the_client_of_a_cancelled_run_waits_no_longer_than_its_workers_may_take(estimated: bool) -> None:
+    async def main(dies: bool) -> float:
+        world = await World.create(1, drain_s=20.0, visibility_s=30.0)
+        running = asyncio.create_task((worker := world.worker()).run())
+        if estimated:
+            world.estimate_depth()
+        collecting = asyncio.create_task(world.client().run([{"s": 1_000.0}]))
+        await asyncio.sleep(2.0)
+        await Control(world.channel.control).close(Status.CANCELLED)
+        if dies:
+            running.cancel()
+        else:
+            worker.stop()
+        began_s = asyncio.get_running_loop().time()
+        tally = await collecting
+        assert tally.counts[State.CANCELLED] == 1
+        await asyncio.wait({running})
+        return asyncio.get_running_loop().time() - began_s
+
+    assert 20.0 <= in_virtual_time(main(dies=False)) <= 25.0
+    assert in_virtual_time(main(dies=True)) <= 41.0
