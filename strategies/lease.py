@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from kon.core.clock import Clock
-from kon.core.errors import ConfigurationError
 from kon.core.ledger import Ledger, Record
+from kon.core.options import OptionError
 from kon.core.strategy import Claim, Defer, Guarantee, Skip, Strategy, Verdict, is_ours
 from kon.core.task import Outcome, State, Task, decode_outcome, encode
 
@@ -39,9 +39,9 @@ class Lease(Strategy):
     ) -> None:
         super().__init__(ledger, worker, clock)
         if not 0.3 <= lease_s <= 43_200:
-            raise ConfigurationError(f"lease_s must be from 0.3 to 43200 seconds, not {lease_s}")
+            raise OptionError(f"lease_s must be from 0.3 to 43200 seconds, not {lease_s}", "lease_s")
         if not 0 <= skew_s <= 3_600:
-            raise ConfigurationError(f"skew_s must be from 0 to 3600 seconds, not {skew_s}")
+            raise OptionError(f"skew_s must be from 0 to 3600 seconds, not {skew_s}", "skew_s")
         self._lease_s = lease_s
         self._skew_s = skew_s
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from kon.core.clock import Clock
-from kon.core.errors import ConfigurationError
 from kon.core.ledger import Ledger, Record
+from kon.core.options import OptionError
 from kon.core.strategy import Claim, Defer, Guarantee, Skip, Strategy, Verdict
 from kon.core.task import Outcome, State, Task, attempt_key, attempt_keys, decode_outcome, encode
 
@@ -28,7 +28,7 @@ class ReadThenWrite(Strategy):
     ) -> None:
         super().__init__(ledger, worker, clock)
         if record not in ("after", "before"):
-            raise ConfigurationError(f'record must be "after" or "before", not {record!r}')
+            raise OptionError(f'record must be "after" or "before", not {record!r}', "record")
         self._before = record == "before"
         self.guarantee = Guarantee(
             nothing_lost=not self._before, one_start=False, one_start_while_held=False, one_result=False

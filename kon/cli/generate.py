@@ -11,8 +11,8 @@ import yaml
 
 from kon.cli.output import note
 from kon.core.errors import ConfigurationError
-from kon.experiment.distributions import FORMS, parse_distribution
-from kon.experiment.generate import sleep_lines, stats_lines, write_lines
+from kon.kinds.distributions import FORMS, parse_distribution
+from kon.kinds.generate import sleep_lines, stats_lines, write_lines
 from kon.kinds.video.generate import draw_jobs, names_in, write_jobs
 from kon.kinds.video.names import DEMO
 

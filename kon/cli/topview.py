@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kon.cli.progress import duration
-from kon.experiment.problems import printable
+from kon.core.errors import printable
 from kon.report.live.snapshot import LifeShown, Snapshot
 from kon.report.read.recent import Failure
 from kon.report.tables import rounded

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
 
-from kon.core.errors import ConfigurationError, did_you_mean
+from kon.core.errors import ConfigurationError
 from kon.core.ledger import Ledger
 from kon.core.objects import ObjectStore
 from kon.core.queue import Queue, QueueLimits
@@ -46,6 +46,9 @@ class Backend(ABC):
     """Makes, opens and deletes the channels of runs."""
 
     name: ClassVar[str]
+    takes: ClassVar[type[msgspec.Struct] | None] = None
+    """The options: a struct whose docstring describes each (see kon.core.options). None: only the
+    constructor knows them."""
     processes: ClassVar[bool] = True
     """Whether workers may be processes of their own; else they share the client's loop."""
     keeps_files: ClassVar[bool] = False
@@ -58,7 +61,7 @@ class Backend(ABC):
 
     @abstractmethod
     def __init__(self, options: Mapping[str, Any]) -> None:
-        """Raises ConfigurationError for an option that it does not know or can't use."""
+        """Raises OptionError for an option that it does not know or can't use."""
 
     @property
     def fifo(self) -> bool:
@@ -100,16 +103,6 @@ class Backend(ABC):
         """These requests by service and operation, such as ("sqs", "ReceiveMessage"). Empty where there are
         no such."""
         return {}
-
-
-def refuse_unknown(backend: str, options: Mapping[str, Any], known: Collection[str]) -> None:
-    """Raises ConfigurationError for the first option that the backend does not have."""
-    for name in options:
-        if name not in known:
-            has = f"it has: {', '.join(known)}" if known else "it has none"
-            raise ConfigurationError(
-                f'the backend "{backend}" has no option "{name}"{did_you_mean(name, known)} ({has})'
-            )
 
 
 def check_channel(options: ChannelOptions, limits: QueueLimits) -> None:

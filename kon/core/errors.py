@@ -8,6 +8,7 @@ that is not a `KonError` is a fault of kon's own and keeps its traceback.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -147,6 +148,41 @@ def first_cause(error: BaseException) -> BaseException:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`, did you mean "x"?` for the known name closest to `word`, or nothing where none is close."""
+    close = closest(word, known)
+    return f', did you mean "{close}"?' if close is not None else ""
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known name that `word` is likely a slip of; None where none is close."""
     by_fold = {name.casefold(): name for name in known}
     close = difflib.get_close_matches(word.casefold(), by_fold, n=1)
-    return f', did you mean "{by_fold[close[0]]}"?' if close else ""
+    return by_fold[close[0]] if close else None
+
+
+def printable(text: str) -> str:
+    """The text on one line, with nothing in it that a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def describe(value: object) -> str:
+    """A value as an error shows it, written as in YAML."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            shown = value if len(value) <= 40 else f"{value[:37]}..."
+            return f'"{printable(shown)}"'
+        case int() | float():
+            return f"{value}"[:40]
+        case list() | dict():
+            shown = json.dumps(value, ensure_ascii=False, default=str)
+            if value and len(shown) <= 40 and shown.isprintable():
+                return shown
+            what = "list" if isinstance(value, list) else "mapping"
+            return f"a {what}" if value else f"an empty {what}"
+        case _:
+            return f"a {type(value).__name__}"

@@ -1,13 +1,18 @@
-"""What a task does: the abstract class of kinds. Kinds know nothing of queues."""
+"""What a task does: the abstract class of kinds. Kinds know nothing of queues.
+
+A kind describes itself: the options that it takes, how the body of a task is written, and what it makes
+up. Whatever reads experiment files asks the kind, and so knows no kind's name.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
+from kon.core.errors import ConfigurationError, describe
 from kon.core.objects import ObjectStore
 
 
@@ -19,15 +24,49 @@ class Attempt(msgspec.Struct, frozen=True):
     number: int
 
 
+class Several(NamedTuple):
+    """Stands in place of one body for all that `make` makes, the same ones each time."""
+
+    make: Callable[[], Iterator[Any]]
+
+
+class MadeUp(NamedTuple):
+    """Bodies that a kind makes up.
+
+    make: makes every body, in order, the same ones each time.
+    samples: bodies that stand for all others, so that not each has to be looked at; None where each must be.
+    signature: tells these bodies from others, where there are samples.
+    """
+
+    make: Callable[[], Iterator[Any]]
+    samples: Sequence[Any] | None = None
+    signature: str = ""
+
+
+def each_number(numbers: range, make: Callable[[int], Any]) -> MadeUp:
+    """A body for each number; the first and the last number stand for the others."""
+    ends = [(number, make(number)) for number in (numbers[0], numbers[-1])]
+    return MadeUp(lambda: map(make, numbers), [body for _, body in ends], f"{numbers!r} {ends!r}")
+
+
 class Kind(ABC):
     """One kind of work, made once for a worker and used for all its tasks.
 
     The constructor gets the workload's own options (for `shell`: command, cwd, env, ...) and from a
     worker also `slots`, how many tasks it will run at once. It raises ConfigurationError for an
-    option that it does not know or can't use.
+    option that it does not know or can't use, best an OptionError that says which.
+
+    The first line of a kind's docstring says in lists what it does.
     """
 
     name: ClassVar[str]
+    takes: ClassVar[type[msgspec.Struct] | None] = None
+    """The options: a struct derived from `kon.core.options.Options`, whose docstring describes each. None:
+    only the constructor knows them, so that no editor does."""
+    made_from: ClassVar[type[msgspec.Struct] | None] = None
+    """The keys that stand beside `count` and say what is made up; see `make_up`."""
+    items_as_text: ClassVar[bool] = False
+    """Whether words and numbers in a list of items are taken as they are written: `1.10` stays `1.10`."""
     virtual_time: ClassVar[bool] = False
     """Whether it does nothing but wait, by the running loop's clock, and so may run in virtual time."""
 
@@ -37,6 +76,43 @@ class Kind(ABC):
     @abstractmethod
     def check(self, body: Any) -> None:
         """Raise ConfigurationError when no attempt at this body could ever succeed (a wrong type, NaN)."""
+
+    def body_of_line(self, line: str) -> Any:
+        """The body, or `Several`, that a line of a workload file stands for: by default, a JSON value.
+
+        The line is neither blank nor a comment. This and the next three raise ConfigurationError with what
+        was expected and what was found.
+        """
+        try:
+            return msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+            raise ConfigurationError(
+                f"expected a JSON value, found {describe(line.strip())} ({error})"
+            ) from error
+
+    def body_of_item(self, item: Any) -> Any:
+        """The body, or `Several`, that an item in the experiment file stands for."""
+        return item
+
+    def body_of_number(self, number: int) -> Any:
+        """The body that a number of a range stands for."""
+        return number
+
+    def body_of_path(self, path: str) -> Any:
+        """The body that a file stands for which a glob has found."""
+        return path
+
+    def body_of_count(self, number: int) -> Any:
+        """The body of one of the tasks that `make_up` makes up, by its number from 0."""
+        return number
+
+    def make_up(self, count: int, given: Mapping[str, Any], seed: int) -> MadeUp:
+        """The bodies of `count` tasks: by default, tasks that differ in their number alone.
+
+        given: the values of the keys that `made_from` has, of the types that it says; those that were left
+        out are missing. seed: equal seeds make equal tasks. Raises OptionError for values that can't be used.
+        """
+        return each_number(range(count), self.body_of_count)
 
     async def open(self, objects: ObjectStore) -> None:
         """Called once, before the first attempt, with the run's object store. Most kinds need none."""

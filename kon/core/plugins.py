@@ -1,4 +1,4 @@
-"""Plug-ins: strategies, kinds and backends, found by name.
+"""Plug-ins: strategies, kinds and backends, found by name, and the options that each declares.
 
 A name is one that a distribution registers under the entry point groups below, or `module:Class`.
 For strategies and kinds the current folder is searched too, last, so that a file of one's own needs
@@ -21,8 +21,9 @@ from typing import Any, Final, Literal
 from kon.core.backend import Backend
 from kon.core.errors import UnknownPlugin, did_you_mean
 from kon.core.kind import Kind
+from kon.core.options import Struct
 from kon.core.spec import Plugin
-from kon.core.strategy import Strategy
+from kon.core.strategy import Strategy, declared_options
 
 Group = Literal["kon.strategies", "kon.kinds", "kon.backends"]
 
@@ -54,6 +55,21 @@ def backend_class(name: str) -> type[Backend]:
     """The backend of that name. Raises UnknownPlugin."""
     found: type[Backend] = _find("kon.backends", name, search_here=False)
     return found
+
+
+def plugin_class(group: Group, name: str) -> type[Any]:
+    """The class that a name stands for. Raises UnknownPlugin."""
+    return _find(group, name, search_here=group != "kon.backends")
+
+
+def docstring(cls: type[Any]) -> str:
+    """What a plug-in says of itself; its name where it says nothing, or has it from a base class."""
+    return inspect.cleandoc(vars(cls).get("__doc__") or cls.__name__)
+
+
+def takes(cls: type[Strategy] | type[Kind] | type[Backend]) -> Struct | None:
+    """The options of a plug-in, declared; None where only its constructor knows them."""
+    return declared_options(cls) if issubclass(cls, Strategy) else cls.takes
 
 
 def names(group: Group) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import typing
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -66,7 +67,7 @@ Verdict = Claim | Skip | Defer
 
 
 class Strategy(ABC):
-    """One way of de-duplicating, made once for a worker.
+    """One way of de-duplicating, made once for a worker. The first line of its docstring says how it works.
 
     `admit`, `commit`, `renew` and `release` take batches in which no task stands twice, and answer
     item by item, in order. They may be called while an earlier call of them is still waiting.
@@ -150,5 +151,28 @@ def is_ours(found: Record | None, token: str) -> bool:
 
 def strategy_options(cls: type[Strategy]) -> dict[str, Any]:
     """The options a strategy takes, by name, with their defaults: its keyword arguments."""
-    taken = list(inspect.signature(cls.__init__).parameters.values())[4:]
-    return {p.name: p.default for p in taken if p.kind is not p.VAR_KEYWORD}
+    return {p.name: p.default for p in _keywords(cls) if p.kind is not p.VAR_KEYWORD}
+
+
+def declared_options(cls: type[Strategy]) -> type[msgspec.Struct] | None:
+    """A strategy's keyword arguments as a struct; None for one that takes any (`**options`)."""
+    taken = _keywords(cls)
+    if any(p.kind is p.VAR_KEYWORD for p in taken):
+        return None
+    try:
+        hints = typing.get_type_hints(cls.__init__, include_extras=True)
+    except (NameError, TypeError):  # annotations that only a type checker can follow
+        hints = {}
+    fields: list[Any] = []
+    for each in taken:
+        hint = hints.get(each.name, Any)
+        fields.append((each.name, hint) if each.default is each.empty else (each.name, hint, _field(each)))
+    return msgspec.defstruct("Options", fields, kw_only=True)
+
+
+def _field(parameter: inspect.Parameter) -> Any:
+    return msgspec.field(default_factory=lambda: parameter.default)
+
+
+def _keywords(cls: type[Strategy]) -> list[inspect.Parameter]:
+    return list(inspect.signature(cls.__init__).parameters.values())[4:]

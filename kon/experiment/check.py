@@ -13,19 +13,20 @@ from typing import Any
 from pydantic import ValidationError
 
 from kon.core.backend import Backend
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, describe
+from kon.core.options import Path
 from kon.core.plugins import strategy_class
 from kon.core.strategy import check_queue
 from kon.experiment.cells import Experiment
 from kon.experiment.checkplugins import check_backend, check_strategy
 from kon.experiment.checkworkload import read_workload
-from kon.experiment.complaints import Path, complaints
+from kon.experiment.complaints import complaints
 from kon.experiment.model import ExperimentForm
 from kon.experiment.models import check_durations, with_model
-from kon.experiment.problems import Problem, describe
+from kon.experiment.problems import Problem
 from kon.experiment.yamltree import Mapping, Node, find, plain
 
-_STAND_IN: dict[str, Any] = {"name": "x", "workload": {"kind": "sleep"}}
+_STAND_IN: dict[str, Any] = {"name": "x", "workload": {"kind": "x"}}
 """For the keys that have no default, when what stands there can't be used."""
 
 

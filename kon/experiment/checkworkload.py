@@ -7,22 +7,20 @@ from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any, Final
 
-from kon.core.errors import ConfigurationError, UnknownPlugin, WorkloadError, did_you_mean
+from kon.core.errors import ConfigurationError, UnknownPlugin, WorkloadError, describe, did_you_mean
+from kon.core.kind import Kind, each_number
+from kon.core.options import OptionError, expected_of, misfits
 from kon.core.plugins import kind_class
 from kon.core.spec import Plugin
 from kon.experiment.checkplugins import check_kind
 from kon.experiment.complaints import key_place
-from kon.experiment.distributions import FORMS, parse_distribution
-from kon.experiment.forms import Form, form_of
-from kon.experiment.model import MAX_TASKS, WorkloadForm
-from kon.experiment.problems import Place, Problem, describe
+from kon.experiment.model import KIND_OF_FILES, MAX_TASKS, WorkloadForm
+from kon.experiment.problems import Place, Problem
 from kon.experiment.sources import (
     Bad,
-    Durations,
-    Integers,
     Items,
     Lines,
-    Numbers,
+    Made,
     Source,
     matching_files,
 )
@@ -30,13 +28,6 @@ from kon.experiment.workload import Workload
 from kon.experiment.yamltree import Node, find, plain
 
 SOURCES: Final = ("count", "items", "file", "glob", "range")
-
-MAKES_UP: Final = {"sleep": ("seconds",), "stats": ("length", "between")}
-"""What a kind's made-up tasks (`count`) are made from: keys beside `count`, not options of the kind."""
-
-DEFAULT_LENGTH: Final = 100
-DEFAULT_BETWEEN: Final = (0, 1000)
-"""Of the lists that `stats` is given."""
 
 
 def read_workload(
@@ -56,14 +47,6 @@ def read_workload(
     if "kind" in unusable:
         return None
     return _Reader(form, unusable, node, folder, problems).read(seed, limit)
-
-
-def _own_name(kind: str) -> str:
-    """The name that the kind's class bears, which for module:Class is not the one that it was found by."""
-    try:
-        return kind_class(kind).name
-    except UnknownPlugin:  # said when the kind is made
-        return kind
 
 
 def _tried(make: Callable[[Any], Any], given: Any) -> Any:
@@ -88,21 +71,22 @@ class _Reader:
 
     def read(self, seed: int, limit: int | None) -> Workload | None:
         source_key = self._source_key()
-        name = self._form.kind or ("sleep" if source_key == "file" or "file" in self._unusable else None)
+        of_a_file = source_key == "file" or "file" in self._unusable
+        name = self._form.kind or (KIND_OF_FILES if of_a_file else None)
         if name is None:
             self._add(self._place(), 'missing key "kind"')
             return None
         if "slots" in self._options:  # the worker sets it, so that a kind would take it
             self._add(self._key_place("slots"), 'unknown key "slots"; it stands beside "workload", not in it')
             del self._options["slots"]
-        self._set_apart(_own_name(name))
-        checker = check_kind(Plugin(name, self._options), self._node, self._problems)
-        if checker is None or source_key is None:
+        self._set_apart(name)
+        kind = check_kind(Plugin(name, self._options), self._node, self._problems)
+        if kind is None or source_key is None:
             return None
-        source = self._source(source_key, checker.name, seed)
+        source = self._source(source_key, kind, seed)
         if source is None or len(self._problems) > self._before:
             return None
-        workload = Workload(Plugin(name, self._options), checker, source, self._form.per == "worker", limit)
+        workload = Workload(Plugin(name, self._options), kind, source, self._form.per == "worker", limit)
         return workload if self._first_pass(workload, source, source_key) else None
 
     def _source_key(self) -> str | None:
@@ -116,69 +100,55 @@ class _Reader:
         return given[0] if given else None
 
     def _set_apart(self, kind: str) -> None:
-        for key in MAKES_UP.get(kind, ()):
+        """Take the keys beside `count` out of the kind's options."""
+        try:
+            made_from = kind_class(kind).made_from
+        except UnknownPlugin:  # reported when the kind is made
+            return
+        elsewhere = (
+            self._form.count is None
+            and "count" not in self._unusable
+            and any(getattr(self._form, each) is not None for each in SOURCES)
+        )
+        for key in made_from.__struct_encode_fields__ if made_from is not None else ():
             if key in self._options:
                 self._made_from[key] = self._options.pop(key)
-                if (
-                    self._form.count is None
-                    and "count" not in self._unusable
-                    and any(getattr(self._form, each) is not None for each in SOURCES)
-                ):
-                    self._add(
-                        self._key_place(key), f'"{key}" is for tasks that are made up; it goes with "count"'
-                    )
+                if elsewhere:
+                    text = f'"{key}" is for tasks that are made up; it goes with "count"'
+                    self._add(self._key_place(key), text)
 
-    def _source(self, key: str, kind: str, seed: int) -> Source | None:
-        form = form_of(kind)
+    def _source(self, key: str, kind: Kind, seed: int) -> Source | None:
         match key:
             case "count":
-                return self._made_up(kind, form, seed)
+                return self._made_up(kind, seed)
             case "items":
-                items = plain(find(self._node, ("workload", "items")), as_text=kind == "shell")
+                items = plain(find(self._node, ("workload", "items")), as_text=kind.items_as_text)
                 return Items(
-                    [_tried(form.of_item, item) for item in items], "workload.items", self._item_place
+                    [_tried(kind.body_of_item, item) for item in items], "workload.items", self._item_place
                 )
             case "file":
-                return self._lines(form)
+                return self._lines(kind)
             case "glob":
-                return self._files(form)
+                return self._files(kind)
             case _:
-                return self._numbers(form)
+                return self._range(kind)
 
-    def _made_up(self, kind: str, form: Form, seed: int) -> Source | None:
+    def _made_up(self, kind: Kind, seed: int) -> Source | None:
         count = self._form.count
         assert count is not None
-        if kind == "sleep":
-            if "seconds" not in self._made_from:
-                self._add(self._place(), f'missing key "seconds": {FORMS}')
-                return None
-            try:
-                return Durations(count, parse_distribution(self._made_from["seconds"]), seed)
-            except ConfigurationError as error:
-                self._add(self._place("seconds"), str(error))
-                return None
-        if kind == "stats":
-            return self._integers(count, seed)
-        return Numbers(range(count), form.of_count)
-
-    def _integers(self, count: int, seed: int) -> Source | None:
-        length = self._made_from.get("length", DEFAULT_LENGTH)
-        between = self._made_from.get("between", list(DEFAULT_BETWEEN))
-        if not (type(length) is int and 1 <= length <= 1_000_000):
-            self._add(
-                self._place("length"), f"expected a whole number from 1 to 1000000, found {describe(length)}"
-            )
+        if kind.made_from is not None and (wrong := misfits(self._made_from, kind.made_from)):
+            for each in wrong:
+                says = f": {expected_of(kind.made_from, each.lacks)}" if each.lacks else ""
+                self._add(self._place(*map(str, each.path)), each.text + says)
             return None
-        match between:
-            case [int(low), int(high)] if -(2**52) <= low <= high <= 2**52 and bool not in map(type, between):
-                return Integers(count, length, low, high, seed)
-        self._add(
-            self._place("between"),
-            f"expected [low, high], whole numbers up to 2**52, found {describe(between)}",
-        )
-        return None
+        try:
+            made = kind.make_up(count, self._made_from, seed)
+        except OptionError as error:
+            self._add(self._place(*map(str, error.path)), str(error))
+            return None
+        return Made(made, "the made-up tasks", range(count), "task")
 
-    def _lines(self, form: Form) -> Source | None:
+    def _lines(self, kind: Kind) -> Source | None:
         assert self._form.file is not None
         path = self._folder / self._form.file
         try:
@@ -190,9 +160,9 @@ class _Reader:
         if missing:
             self._add_workload("file", f"there is no workload file {path}{did_you_mean(path.name, beside)}")
             return None
-        return Lines(path, form)
+        return Lines(path, kind)
 
-    def _files(self, form: Form) -> Source | None:
+    def _files(self, kind: Kind) -> Source | None:
         assert self._form.glob is not None
         try:
             found = matching_files(self._form.glob, self._folder)
@@ -200,10 +170,10 @@ class _Reader:
             self._add_workload("glob", str(error))
             return None
         return Items(
-            [_tried(form.of_path, path) for path in found], "workload.glob", lambda number: found[number]
+            [_tried(kind.body_of_path, path) for path in found], "workload.glob", lambda number: found[number]
         )
 
-    def _numbers(self, form: Form) -> Source | None:
+    def _range(self, kind: Kind) -> Source | None:
         given = self._form.range
         assert given is not None
         if 0 in given[2:]:
@@ -217,7 +187,8 @@ class _Reader:
                 f"the range from {given[0]} up to, not including, {given[1]} holds {holds}",
             )
             return None
-        return Numbers(numbers, form.of_number)
+        name = f"the range from {numbers.start} to {numbers.stop}"
+        return Made(each_number(numbers, kind.body_of_number), name, numbers, "number")
 
     def _first_pass(self, workload: Workload, source: Source, key: str) -> bool:
         try:

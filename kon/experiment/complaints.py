@@ -9,12 +9,11 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from kon.core.errors import did_you_mean
+from kon.core.errors import describe
+from kon.core.options import Path, unknown
 from kon.experiment.model import Expected
-from kon.experiment.problems import Place, Problem, describe
+from kon.experiment.problems import Place, Problem
 from kon.experiment.yamltree import Mapping, Node, Sequence, find, plain
-
-Path = tuple[str | int, ...]
 
 _NULL_STRATEGY: Final = "; the strategy without de-duplication is written none"
 
@@ -34,21 +33,13 @@ def _complaint(
         return Problem(find(node, path[:-1]).place, f'missing key "{path[-1]}"')
     if kind == "extra_forbidden":
         known = _keys(model, path[skip:-1])
-        return unknown_key(node, path, known)
+        return Problem(key_place(node, path), unknown(str(path[-1]), known))
     path = _existing(node, path)
     phrase = _expected(model, path[skip:])
     hint = _NULL_STRATEGY if path[0] == "strategies" and found is None else ""
     return Problem(
         find(node, path).place, f"expected {phrase}, found {describe(plain(find(node, path)))}{hint}"
     )
-
-
-def unknown_key(node: Node, path: Path, known: Iterable[str], what: str = "key", of: str = "") -> Problem:
-    """The problem of a key that nothing goes by. `of`: what it is a key of, for the reader."""
-    key = str(path[-1])
-    known = list(known)
-    meant = did_you_mean(key, known) or (f" (known: {', '.join(known)})" if known else " (it has none)")
-    return Problem(key_place(node, path), f"unknown {what} {describe(key)}{of}{meant}")
 
 
 def key_place(node: Node, path: Path) -> Place:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from kon.core.errors import ConfigurationError, did_you_mean
+from kon.core.errors import ConfigurationError, describe, did_you_mean
 from kon.experiment.cells import Experiment
 from kon.experiment.check import read_experiment
 from kon.experiment.overrides import apply_overrides, parse_overrides
-from kon.experiment.problems import Problem, describe, raise_problems
+from kon.experiment.problems import Problem, raise_problems
 from kon.experiment.yamltree import Mapping, Node, find, plain, read_documents
 
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from kon.core.plugins import names
 from kon.core.spec import Plugin
 from kon.core.task import MAX_ATTEMPTS
 from kon.engine.paged_ledger import MAX_ROWS
@@ -20,6 +21,9 @@ MAX_NAME: Final = 40
 SHORTEST_HOLD_S: Final = 0.3
 """The shortest visibility timeout and lease: both are renewed every third of it, and no faster than
 every 0.1 s."""
+
+KIND_OF_FILES: Final = "sleep"
+"""The kind of a workload file that says none, as the older systems wrote them."""
 
 MAX_TASKS: Final = 2**48
 """Tasks in a run; see `kon.core.task.attempt_key`."""
@@ -92,7 +96,7 @@ class WorkloadForm(_Form):
         str | None,
         Field(
             min_length=1,
-            examples=["sleep", "shell", "python", "stats", "animoto", "mirror", "image", "transcode"],
+            json_schema_extra={"examples": names("kon.kinds")},
         ),
         _NotNull,
         Expected("a kind's name, or module:Class"),

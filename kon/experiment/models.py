@@ -5,17 +5,18 @@ A model is checked as an experiment is: what is wrong is said with its line, and
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from kon.backends.sim.model import Model
-from kon.core.errors import ConfigurationError, UnknownPlugin, did_you_mean
+from kon.core.errors import ConfigurationError, UnknownPlugin, describe, did_you_mean
+from kon.core.options import Misfit, misfits
 from kon.core.plugins import backend_class
+from kon.experiment.complaints import key_place
 from kon.experiment.model import ExperimentForm
-from kon.experiment.problems import Place, Problem, describe, raise_problems
+from kon.experiment.problems import Place, Problem, raise_problems
 from kon.experiment.workload import Workload
 from kon.experiment.yamltree import Entry, Mapping, Node, Scalar, find, plain, read_documents
 
@@ -24,12 +25,6 @@ DEFAULT: Final = "aws-us-east-1"
 
 FOLDER: Final = Path(__file__).parents[2] / "workloads" / "models"
 """Where models are that are given by name."""
-
-_AT: Final = re.compile(r" - at `\$\.?([^`]*)`$")
-_STEP: Final = re.compile(r"\[\.\.\.\]|\[([^\]]+)\]|([^.\[\]]+)")
-_UNKNOWN: Final = re.compile(r"Object contains unknown field `([^`]+)`")
-_MISSING: Final = re.compile(r"Object missing required field `([^`]+)`")
-_EXPECTED: Final = re.compile(r"Expected `([^`]+)`(?: (>=|>|<=|<) ([-0-9.e+]+))?")
 
 
 def find_model(name: str, folder: Path) -> Path:
@@ -80,78 +75,18 @@ def checked(path: Path, struct: type[msgspec.Struct]) -> Mapping:
     document = documents[0] if len(documents) == 1 else None
     if not isinstance(document, Mapping):
         raise ConfigurationError(f"{path}: expected one document, a mapping, and nothing else")
-    try:
-        made = msgspec.convert(plain(document), struct)
-    except msgspec.ValidationError as error:
-        raise_problems([_problem(str(error), document, struct)])
-        raise AssertionError from error
-    raise_problems(_unsourced(made, document))
+    value = plain(document)
+    raise_problems([_problem(each, document) for each in misfits(value, struct)])
+    raise_problems(_unsourced(msgspec.convert(value, struct), document))
     return document
 
 
-def _problem(text: str, document: Node, struct: type[msgspec.Struct]) -> Problem:
-    """What msgspec says, at its place and in kon's words."""
-    found = _AT.search(text)
-    text, path = _AT.sub("", text), _path(document, found[1] if found else "", struct)
-    node, name = find(document, path), path[-1] if path else "the model"
-    if unknown := _UNKNOWN.match(text):
-        known = _fields(struct, path)
-        hint = did_you_mean(unknown[1], known) or f" (known: {', '.join(known)})"
-        place = node.entries[unknown[1]].place if isinstance(node, Mapping) else node.place
-        return Problem(place, f"unknown key {describe(unknown[1])}{hint}")
-    if missing := _MISSING.match(text):
-        return Problem(node.place, f'{name}: missing key "{missing[1]}"')
-    value = describe(plain(node))
-    if expected := _EXPECTED.match(text):
-        return Problem(node.place, f"{name}: expected {_phrase(expected)}, found {value}")
-    return Problem(node.place, f"{name}: {text[:1].lower()}{text[1:]}")
-
-
-def _phrase(expected: re.Match[str]) -> str:
-    kinds = {"float": "a number", "int": "a whole number", "object": "a mapping", "str": "a text"}
-    kind = kinds.get(expected[1].removesuffix(" | null"), expected[1])
-    bounds = {">=": "of at least", ">": "above", "<=": "of at most", "<": "below"}
-    return f"{kind} {bounds[expected[2]]} {float(expected[3]):g}" if expected[2] else kind
-
-
-def _path(document: Node, text: str, struct: type[msgspec.Struct]) -> tuple[str, ...]:
-    """msgspec's path, in which the keys of a mapping stand as `[...]`: the first that is wrong is meant."""
-    steps = [found[1] or found[2] or "..." for found in _STEP.finditer(text)]
-    if "..." not in steps:
-        return tuple(steps)
-    at = steps.index("...")
-    above = tuple(steps[:at])
-    mapping = find(document, above)
-    for key in mapping.entries if isinstance(mapping, Mapping) else ():
-        try:
-            msgspec.convert(_with_only(plain(document), above, key), struct)
-        except msgspec.ValidationError:
-            return (*above, key, *steps[at + 1 :])
-    return above
-
-
-def _with_only(value: Any, path: tuple[str, ...], key: str) -> Any:
-    """The value, of whose mapping at a path nothing but one key is left."""
-    if not path:
-        return {key: value[key]}
-    return {**value, path[0]: _with_only(value[path[0]], path[1:], key)}
-
-
-def _type_at(struct: Any, path: tuple[str, ...]) -> Any:
-    """The type of what stands at a path."""
-    info: Any = msgspec.inspect.type_info(struct)
-    for step in path:
-        if isinstance(info, msgspec.inspect.UnionType):
-            info = next(each for each in info.types if not isinstance(each, msgspec.inspect.NoneType))
-        if isinstance(info, msgspec.inspect.DictType):
-            info = info.value_type
-        elif isinstance(info, msgspec.inspect.StructType):
-            info = next(field.type for field in info.fields if field.encode_name == step)
-    return getattr(info, "cls", struct)
-
-
-def _fields(struct: Any, path: tuple[str, ...]) -> list[str]:
-    return list(getattr(_type_at(struct, path), "__struct_encode_fields__", ()))
+def _problem(misfit: Misfit, document: Node) -> Problem:
+    path, text, lacks, known = misfit
+    if known is not None:
+        return Problem(key_place(document, path), text)
+    said = f'missing key "{lacks}"' if lacks else text
+    return Problem(find(document, path).place, f"{path[-1] if path else 'the model'}: {said}")
 
 
 def _unsourced(made: Any, node: Node) -> list[Problem]:

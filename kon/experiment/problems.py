@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, printable
 
 MOST_SHOWN: Final = 50
 """Lines in one error; a file that is wrong in more ways is likely no experiment at all."""
@@ -49,32 +48,3 @@ def raise_problems(problems: Iterable[Problem]) -> None:
         lines.append(f"... and {len(found) - MOST_SHOWN} more problems")
     errors = {problem.error for problem in found}
     raise (errors.pop() if len(errors) == 1 else ConfigurationError)("\n".join(lines))
-
-
-def printable(text: str) -> str:
-    """The text on one line, with nothing in it that a terminal would obey."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-
-
-def describe(value: object) -> str:
-    """A value as an error shows it, written as in YAML."""
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return "true" if value else "false"
-        case str():
-            shown = value if len(value) <= 40 else f"{value[:37]}..."
-            return f'"{printable(shown)}"'
-        case int() | float():
-            return f"{value}"[:40]
-        case list() | dict():
-            shown = json.dumps(value, ensure_ascii=False, default=str)
-            if value and len(shown) <= 40 and shown.isprintable():
-                return shown
-            what = "list" if isinstance(value, list) else "mapping"
-            return f"a {what}" if value else f"an empty {what}"
-        case _:
-            return f"a {type(value).__name__}"

@@ -1,58 +1,21 @@
 """The JSON Schema of an experiment file, for editors: docs/experiment.schema.json, and `kon schema`.
 
-It knows the plug-ins that are installed by name, and the options of strategies. It lets through what
-it can't know: plug-ins of one's own, and the options of kinds and backends.
+It has the plug-ins that are installed, with the options that each declares. It lets through what it can't
+know: plug-ins given as `module:Class`, and options of plug-ins that declare none.
 """
 
 from __future__ import annotations
 
-import typing
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
-from pydantic import PydanticUserError, TypeAdapter
 
-from kon.core.plugins import Group, names, strategy_class
-from kon.core.strategy import Strategy, strategy_options
-from kon.experiment.checkworkload import DEFAULT_BETWEEN, DEFAULT_LENGTH
-from kon.experiment.model import ExperimentForm
+from kon.core.options import options_schema
+from kon.core.plugins import Group, docstring, names, plugin_class, takes
+from kon.experiment.model import ExperimentForm, WorkloadForm
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-
-_NUMBER: Final = {"type": "number", "minimum": 0}
-
-_SECONDS: Final[dict[str, Any]] = {
-    "description": "How long a made-up task of the kind sleep takes, in seconds, or what that is drawn from.",
-    "anyOf": [
-        _NUMBER,
-        *(
-            {"type": "object", "properties": {form: given}, "required": [form], "additionalProperties": False}
-            for form, given in {
-                "uniform": {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2},
-                "choice": {"type": "array", "items": _NUMBER, "minItems": 1},
-                "exponential": _NUMBER,
-            }.items()
-        ),
-    ],
-    "examples": [0.01, {"uniform": [0.01, 0.02]}],
-}
-_MADE_UP: Final[dict[str, Any]] = {
-    "seconds": _SECONDS,
-    "length": {
-        "description": "How many integers a made-up list of the kind stats holds.",
-        "type": "integer",
-        "minimum": 1,
-        "default": DEFAULT_LENGTH,
-    },
-    "between": {
-        "description": "The least and the largest integer of made-up lists of the kind stats.",
-        "type": "array",
-        "items": {"type": "integer"},
-        "minItems": 2,
-        "maxItems": 2,
-        "default": list(DEFAULT_BETWEEN),
-    },
-}
 
 
 def experiment_schema() -> dict[str, Any]:
@@ -62,9 +25,9 @@ def experiment_schema() -> dict[str, Any]:
     properties = schema["properties"]
     mapping = forms.pop("Choice")
     del mapping["title"], mapping["properties"]["name"]["title"]
-    known = map(_strategy, names("kon.strategies"))
-    forms["Backend"] = {"anyOf": [_known("kon.backends"), mapping]}
-    forms["Strategy"] = {"anyOf": [_known("kon.strategies"), *known, mapping]}
+    inside: dict[str, Any] = {}
+    forms["Backend"] = _named("kon.backends", mapping, inside)
+    forms["Strategy"] = _named("kon.strategies", mapping, inside)
     properties["backend"] = _about(properties["backend"], {"$ref": "#/$defs/Backend"}, "sqlite")
     properties["strategies"] = _about(
         properties["strategies"], _some({"$ref": "#/$defs/Strategy"}), ["lease"]
@@ -74,12 +37,13 @@ def experiment_schema() -> dict[str, Any]:
     workload["kind"] = {"description": workload["kind"]["description"], **_known("kon.kinds")}
     pattern = {"type": "string", "minLength": 1}
     workload["glob"] = {"description": workload["glob"]["description"], **_some(pattern)}
-    workload.update(_MADE_UP)
+    forms["WorkloadForm"]["allOf"] = [_kind(name, workload, inside) for name in names("kon.kinds")]
     for form in [schema, *forms.values()]:
         form.pop("title", None)
         for key, field in form.get("properties", {}).items():
             field.pop("title", None)
             form["properties"][key] = _without_null(field)
+    forms.update(inside)
     return {"$schema": _DIALECT, "title": "An experiment of kon", **schema}
 
 
@@ -97,25 +61,47 @@ def _some(one: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": [{"type": "array", "items": one, "minItems": 1, "uniqueItems": True}, one]}
 
 
-def _strategy(name: str) -> dict[str, Any]:
-    """A mapping with the options that the strategy takes."""
-    cls = strategy_class(name)
-    options = {option: _option(cls, option, default) for option, default in strategy_options(cls).items()}
+def _named(group: Group, mapping: dict[str, Any], inside: dict[str, Any]) -> dict[str, Any]:
+    """A plug-in's name, or a mapping with the name and the options that it takes."""
+    declared = [name for name in names(group) if takes(plugin_class(group, name)) is not None]
+    other = {**mapping["properties"], "name": {**mapping["properties"]["name"], "not": {"enum": declared}}}
+    known = [_mapping(group, name, inside) for name in declared]
+    return {"anyOf": [_known(group), *known, {**mapping, "properties": other}]}
+
+
+def _mapping(group: Group, name: str, inside: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
-        "description": (cls.__doc__ or name).strip().splitlines()[0],
-        "properties": {"name": {"const": name}, **options},
+        "description": docstring(plugin_class(group, name)).partition("\n")[0],
+        "properties": {"name": {"const": name}, **_options(group, name, inside)},
         "required": ["name"],
         "additionalProperties": False,
     }
 
 
-def _option(cls: type[Strategy], option: str, default: Any) -> dict[str, Any]:
-    try:
-        form = TypeAdapter(typing.get_type_hints(cls.__init__)[option]).json_schema()
-    except (KeyError, NameError, TypeError, PydanticUserError):
-        form = {}
-    return {**form, "default": default}
+def _kind(name: str, workload: dict[str, Any], inside: dict[str, Any]) -> dict[str, Any]:
+    """What a workload of one kind may hold; keys for made-up tasks are added to those of all workloads."""
+    cls = plugin_class("kon.kinds", name)
+    made_from = {}
+    if cls.made_from is not None:
+        made_from = options_schema(cls.made_from, cls.made_from.__doc__ or "", inside)
+        for key, form in made_from.items():
+            workload.setdefault(key, form)
+    then: dict[str, Any] = {"description": docstring(cls).partition("\n")[0]}
+    if cls.takes is not None:
+        keys = {**_options("kon.kinds", name, inside), **made_from}
+        then["properties"] = {**dict.fromkeys(WorkloadForm.model_fields, True), **keys}
+        then["additionalProperties"] = False
+    return {"if": {"properties": {"kind": {"const": name}}, "required": ["kind"]}, "then": then}
+
+
+def _options(group: Group, name: str, inside: dict[str, Any]) -> Mapping[str, Any]:
+    cls = plugin_class(group, name)
+    declared = takes(cls)
+    if declared is None:
+        return {}
+    about = docstring(cls) if group == "kon.strategies" else declared.__doc__ or ""
+    return options_schema(declared, about, inside)
 
 
 def _about(field: dict[str, Any], form: dict[str, Any], default: Any) -> dict[str, Any]:

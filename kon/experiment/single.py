@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, describe
 from kon.core.spec import Plugin
 from kon.experiment.cells import MAX_RUN_ID, Cell, Experiment
 from kon.experiment.check import check_form, read_form
 from kon.experiment.checkplugins import check_kind
 from kon.experiment.models import simulates
-from kon.experiment.problems import Problem, describe, raise_problems
+from kon.experiment.problems import Problem, raise_problems
 from kon.experiment.sources import Items
 from kon.experiment.workload import Workload
 from kon.experiment.yamltree import of_plain

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 import os
-import random
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from kon.core.errors import ConfigurationError, WorkloadError
-from kon.experiment.distributions import Distribution
-from kon.experiment.forms import Form, Several
+from kon.core.kind import Kind, MadeUp, Several
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 """A longer line is a sign that the file is no workload; no backend takes such a body."""
@@ -82,93 +80,38 @@ class Items(Source):
         return self._place(number)
 
 
-class Numbers(Source):
-    """The numbers of a range, each as the kind wants it."""
+class Made(Source):
+    """Bodies that are made, not read.
 
-    def __init__(self, numbers: range, make: Callable[[int], Any]) -> None:
-        self.name = f"the range from {numbers.start} to {numbers.stop}"
+    noun: what a body is called by its number, such as "task".
+    """
+
+    def __init__(self, made: MadeUp, name: str, numbers: range, noun: str) -> None:
+        self.name = name
+        self._made = made
         self._numbers = numbers
-        self._make = make
+        self._noun = noun
 
     def round(self) -> Iterator[Numbered]:
-        make = self._make
-        return ((number, make(number)) for number in self._numbers)
+        return zip(self._numbers, self._made.make())
 
     def place(self, number: int) -> str:
-        return f"number {number}"
-
-    @property
-    def samples(self) -> Sequence[Numbered]:
-        return [(number, self._make(number)) for number in (self._numbers[0], self._numbers[-1])]
-
-    @property
-    def signature(self) -> str:
-        return f"{self._numbers!r} {self.samples!r}"
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-
-class Durations(Source):
-    """Made-up tasks of a length that is given, or drawn: body n is the n-th draw of the seed."""
-
-    name = "the made-up tasks"
-
-    def __init__(self, count: int, distribution: Distribution, seed: int) -> None:
-        self._count = count
-        self._distribution = distribution
-        self._seed = seed
-
-    def round(self) -> Iterator[Numbered]:
-        constant = self._distribution.constant
-        if constant is not None:
-            return ((number, constant) for number in range(self._count))
-        share, at = random.Random(self._seed).random, self._distribution.at
-        return ((number, round(at(share()), 6)) for number in range(self._count))
-
-    def place(self, number: int) -> str:
-        return f"task {number}"
+        return f"{self._noun} {number}"
 
     @property
     def samples(self) -> Sequence[Numbered] | None:
-        constant = self._distribution.constant
-        return None if constant is None else [(0, constant)]
+        bodies = self._made.samples
+        if bodies is None:
+            return None
+        ends = (self._numbers[0], self._numbers[-1])
+        return list(zip(ends, bodies))
 
     @property
     def signature(self) -> str:
-        return repr(self._distribution)
+        return self._made.signature
 
     def __len__(self) -> int:
-        return self._count
-
-
-class Integers(Source):
-    """Made-up lists of integers, drawn evenly from `low` to `high`, both included."""
-
-    name = "the made-up lists"
-
-    def __init__(self, count: int, length: int, low: int, high: int, seed: int) -> None:
-        self._count = count
-        self._length = length
-        self._low = low
-        self._span = high - low + 1
-        self._seed = seed
-
-    def round(self) -> Iterator[Numbered]:
-        # `random()` alone gives the same numbers in every version of Python
-        share, low, span, length = (
-            random.Random(self._seed).random,
-            self._low,
-            self._span,
-            range(self._length),
-        )
-        return ((number, [low + int(share() * span) for _ in length]) for number in range(self._count))
-
-    def place(self, number: int) -> str:
-        return f"task {number}"
-
-    def __len__(self) -> int:
-        return self._count
+        return len(self._numbers)
 
 
 def matching_files(patterns: Sequence[str], folder: Path) -> list[str]:
@@ -199,10 +142,10 @@ def matching_files(patterns: Sequence[str], folder: Path) -> list[str]:
 class Lines(Source):
     """A file with one task a line; blank lines and lines that start with `#` are left out."""
 
-    def __init__(self, path: Path, form: Form) -> None:
+    def __init__(self, path: Path, kind: Kind) -> None:
         self.name = str(path)
         self._path = path
-        self._form = form
+        self._kind = kind
         self._seen: tuple[int, int, int] | None = None
 
     def place(self, number: int) -> str:
@@ -220,7 +163,7 @@ class Lines(Source):
             raise WorkloadError(f"{self._path}: can't be read: {error.strerror}") from error
 
     def _lines(self, readline: Callable[[int], bytes]) -> Iterator[Numbered]:
-        of_line = self._form.of_line
+        of_line = self._kind.body_of_line
         previous, previous_body = b"", None
         number = 0
         while raw := readline(MAX_LINE_BYTES + 1):

@@ -16,7 +16,8 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-from kon.experiment.problems import Place, Problem, describe
+from kon.core.errors import describe
+from kon.experiment.problems import Place, Problem
 
 MAX_DEPTH: Final = 50
 """Lists and mappings inside one another."""

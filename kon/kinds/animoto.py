@@ -5,36 +5,52 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 
-from kon.core.errors import ConfigurationError
+from kon.core.errors import describe
 from kon.core.kind import Attempt, Kind
 from kon.core.objects import ObjectStore
+from kon.core.options import OptionError, Options, read_options
 from kon.kinds.needed import check_installed
-from kon.kinds.options import Options, read_options
+from kon.kinds.stored import AtLeast1
 from kon.kinds.video.film import Film
-from kon.kinds.video.jobfile import parse_job
+from kon.kinds.video.jobfile import parse_job, read_job
+from kon.kinds.video.names import demo_names
 from kon.kinds.web.limits import FetchLimits
 
 if TYPE_CHECKING:  # it takes a while to import, and whoever only checks an experiment does without
     from kon.kinds.video.job import Studio
 
 
-class AnimotoOptions(Options, frozen=True, kw_only=True):
-    """The options of `animoto`.
+_WEEK: Final = msgspec.Meta(
+    ge=1, le=604_800, extra={"expected": "a number of seconds from 1 to 604800 (a week, S3's longest)"}
+)
 
-    size: of the video, as WIDTHxHEIGHT. seconds: how long each image is on screen. format: mp4 or mkv.
-    fps, repeat, preset, crf, crossfade_s, zoom, background, caption_font, caption_size, caption_position: see
-        kon.kinds.video.film.Film.
-    url_expires_s: how long the link in the result is good for. min_images: with fewer good ones a job fails.
-    images: a folder, or `demo`: each worker serves its images on this machine, and relative links mean them.
-    allow: what links may lead to beside the internet: any of file, loopback, private, link_local.
+
+class AnimotoOptions(Options, frozen=True, kw_only=True):
+    """Options of `animoto`.
+
+    size: the video's size, as WIDTHxHEIGHT. seconds: how long each image is on screen.
+    format: the container, mp4 or mkv. fps: frames a second.
+    repeat: `skip` codes each image once, `encode` every frame; null for `skip` where that is possible.
+    preset: x264's speed, from ultrafast to veryslow. crf: x264's quality; less is better, and larger.
+    crossfade_s: how long an image takes to give way to the next. zoom: how much it grows; 1: not at all.
+    background: the colour around an image, as CSS writes colours.
+    caption_font: a family, or a font's file; empty for the one that comes with kon.
+    caption_size: the height of captions' letters, as a share of the video's height.
+    caption_position: where captions stand.
+    url_expires_s: how long the link in the result is good for. min_images: a job with fewer good ones fails.
+    images: a folder, or `demo`: each worker serves its images on this machine; relative links mean them.
+    allow: places other than the internet that links may lead to: file, loopback, private, link_local.
     connections: downloads at once. image_timeout_s: for one image, with its retries and redirects.
-    image_bytes, max_megapixels: the largest image. audio_bytes: the largest sound file.
-    threads: that decode and encode; None for as many as this process has processors.
-    refresh: videos are made even where the same job has been done.
+    image_bytes: the size of the largest image that is taken, as a file.
+    audio_bytes: the size of the largest sound file.
+    max_megapixels: the size of the largest image that is taken, in pixels.
+    threads: threads that decode and encode; null for one for each processor.
+    refresh: whether videos are made even where the same job has been done.
     """
 
     size: str = "1920x1080"
@@ -50,34 +66,45 @@ class AnimotoOptions(Options, frozen=True, kw_only=True):
     caption_font: str = ""
     caption_size: float = 0.045
     caption_position: Literal["bottom", "middle", "top"] = "bottom"
-    url_expires_s: float = 600.0
-    min_images: int = 1
+    url_expires_s: Annotated[float, _WEEK] = 600.0
+    min_images: AtLeast1 = 1
     images: str | None = None
     allow: list[Literal["file", "loopback", "private", "link_local"]] = msgspec.field(default_factory=list)
-    connections: int = 16
-    image_timeout_s: float = 20.0
-    image_bytes: int = 20_000_000
-    audio_bytes: int = 50_000_000
-    max_megapixels: float = 120.0
-    threads: int | None = None
+    connections: AtLeast1 = 16
+    image_timeout_s: Annotated[float, msgspec.Meta(ge=0.1)] = 20.0
+    image_bytes: AtLeast1 = 20_000_000
+    audio_bytes: AtLeast1 = 50_000_000
+    max_megapixels: Annotated[float, msgspec.Meta(ge=0.001)] = 120.0
+    threads: AtLeast1 | None = None
     refresh: bool = False
 
 
 class Animoto(Kind):
-    """Images that can't be had or used are left out, each with its reason in the result."""
+    """Makes a video of a list of links to images, and stores it.
+
+    Images that can't be had or used are left out, each with its reason in the result."""
 
     name: ClassVar[str] = "animoto"
+    takes = AnimotoOptions
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._options = read_options(self.name, options, AnimotoOptions)
+        self._options = read_options(f"kind {self.name}", options, AnimotoOptions)
         try:
             self._film = _film(self._options)
-            _check(self._options)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"the options of kind animoto: {error}") from error
+        except OptionError as error:
+            raise OptionError(f"the options of kind animoto: {error}", *error.path) from error
         check_installed(self.name, {"aiohttp": "aiohttp", "av": "av", "PIL": "pillow"})
         self._studio: Studio | None = None
         self._close: list[Callable[[], Awaitable[None]]] = []
+
+    def body_of_count(self, number: int) -> Any:
+        """All of the pictures that kon makes up, for each number in another order: for `images: demo`."""
+        made_up = demo_names()
+        return random.Random(number).sample(made_up, len(made_up))
+
+    def body_of_path(self, path: str) -> Any:
+        """What the file says, not its name: a worker on another host has no such file."""
+        return read_job(Path(path))
 
     def check(self, body: Any) -> None:
         parse_job(body)
@@ -123,10 +150,12 @@ def processors() -> int:
 
 
 def _film(options: AnimotoOptions) -> Film:
-    """Raises ConfigurationError for what can't be."""
+    """Raises OptionError for what can't be."""
     across, cross, down = options.size.partition("x")
     if not (cross and across.isdecimal() and down.isdecimal()):
-        raise ConfigurationError(f"size: expected WIDTHxHEIGHT such as 1920x1080, got {options.size!r:.80}")
+        raise OptionError(
+            f"size: expected WIDTHxHEIGHT such as 1920x1080, found {describe(options.size)}", "size"
+        )
     return Film(
         width=int(across),
         height=int(down),
@@ -152,28 +181,3 @@ def _limits(options: AnimotoOptions) -> FetchLimits:
         silence_s=options.image_timeout_s / 2,  # so that there is time for a second attempt
         max_bytes=options.image_bytes,
     )
-
-
-_LEAST: Final[dict[str, float]] = {
-    "url_expires_s": 1,
-    "min_images": 1,
-    "connections": 1,
-    "image_timeout_s": 0.1,
-    "image_bytes": 1,
-    "audio_bytes": 1,
-    "max_megapixels": 0.001,
-    "threads": 1,
-}
-_MOST_EXPIRES_S: Final = 7 * 86_400
-"""Links that S3 signs are good for a week at most."""
-
-
-def _check(options: AnimotoOptions) -> None:
-    for name, least in _LEAST.items():
-        value = getattr(options, name)
-        if value is not None and not value >= least:
-            raise ConfigurationError(f"{name}: expected {least:g} or more, got {value:g}")
-    if options.url_expires_s > _MOST_EXPIRES_S:
-        raise ConfigurationError(
-            f"url_expires_s: expected {_MOST_EXPIRES_S} (a week) at most, got {options.url_expires_s:g}"
-        )

@@ -4,62 +4,71 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
-from kon.core.errors import ConfigurationError, KindError
-from kon.core.kind import Attempt, Kind
+import msgspec
+
+from kon.core.errors import ConfigurationError, KindError, describe
+from kon.core.kind import Attempt
 from kon.core.objects import ObjectStore
+from kon.core.options import OptionError, Options, read_options
 from kon.core.scratch import working_folder
 from kon.kinds.needed import check_installed
-from kon.kinds.options import Options, read_options
 from kon.kinds.recipe import Recipe
-from kon.kinds.stored import OutputKey, at_least, fetch, input_key
+from kon.kinds.stored import AtLeast1, OutputKey, TakesObjects, fetch, input_key
 
 if TYPE_CHECKING:  # it takes a while to import, and whoever only checks an experiment does without
     from kon.kinds.pictures.crew import Crew
 
 
+_MEGAPIXELS: Final = msgspec.Meta(ge=0.001, le=89)
+"""More megapixels would take more than a gigabyte: a picture here is decoded whole."""
+
+
 class ImageOptions(Options, frozen=True, kw_only=True):
-    """The options of `image`.
+    """Options of `image`.
 
     equalize: `global` spreads the levels of the whole picture evenly; `clahe` does it tile by tile, with
-    limited contrast. channels: of colours, equalize the `luminance`, or `each` by itself, which shifts hues.
-    tiles: of `clahe`, across and down. clip: of `clahe`: the most that a level may count, in means.
-    resize: WIDTHxHEIGHT; WIDTHx or xHEIGHT keep the proportions. thumbnail: WIDTHxHEIGHT to fit into.
-    format: jpeg, png or webp; None for that of the input. quality: of jpeg and webp, 1 to 100.
-    key: where the result is stored, with placeholders for the item; None for `image/RUN/NUMBER.SUFFIX`.
-    max_bytes, max_megapixels: the largest input, as a file and as its header says.
+        limited contrast.
+    channels: in coloured pictures, equalize the `luminance`, or `each` colour by itself, which shifts hues.
+    tiles: how many tiles `clahe` takes, across and down.
+    clip: the most that `clahe` lets a level count, as a multiple of the mean.
+    resize: the new size, as WIDTHxHEIGHT; WIDTHx or xHEIGHT keep the proportions.
+    thumbnail: the size to fit into, as WIDTHxHEIGHT.
+    format: jpeg, png or webp; null for the format of the input.
+    quality: the quality of jpeg and webp, 1 to 100.
+    key: where the result is stored, with placeholders for the item; null for `image/RUN/NUMBER.SUFFIX`.
+    max_bytes: the size of the largest input, as a file.
+    max_megapixels: the size of the largest input, in pixels, as its header says.
     """
 
     equalize: Literal["global", "clahe"] | None = None
     channels: Literal["luminance", "each"] = "luminance"
     tiles: tuple[int, int] = (8, 8)
-    clip: float = 2.0
+    clip: Annotated[float, msgspec.Meta(ge=1)] = 2.0
     resize: str | None = None
     thumbnail: str | None = None
     format: Literal["jpeg", "png", "webp"] | None = None
-    quality: int = 90
+    quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 90
     key: str | None = None
-    max_bytes: int = 50_000_000
-    max_megapixels: float = 40.0
+    max_bytes: AtLeast1 = 50_000_000
+    max_megapixels: Annotated[float, _MEGAPIXELS] = 40.0
 
-
-_LEAST: Final = {"clip": 1.0, "quality": 1, "max_bytes": 1, "max_megapixels": 0.001}
-_MOST: Final = {"quality": 100, "max_megapixels": 89}
-"""More megapixels would take more than a gigabyte: a picture here is decoded whole."""
 
 _SIZE: Final = re.compile(r"([1-9]\d{0,4})?x([1-9]\d{0,4})?")
 _MOST_TILES: Final = 64
 
 
-class Image(Kind):
-    """The body is the key of a JPEG, PNG or WebP."""
+class Image(TakesObjects):
+    """Makes a picture of a picture: equalized, resized, in another format.
+
+    The body is the key of a JPEG, PNG or WebP."""
 
     name: ClassVar[str] = "image"
+    takes = ImageOptions
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._options = read_options(self.name, options, ImageOptions)
-        at_least(self.name, self._options, _LEAST)
+        self._options = read_options(f"kind {self.name}", options, ImageOptions)
         check_installed(self.name, {"PIL": "pillow"})
         self._recipe = _recipe(self._options)
         self._key = OutputKey(self.name, self._options.key)
@@ -112,17 +121,17 @@ class Image(Kind):
 def _recipe(options: ImageOptions) -> Recipe:
     """Raises ConfigurationError for what can't be."""
 
-    def wrong(name: str, expected: str) -> ConfigurationError:
-        got = getattr(options, name)
-        return ConfigurationError(f"the options of kind image: {name}: expected {expected}, got {got!r:.80}")
+    def wrong(name: str, expected: str) -> OptionError:
+        value = getattr(options, name)
+        found = describe(list(value) if isinstance(value, tuple) else value)
+        return OptionError(f'option "{name}" of kind image: expected {expected}, found {found}', name)
 
-    for name, most in _MOST.items():
-        if getattr(options, name) > most:
-            raise wrong(name, f"{most} at most")
     if not all(1 <= each <= _MOST_TILES for each in options.tiles):
         raise wrong("tiles", f"two numbers from 1 to {_MOST_TILES}, across and down")
     if options.resize is not None and options.thumbnail is not None:
-        raise ConfigurationError("the options of kind image: resize and thumbnail: leave out one of them")
+        raise OptionError(
+            "the options of kind image: resize and thumbnail: leave out one of them", "thumbnail"
+        )
     resize = None if options.resize is None else _size(options.resize)
     if options.resize is not None and (resize is None or resize == (None, None)):
         raise wrong("resize", "WIDTHxHEIGHT, WIDTHx or xHEIGHT such as 800x600")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 
 from kon.core.errors import ConfigurationError
-from kon.core.kind import Attempt, Kind
+from kon.core.kind import Attempt, Kind, Several
 from kon.core.objects import ObjectStore, check_key
-from kon.kinds.mirroritem import key_of, parse_item
+from kon.core.options import OptionError, Options, read_options
+from kon.kinds.mirroritem import expanded, key_of, parse_item, parse_line
 from kon.kinds.needed import check_installed
-from kon.kinds.options import Options, read_options
-from kon.kinds.stored import at_least
+from kon.kinds.stored import AtLeast1
 from kon.kinds.web.limits import FetchLimits
 from kon.kinds.web.links import Guard
 from kon.kinds.web.refusal import BadLink
@@ -24,50 +24,57 @@ if TYPE_CHECKING:  # it takes a while to import, and whoever only checks an expe
 
 
 class MirrorOptions(Options, frozen=True, kw_only=True):
-    """The options of `mirror`.
+    """Options of `mirror`.
 
-    prefix: what the keys begin with that are made of links. link_bytes: the largest copy.
+    prefix: the beginning of keys that are made of links. link_bytes: the size of the largest copy.
     link_timeout_s: for one request, with its tries and redirects. tries: attempts at each request.
-    redirects: followed for each request. backoff_s: before the second try; doubled for each later one.
-    allow: what links may lead to beside the internet: any of loopback, private, link_local.
+    redirects: how many redirects are followed for each request.
+    backoff_s: the pause before the second try; doubled for each later one.
+    allow: places other than the internet that links may lead to: loopback, private, link_local.
     images: a folder, or `demo`: each worker serves its images on this machine, and relative links mean them.
     """
 
     prefix: str = "mirror"
-    link_bytes: int = 1_000_000_000
-    link_timeout_s: float = 600.0
-    tries: int = 4
-    redirects: int = 5
-    backoff_s: float = 0.2
+    link_bytes: AtLeast1 = 1_000_000_000
+    link_timeout_s: Annotated[float, msgspec.Meta(ge=0.1)] = 600.0
+    tries: AtLeast1 = 4
+    redirects: Annotated[int, msgspec.Meta(ge=0)] = 5
+    backoff_s: Annotated[float, msgspec.Meta(ge=0)] = 0.2
     allow: list[Literal["loopback", "private", "link_local"]] = msgspec.field(default_factory=list)
     images: str | None = None
 
 
-_LEAST: Final[dict[str, float]] = {
-    "link_bytes": 1,
-    "link_timeout_s": 0.1,
-    "tries": 1,
-    "redirects": 0,
-    "backoff_s": 0,
-}
 _LONGEST_SILENCE_S: Final = 30.0
 
 
 class Mirror(Kind):
-    """The body is a link, or a mapping with `link` and perhaps `key`, `checksum` and `size_bytes`."""
+    """Copies what a link leads to into the store, unless the same is there already.
+
+    The body is a link, or a mapping with `link` and perhaps `key`, `checksum` and `size_bytes`."""
 
     name: ClassVar[str] = "mirror"
+    takes = MirrorOptions
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._options = read_options(self.name, options, MirrorOptions)
-        at_least(self.name, self._options, _LEAST)
-        check_key(self._options.prefix)
+        self._options = read_options(f"kind {self.name}", options, MirrorOptions)
+        try:
+            check_key(self._options.prefix)
+        except ConfigurationError as error:
+            raise OptionError(f'option "prefix" of kind mirror: {error}', "prefix") from error
         check_installed(
             self.name, {"aiohttp": "aiohttp", **({"PIL": "pillow"} if self._options.images else {})}
         )
         self._guard = Guard(self._options.allow, takes_files=False)
         self._copier: Copier | None = None
         self._close: list[Callable[[], Awaitable[None]]] = []
+
+    def body_of_line(self, line: str) -> Any:
+        """A link, perhaps a checksum after it, or a mapping as JSON; a numbered link makes several."""
+        return self.body_of_item(parse_line(line))
+
+    def body_of_item(self, item: Any) -> Any:
+        make = expanded(item)
+        return item if make is None else Several(make)
 
     def check(self, body: Any) -> None:
         item = parse_item(body)

@@ -16,9 +16,9 @@ import msgspec
 from kon.core.errors import ConfigurationError, KindError, did_you_mean
 from kon.core.kind import Attempt, Kind
 from kon.core.objects import ObjectStore
+from kon.core.options import OptionError, Options, read_options
 from kon.kinds import callee, reference
 from kon.kinds.live import Live
-from kon.kinds.options import Options, read_options
 from kon.kinds.pool import Pool, Start
 from kon.kinds.reference import Reference
 from kon.kinds.threads import DaemonThreads
@@ -31,7 +31,7 @@ class LiveFolder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PythonOptions(Options, frozen=True, kw_only=True):
-    """The options of `python`.
+    """Options of `python`.
 
     function: `module:name` or `path/to/file.py:name`. A file is not run as a program: what stands
         under `if __name__ == "__main__"` does not run.
@@ -54,16 +54,19 @@ class PythonOptions(Options, frozen=True, kw_only=True):
 
 
 class PythonFunction(Kind):
-    """An exception is a failed attempt: its error is the exception, and its result has `traceback`.
+    """Calls a function.
+
+    An exception is a failed attempt: its error is the exception, and its result has `traceback`.
 
     A coroutine function is run to its end. What functions write to standard output goes to standard
     error, from a pool of processes.
     """
 
     name: ClassVar[str] = "python"
+    takes = PythonOptions
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._options = read_options(self.name, options, PythonOptions)
+        self._options = read_options(f"kind {self.name}", options, PythonOptions)
         if self._options.slots < 1:
             raise ConfigurationError(f"the kind python needs 1 slot or more, got {self._options.slots}")
         try:
@@ -71,7 +74,7 @@ class PythonFunction(Kind):
             path = _path(self._options.sys_path)
             reference.check(function, path)
         except ConfigurationError as error:
-            raise ConfigurationError(f'option "function" of kind python: {error}') from error
+            raise OptionError(f'option "function" of kind python: {error}', "function") from error
         self._caller: _Caller
         if self._options.pool == "processes":
             self._caller = _InProcesses(self._options, function, path)

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import errno
 import heapq
-import math
 import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
 from kon.core.errors import ConfigurationError, KindError
 from kon.core.kind import Attempt, Kind
 from kon.core.objects import ObjectStore
+from kon.core.options import OptionError, Options, read_options
 from kon.core.scratch import working_folder
 from kon.kinds.capture import Capture, WholeCapture
 from kon.kinds.command import DEFAULT_SHELL, Call, ShellProgram, Template
 from kon.kinds.gate import Gate
 from kon.kinds.live import Live, Mode
-from kon.kinds.options import Options, read_options
 from kon.kinds.shortage import allow
 from kon.kinds.spawn import Finished, Spawner, ending, signal_name
 from kon.kinds.staging import Staging
@@ -43,24 +42,27 @@ class Here(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShellOptions(Options, frozen=True, kw_only=True):
-    """The options of `shell`.
+    """Options of `shell`.
 
     command: a template for the item (see kon.kinds.command): a string for the shell, or a list of
         words. Without one each task's body is its command: a string for the shell, or a list.
-    shell: what string commands are run by, with `-c`.
-    env: added to the environment of the worker.
-    cwd: the folder to run in; None for the worker's own.
-    stdin: what the command reads; None for nothing. stdin_file: the file that it reads. stdin_item: it reads
-        the item, with a line end, and does not get it as a word where `command` has no placeholder.
-    positions: a task's body may be a list of items, and `{1}`, `{2}`, ..., `{%}` are placeholders.
-    max_output_bytes: kept of stdout, and of stderr; of longer output the beginning and the end.
+    shell: the program that runs string commands, with `-c`.
+    env: variables that are added to the environment of the worker.
+    cwd: the folder to run in; null for the worker's own.
+    stdin: what the command reads; null for nothing. stdin_file: the file that it reads.
+    stdin_item: whether it reads the item, with a line end, and does not get it as a word where `command` has
+        no placeholder.
+    positions: whether a task's body may be a list of items, with `{1}`, `{2}`, ..., `{%}` as placeholders.
+    max_output_bytes: how much is kept of stdout, and of stderr: of longer output the beginning and the end.
     ok_exit_codes: exit codes that count as done.
     kill_grace_s: seconds between SIGTERM and SIGKILL for a command that is stopped.
-    inputs, outputs: files that are staged from and to the store; the command then runs in a folder of the
-        attempt's own (see kon.kinds.staging).
-    delay_s: seconds between two starts in one worker. max_load: none is started while the machine's load
-        average is higher. min_free_bytes: none is started while less memory is free.
-    here: for a client on the same machine.
+    inputs: objects of the store that the command finds as files in a folder of its own (see
+        kon.kinds.staging).
+    outputs: files of that folder that are stored.
+    delay_s: seconds between two starts in one worker.
+    max_load: no command is started while the machine's load average is higher.
+    min_free_bytes: no command is started while less memory is free.
+    here: for a client on the same machine, which sets it.
     """
 
     command: str | list[str | int] | None = None
@@ -71,19 +73,21 @@ class ShellOptions(Options, frozen=True, kw_only=True):
     stdin_file: str | None = None
     stdin_item: bool = False
     positions: bool = False
-    max_output_bytes: int = 65_536
+    max_output_bytes: Annotated[int, msgspec.Meta(ge=0)] = 65_536
     ok_exit_codes: frozenset[int] = frozenset({0})
-    kill_grace_s: float = 2.0
+    kill_grace_s: Annotated[float, msgspec.Meta(ge=0)] = 2.0
     inputs: Mapping[str, str] | list[str] = msgspec.field(default_factory=dict)
     outputs: Mapping[str, str] | list[str] = msgspec.field(default_factory=list)
-    delay_s: float = 0.0
+    delay_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     max_load: float | None = None
     min_free_bytes: int | None = None
     here: Here | None = None
 
 
 class Shell(Kind):
-    """The body is the item for `command`, a string or a number, or the command itself. A word that is not
+    """Runs a command, by itself or in a shell.
+
+    The body is the item for `command`, a string or a number, or the command itself. A word that is not
     UTF-8, such as some names of files, stands there as {"bytes": "caf\\xe9"}: each character is one byte.
 
     The result has `exit`, `stdout` and `stderr`; after a signal `exit` is 128 plus its number, as
@@ -98,9 +102,11 @@ class Shell(Kind):
     """
 
     name: ClassVar[str] = "shell"
+    takes = ShellOptions
+    items_as_text: ClassVar[bool] = True
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._options = _checked(read_options(self.name, options, ShellOptions))
+        self._options = _checked(read_options(f"kind {self.name}", options, ShellOptions))
         self._environment = dict(os.environb)
         self._environment.update((os.fsencode(k), os.fsencode(str(v))) for k, v in self._options.env.items())
         self._shell = ShellProgram(self._options.shell, _functions(self._environment))
@@ -118,9 +124,10 @@ class Shell(Kind):
         )
         self._staging = Staging(self.name, self._options.inputs, self._options.outputs)
         if self._staging and self._options.cwd is not None:
-            raise ConfigurationError(
+            raise OptionError(
                 "the options of kind shell: cwd: with inputs or outputs the command runs in a folder of the "
-                "attempt's own; leave it out"
+                "attempt's own; leave it out",
+                "cwd",
             )
         self._spawner = self._make_spawner(self._options.cwd)
         self._objects: ObjectStore | None = None
@@ -130,6 +137,14 @@ class Shell(Kind):
         self._slots = list(range(1, checked.slots + 1))  # free ones, the lowest first
         self._live: Live | None = None
         allow(checked.slots)
+
+    def body_of_line(self, line: str) -> Any:
+        """The line as it stands: the item that the command is given, or the command itself."""
+        return line
+
+    def body_of_count(self, number: int) -> Any:
+        """None: a command that wants the task's number says `{#}`, and any other runs as it is."""
+        return None
 
     def check(self, body: Any) -> None:
         self._call(body, 1)
@@ -310,30 +325,19 @@ def _checked(options: ShellOptions) -> ShellOptions:
     """Raises ConfigurationError for a value that can't be used."""
     for name in options.env:
         if not name or "=" in name:
-            raise ConfigurationError(f'option "env" of kind shell: "{name}" is no name of a variable')
+            raise OptionError(f'option "env" of kind shell: "{name}" is no name of a variable', "env", name)
     texts = [options.shell, options.cwd or "", *options.env, *map(str, options.env.values())]
     command = options.command
     texts += [command] if isinstance(command, str) else map(str, command or ())
     if any("\0" in text for text in texts):
         raise ConfigurationError("the options of kind shell: no text may hold a NUL character")
     if not options.shell:
-        raise ConfigurationError('option "shell" of kind shell: expected the path of a shell, got nothing')
-    if options.max_output_bytes < 0:
-        raise ConfigurationError(
-            f'option "max_output_bytes" of kind shell: expected 0 or more, got {options.max_output_bytes}'
-        )
+        raise OptionError('option "shell" of kind shell: expected the path of a shell, found ""', "shell")
     if sum((options.stdin is not None, options.stdin_file is not None, options.stdin_item)) > 1:
-        raise ConfigurationError(
+        raise OptionError(
             "the options of kind shell: stdin, stdin_file and stdin_item: a command reads one thing; leave "
-            "the others out"
-        )
-    if not (math.isfinite(options.delay_s) and options.delay_s >= 0):
-        raise ConfigurationError(
-            f'option "delay_s" of kind shell: expected seconds, 0 or more, got {options.delay_s}'
-        )
-    if not (math.isfinite(options.kill_grace_s) and options.kill_grace_s >= 0):
-        raise ConfigurationError(
-            f'option "kill_grace_s" of kind shell: expected seconds, 0 or more, got {options.kill_grace_s}'
+            "the others out",
+            "stdin",
         )
     return options
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from kon.core.errors import ConfigurationError, KindError
 from kon.core.kind import Attempt
 from kon.core.objects import ObjectStore, check_key
+from kon.core.options import OptionError
 from kon.kinds.command import fill, placeholders
 from kon.kinds.stored import fetch
 
@@ -47,14 +48,18 @@ class Staging:
             if key is None:
                 continue
             if not placeholders(key + name if key.endswith("/") else key):
-                raise ConfigurationError(
+                raise OptionError(
                     f'option "outputs" of kind {kind}: the key {key!r} of {name!r} is the same for all '
-                    "tasks; put a placeholder for the item or the task's number into it, such as {} or {#}"
+                    "tasks; put a placeholder for the item or the task's number into it, such as {} or {#}",
+                    "outputs",
+                    name,
                 )
             if _is_glob(name) and not key.endswith("/"):
-                raise ConfigurationError(
+                raise OptionError(
                     f'option "outputs" of kind {kind}: {name!r} may match several files, and {key!r} is one '
-                    "key; end it with a slash, and their names are added"
+                    "key; end it with a slash, and their names are added",
+                    "outputs",
+                    name,
                 )
 
     def __bool__(self) -> bool:

@@ -8,23 +8,76 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Mapping, Sequence
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
-from kon.core.errors import ConfigurationError, KindError
-from kon.core.kind import Attempt, Kind
-from kon.kinds.options import Options, read_options
+import msgspec
+
+from kon.core.errors import ConfigurationError, KindError, describe
+from kon.core.kind import Attempt, Kind, MadeUp
+from kon.core.options import OptionError, Options, read_options
 
 SLICE: Final = 10_000
 """Integers that are dealt with in one go, in about a millisecond, before the event loop is let on."""
 
 
+_INTEGER: Final = re.compile(r"[-+]?[0-9]{1,300}")
+_TWO_BOUNDS: Final = "[low, high], whole numbers up to 2**52"
+_Bound = Annotated[int, msgspec.Meta(ge=-(2**52), le=2**52)]
+
+
+class ListsMadeUp(msgspec.Struct, frozen=True):
+    """Made-up tasks of `stats`.
+
+    length: How many integers each list holds.
+    between: The least and the largest integer.
+    """
+
+    length: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 100
+    between: Annotated[
+        list[_Bound],
+        msgspec.Meta(min_length=2, max_length=2, extra={"expected": _TWO_BOUNDS}),
+    ] = msgspec.field(default_factory=lambda: [0, 1000])
+
+
 class Stats(Kind):
+    """Describes a list of integers by its min, max, mean, median and sum."""
+
     name: ClassVar[str] = "stats"
+    takes = Options
+    made_from = ListsMadeUp
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        read_options(self.name, options, Options)
+        read_options(f"kind {self.name}", options, Options)
+
+    def body_of_line(self, line: str) -> Any:
+        """A list from integers with blanks or commas between them, or from JSON."""
+        if line.lstrip().startswith("["):
+            return super().body_of_line(line)
+        words = line.replace(",", " ").split()
+        wrong = next((word for word in words if not _INTEGER.fullmatch(word)), None)
+        if wrong is not None or not words:
+            raise ConfigurationError(
+                f"expected integers with blanks between them, or a JSON list, found {describe(wrong or line)}"
+            )
+        return [int(word) for word in words]
+
+    def make_up(self, count: int, given: Mapping[str, Any], seed: int) -> MadeUp:
+        """Lists of integers that are drawn evenly between the two bounds, both included."""
+        lists = msgspec.convert(given, ListsMadeUp)
+        low, high = lists.between
+        if low > high:
+            raise OptionError(f"expected {_TWO_BOUNDS}, found {describe(lists.between)}", "between")
+
+        def drawn() -> Iterator[list[int]]:
+            # `random()` alone gives the same numbers in every version of Python
+            share, span, length = random.Random(seed).random, high - low + 1, range(lists.length)
+            return ([low + int(share() * span) for _ in length] for _ in range(count))
+
+        return MadeUp(drawn)
 
     def check(self, body: Any) -> None:
         if not isinstance(body, list):

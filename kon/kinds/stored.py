@@ -1,16 +1,34 @@
-"""What kinds do with the store: take an object as input, and name what they make."""
+"""What kinds that work with the store share: take an object as input, name what they make, and its bounds."""
 
 from __future__ import annotations
 
+import functools
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from kon.core.errors import ConfigurationError, KindError
-from kon.core.kind import Attempt
+from kon.core.kind import Attempt, Kind, Several
 from kon.core.objects import ObjectStore, check_key
+from kon.core.options import OptionError
 from kon.kinds.command import fill, placeholders
+from kon.kinds.web.numbered import count_of, numbered
+
+AtLeast1 = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class TakesObjects(Kind):
+    """A kind whose body is the key of an object; a numbered key stands for several."""
+
+    def body_of_line(self, line: str) -> Any:
+        return self.body_of_item(line.strip())
+
+    def body_of_item(self, item: Any) -> Any:
+        if isinstance(item, str) and count_of(item) > 1:
+            return Several(functools.partial(numbered, item))
+        return item
 
 
 async def fetch(objects: ObjectStore, key: str, file: Path, max_bytes: int | None = None) -> int:
@@ -53,9 +71,10 @@ class OutputKey:
         """template: a key with placeholders for the item (see kon.kinds.command); None for a key that is made
         of the run and the task's index. Raises ConfigurationError for one that all tasks would share."""
         if template is not None and not placeholders(template):
-            raise ConfigurationError(
+            raise OptionError(
                 f'option "key" of kind {kind}: {template!r} is the same for all tasks; put a placeholder for '
-                "the item or the task's number into it, such as {} or {#}"
+                "the item or the task's number into it, such as {} or {#}",
+                "key",
             )
         self._kind = kind
         self._template = template
@@ -71,13 +90,3 @@ class OutputKey:
         the output for its input."""
         if self.of(item, Attempt(run="run", index=0, number=1), "suffix") == item:
             raise ConfigurationError(f'the output would replace its input "{item}"; see the option "key"')
-
-
-def at_least(kind: str, options: Any, least: Mapping[str, float]) -> None:
-    """Raises ConfigurationError for an option with a number below that."""
-    for name, bound in least.items():
-        value = getattr(options, name)
-        if value is not None and not value >= bound:
-            raise ConfigurationError(
-                f"the options of kind {kind}: {name}: expected {bound:g} or more, got {value:g}"
-            )

@@ -8,18 +8,18 @@ import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
-from kon.core.errors import ConfigurationError, KindError
-from kon.core.kind import Attempt, Kind
+from kon.core.errors import ConfigurationError, KindError, describe
+from kon.core.kind import Attempt
 from kon.core.objects import ObjectStore
+from kon.core.options import OptionError, Options, read_options
 from kon.core.scratch import working_folder
 from kon.kinds.command import fill
-from kon.kinds.options import Options, read_options
 from kon.kinds.spawn import Finished, Spawner, ending
-from kon.kinds.stored import OutputKey, at_least, fetch, input_key
+from kon.kinds.stored import AtLeast1, OutputKey, TakesObjects, fetch, input_key
 
 FORMATS: Final = (
     *("aac", "aiff", "amr", "asf", "au", "avi", "caf", "dv", "flac", "flv", "gif", "h264", "hevc", "ivf"),
@@ -31,14 +31,15 @@ among them: such a file, sent in by anybody, would have ffmpeg open others."""
 
 
 class TranscodeOptions(Options, frozen=True, kw_only=True):
-    """The options of `transcode`.
+    """Options of `transcode`.
 
     to: the suffix of the output, such as mp4, by which ffmpeg knows its format.
-    args, input_args: of ffmpeg, before the output and before the input; a list, or text with words as in a
-        shell, with placeholders for the item.
-    key: where the output is stored, with placeholders for the item; None for `transcode/RUN/NUMBER.SUFFIX`.
-    formats: of inputs that ffmpeg may read, by the names of its demuxers.
-    ffmpeg: the program. max_bytes: the largest input.
+    args: ffmpeg's arguments before the output; a list, or text with words as in a shell, with placeholders
+        for the item.
+    input_args: ffmpeg's arguments before the input, written in the same way.
+    key: where the output is stored, with placeholders for the item; null for `transcode/RUN/NUMBER.SUFFIX`.
+    formats: formats that ffmpeg may read, by the names of its demuxers.
+    ffmpeg: the program. max_bytes: the size of the largest input.
     kill_grace_s: seconds between SIGTERM and SIGKILL when it is stopped.
     """
 
@@ -48,8 +49,8 @@ class TranscodeOptions(Options, frozen=True, kw_only=True):
     key: str | None = None
     formats: list[str] = msgspec.field(default_factory=lambda: list(FORMATS))
     ffmpeg: str = "ffmpeg"
-    max_bytes: int = 10_000_000_000
-    kill_grace_s: float = 2.0
+    max_bytes: AtLeast1 = 10_000_000_000
+    kill_grace_s: Annotated[float, msgspec.Meta(ge=0)] = 2.0
 
 
 _SUFFIX: Final = re.compile(r"[A-Za-z0-9]{1,8}")
@@ -58,23 +59,28 @@ _OUTPUT_BYTES: Final = 16_384
 _LONGEST_LINE: Final = 300
 
 
-class Transcode(Kind):
-    """The body is the key of an object."""
+class Transcode(TakesObjects):
+    """Has ffmpeg make another object of an object of the store.
+
+    The body is the key of an object."""
 
     name: ClassVar[str] = "transcode"
+    takes = TranscodeOptions
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._options = read_options(self.name, options, TranscodeOptions)
-        at_least(self.name, self._options, {"max_bytes": 1, "kill_grace_s": 0})
+        self._options = read_options(f"kind {self.name}", options, TranscodeOptions)
         if not _SUFFIX.fullmatch(self._options.to):
-            raise ConfigurationError(
-                f'option "to" of kind transcode: expected a suffix such as mp4, got {self._options.to!r:.80}'
+            found = describe(self._options.to)
+            raise OptionError(
+                f'option "to" of kind transcode: expected a suffix such as mp4, found {found}',
+                "to",
             )
         for name in self._options.formats or [""]:
             if not _FORMAT.fullmatch(name):
-                raise ConfigurationError(
+                raise OptionError(
                     f'option "formats" of kind transcode: expected names of demuxers such as mov, '
-                    f"got {name!r:.80}"
+                    f"found {describe(name)}",
+                    "formats",
                 )
         self._args = _words("args", self._options.args)
         self._input_args = _words("input_args", self._options.input_args)
@@ -147,9 +153,9 @@ def _words(name: str, given: str | list[str | int | float]) -> list[str]:
     try:
         words = shlex.split(given) if isinstance(given, str) else [str(word) for word in given]
     except ValueError as error:
-        raise ConfigurationError(f'option "{name}" of kind transcode: {error}') from error
+        raise OptionError(f'option "{name}" of kind transcode: {error}', name) from error
     if any("\0" in word for word in words):
-        raise ConfigurationError(f'option "{name}" of kind transcode: no text may hold a NUL character')
+        raise OptionError(f'option "{name}" of kind transcode: no text may hold a NUL character', name)
     return words
 
 

@@ -77,5 +77,5 @@ def _provisioned(spec: RunSpec, wall_s: float | None) -> Provisioned | None:
         return None
     from kon.backends.aws.options import AwsOptions
 
-    units = AwsOptions.parse(options).billing
+    units = AwsOptions.parse(options).capacity
     return None if units is None else Provisioned(units.read, units.write, wall_s or 0.0)

@@ -12,9 +12,9 @@ import msgspec
 import pytest
 import yaml
 
+from kon.core.options import Options
 from kon.core.plugins import Group, names
 from kon.experiment.schema import experiment_schema
-from kon.kinds.options import Options
 from kon.kinds.python import PythonOptions
 from kon.kinds.shell import ShellOptions
 

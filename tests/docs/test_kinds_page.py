@@ -14,10 +14,10 @@ import yaml
 from click.testing import CliRunner
 
 from kon.cli.group import kon
+from kon.core.options import Options
 from kon.core.plugins import names
 from kon.kinds.image import ImageOptions
 from kon.kinds.mirror import MirrorOptions
-from kon.kinds.options import Options
 from kon.kinds.transcode import TranscodeOptions
 from tests.kinds.test_transcode import video
 from tests.kinds.video.given import encoded, photo

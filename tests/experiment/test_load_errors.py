@@ -129,11 +129,13 @@ strategies:
 """
     )
     assert lines == [
-        'x.yml:5:19: unknown option "leese_s" of the strategy "lease", did you mean "lease_s"?',
-        'x.yml:6:28: lease_s: expected a number, found "3"',
-        "x.yml:7:28: lease_s: expected a number, found true",
-        'x.yml:8:37: record: expected "after" or "before", found "befor"',
-        'x.yml:9:18: unknown option "record" of the strategy "none" (it has none)',
+        'x.yml:5:19: unknown option "leese_s" of strategy lease, did you mean "lease_s"? '
+        "(it takes lease_s, skew_s)",
+        'x.yml:6:28: option "lease_s" of strategy lease: expected a number, found "3"',
+        'x.yml:7:28: option "lease_s" of strategy lease: expected a number, found true',
+        'x.yml:8:37: option "record" of strategy read_then_write: expected "after" or "before", '
+        'found "befor", did you mean "before"?',
+        'x.yml:9:18: unknown option "record" of strategy none (it takes no options)',
         'x.yml:10:5: missing key "name"',
     ]
 
@@ -141,9 +143,9 @@ strategies:
 def test_options_of_backends() -> None:
     lines = errors(MINIMAL.replace("backend: memory", "backend: {name: sqlite, durabilty: full, timeout: 3}"))
     assert lines[0].startswith(
-        'x.yml:2:25: the backend "sqlite" has no option "durabilty", did you mean "durability"?'
+        'x.yml:2:25: unknown option "durabilty" of backend sqlite, did you mean "durability"?'
     )
-    assert lines[1].startswith('x.yml:2:42: the backend "sqlite" has no option "timeout"')
+    assert lines[1].startswith('x.yml:2:42: unknown option "timeout" of backend sqlite')
     [line] = errors(MINIMAL.replace("backend: memory", "backend: {name: sqlite, durability: most}"))
     assert line.startswith("x.yml:2:25: ")
     assert "durability" in line

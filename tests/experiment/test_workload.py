@@ -406,9 +406,7 @@ def test_a_kind_of_ones_own_reads_json(tmp_path: Path, monkeypatch: pytest.Monke
         f"{tmp_path}/tasks:3: ZeroDivisionError: division by zero",
     ]
     [line] = workload_errors("{kind: 'own_kind:Own', items: [ok]}", tmp_path)
-    assert (
-        line == "x.yml:3:11: the kind \"own_kind:Own\" can't be made with these options: KeyError: 'colour'"
-    )
+    assert line == "x.yml:3:11: the kind own_kind:Own can't be made with these options: KeyError: 'colour'"
 
 
 OWN_KIND = """

@@ -94,12 +94,12 @@ def test_a_file_is_taken_where_that_is_allowed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"size": "1080p"}, "size: expected WIDTHxHEIGHT such as 1920x1080, got .1080p."),
+        ({"size": "1080p"}, 'size: expected WIDTHxHEIGHT such as 1920x1080, found "1080p"'),
         ({"size": "1921x1080"}, "width: expected an even number"),
         ({"seconds": 0.33}, "no whole number of frames"),
         ({"repeat": "skip", "zoom": 1.2}, "say repeat: encode"),
         ({"repeat": "copy"}, "repeat"),
-        ({"min_images": 0}, "min_images: expected 1 or more"),
+        ({"min_images": 0}, '"min_images" of kind animoto: expected a whole number of at least 1'),
         ({"url_expires_s": 10**6}, "a week"),
         ({"allow": ["everything"]}, "allow"),
         ({"crossfade": 1}, 'did you mean "crossfade_s"'),

@@ -398,8 +398,8 @@ def test_bodies_that_no_attempt_could_copy(body: Any, says: str) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"tries": 0}, "tries: expected 1 or more"),
-        ({"link_bytes": 0}, "link_bytes: expected"),
+        ({"tries": 0}, '"tries" of kind mirror: expected a whole number of at least 1'),
+        ({"link_bytes": 0}, '"link_bytes" of kind mirror: expected'),
         ({"prefix": "../x"}, "not a relative path"),
         ({"allow": ["file"]}, "allow"),
         ({"timeout": 1}, 'unknown option "timeout"'),

@@ -163,7 +163,10 @@ def test_an_object_that_is_too_large_or_not_there(tmp_path: Path) -> None:
         ({"to": "mp4", "formats": ["a,b"]}, "expected names of demuxers"),
         ({"to": "mp4", "formats": []}, "expected names of demuxers"),
         ({"to": "mp4", "key": "one"}, "the same for all tasks"),
-        ({"to": "mp4", "max_bytes": 0}, "max_bytes: expected 1 or more"),
+        (
+            {"to": "mp4", "max_bytes": 0},
+            '"max_bytes" of kind transcode: expected a whole number of at least 1',
+        ),
     ],
 )
 def test_options_that_can_not_be(options: dict[str, Any], says: str) -> None:

@@ -31,12 +31,13 @@ _CALLS_IN_FLIGHT: Final = THREADS // 2
 
 
 class AwsBackend(Backend):
-    """SQS, DynamoDB and S3. Options: see AwsOptions and docs/aws.md.
+    """Keeps a run in SQS, DynamoDB and S3. Options: see AwsOptions and docs/aws.md.
 
     Credentials, region and endpoints come from boto3's own chain.
     """
 
     name: ClassVar[str] = "aws"
+    takes = AwsOptions
     processes: ClassVar[bool] = True
     rows_cost: ClassVar[bool] = True
 

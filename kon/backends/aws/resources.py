@@ -196,7 +196,7 @@ class Resources:
 
     def _shown(self, channel: ChannelOptions) -> str:
         """The options that a run is made with, as its tag has them."""
-        options, billing = self._options, self._options.billing
+        options, billing = self._options, self._options.capacity
         units = "on_demand" if billing is None else f"{billing.read}/{billing.write}"
         if options.ledger == "s3":
             units = "none"
@@ -273,7 +273,7 @@ class Resources:
     # --- table -----------------------------------------------------------------------------------------
 
     async def _make_table(self, name: str, tags: Mapping[str, str]) -> None:
-        billing = self._options.billing
+        billing = self._options.capacity
         capacity: dict[str, Any] = {"BillingMode": "PAY_PER_REQUEST"}
         if billing is not None:
             units = {"ReadCapacityUnits": billing.read, "WriteCapacityUnits": billing.write}

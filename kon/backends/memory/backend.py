@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import msgspec
+
 from kon.backends.memory.ledger import MemoryLedger
 from kon.backends.memory.objects import MemoryObjects
 from kon.backends.memory.queue import LIMITS, MemoryQueue
@@ -15,20 +17,27 @@ from kon.core.backend import (
     RequestCount,
     check_channel,
     check_same,
-    refuse_unknown,
 )
 from kon.core.errors import StoreError
 from kon.core.objects import ObjectStore, check_run
+from kon.core.options import read_options
+
+
+class NoOptions(msgspec.Struct, frozen=True):
+    """Options of `memory`: none."""
 
 
 class MemoryBackend(Backend):
-    """Every channel of a run that is opened through one object shares its queues and tables."""
+    """Keeps everything in the memory of this process.
+
+    Every channel of a run that is opened through one object shares its queues and tables."""
 
     name: ClassVar[str] = "memory"
+    takes = NoOptions
     processes: ClassVar[bool] = False
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        refuse_unknown("memory", options, ())
+        read_options("backend memory", options, self.takes)
         self._channels: dict[str, tuple[ChannelOptions, Channel]] = {}
         self._kept: dict[str, ObjectStore] = {}
         """Of runs that are deleted."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, TypeVar
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
-from kon.backends.sim.faults import FAULTS, FaultRates, Faults, FaultSpans
+from kon.backends.sim.faults import FaultRates, Faults, FaultSpans
 from kon.backends.sim.fleet import Fleet
 from kon.backends.sim.latency import CallTime, CallTimes, Latency
 from kon.backends.sim.ledger import SimLedger
@@ -15,73 +15,78 @@ from kon.backends.sim.model import Choice, to_model
 from kon.backends.sim.network import Network
 from kon.backends.sim.objects import SimObjects
 from kon.backends.sim.queue import FIFO_LIMITS, LIMITS, SimQueue
-from kon.core.backend import Backend, Channel, ChannelOptions, check_channel, check_same, refuse_unknown
-from kon.core.errors import ConfigurationError, StoreError, did_you_mean
+from kon.core.backend import Backend, Channel, ChannelOptions, check_channel, check_same
+from kon.core.errors import StoreError
 from kon.core.objects import ObjectStore, check_run
-
-_Model = TypeVar("_Model")
-_Batch = Annotated[int, msgspec.Meta(ge=1)]
+from kon.core.options import OptionError, misfits, read_options
 
 LARGEST_BATCH: Final = 1_000
 """Larger than any that a service takes."""
 
-OPTIONS: Final = ("faults", "latency", "seed", "spans", "max_batch", *Choice.__struct_fields__)
+
+class SimOptions(Choice, frozen=True, kw_only=True):
+    """Options of `sim`. With none of them it behaves well and at once.
+
+    seed: what randomness starts from.
+    faults: rates by name, from 0 to 1. spans: how far faults go, in seconds.
+    latency: in an experiment file a model's name or file; from a program times by call, or a whole model.
+    max_batch: items in one request, at most: with 1, one call for each step, as the older systems had it.
+    queue: which of the model's queues, null for its first; `fifo` does without a model too.
+    table: which of the model's tables, null for its first. instance: which of its types of host.
+    boot: whether hosts take their time to boot. spot: whether hosts may be taken back.
+    clients: how many clients share the submitting and collecting; less than 1 for a slower one.
+    """
+
+    seed: int = 0
+    faults: FaultRates = FaultRates()
+    spans: FaultSpans = FaultSpans()
+    latency: str | dict[str, Any] | None = None
+    max_batch: Annotated[int, msgspec.Meta(ge=1)] = LARGEST_BATCH
 
 
 class SimBackend(Backend):
-    """Every channel of a run that is opened through one object shares its queues and tables.
+    """Simulates services that misbehave as asked, in virtual time.
 
-    Options: `seed`; `faults`, rates by name (see `FaultRates`); `spans`, how far they go
-    (`FaultSpans`); `latency`, call times by call (`CallTimes`) or a whole `Model`, of which `queue`,
-    `table`, `instance`, `boot` and `spot` choose (`queue: fifo` does without a model too); `max_batch`,
-    items in one request, at most: with 1, one call for each step, as the older systems had it. With none
-    of these it behaves well and at once.
+    Every channel of a run that is opened through one object shares its queues and tables.
     """
 
     name: ClassVar[str] = "sim"
+    takes = SimOptions
     processes: ClassVar[bool] = False
     virtual_time: ClassVar[bool] = True
     rows_cost: ClassVar[bool] = True  # as with Amazon, which it stands for
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        refuse_unknown(self.name, options, OPTIONS)
-        seed = _convert(options.get("seed", 0), int, "seed")
-        rates = options.get("faults", {})
-        if isinstance(rates, Mapping):
-            for name in rates:
-                if name not in FAULTS:
-                    raise ConfigurationError(
-                        f'the backend "sim" has no fault "{name}"{did_you_mean(name, FAULTS)} '
-                        f"(it has: {', '.join(FAULTS)})"
-                    )
-        faults = Faults(
-            _convert(rates, FaultRates, "faults"),
-            seed,
-            _convert(options.get("spans", {}), FaultSpans, "spans"),
-        )
+        given = read_options("backend sim", options, SimOptions)
+        faults = Faults(given.faults, given.seed, given.spans)
         self.fleet: Fleet | None = None
         """The fleet, where there is a model of one."""
         self.tasks: SimQueue | None = None
         """The task queue of the run that was created last."""
-        self._fifo = options.get("queue") == "fifo"
-        self._max_batch = _convert(options.get("max_batch", LARGEST_BATCH), _Batch, "max_batch")
-        self._serve(Network(faults, self._latency(options, seed)))
+        self._fifo = given.queue == "fifo"
+        self._max_batch = given.max_batch
+        self._serve(Network(faults, self._latency(given, options)))
 
-    def _latency(self, options: Mapping[str, Any], seed: int) -> Latency | None:
-        given = options.get("latency") or {}
-        if isinstance(given, str):
-            raise ConfigurationError(
-                f'the backend "sim": latency: the model "{given}" has not been read; only an experiment file '
-                "may name one"
+    def _latency(self, given: SimOptions, options: Mapping[str, Any]) -> Latency | None:
+        latency = given.latency or {}
+        if isinstance(latency, str):
+            raise OptionError(
+                f'option "latency" of backend sim: the model "{latency}" has not been read; only an '
+                "experiment file may name one",
+                "latency",
             )
-        chosen = {name: options[name] for name in Choice.__struct_fields__ if name in options}
-        if isinstance(given, Mapping) and "calls" in given:
-            self.fleet = Fleet(to_model(given), seed, _convert(chosen, Choice, "choices"))
+        chosen = {name: getattr(given, name) for name in Choice.__struct_fields__ if name in options}
+        if "calls" in latency:
+            self.fleet = Fleet(to_model(latency), given.seed, Choice(**chosen))
             return self.fleet
         for name in chosen.keys() - {"queue"} if self._fifo else chosen:
-            raise ConfigurationError(f'the backend "sim": {name}: chooses of a model, and latency names none')
-        times = _convert(given, dict[str, CallTime], "latency")
-        return CallTimes(times, seed) if times else None
+            raise OptionError(
+                f'option "{name}" of backend sim: chooses of a model, and latency names none', name
+            )
+        for path, text, *_ in misfits(latency, dict[str, CallTime], ("latency",)):
+            raise OptionError(f'option "{".".join(map(str, path))}" of backend sim: {text}', *path)
+        times = msgspec.convert(latency, dict[str, CallTime])
+        return CallTimes(times, given.seed) if times else None
 
     @property
     def fifo(self) -> bool:
@@ -141,10 +146,3 @@ class SimBackend(Backend):
     @property
     def requests(self) -> int:
         return self.network.requests
-
-
-def _convert(value: object, to: type[_Model], option: str) -> _Model:
-    try:
-        return msgspec.convert(value, to)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f'the backend "sim": {option}: {error}') from error

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import shutil
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
@@ -29,15 +28,14 @@ from kon.core.backend import (
     RequestCount,
     check_channel,
     check_same,
-    refuse_unknown,
 )
 from kon.core.clock import Clock
-from kon.core.errors import ConfigurationError, StoreError, did_you_mean
+from kon.core.errors import StoreError
 from kon.core.objects import check_run
+from kon.core.options import read_options
 
 _DATABASE: Final = "kon.db"
 _OBJECTS: Final = "objects"
-_OPTIONS: Final = ("path", "durability", "busy_timeout_s", "objects")
 
 
 class _Open(msgspec.Struct, frozen=True):
@@ -48,28 +46,43 @@ class _Open(msgspec.Struct, frozen=True):
     objects: FolderObjects
 
 
-class SqliteBackend(Backend):
-    """Options:
+_Folder = Annotated[str, msgspec.Meta(min_length=1, extra={"expected": "the name of a folder"})]
+_DURABILITY: Final = '"normal" (survives kill -9) or "full" (survives a power cut too)'
+
+
+class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of `sqlite`.
 
     path: the folder of the runs; a run's database is `<path>/<run>/kon.db`. It must be on a disk of
         this machine: SQLite's write-ahead log does not work over a network.
     durability: `normal` survives the end of any process at any moment, `kill -9` included; `full`
         waits for the disk at each commit, and so survives a power cut as well.
     busy_timeout_s: how long a call waits for other processes before it fails, in seconds.
-    objects: a folder for what kinds store, which runs may share; it is never deleted. None for one of the
+    objects: a folder for what kinds store, which runs may share; it is never deleted. null for one of the
         run's own.
     """
 
+    path: _Folder
+    durability: Annotated[schema.Durability, msgspec.Meta(extra={"expected": _DURABILITY})] = "normal"
+    busy_timeout_s: Annotated[float, msgspec.Meta(ge=0, extra={"expected": "seconds, 0 or more"})] = 30.0
+    objects: _Folder | None = None
+
+
+class SqliteBackend(Backend):
+    """Keeps a run in a database on this machine's disk."""
+
     name: ClassVar[str] = "sqlite"
+    takes = SqliteOptions
     processes: ClassVar[bool] = True
     keeps_files: ClassVar[bool] = True
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        refuse_unknown(self.name, options, _OPTIONS)
-        self._path = _path(options.get("path"))
-        self._durability = _durability(options.get("durability", "normal"))
-        self._busy_timeout_s = _busy_timeout_s(options.get("busy_timeout_s", 30.0))
-        self._objects = _objects(options.get("objects"))
+        plain = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+        given = read_options("backend sqlite", plain, SqliteOptions)
+        self._path = _absolute(given.path)
+        self._durability = given.durability
+        self._busy_timeout_s = given.busy_timeout_s
+        self._objects = None if given.objects is None else _absolute(given.objects)
         self._requests = RequestCount()
         self._open: list[_Open] = []
         self._news: defaultdict[str, dict[str, News]] = defaultdict(_news_of_run)
@@ -186,39 +199,5 @@ def _delete(file: Path, keep_objects: bool) -> None:
         ) from error
 
 
-def _path(value: object) -> Path:
-    if value is None:
-        raise ConfigurationError('the backend "sqlite" needs the option "path": the folder for its databases')
-    if not isinstance(value, str | Path) or not str(value):
-        raise ConfigurationError(f'the option "path" of sqlite: expected the name of a folder, got {value!r}')
-    return Path(value).expanduser().absolute()
-
-
-def _objects(value: object) -> Path | None:
-    if value is None:
-        return None
-    if not isinstance(value, str | Path) or not str(value):
-        raise ConfigurationError(
-            f'the option "objects" of sqlite: expected the name of a folder, got {value!r}'
-        )
-    return Path(value).expanduser().absolute()
-
-
-def _durability(value: object) -> schema.Durability:
-    if value == "normal":
-        return "normal"
-    if value == "full":
-        return "full"
-    hint = did_you_mean(str(value), ("normal", "full"))
-    raise ConfigurationError(
-        f'the option "durability" of sqlite: expected "normal" (survives kill -9) or "full" (survives a '
-        f"power cut too), got {value!r}{hint}"
-    )
-
-
-def _busy_timeout_s(value: object) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
-        return float(value)
-    raise ConfigurationError(
-        f'the option "busy_timeout_s" of sqlite: expected seconds, 0 or more, got {value!r}'
-    )
+def _absolute(folder: str) -> Path:
+    return Path(folder).expanduser().absolute()

@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from kon.core.errors import ConfigurationError
+from kon.core.errors import describe
+from kon.core.options import OptionError
 
 PRESETS: Final = (
     "ultrafast",
@@ -29,7 +30,7 @@ _LARGEST: Final = 4_096
 
 
 class Film(msgspec.Struct, frozen=True):
-    """A video's look. Raises ConfigurationError for what can't be.
+    """A video's look. Raises OptionError for what can't be.
 
     image_s: how long each image is on screen, in seconds.
     repeat: `skip`: each image is coded once, and the other frames of its time are slices that say "as
@@ -60,7 +61,9 @@ class Film(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         for name, size in (("width", self.width), ("height", self.height)):
             if not (16 <= size <= _LARGEST and size % 2 == 0):
-                raise ConfigurationError(f"{name}: expected an even number from 16 to {_LARGEST}, got {size}")
+                raise OptionError(
+                    f"{name}: expected an even number from 16 to {_LARGEST}, found {size}", "size"
+                )
         _check_range("fps", self.fps, 1, 120)
         _check_range("seconds", self.image_s, 1 / self.fps, 600)
         _check_range("crf", self.crf, 1, 51)
@@ -68,16 +71,20 @@ class Film(msgspec.Struct, frozen=True):
         _check_range("caption_size", self.caption_size, 0.01, 0.2)
         _check_range("crossfade_s", self.crossfade_s, 0, self.image_s)
         if self.preset not in PRESETS:
-            raise ConfigurationError(f"preset: expected one of {', '.join(PRESETS)}, got {self.preset!r:.80}")
+            raise OptionError(
+                f"preset: expected one of {', '.join(PRESETS)}, found {describe(self.preset)}", "preset"
+            )
         for name, seconds in (("seconds", self.image_s), ("crossfade_s", self.crossfade_s)):
             if not math.isclose(seconds * self.fps, round(seconds * self.fps), abs_tol=1e-6):
-                raise ConfigurationError(
+                raise OptionError(
                     f"{name}: {seconds:g} s is no whole number of frames at {self.fps} frames a second; "
-                    f"take a multiple of {1 / self.fps:g} s"
+                    f"take a multiple of {1 / self.fps:g} s",
+                    name,
                 )
         if self.repeat == "skip" and (reason := self._moves()):
-            raise ConfigurationError(
-                f"repeat: skip shows each image still, and {reason}; leave repeat out, or say repeat: encode"
+            raise OptionError(
+                f"repeat: skip shows each image still, and {reason}; leave repeat out, or say repeat: encode",
+                "repeat",
             )
 
     @property
@@ -107,4 +114,4 @@ class Film(msgspec.Struct, frozen=True):
 
 def _check_range(name: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:
-        raise ConfigurationError(f"{name}: expected a number from {least:g} to {most:g}, got {value:g}")
+        raise OptionError(f"{name}: expected a number from {least:g} to {most:g}, found {value:g}", name)

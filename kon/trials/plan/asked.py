@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from kon.core.errors import ConfigurationError
-from kon.experiment.problems import describe
+from kon.core.errors import ConfigurationError, describe
 
 MAX_WORKERS: Final = 100_000
 

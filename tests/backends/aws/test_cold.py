@@ -160,7 +160,7 @@ def test_what_s3_says_of_a_copy(header: str | None, state: str, until: datetime 
     ("options", "said"),
     [
         ({"results_cold_after_days": 0}, "a whole number, 1 or more"),
-        ({"results_storage_class": "ICE"}, '"GLACIER_IR" or "GLACIER" or "DEEP_ARCHIVE"'),
+        ({"results_storage_class": "ICE"}, '"GLACIER_IR", "GLACIER" or "DEEP_ARCHIVE"'),
         ({"results_cold_after_days": 3, "objects": "s3://mine/x"}, "rules of that bucket's own"),
     ],
 )

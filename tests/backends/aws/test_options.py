@@ -14,7 +14,7 @@ from kon.core.errors import ConfigurationError
 
 def test_defaults() -> None:
     options = AwsOptions.parse({})
-    assert (options.queue, options.ledger, options.billing) == ("standard", "dynamodb", None)
+    assert (options.queue, options.ledger, options.capacity) == ("standard", "dynamodb", None)
     assert (options.claims, options.reads, options.prefix, options.region) == ("batch", "strong", "kon", None)
     assert options.link_expires_s == 600.0
 
@@ -65,28 +65,31 @@ def test_a_place_for_objects(objects: str | None, stored: tuple[str, str] | None
     ],
 )
 def test_billing(value: object, billing: Throughput | None) -> None:
-    assert AwsOptions.parse({"billing": value}).billing == billing
+    assert AwsOptions.parse({"billing": value}).capacity == billing
 
 
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"queu": "fifo"}, 'no option "queu", did you mean "queue"'),
-        ({"queue": "FIFO"}, 'expected "standard" or "fifo", got \'FIFO\', did you mean "fifo"'),
+        ({"queu": "fifo"}, 'unknown option "queu" of backend aws, did you mean "queue"'),
+        ({"queue": "FIFO"}, 'expected "standard" or "fifo", found "FIFO", did you mean "fifo"'),
         ({"ledger": "dynamo"}, 'did you mean "dynamodb"'),
         ({"objects": "my-bucket"}, "expected a bucket and what its keys begin with"),
         ({"objects": "s3://my-bucket//a"}, "expected a bucket"),
-        ({"ledger": None}, 'expected "dynamodb" or "s3", got None'),
+        ({"ledger": None}, 'expected "dynamodb" or "s3", found nothing'),
         ({"claims": "singel"}, 'did you mean "single"'),
-        ({"reads": 1}, 'expected "strong" or "eventual", got 1'),
+        ({"reads": 1}, 'expected "strong" or "eventual", found 1'),
         ({"billing": "on-demand"}, 'did you mean "on_demand"'),
-        ({"billing": {"reads": 1}}, "got 'reads', did you mean \"read\""),
-        ({"billing": {"read": 0}}, '"billing.read" of aws: expected a whole number'),
+        (
+            {"billing": {"reads": 1}},
+            'option "billing" of backend aws: unknown key "reads", did you mean "read"',
+        ),
+        ({"billing": {"read": 0}}, 'option "billing.read" of backend aws: expected a whole number'),
         ({"prefix": "Kon"}, "small letters"),
         ({"prefix": "-kon"}, "small letters"),
         ({"prefix": "k" * 21}, "small letters"),
         ({"region": "Frankfurt"}, "such as us-east-1"),
-        ({"receivers": 0}, "a whole number, 1 or more"),
+        ({"receivers": 0}, "1 to 32 receives"),
         ({"receivers": 33}, "1 to 32"),
         ({"receivers": True}, "a whole number"),
         ({"link_expires_s": 604_801}, "7 days"),

@@ -43,17 +43,26 @@ def test_a_run_is_made_opened_and_deleted() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fault": {}}, r'no option "fault", did you mean "faults"'),
-        ({"faults": {"duplicates": 0.1}}, r'no fault "duplicates", did you mean "duplicate"'),
+        ({"fault": {}}, r'unknown option "fault" of backend sim, did you mean "faults"'),
+        (
+            {"faults": {"duplicates": 0.1}},
+            r'"faults" of backend sim: unknown key "duplicates", did you mean "duplicate"',
+        ),
         ({"faults": {"duplicate": 1.5}}, r"duplicate is 1\.5; a rate is from 0 to 1"),
-        ({"faults": {"duplicate": "often"}}, r"faults: Expected `float`, got `str`"),
-        ({"faults": 3}, r"faults: Expected `object`, got `int`"),
+        (
+            {"faults": {"duplicate": "often"}},
+            r'"faults.duplicate" of backend sim: expected a number, found "often"',
+        ),
+        ({"faults": 3}, r'"faults" of backend sim: expected a mapping, found 3'),
         ({"spans": {"stale_s": -1.0}}, r"stale_s is -1\.0"),
-        ({"spans": {"stale": 1.0}}, r"spans: Object contains unknown field `stale`"),
+        ({"spans": {"stale": 1.0}}, r'"spans" of backend sim: unknown key "stale", did you mean "stale_s"'),
         ({"latency": {"queue.sent": {"median_s": 1.0, "p99_s": 1.0}}}, r'unknown call "queue\.sent"'),
-        ({"latency": {"queue.send": {"median_s": 1.0}}}, r"latency: Object missing required field `p99_s`"),
+        (
+            {"latency": {"queue.send": {"median_s": 1.0}}},
+            r'"latency.queue.send" of backend sim: missing key "p99_s"',
+        ),
         ({"latency": {"queue.send": {"median_s": 0.0, "p99_s": 1.0}}}, r"median_s 0\.0"),
-        ({"seed": "x"}, r"seed: Expected `int`, got `str`"),
+        ({"seed": "x"}, r'"seed" of backend sim: expected a whole number, found "x"'),
     ],
 )
 def test_options_that_can_not_be_used_are_refused(options: dict[str, Any], message: str) -> None:

@@ -7,10 +7,27 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kon.core.errors import ConfigurationError
-from kon.experiment.problems import describe
+from kon.core.errors import ConfigurationError, describe
 
 FORMS: Final = "a number, {uniform: [low, high]}, {choice: [...]} or {exponential: mean}"
+
+_NUMBER: Final = {"type": "number", "minimum": 0}
+
+SCHEMA: Final[dict[str, Any]] = {
+    "anyOf": [
+        _NUMBER,
+        *(
+            {"type": "object", "properties": {form: given}, "required": [form], "additionalProperties": False}
+            for form, given in {
+                "uniform": {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2},
+                "choice": {"type": "array", "items": _NUMBER, "minItems": 1},
+                "exponential": _NUMBER,
+            }.items()
+        ),
+    ],
+    "examples": [0.01, {"uniform": [0.01, 0.02]}],
+}
+"""JSON Schema of these forms."""
 
 LONGEST: Final = 1e9
 """The largest value that may be drawn: in seconds, 31 years."""

@@ -7,9 +7,8 @@ import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from kon.core.errors import ConfigurationError, WorkloadError
-from kon.experiment.distributions import Distribution
-from kon.experiment.problems import describe
+from kon.core.errors import ConfigurationError, WorkloadError, describe
+from kon.kinds.distributions import Distribution
 
 
 def sleep_lines(count: int, ms: Distribution, seed: int = 0) -> Iterator[str]:
