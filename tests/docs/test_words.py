@@ -1,0 +1,75 @@
+"""English that reads at once: short sentences, and none of the words that make people read twice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.docs.blocks import INDENTED, PAGES, prose
+
+LONGEST: Final = 30
+"""Words of a sentence; 25 is what to aim for."""
+
+WORST: Final = {
+    r"\bso many\b": "say which number: `n tasks`",
+    r"\banew\b": "say `again`",
+    r"\bbeside\b": "say `next to`, or `besides`",
+    r"\bof which\b": "begin another sentence",
+    r"(?:^|[.!?] )Of\b": "begin with the subject",
+    r"\bLikewise\b": "say it again, or leave it out",
+}
+"""What makes people read twice, and what to write in its place."""
+
+GENERATED: Final = frozenset({"benchmarks.md", "commands.md", "guarantees.md"})
+"""Pages that programs write."""
+
+TO_MEND: Final = frozenset(
+    {
+        *("autoscale.md", "aws.md", "first-fleet.md", "fleet-lab.md", "kon-map.md", "operations.md"),
+        *("reading-results.md", "records.md"),
+    }
+)
+"""Pages that still have such sentences. Whoever mends one takes it off; a test sees to that."""
+
+
+def sentences(text: str) -> Iterator[str]:
+    """The sentences of a page, without its tables, headings and code; a list's items are sentences, too."""
+    text = re.sub(r"<!--.*?-->", "", INDENTED.sub("\n\n", text), flags=re.DOTALL)
+    for part in re.split(r"\n\s*\n|\n(?=\s*(?:[-*] |\d+\. |\|))", text):
+        part = part.strip()
+        if part.startswith(("|", "#", "!", "<")):
+            continue
+        part = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", part)
+        part = " ".join(re.sub(r"`[^`]*`", "X", part).split())
+        yield from re.split(r"(?<=[.!?;:])[*)\"]*\s+", part)
+
+
+def wrong(text: str) -> list[str]:
+    found = [f"{len(each.split())} words: {each}" for each in sentences(text) if len(each.split()) > LONGEST]
+    plain = re.sub(r"`[^`]*`", "X", text)
+    for pattern, mend in WORST.items():
+        for match in re.finditer(pattern, plain, re.MULTILINE):
+            around = " ".join(plain[max(0, match.start() - 40) : match.end() + 40].split())
+            found.append(f'"{match[0].strip()}", {mend}: ... {around} ...')
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_read_at_once(page: Path) -> None:
+    if page.name in GENERATED:
+        return
+    found = wrong(prose(page))
+    if page.name in TO_MEND:
+        assert found, f"{page.name} has been mended: take it off the list TO_MEND"
+    else:
+        assert found == []
+
+
+def test_the_check_finds_what_it_is_for() -> None:
+    assert wrong("It begins anew. " + "word " * 31)
+    assert wrong("Of what is said.") == ['"Of", begin with the subject: ... Of what is said. ...']
+    assert wrong("A short sentence, about `anew` as a word.") == []
