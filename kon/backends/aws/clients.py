@@ -54,6 +54,8 @@ class Clients:
         self._clients: dict[str, Any] = {}
         self._making = threading.Lock()
         self._now = _Now()
+        self.owners: dict[str, str] = {}
+        """The accounts that buckets have to be of, by their names."""
 
     def get(self, service: str) -> Any:
         client = self._clients.get(service)
@@ -111,9 +113,21 @@ class Clients:
                 response_checksum_validation="when_required",
             ),
         )
+        if service == "s3":
+            client.meta.events.register("provide-client-params.s3", self._expect_owner)
         client.meta.events.register_first("before-send", self._before_send)
         client.meta.events.register_first("response-received", self._response_received)
         return client
+
+    def _expect_owner(
+        self, params: Mapping[str, Any], model: Any, context: Mapping[str, Any], **_: Any
+    ) -> Mapping[str, Any]:
+        """A link is opened by who sets no header, so that it says nothing of the owner; it is made after a
+        look at the object that does."""
+        owner = self.owners.get(params.get("Bucket", ""))
+        if owner is None or context.get("is_presign_request") or model.name == "CreateBucket":
+            return params
+        return {"ExpectedBucketOwner": owner, **params}
 
     def _before_send(self, request: Any, event_name: str, **_: Any) -> None:
         if self._now.show:
