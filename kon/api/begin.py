@@ -32,7 +32,7 @@ _LONGEST_NAME: Final = 40
 
 PREFETCH: Final = 200
 """Messages ahead of a worker's slots, at most: enough that tasks of a millisecond are fetched and claimed
-in batches. Of longer ones a worker takes what it needs for a fifth of a second (see kon.engine.worker)."""
+in batches. For longer tasks a worker takes what it needs for a fifth of a second (see kon.engine.worker)."""
 
 
 def run_name(word: str) -> str:
@@ -167,7 +167,7 @@ def _taken_up(plan: Plan, folder: RunFolder) -> RunSpec:
 
 
 def _reopen(folder: RunFolder, rerun_failed: bool) -> None:
-    """Have those tasks of a run queued anew that are not recorded, or were cancelled."""
+    """Queue those tasks of a run again that are not recorded, or were cancelled."""
     stay = [] if rerun_failed else [each for _, each in folder.outcomes() if each.state in _FAILED]
     folder.reopen()
     _record_again(folder, stay)

@@ -22,7 +22,7 @@ from typing import Any, Final
 from kon.core.errors import KindError
 
 PREFIX: Final = "kon-task-"
-"""Of the names of working folders, and of nothing else."""
+"""Beginning of the names of working folders, and of nothing else."""
 
 _MARK: Final = secrets.token_hex(6)
 """Part of the names of this process's own folders, and of no other's."""

@@ -155,8 +155,8 @@ def check_queue(strategy: type[Strategy], fifo: bool) -> None:
 
 
 def is_ours(found: Record | None, token: str) -> bool:
-    """Whether a conditional write took place: at once (nothing found), or in an earlier try of which
-    the reply was lost, so that the retry met our own record."""
+    """Whether a conditional write took place: at once (nothing found), or in an earlier try whose
+    reply was lost, so that the retry met our own record."""
     return found is None or found.token == token
 
 

@@ -35,7 +35,7 @@ def read_experiment(
 ) -> Experiment | None:
     """The experiment of one document; None where something is wrong with it, which goes to `problems`.
 
-    folder: what the paths of workload files are relative to; limit: at most so many tasks of a run.
+    folder: what the paths of workload files are relative to; limit: most tasks of a run.
     """
     before = len(problems)
     node = with_model(node, folder, problems)

@@ -100,7 +100,7 @@ class _Reader:
         return given[0] if given else None
 
     def _set_apart(self, kind: str) -> None:
-        """Take the keys beside `count` out of the kind's options."""
+        """Take the keys next to `count` out of the kind's options."""
         try:
             made_from = kind_class(kind).made_from
         except UnknownPlugin:  # reported when the kind is made

@@ -19,7 +19,7 @@ MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 def load(path: Path, overrides: Sequence[str] = (), limit: int | None = None) -> list[Experiment]:
     """The experiments of a file, in order; the first one's name is the name of the whole.
 
-    overrides: `key=value`, as after `--set`. limit: at most so many tasks of each run, the first ones.
+    overrides: `key=value`, as after `--set`. limit: most tasks of each run, the first ones.
     Every task is checked, which for a large workload file takes a while.
     Raises ConfigurationError (WorkloadError, UnknownPlugin) that lists all that is wrong.
     """
@@ -31,7 +31,7 @@ def load(path: Path, overrides: Sequence[str] = (), limit: int | None = None) ->
 def loads(
     text: str, source: str, folder: Path, overrides: Sequence[str] = (), limit: int | None = None
 ) -> list[Experiment]:
-    """The same for a text. `source`: what places are named after; `folder`: where workload files are."""
+    """Experiments of a text. `source`: what places are named after; `folder`: where workload files are."""
     problems: list[Problem] = []
     documents = read_documents(text, source, problems)
     if not documents and not problems:

@@ -50,12 +50,12 @@ def read_model(path: Path) -> Model:
 
 
 def read_model_with_sources(path: Path) -> Model:
-    """The same, and where its figures come from."""
+    """The model, and where its figures come from."""
     return msgspec.convert(plain(checked(path, Model)), Model)
 
 
 def read_model_node(path: Path) -> Mapping:
-    """The same, as a node, without the sources of its figures: they do not decide how a run goes."""
+    """The model as a node, without the sources of its figures: they do not decide how a run goes."""
     return _without_sources(checked(path, Model))
 
 

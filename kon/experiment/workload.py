@@ -41,7 +41,7 @@ class Workload:
     """One source, read by one kind's rules. All but the constructor raise WorkloadError.
 
     per_worker: one round of the source for each worker, not for the run.
-    limit: at most so many tasks of a run.
+    limit: most tasks of a run.
     """
 
     def __init__(

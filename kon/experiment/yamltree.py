@@ -26,7 +26,7 @@ MAX_ALIASED: Final = 100_000
 """Values that aliases may stand for, in all: a few lines of aliases can stand for billions."""
 
 MAX_DIGITS: Final = 300
-"""Of an integer: any that is longer has no float beside it, and Python reads no more than thousands."""
+"""Digits of an integer: a longer one has no float next to it, and Python reads no more than thousands."""
 
 _TAG: Final = "tag:yaml.org,2002:"
 

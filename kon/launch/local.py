@@ -44,7 +44,7 @@ CONTROL_PAUSE_S: Final = 0.02
 """Between two looks at the run's control table while it is being begun, in seconds."""
 
 SIGTERMS_APART_S: Final = 0.1
-"""Between two SIGTERMs, of which the second ends a worker that drains: closer ones may arrive as one."""
+"""Between two SIGTERMs; the second ends a worker that drains. Closer ones may arrive as one."""
 
 READY_S: Final = 60.0
 """How long workers may take to become ready, in seconds."""

@@ -20,7 +20,7 @@ from botocore import xform_name
 from kon.backends.aws.billing import Meter
 
 ATTEMPTS: Final = 5
-"""Of botocore's own, with jitter; whoever calls may be patient beyond (kon.engine.patience)."""
+"""Attempts that botocore makes, with jitter; whoever calls may be patient beyond (kon.engine.patience)."""
 
 
 class _Now(threading.local):
@@ -40,7 +40,7 @@ class _Shown(Exception):
 
 
 class Clients:
-    """Of one account and region, made when they are first needed. For any thread.
+    """Clients of one account and region, made when they are first needed. For any thread.
 
     region: None leaves it to boto3's own settings. connections: that a client keeps open, at most.
     """
@@ -68,7 +68,7 @@ class Clients:
 
     @property
     def session(self) -> Any:
-        """botocore's, of which the clients are. There is one once a client has been asked for."""
+        """botocore's session, which the clients come from. There is one once a client has been asked for."""
         return self._below
 
     def about(self, parameters: Mapping[str, Any], fifo: bool) -> None:
@@ -87,7 +87,7 @@ class Clients:
         raise AssertionError(f"{operation} was answered, and was not to be sent")
 
     def close(self) -> None:
-        """Let go of all; they are made anew when they are needed again."""
+        """Let go of all; they are made again when they are needed."""
         with self._making:
             clients, self._clients = list(self._clients.values()), {}
             self._session = self._below = None

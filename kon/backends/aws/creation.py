@@ -27,7 +27,7 @@ RETENTION_S: Final = 14 * 86_400
 """How long SQS keeps a message: as long as it can, so that no run that waits loses one."""
 
 SETTINGS_TAG: Final = "KonSettings"
-"""Of the bucket: which of the settings below it has been given, so that they are made once and no more."""
+"""Tag of the bucket: which of the settings below it has been given, so that they are made only once."""
 
 _log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from kon.core.backend import ChannelOptions
 from kon.core.errors import StoreError
 
 _MORE_LOOKS: Final = 2
-"""For a run of which a part is there: its other queues may be a second old, and not found yet."""
+"""For a run that is there in part: its other queues may be a second old, and not found yet."""
 
 
 class Resource(msgspec.Struct, frozen=True):

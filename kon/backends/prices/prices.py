@@ -84,7 +84,7 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def label(self) -> str:
-        """What stands beside every amount."""
+        """What stands next to every amount."""
         return f"prices of {self.region}, {self.date}"
 
     def hour(self, instance: str) -> float:

@@ -92,7 +92,7 @@ class Spans:
     ) -> tuple[list[Delivery], bool]:
         """Up to `most` visible messages, held from now on; and whether any went to `dead`.
 
-        Half of them, if there are so many, were received before or delayed: what a dead worker held does
+        Half of them, if there are that many, were received before or delayed: what a dead worker held does
         not wait for the whole backlog, and what comes again and again does not hold the backlog up.
         """
         due_ms = _due(now_ms, visible_s)
@@ -151,7 +151,7 @@ class Spans:
     def extend(
         self, db: sqlite3.Connection, handles: Sequence[Handle], now_ms: int, visible_s: float
     ) -> list[bool]:
-        """Set anew when messages fall due; False for those whose handle is stale."""
+        """Change when messages fall due; False for those whose handle is stale."""
         due_ms = _due(now_ms, visible_s)
         extended: set[Handle] = set()
         for span, keys in self._held(db, handles):
