@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import msgspec
+
+from kon.backends.prices import FILE, Prices
 from kon.core.errors import ConfigurationError, describe, did_you_mean
 from kon.experiment.cells import Experiment
 from kon.experiment.check import read_experiment
+from kon.experiment.models import checked
 from kon.experiment.overrides import apply_overrides, parse_overrides
-from kon.experiment.problems import Problem, raise_problems
-from kon.experiment.yamltree import Mapping, Node, find, plain, read_documents
+from kon.experiment.yamltree import Mapping, Node, Problem, find, plain, raise_problems, read_documents
 
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 
@@ -90,3 +93,12 @@ def _read(path: Path) -> str:
         raise ConfigurationError(
             f"{path}:{line}:{column}: expected UTF-8 text, found the byte 0x{data[error.start]:02x}"
         ) from error
+
+
+def read_prices(path: Path = FILE) -> Prices:
+    """Raises ConfigurationError with the place of what is wrong."""
+    given: Any = plain(checked(path, Prices))
+    prices = msgspec.convert(given, Prices)
+    if prices.currency != "USD":
+        raise ConfigurationError(f'{path}: currency: expected "USD", found "{prices.currency}"')
+    return prices

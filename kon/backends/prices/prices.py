@@ -1,6 +1,6 @@
 """Prices, and those that come with kon.
 
-`kon.experiment.prices` reads a file of the user's own, and says what is wrong with its line.
+`kon.experiment.load` reads a file of the user's own, and says what is wrong with its line.
 """
 
 from __future__ import annotations
