@@ -1,6 +1,6 @@
 """The layer itself: rights, then rules, then one fault, around an emulator's application.
 
-It stands in the emulator's own process as middleware (ASGI for MiniStack, WSGI for moto), so that boto3, the
+It stands in the emulator's own process as middleware (ASGI for MiniStack, WSGI for moto). So boto3, the
 lean client and Ansible all meet it, and a call takes no second way over a socket.
 """
 
