@@ -99,7 +99,7 @@ class LocalRun:
 
     join: workers are started by others (`kon join`), and only waited for.
     apart: these are on other machines, which share nothing with this one but the backend.
-    lifeline: for a run of which nobody keeps the records: its workers hold this file open, and end with this
+    lifeline: for a run whose records nobody keeps: its workers hold this file open, and end with this
         process, however that ends. None for workers that may outlive it.
     about: where the run comes from, for its records.
     """
