@@ -64,6 +64,11 @@ class Backend(ABC):
         """Raises OptionError for an option that it does not know or can't use."""
 
     @property
+    def durable(self) -> bool:
+        """Whether an ack outlives a power cut of this machine. Then records have to be on disk before it."""
+        return False
+
+    @property
     def fifo(self) -> bool:
         """Whether its queue of tasks drops repeated sends (see `QueueLimits.fifo`)."""
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import warnings
 from abc import ABC, abstractmethod
@@ -23,7 +24,36 @@ BLOCK_BYTES: Final = 1 << 18
 
 
 class Journal(ABC):
-    """Lines, appended. Once `append` returns, a SIGKILL of this process loses none of them."""
+    """Lines, appended. Once `append` returns, a SIGKILL of this process loses none of them.
+
+    Once `on_disk` returns, a power cut loses none of those that were appended before it was called, where
+    the journal is durable.
+    """
+
+    durable: bool = False
+    _appends = 0
+    _synced = 0
+    _syncing: asyncio.Task[None] | None = None
+
+    async def on_disk(self) -> None:
+        """Wait for the disk; those who wait at the same time share one wait. Raises StoreError."""
+        upto = self._appends
+        while self.durable and self._synced < upto:
+            if self._syncing is None:
+                self._syncing = asyncio.create_task(self._sync_all())
+            await asyncio.shield(self._syncing)
+
+    async def _sync_all(self) -> None:
+        reach = self._appends
+        try:
+            await asyncio.to_thread(self.sync)
+            self._synced = reach
+        finally:
+            self._syncing = None
+
+    def sync(self) -> None:
+        """Wait until all lines are on disk. Blocks; for any thread."""
+        return
 
     @abstractmethod
     def append(self, lines: Sequence[bytes]) -> None:
@@ -36,20 +66,26 @@ class Journal(ABC):
 class FileJournal(Journal):
     """A file of lines. One process writes it; a line cut short by a crash stays a line of its own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, durable: bool = False) -> None:
+        """durable: see `Journal`. Raises StoreError when it can't be written."""
         self._path = path
+        self.durable = durable
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             size_bytes = os.fstat(self._fd).st_size
             if size_bytes and os.pread(self._fd, 1, size_bytes - 1) != b"\n":
                 os.write(self._fd, b"\n")
+            if durable:  # a file is as durable as the folders that name it
+                sync_folder(path.parent)
+                sync_folder(path.parent.parent)
         except OSError as error:
             raise StoreError(f"{path}: can't be written: {error.strerror}") from error
 
     def append(self, lines: Sequence[bytes]) -> None:
         if not lines:
             return
+        self._appends += 1
         left = memoryview(b"\n".join([*lines, b""]))
         try:
             while left:
@@ -60,8 +96,26 @@ class FileJournal(Journal):
                 "make room, then start again"
             ) from error
 
+    def sync(self) -> None:
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise StoreError(
+                f"{self._path}: the disk does not take it: {error.strerror}. What was answered is not acked, "
+                "and comes again; mend the disk, then start again"
+            ) from error
+
     def close(self) -> None:
         os.close(self._fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on disk. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class MemoryJournal(Journal):

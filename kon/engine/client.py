@@ -270,6 +270,7 @@ class Client:
             elif state.submitted >= self.spec.tasks and await self._missing.is_quiet():
                 await self._read_back()
         self._on_progress(self.tally)
+        await self._journal.on_disk()  # the queues may be deleted from now on
         return self.tally
 
     async def close(self) -> None:
@@ -310,6 +311,7 @@ class Client:
                 lines.append(encode(Answers(answers.worker, news)))
         # recorded before they are acked, so that a killed client finds them in one place or the other
         self._journal.append(lines)
+        await self._journal.on_disk()
         await queue.ack(deliveries)
         return len(deliveries)
 
@@ -342,6 +344,7 @@ class Client:
                 DEAD_LETTERS,
                 [Outcome(t.index, t.attempt, State.DEAD, None, error, now_s, now_s) for t in tasks],
             )
+        await self._journal.on_disk()
         await queue.ack(deliveries)
         return len(deliveries)
 

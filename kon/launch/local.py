@@ -151,7 +151,7 @@ class LocalRun:
                     f"the backend {self.spec.backend.name} lives in this process's memory, and what is "
                     "submitted would end with it; use sqlite"
                 )
-            with self._client(channel) as (client, recorder):
+            with self._client(backend, channel) as (client, recorder):
                 self._note_open(backend, recorder)
                 await client.submit(self._source.bodies(self.spec.workers))
                 recorder.note(Event.USAGE, **spent(backend, time.process_time()))
@@ -202,7 +202,7 @@ class LocalRun:
             )
 
     async def _collect(self, backend: Backend, channel: Channel) -> Tally:
-        with self._client(channel) as (client, recorder):
+        with self._client(backend, channel) as (client, recorder):
             for packet in self.folder.packets():
                 client.recall(packet.outcomes)
             if not (self.join and self._begun):  # nobody has to come to a run whose clock runs already
@@ -220,10 +220,10 @@ class LocalRun:
             return tally
 
     @contextmanager
-    def _client(self, channel: Channel) -> Iterator[tuple[Client, Recorder]]:
+    def _client(self, backend: Backend, channel: Channel) -> Iterator[tuple[Client, Recorder]]:
         spec, clock = self.spec, Clock.of_this_host()
         with (
-            closing(FileJournal(self.folder.results)) as results,
+            closing(FileJournal(self.folder.results, durable=backend.durable)) as results,
             closing(FileJournal(self.folder.client_events)) as events,
         ):
             client = Client(

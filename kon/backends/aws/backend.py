@@ -50,6 +50,10 @@ class AwsBackend(Backend):
         self._queues: list[tuple[str, SqsQueue]] = []
 
     @property
+    def durable(self) -> bool:
+        return True
+
+    @property
     def fifo(self) -> bool:
         return self._options.queue == "fifo"
 

@@ -87,6 +87,10 @@ class SqliteBackend(Backend):
         self._open: list[_Open] = []
         self._news: defaultdict[str, dict[str, News]] = defaultdict(_news_of_run)
 
+    @property
+    def durable(self) -> bool:
+        return self._durability == "full"
+
     async def create(self, run: str, options: ChannelOptions) -> None:
         """Raises ConfigurationError where the run is there with other options, StoreError where its
         file can't be made or is something else."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -9,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from kon.core.errors import ConfigurationError, StoreError, StoreVersionError
-from kon.core.journal import scan
+from kon.core.journal import scan, sync_folder
 from kon.core.spec import RunSpec
 from kon.core.task import CLIENT, MAX_ATTEMPTS, Answers, Outcome
 
@@ -175,12 +176,16 @@ _events: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 def _replace(path: Path, body: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
+    """Write a file so that it is there whole or not at all, whatever happens to this machine."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = _fresh(path)
-        fresh.write_bytes(body)
+        with fresh.open("wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut leaves an empty file under the new name
         fresh.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         raise StoreError(
             f"{path}: can't be written: {error.strerror}. Mend that, then start again; nothing is lost"
