@@ -44,7 +44,7 @@ ifneq ($(filter C POSIX,$(LC_ALL)),)
 unexport LC_ALL
 endif
 
-.PHONY: help setup run test check lock map docs bench bench-aws soak collections lab-tools browser-tools photos test-fleet lab-16 clean stale
+.PHONY: help setup run test check lock map docs bench bench-aws soak collections lab-tools browser-tools photos test-fleet try-fleet lab-16 clean stale
 .DEFAULT_GOAL := help
 # `make -j run test` would otherwise start two installations into one virtualenv.
 .NOTPARALLEL:
@@ -86,6 +86,9 @@ collections: $(RUNTIME) ## from Ansible Galaxy: what the playbooks for EC2 need
 
 test-fleet: $(DEV) $(COLLECTIONS)/.there ## as root, on Linux: a fleet of real hosts on this machine, from provision to teardown
 	@$(PROJECT_ENV) python -m tests.lab -- pytest -m 'fleet and not slow' --timeout 0 $(ARGS)
+
+try-fleet: $(DEV) $(COLLECTIONS)/.there ## a fleet's day on emulators: no account, no root, two minutes
+	@$(PROJECT_ENV) python -m tests.lab.try_fleet
 
 lab-16: $(DEV) $(COLLECTIONS)/.there ## as root, on Linux: 1 to 16 hosts on this machine, measured; writes docs/fleet-lab.md
 	@$(PROJECT_ENV) python -m tests.lab -- python -m tests.lab.sixteen

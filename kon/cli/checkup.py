@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import enum
 import os
 import platform
@@ -18,6 +19,7 @@ from typing import Final, get_args
 
 import msgspec
 
+from kon.backends.prices import FILE, usual_prices
 from kon.core.errors import UnknownPlugin
 from kon.core.plugins import Group, backend_class, kind_class, names, strategy_class
 
@@ -28,6 +30,9 @@ SQLITE: Final = (3, 24, 0)
 LITTLE_BYTES: Final = 1 << 30
 LEAST_BYTES: Final = 100 << 20
 """Free space below which a run of any size is likely to end for want of it."""
+
+OLD_PRICES_DAYS: Final = 366
+"""Amazon changes prices rarely; by then it has types that the file does not know."""
 
 FEW_FILES: Final = 1_024
 FEW_PROCESSES: Final = 256
@@ -165,6 +170,26 @@ def _programs(root: Path) -> Iterator[Finding]:
             yield Finding(program, Level.OK, found)
 
 
+def _fleets(root: Path) -> Iterator[Finding]:
+    """What playbooks for EC2 go by, where kon stands in a checkout with such."""
+    project = Path(__file__).parents[2]
+    if (project / "playbooks").is_dir():
+        name = "collections"
+        folder = project / ".cache/collections/ansible_collections/amazon/aws"
+        if folder.is_dir():
+            yield Finding(name, Level.OK, "amazon.aws")
+        else:
+            mend = "needed by playbooks for EC2 only: make collections"
+            yield Finding(name, Level.WARN, "amazon.aws is not installed", mend)
+    prices = usual_prices()
+    age_days = (datetime.date.today() - datetime.date.fromisoformat(prices.date)).days
+    if age_days > OLD_PRICES_DAYS:
+        mend = f"compare it with Amazon's, and change {FILE}, or name another by --prices"
+        yield Finding("prices", Level.WARN, f"{prices.label}: {age_days} days old", mend)
+    else:
+        yield Finding("prices", Level.OK, prices.label)
+
+
 def _plugins(root: Path) -> Iterator[Finding]:
     for group in get_args(Group):
         what = group.removeprefix("kon.")
@@ -198,5 +223,6 @@ _CHECKS: Final[tuple[Callable[[Path], Iterator[Finding]], ...]] = (
     _limits,
     _shared_memory,
     _programs,
+    _fleets,
     _plugins,
 )

@@ -58,7 +58,7 @@ def check_metrics(experiments: Sequence[Experiment]) -> None:
 
 
 def log_options() -> list[click.Option]:
-    """Options that every command has."""
+    """Of every command."""
     return [
         click.Option(
             ["--log-format"],

@@ -9,7 +9,7 @@ import click
 
 from kon.backends.prices import FILE
 from kon.cli.output import json_option, note, print_json
-from kon.experiment.load import read_prices
+from kon.experiment.prices import read_prices
 from kon.fleet.sweep import Found, look, remove
 from kon.fleet.thing import Filter, Thing
 from kon.report.tables import draw
@@ -20,6 +20,7 @@ EXIT_LEFT: Final = 5
 
 @click.command()
 @click.option("--fleet", metavar="RUN", help="Only what belongs to this fleet, as playbooks name it.")
+@click.option("--all", "everything", is_flag=True, help="All that is kon's, of every fleet and everybody.")
 @click.option("--region", "regions", multiple=True, help="Look there alone.  [default: all that are enabled]")
 @click.option("--yes", is_flag=True, help="Remove all that is found, and wait until it is gone.")
 @click.option(
@@ -31,6 +32,7 @@ def sweep(
     ctx: click.Context,
     /,
     fleet: str | None,
+    everything: bool,
     regions: tuple[str, ...],
     yes: bool,
     prices_file: Path,
@@ -40,13 +42,21 @@ def sweep(
 
     Found by the tag Project=kon, which all that kon makes bears from its creation: hosts, disks, groups,
     keys, roles, alarms, queues, tables, buckets. With --yes it is removed, buckets with all that is in
-    them. The exit code is 5 where something is left.
+    them; whose has to be said, by --fleet or by --all. The exit code is 5 where something is left.
 
     \b
     Examples:
       kon sweep
       kon sweep --fleet r1 --yes
+      kon sweep --all --yes
     """
+    if everything and fleet is not None:
+        raise click.UsageError(f"--all and --fleet {fleet}: say one of them. Nothing was removed")
+    if yes and fleet is None and not everything:
+        raise click.UsageError(
+            "--yes removes, and whose is not said: --fleet NAME for one fleet's things, --all for everything "
+            "that is kon's, other people's included. Nothing was removed"
+        )
     prices = read_prices(prices_file)
     wanted = Filter(fleet)
     removed: list[Thing] = []

@@ -133,6 +133,8 @@ def _end_vpc(aws: Clients, thing: Thing) -> None:
 def _profiles(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
     for each in aws.pages("iam", "list_instance_profiles", "InstanceProfiles"):
         name = each["InstanceProfileName"]
+        if not wanted.names(name):
+            continue
         # one that was made with its role has that role's tags, if none of its own
         tags = tags_of(
             aws("iam").get_instance_profile(InstanceProfileName=name)["InstanceProfile"].get("Tags")
@@ -156,7 +158,7 @@ def _end_profile(aws: Clients, thing: Thing) -> None:
 def _roles(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
     for each in aws.pages("iam", "list_roles", "Roles"):
         name = each["RoleName"]
-        if each["Path"].startswith("/aws-service-role/"):
+        if each["Path"].startswith("/aws-service-role/") or not wanted.names(name):
             continue
         tags = tags_of(aws("iam").list_role_tags(RoleName=name)["Tags"])
         if wanted.takes(name, tags):
@@ -177,8 +179,10 @@ def _end_role(aws: Clients, thing: Thing) -> None:
 
 def _alarms(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
     for each in aws.pages("cloudwatch", "describe_alarms", "MetricAlarms"):
-        tags = tags_of(aws("cloudwatch").list_tags_for_resource(ResourceARN=each["AlarmArn"])["Tags"])
         name = each["AlarmName"]
+        if not wanted.names(name):
+            continue
+        tags = tags_of(aws("cloudwatch").list_tags_for_resource(ResourceARN=each["AlarmArn"])["Tags"])
         if wanted.takes(name, tags):
             yield Thing("alarm", each["AlarmArn"], name, aws.region, tags, _ALARM_MONTH / _MONTH_H)
 
@@ -190,8 +194,10 @@ def _end_alarm(aws: Clients, thing: Thing) -> None:
 def _topics(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
     for each in aws.pages("sns", "list_topics", "Topics"):
         arn = each["TopicArn"]
-        tags = tags_of(aws("sns").list_tags_for_resource(ResourceArn=arn)["Tags"])
         name = arn.rpartition(":")[2]
+        if not wanted.names(name):
+            continue
+        tags = tags_of(aws("sns").list_tags_for_resource(ResourceArn=arn)["Tags"])
         if wanted.takes(name, tags):
             yield Thing("topic", arn, name, aws.region, tags)
 
@@ -203,6 +209,8 @@ def _end_topic(aws: Clients, thing: Thing) -> None:
 def _log_groups(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
     for each in aws.pages("logs", "describe_log_groups", "logGroups"):
         name = each["logGroupName"]
+        if not wanted.names(name):
+            continue
         tags = aws("logs").list_tags_log_group(logGroupName=name)["tags"]
         if wanted.takes(name, tags):
             yield Thing("log group", each["arn"], name, aws.region, tags)
@@ -216,14 +224,17 @@ def _end_log_group(aws: Clients, thing: Thing) -> None:
 
 
 def _queues(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
-    for url in aws.pages("sqs", "list_queues", "QueueUrls"):
+    prefix = {} if wanted.stem is None else {"QueueNamePrefix": wanted.stem}
+    for url in aws.pages("sqs", "list_queues", "QueueUrls", **prefix):
+        name = url.rpartition("/")[2]
+        if not wanted.names(name):
+            continue
         try:
             tags = aws("sqs").list_queue_tags(QueueUrl=url).get("Tags", {})
         except botocore.exceptions.ClientError as error:
             if "NonExistent" in code_of(error) or "DoesNotExist" in code_of(error):
                 continue  # deleted a moment ago, and listed for some seconds more
             raise
-        name = url.rpartition("/")[2]
         if wanted.takes(name, tags):
             yield Thing("queue", url, name, aws.region, tags)
 
@@ -234,6 +245,8 @@ def _end_queue(aws: Clients, thing: Thing) -> None:
 
 def _tables(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
     for name in aws.pages("dynamodb", "list_tables", "TableNames"):
+        if not wanted.names(name):
+            continue
         try:
             table = aws("dynamodb").describe_table(TableName=name)["Table"]
         except aws("dynamodb").exceptions.ResourceNotFoundException:
@@ -253,6 +266,8 @@ def _end_table(aws: Clients, thing: Thing) -> None:
 
 def _buckets(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
     for name in [each["Name"] for each in aws("s3").list_buckets().get("Buckets", [])]:
+        if not wanted.names(name):
+            continue
         try:
             tags = tags_of(aws("s3").get_bucket_tagging(Bucket=name).get("TagSet"))
         except botocore.exceptions.ClientError as error:

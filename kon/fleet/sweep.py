@@ -15,7 +15,10 @@ import msgspec
 from kon.backends.prices import Prices
 from kon.fleet.clients import Clients, code_of, in_kons_words
 from kon.fleet.kinds import KINDS, Kind
-from kon.fleet.thing import Filter, Thing
+from kon.fleet.thing import Filter, Thing, is_within
+
+BILLS: Final = "us-east-1"
+"""The region in which Amazon tells of bills, whatever they are for."""
 
 _THREADS: Final = 8
 _PAUSE_S: Final = 1.0
@@ -31,7 +34,7 @@ class Found(msgspec.Struct, frozen=True):
 
     @property
     def usd_per_hour(self) -> float:
-        """Price of all things whose price is known."""
+        """Of all whose price is known."""
         return sum(each.usd_per_hour or 0.0 for each in self.things)
 
 
@@ -48,21 +51,22 @@ def enabled_regions() -> list[str]:
 
 @in_kons_words
 def look(wanted: Filter, prices: Prices, regions: Sequence[str] = ()) -> Found:
-    """What there is. regions: where to look; none named: in all that are enabled.
+    """What there is. regions: whose things are meant; none named: those of all that are enabled.
 
     Raises BackendRefused where Amazon lets nobody look.
     """
     places = list(regions) or enabled_regions()
-    with _clients(places) as clients:
-        return Found(_look(wanted, prices, clients), places)
+    with _clients(_asked(wanted, places)) as clients:
+        return Found(_look(wanted, prices, clients, regions), places)
 
 
-def _look(wanted: Filter, prices: Prices, clients: Sequence[Clients]) -> list[Thing]:
+def _look(wanted: Filter, prices: Prices, clients: Sequence[Clients], regions: Sequence[str]) -> list[Thing]:
     jobs = [(kind, each) for kind in KINDS for each in (clients[:1] if kind.everywhere else clients)]
     with ThreadPoolExecutor(_THREADS) as pool:
         found = pool.map(lambda job: list(job[0].find(job[1], wanted, prices)), jobs)
         # by their ids, which no two things share: some emulators list theirs in every region
-        return list({(each.kind, each.id): each for things in found for each in things}.values())
+        distinct = {(each.kind, each.id): each for things in found for each in things}
+        return [each for each in distinct.values() if is_within(each, regions)]
 
 
 @in_kons_words
@@ -83,17 +87,17 @@ def remove(
     places = list(regions) or enabled_regions()
     give_up_s = now_s() + patience_s
     asked: set[tuple[str, str, str]] = set()
-    with _clients(places) as clients:
+    with _clients(_asked(wanted, places)) as clients:
         by_region = {each.region: each for each in clients}
-        while things := _look(wanted, prices, clients):
+        while things := _look(wanted, prices, clients, regions):
             for kind, thing in _in_turn(things):
                 if _asked_to_go(kind, by_region.get(thing.region, clients[0]), thing):
                     if _key(thing) not in asked:
                         on_removed(thing)
                     asked.add(_key(thing))
             if now_s() > give_up_s:
-                return Found(_look(wanted, prices, clients), places)
-            things = _look(wanted, prices, clients)
+                return Found(_look(wanted, prices, clients, regions), places)
+            things = _look(wanted, prices, clients, regions)
             if things:
                 sleep(_PAUSE_S)
         return Found([], places)
@@ -132,6 +136,13 @@ def _asked_to_go(kind: Kind, aws: Clients, thing: Thing) -> bool:
 
 def _key(thing: Thing) -> tuple[str, str, str]:
     return thing.region, thing.kind, thing.id
+
+
+def _asked(wanted: Filter, regions: Sequence[str]) -> list[str]:
+    """The regions that are asked: of a fleet also the one where the alarm about its bill is."""
+    partitions = {boto3.Session().get_partition_for_region(each) for each in regions}
+    bills = [BILLS] if wanted.fleet is not None and partitions == {"aws"} else []
+    return list(dict.fromkeys([*regions, *bills]))
 
 
 @contextmanager

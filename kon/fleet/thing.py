@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -13,10 +13,14 @@ from kon.core.errors import ConfigurationError
 _FLEET: Final = re.compile(r"[a-z0-9]{1,15}")
 
 PROJECT: Final = "kon"
-"""Value of the tag Project, on all that kon makes. Nothing is ever looked for without it."""
+"""Of the tag Project, on all that kon makes. Nothing is ever looked for without it."""
 
 GLOBAL: Final = "global"
 """In place of a region, for what belongs to none."""
+
+
+BILL: Final = "-bill"
+"""What the names of a bill's alarm and topic end with, after the region of the fleet."""
 
 
 class Thing(msgspec.Struct, frozen=True):
@@ -64,9 +68,14 @@ class Filter(msgspec.Struct, frozen=True):
     def takes(self, name: str, tags: Mapping[str, str]) -> bool:
         if tags.get("Project") != PROJECT:
             return False
-        if self.fleet is None:
-            return True
-        return tags.get("Run") == self.fleet or name == self.stem or name.startswith(f"{self.stem}-")
+        return self.fleet is None or tags.get("Run") == self.fleet or self.names(name)
+
+    def names(self, name: str) -> bool:
+        """Whether a thing may be meant, by its name alone: what others have need not be asked for its tags.
+
+        For services that list without tags. All that kon makes there is named after its fleet.
+        """
+        return self.fleet is None or name == self.stem or name.startswith(f"{self.stem}-")
 
     @property
     def ec2(self) -> list[dict[str, Any]]:
@@ -75,6 +84,20 @@ class Filter(msgspec.Struct, frozen=True):
         if self.fleet is not None:
             filters.append({"Name": "tag:Run", "Values": [self.fleet]})
         return filters
+
+
+def is_within(thing: Thing, regions: Collection[str]) -> bool:
+    """Whether a thing belongs to one of these regions; true where none is named.
+
+    What belongs to no region says in its name for which it was made: the role konf-r1-eu-west-1 is that of
+    hosts in eu-west-1, and outlives a teardown of the fleet's hosts in us-east-1. Amazon tells of bills in
+    us-east-1 alone: there, konf-r1-eu-west-1-bill is eu-west-1's.
+    """
+    if not regions:
+        return True
+    if thing.region == GLOBAL or thing.name.endswith(BILL):
+        return thing.name.removesuffix(BILL).endswith(tuple(f"-{each}" for each in regions))
+    return thing.region in regions
 
 
 def stem_of(fleet: str) -> str:

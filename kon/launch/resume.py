@@ -79,7 +79,7 @@ async def pause(folder: RunFolder, *, tell: bool = True) -> None:
 
 
 class Nothing:
-    """The source of a run that has nothing left to queue."""
+    """The source of a run of which nothing is to be queued any more."""
 
     def bodies(self, workers: int) -> Iterable[Any]:
         return ()

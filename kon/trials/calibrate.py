@@ -38,7 +38,7 @@ from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
 
 FEWEST_CALLS: Final = 20
-"""Calls of one sort that a distribution is fitted to, at least."""
+"""Of one sort, that a distribution is fitted to."""
 
 HERE: Final = "this-host"
 

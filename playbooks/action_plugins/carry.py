@@ -40,6 +40,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return result
         stem = f"/tmp/kon-{secrets.token_hex(8)}"
         copies = [f"{stem}-{number}" for number in range(len(args["files"]))]
+        if copies:  # others could read what is in them, and be faster with a link of that name
+            make = f"umask 077; set -C; for each in {' '.join(copies)}; do : >$each; done"
+            made = self._low_level_execute_command(make, sudoable=False)
+            if made["rc"] != 0:
+                result.update(failed=True, msg=f"/tmp can't be written: {made['stderr'].strip()}")
+                return result
         for file, copy in zip(args["files"], copies):
             self._connection.put_file(file, copy)
         brought = f"{stem}-out"

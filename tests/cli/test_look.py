@@ -144,3 +144,20 @@ def test_what_the_doctor_finds_wanting(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_doctor_knows_what_the_backend_needs() -> None:
     assert checkup.SQLITE == sqlite_schema._OLDEST_SQLITE
+
+
+def test_doctor_tells_of_missing_collections_and_of_old_prices(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(checkup, "OLD_PRICES_DAYS", 1_000_000)
+    found = {each.check: each for each in examine(tmp_path)}
+    assert found["prices"].level is Level.OK
+    monkeypatch.setattr(checkup, "OLD_PRICES_DAYS", 1)
+    (tmp_path / "playbooks").mkdir()
+    monkeypatch.setattr(checkup, "__file__", str(tmp_path / "kon/cli/checkup.py"))
+    (tmp_path / "kon/cli").mkdir(parents=True)
+    (tmp_path / "kon/cli/checkup.py").touch()
+    found = {each.check: each for each in examine(tmp_path)}
+    assert (found["prices"].level, found["collections"].level) == (Level.WARN, Level.WARN)
+    assert "us-east-1-2026.yml" in found["prices"].mend
+    assert "make collections" in found["collections"].mend

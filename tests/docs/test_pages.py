@@ -11,6 +11,7 @@ import yaml
 
 from docs.site.commands import page as page_of_commands
 from docs.site.hooks import slug
+from docs.site.variables import page as page_of_variables
 from kon.cli.group import EXIT_FAULT, EXIT_PIPE
 from kon.core import errors
 from kon.core.clock import Clock
@@ -132,6 +133,12 @@ def test_figures_beside_peers_are_those_of_the_benchmarks() -> None:
 def test_the_page_of_commands_is_what_they_say_of_themselves() -> None:
     """Where it is not: `python docs/site/commands.py` writes it anew."""
     assert (PROJECT / "docs" / "commands.md").read_text() == page_of_commands()
+
+
+def test_the_variables_of_playbooks_are_as_they_are_checked() -> None:
+    """Where they are not: `python docs/site/variables.py` writes them."""
+    text = (PROJECT / "docs" / "first-fleet.md").read_text()
+    assert text == page_of_variables(text)
 
 
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]

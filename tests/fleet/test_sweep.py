@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from botocore.client import BaseClient
 from click.testing import CliRunner, Result
 
 from kon.backends.prices import usual_prices
@@ -18,9 +19,11 @@ from tests.fleet.conftest import TAGS, Account, listed, specified
 REGIONS = ["us-east-1", "eu-west-1"]
 
 
-def everything(account: Account, tags: dict[str, str] = TAGS, stem: str = "konf-r1") -> set[str]:
+def everything(
+    account: Account, tags: dict[str, str] = TAGS, stem: str = "konf-r1", region: str = "us-east-1"
+) -> set[str]:
     """Make one of each kind; the kinds."""
-    ec2, iam = account.client("ec2"), account.client("iam")
+    ec2, iam = account.client("ec2", region), account.client("iam")
     vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16", TagSpecifications=specified("vpc", tags))["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(
         VpcId=vpc, CidrBlock="10.9.0.0/24", TagSpecifications=specified("subnet", tags)
@@ -34,7 +37,7 @@ def everything(account: Account, tags: dict[str, str] = TAGS, stem: str = "konf-
     table = ec2.create_route_table(VpcId=vpc, TagSpecifications=specified("route-table", tags))
     ec2.associate_route_table(RouteTableId=table["RouteTable"]["RouteTableId"], SubnetId=subnet)
     ec2.create_key_pair(KeyName=stem, TagSpecifications=specified("key-pair", tags))
-    ec2.create_volume(Size=10, AvailabilityZone="us-east-1a", TagSpecifications=specified("volume", tags))
+    ec2.create_volume(Size=10, AvailabilityZone=f"{region}a", TagSpecifications=specified("volume", tags))
     ec2.create_network_interface(SubnetId=subnet, TagSpecifications=specified("network-interface", tags))
     ec2.create_launch_template(
         LaunchTemplateName=stem,
@@ -50,18 +53,19 @@ def everything(account: Account, tags: dict[str, str] = TAGS, stem: str = "konf-
         MaxCount=1,
         TagSpecifications=specified("instance", tags),
     )
-    disk = ec2.create_volume(Size=8, AvailabilityZone="us-east-1a")["VolumeId"]  # another's
+    disk = ec2.create_volume(Size=8, AvailabilityZone=f"{region}a")["VolumeId"]  # another's
     ec2.create_snapshot(VolumeId=disk, TagSpecifications=specified("snapshot", tags))
     host = ec2.describe_instances()["Reservations"][-1]["Instances"][0]["InstanceId"]
     ec2.create_image(InstanceId=host, Name=stem, TagSpecifications=specified("image", tags))
-    iam.create_role(RoleName=stem, AssumeRolePolicyDocument="{}", Tags=listed(tags))
+    role = f"{stem}-{region}"
+    iam.create_role(RoleName=role, AssumeRolePolicyDocument="{}", Tags=listed(tags))
     statement = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    iam.put_role_policy(RoleName=stem, PolicyName="kon-worker", PolicyDocument=document)
-    iam.create_instance_profile(InstanceProfileName=stem, Tags=listed(tags))
-    iam.add_role_to_instance_profile(InstanceProfileName=stem, RoleName=stem)
-    account.client("sns").create_topic(Name=stem, Tags=listed(tags))
-    account.client("cloudwatch").put_metric_alarm(
+    iam.put_role_policy(RoleName=role, PolicyName="kon-worker", PolicyDocument=document)
+    iam.create_instance_profile(InstanceProfileName=role, Tags=listed(tags))
+    iam.add_role_to_instance_profile(InstanceProfileName=role, RoleName=role)
+    account.client("sns", region).create_topic(Name=stem, Tags=listed(tags))
+    account.client("cloudwatch", region).put_metric_alarm(
         AlarmName=stem,
         ComparisonOperator="GreaterThanThreshold",
         EvaluationPeriods=1,
@@ -72,18 +76,19 @@ def everything(account: Account, tags: dict[str, str] = TAGS, stem: str = "konf-
         Threshold=1,
         Tags=listed(tags),
     )
-    account.client("logs").create_log_group(logGroupName=stem, tags=tags)
+    account.client("logs", region).create_log_group(logGroupName=stem, tags=tags)
     runs = {**tags, "Run": "tiny-lease-w1-r1"}
-    account.client("sqs").create_queue(QueueName=f"{stem}-tiny-tasks", tags=runs)
-    account.client("dynamodb").create_table(
+    account.client("sqs", region).create_queue(QueueName=f"{stem}-tiny-tasks", tags=runs)
+    account.client("dynamodb", region).create_table(
         TableName=f"{stem}-tiny",
         KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}],
         ProvisionedThroughput={"ReadCapacityUnits": 20, "WriteCapacityUnits": 50},
         Tags=listed(runs),
     )
-    s3, bucket = account.client("s3"), f"{stem}-123456789012-us-east-1"
-    s3.create_bucket(Bucket=bucket)
+    s3, bucket = account.client("s3", region), f"{stem}-123456789012-{region}"
+    place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    s3.create_bucket(Bucket=bucket, **place)
     s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": listed({**tags, "Run": ":shared"})})
     s3.put_object(Bucket=bucket, Key="a/b", Body=b"x")
     s3.create_multipart_upload(Bucket=bucket, Key="half")
@@ -112,11 +117,11 @@ def test_one_of_each_kind_is_found_priced_and_removed(account: Account) -> None:
     assert usd["table"] == pytest.approx(20 * 0.00013 + 50 * 0.00065)
     assert usd["bucket"] is None, "nobody says what is in it"
 
-    removed = sweep("--yes", *[f"--region={each}" for each in REGIONS])
+    removed = sweep("--all", "--yes", *[f"--region={each}" for each in REGIONS])
     assert removed.exit_code == 0, removed.output
     assert "removed bucket konf-r1-123456789012-us-east-1" in removed.stderr
     assert "nothing of kon is left in 2 regions" in removed.stderr
-    again = sweep("--yes", *[f"--region={each}" for each in REGIONS])
+    again = sweep("--all", "--yes", *[f"--region={each}" for each in REGIONS])
     assert (again.exit_code, "removed" in again.stderr) == (0, False)
 
 
@@ -182,9 +187,9 @@ def test_a_name_that_could_be_the_beginning_of_anothers_is_refused(name: str) ->
 def test_what_does_not_go_is_told_with_exit_code_5(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     """A role that somebody has put into a profile of their own can't go."""
     iam = account.client("iam")
-    iam.create_role(RoleName="konf-r1", AssumeRolePolicyDocument="{}", Tags=listed(TAGS))
+    iam.create_role(RoleName="konf-r1-us-east-1", AssumeRolePolicyDocument="{}", Tags=listed(TAGS))
     iam.create_instance_profile(InstanceProfileName="another")
-    iam.add_role_to_instance_profile(InstanceProfileName="another", RoleName="konf-r1")
+    iam.add_role_to_instance_profile(InstanceProfileName="another", RoleName="konf-r1-us-east-1")
     iam.tag_instance_profile(InstanceProfileName="another", Tags=listed({"Project": "another"}))
     now = iter(range(0, 10_000, 100))
     slept: list[float] = []
@@ -202,8 +207,51 @@ def test_what_does_not_go_is_told_with_exit_code_5(account: Account, monkeypatch
         return found
 
     monkeypatch.setattr("kon.cli.sweep.remove", left)
-    result = sweep("--yes")
+    result = sweep("--all", "--yes")
     assert (result.exit_code, "role" in result.stdout) == (5, True)
+
+
+@pytest.mark.parametrize(
+    "words", [["--yes"], ["--yes", "--region", "us-east-1"], ["--yes", "--all", "--fleet", "r1"]]
+)
+def test_nothing_goes_where_it_is_not_said_whose(account: Account, words: list[str]) -> None:
+    account.client("ec2").create_key_pair(KeyName="x", TagSpecifications=specified("key-pair"))
+    result = sweep(*words)
+    assert (result.exit_code, "Nothing was removed" in result.stderr) == (2, True)
+    assert account.client("ec2").describe_key_pairs()["KeyPairs"]
+
+
+def test_a_region_that_is_named_loses_only_what_was_made_for_it(account: Account) -> None:
+    for region in REGIONS:
+        everything(account, region=region)
+    account.client("sns").create_topic(Name="konf-r1-eu-west-1-bill", Tags=listed(TAGS))
+    before = {each.name for each in look(Filter("r1"), usual_prices(), ["us-east-1"]).things}
+    assert remove(Filter("r1"), usual_prices(), ["eu-west-1"]).things == []
+    left = look(Filter("r1"), usual_prices()).things
+    assert {each.name for each in left if each.region in ("us-east-1", "global")} == before
+    assert {each.region for each in left} == {"us-east-1", "global"}
+
+
+def test_of_a_named_fleet_nobody_elses_things_are_asked_for_their_tags(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        account.client("iam").create_role(RoleName=f"foreign-{number}", AssumeRolePolicyDocument="{}")
+        account.client("sns").create_topic(Name=f"foreign-{number}")
+        account.client("sqs").create_queue(QueueName=f"foreign-{number}")
+        account.client("s3").create_bucket(Bucket=f"foreign-{number}")
+    called: list[str] = []
+    original = BaseClient._make_api_call
+
+    def noted(self: Any, operation: str, given: dict[str, Any]) -> Any:
+        called.append(f"{operation} {given}")
+        return original(self, operation, given)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", noted)
+    assert look(Filter("r1"), usual_prices(), ["us-east-1"]).things == []
+    assert [each for each in called if "foreign" in each] == []
+    look(Filter(), usual_prices(), ["us-east-1"])
+    assert [each for each in called if "foreign" in each], "these would be seen"
 
 
 def test_without_credentials_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

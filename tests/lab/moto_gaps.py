@@ -14,7 +14,9 @@ from moto.core.types import Base64EncodedString
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ec2.models.instances import InstanceBackend, Reservation
-from moto.ec2.models.launch_templates import LaunchTemplateBackend
+from moto.ec2.models.launch_templates import LaunchTemplate, LaunchTemplateBackend
+from moto.ec2.responses.amis import AmisResponse
+from moto.ec2.responses.instances import InstanceResponse
 from moto.ec2.utils import convert_tag_spec
 from moto.servicequotas.models import ServiceQuotasBackend
 
@@ -47,9 +49,42 @@ def mend() -> None:
         return reservation
 
     InstanceBackend.run_instances = run_instances_by_template  # type: ignore[method-assign, assignment]
+    _make_as_many_as_there_is_room_for()
+    _know_what_an_image_is_for()
     _keep_a_templates_tags_out_of_it()
     _tag_snapshots_of_images()
     _know_ec2s_quotas()
+
+
+def _make_as_many_as_there_is_room_for() -> None:
+    """moto makes MinCount hosts, and has room for all."""
+    original = InstanceResponse.run_instances
+
+    def run(self: Any) -> Any:
+        get = self._get_param
+
+        def most(name: str, *args: Any, **kwargs: Any) -> Any:
+            return get("MaxCount" if name == "MinCount" else name, *args, **kwargs)
+
+        self._get_param = most
+        return original(self)
+
+    InstanceResponse.run_instances = run  # type: ignore[method-assign]
+
+
+def _know_what_an_image_is_for() -> None:
+    """moto forgets the architecture of an image that is registered."""
+    original = AmisResponse.register_image
+
+    def register(self: Any) -> Any:
+        answer = original(self)
+        result: Any = answer.result
+        image = self.ec2_backend.amis[result["ImageId"]]
+        image.architecture = self._get_param("Architecture", "i386")
+        image.root_device_name = self._get_param("RootDeviceName", image.root_device_name)
+        return answer
+
+    AmisResponse.register_image = register  # type: ignore[method-assign]
 
 
 def _keep_a_templates_tags_out_of_it() -> None:
@@ -63,6 +98,8 @@ def _keep_a_templates_tags_out_of_it() -> None:
         return original(self, name, description, data, tags)
 
     LaunchTemplateBackend.create_launch_template = create  # type: ignore[method-assign, assignment]
+    # moto shows those of its creation for ever
+    LaunchTemplate.tags = property(LaunchTemplate.get_tags, lambda self, tags: None)  # type: ignore[assignment]
 
 
 def _tag_snapshots_of_images() -> None:
@@ -111,8 +148,10 @@ def filled_in(request: Mapping[str, Any], template: Mapping[str, Any]) -> dict[s
     )
     if "BlockDeviceMappings" in template:  # moto would add a disk of its own
         filled.setdefault("block_device_mappings", template["BlockDeviceMappings"])
-    interfaces = template.get("NetworkInterfaces", [])
-    if interfaces and not request.get("nics") and not request.get("subnet_id"):
+    # moto knows no groups of an interface
+    interfaces = request.get("nics") or template.get("NetworkInterfaces", [])
+    if interfaces and not request.get("subnet_id") and "NetworkInterfaceId" not in interfaces[0]:
+        filled["nics"] = []
         filled["subnet_id"] = interfaces[0].get("SubnetId")
         filled["security_group_ids"] = request.get("security_group_ids") or interfaces[0].get("Groups", [])
         filled["associate_public_ip"] = interfaces[0].get("AssociatePublicIpAddress")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import tarfile
 from pathlib import Path
 from types import ModuleType
 
@@ -100,3 +101,16 @@ def test_a_wheel_that_does_not_install_is_named_and_leaves_no_bundle(
     with pytest.raises(bundle.Unfit, match=r"pip, for Python 3\.11 on x86_64: ERROR: .*click==8\.5\.1"):
         builder.bundle(LOCK.split("contourpy")[0], {}, folder / "kon-x.tgz")
     assert list(folder.iterdir()) == []
+
+
+def test_what_workers_are_told_is_for_root_alone(bundle: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "worker.env").write_text("TOKEN=hush")
+    (tmp_path / "other").write_text("-")
+    bundle.add(tmp_path, tmp_path.parent / "all.tar")
+    with tarfile.open(tmp_path.parent / "all.tar") as tar:
+        modes = {each.name: (each.mode, each.uid) for each in tar.getmembers()}
+    assert modes == {"worker.env": (0o600, 0), "other": (0o644, 0)}
+    roles = PROJECT / "playbooks/roles/machine"
+    assert "install -m 600 worker.env" in (roles / "templates/install.sh.j2").read_text()
+    unit = (roles / "templates/kon-worker@.service.j2").read_text()
+    assert "machine_environment" not in unit, "anyone can read a unit"

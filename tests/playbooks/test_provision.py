@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from kon.backends.emulator import Emulator
 from tests.lab import servers
-from tests.playbooks.plays import Operator
+from tests.playbooks.plays import PROJECT, Operator
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -28,8 +30,12 @@ class Fleet:
             folder,
             variables,
             run="bare",
+            region="us-east-1",
             ssh_from="203.0.113.7",
             experiment=str(folder / "tiny.yml"),
+            # moto's hosts have addresses of other people's
+            ansible_host="127.0.0.1",
+            ansible_port=1,
         )
 
     def left(self) -> list[dict[str, Any]]:
@@ -58,11 +64,43 @@ def test_a_fleet_is_made_once_and_removed_once(fleet: Fleet) -> None:
     assert all(each["expires_at"] for each in left), "each has its tags from its creation"
     second = fleet.operator.play("provision")
     assert (second.exit_code, second.changes) == (0, []), second.output
+    _check_connections(fleet)
+    none = fleet.operator.play("fetch")
+    assert (none.exit_code, "Nothing was fetched: none of the 2 hosts was reached" in none.said) == (2, True)
+    locked = fleet.operator.play("configure", up_s=1)
+    assert locked.exit_code == 2, locked.output
+    assert "0 of 2 hosts of the fleet bare are ready, and all have to be" in locked.said, locked.output
+    assert "Everything else is left as it is" in locked.said
+    ids = {each["id"] for each in left}
+    assert {each["id"] for each in fleet.left()} == ids, "a fleet that does not let us in is left as it is"
+    fewer = fleet.operator.play("scale", workers=1, up_s=1)
+    assert fewer.exit_code == 2, "the host that stays does not let us in either"
+    assert len([each for each in fleet.left() if each["kind"] == "instance"]) == 1
+    more = fleet.operator.play("scale", workers=2, up_s=1)
+    assert more.exit_code == 2
+    assert "Of those that were made just now, i-" in more.said
+    assert len([each for each in fleet.left() if each["kind"] == "instance"]) == 1, "that of this call alone"
     gone = fleet.operator.play("teardown")
     assert gone.exit_code == 0, gone.output
     assert fleet.left() == []
     again = fleet.operator.play("teardown")
     assert (again.exit_code, again.changes) == (0, []), again.output
+
+
+def _check_connections(fleet: Fleet) -> None:
+    """Amazon gives an address to another host later: a connection is shared by a host's id, and its key."""
+    paths = set()
+    for key in ("one", "two"):
+        ended = subprocess.run(
+            [Path(sys.executable).with_name("ansible-inventory"), "-i", Operator.inventory, "--list"],
+            cwd=PROJECT,
+            env={**fleet.operator.environment, "KON_SSH_KEY": key},
+            capture_output=True,
+            check=True,
+        )
+        hosts = json.loads(ended.stdout)["_meta"]["hostvars"].values()
+        paths |= {str(each["ansible_control_path"]) for each in hosts}
+    assert len(paths) == 4, "of two hosts, with two keys"
 
 
 @pytest.mark.slow
@@ -75,7 +113,7 @@ def test_with_all_that_can_be_asked_for_and_in_check_mode(fleet: Fleet) -> None:
     assert first.exit_code == 0, first.output
     left = fleet.left()
     assert {each["kind"] for each in left} == {
-        *("VPC", "subnet", "internet gateway", "route table", "security group", "key pair", "role"),
+        *("VPC", "subnet", "internet gateway", "security group", "key pair", "role"),
         *("instance profile", "launch template", "instance", "volume", "alarm", "topic", "queue", "table"),
         "bucket",
     }
@@ -115,8 +153,8 @@ def test_what_is_left_anywhere_is_told_and_removed_only_when_confirmed(fleet: Fl
     found = fleet.operator.play("sweep")
     assert found.exit_code == 2
     assert "eu-west-1 key pair forgotten" in found.said
-    assert "-e confirm=yes removes it" in found.said
-    removed = fleet.operator.play("sweep", confirm="yes")
+    assert "-e confirm=true removes it" in found.said
+    removed = fleet.operator.play("sweep", confirm="yes", all=True)
     assert removed.exit_code == 0, removed.output
     assert ec2.describe_key_pairs()["KeyPairs"] == []
     ec2.close()

@@ -38,10 +38,13 @@ def fleet(account: dict[str, str], tmp_path: Path) -> Fleet:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"run": "Not-a-name"}, "give it a name of 1 to 15 small letters and digits"),
+        ({"run": "Not-a-name"}, "1 to 15 small letters and digits, as in -e run=r1"),
         ({"region": "mars-north-1"}, 'The region "mars-north-1" is not one that this account can use'),
         ({"image_id": "ami-00000000000000000"}, "There is no image ami-00000000000000000"),
-        ({"max_cost": 0.01}, "2 x t3.micro for 4 h are $ 0.0832, and max_cost is 0.01"),
+        (
+            {"max_cost": 0.01},
+            "2 x t3.micro for 4 h are $ 0.1363 (with disks of 15 GB, public addresses; prices of us-east-1",
+        ),
         ({"instance_type": "t9.huge"}, 'there is no instance type "t9.huge"'),
         (
             {"workers": 17},
@@ -84,14 +87,14 @@ def test_a_key_that_others_can_read_is_refused(fleet: Fleet, tmp_path: Path) -> 
 
 def test_a_name_that_is_anothers_is_refused_and_left_alone(fleet: Fleet) -> None:
     iam = boto3.client("iam")
-    iam.create_role(RoleName="konf-bare", AssumeRolePolicyDocument="{}")
+    iam.create_role(RoleName="konf-bare-us-east-1", AssumeRolePolicyDocument="{}")
     play = fleet.operator.play("validate")
     assert play.exit_code == 2
-    assert "There is a role konf-bare that is not kon's" in play.said
+    assert "There is a role konf-bare-us-east-1 that is not kon's" in play.said
     gone = fleet.operator.play("teardown")
     assert (gone.exit_code, gone.changes) == (0, []), "a fleet that never was"
-    assert iam.get_role(RoleName="konf-bare")
-    iam.delete_role(RoleName="konf-bare")
+    assert iam.get_role(RoleName="konf-bare-us-east-1")
+    iam.delete_role(RoleName="konf-bare-us-east-1")
     iam.close()
 
 
@@ -117,5 +120,5 @@ def test_a_broken_inventory_tears_no_fleet_down(fleet: Fleet, tmp_path: Path) ->
     [there] = ec2.describe_instances(InstanceIds=[host["InstanceId"]])["Reservations"][0]["Instances"]
     ec2.terminate_instances(InstanceIds=[host["InstanceId"]])
     assert play.exit_code == 2
-    assert "The inventory names no host of it, and nothing was touched" in play.said
+    assert "The inventory names no host of the fleet r1, and nothing was touched" in play.said
     assert there["State"]["Name"] == "running"

@@ -1,6 +1,6 @@
 """Prices, and those that come with kon.
 
-`kon.experiment.load` reads a file of the user's own, and says what is wrong with its line.
+`kon.experiment.prices` reads a file of the user's own, and says what is wrong with its line.
 """
 
 from __future__ import annotations
@@ -60,14 +60,22 @@ class Traffic(Figure, frozen=True):
 class Ec2(Figure, frozen=True):
     """hour: of one host on demand, by its type. least_s: the shortest time that is charged.
 
-    surplus_vcpu_hour: of a burstable host's vCPU, for what it uses beyond its baseline.
-    spot_share: of the price on demand.
+    surplus_vcpu_hour: of a burstable host's vCPU, for what it uses beyond its baseline; surplus: of families
+    that have a price of their own. spot_share: of the price on demand.
+    ipv4_hour: of a public address. disk_gb_month: of a gp3 disk, by the GB and month.
     """
 
     hour: dict[str, AboveZero]
     surplus_vcpu_hour: Usd
     spot_share: Share
     least_s: Seconds
+    surplus: dict[str, Usd] = msgspec.field(default_factory=dict)
+    ipv4_hour: Usd = 0.005
+    disk_gb_month: Usd = 0.08
+
+    def surplus_hour(self, instance: str) -> float:
+        """Price of a vCPU's hour beyond the baseline, for an instance type."""
+        return self.surplus.get(instance.partition(".")[0], self.surplus_vcpu_hour)
 
 
 class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,7 +92,7 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def label(self) -> str:
-        """What stands next to every amount."""
+        """What stands beside every amount."""
         return f"prices of {self.region}, {self.date}"
 
     def hour(self, instance: str) -> float:

@@ -34,10 +34,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """Who may see the pages of a server that listens at `host`.
-
-    A token is needed wherever other machines reach it.
-    """
+    """Of a server that listens at `host`. A token is needed wherever others than this machine reach it."""
 
     def __init__(self, host: str) -> None:
         self.host = host
@@ -75,7 +72,7 @@ def cookie_name(port: int) -> str:
 
 
 def _name(host: str) -> str:
-    """The name in a Host header, without its port."""
+    """Of a Host header, without its port."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0]

@@ -51,4 +51,4 @@ def _ec2(use: Use, prices: Prices, instance: str, type_: Instance, spot: bool) -
     vcpu_hours = hours * type_.vcpus
     used_share = use.cpu_s / HOUR_S / vcpu_hours if vcpu_hours else 0.0
     surplus = max(0.0, min(used_share, 1.0) - type_.baseline_share) * vcpu_hours
-    return hours * price + surplus * prices.ec2.surplus_vcpu_hour
+    return hours * price + surplus * prices.ec2.surplus_hour(instance)

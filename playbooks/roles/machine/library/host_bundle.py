@@ -87,7 +87,7 @@ def main() -> None:
             "project": {"type": "path", "required": True},
             "python": {"type": "path", "required": True},
             "extras": {"type": "list", "elements": "str", "default": []},
-            "files": {"type": "dict", "required": True},
+            "files": {"type": "dict", "required": True, "no_log": True},  # of what workers are told, one
             "targets": {"type": "list", "elements": "str", "required": True},
             "folder": {"type": "path", "required": True},
         },
@@ -142,6 +142,7 @@ class Builder:
             packed = Path(place) / "packed"
             with fresh.open("rb") as plain_tar, gzip.open(packed, "wb", compresslevel=3) as stream:
                 shutil.copyfileobj(plain_tar, stream)
+            packed.chmod(0o600)  # it holds what workers find in their environment
             packed.replace(bundle)
 
     def _install_libraries(self, lock: str, locked: Path, site: Path) -> None:
@@ -186,7 +187,7 @@ def add(tree: Path, tar_file: Path) -> None:
 def of_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
     info.uid = info.gid = 0
     info.uname = info.gname = "root"
-    info.mode = 0o755 if info.isdir() or info.mode & 0o100 else 0o644
+    info.mode = 0o755 if info.isdir() or info.mode & 0o100 else 0o600 if info.name.endswith(".env") else 0o644
     return info
 
 

@@ -1,0 +1,180 @@
+"""A fleet's network of its own, its security group and its key pair: how hosts are reached, and by whom."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Any, Final
+
+import botocore.exceptions
+
+from kon.core.errors import ConfigurationError
+from kon.fleet.build.survey import Subnet
+from kon.fleet.build.wanted import Work
+from kon.fleet.clients import code_of
+from kon.fleet.thing import Filter
+
+_ZONES: Final = 4
+"""Zones that a network of a fleet's own has subnets in, at most: enough to find capacity in another."""
+
+_SSH: Final = 22
+_RULE: Final = "SSH by an operator"
+_ANYWHERE: Final = "0.0.0.0/0"
+
+
+def own_network(work: Work, zones: Sequence[str]) -> tuple[str, list[Subnet]]:
+    """Make what is missing of it; the VPC and its subnets, with empty ids where nothing is changed."""
+    ec2, wanted = work.aws("ec2"), work.wanted
+    ours = Filter(wanted.fleet).ec2
+    vpcs = ec2.describe_vpcs(Filters=ours)["Vpcs"]
+    if vpcs:
+        vpc = str(vpcs[0]["VpcId"])
+    else:
+        made = work.change(
+            "VPC",
+            f"{wanted.stem}: {wanted.cidr}",
+            lambda: ec2.create_vpc(
+                CidrBlock=wanted.cidr, TagSpecifications=work.specified("vpc", Name=wanted.stem)
+            ),
+        )
+        if made is None:
+            for each in ("subnets", "internet gateway", "route"):
+                work.change(each, "made in it", lambda: None)
+            return "", [Subnet("", zone) for zone in zones[:_ZONES]]
+        vpc = made["Vpc"]["VpcId"]
+        ec2.get_waiter("vpc_available").wait(VpcIds=[vpc])
+    subnets = _subnets(work, vpc, zones)
+    _way_out(work, vpc)
+    return vpc, subnets
+
+
+def _subnets(work: Work, vpc: str, zones: Sequence[str]) -> list[Subnet]:
+    """Those that are there, or one in each of some zones."""
+    ec2, wanted = work.aws("ec2"), work.wanted
+    found = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"]
+    there = {each["AvailabilityZone"]: Subnet(each["SubnetId"], each["AvailabilityZone"]) for each in found}
+    taken = {each["CidrBlock"] for each in found}
+    ranges = [str(each) for each in ipaddress.ip_network(wanted.cidr).subnets(prefixlen_diff=4)]
+    # a fleet of an earlier kon has one subnet, of the whole range
+    free = [] if wanted.cidr in taken else [each for each in ranges if each not in taken]
+    for zone, part in zip([each for each in zones[:_ZONES] if each not in there], free):
+
+        def make(zone: str = zone, part: str = part) -> Any:
+            return ec2.create_subnet(
+                VpcId=vpc,
+                CidrBlock=part,
+                AvailabilityZone=zone,
+                TagSpecifications=work.specified("subnet", Name=wanted.stem),
+            )
+
+        made = work.change("subnet", f"{zone}: {part}", make)
+        there[zone] = Subnet(made["Subnet"]["SubnetId"] if made else "", zone)
+    return [there[zone] for zone in sorted(there)]
+
+
+def _way_out(work: Work, vpc: str) -> None:
+    """An internet gateway, and a route to it in the VPC's main route table."""
+    ec2, wanted = work.aws("ec2"), work.wanted
+    found = ec2.describe_internet_gateways(Filters=Filter(wanted.fleet).ec2)["InternetGateways"]
+    if found:
+        gateway, attached = found[0]["InternetGatewayId"], bool(found[0].get("Attachments"))
+    else:
+        tags = work.specified("internet-gateway", Name=wanted.stem)
+        made = work.change(
+            "internet gateway", wanted.stem, lambda: ec2.create_internet_gateway(TagSpecifications=tags)
+        )
+        gateway, attached = (made["InternetGateway"]["InternetGatewayId"] if made else ""), False
+    if not attached:
+        work.change(
+            "internet gateway",
+            f"attached to {vpc}",
+            lambda: ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc),
+        )
+    filters = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "association.main", "Values": ["true"]}]
+    [table] = ec2.describe_route_tables(Filters=filters)["RouteTables"]
+    if not any(each.get("DestinationCidrBlock") == _ANYWHERE for each in table["Routes"]):
+        work.change(
+            "route",
+            f"{_ANYWHERE} by the gateway",
+            lambda: ec2.create_route(
+                RouteTableId=table["RouteTableId"], DestinationCidrBlock=_ANYWHERE, GatewayId=gateway
+            ),
+        )
+
+
+def security_group(work: Work, vpc: str) -> str:
+    """Make it, or let one more address in; its id. Addresses of other operators are left in."""
+    ec2, wanted = work.aws("ec2"), work.wanted
+    if wanted.group:
+        return wanted.group
+    found: list[dict[str, Any]] = []
+    if vpc:
+        filters = [{"Name": "group-name", "Values": [wanted.stem]}, {"Name": "vpc-id", "Values": [vpc]}]
+        found = ec2.describe_security_groups(Filters=filters)["SecurityGroups"]
+    if found:
+        group, rules = str(found[0]["GroupId"]), found[0]["IpPermissions"]
+    else:
+        made = work.change(
+            "security group",
+            wanted.stem,
+            lambda: ec2.create_security_group(
+                GroupName=wanted.stem,
+                Description=f"SSH to the workers of the fleet {wanted.fleet}",
+                VpcId=vpc,
+                TagSpecifications=work.specified("security-group"),
+            ),
+        )
+        group, rules = (made["GroupId"] if made else ""), []
+    before = [
+        each["CidrIp"] for rule in rules if rule.get("FromPort") == _SSH for each in rule.get("IpRanges", [])
+    ]
+    if wanted.ssh_from and wanted.ssh_from not in before:
+        permission = {
+            "IpProtocol": "tcp",
+            "FromPort": _SSH,
+            "ToPort": _SSH,
+            "IpRanges": [{"CidrIp": wanted.ssh_from, "Description": _RULE}],
+        }
+
+        def let_in() -> None:
+            try:
+                ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[permission])
+            except botocore.exceptions.ClientError as error:
+                if code_of(error) != "InvalidPermission.Duplicate":
+                    raise
+
+        work.change("SSH", f"from {', '.join([*before, wanted.ssh_from])}", let_in, ", ".join(before))
+        if before:
+            work.notes.append(f"SSH is let in from {', '.join(before)} as before, and from {wanted.ssh_from}")
+    return group
+
+
+def key_pair(work: Work) -> str:
+    """Make it; its name. Raises ConfigurationError where EC2's key is another than this machine's."""
+    ec2, wanted = work.aws("ec2"), work.wanted
+    name = wanted.key_name or wanted.stem
+    found = ec2.describe_key_pairs(Filters=[{"Name": "key-name", "Values": [name]}], IncludePublicKey=True)
+    if wanted.key_name:
+        if not found["KeyPairs"]:
+            raise ConfigurationError(
+                f'EC2 has no key pair "{name}" in {wanted.region}: key_name names another'
+            )
+        return name
+    if not found["KeyPairs"]:
+        work.change(
+            "key pair",
+            name,
+            lambda: ec2.import_key_pair(
+                KeyName=name,
+                PublicKeyMaterial=wanted.public_key.encode(),
+                TagSpecifications=work.specified("key-pair"),
+            ),
+        )
+        return name
+    there = str(found["KeyPairs"][0].get("PublicKey", ""))
+    if wanted.public_key and there and there.split()[:2] != wanted.public_key.split()[:2]:
+        raise ConfigurationError(
+            f"the key pair {name} is another than this machine's key, so that hosts would not let us in: "
+            "bring the key of whoever made the fleet, and name it with -e ssh_key=... Nothing was changed"
+        )
+    return name

@@ -1,0 +1,183 @@
+"""variables: checks what a playbook goes by, before it does anything.
+
+An empty value is refused where it has no meaning of its own, as it is most often a shell's variable that was
+not set. Nothing is cast that is not written as what it should be: `workers=eight` is no number.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible import context
+from ansible.module_utils.common.validation import (
+    check_type_bool,
+    check_type_dict,
+    check_type_float,
+    check_type_int,
+    check_type_list,
+    check_type_path,
+)
+from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
+
+TABLE = Path(__file__).parents[1] / "vars/variables.yml"
+
+EXPECTED = {
+    "str": "text",
+    "path": "a path",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "list": "a list",
+    "dict": "a mapping of names to values",
+}
+
+
+class Unfit(ValueError):
+    """What is wrong with a value, for people."""
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """play: the playbook. Sets the fact `checked`: each variable of it, of its type, or null if not said;
+    but for secret ones, which facts would show.
+
+    `checked_said` lists those that were said with -e. Fails with a line for each that is wrong.
+    """
+
+    supports_check_mode = True
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec({"play": {"type": "str", "required": True}})
+        table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+        said = sorted(load_extra_vars(self._loader))
+        problems = unknown(table, said)
+        checked: dict[str, Any] = {}
+        earlier = (task_vars or {}).get("checked") or {}  # of a playbook that imports this one
+        for name, spec in table.items():
+            if args["play"] not in spec["plays"] or (problems and name != "run"):
+                continue
+            try:
+                value = self._templar.template((task_vars or {}).get(name))
+                typed = fit(name, spec, value, args["play"])
+                if not spec.get("secret"):
+                    checked[name] = typed
+            except Unfit as error:
+                problems.append(str(error))
+            except Exception as error:  # Ansible's own, of many classes: a template that can't be filled in
+                problems.append(f"{name}: it can't be worked out: {error}")
+        problems += collections_missing(context.CLIARGS.get("inventory") or ())
+        if problems:
+            result.update(failed=True, msg="\n".join([*problems, "Nothing was changed"]))
+            return result
+        result["ansible_facts"] = {"checked": {**earlier, **checked}, "checked_said": said}
+        return result
+
+
+def unknown(table: Mapping[str, Any], said: Iterable[str]) -> list[str]:
+    """What is wrong with the names that were said with -e."""
+    problems = []
+    for name in said:
+        if name not in table and not name.startswith("ansible_"):
+            near = difflib.get_close_matches(name, table, 1)
+            meant = f', did you mean "{near[0]}"?' if near else "; docs/first-fleet.md lists all"
+            problems.append(f'-e {name}=...: there is no variable "{name}"{meant}')
+    return problems
+
+
+def fit(name: str, spec: Mapping[str, Any], value: Any, play: str) -> Any:
+    """The value, of its type. None where it is not said. Raises Unfit."""
+    if value is None:
+        if play in spec.get("needed", ()):
+            raise Unfit(f"{name} is not said, and {play} needs it: -e {name}=..., {expected(spec)}")
+        return None
+    if isinstance(value, str) and not value.strip():
+        if spec.get("empty"):
+            return ""
+        raise Unfit(f"{name} is empty: expected {expected(spec)}. Was a variable of the shell not set?")
+    typed = of_type(name, spec, value)
+    for each in typed if spec["type"] == "list" else [typed]:
+        check_one(name, spec, each)
+    return typed
+
+
+def of_type(name: str, spec: Mapping[str, Any], value: Any) -> Any:
+    kind = spec["type"]
+    try:
+        if kind in ("int", "float") and isinstance(value, bool):
+            raise TypeError
+        if kind in ("str", "path"):
+            if not isinstance(value, str | int | float) or isinstance(value, bool):
+                raise TypeError
+            return check_type_path(value) if kind == "path" else str(value)
+        if kind == "list":
+            items = [value] if spec.get("whole") and isinstance(value, str) else listed(value)
+            if any(not isinstance(each, str | int | float) or not str(each).strip() for each in items):
+                raise TypeError
+            return [str(each) for each in items]
+        return {
+            "int": check_type_int,
+            "float": check_type_float,
+            "bool": check_type_bool,
+            "dict": check_type_dict,
+        }[kind](value)
+    except (TypeError, ValueError) as error:
+        found = "something else" if spec.get("secret") else repr(value)
+        raise Unfit(f"{name} is {found}: expected {expected(spec)}") from error
+
+
+def listed(value: Any) -> list[Any]:
+    """-e packages=[ffmpeg,jq] comes as text."""
+    if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
+        return [each.strip() for each in value[1:-1].split(",")] if value[1:-1].strip() else []
+    return list(check_type_list(value))
+
+
+def check_one(name: str, spec: Mapping[str, Any], value: Any) -> None:
+    wrong = Unfit(f"{name} is {value!r}: expected {expected(spec)}")
+    if spec["type"] in ("int", "float"):
+        low, above, high = (
+            spec.get("least", -math.inf),
+            spec.get("above", -math.inf),
+            spec.get("most", math.inf),
+        )
+        if not (math.isfinite(value) and low <= value <= high and value > above):
+            raise wrong
+    if "pattern" in spec and re.fullmatch(spec["pattern"], value) is None:
+        raise wrong
+    if "choices" in spec and value not in spec["choices"]:
+        raise wrong
+
+
+def expected(spec: Mapping[str, Any]) -> str:
+    if "says" in spec:
+        return str(spec["says"])
+    if "choices" in spec:
+        return " or ".join(map(str, spec["choices"]))
+    text = EXPECTED[spec["type"]]
+    if "above" in spec:
+        text += f" above {spec['above']}"
+    if "least" in spec:
+        text += f" from {spec['least']}"
+    return f"{text} to {spec['most']}" if "most" in spec else text
+
+
+def collections_missing(inventories: Iterable[str]) -> list[str]:
+    """Ansible would only warn that it can't read the inventory, and go on as if there were no hosts."""
+    if not any(each.endswith("aws_ec2.yml") for each in inventories):
+        return []
+    try:
+        found = importlib.util.find_spec("ansible_collections.amazon.aws")
+    except ModuleNotFoundError:
+        found = None
+    if found is not None:
+        return []
+    return ["the collection amazon.aws is not installed, by which hosts at EC2 are found: make collections"]

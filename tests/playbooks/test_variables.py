@@ -1,0 +1,274 @@
+"""Variables of playbooks: each is checked before anything is done, and a wrong one touches nothing."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import importlib.util
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.lab import servers
+from tests.playbooks.plays import PROJECT, Operator
+
+PLAYBOOKS = sorted(
+    each.stem for each in (PROJECT / "playbooks").glob("*.yml") if each.stem not in ("checked", "site")
+)
+DESTRUCTIVE = ("teardown", "sweep", "scale", "configure", "provision")
+TABLE: dict[str, dict[str, Any]] = yaml.safe_load((PROJECT / "playbooks/vars/variables.yml").read_text())
+
+MISSING = object()
+
+VERBS = ("do_GET", "do_POST", "do_PUT", "do_DELETE", "do_HEAD")
+
+SMALLEST: dict[str, dict[str, Any]] = {
+    "teardown": {"run": "r1"},
+    "sweep": {"run": "r1", "confirm": True},
+    "scale": {"run": "r1", "workers": 8},
+    "configure": {"run": "r1"},
+    "provision": {"run": "r1"},
+    "site": {"run": "r1"},
+}
+"""What each destructive playbook goes by, with nothing wrong."""
+
+
+@functools.cache
+def plugin() -> ModuleType:
+    file = PROJECT / "playbooks/action_plugins/variables.py"
+    spec = importlib.util.spec_from_file_location("variables", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def wrong(name: str, play: str) -> Iterator[Any]:
+    """Values that are wrong for a variable, in each way."""
+    spec = TABLE[name]
+    if play in spec.get("needed", ()):
+        yield None
+    if not spec.get("empty"):
+        yield from ("", "  ")
+    of_another_type: dict[str, list[Any]] = {
+        "int": ["eight", "8.5", True, [8], "8;"],
+        "float": ["much", True, [1.0], "nan", "inf", "-inf"],
+        "bool": ["perhaps", "2", [True]],
+        "list": [{"a": 1}, [""], [["a"]]],
+        "dict": ["a", ["a"]],
+        "str": [["a"], {"a": 1}, True],
+        "path": [["a"], True],
+    }
+    yield from of_another_type[spec["type"]]
+    if "least" in spec:
+        yield spec["least"] - 1
+    if "above" in spec:
+        yield spec["above"]
+    if "most" in spec:
+        yield spec["most"] + 1
+    if "pattern" in spec:
+        yield from ("a b;c*", "../x", "r1\n")
+    if "choices" in spec:
+        yield "something else"
+
+
+CASES = [
+    (play, name, value)
+    for play in PLAYBOOKS
+    for name, spec in TABLE.items()
+    if play in spec["plays"]
+    for value in wrong(name, play)
+]
+
+
+def test_each_variable_is_refused_in_each_way_in_which_it_can_be_wrong() -> None:
+    assert len(CASES) > 700
+    for play, name, value in CASES:
+        with pytest.raises(plugin().Unfit, match=name):
+            print(play, name, repr(value), plugin().fit(name, TABLE[name], value, play))
+
+
+def test_defaults_are_right_and_every_variable_has_one() -> None:
+    defaults = yaml.safe_load((PROJECT / "inventory/group_vars/all.yml").read_text())
+    assert {*defaults, "run"} == set(TABLE)
+    for name, value in defaults.items():
+        if (isinstance(value, str) and "{{" in value) or name in ("kon", "workers"):
+            continue
+        plugin().fit(name, TABLE[name], value, "validate")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "typed"),
+    [
+        ("workers", "8", 8),
+        ("expires_h", "0.5", 0.5),
+        ("spot", "yes", True),
+        ("packages", "[ffmpeg, jq]", ["ffmpeg", "jq"]),
+        ("packages", "[]", []),
+        ("extras", "animoto", ["animoto"]),
+        ("instance_type", "t3.micro,t3a.micro", ["t3.micro", "t3a.micro"]),
+        ("set", "workers=[1,2]", ["workers=[1,2]"]),
+        ("ssh_from", "", ""),
+        ("workers", None, None),
+        ("extra_tags", '{"a": "b"}', {"a": "b"}),
+    ],
+)
+def test_what_is_written_on_a_command_line_is_taken(name: str, value: Any, typed: Any) -> None:
+    assert plugin().fit(name, TABLE[name], value, "validate") == typed
+
+
+def test_a_name_that_is_no_variable_is_told_with_what_was_meant() -> None:
+    [said] = plugin().unknown(TABLE, ["worker", "run", "ansible_user"])
+    assert said == '-e worker=...: there is no variable "worker", did you mean "workers"?'
+
+
+def test_what_is_secret_is_not_shown() -> None:
+    with pytest.raises(plugin().Unfit) as error:
+        plugin().fit("worker_environment", TABLE["worker_environment"], ["hush"], "configure")
+    assert "hush" not in str(error.value)
+
+
+@pytest.mark.parametrize("play", PLAYBOOKS)
+def test_each_playbook_checks_its_variables_first_and_goes_by_what_was_checked(play: str) -> None:
+    """A new playbook, or a new use of a variable as it was said, fails here."""
+    text = (PROJECT / f"playbooks/{play}.yml").read_text()
+    plays = yaml.safe_load(text)
+    imported = [each for each in plays if each.get("vars", {}).get("checked_play") == play]
+    assert imported, "it imports checked.yml with its own name"
+    before = plays[: plays.index(imported[0])]
+    assert all("import_playbook" in each for each in before), "and nothing is done before"
+    raw = "|".join(name for name, spec in TABLE.items() if not spec.get("secret"))
+    for line in text.splitlines():
+        if line.lstrip().startswith(("#", "hosts:", "fetch_out:", "when: run is defined")):
+            continue
+        for expression in re.findall(r"\{\{.*?\}\}", line):
+            code = re.sub(r"'[^']*'", "''", expression)
+            assert not re.search(rf"(?<![\w.'-])({raw})\b(?! *=)(?!\()", code), line
+
+
+# --- as an operator calls it ----------------------------------------------------------------------------
+
+
+class Amazon(http.server.BaseHTTPRequestHandler):
+    """Counts what it is asked, and refuses it."""
+
+    asked: list[str]
+
+    def refuse(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode(errors="replace")
+        self.asked.append(f"{self.path} {body[:200]}")
+        said = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def amazon() -> Iterator[tuple[str, list[str]]]:
+    """A URL, and what was asked there."""
+    asked: list[str] = []
+    handler = type("Asked", (Amazon,), {"asked": asked, **dict.fromkeys(VERBS, Amazon.refuse)})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def operator(tmp_path: Path, amazon: tuple[str, list[str]]) -> Operator:
+    operator = Operator(tmp_path, servers.variables(amazon[0]))
+    operator.inventory = "inventory/local.yml"
+    amazon[1].clear()
+    return operator
+
+
+def check(operator: Operator, asked: list[str], play: str, variables: dict[str, Any], name: str) -> None:
+    ended = operator.play(play, **variables)
+    assert ended.exit_code == 2, ended.output
+    assert asked == [], "Amazon was asked nothing"
+    assert "Nothing was changed" in ended.said
+    assert name in ended.said
+    assert ended.changes == []
+
+
+@pytest.mark.parametrize(
+    ("play", "name", "value"),
+    [
+        ("teardown", "run", ""),
+        ("teardown", "run", MISSING),
+        ("teardown", "regoin", "eu-west-1"),
+        ("scale", "workers", "eight"),
+        ("scale", "workers", MISSING),
+        ("provision", "workers", ""),
+        ("configure", "run", "R1"),
+    ],
+)
+def test_a_slip_of_the_operators_touches_nothing(
+    operator: Operator, amazon: tuple[str, list[str]], play: str, name: str, value: Any
+) -> None:
+    said = {key: each for key, each in {**SMALLEST[play], name: value}.items() if each is not MISSING}
+    check(operator, amazon[1], play, said, name)
+
+
+def test_without_a_slip_amazon_is_asked(operator: Operator, amazon: tuple[str, list[str]]) -> None:
+    """Else the tests around would show nothing."""
+    ended = operator.play("teardown", **SMALLEST["teardown"])
+    assert ended.exit_code == 2
+    assert amazon[1]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"confirm": True}, {"confirm": True, "run": "r1", "all": True}, {"confirm": "yes", "run": ""}],
+)
+def test_whose_is_swept_is_said_or_nothing_goes(
+    operator: Operator, amazon: tuple[str, list[str]], variables: dict[str, Any]
+) -> None:
+    ended = operator.play("sweep", **variables)
+    assert (ended.exit_code, amazon[1]) == (2, []), ended.output
+    assert "Nothing was removed" in ended.said or "Nothing was changed" in ended.said
+
+
+def test_a_missing_collection_is_told_with_the_command_that_mends_it(
+    operator: Operator, amazon: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    operator.inventory = Operator.inventory
+    operator.environment["ANSIBLE_COLLECTIONS_PATH"] = str(tmp_path / "none")
+    for play in ("configure", "run", "provision"):
+        ended = operator.play(play, run="r1")
+        assert (ended.exit_code, amazon[1]) == (2, []), ended.output
+        assert "the collection amazon.aws is not installed" in ended.said
+        assert "make collections" in ended.said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("play", [*DESTRUCTIVE, "site"])
+def test_each_variable_wrong_in_each_way_touches_nothing(
+    operator: Operator, amazon: tuple[str, list[str]], play: str
+) -> None:
+    """The whole search: each is a play of its own."""
+    own = "provision" if play == "site" else play
+    cases = [(name, value) for each, name, value in CASES if each == own]
+    for name, value in [*cases, ("worker", 8)]:
+        said = {**SMALLEST[play], name: value}
+        if value is None:
+            del said[name]
+        ended = operator.play(play, **json.loads(json.dumps(said)))
+        assert ended.exit_code == 2, (name, value, ended.output)
+        assert amazon[1] == [], (name, value)
+        assert ended.changes == [], (name, value)
