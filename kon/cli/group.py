@@ -50,6 +50,7 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "plot": Lazy("kon.cli.plot:plot", "Draw plots of runs into files."),
         "compare": Lazy("kon.cli.compare:compare", "What differs between runs, and whether it matters."),
         "trace": Lazy("kon.cli.trace:trace", "Send tasks to OpenTelemetry, each as a trace."),
+        "dead": Lazy("kon.cli.dead:dead", "Dead tasks and unreadable messages: list, show, requeue, drop."),
         "explain": Lazy("kon.cli.explain:explain", "The whole story of a task, and of what came twice."),
     },
     "Run step by step": {

@@ -118,6 +118,30 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+class LateJournal(Journal):
+    """A file of lines that is made with the first of them, as most runs have none."""
+
+    def __init__(self, path: Path, durable: bool = False) -> None:
+        """See FileJournal."""
+        self.durable = durable
+        self._path = path
+        self._file: FileJournal | None = None
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        if lines:
+            self._appends += 1
+            self._file = self._file or FileJournal(self._path, self.durable)
+            self._file.append(lines)
+
+    def sync(self) -> None:
+        if self._file is not None:
+            self._file.sync()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
 class MemoryJournal(Journal):
     """Lines in a list, for runs that live and end with their process."""
 

@@ -18,7 +18,7 @@ import msgspec
 from kon.core.backend import Channel
 from kon.core.clock import Clock
 from kon.core.errors import BackendUnavailable, CodecError, MessageTooLarge
-from kon.core.journal import Journal
+from kon.core.journal import Journal, MemoryJournal
 from kon.core.queue import Message, QueueLimits
 from kon.core.spec import RunSpec
 from kon.core.task import (
@@ -39,6 +39,7 @@ from kon.engine.control import Control, Status
 from kon.engine.missing import Missing
 from kon.engine.packing import batches
 from kon.engine.patience import Patience, patient
+from kon.engine.records.unreadable import Unreadable, encode_unreadable
 
 SUBMIT_TASKS: Final = 5_000
 """Tasks between two notes of how far the submission has come."""
@@ -151,6 +152,7 @@ class Client:
         rng: random.Random,
         options: ClientOptions | None = None,
         first_attempt: int = 1,
+        unreadable: Journal | None = None,
         on_progress: Callable[[Tally], None] = lambda tally: None,
         on_trouble: Callable[[BackendUnavailable, float], None] = lambda error, pause_s: None,
     ) -> None:
@@ -162,6 +164,7 @@ class Client:
         self._channel = patient(channel, patience)
         self._control = Control(self._channel.control)
         self._journal = journal
+        self._unreadable = unreadable or MemoryJournal()
         self._clock = clock
         self._rng = rng
         self._wait_s = self._options.wait_s or min(channel.answers.limits.poll_s / 2, LONGEST_WAIT_S)
@@ -303,7 +306,7 @@ class Client:
         self._answer_bytes = max(len(delivery.body) for delivery in deliveries)
         lines: list[bytes] = []
         for delivery in deliveries:
-            answers = self._decode(delivery.body)
+            answers = await self._decode(delivery.body)
             news = self.tally.count(answers.outcomes) if answers else []
             if answers and len(news) == len(answers.outcomes):
                 lines.append(delivery.body)
@@ -315,11 +318,17 @@ class Client:
         await queue.ack(deliveries)
         return len(deliveries)
 
-    def _decode(self, body: bytes) -> Answers | None:
+    async def _decode(self, body: bytes) -> Answers | None:
         try:
             return decode_answers(body)
-        except CodecError:
+        except CodecError as error:
+            await self._keep("answers queue", body, str(error))
             return None
+
+    async def _keep(self, queue: str, body: bytes, error: str) -> None:
+        """Keep a message that can't be read, for a person: its queue may be deleted when the run is over."""
+        self._unreadable.append([encode_unreadable(Unreadable(queue, self._clock.now_s(), body, error))])
+        await self._unreadable.on_disk()
 
     async def _dead_letters(self) -> int:
         queue = self._channel.dead
@@ -334,15 +343,16 @@ class Client:
         for delivery in deliveries:
             try:
                 tasks = decode_bundle(delivery.body).tasks
-            except CodecError:
+            except CodecError as error:
+                await self._keep("dead-letter queue", delivery.body, str(error))
                 continue
-            error = (
+            why = (
                 f"its message was received more than {self.spec.max_receives} times, and no worker lived to "
                 "answer it: perhaps the task itself kills its worker, or uses up its memory"
             )
             self._record(
                 DEAD_LETTERS,
-                [Outcome(t.index, t.attempt, State.DEAD, None, error, now_s, now_s) for t in tasks],
+                [Outcome(t.index, t.attempt, State.DEAD, None, why, now_s, now_s) for t in tasks],
             )
         await self._journal.on_disk()
         await queue.ack(deliveries)

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from kon.core.backend import Backend, Channel
 from kon.core.clock import Clock
 from kon.core.errors import ConfigurationError
-from kon.core.journal import FileJournal
+from kon.core.journal import FileJournal, LateJournal
 from kon.core.plugins import open_backend, strategy_class
 from kon.core.spec import RunSpec
 from kon.core.strategy import check_queue
@@ -221,6 +221,7 @@ class LocalRun:
         with (
             closing(FileJournal(self.folder.results, durable=backend.durable)) as results,
             closing(FileJournal(self.folder.client_events)) as events,
+            closing(LateJournal(self.folder.unreadable, durable=backend.durable)) as unreadable,
         ):
             client = Client(
                 spec,
@@ -229,6 +230,7 @@ class LocalRun:
                 clock,
                 random.Random(f"{spec.seed}:client"),
                 first_attempt=self._first_attempt,
+                unreadable=unreadable,
                 on_progress=self._on_progress,
                 on_trouble=lambda error, pause_s: self._on_note(f"{error}; trying again in {pause_s:.1f} s"),
             )

@@ -10,6 +10,7 @@ import pytest
 
 from kon.core.backend import Channel
 from kon.core.errors import BackendUnavailable, MessageTooLarge, first_cause
+from kon.core.journal import MemoryJournal
 from kon.core.ledger import Record
 from kon.core.queue import Delivery, Depth, Message, Queue
 from kon.core.spec import Faults
@@ -184,6 +185,26 @@ def test_dead_letters_are_reported_with_their_reason() -> None:
         tally = await collecting
         assert tally.counts[State.DEAD] >= 1
         assert "received more than 2 times" in str(world.recorded()[0].error)
+
+    in_virtual_time(main())
+
+
+def test_what_can_not_be_read_is_kept_before_it_is_deleted() -> None:
+    async def main() -> None:
+        world = await World.create(1)
+        await Control(world.channel.control).submitted(1)
+        await world.channel.dead.send([Message(b"somebody may want to know why")])
+        await world.channel.answers.send([Message(b"\xff")])
+        client, kept = world.client(), MemoryJournal()
+        client._unreadable = kept
+        await world.channel.answers.send([Message(encode(Answers("w", [Outcome(0, 1, State.DONE)])), 30.0)])
+        await client.collect()
+        lines = [msgspec.json.decode(line) for line in kept.lines]
+        assert sorted(line["queue"] for line in lines) == ["answers queue", "dead-letter queue"]
+        assert {line.get("text") or line["base64"] for line in lines} == {
+            "somebody may want to know why",
+            "/w==",
+        }
 
     in_virtual_time(main())
 

@@ -53,6 +53,7 @@ class RunFolder:
 
     run.json        what was to be run; written before anything is submitted
     results.jsonl   one packet of answers a line, written by the client
+    unreadable.jsonl  messages that the client could not read, where there were any
     events/         one file for each life of a worker; simulated workers share one, and are named in it
     workers/        what workers wrote to stdout and stderr
     summary.json    the row of the result table; there once every task is accounted for
@@ -62,6 +63,7 @@ class RunFolder:
         self.path = path
         self.run_file = path / "run.json"
         self.results = path / "results.jsonl"
+        self.unreadable = path / "unreadable.jsonl"
         self.events = path / "events"
         self.client_events = self.events / f"{CLIENT}.jsonl"
         self.logs = path / "workers"

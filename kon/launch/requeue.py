@@ -1,0 +1,33 @@
+"""Redrive: some tasks of a run that is over are run again, and the others stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import closing
+
+import msgspec
+
+from kon.core.journal import FileJournal
+from kon.core.task import CLIENT, Answers, State, encode
+from kon.engine.client import SUBMIT_TASKS
+from kon.engine.packing import chunks
+from kon.engine.records.records import RunFolder
+
+
+def requeue(folder: RunFolder, indexes: Collection[int]) -> None:
+    """Have these tasks of a finished run queued again, by the next client of the run.
+
+    Raises ConfigurationError where their attempts are at the limit.
+    """
+    others = [
+        outcome
+        for _, outcome in folder.outcomes()
+        if outcome.index not in indexes and outcome.state is not State.DONE
+    ]
+    folder.reopen()
+    # recorded again under the attempt that begins now, so that they stand
+    attempt = folder.read_run().attempts_before + 1
+    with closing(FileJournal(folder.results)) as journal:
+        for part in chunks(others, SUBMIT_TASKS):
+            again = [msgspec.structs.replace(each, attempt=attempt) for each in part]
+            journal.append([encode(Answers(CLIENT, again))])
