@@ -19,6 +19,7 @@ from kon.kinds.stored import AtLeast1
 from kon.kinds.video.film import Film
 from kon.kinds.video.jobfile import parse_job, read_job
 from kon.kinds.video.names import demo_names
+from kon.kinds.video.times import Times
 from kon.kinds.web.limits import FetchLimits
 
 if TYPE_CHECKING:  # it takes a while to import, and whoever only checks an experiment does without
@@ -39,6 +40,8 @@ class AnimotoOptions(Options, frozen=True, kw_only=True):
     preset: x264's speed, from ultrafast to veryslow. crf: x264's quality; less is better, and larger.
     crossfade_s: how long an image takes to give way to the next. zoom: how much it grows; 1: not at all.
     background: the colour around an image, as CSS writes colours.
+    fit: letterbox (the whole image on the background), crop (the image fills the frame), or blur (the whole
+        image on itself, enlarged and blurred).
     caption_font: a family, or a font's file; empty for the one that comes with kon.
     caption_size: the height of captions' letters, as a share of the video's height.
     caption_position: where captions stand.
@@ -63,6 +66,7 @@ class AnimotoOptions(Options, frozen=True, kw_only=True):
     crossfade_s: float = 0.0
     zoom: float = 1.0
     background: str = "black"
+    fit: Literal["letterbox", "crop", "blur"] = "letterbox"
     caption_font: str = ""
     caption_size: float = 0.045
     caption_position: Literal["bottom", "middle", "top"] = "bottom"
@@ -107,7 +111,7 @@ class Animoto(Kind):
         return read_job(Path(path))
 
     def check(self, body: Any) -> None:
-        parse_job(body)
+        Times(self._film, parse_job(body))
 
     async def open(self, objects: ObjectStore) -> None:
         """Raises ConfigurationError where `images` is no folder, or `background` no colour."""
@@ -168,6 +172,7 @@ def _film(options: AnimotoOptions) -> Film:
         crossfade_s=options.crossfade_s,
         zoom=options.zoom,
         background=options.background,
+        fit=options.fit,
         caption_font=options.caption_font,
         caption_size=options.caption_size,
         caption_position=options.caption_position,

@@ -134,6 +134,11 @@ def test_without_the_extra_the_command_that_mends_it_is_named(monkeypatch: pytes
         (["a" * 10_000], "link 1: expected a link, got one of 10,000 characters"),
         ({"links": ["a"], "captions": ["x", "y"]}, "as many captions as links, got 2 and 1"),
         ({"links": ["a"], "sound": "s"}, "sound"),
+        ({"links": ["a", "b"], "seconds": [1]}, "as many seconds as links, got 1 and 2"),
+        ({"links": ["a"], "seconds": [1], "beats": [1]}, "seconds or beats, got both"),
+        ({"links": ["a", "b"], "beats": [2, 1]}, "beats that grow"),
+        ({"links": ["a"], "beats": [0]}, "beats that grow"),
+        ({"links": ["a"], "seconds": [0.01]}, "image 1 would be on screen for 0 s"),
     ],
 )
 def test_bodies_that_no_attempt_could_film(body: Any, says: str) -> None:
@@ -161,6 +166,11 @@ def test_job_files(tmp_path: Path) -> None:
         "audio": "http://a/s.mp3",
     }
     assert parse_job(body) == Job(("http://a/1.jpg", "http://a/2.jpg"), ("", "At the sea"), "http://a/s.mp3")
+    path.write_text("http://a/1.jpg\nhttp://a/2.jpg\nbeats: 1.5, 4\n")
+    assert read_job(path) == {"links": ["http://a/1.jpg", "http://a/2.jpg"], "beats": [1.5, 4.0]}
+    path.write_text("http://a/1.jpg\nbeats: soon\n")
+    with pytest.raises(ConfigurationError, match="beats: expected times in seconds, such as"):
+        read_job(path)
     path.write_text("http://a/1.jpg\n")
     assert read_job(path) == {"links": ["http://a/1.jpg"]}
     path.write_bytes(b"\xff\xfe")

@@ -12,7 +12,8 @@ from typing import Final
 import av
 from av.filter import Graph
 
-from kon.kinds.video.planes import COLOURS
+from kon.kinds.video.film import Fit
+from kon.kinds.video.planes import COLOURS, even_place, frame_of, on_blurred, planes_of
 
 _UPRIGHT: Final = {
     2: ("hflip",),
@@ -29,8 +30,11 @@ _UPRIGHT: Final = {
 class Canvas:
     """What pictures are brought onto. May be used by several threads at once."""
 
-    def __init__(self, width: int, height: int, background: tuple[int, int, int]) -> None:
+    def __init__(
+        self, width: int, height: int, background: tuple[int, int, int], fit: Fit = "letterbox"
+    ) -> None:
         """`background`: what a picture does not cover, as RGB."""
+        self._fit = fit
         self._size = (width, height)
         self._colour = "0x{:02x}{:02x}{:02x}".format(*background)
 
@@ -52,21 +56,27 @@ class Canvas:
         upright = size if orientation < 5 else size[::-1]
         source = f"colorspace=bt470bg:range={span}"
         frame.colorspace, frame.color_range = 5, 2 if full_range else 1  # or libavfilter wonders at it
-        return _filtered(frame, source, [*scaled, *turned, converted, *self._boxed(upright)])
+        made = _filtered(frame, source, [*scaled, *turned, converted, *self._boxed(upright)])
+        return self._on_blurred(made)
 
     def of_rgb(self, frame: av.VideoFrame) -> av.VideoFrame:
         """A picture in sRGB that is upright, and as large as it will be."""
         converted = ["scale=flags=area:out_color_matrix=bt709:out_range=tv", "format=yuv420p"]
-        return _filtered(
-            frame, "colorspace=gbr:range=pc", [*converted, *self._boxed((frame.width, frame.height))]
-        )
+        boxed = self._boxed((frame.width, frame.height))
+        return self._on_blurred(_filtered(frame, "colorspace=gbr:range=pc", [*converted, *boxed]))
+
+    def _on_blurred(self, frame: av.VideoFrame) -> av.VideoFrame:
+        if self._fit != "blur" or (frame.width, frame.height) == self._size:
+            return frame
+        return frame_of(on_blurred(planes_of(frame), self._size))
 
     def _boxed(self, size: tuple[int, int]) -> list[str]:
-        if size == self._size:
+        if size == self._size or self._fit == "blur":
             return []
         width, height = self._size
-        # chroma samples cover two pixels each way, so that the place must be even
-        left, top = (width - size[0]) // 4 * 2, (height - size[1]) // 4 * 2
+        left, top = even_place(size, self._size)
+        if self._fit == "crop":
+            return [f"crop={width}:{height}:{left}:{top}"]
         return [f"pad={width}:{height}:{left}:{top}:{self._colour}"]
 
 

@@ -36,7 +36,8 @@ class Decoder:
             raise ConfigurationError(
                 f'background: expected a colour such as "black" or "#102030", got {film.background!r:.80}'
             ) from error
-        self._canvas = Canvas(film.width, film.height, self._background)
+        self._cover = film.fit == "crop"
+        self._canvas = Canvas(film.width, film.height, self._background, film.fit)
 
     def decode(self, data: bytes, header: Header) -> av.VideoFrame:
         """A yuv420p frame of the film's size. Raises BadImage for what can't be decoded to its end."""
@@ -91,7 +92,7 @@ class Decoder:
 
     def _of_rgb(self, image: Image.Image, orientation: int) -> av.VideoFrame:
         image = _upright(image, orientation)
-        size = fitted(*image.size, self._size)
+        size = fitted(*image.size, self._size, self._cover)
         if image.size != size:
             image = image.resize(size, Image.Resampling.BICUBIC)
         if image.mode == "RGBA":
@@ -103,8 +104,8 @@ class Decoder:
     def _stored(self, header: Header) -> tuple[int, int]:
         """The size that the picture will have, as it lies before it is made upright."""
         if header.orientation < 5:
-            return fitted(header.width, header.height, self._size)
-        height, width = fitted(header.height, header.width, self._size)
+            return fitted(header.width, header.height, self._size, self._cover)
+        height, width = fitted(header.height, header.width, self._size, self._cover)
         return width, height
 
 

@@ -17,6 +17,7 @@ import os
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -31,6 +32,7 @@ from kon.kinds.video.caption import Overlay
 from kon.kinds.video.film import Film
 from kon.kinds.video.moves import Picture, frames_between
 from kon.kinds.video.planes import Planes, frame_of, planes_of
+from kon.kinds.video.times import Times
 from kon.kinds.video.videofile import VideoFile, configure
 
 
@@ -40,10 +42,11 @@ class Encoder(ABC):
     ahead: ClassVar[int | None]
     """How many pictures may be prepared before the one that is next in order; None for any number."""
 
-    def __init__(self, path: Path, film: Film, options: dict[str, str]) -> None:
+    def __init__(self, path: Path, film: Film, times: Times, options: dict[str, str]) -> None:
         self._film = film
+        self._times = times
         self._file = VideoFile(path, film, options)
-        self._pictures = 0
+        self._frames_made = 0
         self._stopped = False
 
     @abstractmethod
@@ -51,8 +54,8 @@ class Encoder(ABC):
         """What can be done for a picture, a yuv420p frame of the film's size, whatever its place is."""
 
     @abstractmethod
-    def add(self, prepared: Any) -> None:
-        """The next picture in order."""
+    def add(self, prepared: Any, number: int) -> None:
+        """The next picture in order. number: its place among the job's images, from 0."""
 
     @abstractmethod
     def _packets(self) -> list[av.Packet[Any]]:
@@ -61,8 +64,8 @@ class Encoder(ABC):
     def finish(self, sound: bytes | None) -> float:
         """Write the file, with a sound file's content; returns its duration in seconds. Raises KindError
         for what is no sound."""
-        duration_s = self._pictures * self._film.image_s
         packets = self._packets()
+        duration_s = self._frames_made / self._film.fps
         if sound is not None:
             self._file.add_sound(sound, duration_s)
         self._file.write(packets)
@@ -82,40 +85,40 @@ class Encoder(ABC):
         self._file.close()
 
 
-def make_encoder(path: Path, film: Film) -> Encoder:
-    return SkipEncoder(path, film) if film.way == "skip" else FrameEncoder(path, film)
+def make_encoder(path: Path, film: Film, times: Times) -> Encoder:
+    return (SkipEncoder if film.way == "skip" else FrameEncoder)(path, film, times)
 
 
 class SkipEncoder(Encoder):
     ahead = None
 
-    def __init__(self, path: Path, film: Film) -> None:
-        super().__init__(path, film, _skip_options(film.image_frames))
+    def __init__(self, path: Path, film: Film, times: Times) -> None:
+        super().__init__(path, film, times, _skip_options(times.longest))
         self._file.encoder.open()
-        self._skips = _skipped_frames(film, film.image_frames)
-        self._coded: list[bytes] = []
+        self._skips = _skipped_frames(film, times.longest)
+        self._coded: list[tuple[int, bytes]] = []
 
     def prepare(self, frame: av.VideoFrame, caption: Overlay | None = None) -> bytes:
         if caption is not None:
             frame = frame_of(caption.over(planes_of(frame)))
         return _coded(frame, self._film)
 
-    def add(self, prepared: bytes) -> None:
-        self._coded.append(prepared)
-        self._pictures += 1
+    def add(self, prepared: bytes, number: int) -> None:
+        self._coded.append((number, prepared))
 
     def _packets(self) -> list[av.Packet[Any]]:
         return list(self._frames())
 
     def _frames(self) -> Iterator[av.Packet[Any]]:
-        number = 0
-        for coded in self._coded:
-            for content in (coded, *self._skips):
+        following = [number for number, _ in self._coded[1:]]
+        for (number, coded), next_number in zip_longest(self._coded, following):
+            frames = self._times.frames(number, next_number, first=self._frames_made == 0)
+            for content in (coded, *self._skips[: frames - 1]):
                 packet = av.Packet(content)
-                packet.pts = packet.dts = number
+                packet.pts = packet.dts = self._frames_made
                 packet.duration = 1
                 packet.is_keyframe = content is coded
-                number += 1
+                self._frames_made += 1
                 yield packet
 
 
@@ -211,37 +214,39 @@ room for four times that."""
 class FrameEncoder(Encoder):
     ahead = 6  # of 3 MB each at 1080p
 
-    def __init__(self, path: Path, film: Film) -> None:
-        options = {"g": str(max(film.fps, film.image_frames)), "threads": str(os.cpu_count() or 1)}
-        super().__init__(path, film, options)
+    def __init__(self, path: Path, film: Film, times: Times) -> None:
+        options = {"g": str(max(film.fps, times.longest)), "threads": str(os.cpu_count() or 1)}
+        super().__init__(path, film, times, options)
         self._made: list[av.Packet[Any]] = []
-        self._waiting: Picture | None = None
-        self._number = 0
+        self._waiting: tuple[int, Picture] | None = None
 
     def prepare(self, frame: av.VideoFrame, caption: Overlay | None = None) -> Picture:
         return Picture(planes_of(frame), caption)
 
-    def add(self, prepared: Picture) -> None:
-        before, self._waiting = self._waiting, prepared  # an image's end takes the one after it
-        self._pictures += 1
-        if before is not None:
-            self._encode(before, prepared)
+    def add(self, prepared: Picture, number: int) -> None:
+        self._encode_waiting((number, prepared))  # an image's end takes the one after it
+        self._waiting = (number, prepared)
 
     def _packets(self) -> list[av.Packet[Any]]:
-        if self._waiting is not None:
-            self._encode(self._waiting, None)
+        self._encode_waiting(None)
         self._made += self._file.encoder.encode(None)
         return self._made
 
-    def _encode(self, picture: Picture, following: Picture | None) -> None:
+    def _encode_waiting(self, following: tuple[int, Picture] | None) -> None:
+        if self._waiting is None:
+            return
+        number, picture = self._waiting
+        next_number, next_picture = following or (None, None)
+        frames = self._times.frames(number, next_number, first=self._frames_made == 0)
         encoder = self._file.encoder
-        for place, moved in enumerate(frames_between(picture, following, self._film)):
+        for place, moved in enumerate(frames_between(picture, next_picture, frames, self._film)):
             if self._stopped:
                 return
             frame = frame_of(moved)
-            frame = _intra(frame, self._number) if place == 0 else _at(frame, self._number)
+            made = self._frames_made
+            frame = _intra(frame, made) if place == 0 else _at(frame, made)
             self._made += encoder.encode(frame)
-            self._number += 1
+            self._frames_made += 1
 
 
 def _at(frame: av.VideoFrame, number: int) -> av.VideoFrame:

@@ -24,6 +24,7 @@ PRESETS: Final = (
 """Of x264, from the fastest to the one with the smallest files."""
 
 Repeat = Literal["skip", "encode"]
+Fit = Literal["letterbox", "crop", "blur"]
 
 _LARGEST: Final = 4_096
 """Pixels on a side, the most that decoders of H.264 commonly take."""
@@ -39,6 +40,8 @@ class Film(msgspec.Struct, frozen=True):
     crossfade_s: how long an image takes to give way to the next, at the end of its time.
     zoom: how much an image has grown by the end of its time; 1 for not at all.
     background: the colour of what an image does not cover, as CSS writes colours.
+    fit: `letterbox` shows an image whole, on the background; `crop` fills the frame and cuts off the rest;
+        `blur` shows it whole, on itself, enlarged, blurred and darker.
     caption_font: a family, or a font's file; empty for the one that comes with kon. caption_size: height of
         the letters, by the height of the picture.
     """
@@ -54,6 +57,7 @@ class Film(msgspec.Struct, frozen=True):
     crossfade_s: float = 0.0
     zoom: float = 1.0
     background: str = "black"
+    fit: Fit = "letterbox"
     caption_font: str = ""
     caption_size: float = 0.045
     caption_position: Literal["bottom", "middle", "top"] = "bottom"

@@ -28,6 +28,7 @@ from kon.kinds.video.fetch import Fetched, Fetcher
 from kon.kinds.video.film import Film
 from kon.kinds.video.jobfile import Job
 from kon.kinds.video.room import Room
+from kon.kinds.video.times import Times
 from kon.kinds.web.links import Guard
 from kon.kinds.web.refusal import BadLink
 
@@ -154,14 +155,14 @@ class Studio:
 
     async def _film_job(self, job: Job, note_key: str, folder: Path) -> dict[str, Any]:
         video = folder / f"video.{self._film.container}"
-        encoder = await self._crew.do(make_encoder, video, self._film)
+        encoder = await self._crew.do(make_encoder, video, self._film, Times(self._film, job))
         try:
             filming = _Filming(job, self, encoder)
             duration_s = await filming.run()
         finally:
             await self._crew.do(encoder.close)
         film, size_bytes = self._film, await self._crew.do(lambda: video.stat().st_size)
-        key = key_of(film, (job.captions, filming.contents()), film.container)
+        key = key_of(film, (job.captions, job.seconds, job.beats, filming.contents()), film.container)
         done: dict[str, Any] = {
             "key": key,
             "duration_s": duration_s,
@@ -303,7 +304,7 @@ class _Filming:
         try:
             for number, image in enumerate(images):
                 try:
-                    await studio.do(self.encoder.add, await image)
+                    await studio.do(self.encoder.add, await image, number)
                 except BadLink as error:
                     self.skipped.append(Skipped(number + 1, job.links[number][:300], str(error)))
                     # a job that has failed already need not go on

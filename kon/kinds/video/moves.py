@@ -19,12 +19,12 @@ class Picture(NamedTuple):
     caption: Overlay | None = None
 
 
-def frames_between(picture: Picture, following: Picture | None, film: Film) -> Iterator[Planes]:
-    """Each frame of an image's time; at its end the `following` one shows through more and more."""
+def frames_between(picture: Picture, following: Picture | None, frames: int, film: Film) -> Iterator[Planes]:
+    """Each of an image's frames; at its end the `following` one shows through more and more."""
     fading = film.crossfade_frames if following is not None else 0
-    for number in range(film.image_frames):
-        moved = _grown(picture.planes, number, film)
-        since = number - (film.image_frames - fading) + 1
+    for number in range(frames):
+        moved = _grown(picture.planes, number, frames, film)
+        since = number - (frames - fading) + 1
         if following is None or since <= 0:
             yield _captioned(moved, picture.caption, 1.0)
             continue
@@ -40,9 +40,9 @@ def _captioned(planes: Planes, caption: Overlay | None, opacity: float) -> Plane
     return planes if caption is None else caption.over(planes, opacity)
 
 
-def _grown(planes: Planes, number: int, film: Film) -> Planes:
+def _grown(planes: Planes, number: int, frames: int, film: Film) -> Planes:
     """The picture as large as it is in that frame: from its own size to `zoom` times that."""
-    scale = 1 + (film.zoom - 1) * number / max(1, film.image_frames - 1)
+    scale = 1 + (film.zoom - 1) * number / max(1, frames - 1)
     if scale == 1:
         return planes
     grown = []

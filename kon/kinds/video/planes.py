@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import av
-from PIL import Image
+from PIL import Image, ImageFilter
 
 COLOURS: Final = {"colorspace": 1, "color_range": 1, "color_primaries": 1, "color_trc": 1}
 """BT.709, limited range: the codes of H.273, which libavutil uses too."""
@@ -43,11 +43,47 @@ def frame_of(planes: Planes) -> av.VideoFrame:
     return frame
 
 
-def fitted(width: int, height: int, size: tuple[int, int]) -> tuple[int, int]:
-    """The largest even size within `size` for a picture of `width` to `height`, or nearly that."""
-    scale = min(size[0] / width, size[1] / height)
-    across, down = (
-        max(2, min(most, 2 * round(side * scale / 2)))
-        for side, most in zip((width, height), size, strict=True)
-    )
-    return across, down
+def fitted(width: int, height: int, size: tuple[int, int], cover: bool = False) -> tuple[int, int]:
+    """The largest even size within `size` for a picture of `width` to `height`, or nearly that.
+
+    cover: the smallest even size that covers `size` instead.
+    """
+    shares = (size[0] / width, size[1] / height)
+    scale = max(shares) if cover else min(shares)
+    wanted = [2 * round(side * scale / 2) for side in (width, height)]
+    if cover:
+        return max(size[0], wanted[0]), max(size[1], wanted[1])
+    return max(2, min(size[0], wanted[0])), max(2, min(size[1], wanted[1]))
+
+
+def on_blurred(planes: Planes, size: tuple[int, int]) -> Planes:
+    """A picture in the middle of a larger frame, on itself: enlarged to cover it, blurred and darker."""
+    left, top = even_place(planes.y.size, size)
+    made = []
+    for share, plane in zip((1, 2, 2), planes, strict=True):
+        frame = (size[0] // share, size[1] // share)
+        scale = max(frame[0] / plane.width, frame[1] / plane.height)
+        across, down = (plane.width - frame[0] / scale) / 2, (plane.height - frame[1] / scale) / 2
+        box = (across, down, plane.width - across, plane.height - down)
+        few = (max(2, frame[0] // _BLUR_PX), max(2, frame[1] // _BLUR_PX))
+        behind = plane.resize(few, Image.Resampling.BOX, box=box).filter(ImageFilter.GaussianBlur(1.5))
+        behind = behind.resize(frame, Image.Resampling.BICUBIC)
+        if share == 1:
+            behind = behind.point(lambda level: _BLACK + (level - _BLACK) * _DIMMED)
+        behind.paste(plane, (left // share, top // share))
+        made.append(behind)
+    return Planes(*made)
+
+
+def even_place(inner: tuple[int, int], outer: tuple[int, int]) -> tuple[int, int]:
+    """Where a picture stands in the middle of another. Chroma samples cover two pixels each way."""
+    left, top = (abs(out - within) // 4 * 2 for within, out in zip(inner, outer, strict=True))
+    return left, top
+
+
+_BLUR_PX: Final = 24
+"""Pixels of a frame, each way, that become one before it is blurred."""
+_DIMMED: Final = 0.6
+"""Share of its light that a blurred picture keeps, so that the one before it stands out."""
+_BLACK: Final = 16
+"""Level of black in limited range."""

@@ -135,7 +135,7 @@ def test_its_size_is_a_share_of_the_picture() -> None:
 def test_a_caption_lies_above_what_moves_and_stays_where_it_is() -> None:
     film = msgspec.structs.replace(FILM, zoom=2.0, image_s=0.4)
     overlay, _ = Captions(film).drawn("At the very foot")
-    frames = list(frames_between(Picture(GREY, overlay), None, film))
+    frames = list(frames_between(Picture(GREY, overlay), None, 10, film))
     assert len({box(planes) for planes in frames}) == 1
 
 
@@ -143,10 +143,10 @@ def test_captions_give_way_to_each_other_with_their_images() -> None:
     film = msgspec.structs.replace(FILM, image_s=0.4, crossfade_s=0.2)
     captions = Captions(film)
     first, second = (Picture(GREY, captions.drawn(text)[0]) for text in ("MMMMM", "IIIII"))
-    luma = [int(np.asarray(planes.y).max()) for planes in frames_between(first, second, film)]
+    luma = [int(np.asarray(planes.y).max()) for planes in frames_between(first, second, 10, film)]
     assert luma[:5] == [235] * 5
     assert luma[5:] != [235] * 5
-    last = next(iter(frames_between(second, None, film)))
+    last = next(iter(frames_between(second, None, 10, film)))
     assert int(np.asarray(last.y).max()) == 235
 
 

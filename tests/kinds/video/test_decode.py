@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import av
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
@@ -98,6 +99,41 @@ def test_transparency_shows_the_background() -> None:
     palette = Image.new("P", (640, 360), 0)
     palette.putpalette([255, 0, 0])
     assert near(middle(decoded(encoded(palette, "PNG", transparency=0), film)), ycbcr((0, 0, 255)))
+
+
+def striped() -> Image.Image:
+    """Red, green and blue from top to bottom, twice as high as wide."""
+    image = Image.new("RGB", (300, 600), "lime")
+    image.paste("red", (0, 0, 300, 100))
+    image.paste("blue", (0, 500, 300, 600))
+    return image
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_cropped_image_fills_the_frame_from_its_middle(form: str) -> None:
+    frame = decoded(encoded(striped(), form), msgspec.structs.replace(FILM, fit="crop"))
+    luma = luma_of(frame)[:, : FILM.width]
+    assert abs(int(luma.min()) - int(luma.max())) <= 4
+    assert near(middle(frame), ycbcr((0, 255, 0)), by=3)
+
+
+def test_a_cropped_image_is_as_sharp_and_upright_as_any() -> None:
+    film = msgspec.structs.replace(FILM, fit="crop")
+    image = photo(800, 800)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = image.transpose(Image.Transpose.ROTATE_90)
+    wanted = luma_of(decoded(encoded(image.crop((0, 175, 800, 625)), "PNG"), film))
+    assert ssim(luma_of(decoded(encoded(lying, exif=exif), film)), wanted) > 0.95
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_blurred_image_stands_on_itself(form: str) -> None:
+    film = msgspec.structs.replace(FILM, fit="blur")
+    boxed, blurred = (luma_of(decoded(encoded(striped(), form), each)) for each in (FILM, film))
+    assert np.array_equal(boxed[:, 240:400], blurred[:, 240:400])
+    green, black = ycbcr((0, 255, 0))[0], ycbcr((0, 0, 0))[0]
+    assert (boxed[180, 40], blurred[180, 40]) == pytest.approx((black, black + (green - black) * 0.6), abs=5)
 
 
 @pytest.mark.parametrize("form", ["HEIF", "AVIF", "GIF", "BMP", "TIFF"])

@@ -6,6 +6,7 @@ import io
 import random
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,9 @@ from kon.kinds.video import encode, sound
 from kon.kinds.video.decode import Decoder
 from kon.kinds.video.encode import FrameEncoder, SkipEncoder, make_encoder
 from kon.kinds.video.film import Film
+from kon.kinds.video.jobfile import Job
 from kon.kinds.video.planes import frame_of, planes_of
+from kon.kinds.video.times import Times
 from tests.kinds.video.given import SMALL, encoded, luma_of, photo, ssim, watch
 
 
@@ -35,12 +38,24 @@ def pictures(film: Film, count: int) -> list[av.VideoFrame]:
     return found
 
 
-def filmed(folder: Path, film: Film, frames: list[av.VideoFrame], sound: bytes | None = None) -> Path:
+def times(film: Film, images: int = 1, **given: Any) -> Times:
+    return Times(film, Job(tuple(map(str, range(images))), **given))
+
+
+def filmed(
+    folder: Path,
+    film: Film,
+    frames: list[av.VideoFrame],
+    sound: bytes | None = None,
+    taken: Sequence[int] | None = None,
+    **given: Any,
+) -> Path:
+    """taken: the images that are in the video, by their places; None for all."""
     path = folder / f"video.{film.container}"
-    encoder = make_encoder(path, film)
+    encoder = make_encoder(path, film, times(film, len(frames), **given))
     try:
-        for each in frames:
-            encoder.add(encoder.prepare(each))
+        for number in range(len(frames)) if taken is None else taken:
+            encoder.add(encoder.prepare(frames[number]), number)
         encoder.finish(sound)
     finally:
         encoder.close()
@@ -112,9 +127,53 @@ def test_skipped_frames_cost_nothing(tmp_path: Path) -> None:
     assert max(rest) < 150
 
 
+def switches(path: Path) -> list[float]:
+    """When each image but the first begins, in seconds."""
+    luma = watch(path).luma
+    changed = [n for n in range(1, len(luma)) if np.abs(luma[n].astype(int) - luma[n - 1]).mean() > 3]
+    return [number / SMALL.fps for number in changed]
+
+
+@pytest.mark.parametrize("repeat", ["skip", "encode"])
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+def test_each_image_may_have_a_time_of_its_own(tmp_path: Path, repeat: Any, container: Any) -> None:
+    film = msgspec.structs.replace(SMALL, repeat=repeat, container=container)
+    path = filmed(tmp_path, film, pictures(film, 4), seconds=(0.5, 1.2, 0.2, 0.6))
+    assert switches(path) == pytest.approx([0.5, 1.7, 1.9])
+    assert len(watch(path).luma) == 25
+
+
+@pytest.mark.parametrize("repeat", ["skip", "encode"])
+@pytest.mark.parametrize(
+    ("taken", "wanted"),
+    [([0, 1, 2, 3], [0.4, 1.0, 1.8]), ([0, 2, 3], [1.0, 1.8]), ([1, 3], [1.8]), ([0, 1], [0.4])],
+    ids=["all", "the second left out", "the first and third left out", "the last two left out"],
+)
+def test_images_give_way_on_the_beat_whatever_is_left_out(
+    tmp_path: Path, repeat: Any, taken: list[int], wanted: list[float]
+) -> None:
+    film = msgspec.structs.replace(SMALL, repeat=repeat)
+    path = filmed(tmp_path, film, pictures(film, 4), taken=taken, beats=(0.4, 1.0, 1.8, 3.0))
+    assert switches(path) == pytest.approx(wanted)
+    assert len(watch(path).luma) == 30
+
+
+def test_what_is_cut_off_times_never_adds_up() -> None:
+    given = times(SMALL, 300, seconds=(1 / 3,) * 300)
+    assert sum(given.frames(number, number + 1, first=number == 0) for number in range(300)) == 1_000
+
+
+def test_an_image_with_no_frame_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"image 2 would be on screen for 0 s; the least is 0.1 s"):
+        times(SMALL, 2, seconds=(1.0, 0.01))
+    fading = msgspec.structs.replace(SMALL, crossfade_s=0.3)
+    with pytest.raises(ConfigurationError, match=r"image 1 would be on screen for 0.2 s; the least is 0.3"):
+        times(fading, 2, beats=(0.2, 2.0))
+
+
 def test_an_image_is_coded_the_same_whatever_else_is_in_the_video(tmp_path: Path) -> None:
     frames = pictures(SMALL, 3)
-    one, other = SkipEncoder(tmp_path / "1.mp4", SMALL), SkipEncoder(tmp_path / "2.mp4", SMALL)
+    one, other = (SkipEncoder(tmp_path / name, SMALL, times(SMALL)) for name in ("1.mp4", "2.mp4"))
     assert [one.prepare(each) for each in frames] == [other.prepare(each) for each in reversed(frames)][::-1]
     one.close()
     other.close()
@@ -145,7 +204,7 @@ def test_a_picture_that_would_be_coded_otherwise_alone_is_not_taken(
 
     monkeypatch.setattr(encode, "_skip_options", sharper)
     with pytest.raises(KindError, match=r"another picture where it is the only one.*say repeat: encode"):
-        SkipEncoder(tmp_path / "1.mp4", msgspec.structs.replace(SMALL, crf=23))
+        SkipEncoder(tmp_path / "1.mp4", film := msgspec.structs.replace(SMALL, crf=23), times(film))
 
 
 def test_the_index_of_an_mp4_stands_first(tmp_path: Path) -> None:
@@ -159,7 +218,7 @@ def test_frames_that_would_not_be_skips_are_not_copied(
     monkeypatch.setattr(encode, "_SLICE_BYTES", 1)
     monkeypatch.setattr(encode, "_PIXELS_A_BYTE", 10**9)
     with pytest.raises(KindError, match="say repeat: encode"):
-        SkipEncoder(tmp_path / "1.mp4", msgspec.structs.replace(SMALL, crf=24))
+        SkipEncoder(tmp_path / "1.mp4", film := msgspec.structs.replace(SMALL, crf=24), times(film))
 
 
 def test_a_crossfade_is_on_its_way_from_one_image_to_the_next(tmp_path: Path) -> None:
@@ -292,9 +351,9 @@ def test_a_damaged_stretch_is_silent_and_the_rest_is_heard(tmp_path: Path) -> No
     third = len(whole) // 3
     noise = random.Random(1).randbytes(4_000)
     video = tmp_path / "v.mp4"
-    encoder = make_encoder(video, SMALL)
-    for frame in pictures(SMALL, 5):
-        encoder.add(encoder.prepare(frame))
+    encoder = make_encoder(video, SMALL, times(SMALL, 5))
+    for number, frame in enumerate(pictures(SMALL, 5)):
+        encoder.add(encoder.prepare(frame), number)
     encoder.finish(whole[:third] + noise + whole[third + len(noise) :])
     encoder.close()
     assert 0.02 < encoder.damaged_s < 0.3
@@ -306,12 +365,12 @@ def test_a_damaged_stretch_is_silent_and_the_rest_is_heard(tmp_path: Path) -> No
 
 def test_an_encoder_that_is_stopped_ends_soon(tmp_path: Path) -> None:
     film = msgspec.structs.replace(SMALL, repeat="encode", image_s=60.0)
-    encoder = FrameEncoder(tmp_path / "1.mp4", film)
+    encoder = FrameEncoder(tmp_path / "1.mp4", film, times(film, 2))
     frames = pictures(film, 2)
     encoder.stop()
-    for each in frames:
-        encoder.add(encoder.prepare(each))
-    assert encoder._number == 0
+    for number, each in enumerate(frames):
+        encoder.add(encoder.prepare(each), number)
+    assert encoder._frames_made == 0
     encoder.close()
 
 
