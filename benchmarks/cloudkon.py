@@ -26,8 +26,8 @@ from kon.core.ledger import Record
 from kon.core.queue import Message
 from kon.core.task import State
 from kon.experiment import Experiment, load
+from kon.experiment.load import read_prices
 from kon.experiment.models import FOLDER, read_model
-from kon.experiment.prices import read_prices
 from kon.report.columns import rounded
 from kon.trials.plan.forecast import Forecast, Forecaster, Setting
 from kon.trials.plan.table import duration, usd

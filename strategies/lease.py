@@ -33,6 +33,7 @@ class Lease(Strategy):
 
     name: ClassVar[str] = "lease"
     guarantee = Guarantee(nothing_lost=True, one_start=False, one_start_while_held=True, one_result=True)
+    defers: ClassVar[bool] = True
 
     def __init__(
         self, ledger: Ledger, worker: str, clock: Clock, *, lease_s: float = 30.0, skew_s: float = 0.5

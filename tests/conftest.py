@@ -9,9 +9,9 @@ from typing import Final
 
 import pytest
 
-from tests.emulators import inbox, ministack, moto, on_ministack, on_moto
+from tests.emulators import inbox, ministack, moto, on_ministack, on_moto, short_pauses
 
-__all__ = ["inbox", "ministack", "moto", "on_ministack", "on_moto"]
+__all__ = ["inbox", "ministack", "moto", "on_ministack", "on_moto", "short_pauses"]
 
 LONGEST: Final = Path(__file__).parent / "playbooks"
 """Whose single tests take up to a minute."""

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
+import shutil
+import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,8 +28,30 @@ from kon.engine.control import Control
 from kon.engine.records.records import RunFolder
 from kon.launch.guard import Guard
 from kon.launch.local import LocalRun, Source
+from kon.launch.sentry import Sentry, over_folder
 
 _log = logging.getLogger("kon")
+
+
+class TemporaryFolder:
+    """A folder that goes when nobody holds this object any more, at the latest with the program and its
+    workers, however these end."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.gettempdir()) / f"kon-{secrets.token_hex(8)}"
+        sentry = over_folder(self.path)  # before the folder, so that no moment is left without
+        self.path.mkdir(mode=0o700)
+        self.lifeline = sentry.lifeline
+        """A file that keeps the folder, as long as any process has it open."""
+        self._finalizer = weakref.finalize(self, _remove, self.path, sentry)
+
+    def remove(self) -> None:
+        self._finalizer()
+
+
+def _remove(folder: Path, sentry: Sentry) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    sentry.dismiss()
 
 
 class Queued:
@@ -41,7 +67,7 @@ class Background:
     kept: its records outlive this program, and so does the run: when the program ends before it, the
         workers go on. A run that is not kept is waited for, as a thread is.
     cancelled: it is taken up only to be given up.
-    holds: what must last as long as the run is at work.
+    temporary: the folder of a run that is not kept; it lasts as long as the run is at work.
     guard: over a run that is kept.
     """
 
@@ -53,7 +79,7 @@ class Background:
         *,
         kept: bool,
         cancelled: bool = False,
-        holds: object = None,
+        temporary: TemporaryFolder | None = None,
         guard: Guard | None = None,
     ) -> None:
         self.folder = folder
@@ -63,13 +89,14 @@ class Background:
             folder,
             spec,
             source,
+            lifeline=None if temporary is None else temporary.lifeline,
             on_progress=self._progress,
             on_note=lambda text: _log.warning("%s", text),
         )
         self._source = source
         self._kept = kept
         self._cancelled = cancelled
-        self._holds = holds
+        self._temporary = temporary
         self._guard = guard or Guard()
         self._news = threading.Condition()
         self._beat = 0
@@ -151,7 +178,7 @@ class Background:
             # what it holds, the file that items are kept in for example, goes with it, not some time later
             self._local = None
             self._source = Queued()
-            self._holds = None
+            self._temporary = None
             _forget(self)
             self._started.set()
             with self._news:

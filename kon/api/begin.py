@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from kon.api.background import Background, running_in
-from kon.api.handle import Run, TemporaryFolder
+from kon.api.background import Background, TemporaryFolder, running_in
+from kon.api.handle import Run
 from kon.api.wishes import Wishes, guard, refuse_wishes
 from kon.core.errors import ConfigurationError
 from kon.core.journal import FileJournal
@@ -33,7 +32,7 @@ _LONGEST_NAME: Final = 40
 
 PREFETCH: Final = 200
 """Messages ahead of a worker's slots, at most: enough that tasks of a millisecond are fetched and claimed
-in batches. Of longer ones a worker takes what it needs for a fifth of a second (see kon.engine.worker)."""
+in batches. For longer tasks a worker takes what it needs for a fifth of a second (see kon.engine.worker)."""
 
 
 def run_name(word: str) -> str:
@@ -76,12 +75,14 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
         plan = plan._replace(spec=spec)
     if plan.out is None:
         guard(plan.caller, plan.wishes, None, spec)
-        temporary = TemporaryFolder(Path(tempfile.mkdtemp(prefix="kon-")))
+        temporary = TemporaryFolder()
         folder = RunFolder(temporary.path / spec.run)
         spec = _placed(spec, folder.path)
         folder.write_run(spec, context(), attempts_before=1 if recorded else 0)
         _record_again(folder, recorded)
-        return Run(folder, spec, _begun(folder, spec, plan.source, kept=False, holds=temporary), temporary)
+        return Run(
+            folder, spec, _begun(folder, spec, plan.source, kept=False, temporary=temporary), temporary
+        )
     folder = RunFolder(plan.out / spec.run)
     running = running_in(folder)
     if running is not None:
@@ -135,10 +136,10 @@ def _begun(
     source: Source,
     *,
     kept: bool,
-    holds: object = None,
+    temporary: TemporaryFolder | None = None,
     guard: Guard | None = None,
 ) -> Background:
-    background = Background(folder, spec, source, kept=kept, holds=holds, guard=guard)
+    background = Background(folder, spec, source, kept=kept, temporary=temporary, guard=guard)
     background.begin()
     return background
 
@@ -166,7 +167,7 @@ def _taken_up(plan: Plan, folder: RunFolder) -> RunSpec:
 
 
 def _reopen(folder: RunFolder, rerun_failed: bool) -> None:
-    """Have those tasks of a run queued anew that are not recorded, or were cancelled."""
+    """Queue those tasks of a run again that are not recorded, or were cancelled."""
     stay = [] if rerun_failed else [each for _, each in folder.outcomes() if each.state in _FAILED]
     folder.reopen()
     _record_again(folder, stay)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
-from kon.api.background import Background, Queued, in_private_loop, running_in
+from kon.api.background import Background, Queued, TemporaryFolder, in_private_loop, running_in
 from kon.api.relay import Relay
 from kon.core.errors import Interrupted
 from kon.core.lock import FolderLock, client_lock
@@ -43,17 +41,6 @@ class RunStatus(msgspec.Struct, frozen=True):
     lost: int
     cancelled: int
     left: int
-
-
-class TemporaryFolder:
-    """A folder that goes when nobody holds this object any more, at the latest with the program."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._finalizer = weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
-
-    def remove(self) -> None:
-        self._finalizer()
 
 
 class Run:

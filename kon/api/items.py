@@ -51,7 +51,7 @@ def check_items(items: object, caller: str) -> None:
 
 
 def first_and_all(items: Iterable[Any], caller: str) -> tuple[bool, Iterable[Any]]:
-    """Whether there is an item at all, and the items, of which none was lost by looking."""
+    """Whether there is an item at all, and all the items: none is lost by looking."""
     check_items(items, caller)
     if isinstance(items, Sequence):
         return bool(items), items

@@ -14,7 +14,7 @@ from typing import Any, Final
 from kon.core.errors import WorkloadError
 
 _PART_BYTES: Final = 1 << 20
-"""Of one read or write, about."""
+"""Bytes of one read or write, about."""
 
 
 class Stored(Sequence[Any]):

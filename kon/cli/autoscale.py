@@ -16,7 +16,7 @@ import msgspec
 from kon.backends.prices import FILE
 from kon.cli.output import json_option, note, print_json
 from kon.core.errors import Interrupted
-from kon.experiment.prices import read_prices
+from kon.experiment.load import read_prices
 from kon.fleet.autoscale.demand import Demand
 from kon.fleet.autoscale.equipment import PLACE, Equipment, FleetBucket, packed
 from kon.fleet.autoscale.equipment import equip as put_equipment

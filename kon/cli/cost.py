@@ -13,7 +13,7 @@ from kon.cli.runs import find_run, root_option, run_argument
 from kon.core.errors import ConfigurationError
 from kon.core.plugins import backend_class
 from kon.engine.records.records import RunFolder
-from kon.experiment.prices import read_prices
+from kon.experiment.load import read_prices
 from kon.report.costs import Cost, cost_of
 from kon.report.read.tally import tally_run
 from kon.report.tables import draw

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 
-from kon.backends.emulator import KINDS, Emulator, Kind, started
+from kon.backends.aws.policies import policy
+from kon.backends.emulator import KEY_ID, KINDS, Emulator, Kind, Settings, started
 from kon.cli.output import json_option, note, print_json
 from kon.core.errors import BackendUnavailable, ConfigurationError
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:  # the reader of experiment files takes a while to load
 
 AWS: Final = "aws"
 """The backend that an emulator stands in for."""
+
+_STRICT: Final = Settings(policies={KEY_ID: [policy("client", "*")]})
+"""With `kon run --emulator` nobody may do more than kon's policy for clients says, with any prefix."""
 
 _LOOK_S: Final = 0.5
 """Between two looks at whether the server is still there, in seconds."""
@@ -31,12 +35,13 @@ _LOOK_S: Final = 0.5
 @click.option(
     "--port", type=click.IntRange(1, 65535), metavar="N", help="Of 127.0.0.1.  [default: a free one]"
 )
+@click.option("--lenient", is_flag=True, help="Without Amazon's rules that the emulator lacks.")
 @json_option
-def emulator(kind: str, port: int | None, as_json: bool) -> None:
+def emulator(kind: str, port: int | None, lenient: bool, as_json: bool) -> None:
     """Be SQS, DynamoDB and S3 on this machine, until Ctrl-C. For trials: all that is in it ends with it.
 
-    What it prints leads programs in another terminal to it, kon and Amazon's own among them.
-    docs/emulators.md says what it gets wrong.
+    What it prints leads programs in another terminal to it, kon and Amazon's own among them. It keeps the
+    rules of Amazon's that docs/emulators.md lists, which says as well what it gets wrong.
 
     \b
     Examples:
@@ -50,7 +55,7 @@ def emulator(kind: str, port: int | None, as_json: bool) -> None:
 
     before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        with started(cast(Kind, kind), port) as server:
+        with started(cast(Kind, kind), port, strict=None if lenient else Settings()) as server:
             _print(server, as_json)
             note(
                 f"{kind} answers at {server.endpoint}, for trials only; Ctrl-C ends it and all that is in it"
@@ -98,7 +103,7 @@ def emulated(asked_for: bool, experiments: Sequence[Experiment]) -> Iterator[Non
             f"--emulator stands in for Amazon's services, and nothing here uses them (backend: {names}); add "
             "--set backend=aws, or leave it out"
         )
-    with started() as server, server.in_use():
+    with started(strict=_STRICT) as server, server.in_use():
         yield
 
 

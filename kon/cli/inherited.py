@@ -58,7 +58,7 @@ def check_metrics(experiments: Sequence[Experiment]) -> None:
 
 
 def log_options() -> list[click.Option]:
-    """Of every command."""
+    """Options that every command has."""
     return [
         click.Option(
             ["--log-format"],

@@ -88,7 +88,7 @@ def line_of(outcome: Outcome, command: bytes) -> bytes:
 
 
 def read_joblog(path: Path, commands: Commands, items: int) -> Iterator[Entry]:
-    """What is in a job log; nothing where there is none. Of a task that is there twice, the last stands.
+    """What is in a job log; nothing where there is none. If a task is there twice, the last entry counts.
 
     Raises ConfigurationError for a log of other commands: its numbers would mean other tasks.
     """

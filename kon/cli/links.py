@@ -31,7 +31,7 @@ def link_lines(
 ) -> Iterator[str]:
     """The run's log of links: id, link, and the time (UTC) until which it is good; a file: is for good.
 
-    A link that has expired is made anew where its object is reached; else the line says since when it is no
+    An expired link is signed again where its object can be reached; else the line says since when it is no
     longer good, and why there is no other.
     """
     rest, without = iter(outcomes), 0
@@ -48,7 +48,7 @@ def link_lines(
 
 
 def object_lines(folder: RunFolder) -> Iterator[str]:
-    """Of each object: its key, size in bytes, storage class and state. Raises ConfigurationError."""
+    """Each object's key, size in bytes, storage class and state. Raises ConfigurationError."""
     for each in asyncio.run(_states(folder)):
         state = f"{each.state} {_at(each.until.timestamp())}" if each.until is not None else each.state
         yield "\t".join((each.key, str(each.size_bytes), each.storage_class, state))

@@ -150,7 +150,7 @@ def _run(command: str, items: Sequence[Item], commands: Commands, request: Reque
 
 
 def _kind_options(request: Request) -> dict[str, Any]:
-    """Of the kind `shell`, beside the command. Only what was asked for: they are recorded."""
+    """Options of the kind `shell`, without the command. Only what was asked for, as they are recorded."""
     given: dict[str, Any] = {
         "positions": True,
         "max_output_bytes": INLINE_BYTES if request.max_output_bytes is None else request.max_output_bytes,

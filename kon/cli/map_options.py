@@ -24,7 +24,7 @@ from kon.cli.output import json_option, quiet_option
 from kon.kinds.command import DEFAULT_SHELL
 
 MOST_OUTPUT_BYTES: Final = 1_000_000
-"""Of stdout and of stderr: as JSON each may be six times as long, and both must fit into one message."""
+"""Limit for stdout and for stderr: as JSON each may be six times as long, and both have to fit a message."""
 
 
 class Request(NamedTuple):

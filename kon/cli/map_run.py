@@ -181,7 +181,7 @@ class MapRun:
     # --- its end -----------------------------------------------------------------------------------
 
     def _is_enough(self) -> bool:
-        """Whether it was halted because so many succeeded as were wanted."""
+        """Whether it was halted because the wanted number succeeded."""
         halt = self._request.halt
         return halt.counted == "success" and halt.is_due(0, self._succeeded, self._run.tasks)
 

@@ -25,10 +25,10 @@ Item = str | tuple[str, ...]
 _CHUNK_BYTES: Final = 1 << 20
 
 MOST_BYTES: Final = 128 * 1024
-"""Of the items of one command: xargs' own limit, and what Linux allows for a script that names each."""
+"""Bytes of the items of one command: xargs' own limit, and what Linux allows for a script that names each."""
 
 _NAMED_BYTES: Final = 24
-"""Of the name of an item in a script, and of what stands around it, at most."""
+"""Bytes of an item's name in a script and of what stands around it, at most."""
 
 
 def read_sources(sources: Sequence[Source], delimiter: bytes) -> list[Sequence[str]]:

@@ -118,7 +118,7 @@ def make_plan(
 ) -> Plan:
     """Raises ConfigurationError for a command or a strategy that can't be, WorkloadError for items.
 
-    options: of the kind `shell`, beside the command.
+    options: of the kind `shell`, without the command.
     """
     strategy_class(strategy)
     options = {"command": command, **options}

@@ -31,7 +31,7 @@ class Jobs(NamedTuple):
 
 
 class Halt(NamedTuple):
-    """When no more commands are started. threshold: so many, or, where `is_share`, such a share of all tasks,
+    """When no more commands are started. threshold: a number, or, where `is_share`, a share of all tasks,
     that are `counted`."""
 
     when: Halting = "never"

@@ -20,8 +20,8 @@ import click
 from kon.kinds.quoting import PLACEHOLDER
 
 Stdin = Literal["none", "ended", "open"]
-"""What standard input is: `none`, a terminal, /dev/null or closed; `ended`, a pipe or a file of which nothing
-is left; `open`, one that may hold items."""
+"""What standard input is: `none`, a terminal, /dev/null or closed; `ended`, a pipe or a file with nothing
+left; `open`, one that may hold items."""
 
 
 class Source(NamedTuple):
@@ -118,7 +118,7 @@ def _from_stdin(stdin: Stdin) -> Source:
 
 
 def _bare_word(words: Sequence[str]) -> click.UsageError:
-    """Of a bare word with others behind it, and nothing on standard input."""
+    """The error for a bare word with others behind it, and nothing on standard input."""
     options = 1
     while options < len(words) and words[options].startswith("-"):
         options += 1

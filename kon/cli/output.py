@@ -1,4 +1,4 @@
-"""What goes to stdout, and what is said beside it on stderr."""
+"""What goes to stdout, and what is said on stderr."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import msgspec
 from kon.engine.watchers import logs
 
 JSON_SCHEMA: Final = 1
-"""Of the objects that --json prints; raised when a name in them changes its meaning or goes."""
+"""Version of the objects that --json prints; raised when a name in them changes its meaning or goes."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
 
@@ -49,7 +49,7 @@ def note(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """The same, of what may be wrong."""
+    """Say on stderr what may be wrong."""
     if logs.is_json():
         _log.warning(text)
     else:

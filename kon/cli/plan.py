@@ -15,8 +15,8 @@ from kon.cli.output import json_option, note, print_json, quiet_option
 from kon.core.errors import ConfigurationError
 from kon.core.plugins import backend_class
 from kon.experiment import Experiment
+from kon.experiment.load import read_prices
 from kon.experiment.models import DEFAULT
-from kon.experiment.prices import read_prices
 from kon.fleet.autoscale.file import read_policy
 from kon.trials.plan.advice import Advice, advise
 from kon.trials.plan.asked import parse_time, parse_usd, parse_workers

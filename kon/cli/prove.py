@@ -40,7 +40,7 @@ EXIT_BROKEN: Final = 1
 """The exit code when a promise broke."""
 
 SHARE: Final = 20
-"""Each class of faults but the one with all at once gets one in so many of the schedules asked for."""
+"""Each class of faults, except the one with all at once, gets one in this many of the schedules asked for."""
 
 
 class Asked(msgspec.Struct, frozen=True):

@@ -149,7 +149,7 @@ def _told_of_what_is_left(changes: Changes) -> int:
 def _needs(
     target: str, root: Path, overrides: Sequence[str], limit: int | None, or_by_name: bool = False
 ) -> list[Needs]:
-    """Of the runs that have something at Amazon. Raises ConfigurationError where none has."""
+    """What the runs need at Amazon. Raises ConfigurationError where none needs anything."""
     if Path(target).is_file():
         asked = Asked(file=Path(target), out=None, overrides=overrides, limit=limit)
         found = [needs_of(cell.spec) for each in asked.load() for cell in each.cells()]

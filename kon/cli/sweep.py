@@ -9,7 +9,7 @@ import click
 
 from kon.backends.prices import FILE
 from kon.cli.output import json_option, note, print_json
-from kon.experiment.prices import read_prices
+from kon.experiment.load import read_prices
 from kon.fleet.sweep import Found, look, remove
 from kon.fleet.thing import Filter, Thing
 from kon.report.tables import draw

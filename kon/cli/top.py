@@ -112,7 +112,7 @@ def _follow(follower: Follower) -> None:
 
 @contextmanager
 def _keys() -> Iterator[_Pressed]:
-    """Within it, keys are read as they are pressed. What it gives waits so many seconds, and says whether
+    """Within it, keys are read as they are pressed. What it gives waits that many seconds, and says whether
     somebody wants to leave."""
     fd = sys.stdin.fileno()
     if not sys.stdin.isatty():

@@ -33,7 +33,7 @@ _STYLES: Final = {
     "silent": "yellow",
     "retry": "yellow",
 }
-"""Of states; each stands there as a word too."""
+"""Colours of states; each stands there as a word too."""
 
 
 def summary_lines(run: Snapshot) -> list[str]:

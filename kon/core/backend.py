@@ -99,7 +99,7 @@ class Backend(ABC):
 
     @property
     def billed(self) -> Mapping[str, float]:
-        """Of these requests, what a provider bills, by the names that `RequestCount` has. Empty where it
+        """What a provider bills of these requests, by the names that `RequestCount` has. Empty where it
         costs nothing."""
         return {}
 

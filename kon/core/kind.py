@@ -64,7 +64,7 @@ class Kind(ABC):
     """The options: a struct derived from `kon.core.options.Options`, whose docstring describes each. None:
     only the constructor knows them, so that no editor does."""
     made_from: ClassVar[type[msgspec.Struct] | None] = None
-    """The keys that stand beside `count` and say what is made up; see `make_up`."""
+    """The keys that stand next to `count` and say what is made up; see `make_up`."""
     items_as_text: ClassVar[bool] = False
     """Whether words and numbers in a list of items are taken as they are written: `1.10` stays `1.10`."""
     virtual_time: ClassVar[bool] = False

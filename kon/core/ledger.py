@@ -17,7 +17,7 @@ from kon.core.task import State
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One row.
 
-    token: drawn anew for each claim; whoever knows it may replace the row (a fencing token).
+    token: drawn for each claim; whoever knows it may replace the row (a fencing token).
     owner: the worker that wrote it, for people.
     expires_s: when a claim's lease ends, in seconds since the epoch; 0 for never.
     outcome: an encoded `Outcome`, once there is one.

@@ -1,8 +1,9 @@
 """The working folder of an attempt: there while it works, gone afterwards, however it ends.
 
-A process that is killed can't remove its own. Each folder is locked (flock) as long as its process lives, and
-the kernel lets go of the lock however that ends: what nobody holds is removed by the next worker of the same
-user that needs a working folder on this machine.
+A process that is killed can't remove its own. A worker's sentry does it then (kon.launch.sentry), by the mark
+that all folders of one process have in their names. Where that was killed too, the next worker of the same
+user that needs a working folder on this machine removes what nobody holds: each folder is locked (flock) as
+long as its process lives, and the kernel lets go of the lock however that ends.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Coroutine
@@ -20,13 +22,21 @@ from typing import Any, Final
 from kon.core.errors import KindError
 
 PREFIX: Final = "kon-task-"
-"""Of the names of working folders, and of nothing else."""
+"""Beginning of the names of working folders, and of nothing else."""
+
+_MARK: Final = secrets.token_hex(6)
+"""Part of the names of this process's own folders, and of no other's."""
 
 _TRIES: Final = 100
 _PAUSE_S: Final = 0.05
 
 _cleared: set[str] = set()
 """Places where this process has looked for abandoned folders."""
+
+
+def own_prefix() -> str:
+    """The beginning of the paths of this process's working folders."""
+    return str(Path(tempfile.gettempdir()) / f"{PREFIX}{_MARK}-")
 
 
 @asynccontextmanager
@@ -79,7 +89,7 @@ def _make(kind: str) -> tuple[tempfile.TemporaryDirectory[str], int]:
     """A new folder, locked. Raises OSError."""
     while True:
         # its own errors are ignored, as it is asked again until the folder is gone
-        made = tempfile.TemporaryDirectory(prefix=f"{PREFIX}{kind}-", ignore_cleanup_errors=True)
+        made = tempfile.TemporaryDirectory(prefix=f"{PREFIX}{_MARK}-{kind}-", ignore_cleanup_errors=True)
         lock = -1
         try:
             lock = _opened(Path(made.name))

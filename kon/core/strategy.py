@@ -78,6 +78,9 @@ class Strategy(ABC):
     uses_ledger: ClassVar[bool] = True
     needs_fifo: ClassVar[bool] = False
     """Whether it counts on a queue that drops repeated sends by itself (`QueueLimits.fifo`)."""
+    defers: ClassVar[bool] = False
+    """Whether it may answer `Defer`. A FIFO queue can't delay a message, so that there each deferral would
+    count a receipt, until a task that runs well is dead."""
     takeovers: int = 0
     """Claims so far that somebody had held before, and had not given back; for those who watch."""
 
@@ -134,18 +137,26 @@ class Strategy(ABC):
 
 
 def check_queue(strategy: type[Strategy], fifo: bool) -> None:
-    """Raises ConfigurationError for a strategy that counts on a queue which drops repeated sends, and one
-    that doesn't. fifo: whether it does."""
+    """Raises ConfigurationError for a strategy and a queue that do not go together.
+
+    fifo: whether the queue drops repeated sends, and can't delay a message.
+    """
     if strategy.needs_fifo and not fifo:
         raise ConfigurationError(
             f'the strategy "{strategy.name}" needs a queue that drops repeated sends by itself, and this '
-            "backend has none. Take the backend aws with `queue: fifo`, or another strategy: lease takes any"
+            "backend has none. Take the backend aws with `queue: fifo`, or another strategy, such as lease"
+        )
+    if strategy.defers and fifo:
+        raise ConfigurationError(
+            f'the strategy "{strategy.name}" puts off tasks that another worker runs, and a FIFO queue '
+            "can't: each time would count as a receipt, and a task that runs long would be called dead. "
+            "Leave out `queue: fifo`, or take another strategy, such as result_once"
         )
 
 
 def is_ours(found: Record | None, token: str) -> bool:
-    """Whether a conditional write took place: at once (nothing found), or in an earlier try of which
-    the reply was lost, so that the retry met our own record."""
+    """Whether a conditional write took place: at once (nothing found), or in an earlier try whose
+    reply was lost, so that the retry met our own record."""
     return found is None or found.token == token
 
 

@@ -114,7 +114,7 @@ class Tally:
 
 
 LONGEST_WAIT_S: Final = 5.0
-"""Of the client for answers, before it looks whether the run was cancelled or tasks were lost."""
+"""The client's longest wait for answers, before it looks whether the run was cancelled or tasks were lost."""
 
 _DONE: Final = State.DONE  # Python 3.11 takes longer to find a member in its class than for all else here
 _CODES: Final = {
@@ -190,7 +190,7 @@ class Client:
     async def submit(self, bodies: Iterable[Any], upto: int | None = None) -> None:
         """Queue every task that is not queued yet. `bodies` are all the run's, from the first one on.
 
-        upto: only the first so many, where the others are to come later.
+        upto: only that many, from the first, where the others come later.
         Raises MessageTooLarge for a task that fits into no message; those before it are queued.
         """
         submitted = (await self._control.read()).submitted
@@ -283,7 +283,7 @@ class Client:
             await self._control.close(Status.CLOSED)
 
     async def _answers_of(self, abreast: int) -> tuple[int, bool]:
-        """Take answers by so many receives at once; how many messages came, and whether each was full."""
+        """Take answers by `abreast` receives at once; how many messages came, and whether each was full."""
         wanted = max(1, min(self._channel.answers.limits.max_batch, ANSWERS_BYTES // self._answer_bytes))
         if abreast == 1:
             got = [await self._answers(wanted, self._wait_s)]

@@ -30,7 +30,7 @@ _ROLL_PAGE = 100
 
 
 class Status(enum.StrEnum):
-    """Of a run as a whole."""
+    """State of a run as a whole."""
 
     OPEN = "open"  # tasks are or may yet be queued
     CLOSED = "closed"  # every task is accounted for
@@ -169,7 +169,7 @@ class Control:
         await self._table.put([_row(_HOST_KEYS + number, msgspec.json.encode(refusal))])
 
     async def refusals(self, numbers: Sequence[int], client_kon: str) -> list[Refusal]:
-        """Of these hosts, those that do not take part with a client of this version."""
+        """The hosts among these that do not take part with a client of this version."""
         rows = await self._table.read([_HOST_KEYS + number for number in numbers])
         said = [_hosts.decode(row.outcome) for row in rows if row is not None and row.outcome is not None]
         return [each for each in said if isinstance(each, Refusal) and each.client_kon == client_kon]

@@ -230,4 +230,4 @@ class Executor:
 
 
 _WEIGHT: Final = 0.2
-"""Of the newest duration in the mean: some ten tasks are remembered."""
+"""Weight of the newest duration in the mean: some ten tasks are remembered."""

@@ -38,7 +38,7 @@ class Held:
 class Job(msgspec.Struct, eq=False, gc=False):
     """A task on its way through this worker.
 
-    Not tracked by the garbage collector, of which a million of them would be most of the work: the
+    Not tracked by the garbage collector: a million of them would be most of its work: the
     circle through `Held.jobs` is cut by `Held.forget` when the delivery is done with.
 
     runs: False for one that was turned away, and has only something to answer or to send.

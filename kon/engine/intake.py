@@ -100,7 +100,7 @@ class Intake:
     def _turn_away(self, holders: Sequence[Held], tasks: Sequence[Task], verdicts: Sequence[Verdict]) -> None:
         """Answer again what was done; what another holds is looked at again later.
 
-        A deferred task is sent anew with a delay, and its message acked: a message that was merely
+        A deferred task is sent again with a delay, and its message acked: a message that was merely
         put off would count the receipt, and end as dead while its task runs well elsewhere. A queue
         that can't delay leaves no other way: there it comes again after its visibility timeout.
         """

@@ -1,9 +1,9 @@
 """Pages: the rows of neighbouring tasks in one row of a ledger, where each write of a row is paid for.
 
 A page is a row of the ledger below: its key is that of its rows divided by `tasks_per_row`, its token is
-drawn anew for each write, and its outcome holds the rows, packed. Whoever changes a row writes the page
-over the very version that he knows, and where another was faster takes that one and judges again. So a
-page is as linearizable as the row that it is, and a bundle's tasks are claimed by one write.
+drawn for each write, and its outcome holds the rows, packed. Whoever changes a row writes the page over the
+very version that he knows. Where another was faster, he takes that one and judges again. So a page is as
+linearizable as the row that it is, and a bundle's tasks are claimed by one write.
 
 It pays where one worker has most of a page at a time, as with the tasks of a bundle. Workers that take
 turns at a page only lose writes to each other, no row.
@@ -24,7 +24,7 @@ from kon.core.errors import BackendUnavailable, StoreError
 from kon.core.ledger import Ledger, Record, missing
 
 MAX_ROWS: Final = 100
-"""Of a page."""
+"""Most rows of a page."""
 
 INLINE_BYTES: Final = 512
 """A larger outcome has a row of its own: every later write of the page would pay for it again."""

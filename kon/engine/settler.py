@@ -23,7 +23,7 @@ from kon.engine.packing import batches, chunks, pack_answers, without_repeats
 from kon.engine.records.events import Event, Named
 
 SETTLE_BATCH: Final = 1_000
-"""So many outcomes are settled at once, and when so many wait none waits for more."""
+"""Outcomes that are settled at once; when that many wait, none waits for more."""
 
 MOST_WAITING: Final = 4 * SETTLE_BATCH
 """Outcomes that wait before the worker stops taking more: the store is slower than the tasks."""

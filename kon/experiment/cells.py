@@ -101,7 +101,7 @@ class Experiment:
 
 
 def prefetch_for(slots: int) -> int:
-    """What keeps so many slots busy: with fewer messages ahead than there are slots, those that come free
+    """Messages that keep the slots busy: with fewer messages ahead than there are slots, those that come free
     together wait for more than one receive."""
     return max(PREFETCH, 2 * slots)
 

@@ -6,25 +6,25 @@ as if it had been left out.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import types
+import typing
+from collections.abc import Collection, Iterable
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Annotated, Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from kon.core.backend import Backend
 from kon.core.errors import ConfigurationError, describe
-from kon.core.options import Path
+from kon.core.options import Path, unknown
 from kon.core.plugins import strategy_class
 from kon.core.strategy import check_queue
 from kon.experiment.cells import Experiment
 from kon.experiment.checkplugins import check_backend, check_strategy
 from kon.experiment.checkworkload import read_workload
-from kon.experiment.complaints import complaints
-from kon.experiment.model import ExperimentForm
+from kon.experiment.model import Expected, ExperimentForm
 from kon.experiment.models import check_durations, with_model
-from kon.experiment.problems import Problem
-from kon.experiment.yamltree import Mapping, Node, find, plain
+from kon.experiment.yamltree import Mapping, Node, Problem, Sequence, find, key_place, plain
 
 _STAND_IN: dict[str, Any] = {"name": "x", "workload": {"kind": "x"}}
 """For the keys that have no default, when what stands there can't be used."""
@@ -35,7 +35,7 @@ def read_experiment(
 ) -> Experiment | None:
     """The experiment of one document; None where something is wrong with it, which goes to `problems`.
 
-    folder: what the paths of workload files are relative to; limit: at most so many tasks of a run.
+    folder: what the paths of workload files are relative to; limit: most tasks of a run.
     """
     before = len(problems)
     node = with_model(node, folder, problems)
@@ -138,3 +138,78 @@ def _check_strategies(
 
 def _is_list(node: Node) -> bool:
     return isinstance(plain(find(node, ("strategies",))), list)
+
+
+_NULL_STRATEGY: Final = "; the strategy without de-duplication is written none"
+
+
+def complaints(error: ValidationError, model: type[BaseModel], node: Node, at: Path = ()) -> list[Problem]:
+    """One problem for each place. `node`: the document; `at`: where in it the model's mapping stands."""
+    return [
+        _complaint(each["type"], (*at, *each["loc"]), each["input"], model, node, len(at))
+        for each in error.errors(include_url=False, include_context=False)
+    ]
+
+
+def _complaint(
+    kind: str, path: Path, found: object, model: type[BaseModel], node: Node, skip: int
+) -> Problem:
+    if kind == "missing":
+        return Problem(find(node, path[:-1]).place, f'missing key "{path[-1]}"')
+    if kind == "extra_forbidden":
+        known = _keys(model, path[skip:-1])
+        return Problem(key_place(node, path), unknown(str(path[-1]), known))
+    path = _existing(node, path)
+    phrase = _expected(model, path[skip:])
+    hint = _NULL_STRATEGY if path[0] == "strategies" and found is None else ""
+    return Problem(
+        find(node, path).place, f"expected {phrase}, found {describe(plain(find(node, path)))}{hint}"
+    )
+
+
+def _existing(node: Node, path: Path) -> Path:
+    """The part of a path that the document has: a lone value stands for a list of one."""
+    for end in range(len(path)):
+        above, step = find(node, path[:end]), path[end]
+        inside = (isinstance(above, Mapping) and step in above.entries) or isinstance(above, Sequence)
+        if not inside:
+            return path[:end]
+    return path
+
+
+def _keys(model: type[BaseModel], path: Path) -> list[str]:
+    inner, _ = _walk(model, path)
+    return list(inner.model_fields) if isinstance(inner, type) and issubclass(inner, BaseModel) else []
+
+
+def _expected(model: type[BaseModel], path: Path) -> str:
+    return _walk(model, path)[1]
+
+
+def _walk(model: type[BaseModel], path: Path) -> tuple[Any, str]:
+    """The type at a path, and what the nearest field on the way says is expected there."""
+    here: Any = model
+    phrase = "a mapping"
+    for step in path:
+        if isinstance(here, type) and issubclass(here, BaseModel) and step in here.model_fields:
+            field = here.model_fields[str(step)]
+            here, metadata = field.annotation, field.metadata
+        else:
+            inner = typing.get_args(here)
+            here, metadata = (inner[0], []) if inner else (None, [])
+        here, phrase = _bare(here, metadata, phrase)
+    return here, phrase
+
+
+def _bare(annotation: Any, metadata: Iterable[Any], phrase: str) -> tuple[Any, str]:
+    """A type without `Annotated` and `| None`."""
+    for each in metadata:
+        if isinstance(each, Expected):
+            phrase = each.phrase
+    if typing.get_origin(annotation) is Annotated:
+        inner, *more = typing.get_args(annotation)
+        return _bare(inner, more, phrase)
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        [given] = [each for each in typing.get_args(annotation) if each is not type(None)]
+        return _bare(given, [], phrase)
+    return annotation, phrase

@@ -18,10 +18,8 @@ from kon.core.options import OptionError, Path, Struct, needed, option_errors
 from kon.core.plugins import backend_class, kind_class, strategy_class, takes
 from kon.core.spec import Plugin
 from kon.core.strategy import Strategy, strategy_options
-from kon.experiment.complaints import key_place
 from kon.experiment.model import SHORTEST_HOLD_S, ExperimentForm, WorkloadForm
-from kon.experiment.problems import Place, Problem
-from kon.experiment.yamltree import Node, find
+from kon.experiment.yamltree import Node, Place, Problem, find, key_place
 
 _Class = TypeVar("_Class")
 _Made = TypeVar("_Made", Backend, Kind, Strategy)

@@ -13,19 +13,17 @@ from kon.core.options import OptionError, expected_of, misfits
 from kon.core.plugins import kind_class
 from kon.core.spec import Plugin
 from kon.experiment.checkplugins import check_kind
-from kon.experiment.complaints import key_place
 from kon.experiment.model import KIND_OF_FILES, MAX_TASKS, WorkloadForm
-from kon.experiment.problems import Place, Problem
-from kon.experiment.sources import (
+from kon.experiment.workload import (
     Bad,
     Items,
     Lines,
     Made,
     Source,
+    Workload,
     matching_files,
 )
-from kon.experiment.workload import Workload
-from kon.experiment.yamltree import Node, find, plain
+from kon.experiment.yamltree import Node, Place, Problem, find, key_place, plain
 
 SOURCES: Final = ("count", "items", "file", "glob", "range")
 
@@ -100,7 +98,7 @@ class _Reader:
         return given[0] if given else None
 
     def _set_apart(self, kind: str) -> None:
-        """Take the keys beside `count` out of the kind's options."""
+        """Take the keys next to `count` out of the kind's options."""
         try:
             made_from = kind_class(kind).made_from
         except UnknownPlugin:  # reported when the kind is made

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import msgspec
+
+from kon.backends.prices import FILE, Prices
 from kon.core.errors import ConfigurationError, describe, did_you_mean
 from kon.experiment.cells import Experiment
 from kon.experiment.check import read_experiment
+from kon.experiment.models import checked
 from kon.experiment.overrides import apply_overrides, parse_overrides
-from kon.experiment.problems import Problem, raise_problems
-from kon.experiment.yamltree import Mapping, Node, find, plain, read_documents
+from kon.experiment.yamltree import Mapping, Node, Problem, find, plain, raise_problems, read_documents
 
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 
@@ -19,7 +22,7 @@ MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 def load(path: Path, overrides: Sequence[str] = (), limit: int | None = None) -> list[Experiment]:
     """The experiments of a file, in order; the first one's name is the name of the whole.
 
-    overrides: `key=value`, as after `--set`. limit: at most so many tasks of each run, the first ones.
+    overrides: `key=value`, as after `--set`. limit: most tasks of each run, the first ones.
     Every task is checked, which for a large workload file takes a while.
     Raises ConfigurationError (WorkloadError, UnknownPlugin) that lists all that is wrong.
     """
@@ -31,7 +34,7 @@ def load(path: Path, overrides: Sequence[str] = (), limit: int | None = None) ->
 def loads(
     text: str, source: str, folder: Path, overrides: Sequence[str] = (), limit: int | None = None
 ) -> list[Experiment]:
-    """The same for a text. `source`: what places are named after; `folder`: where workload files are."""
+    """Experiments of a text. `source`: what places are named after; `folder`: where workload files are."""
     problems: list[Problem] = []
     documents = read_documents(text, source, problems)
     if not documents and not problems:
@@ -90,3 +93,12 @@ def _read(path: Path) -> str:
         raise ConfigurationError(
             f"{path}:{line}:{column}: expected UTF-8 text, found the byte 0x{data[error.start]:02x}"
         ) from error
+
+
+def read_prices(path: Path = FILE) -> Prices:
+    """Raises ConfigurationError with the place of what is wrong."""
+    given: Any = plain(checked(path, Prices))
+    prices = msgspec.convert(given, Prices)
+    if prices.currency != "USD":
+        raise ConfigurationError(f'{path}: currency: expected "USD", found "{prices.currency}"')
+    return prices

@@ -44,7 +44,7 @@ class _Form(BaseModel):
 
 
 class Choice(_Form):
-    """A plug-in by name, with its options beside the name."""
+    """A plug-in by name, with its options next to the name."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -106,7 +106,7 @@ class WorkloadForm(_Form):
     count: Annotated[
         int | None, Field(ge=1, le=MAX_TASKS), _NotNull, Expected("a whole number of 1 or more")
     ] = None
-    """Source: so many tasks made up by kon; the body of one is its number, or what the kind has for it."""
+    """Source: that number of tasks, made up by kon; each body is its number, or what the kind makes of it."""
 
     items: Annotated[
         list[Any] | None, Field(min_length=1), _NotNull, Expected("a list with one item for each task")

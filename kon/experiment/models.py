@@ -14,11 +14,21 @@ from kon.backends.sim.model import Model
 from kon.core.errors import ConfigurationError, UnknownPlugin, describe, did_you_mean
 from kon.core.options import Misfit, misfits
 from kon.core.plugins import backend_class
-from kon.experiment.complaints import key_place
 from kon.experiment.model import ExperimentForm
-from kon.experiment.problems import Place, Problem, raise_problems
 from kon.experiment.workload import Workload
-from kon.experiment.yamltree import Entry, Mapping, Node, Scalar, find, plain, read_documents
+from kon.experiment.yamltree import (
+    Entry,
+    Mapping,
+    Node,
+    Place,
+    Problem,
+    Scalar,
+    find,
+    key_place,
+    plain,
+    raise_problems,
+    read_documents,
+)
 
 DEFAULT: Final = "aws-us-east-1"
 """The model of an experiment that names none."""
@@ -50,12 +60,12 @@ def read_model(path: Path) -> Model:
 
 
 def read_model_with_sources(path: Path) -> Model:
-    """The same, and where its figures come from."""
+    """The model, and where its figures come from."""
     return msgspec.convert(plain(checked(path, Model)), Model)
 
 
 def read_model_node(path: Path) -> Mapping:
-    """The same, as a node, without the sources of its figures: they do not decide how a run goes."""
+    """The model as a node, without the sources of its figures: they do not decide how a run goes."""
     return _without_sources(checked(path, Model))
 
 

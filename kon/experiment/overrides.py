@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from kon.core.errors import describe, did_you_mean
-from kon.experiment.problems import Place, Problem
-from kon.experiment.yamltree import Entry, Mapping, Node, Scalar, plain, read_value
+from kon.experiment.yamltree import Entry, Mapping, Node, Place, Problem, Scalar, plain, read_value
 from kon.experiment.yamltree import Sequence as ListNode
 
 _NAMED: Final = ("backend", "strategies")

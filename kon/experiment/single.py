@@ -14,10 +14,8 @@ from kon.experiment.cells import MAX_RUN_ID, Cell, Experiment
 from kon.experiment.check import check_form, read_form
 from kon.experiment.checkplugins import check_kind
 from kon.experiment.models import simulates
-from kon.experiment.problems import Problem, raise_problems
-from kon.experiment.sources import Items
-from kon.experiment.workload import Workload
-from kon.experiment.yamltree import of_plain
+from kon.experiment.workload import Items, Workload
+from kon.experiment.yamltree import Problem, of_plain, raise_problems
 
 _RUN_ID: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{MAX_RUN_ID - 1}}}")
 

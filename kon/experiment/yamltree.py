@@ -10,14 +10,56 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import yaml
 
-from kon.core.errors import describe
-from kon.experiment.problems import Place, Problem
+from kon.core.errors import ConfigurationError, describe, printable
+
+MOST_SHOWN: Final = 50
+"""Lines in one error; a file that is wrong in more ways is likely no experiment at all."""
+
+
+class Place(NamedTuple):
+    """Where something stands: in a file, or for `line` 0 in a source that has no lines (`--set ...`)."""
+
+    source: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong.
+
+    error: what is raised when there is no other sort of problem.
+    elsewhere: the text names a place of its own, such as a line of a workload file.
+    """
+
+    place: Place
+    text: str
+    error: type[ConfigurationError] = ConfigurationError
+    elsewhere: bool = False
+
+    def __str__(self) -> str:
+        return self.text if self.elsewhere else f"{self.place}: {self.text}"
+
+
+def raise_problems(problems: Iterable[Problem]) -> None:
+    """Raise them as one ConfigurationError in the order of the file; return when there are none."""
+    found = sorted(dict.fromkeys(problems), key=lambda problem: problem.place[1:])
+    if not found:
+        return
+    lines = [printable(str(problem)) for problem in found[:MOST_SHOWN]]
+    if len(found) > MOST_SHOWN:
+        lines.append(f"... and {len(found) - MOST_SHOWN} more problems")
+    errors = {problem.error for problem in found}
+    raise (errors.pop() if len(errors) == 1 else ConfigurationError)("\n".join(lines))
+
 
 MAX_DEPTH: Final = 50
 """Lists and mappings inside one another."""
@@ -26,7 +68,7 @@ MAX_ALIASED: Final = 100_000
 """Values that aliases may stand for, in all: a few lines of aliases can stand for billions."""
 
 MAX_DIGITS: Final = 300
-"""Of an integer: any that is longer has no float beside it, and Python reads no more than thousands."""
+"""Digits of an integer: a longer one has no float next to it, and Python reads no more than thousands."""
 
 _TAG: Final = "tag:yaml.org,2002:"
 
@@ -101,6 +143,14 @@ def _below(node: Node, step: str | int) -> Node | None:
     if isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
         return node.items[step]
     return None
+
+
+def key_place(node: Node, path: tuple[str | int, ...]) -> Place:
+    """Where the key at the end of a path stands; for one that is not there, the mapping that lacks it."""
+    above = find(node, path[:-1])
+    if isinstance(above, Mapping) and path[-1] in above.entries:
+        return above.entries[str(path[-1])].place
+    return above.place
 
 
 def read_documents(text: str, source: str, problems: list[Problem]) -> list[Node]:

@@ -34,7 +34,7 @@ class Found(msgspec.Struct, frozen=True):
 
     @property
     def usd_per_hour(self) -> float:
-        """Of all whose price is known."""
+        """Price of all things whose price is known."""
         return sum(each.usd_per_hour or 0.0 for each in self.things)
 
 

@@ -13,7 +13,7 @@ from kon.core.errors import ConfigurationError
 _FLEET: Final = re.compile(r"[a-z0-9]{1,15}")
 
 PROJECT: Final = "kon"
-"""Of the tag Project, on all that kon makes. Nothing is ever looked for without it."""
+"""Value of the tag Project, on all that kon makes. Nothing is ever looked for without it."""
 
 GLOBAL: Final = "global"
 """In place of a region, for what belongs to none."""

@@ -102,8 +102,8 @@ def _refusal(said: str) -> bytes:
 
 
 def _changed(value: Any) -> str | None:
-    """What of it JSON would hand over as something else, without a word: keys that are no text, of which two
-    may become one."""
+    """What of it JSON would hand over as something else, without a word: keys that are no text: two of
+    them may become one."""
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):

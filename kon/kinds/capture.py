@@ -133,7 +133,7 @@ def _decode(data: bytes) -> tuple[str, bool]:
 
 
 def _without_cut_end(data: bytes) -> bytes:
-    """Without the first bytes of a UTF-8 sequence of which the rest was left out."""
+    """Without the first bytes of a UTF-8 sequence whose rest was left out."""
     for back in range(1, min(3, len(data)) + 1):
         byte = data[-back]
         if byte >= 0xC0:  # the sequence's first byte, which says how long it is
@@ -145,7 +145,7 @@ def _without_cut_end(data: bytes) -> bytes:
 
 
 def _without_cut_start(data: bytes) -> bytes:
-    """Without the last bytes of a UTF-8 sequence of which the beginning was left out."""
+    """Without the last bytes of a UTF-8 sequence whose beginning was left out."""
     start = 0
     while start < min(3, len(data)) and 0x80 <= data[start] < 0xC0:
         start += 1

@@ -1,8 +1,8 @@
 """Command templates: what is to be run for one item, or for several.
 
 In a template, `{}` stands for the item, `{.}` for the item without its extension, `{/}` for its last
-part, `{//}` for its folder, `{/.}` for its last part without extension and `{#}` for the task's
-number, from 1: the placeholders of GNU parallel. A template without any gets the item at its end.
+part and `{//}` for its folder. `{/.}` is its last part without extension, and `{#}` the task's number,
+from 1. These are the placeholders of GNU parallel. A template without any gets the item at its end.
 `\\{}` is a literal `{}`.
 
 Where a template is read with `positions`, `{1}`, `{2/.}` and so on stand for one of several items, and
@@ -142,7 +142,7 @@ class _Form(NamedTuple):
     words: list[str] | None
     in_shell: list[str] | None
     variables: Mapping[str, str]
-    """Of the environment: the placeholder whose value each has."""
+    """Variables of the environment: the placeholder whose value each has."""
     positions: bool
 
     @classmethod
@@ -216,7 +216,7 @@ def _position(placeholder: str) -> int:
 
 
 def _variables(placeholder: str, count: int) -> list[str]:
-    """The variables of the environment that hold what a placeholder stands for, with so many items."""
+    """The variables of the environment that hold what a placeholder stands for, with `count` items."""
     if placeholder == _NUMBER:
         return ["KON_NUMBER"]
     if placeholder == _SLOT:

@@ -1,7 +1,7 @@
 """Copying from the web into the store: what is there as it should be is left alone.
 
-Beside each copy there is a note of what the server said of it, so that the next time one request without a
-body tells whether it is still the same.
+Next to each copy stands a note of what the server said of it. By it, one request without a body tells
+the next time whether the copy is still right.
 """
 
 from __future__ import annotations

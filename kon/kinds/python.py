@@ -36,7 +36,7 @@ class PythonOptions(Options, frozen=True, kw_only=True):
     function: `module:name` or `path/to/file.py:name`. A file is not run as a program: what stands
         under `if __name__ == "__main__"` does not run.
     call: `item`: the body is the function's one argument. `spread`: the body is a mapping with `args`,
-        a list, and `kwargs`, a mapping, either of which may be left out.
+        a list, and `kwargs`, a mapping; either may be left out.
     pool: `processes`: one for each slot; a call that crashes or takes too long ends alone, with its
         process. `threads`: for functions that wait; a call can't be stopped. `inline`: on the worker's
         own event loop, which stands still meanwhile unless the function is a coroutine function.
@@ -202,7 +202,7 @@ def _path(sys_path: list[str]) -> list[str]:
 
 
 def _loaded(function: Reference, path: list[str]) -> Callable[..., Any]:
-    """The function, imported into this process, of which `sys.path` stays as it must be for it."""
+    """The function, imported into this process, whose `sys.path` stays as the function needs it."""
     sys.path[:] = path
     try:
         return callee.load(function.module, function.file, function.qualname)

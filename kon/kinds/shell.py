@@ -94,7 +94,7 @@ class Shell(Kind):
     shells have it. Only where they apply: `signal`, its name; `truncated`, true, with `stdout_bytes`
     and `stderr_bytes`, the true sizes; `encoding_errors`, true, where output was not UTF-8 and such
     bytes stand as `\\xff`; `output_open`, true, where a process that the command left running kept
-    its output open, of which nothing more was read; `outputs`, what was stored, with name, key and
+    its output open, and nothing more was read of it; `outputs`, what was stored, with name, key and
     size_bytes.
 
     The environment has KON_RUN, KON_TASK (the task's index) and KON_ATTEMPT, for string commands

@@ -1,7 +1,7 @@
 """Processes: started in groups of their own, read to the end, stopped as a whole.
 
-A command costs this process 0.23 ms of CPU time, where asyncio's own subprocesses cost 0.35 to 0.5 ms,
-and the least that Python could do, without any care, is 0.17 ms (`python -m benchmarks.shell`).
+A command costs this process 0.23 ms of CPU time; asyncio's own subprocesses cost 0.35 to 0.5 ms. The
+least that Python could do, without any care, is 0.17 ms (`python -m benchmarks.shell`).
 """
 
 from __future__ import annotations
@@ -255,7 +255,7 @@ class _Stream:
 _CHUNK_BYTES: Final = 65_536
 
 _MOST_READS: Final = 32
-"""Of `_CHUNK_BYTES` each: more than a pipe of the largest size that Linux allows by default holds."""
+"""Reads of `_CHUNK_BYTES` each: more than a pipe of the largest size that Linux allows by default holds."""
 
 
 class Finished(msgspec.Struct, frozen=True):

@@ -121,7 +121,7 @@ def _describe(values: list[int]) -> dict[str, int | float]:
 
 
 async def _describe_in_slices(values: list[int]) -> dict[str, int | float]:
-    """The same, for a list that is long enough to keep heartbeats waiting if it were sorted whole."""
+    """`describe` for a list that would keep heartbeats waiting if it were sorted whole."""
     runs: list[list[int]] = []
     total = 0
     for first in range(0, len(values), SLICE):

@@ -95,7 +95,7 @@ class Spending:
             yield from run.read()
 
     def usd(self, now_s: float, current: ClientRun | None = None) -> float:
-        """Of what has been read. now_s: seconds since the epoch.
+        """Dollars for what has been read. now_s: seconds since the epoch.
 
         current: the run that is under way here; its client's records say what it was billed at its end.
         """

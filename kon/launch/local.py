@@ -44,7 +44,7 @@ CONTROL_PAUSE_S: Final = 0.02
 """Between two looks at the run's control table while it is being begun, in seconds."""
 
 SIGTERMS_APART_S: Final = 0.1
-"""Between two SIGTERMs, of which the second ends a worker that drains: closer ones may arrive as one."""
+"""Between two SIGTERMs; the second ends a worker that drains. Closer ones may arrive as one."""
 
 READY_S: Final = 60.0
 """How long workers may take to become ready, in seconds."""
@@ -99,6 +99,8 @@ class LocalRun:
 
     join: workers are started by others (`kon join`), and only waited for.
     apart: these are on other machines, which share nothing with this one but the backend.
+    lifeline: for a run whose records nobody keeps: its workers hold this file open, and end with this
+        process, however that ends. None for workers that may outlive it.
     about: where the run comes from, for its records.
     """
 
@@ -110,6 +112,7 @@ class LocalRun:
         *,
         join: bool = False,
         apart: bool = False,
+        lifeline: int | None = None,
         about: Mapping[str, Any] | None = None,
         on_progress: Callable[[Tally], None] = lambda tally: None,
         on_note: Callable[[str], None] = lambda text: None,
@@ -119,6 +122,7 @@ class LocalRun:
         self._source = source
         self.join = join
         self._apart = apart
+        self._lifeline = lifeline
         self._about = about or {}
         self._on_progress = on_progress
         self._on_note = on_note
@@ -287,7 +291,9 @@ class LocalRun:
             return WorkersHere(self.folder, self.folder.read_run().worker_spec, backend, channel)
         running = {name: partial(any_runs_here, workers) for name, workers in left.items()}
         kills = {} if self._begun else doomed(self.spec)
-        return WorkerProcesses(self.folder, worker_names(self.spec), kills, left=running)
+        return WorkerProcesses(
+            self.folder, worker_names(self.spec), kills, left=running, lifeline=self._lifeline
+        )
 
     def detach(self) -> bool:
         if self._workers is None or not self._workers.outlives:

@@ -39,9 +39,13 @@ from kon.engine.records.events import Event, Named, Recorder, Watch, spent
 from kon.engine.records.records import RunFolder
 from kon.engine.watchers import logs
 from kon.engine.worker import StrategyMaker, Worker
+from kon.launch.sentry import over_commands
 
-ORPHAN_POLL_S: Final = 1.0
+ORPHAN_PAUSE_S: Final = 0.5
+"""Between two looks at whether the process that started this one is there, in seconds."""
+
 ORPHAN_IDLE_S: Final = 10.0
+"""How long a worker whose supervisor is gone may be idle, in seconds."""
 
 
 class DoomedRecorder(Recorder):
@@ -81,11 +85,17 @@ async def work(
     kill_after: int | None = None,
     idle_s: float | None = None,
     metrics: str | None = None,
+    *,
+    parent: int,
+    outlives: bool = True,
 ) -> None:
     """Be one worker of the run until it is over, idle for too long, or told to stop.
 
     idle_s: how long that is, in seconds, in place of what the run says; None for what it says.
     metrics: where Prometheus may ask for them meanwhile.
+    parent: the process that has started this one.
+    outlives: whether it works on when that is gone, until it has been idle; otherwise it ends at once, with
+        its tasks.
     """
     spec = folder.read_run().worker_spec
     if idle_s is not None:
@@ -112,6 +122,9 @@ async def work(
     def usage() -> dict[str, Any]:
         return spent(backend, time.process_time())
 
+    main = asyncio.current_task()
+    assert main is not None
+    watching = [] if outlives else [asyncio.create_task(_when_orphaned(parent, main.cancel))]
     try:
         channel = await backend.open(spec.run)
         worker = Worker(
@@ -122,18 +135,19 @@ async def work(
             kind,
         )
         loop = asyncio.get_running_loop()
-        main = asyncio.current_task()
-        assert main is not None
         told = iter([worker.stop])
         # once: drain; twice: end now, and leave what is held to its timeouts
         loop.add_signal_handler(signal.SIGTERM, lambda: next(told, main.cancel)())
         # Ctrl-C reaches the whole group; the client decides what becomes of its workers
         loop.add_signal_handler(signal.SIGINT, lambda: None)
-        orphaned = asyncio.create_task(_notice_orphaning(worker))
+        watching.append(
+            asyncio.create_task(_when_orphaned(parent, lambda: worker.end_when_idle(ORPHAN_IDLE_S)))
+        )
         with endpoint([worker], backend):
             await worker.run()
-        orphaned.cancel()
     finally:
+        for each in watching:
+            each.cancel()
         await backend.close()
         journal.close()
 
@@ -142,12 +156,11 @@ def _no_endpoint(workers: Sequence[Worker], backend: Backend) -> AbstractContext
     return contextlib.nullcontext()
 
 
-async def _notice_orphaning(worker: Worker) -> None:
-    """A worker whose supervisor is gone works on, and ends when there is nothing left to do."""
-    parent = os.getppid()
+async def _when_orphaned(parent: int, act: Callable[[], object]) -> None:
+    """Act once the parent of this process is gone."""
     while os.getppid() == parent:  # noqa: ASYNC110 # nothing but a look tells
-        await asyncio.sleep(ORPHAN_POLL_S)
-    worker.end_when_idle(ORPHAN_IDLE_S)
+        await asyncio.sleep(ORPHAN_PAUSE_S)
+    act()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -157,13 +170,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--kill-after", type=int, metavar="TASKS")
     parser.add_argument("--idle", type=float, metavar="SECONDS")
     parser.add_argument("--metrics", metavar="HOST:PORT")
+    parser.add_argument("--parent", type=int, metavar="PID", default=os.getppid())
+    parser.add_argument(
+        "--lifeline", type=int, metavar="FD", help="to be held; it ends with its parent, then"
+    )
     args = parser.parse_args(argv)
+    if args.lifeline is not None:
+        os.set_inheritable(args.lifeline, False)  # no command holds it
     try:
         logs.set_up()
         logs.log_faults()
         logs.about(run=args.folder.name, worker=args.name)
+        sentry = over_commands() if os.getsid(0) == os.getpid() else None
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(work(RunFolder(args.folder), args.name, args.kill_after, args.idle, args.metrics))
+            runner.run(
+                work(
+                    RunFolder(args.folder),
+                    args.name,
+                    args.kill_after,
+                    args.idle,
+                    args.metrics,
+                    parent=args.parent,
+                    outlives=args.lifeline is None,
+                )
+            )
+        if sentry is not None:
+            sentry.dismiss()
     except asyncio.CancelledError:
         return 128 + signal.SIGTERM
     except (KonError, BaseExceptionGroup) as error:

@@ -79,7 +79,7 @@ async def pause(folder: RunFolder, *, tell: bool = True) -> None:
 
 
 class Nothing:
-    """The source of a run of which nothing is to be queued any more."""
+    """The source of a run that has nothing left to queue."""
 
     def bodies(self, workers: int) -> Iterable[Any]:
         return ()

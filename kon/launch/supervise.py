@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -41,6 +42,7 @@ class WorkerProcesses:
 
     doomed: workers, by name, that are to end by SIGKILL at their n-th task; their replacements are not.
     options: further words for the command line of each (see kon.launch.process).
+    lifeline: a file that each holds open; it ends with this process then. None: they go on without it.
     left: for workers that others left running, by name, whether they still do: each is replaced by one of
         these processes once it does not.
     """
@@ -54,6 +56,7 @@ class WorkerProcesses:
         doomed: Mapping[str, int] | None = None,
         options: Sequence[str] = (),
         left: Mapping[str, Callable[[], bool]] | None = None,
+        lifeline: int | None = None,
     ) -> None:
         self._folder = folder
         self._names = names
@@ -61,6 +64,7 @@ class WorkerProcesses:
         self._options = options
         self._metrics = asked_for()
         self._left = left or {}
+        self._lifeline = lifeline
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping = False
         self._detached = False
@@ -137,6 +141,7 @@ class WorkerProcesses:
             "kon.launch.process",
             str(self._folder.path),
             name,
+            *("--parent", str(os.getpid())),
             *self._options,
         ]
         kill_after = self._doomed.pop(name, None)
@@ -144,6 +149,8 @@ class WorkerProcesses:
             command += ["--kill-after", str(kill_after)]
         if self._metrics is not None:
             command += ["--metrics", str(self._metrics.of(self._names.index(name)))]
+        if self._lifeline is not None:
+            command += ["--lifeline", str(self._lifeline)]
         with self._log(name).open("ab") as log:
             process = subprocess.Popen(  # noqa: ASYNC220 - asyncio's own would die with the loop
                 # a session of its own: Ctrl-C in the terminal is for the client, not for its workers
@@ -152,6 +159,7 @@ class WorkerProcesses:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=() if self._lifeline is None else (self._lifeline,),
             )
         self._processes[name] = process
         if self._stopping:

@@ -9,10 +9,10 @@ from typing import Any, Final, NamedTuple
 import tabulate
 
 Row = dict[str, Any]
-"""Of the result table: `kon.report.summary` makes them."""
+"""A row of the result table: `kon.report.summary` makes them."""
 
 PLAIN: Final = "simple"
-"""Of tabulate's formats, the one for terminals."""
+"""tabulate's format for terminals."""
 
 _ONE_LINE_HEADERS: Final = frozenset({"github", "pipe", "tsv", "html", "unsafehtml", "jira"})
 

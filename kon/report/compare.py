@@ -215,7 +215,7 @@ def _of(name: str, factor: float = 1.0) -> Any:
 
 
 _NAMES: Final = frozenset({"run", "experiment", "repeat"})
-"""Of a run: what it is called, and not what it is."""
+"""Columns that say what a run is called, not what it is."""
 
 _CONTEXT: Final = ("kon", "python", "system", "machine", "cpus", "host", "clock")
 

@@ -16,7 +16,7 @@ from math import comb
 from typing import Final
 
 LEVEL: Final = 0.05
-"""Of each comparison by itself. Of twenty without any difference one looks as if it had one."""
+"""Significance level of each comparison by itself: one in twenty looks different without being so."""
 
 
 class Verdict(enum.StrEnum):
@@ -38,7 +38,7 @@ def verdict(one: Sequence[float], other: Sequence[float]) -> Verdict:
 
 
 def least_p(one: int, other: int) -> float:
-    """The smallest p value that so many repeats can have, without ties."""
+    """The smallest p value that these numbers of repeats can have, without ties."""
     return min(1.0, 2 / comb(one + other, one))
 
 

@@ -34,7 +34,7 @@ CONTRACT: Final = (
     "requests_per_task",
     "worker_cpu_us_per_task",
 )
-"""The names that `kon run --json` promises, in their order. What a row has beside them follows them."""
+"""The names that `kon run --json` promises, in their order. What else a row has follows them."""
 
 
 def summarise(folder: RunFolder) -> dict[str, Any]:

@@ -20,7 +20,7 @@ MOST_BARS: Final = 1_500
 """More tasks than that are not drawn one by one: nobody could tell them apart, and no page holds them."""
 
 BINS: Final = 300
-"""Of time, where tasks are added up."""
+"""Bins of time in which tasks are added up."""
 
 UNFINISHED: Final = "unfinished"
 """The state of an attempt that nothing is known of but its start."""

@@ -47,7 +47,7 @@ def by_minutes(rows: Sequence[Row], style: str = PLAIN, others: Sequence[Referen
 
 
 def beside(rows: Sequence[Row], style: str = PLAIN, others: Sequence[Reference] = ()) -> list[str]:
-    """What these rows ask for beside strategies: by length of task what has several that are known, and by
+    """What these rows ask for besides strategies: by length of task what has several that are known, and by
     minutes what is about videos."""
     made = []
     several = [

@@ -38,7 +38,7 @@ from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
 
 FEWEST_CALLS: Final = 20
-"""Of one sort, that a distribution is fitted to."""
+"""Calls of one sort that a distribution is fitted to, at least."""
 
 HERE: Final = "this-host"
 

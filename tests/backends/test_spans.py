@@ -53,3 +53,22 @@ def test_a_receive_writes_a_row_and_not_one_for_each_message(db: sqlite3.Connect
     assert db.total_changes - before == 1
     assert spans.extend(db, [delivery.handle for delivery in taken], 1, 30.0) == [True] * 1_000
     assert db.total_changes - before == 2
+
+
+def test_what_comes_back_shares_a_receive_with_the_backlog(db: sqlite3.Connection) -> None:
+    """It waits neither for all that is fresh, nor does that wait for it."""
+    spans = Spans("tasks")
+    spans.send(db, [Message(b"held")] * 20, now_ms=1_000)
+    spans.take(db, 20, 1_000, 1.0)
+    spans.send(db, [Message(b"fresh")] * 100, now_ms=1_000)
+    taken = [spans.take(db, 10, 3_000, 30.0)[0] for _ in range(5)]
+    assert [[each.body for each in some].count(b"held") for some in taken] == [5, 5, 5, 5, 0]
+    assert [len(some) for some in taken] == [10] * 5
+
+
+def test_one_at_a_time_what_came_back_goes_first(db: sqlite3.Connection) -> None:
+    spans = Spans("tasks")
+    spans.send(db, [Message(b"held")], now_ms=1_000)
+    spans.take(db, 1, 1_000, 1.0)
+    spans.send(db, [Message(b"fresh")] * 3, now_ms=1_000)
+    assert [spans.take(db, 1, 3_000, 30.0)[0][0].body for _ in range(3)] == [b"held", b"fresh", b"fresh"]

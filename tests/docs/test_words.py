@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.docs.blocks import INDENTED, PAGES, prose
+from tests.docs.blocks import INDENTED, PAGES, PROJECT, prose
 
 LONGEST: Final = 30
 """Words of a sentence; 25 is what to aim for."""
@@ -67,6 +68,23 @@ def test_pages_read_at_once(page: Path) -> None:
         assert found, f"{page.name} has been mended: take it off the list TO_MEND"
     else:
         assert found == []
+
+
+def docstrings(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        match node:
+            case ast.Expr(ast.Constant(str() as text)):
+                yield text
+
+
+def test_docstrings_read_at_once() -> None:
+    found = [
+        f"{file.relative_to(PROJECT)}: {each}"
+        for file in sorted((PROJECT / "kon").rglob("*.py"))
+        for text in docstrings(file)
+        for each in (*wrong(text), *(["it begins with The same"] if text.startswith("The same") else []))
+    ]
+    assert found == []
 
 
 def test_the_check_finds_what_it_is_for() -> None:

@@ -13,7 +13,7 @@ from kon.experiment.model import ExperimentForm
 from kon.experiment.schema import experiment_schema, schema_text
 
 ROOT = Path(__file__).parents[2]
-WORKLOADS = sorted((ROOT / "workloads").glob("*.yml"))
+WORKLOADS = sorted(set((ROOT / "workloads").glob("*.yml")) - {ROOT / "workloads" / "published.yml"})
 
 
 def errors(text: str) -> list[str]:

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from kon.core.errors import WorkloadError
-from kon.experiment.sources import MAX_LINE_BYTES
-from kon.experiment.workload import MOST_BAD
+from kon.experiment.workload import MAX_LINE_BYTES, MOST_BAD
 from tests.experiment.given import with_workload, workload_errors
 
 

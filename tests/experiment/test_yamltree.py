@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kon.experiment.problems import Problem
-from kon.experiment.yamltree import MAX_DEPTH, find, plain, read_documents, read_value
+from kon.experiment.yamltree import MAX_DEPTH, Problem, find, plain, read_documents, read_value
 
 
 def value_of(text: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from kon.backends.sim.backend import SimBackend
 from kon.backends.sim.queue import FIFO_WINDOW_S
 from kon.core.clock import Clock
 from kon.core.errors import ConfigurationError
-from kon.core.ledger import Record
+from kon.core.plugins import names, strategy_class
 from kon.core.queue import Message
 from kon.core.spec import Plugin, RunSpec
 from kon.core.strategy import Claim
@@ -20,6 +21,7 @@ from kon.engine.records.records import RunFolder
 from kon.experiment import loads
 from kon.launch.local import LocalRun
 from strategies.fifo import Fifo
+from strategies.lease import Lease
 from tests.engine.world import World, in_virtual_time
 from tests.strategies.test_lease import ledger
 
@@ -29,7 +31,7 @@ FILE = """
 name: e
 backend: {backend}
 workload: {{kind: sleep, count: 1, seconds: 0}}
-strategies: [lease, fifo]
+strategies: [none, fifo]
 """
 
 
@@ -110,18 +112,31 @@ def test_repeated_sends_run_once() -> None:
     in_virtual_time(main())
 
 
-def test_a_task_that_another_holds_is_put_off_and_not_dropped_as_a_repeat() -> None:
-    """Sent anew with a delay, as elsewhere, it would be the same message within five minutes."""
+PUTS_OFF = 'the strategy "lease" puts off tasks that another worker runs'
+
+
+def test_a_strategy_that_puts_tasks_off_is_refused_where_each_time_would_count_as_a_receipt() -> None:
+    """A task of 300 s was called dead while it ran, after one receipt handle had expired."""
+    text = FILE.replace("[none, fifo]", "[lease]").format(backend="{name: sim, queue: fifo}")
+    with pytest.raises(ConfigurationError, match=PUTS_OFF) as caught:
+        loads(text, "x.yml", Path())
+    assert str(caught.value).startswith("x.yml:5:")
 
     async def main() -> None:
-        world = await fifo_world(1, visibility_s=20.0)
-        held = Record(0, "another:1", State.CLAIMED, owner="another", expires_s=world.clock.now_s() + 50.0)
-        await world.channel.ledger.insert_new([held])
-        tally = await world.run([{"result": 1}], world.worker())
-        assert tally.counts[State.DONE] == 1
-        assert len(world.tasks_of("defer")) >= 1
+        world = await fifo_world(1)
+        with pytest.raises(ConfigurationError, match=PUTS_OFF):
+            world.worker(strategy=Lease)
 
     in_virtual_time(main())
+
+
+@pytest.mark.parametrize("name", names("kon.strategies"))
+def test_a_strategy_that_defers_says_so(name: str) -> None:
+    """By its source: a new strategy that answers Defer and does not say so fails here."""
+    cls = strategy_class(name)
+    assert cls.defers is (
+        "Defer(" in inspect.getsource(cls.admit) + inspect.getsource(cls).partition("def recall")[0]
+    )
 
 
 def test_a_failed_attempt_is_tried_again_at_once() -> None:

@@ -27,7 +27,7 @@ from kon.core.objects import check_run
 from kon.core.queue import QueueLimits
 
 _CALLS_IN_FLIGHT: Final = THREADS // 2
-"""Of a run's ledgers, at most, so that the queues' calls never wait behind them."""
+"""Connections of a run's ledgers, at most, so that the queues' calls never wait behind them."""
 
 
 class AwsBackend(Backend):

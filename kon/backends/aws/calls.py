@@ -48,6 +48,10 @@ class Calls:
         self._lean = Lean(self._clients, meter, self._submit, at_once=THREADS)
         self._is_lean = client == "lean"
 
+    def expect_owner(self, bucket: str, account: str) -> None:
+        """From here on every call about this bucket is refused where it is not this account's."""
+        self._clients.owners[bucket] = account
+
     async def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
         """One call by its name in the service's API, such as `call("sqs", "SendMessageBatch", ...)`.
 

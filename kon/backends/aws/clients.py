@@ -20,7 +20,7 @@ from botocore import xform_name
 from kon.backends.aws.billing import Meter
 
 ATTEMPTS: Final = 5
-"""Of botocore's own, with jitter; whoever calls may be patient beyond (kon.engine.patience)."""
+"""Attempts that botocore makes, with jitter; whoever calls may be patient beyond (kon.engine.patience)."""
 
 
 class _Now(threading.local):
@@ -40,7 +40,7 @@ class _Shown(Exception):
 
 
 class Clients:
-    """Of one account and region, made when they are first needed. For any thread.
+    """Clients of one account and region, made when they are first needed. For any thread.
 
     region: None leaves it to boto3's own settings. connections: that a client keeps open, at most.
     """
@@ -54,6 +54,8 @@ class Clients:
         self._clients: dict[str, Any] = {}
         self._making = threading.Lock()
         self._now = _Now()
+        self.owners: dict[str, str] = {}
+        """The accounts that buckets have to be of, by their names."""
 
     def get(self, service: str) -> Any:
         client = self._clients.get(service)
@@ -66,7 +68,7 @@ class Clients:
 
     @property
     def session(self) -> Any:
-        """botocore's, of which the clients are. There is one once a client has been asked for."""
+        """botocore's session, which the clients come from. There is one once a client has been asked for."""
         return self._below
 
     def about(self, parameters: Mapping[str, Any], fifo: bool) -> None:
@@ -85,7 +87,7 @@ class Clients:
         raise AssertionError(f"{operation} was answered, and was not to be sent")
 
     def close(self) -> None:
-        """Let go of all; they are made anew when they are needed again."""
+        """Let go of all; they are made again when they are needed."""
         with self._making:
             clients, self._clients = list(self._clients.values()), {}
             self._session = self._below = None
@@ -111,9 +113,21 @@ class Clients:
                 response_checksum_validation="when_required",
             ),
         )
+        if service == "s3":
+            client.meta.events.register("provide-client-params.s3", self._expect_owner)
         client.meta.events.register_first("before-send", self._before_send)
         client.meta.events.register_first("response-received", self._response_received)
         return client
+
+    def _expect_owner(
+        self, params: Mapping[str, Any], model: Any, context: Mapping[str, Any], **_: Any
+    ) -> Mapping[str, Any]:
+        """A link is opened by who sets no header, so that it says nothing of the owner; it is made after a
+        look at the object that does."""
+        owner = self.owners.get(params.get("Bucket", ""))
+        if owner is None or context.get("is_presign_request") or model.name == "CreateBucket":
+            return params
+        return {"ExpectedBucketOwner": owner, **params}
 
     def _before_send(self, request: Any, event_name: str, **_: Any) -> None:
         if self._now.show:

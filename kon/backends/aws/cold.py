@@ -23,7 +23,7 @@ ARCHIVES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Storage classes whose objects can't be read as they are; those of GLACIER_IR can."""
 
 MOST_RULES: Final = 1_000
-"""Of one bucket's lifecycle."""
+"""Rules of one bucket's lifecycle."""
 
 _AT_ONCE: Final = 100
 _RESTORED: Final = re.compile(r'ongoing-request="(\w+)"(?:, *expiry-date="([^"]+)")?')
@@ -77,7 +77,7 @@ class ColdStore:
             last = {"StartAfter": listed[-1]["Key"]}
 
     async def restore(self, key: str, days: int, tier: Tier) -> bool:
-        """Ask an object back, for so many days; False where that was asked before, or it is not cold.
+        """Ask an object back, for that many days; False where that was asked before, or it is not cold.
 
         Raises BackendRefused, BackendUnavailable, KeyError.
         """

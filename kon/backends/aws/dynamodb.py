@@ -43,10 +43,10 @@ MAX_BATCH: Final = 25
 """Statements of a BatchExecuteStatement, and items of a BatchWriteItem."""
 
 MAX_KEYS: Final = 100
-"""Of a BatchGetItem."""
+"""Most keys of a BatchGetItem."""
 
 MAX_REQUEST_BYTES: Final = 4_000_000
-"""Of rows in one request: well below the limits that DynamoDB documents, 4 MB and up."""
+"""Bytes of rows in one request: well below the limits that DynamoDB documents, 4 MB and up."""
 
 SEGMENTS: Final = 4
 """That a scan of a ledger whose rows are spread reads side by side."""

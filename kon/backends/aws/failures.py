@@ -28,6 +28,17 @@ _BUSY: Final = frozenset(
         "OverLimit",
     ]
 )
+_CHANGING: Final = frozenset(
+    [
+        "OperationAborted",
+        "LimitExceededException",
+        "ConcurrentModification",
+        "ConcurrentModificationException",
+        "ConcurrentAccess",
+    ]
+)
+"""Another change of the same thing, or too many changes at a time: the same call goes well a while later."""
+
 _DOWN: Final = frozenset(
     [
         "InternalError",
@@ -165,6 +176,8 @@ def _answered(error: exceptions.ClientError, service: str, operation: str, resou
     about = f" on {resource}" if resource else ""
     if code in _BUSY:
         return BackendUnavailable(f"{name} is asked for too much at a time ({operation}{about}: {code})")
+    if code in _CHANGING:
+        return BackendUnavailable(f"{name} is still busy with another change ({operation}{about}: {code})")
     if code in _DOWN or status >= 500:
         return BackendUnavailable(f"{name} is in trouble ({operation}{about}: {code or status} {text})")
 
@@ -183,12 +196,25 @@ def _answered(error: exceptions.ClientError, service: str, operation: str, resou
         )
     # S3 says 403 alone to a HEAD
     if code in _DENIED or (status == 403 and code in ("403", "Forbidden")):
-        action = match[1] if (match := _ACTION.search(text)) else f"{service}:{operation}"
+        action = match[1] if (match := _ACTION.search(text)) else _action(service, operation)
         where = match[1] if (match := _RESOURCE.search(text)) else resource
         whose = f" on {where}" if where else ""
+        if service == "s3" and match is None:  # S3 says no word of why
+            whose += f", or the bucket {resource} is another account's"
         return refused(
             f"these AWS credentials may not call {action}{whose}. Add the action to their policy "
             "(docs/aws.md has a whole one) and run the same command again"
+        )
+    if status == 301 or code in (
+        "PermanentRedirect",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+    ):
+        headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        region = headers.get("x-amz-bucket-region", "another region")
+        return refused(
+            f"{name} refuses {operation}{about}, as that is in {region}. Set AWS_DEFAULT_REGION, or the "
+            "option `region` of the backend aws, or choose another `prefix`"
         )
     if code in _NOT_THERE:
         thing = f"{_THING.get(service, 'thing')} as {resource}" if resource else _THING.get(service, "thing")
@@ -198,6 +224,29 @@ def _answered(error: exceptions.ClientError, service: str, operation: str, resou
         )
     return refused(f"{name} refuses {operation}{about}: {code or status} {text}".rstrip())
 
+
+def _action(service: str, operation: str) -> str:
+    """The right that a call needs, where the answer does not name it."""
+    return f"{service}:{_ACTIONS.get(operation, operation)}"
+
+
+_ACTIONS: Final = {
+    "HeadBucket": "ListBucket",
+    "ListObjectsV2": "ListBucket",
+    "HeadObject": "GetObject",
+    "CreateMultipartUpload": "PutObject",
+    "UploadPart": "PutObject",
+    "CompleteMultipartUpload": "PutObject",
+    "DeleteObjects": "DeleteObject",
+    "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
+    "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
+    "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
+    "PutBucketEncryption": "PutEncryptionConfiguration",
+    "SendMessageBatch": "SendMessage",
+    "DeleteMessageBatch": "DeleteMessage",
+    "ChangeMessageVisibilityBatch": "ChangeMessageVisibility",
+}
+"""Rights that are not called as the calls that need them."""
 
 _NAMES: Final = {"sqs": "SQS", "dynamodb": "DynamoDB", "s3": "S3", "sts": "STS"}
 _THING: Final = {"sqs": "queue", "dynamodb": "table", "s3": "bucket"}

@@ -8,9 +8,8 @@ import msgspec
 
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.failures import CallRefused
-from kon.backends.aws.names import PROJECT, names_of
+from kon.backends.aws.names import OPTIONS_TAG, PROJECT, names_of
 from kon.backends.aws.options import AwsOptions
-from kon.backends.aws.resources import OPTIONS_TAG
 
 _ENDS = ("-tasks", "-tasks.fifo")
 

@@ -16,12 +16,18 @@ PROJECT: Final = "kon"
 SHARED: Final = ":shared"
 """In place of a run, in the tags of the bucket: no run can be called that."""
 
+OPTIONS_TAG: Final = "KonOptions"
+"""On a queue of tasks: what the run was made with."""
+
+EXPIRES: Final = "ExpiresAt"
+"""When a thing may be taken for forgotten; such times sort as texts."""
+
 _NOT_PLAIN: Final = re.compile(r"[^A-Za-z0-9_-]")
 _NOT_IN_TAG: Final = re.compile(r"[^\w \-+=.:/@]")
 
 
 class Names(msgspec.Struct, frozen=True):
-    """Of one run's things."""
+    """What one run's things are called."""
 
     tasks: str
     answers: str
@@ -69,7 +75,7 @@ def tags_of(run: str, options: AwsOptions, now_s: float) -> dict[str, str]:
     return {
         "Project": PROJECT,
         "Run": _NOT_IN_TAG.sub("_", run),
-        "ExpiresAt": expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        EXPIRES: expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
 
 

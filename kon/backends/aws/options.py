@@ -36,13 +36,20 @@ _Prefix = Annotated[
     ),
 ]
 _Region = Annotated[
-    str, _said("the name of a region, such as us-east-1", pattern=r"^[a-z]{2}(?:-[a-z]+)+-\d+\Z")
+    str, _said("the name of a region, such as us-east-1", pattern=r"^[a-z]{2,8}(?:-[a-z]+)+-\d+\Z")
 ]
 _Objects = Annotated[
     str,
     _said(
         "a bucket and what its keys begin with, such as s3://my-bucket/pictures",
         pattern=rf"^(?:{_OBJECTS.pattern})\Z",
+    ),
+]
+_KmsKey = Annotated[
+    str,
+    _said(
+        "the ARN of a key of KMS, its id, or alias/NAME",
+        pattern=r"^(?:arn:aws[a-z-]*:kms:[A-Za-z0-9_:/-]+|alias/[A-Za-z0-9_/-]+|(?:mrk-)?[0-9a-f-]{32,36})\Z",
     ),
 ]
 _LinkSeconds = Annotated[float, _said(f"1 to {_LONGEST_LINK_S:,} seconds (7 days)", ge=1, le=_LONGEST_LINK_S)]
@@ -75,6 +82,7 @@ class AwsOptions(msgspec.Struct, frozen=True):
     results_storage_class: the class of cold storage. `kon restore` asks it back; GLACIER_IR needs no asking.
     objects: `s3://BUCKET/PREFIX`, where kinds store what they make. Runs may share it; kon neither makes
         nor deletes it. null for a place of each run's own in kon's bucket.
+    kms_key: the ARN, id or alias of a key of KMS that encrypts queues, table and bucket; null: Amazon's own.
     client: `lean` makes the hot calls of SQS and DynamoDB without boto3, `boto3` makes all with it.
     """
 
@@ -92,6 +100,7 @@ class AwsOptions(msgspec.Struct, frozen=True):
     results_cold_after_days: _Units | None = None
     results_storage_class: StorageClass = "GLACIER"
     objects: _Objects | None = None
+    kms_key: _KmsKey | None = None
     client: ClientType = "lean"
 
     @property

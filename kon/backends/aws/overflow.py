@@ -44,7 +44,7 @@ class Overflow:
             raise
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Of messages that are gone."""
+        """Remove the bodies of messages that are gone."""
         await asyncio.gather(
             *[self._calls.call("s3", "DeleteObject", Bucket=self._bucket, Key=key) for key in keys]
         )

@@ -13,7 +13,7 @@ from kon.core.errors import BackendUnavailable
 _Reply = TypeVar("_Reply")
 
 TRIES: Final = 10
-"""Of an item that is turned down, before its call is given up; the SDK's own default for DynamoDB."""
+"""Attempts at an item that is turned down before its call is given up: the SDK's own default for DynamoDB."""
 
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 5.0

@@ -277,7 +277,7 @@ class SqsQueue(Queue):
         return _delivery(message, text, key)
 
     def _adopted(self, count: int) -> _Receipt | None:
-        """A poll that is adrift and brings no more than so many."""
+        """A poll that is adrift and brings no more than that."""
         for poll, size in self._adrift.items():
             if size <= count:
                 del self._adrift[poll]

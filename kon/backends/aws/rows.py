@@ -23,10 +23,10 @@ from kon.core.ledger import Record
 from kon.core.task import State
 
 MAX_ITEM_BYTES: Final = 400 * 1024
-"""Of one item, its attributes' names included (DynamoDB's limit)."""
+"""Bytes of one item, its attributes' names included (DynamoDB's limit)."""
 
 MAX_OUTCOME_BYTES: Final = MAX_ITEM_BYTES - 4_096
-"""What is left for an outcome beside the key, the token and the owner's name."""
+"""What is left for an outcome after the key, the token and the owner's name."""
 
 EXPIRY_ATTRIBUTE: Final = "expires_at_s"
 """When the row may be cleaned away, in seconds since the epoch. Nothing that kon decides hangs on it."""

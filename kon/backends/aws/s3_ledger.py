@@ -35,7 +35,7 @@ SHARDS: Final = 16
 """Prefixes over which rows are spread; S3 takes some 3,500 PUTs a second for each."""
 
 KNOWN_ETAGS: Final = 20_000
-"""Of rows written here that may soon be replaced; the oldest are forgotten first."""
+"""ETags of rows written here that may soon be replaced; the oldest are forgotten first."""
 
 _LIST_KEYS: Final = 1_000
 

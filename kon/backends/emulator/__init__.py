@@ -4,6 +4,7 @@ Nothing here is fit to keep anybody's work: state is in memory and ends with the
 docs/emulators.md says what each gets wrong.
 """
 
-from kon.backends.emulator.emulator import KINDS, Emulator, Kind, started
+from kon.backends.emulator.emulator import KEY_ID, KINDS, Emulator, Kind, started
+from kon.backends.emulator.strict import Settings
 
-__all__ = ["KINDS", "Emulator", "Kind", "started"]
+__all__ = ["KEY_ID", "KINDS", "Emulator", "Kind", "Settings", "started"]

@@ -17,6 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+import msgspec
+
+from kon.backends.emulator.strict import CONTROL, Settings, State
 from kon.core.errors import BackendUnavailable, ConfigurationError
 
 Kind = Literal["ministack", "moto"]
@@ -26,6 +29,10 @@ HOST: Final = "127.0.0.1"
 """Emulators take any credentials, so that nobody but this machine may reach them."""
 
 REGION: Final = "us-east-1"
+
+KEY_ID: Final = "test"
+"""The access key, and the secret, in the variables: MiniStack checks links that are signed by no other. The
+strict layer's policies may bind it."""
 
 START_S: Final = 60.0
 """How long a server may take to answer for the first time, in seconds."""
@@ -68,8 +75,8 @@ class Emulator:
         direct = ",".join(dict.fromkeys([*filter(None, around), HOST]))
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ACCESS_KEY_ID": KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": KEY_ID,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -101,6 +108,30 @@ class Emulator:
         finally:
             _replace_environment(before)
 
+    def set_strict(self, settings: Settings) -> None:
+        """Have the strict layer go by other settings from here on; what it remembers stays."""
+        self._control("set", msgspec.json.encode(settings))
+
+    def reset_strict(self) -> None:
+        """Have the strict layer forget what it remembers; its settings stay."""
+        self._control("reset")
+
+    def strict_state(self) -> State:
+        """What the strict layer has seen since the last reset."""
+        return msgspec.json.decode(self._control("state"), type=State)
+
+    def _control(self, page: str, body: bytes = b"") -> bytes:
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=START_S)
+        try:
+            connection.request("POST", f"{CONTROL}{page}", body)
+            reply = connection.getresponse()
+            said = reply.read()
+        finally:
+            connection.close()
+        if reply.status != 200:
+            raise ConfigurationError(f"the emulator's strict layer refuses that: {said.decode()}")
+        return said
+
     def is_up(self) -> bool:
         """Whether its process is there."""
         return self._process.poll() is None
@@ -112,10 +143,16 @@ class Emulator:
 
 
 @contextmanager
-def started(kind: Kind = "ministack", port: int | None = None) -> Iterator[Emulator]:
+def started(
+    kind: Kind = "ministack",
+    port: int | None = None,
+    *,
+    strict: Settings | None = None,
+) -> Iterator[Emulator]:
     """An emulator that answers, until the block ends.
 
     It ends with this process too, however that ends. port: of 127.0.0.1; None for any that is free.
+    strict: of the strict layer; None leaves the emulator as lenient as it is.
     Raises ConfigurationError where it is not installed or the port is taken, BackendUnavailable where it
     does not come up.
     """
@@ -136,6 +173,7 @@ def started(kind: Kind = "ministack", port: int | None = None) -> Iterator[Emula
                     kind,
                     str(bound.fileno()),
                     str(folder),
+                    "-" if strict is None else msgspec.json.encode(strict).decode(),
                 ],
                 # It reads this pipe and ends with it; the pipe ends with the last process that holds it.
                 stdin=subprocess.PIPE,

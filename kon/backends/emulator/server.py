@@ -1,7 +1,8 @@
-"""An emulator's process: `python -m kon.backends.emulator.server KIND FD FOLDER`, as `started` runs it.
+"""An emulator's process: `python -m kon.backends.emulator.server KIND FD FOLDER SETTINGS`, run by `started`.
 
-FD: a socket that listens already. It serves until its stdin ends, which is when the process that started it
-has gone, by SIGKILL even; FOLDER, which is its own, goes with it then.
+FD: a socket that listens already. SETTINGS: of the strict layer, as JSON; "-" for none. It serves until its
+stdin ends, which is when the process that started it has gone, even by SIGKILL; FOLDER, which is its own,
+goes with it then.
 """
 
 from __future__ import annotations
@@ -12,19 +13,27 @@ import os
 import shutil
 import sys
 import threading
-from typing import Final
+from typing import Any, Final
+
+import msgspec
+
+from kon.backends.emulator.strict import Asgi, Settings, Strict, Wsgi
 
 _KEEP_ALIVE_S: Final = 75
 _BACKLOG: Final = 256
+_ACCOUNTS: Final = {"ministack": "000000000000", "moto": "123456789012"}
 
 
 def main() -> None:
-    kind, fd, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    kind, fd, folder, settings = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
     threading.Thread(target=_end_with_parent, args=[folder], name="end-with-parent", daemon=True).start()
+    strict = None
+    if settings != "-":
+        strict = Strict(_ACCOUNTS[kind], msgspec.json.decode(settings, type=Settings))
     if kind == "moto":
-        _serve_moto(fd)
+        _serve_moto(fd, strict)
     else:
-        _serve_ministack(fd)
+        _serve_ministack(fd, strict)
 
 
 def _end_with_parent(folder: str) -> None:
@@ -34,7 +43,7 @@ def _end_with_parent(folder: str) -> None:
     os._exit(0)
 
 
-def _serve_ministack(fd: int) -> None:
+def _serve_ministack(fd: int, strict: Strict | None) -> None:
     # What `python -m ministack` does as well, but for a socket that is bound already.
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
@@ -45,10 +54,11 @@ def _serve_ministack(fd: int) -> None:
     config.keep_alive_timeout = _KEEP_ALIVE_S
     config.backlog = _BACKLOG
     config.loglevel = "WARNING"
-    asyncio.run(serve(app, config))
+    served: Any = app if strict is None else Asgi(app, strict)
+    asyncio.run(serve(served, config))
 
 
-def _serve_moto(fd: int) -> None:
+def _serve_moto(fd: int, strict: Strict | None) -> None:
     # What `python -m moto.server` does as well.
     from moto.moto_server.werkzeug_app import (
         DomainDispatcherApplication,
@@ -58,7 +68,9 @@ def _serve_moto(fd: int) -> None:
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # or the log has a line for each request
-    application = DomainDispatcherApplication(create_backend_app)
+    application: Any = DomainDispatcherApplication(create_backend_app)
+    if strict is not None:
+        application = Wsgi(application, strict)
     port = int(os.environ["MOTO_PORT"])
     server = make_server(
         "127.0.0.1", port, application, threaded=True, request_handler=MotoRequestHandler, fd=fd

@@ -40,7 +40,7 @@ class MemoryBackend(Backend):
         read_options("backend memory", options, self.takes)
         self._channels: dict[str, tuple[ChannelOptions, Channel]] = {}
         self._kept: dict[str, ObjectStore] = {}
-        """Of runs that are deleted."""
+        """Names of runs that are deleted."""
         self._requests = RequestCount()
 
     async def create(self, run: str, options: ChannelOptions) -> None:

@@ -220,7 +220,7 @@ class MemoryQueue(Queue):
                 self._disarm()
 
     def _wake(self, messages: int) -> None:
-        """Wake as many receivers, the longest waiting first, as it takes for so many messages."""
+        """Wake as many receivers as that many messages need, the longest waiting first."""
         while messages > 0 and self._waiters:
             news, max_messages = self._waiters.popleft()
             if not news.done():

@@ -1,6 +1,6 @@
 """Prices, and those that come with kon.
 
-`kon.experiment.prices` reads a file of the user's own, and says what is wrong with its line.
+`kon.experiment.load` reads a file of the user's own, and says what is wrong with its line.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def label(self) -> str:
-        """What stands beside every amount."""
+        """What stands next to every amount."""
         return f"prices of {self.region}, {self.date}"
 
     def hour(self, instance: str) -> float:

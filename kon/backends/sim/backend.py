@@ -104,7 +104,7 @@ class SimBackend(Backend):
         self.network = network
         self._channels: dict[str, tuple[ChannelOptions, Channel]] = {}
         self._kept: dict[str, ObjectStore] = {}
-        """Of runs that are deleted."""
+        """Names of runs that are deleted."""
 
     async def create(self, run: str, options: ChannelOptions) -> None:
         if run in self._channels:

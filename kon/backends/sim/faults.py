@@ -25,7 +25,7 @@ class FaultRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     duplicate: float = 0.0
     """A message on the task queue is received a second time: at once, or while its first copy runs."""
     answer_duplicate: float = 0.0
-    """The same on the queue of answers."""
+    """Rate on the queue of answers."""
     resurrect: float = 0.0
     """A message comes back long after its ack."""
     delay: float = 0.0

@@ -18,7 +18,7 @@ from kon.backends.sim.loop import current_host
 from kon.backends.sim.model import CallTime, Choice, Model, Spread, TableLimits, chosen
 
 STALE_READ_UNITS: Final = 0.5
-"""Of a table's reads, for one item that may be stale."""
+"""Read units for one item that may be stale."""
 
 
 class Limit:
@@ -43,7 +43,7 @@ class Limit:
         self.most_per_s = most_per_s
         self.units = 0.0
         self.waited_s = 0.0
-        """Of all requests together."""
+        """Seconds of all requests together."""
         self.waits = 0
         """Requests that had to wait."""
         self._first_s: float | None = None
@@ -57,7 +57,7 @@ class Limit:
         return grown if self.most_per_s is None else max(self.per_s, min(grown, self.most_per_s))
 
     def wait_s(self, units: float, now_s: float) -> float:
-        """How long a request for so many units waits that arrives now."""
+        """How long a request for that many units waits that arrives now."""
         if self._first_s is None:
             self._first_s = now_s
         self.units += units
@@ -138,11 +138,11 @@ class Fleet(Latency):
         return {at: way.usage for at, way in self._ways.items()}
 
     def share_hosts(self, processes: int) -> None:
-        """Have so many worker processes share the vCPUs of each host. Before the first call."""
+        """Have that many worker processes share the vCPUs of each host. Before the first call."""
         self._factor = max(1.0, processes / self.instance.vcpus) / self.instance.speed
 
     def multiply(self, host: str, by: float) -> None:
-        """Have so many hosts stand behind one name, each with its share of the calls."""
+        """Have that many hosts stand behind one name, each with its share of the calls."""
         self._faster[host] = by
 
     def delay_s(self, call: str, service: str, items: int, now_s: float) -> float:
@@ -181,7 +181,7 @@ class Fleet(Latency):
         return list(self._limits.values())
 
     def report(self, wall_s: float) -> list[LimitReport]:
-        """What came of the limits in so many seconds from the first request to the last."""
+        """What came of the limits in the seconds from the first request to the last."""
         return [
             LimitReport(
                 limit.name,

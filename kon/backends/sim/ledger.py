@@ -13,10 +13,10 @@ from kon.core.errors import BackendUnavailable
 from kon.core.ledger import Ledger, Record, missing
 
 MAX_BATCH: Final = 25
-"""Of BatchExecuteStatement."""
+"""Statements of one BatchExecuteStatement."""
 
 THROTTLE_TRIES: Final = 10
-"""Of an item that is turned down, each after a longer pause; the SDK's own default for DynamoDB."""
+"""Attempts at an item that is turned down, each after a longer pause; the SDK's own default for DynamoDB."""
 
 UNIT_BYTES: Final = 1_024
 """That a write unit pays for."""
@@ -224,7 +224,7 @@ class SimLedger(Ledger):
 
 
 def _units(records: Sequence[Record]) -> list[int]:
-    """DynamoDB's write units, one for each begun kilobyte; what is beside the outcome is little."""
+    """DynamoDB's write units, one for each begun kilobyte; what a row has besides the outcome is little."""
     return [1 if row.outcome is None else 1 + len(row.outcome) // UNIT_BYTES for row in records]
 
 

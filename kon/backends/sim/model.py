@@ -47,7 +47,7 @@ class CallTime(Spread, frozen=True):
 class QueueCalls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     send: CallTime
     receive: CallTime
-    """Of a receive that finds something at once; one that waits takes that long on top."""
+    """Time of a receive that finds something at once; one that waits takes that long on top."""
     extend: CallTime
     ack: CallTime
     depth: CallTime
@@ -120,7 +120,7 @@ class Cpu(Figure, frozen=True):
     """CPU time of a host of speed 1, in microseconds.
 
     call_us: of one request, in the SDK: signing, TLS, parsing. item_us: of each item in it.
-    task_us: of kon's own worker for one task, beside its requests.
+    task_us: of kon's own worker for one task, without its requests.
     late_us: by how much a task takes longer there than by itself: late timers, other work there.
     """
 
@@ -191,7 +191,7 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def part_of(model: Model, divisor: float) -> Model:
-    """The model for one of so many equal parts of a fleet: its share of what services let through in all."""
+    """The model for one of `parts` equal parts of a fleet: its share of what services let through in all."""
 
     def share(value: float | None) -> float | None:
         return None if value is None else value / divisor

@@ -23,7 +23,7 @@ from kon.core.errors import BackendUnavailable
 _Answer = TypeVar("_Answer")
 
 TRIES: Final = 3
-"""Of one call, as boto3's standard mode has it."""
+"""Attempts at one call, as boto3's standard mode has it."""
 
 TIMEOUT_S: Final = 2.0
 """After which a call without a reply is tried again."""
@@ -97,7 +97,7 @@ class Network:
         self._cuts: dict[tuple[str, str], Cut] = {}
 
     def cut(self, host: str, kind: str, for_s: float, replies_only: bool = False) -> None:
-        """Interrupt the way between a host and all services of a kind, for so many seconds from now."""
+        """Interrupt the way between a host and all services of a kind, for that many seconds from now."""
         now_s = asyncio.get_running_loop().time()
         self.away.add(host)
         self._cuts[host, kind] = Cut(now_s + for_s, replies_only)

@@ -106,7 +106,7 @@ class SimQueue(Queue):
         self._fifo = fifo
         self._sent_s: dict[bytes, float] = {}  # bodies, and when each was sent; the oldest come first
         self.max_in_flight: float = math.inf
-        """Messages that may be held at once; while so many are, a receive finds nothing."""
+        """Messages that may be held at once; while that many are, a receive finds nothing."""
         self.most_in_flight = 0
         self._visible: deque[_Entry] = deque()  # those that are not, by now, are passed over
         self._hidden: list[tuple[float, int, _Entry]] = []  # judged when they come up

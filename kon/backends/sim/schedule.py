@@ -65,7 +65,7 @@ def next_picks(schedule: Schedule, max_deviations: int) -> list[int] | None:
     """The picks of the next schedule in a depth-first search of all of them; None after the last.
 
     max_deviations: how often a schedule may run something else than what is first in line. Where no
-    schedule has so many choices, the search is complete.
+    schedule has that many choices, the search is complete.
     """
     picks, options = schedule.picks, schedule.options
     deviations = sum(1 for pick in picks if pick)

@@ -19,7 +19,7 @@ _GAP_S: Final = 1.0
 _TIME_WIDTH: Final = 9
 
 CLIENT: Final = "client"
-"""The host that has no column: what happens to it is told beside the queue, which it fills and empties."""
+"""The host that has no column: what happens to it is told next to the queue, which it fills and empties."""
 
 _PLAIN: Final = frozenset({"stored", "given, receipt 1"})
 """Notes that say what always follows."""

@@ -29,7 +29,7 @@ from kon.core.backend import (
     check_channel,
     check_same,
 )
-from kon.core.clock import Clock
+from kon.core.clock import Clock, suspended_s
 from kon.core.errors import StoreError
 from kon.core.objects import check_run
 from kon.core.options import read_options
@@ -150,8 +150,8 @@ class SqliteBackend(Backend):
         read one monotonic clock, so that theirs does for every thread.
         """
         loop = asyncio.get_running_loop()
-        offset_s = Clock.of_this_host().now_s() - loop.time()
-        return lambda: int((loop.time() + offset_s) * 1000)
+        offset_s = Clock.of_this_host().now_s() - loop.time() - suspended_s()
+        return lambda: int((loop.time() + offset_s + suspended_s()) * 1000)
 
     async def _connect(self, run: str, options: ChannelOptions | None) -> tuple[ChannelOptions, Connection]:
         """A new connection; with `options` the file is made where it is not there yet."""

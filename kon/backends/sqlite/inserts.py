@@ -15,7 +15,7 @@ _ROWS: Final = 50
 
 
 class Inserts:
-    """An INSERT of rows with so many columns, in statements of fifty rows and of one."""
+    """An INSERT of rows with `columns` columns, in statements of fifty rows and of one."""
 
     def __init__(self, insert: str, columns: int, clause: str = "") -> None:
         row = f"({', '.join('?' * columns)})"

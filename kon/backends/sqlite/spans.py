@@ -50,7 +50,8 @@ class Spans:
         self._spans: Final = Inserts(f"INSERT INTO {span} VALUES", 5)
         self._next_id = f"SELECT next_id FROM queue WHERE name = '{name}'"
         self._set_next_id = f"UPDATE queue SET next_id = ? WHERE name = '{name}'"
-        self._due = f"SELECT * FROM {span} WHERE due_ms <= ? ORDER BY due_ms, first LIMIT ?"
+        self._fresh = f"SELECT * FROM {span} WHERE due_ms = 0 ORDER BY first LIMIT ?"
+        self._back = f"SELECT * FROM {span} WHERE due_ms BETWEEN 1 AND ? ORDER BY due_ms, first LIMIT ?"
         self._first_due = f"SELECT due_ms FROM {span} ORDER BY due_ms LIMIT 1"
         self._range = f"SELECT id, body FROM {table} WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"
         self._ids = f"SELECT id FROM {table} WHERE id BETWEEN ? AND ? ORDER BY id"
@@ -89,20 +90,26 @@ class Spans:
     def take(
         self, db: sqlite3.Connection, most: int, now_ms: int, visible_s: float
     ) -> tuple[list[Delivery], bool]:
-        """Up to `most` visible messages, held from now on; and whether any went to `dead`."""
+        """Up to `most` visible messages, held from now on; and whether any went to `dead`.
+
+        Half of them, if there are that many, were received before or delayed: what a dead worker held does
+        not wait for the whole backlog, and what comes again and again does not hold the backlog up.
+        """
+        due_ms = _due(now_ms, visible_s)
+        back, fresh = (self._back, (now_ms,)), (self._fresh, ())
         taken: list[Delivery] = []
         buried = False
-        due_ms = _due(now_ms, visible_s)
-        while len(taken) < most:
-            spans = [_Span(*row) for row in db.execute(self._due, (now_ms, most - len(taken)))]
-            if not spans:
-                break
-            for span in spans:
-                if self._dead is not None and span.receives >= self._max_receives:
-                    self._bury(db, self._dead, span, now_ms)
-                    buried = True
-                elif len(taken) < most:
-                    taken += self._take_from(db, span, most - len(taken), due_ms)
+        for (query, values), share in ((back, most - most // 2), (fresh, most), (back, most)):
+            while len(taken) < share:
+                spans = [_Span(*row) for row in db.execute(query, (*values, share - len(taken)))]
+                if not spans:
+                    break
+                for span in spans:
+                    if self._dead is not None and span.receives >= self._max_receives:
+                        self._bury(db, self._dead, span, now_ms)
+                        buried = True
+                    elif len(taken) < share:
+                        taken += self._take_from(db, span, share - len(taken), due_ms)
         return taken, buried
 
     def _take_from(self, db: sqlite3.Connection, span: _Span, most: int, due_ms: int) -> list[Delivery]:
@@ -144,7 +151,7 @@ class Spans:
     def extend(
         self, db: sqlite3.Connection, handles: Sequence[Handle], now_ms: int, visible_s: float
     ) -> list[bool]:
-        """Set anew when messages fall due; False for those whose handle is stale."""
+        """Change when messages fall due; False for those whose handle is stale."""
         due_ms = _due(now_ms, visible_s)
         extended: set[Handle] = set()
         for span, keys in self._held(db, handles):

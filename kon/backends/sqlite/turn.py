@@ -1,7 +1,7 @@
 """Whose turn it is to write, among the processes that share a database.
 
 SQLite has one writer at a time, and lets the others sleep 1 to 100 ms, ever longer, so that those
-who come late overtake those who wait. Here they ask for a lock beside the database, after short
+who come late overtake those who wait. Here they ask for a lock next to the database, after short
 pauses of random length that treat all alike. Measured with 16 processes on 2 cores in batches of
 100: the slowest process does 0.6 to 0.8 of what the fastest does, where it was 0.35, and the longest
 wait is 0.2 s, where it was 0.7 to 1.1 s. The price is about a tenth of the throughput.

@@ -1,10 +1,10 @@
 """Events: what happened to which tasks, as each worker, and the client, saw it.
 
 The tables' counts of repeats come from these lines and from nothing else. A line is a JSON object:
-`t` seconds since the epoch on the worker's clock, `e` the event, `w` the worker's life where a file
-has several, the tasks as `i` (a list of
-indexes) or `r` (first index and count), `a` their attempt when it is not the first, and what else
-the event has to say. Lines are about batches, so that a million small tasks make a few thousand.
+`t` is seconds since the epoch on the worker's clock, `e` the event, and `w` the worker's life where a
+file has several. Tasks are `i` (a list of indexes) or `r` (first index and count); `a` is their attempt
+when it is not the first. The rest is what the event has to say. Lines are about batches, so that a
+million small tasks make a few thousand.
 """
 
 from __future__ import annotations
@@ -102,13 +102,13 @@ class Watch:
         """An event of these tasks."""
 
     def failed(self, outcomes: Sequence[Outcome]) -> None:
-        """Of the outcomes whose `keep` follows at once, those of tasks that have failed for good."""
+        """The outcomes of tasks that have failed for good, among those whose `keep` follows at once."""
 
     def ran(self, tasks: int, each_s: float) -> None:
-        """So many tasks have run, and taken so many seconds each."""
+        """Tasks have run, and taken `each_s` seconds each."""
 
     def settled(self, tasks: int, took_s: float) -> None:
-        """So many outcomes were committed, answered and acked, which took so many seconds."""
+        """Outcomes were committed, answered and acked, which took `took_s` seconds."""
 
 
 class Recorder:
@@ -149,12 +149,12 @@ class Recorder:
             watch.failed(outcomes)
 
     def ran(self, tasks: int, each_s: float) -> None:
-        """Likewise."""
+        """Tell those who watch that tasks have run, `each_s` seconds each."""
         for watch in self._watches:
             watch.ran(tasks, each_s)
 
     def settled(self, tasks: int, took_s: float) -> None:
-        """Likewise."""
+        """Tell those who watch that outcomes were settled, which took `took_s` seconds."""
         for watch in self._watches:
             watch.settled(tasks, took_s)
 

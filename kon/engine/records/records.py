@@ -15,7 +15,7 @@ from kon.core.spec import RunSpec
 from kon.core.task import CLIENT, MAX_ATTEMPTS, Answers, Outcome
 
 SCHEMA: Final = 1
-"""Of the files in a run's folder; raised when an older kon could misread them."""
+"""Version of the files in a run's folder; raised when an older kon could misread them."""
 
 CLIENT_BEGAN: Final = "client_began_s"
 """In the context of a host's part of the records: when the client, on another machine, began the run."""

@@ -23,7 +23,7 @@ from kon.engine.watchers.meter import Meter
 from kon.engine.worker import Worker
 
 LABELS: Final = ("run", "strategy", "kind", "backend")
-"""Of every metric of kon's own. None of them grows with the number of tasks."""
+"""Labels of every metric of kon's own. None of them grows with the number of tasks."""
 
 COUNTED: Final = (
     ("kon_deliveries", Event.DELIVER, "Tasks that came in messages."),
@@ -44,7 +44,7 @@ COUNTED: Final = (
 
 
 class WorkerCollector(Collector):
-    """Of all workers in this process. It only reads what they keep, from whatever thread asks."""
+    """Metrics of all workers in this process. It only reads what they keep, from whatever thread asks."""
 
     def __init__(self, spec: RunSpec, meter: Meter, workers: Sequence[Worker], backend: Backend) -> None:
         self._meter = meter

@@ -18,7 +18,7 @@ _Count = Annotated[int, msgspec.Meta(ge=1)]
 _Whole = Annotated[int, msgspec.Meta(ge=0)]
 
 SLACK: Final = 1.25
-"""Hosts go only where fewer would do even for so many times the work, or two looks would not agree."""
+"""Hosts go only where fewer would do even for this many times the work, or two looks would not agree."""
 
 USUAL_TASK_S: Final = 1.0
 """What a task is thought to take where neither its experiment nor the policy says."""
@@ -209,7 +209,7 @@ def _up(policy: Policy, state: State, seen: Observation, wanted: int) -> tuple[i
 def _down(
     policy: Policy, state: State, seen: Observation, surely: int, since_s: float | None
 ) -> tuple[int, str]:
-    """How many go now, and why not all. surely: so many are enough even for somewhat more work."""
+    """How many go now, and why not all. surely: the number that is enough even for somewhat more work."""
     if since_s is None:
         return 0, ""
     if seen.now_s - since_s < policy.down_after_s:

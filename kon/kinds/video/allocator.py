@@ -7,12 +7,12 @@ from typing import Final
 
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
-"""Of glibc's malloc.h."""
+"""As in glibc's malloc.h."""
 _LARGE_BYTES: Final = 8 << 20
 """Above what an encoder of 1080p asks for again and again, which would cost it a tenth more CPU time."""
 _KEPT_BYTES: Final = 32 << 20
 """That each of glibc's heaps may keep at its end: what one picture's decoder and encoder give back, those of
-the next ask for again. Had anew from the system, page by page, it costs a twentieth of the CPU time."""
+the next ask for again. To get it from the system again, page by page, costs a twentieth of the CPU time."""
 
 
 def give_back_large_blocks() -> None:

@@ -20,7 +20,7 @@ from kon.kinds.web.limits import FetchLimits
 from kon.kinds.web.links import Guard
 
 Hold = Callable[[int], Awaitable[None]]
-"""Waits until so many bytes in all may be held for the image."""
+"""Waits until that many bytes in all may be held for the image."""
 
 
 class Fetched(NamedTuple):

@@ -21,7 +21,7 @@ PRESETS: Final = (
     "slower",
     "veryslow",
 )
-"""Of x264, from the fastest to the one with the smallest files."""
+"""Presets of x264, from the fastest to the one with the smallest files."""
 
 Repeat = Literal["skip", "encode"]
 Fit = Literal["letterbox", "crop", "blur"]

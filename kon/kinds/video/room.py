@@ -34,7 +34,7 @@ class Room:
                 self._changed.notify_all()
 
     async def hold(self, number: int, size_bytes: int) -> None:
-        """Wait until so many bytes in all may be held for the image."""
+        """Wait until that many bytes in all may be held for the image."""
         more_bytes = size_bytes - self._held[number]
         if more_bytes <= 0:
             return

@@ -1,7 +1,7 @@
 """A local image server, for trials and measurements: `python -m kon.kinds.video.server FOLDER`.
 
-It can be as slow as the internet: with a delay before each answer, and so many bytes a second on each
-connection.
+It can be as slow as the internet: with a delay before each answer, and a limit of bytes a second on
+each connection.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class FolderImages(Images):
 
 
 def images_of(place: str) -> Images:
-    """Of `demo`, or a folder. Raises ConfigurationError."""
+    """Images of `demo`, or of a folder. Raises ConfigurationError."""
     return DemoImages() if place == DEMO else FolderImages(Path(place))
 
 

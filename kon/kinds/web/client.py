@@ -94,7 +94,7 @@ def as_written(link: str) -> URL:
 
 
 Use = Callable[[aiohttp.ClientResponse, Deadline], Awaitable[_Made]]
-"""Makes something of a response whose status is good. Each attempt calls it anew. It raises TryAgain, or
+"""Makes something of a response whose status is good. Each attempt calls it. It raises TryAgain, or
 a KonError; an OSError would be taken for one of the network."""
 
 

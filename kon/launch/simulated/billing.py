@@ -48,7 +48,7 @@ def billed(
 
 
 def message_bytes(spec: RunSpec, body_bytes: float) -> float:
-    """Of one full message of the task queue, with bodies of this size."""
+    """Bytes of one full message of the task queue, with bodies of this size."""
     task_bytes = (
         len(encode(Bundle("", [Task(spec.tasks)]))) - len(encode(Bundle("", []))) - len("null") + len(",")
     )

@@ -36,7 +36,7 @@ class BlockJournal(Journal):
 
 
 class NoJournal(Journal):
-    """Forgets every line, for simulations of which only the figures are asked for."""
+    """Forgets every line, for simulations that are run for their figures only."""
 
     def append(self, lines: Sequence[bytes]) -> None:
         return

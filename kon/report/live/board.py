@@ -49,7 +49,7 @@ class Board:
         return sorted(parts)
 
     async def news(self, version: int, topics: Collection[str]) -> list[Part]:
-        """The same, once there is something."""
+        """The news, once there is something."""
         while not (parts := self.since(version, topics)):
             await self._news.wait()
         return parts

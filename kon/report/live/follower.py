@@ -49,7 +49,7 @@ class Follower:
 
     @property
     def read_bytes(self) -> int:
-        """Of the records, so far."""
+        """Bytes of the records that were read so far."""
         return self._records.read_bytes
 
     @property
@@ -76,7 +76,7 @@ class Follower:
         return self._where_it_stands()
 
     def _know_the_run(self) -> bool:
-        """Whether the run is there; one that was begun anew in the same folder is another one."""
+        """Whether the run is there; one that was begun again in the same folder is another one."""
         try:
             about = self.folder.run_file.stat()
         except OSError:
@@ -179,5 +179,5 @@ class Follower:
 
 
 def _identity(run: RunFile) -> tuple[str, object]:
-    """Of one run, whatever attempts are added to it."""
+    """What tells one run from another, whatever attempts are added to it."""
     return run.key, run.context.get("started_s")

@@ -34,7 +34,10 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """Of a server that listens at `host`. A token is needed wherever others than this machine reach it."""
+    """Who may see the pages of a server that listens at `host`.
+
+    A token is needed wherever other machines reach it.
+    """
 
     def __init__(self, host: str) -> None:
         self.host = host
@@ -72,7 +75,7 @@ def cookie_name(port: int) -> str:
 
 
 def _name(host: str) -> str:
-    """Of a Host header, without its port."""
+    """The name in a Host header, without its port."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0]

@@ -17,13 +17,13 @@ from kon.report.read.recent import Ends, Failure
 from kon.report.read.tally import RunTally
 
 SCHEMA: Final = 1
-"""Of what is sent to a page; a page that is open while kon is renewed loads itself again."""
+"""Version of what is sent to a page; a page that is open while kon is renewed loads itself again."""
 
 MOST_LIVES: Final = 200
 """Shown, those at work first."""
 
 MOST_SLOTS: Final = 64
-"""Of one life that are shown one by one."""
+"""Slots of one life that are shown one by one."""
 
 
 class RunState(enum.StrEnum):

@@ -15,7 +15,10 @@ from kon.report.gathered import Gathered
 
 
 class Origin(NamedTuple):
-    """Of runs that were asked for together. yaml: the experiment file as it was, where it is recorded."""
+    """Where runs come from that were asked for together.
+
+    yaml: the experiment file as it was, where it is recorded.
+    """
 
     title: str
     command: str
@@ -37,7 +40,7 @@ def origins(runs: Sequence[Gathered]) -> list[Origin]:
 
 
 _DIFFERS = frozenset({"started_s"})
-"""Of the context, what differs from run to run of one command."""
+"""Parts of the context that differ from run to run of one command."""
 
 
 def command(run: RunFile) -> str:

@@ -16,7 +16,7 @@ from kon.report.read.moments import Latencies
 from kon.report.reference import Reference
 
 MOST_CURVES: Final = 7
-"""Of latencies in one plot, as many as there are looks."""
+"""Curves of latencies in one plot, as many as there are looks."""
 
 
 class Plot(NamedTuple):

@@ -27,7 +27,7 @@ from kon.report.read.moments import Latencies
 from kon.report.timeline import BINS, UNFINISHED, Backlog, Bar, LifeLine, Timeline
 
 MOST_POINTS: Final = 200
-"""Of a curve of latencies: a step for each of a thousand values would be nothing but a larger file."""
+"""Points of a curve of latencies: a step for each of a thousand values would only make a larger file."""
 
 MOST_NAMES: Final = 24
 """Lives of workers whose names stand at the axis."""

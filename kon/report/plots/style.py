@@ -27,7 +27,7 @@ COLUMN_IN: Final = 3.4
 FONT_PT: Final = 8
 
 INK: Final = "#010203"
-"""Of text and axes. On a page it becomes the colour of the text there, dark or light."""
+"""Colour of text and axes. On a page it becomes the colour of the text there, dark or light."""
 
 FAINT: Final = "#808080"
 

@@ -70,7 +70,7 @@ class Packet(msgspec.Struct, Generic[_Outcome], frozen=True, array_like=True):
 
 EVENTS: Final = msgspec.json.Decoder(EventLine)
 STATES: Final = msgspec.json.Decoder(Packet[Told])
-"""Of results, where only their states are wanted: a fifth faster."""
+"""Decoder of results, where only their states are wanted: a fifth faster."""
 PACKETS: Final = msgspec.json.Decoder(Packet[Ended])
 ANSWERS: Final = msgspec.json.Decoder(Answers)
 

@@ -73,7 +73,7 @@ class Moments:
                 moments[index] = at
 
     def latencies(self) -> Latencies:
-        """Of the tasks that were delivered and have a result."""
+        """Latencies of the tasks that were delivered and have a result."""
         rounded: dict[int, int] = {}
         for start in range(0, self.tasks, _AT_ONCE):
             part = slice(start, start + _AT_ONCE)

@@ -22,15 +22,15 @@ from kon.engine.records.records import RunFolder
 from kon.report.read.lines import ANSWERS, EVENTS, PACKETS, event_files, tasks_of
 
 LEAST_BYTES: Final = 1 << 16
-"""Of each file in one look at a run that goes on, however many files there are."""
+"""Bytes of each file in one look at a run that goes on, however many files there are."""
 
 LOOK_BYTES: Final = 1 << 22
-"""Of the events in one look for what workers have avoided, about, so that no look takes long."""
+"""Bytes of events in one look for what workers have avoided, about, so that no look takes long."""
 
 _SKIP: Final = f'"e":"{Event.SKIP}"'.encode()
 
 TAIL_BYTES: Final = 1 << 20
-"""Of the results in one look for news, about."""
+"""Bytes of results in one look for news, about."""
 
 KEPT_BYTES: Final = 32 << 20
 """Lines of results that are kept decoded. Tasks end about in order, so that few lines are read twice."""
@@ -55,7 +55,7 @@ class Growing:
         self.read_bytes = 0
         """Handed out so far."""
         self.size_bytes = 0
-        """Of the file, as the last look found it."""
+        """Size of the file, as the last look found it."""
         self._inode: int | None = None
         self._looked_bytes = -1
         """Its size when all whole lines that there were had been read."""

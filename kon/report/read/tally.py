@@ -243,7 +243,7 @@ class RunTally:
     # --- results ---------------------------------------------------------------------------------------
 
     def add_states(self, packets: Iterable[Packet[Told]]) -> None:
-        """Lines of results, of which only the tasks' states count."""
+        """Lines of results; only the tasks' states count."""
         marks, codes = self._marks, _CODES
         for packet in packets:
             for outcome in packet.outcomes:

@@ -19,7 +19,7 @@ SUBMITTED: Final = "submit"
 ENDED: Final = "end"
 RECORDED: Final = "record"
 VANISHED: Final = "vanish"
-"""What happens to a task beside the events of workers."""
+"""What happens to a task besides the events of workers."""
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -163,7 +163,7 @@ class _Teller:
             yield self._made(opened_s, CLIENT, SUBMITTED, 1, words, "")
 
     def _ends(self) -> Iterator[Moment]:
-        """Of the attempts whose outcome the client has; of others only their start is known."""
+        """Ends of the attempts whose outcome the client has; of others only the start is known."""
         for worker, outcome in self._found.answers:
             if worker in self._found.lives and outcome.ended_s:
                 took_s = outcome.ended_s - outcome.started_s

@@ -6,12 +6,12 @@ import hashlib
 
 
 def trace_id(run: str, key: str, began: str, index: int) -> int:
-    """Of a task: 16 bytes, never 0, as the protocol has it. began: tells apart runs of one name."""
+    """Id of a task's trace: 16 bytes, never 0, as the protocol says. began: tells runs of one name apart."""
     return _number(16, run, key, began, str(index))
 
 
 def span_id(trace: int, name: str, who: str, attempt: int, number: int) -> int:
-    """Of a span of that trace: 8 bytes, never 0. number: from 0, of those that are alike otherwise."""
+    """Id of a span of that trace: 8 bytes, never 0. number: from 0, of those that are alike otherwise."""
     return _number(8, f"{trace:032x}", name, who, str(attempt), str(number))
 
 

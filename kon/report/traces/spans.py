@@ -19,7 +19,7 @@ from kon.report.story.story import ENDED, SUBMITTED, VANISHED, Moment, Story
 from kon.report.traces import ids
 
 Attributes = dict[str, Any]
-"""Of plain strings and numbers."""
+"""Attributes of a span: plain strings and numbers."""
 
 
 class Happening(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""A policy for `kon autoscale`, tried in the simulator beside fleets of fixed sizes."""
+"""A policy for `kon autoscale`, tried in the simulator and compared with fleets of fixed sizes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kon.trials.plan.elastic_run import ElasticReport, ElasticSimulation, Moment
 from kon.trials.plan.table import duration, usd
 
 MOST_TASKS: Final = 200_000
-"""Of a trial, which is simulated whole: how hosts come and go does not follow from a part of it."""
+"""Tasks of a trial, which is simulated whole: how hosts come and go does not follow from a part of it."""
 
 
 class Trial(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ SCALER: Final = "autoscale"
 """The host of the loop that looks and decides."""
 
 PARTS: Final = 60
-"""In so many parts do tasks come that come little by little."""
+"""Parts in which tasks come that come little by little."""
 
 
 class Moment(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """How long a run would take on a fleet: the first of its tasks are simulated, the rest follows from those.
 
-A run of a few tens of thousands of tasks is simulated whole. Of a larger one a part is, long enough to
+A run of a few tens of thousands of tasks is simulated whole. A part of a larger one is, long enough to
 get into its stride, and half of that part once more: what the one takes beyond the other, in time, requests
 and CPU seconds, is what further tasks take. A table that is used to the full takes twice as much every half
 an hour; where that is what holds a run back, a second simulation says how fast it would be without.
@@ -26,7 +26,7 @@ from kon.launch.simulated.simulation import Report, Simulation
 from kon.trials.plan.bill import Use, bill
 
 SAMPLE_TASKS: Final = 20_000
-"""Simulated at least, if there are so many."""
+"""Tasks that are simulated at least, if there are that many."""
 
 ROUNDS: Final = 24
 """Tasks of each lane that are simulated at least; of each message of a bundle, `BUNDLE_ROUNDS`."""
@@ -40,7 +40,7 @@ FULL: Final = 0.9
 """The share of a limit from which on it is what holds a run back."""
 
 MOST_OF_THE_TIME: Final = 0.75
-"""Of a run, spent on its submission: then that is what holds it back."""
+"""Share of a run's time spent on its submission: then that is what holds it back."""
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -207,7 +207,7 @@ class _Reckoning:
         return min(rates)
 
     def work_s(self, tasks: int, table: TableLimits, free_per_s: float | None) -> float:
-        """Of so many tasks. free_per_s: how fast they would be without the table's limits, if these bind."""
+        """Seconds that the tasks take. free_per_s: their rate without the table's limits, if these bind."""
         done_s, left = self._whole.wall_s, float(tasks - self._tasks)
         if not left:
             return done_s
@@ -226,7 +226,7 @@ class _Reckoning:
             done_s = until_s
 
     def total(self, tasks: int, of: Callable[[Usage], int]) -> dict[str, float]:
-        """A count of each call, for so many tasks."""
+        """A count of each call, for that many tasks."""
         counts = {}
         for name, usage in self._whole.requests.items():
             before = self._half.requests.get(name, Usage())
@@ -248,7 +248,7 @@ def _placed(spec: RunSpec, setting: Setting) -> RunSpec:
 
 
 def _part(spec: RunSpec, parts: int) -> RunSpec:
-    """One of so many equal parts of a run that is too large to be simulated: with its share of workers, of
+    """One of `parts` equal parts of a run that is too large to be simulated: with its share of workers, of
     tasks, of what services let through, and of the client."""
     if parts == 1:
         return spec

@@ -82,7 +82,7 @@ _DRAWN: Final = frozenset(
         "skew",
     }
 )
-"""Faults that go far or not: each is tried with so many extents, drawn by as many seeds."""
+"""Faults that go far or not: each is tried with this many extents, drawn by as many seeds."""
 
 
 class Covered(msgspec.Struct, frozen=True):
@@ -184,7 +184,7 @@ def exhaust_each(
     jobs: int | None = None,
     on_progress: Callable[[Exhausted], None] = lambda exhausted: None,
 ) -> list[Exhausted]:
-    """`exhaust` every strategy, on so many processes (None: one for each core).
+    """`exhaust` every strategy, on `jobs` processes (None: one for each core).
 
     on_progress: called after each strategy, in order.
     """

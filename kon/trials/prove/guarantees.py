@@ -2,7 +2,7 @@
 
 `kon prove --write docs/guarantees.md` searches again.
 `python -m kon.trials.prove.guarantees docs/guarantees.md` draws
-the page again from the evidence beside it, after a change to the text or to how stories are told.
+the page again from the evidence next to it, after a change to the text or to how stories are told.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class NoLongerBreaks(KonError):
 
 
 def guarantees(evidence: Evidence, data: str) -> str:
-    """The page. data: the name of the file with the evidence, beside it. Raises NoLongerBreaks."""
+    """The page. data: the name of the file with the evidence, next to it. Raises NoLongerBreaks."""
     strategies = by_strategy(evidence.searched)
     unable = classes_without_occasion(evidence.searched)
     occasions = (

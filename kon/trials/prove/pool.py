@@ -27,7 +27,7 @@ def available_cores() -> int:
 def processes(
     function: Callable[[_Part], _Found], jobs: int | None
 ) -> Iterator[Callable[[Iterable[_Part]], Iterator[_Found]]]:
-    """What plays parts on so many processes (None: one for each core), and gives their findings in order.
+    """What plays parts on `jobs` processes (None: one for each core), and gives their findings in order.
 
     function: at the top level of a module, for processes that import it.
     """

@@ -55,7 +55,7 @@ class Scenario(msgspec.Struct, frozen=True):
     restart_s: after a crash, before another life begins.
     drain_s: after the last task is accounted for, for the queue to become empty: whatever comes late or
         twice is to be turned away, and not to come for ever.
-    horizon: crashes and pauses fall on one of the first so many steps of a host's life. at_step: on
+    horizon: crashes and pauses fall on one of that many first steps of a host's life. at_step: on
         just this one, where it is given.
     limit_s, max_steps: by when it must have ended, in virtual seconds and in callbacks.
     """
@@ -308,7 +308,7 @@ class _Stage:
         return [outcome for packet in packets for outcome in packet.outcomes]
 
     def _check_results(self) -> None:
-        """What the client has written down, beside what really happened."""
+        """What the client has written down, compared with what really happened."""
         watch, recorded = self.watch, self._recorded()
         last: dict[int, State] = {}
         for outcome in recorded:

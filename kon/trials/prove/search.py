@@ -92,7 +92,7 @@ def search(
     jobs: int | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> list[Searched]:
-    """Search every cell, on so many processes (None: one for each core). The findings do not depend on that.
+    """Search every cell, on `jobs` processes (None: one for each core). The findings do not depend on that.
 
     on_progress: called after each cell, in order, with how many of them are done.
     """

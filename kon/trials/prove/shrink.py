@@ -90,7 +90,7 @@ def _in_small_world(
 def shorten(
     example: Counterexample, plays: int = PLAYS, make_strategy: MakeStrategy | None = None
 ) -> Counterexample:
-    """The same break of the same tasks and workers with fewer faults and a simpler schedule."""
+    """Shrink a break: fewer faults and a simpler schedule, for the same tasks and workers."""
     shrinker = _Shrinker(plays, make_strategy)
     while True:
         shorter = shrinker.simpler_schedule(shrinker.fewer_faults(shrinker.in_order(example)))

@@ -88,8 +88,8 @@ def _wrapped(text: str, width: int) -> str:
 
 
 def _of_interest(steps: Sequence[Step], breaks: Sequence[Break]) -> list[Step]:
-    """Up to the last of the breaks, without what goes as it always does, without other breaks, and with the
-    repeats of a call that gets no reply told but once."""
+    """Up to the last of the breaks, without what goes as it always does, and without other breaks. Repeats of
+    a call that gets no reply are told once."""
     told = []
     left = {(broke.at_s, f"{broke.invariant}: {broke.how}"): broke for broke in breaks}
     said: set[Step] = set()

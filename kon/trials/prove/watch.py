@@ -1,7 +1,7 @@
 """The watch: what really happened in a simulated run, told by those who saw it, and held to the invariants.
 
-It stands beside the parts that it watches: a kind that notes each start and end, a strategy that hands
-every call on to the real one and notes what came of it, and the truth about every clock.
+It stands next to the parts that it watches. A kind notes each start and end. A strategy hands every call
+on to the real one and notes what came of it. It also knows the truth about every clock.
 """
 
 from __future__ import annotations

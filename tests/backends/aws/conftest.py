@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
 from kon.backends.aws.calls import Calls
+from kon.backends.aws.failures import CallRefused
 from kon.backends.emulator import Emulator
 
 
@@ -23,8 +25,10 @@ def calls_of_moto(moto: Emulator) -> Iterator[Calls]:
 
 def _calls(emulator: Emulator) -> Iterator[Calls]:
     async def warm() -> None:
-        await calls.call("dynamodb", "ListTables")
-        await calls.call("s3", "ListBuckets")
+        with suppress(CallRefused):  # neither is there
+            await calls.call("dynamodb", "DescribeTable", TableName="kon-none")
+        with suppress(CallRefused):
+            await calls.call("s3", "HeadBucket", Bucket="kon-none")
 
     calls = Calls(client="boto3")  # whose connections outlast an event loop
     with emulator.in_use():  # clients keep to it that were made meanwhile

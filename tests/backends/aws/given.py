@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -10,12 +11,14 @@ from typing import Any, ClassVar, Final, TypeVar, cast
 
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.dynamodb import DynamoLedger, Layout, table_definition
+from kon.backends.aws.failures import CallRefused
 from kon.backends.aws.objects import S3Objects
 from kon.backends.aws.pace import Pace
 from kon.backends.aws.s3_ledger import S3Ledger
 from kon.core.backend import Backend, Channel, ChannelOptions
 from kon.core.ledger import Ledger
 from kon.core.queue import Queue
+from tests.emulators import as_anybody
 
 _numbers = itertools.count(1)
 
@@ -61,6 +64,24 @@ async def make_table(calls: Calls, name: str) -> None:
     await calls.call(
         "dynamodb", "CreateTable", TableName=name, BillingMode="PAY_PER_REQUEST", **table_definition()
     )
+    looks = 0
+    while (await calls.call("dynamodb", "DescribeTable", TableName=name))["Table"]["TableStatus"] != "ACTIVE":
+        looks += 1
+        assert looks < 100, "a table is made in two looks"
+
+
+async def make_queue(calls: Calls, name: str, **parameters: Any) -> str:
+    """A queue that can be used: its URL."""
+    url: str = (await calls.call("sqs", "CreateQueue", QueueName=name, **parameters))["QueueUrl"]
+    for _ in range(10):  # Amazon's queues are not known for a second
+        try:
+            await calls.call("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=["QueueArn"])
+        except CallRefused as error:
+            if not error.not_there:
+                raise
+        else:
+            return url
+    raise AssertionError(f"the queue {name} is not known after ten looks")
 
 
 class Pauses:
@@ -134,7 +155,7 @@ class Bucket:
 
     async def uploads(self) -> list[str]:
         """Multipart uploads that were neither completed nor aborted."""
-        reply = await self.calls.call("s3", "ListMultipartUploads", Bucket=self.name)
+        reply = await asyncio.to_thread(as_anybody("s3").list_multipart_uploads, Bucket=self.name)
         return [each["Key"] for each in reply.get("Uploads", ())]
 
 

@@ -36,6 +36,7 @@ def test_every_option_can_be_given() -> None:
         "objects": "s3://my-bucket/pictures",
         "results_cold_after_days": None,
         "results_storage_class": "GLACIER_IR",
+        "kms_key": "alias/runs",
     }
     assert given.keys() == set(AwsOptions.__struct_fields__)
     assert AwsOptions.parse(given) == AwsOptions(**{**given, "billing": Throughput(3, 50)})

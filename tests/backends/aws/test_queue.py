@@ -16,7 +16,7 @@ from kon.backends.aws.queue import CALL_BYTES, CALL_MESSAGES, FIFO, STANDARD, Sq
 from kon.backends.emulator import Emulator
 from kon.core.errors import BackendRefused, BackendUnavailable
 from kon.core.queue import Delivery, Message, QueueLimits
-from tests.backends.aws.given import FaultyCalls, Make, Reply, fresh_name, once
+from tests.backends.aws.given import FaultyCalls, Make, Reply, fresh_name, make_queue, once
 
 GUARD_S = 15.0  # for what would else hang
 
@@ -57,9 +57,8 @@ def on_a_queue(body: Body) -> Callable[[Emulator, pytest.MonkeyPatch], None]:
         async def whole() -> None:
             calls, name = FaultyCalls(), fresh_name()
             await calls.call("s3", "CreateBucket", Bucket=name)
-            attributes = {"VisibilityTimeout": "30"}
-            reply = await calls.call("sqs", "CreateQueue", QueueName=name, Attributes=attributes)
-            bed = Bed(calls, reply["QueueUrl"], name)
+            url = await make_queue(calls, name, Attributes={"VisibilityTimeout": "30"})
+            bed = Bed(calls, url, name)
             calls.operations.clear()
             calls.parameters.clear()
             try:

@@ -10,7 +10,7 @@ import pytest
 from kon.backends.prices import FILE, usual_prices
 from kon.backends.sim.model import Instance
 from kon.core.errors import ConfigurationError
-from kon.experiment.prices import read_prices
+from kon.experiment.load import read_prices
 from kon.trials.plan.bill import Use, bill
 
 PRICES = read_prices()
@@ -70,9 +70,9 @@ def test_an_instance_without_a_price() -> None:
     [
         ("  gets_per_million: 0.40\n", "", 's3: missing key "gets_per_million"'),
         ("fifo_per_million: 0.50", "fifo_per_million: -1", "expected a number of at least 0, found -1"),
-        ("spot_share: 0.35", "spot_share: 35", "spot_share: expected a number of at most 1, found 35"),
-        ("t2.micro: 0.0116", "t2.micro: free", 'expected a number, found "free"'),
-        ("out_per_gb: 0.09", "out_per_gb: cheap", 'out_per_gb: expected a number, found "cheap"'),
+        ("spot_share: 0.35", "spot_share: 35", "spot_share: expected a number from 0 to 1, found 35"),
+        ("t2.micro: 0.0116", "t2.micro: free", 'expected a number above 0, found "free"'),
+        ("out_per_gb: 0.09", "out_per_gb: cheap", 'expected a number of at least 0, found "cheap"'),
         ("currency: USD", "currency: EUR", 'currency: expected "USD", found "EUR"'),
         ("ec2:", "ecs:", 'unknown key "ecs", did you mean "ec2"?'),
     ],

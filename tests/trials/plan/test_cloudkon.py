@@ -10,7 +10,7 @@ import pytest
 from benchmarks.cloudkon import PAGE, one_call_per_step
 from benchmarks.published import A_REMOTE
 from kon.experiment import load
-from kon.experiment.prices import read_prices
+from kon.experiment.load import read_prices
 from kon.trials.plan.forecast import Forecaster, Setting
 
 FILE = Path(__file__).parents[3] / "workloads" / "cloudkon-2014.yml"

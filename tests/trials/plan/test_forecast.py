@@ -9,7 +9,7 @@ import pytest
 
 from kon.core.errors import ConfigurationError
 from kon.experiment import Cell, loads
-from kon.experiment.prices import read_prices
+from kon.experiment.load import read_prices
 from kon.trials.plan.advice import advise
 from kon.trials.plan.forecast import Forecast, Forecaster, Setting
 

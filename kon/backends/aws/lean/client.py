@@ -39,7 +39,7 @@ class _Way(msgspec.Struct, frozen=True):
 class Lean:
     """Makes those calls that `takes` names. For one event loop at a time.
 
-    submit: work that may block goes to a thread by it. at_once: calls in flight, at most, beside polls.
+    submit: work that may block goes to a thread by it. at_once: calls in flight, at most, polls not counted.
     connect_s, read_s: how long a connection, and each next byte of a reply, may take.
     """
 

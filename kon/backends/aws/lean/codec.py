@@ -11,7 +11,7 @@ encode: Final = msgspec.json.Encoder().encode
 
 
 class Value(TypedDict, total=False):
-    """Of an attribute: of those types that kon's rows have."""
+    """An attribute's value, of the types that kon's rows have."""
 
     S: str
     N: str

@@ -26,9 +26,9 @@ class Keys(NamedTuple):
 
 
 class Signer:
-    """Of one kind of request.
+    """Signs one kind of request.
 
-    path: as it stands in the request, encoded. headers: that are signed beside date and token; their
+    path: as it stands in the request, encoded. headers: that are signed besides date and token; their
     names are in small letters, their values have no blanks that the signature's rules would take out.
     """
 

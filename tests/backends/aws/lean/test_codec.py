@@ -14,7 +14,7 @@ from kon.backends.aws.calls import Calls, Client
 from kon.backends.aws.clients import Clients
 from kon.backends.aws.lean import codec
 from kon.backends.emulator import Emulator
-from tests.backends.aws.given import fresh_name, make_table
+from tests.backends.aws.given import fresh_name, make_queue, make_table
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 values = st.one_of(
@@ -145,7 +145,7 @@ def test_both_clients_are_answered_alike_by_an_emulator(on_ministack: Emulator) 
     async def whole(client: Client) -> Any:
         calls, name = Calls(client=client), f"{fresh_name()}-{client[0]}"
         await make_table(calls, name)
-        queue = (await calls.call("sqs", "CreateQueue", QueueName=name))["QueueUrl"]
+        queue = await make_queue(calls, name)
         calls.count.billed.clear()
         entries = [{"Id": str(n), "MessageBody": f"body {n} \u00e4"} for n in range(3)]
         found = [await calls.call("sqs", "SendMessageBatch", QueueUrl=queue, Entries=entries)]
