@@ -87,7 +87,7 @@ def main() -> None:
     )
     try:
         from kon.core.errors import KonError
-        from kon.experiment.prices import read_prices
+        from kon.experiment.load import read_prices
         from kon.fleet.build import Work, build, end_hosts, look
         from kon.fleet.clients import Clients
     except ImportError as error:
