@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kon.api.calls import gather, map, open_run, submit
+    from kon.api.executor import Executor
     from kon.api.handle import Run, RunStatus
+    from kon.api.joblib_backend import register_joblib
     from kon.core.errors import ConfigurationError, KonError, OverBudget, TaskFailed
     from kon.core.task import Outcome, State
 
 __all__ = [
     "ConfigurationError",
+    "Executor",
     "KonError",
     "Outcome",
     "OverBudget",
@@ -32,11 +35,14 @@ __all__ = [
     "gather",
     "map",
     "open_run",
+    "register_joblib",
     "submit",
 ]
 
 _HOME = {
     **dict.fromkeys(("gather", "map", "open_run", "submit"), "kon.api.calls"),
+    "Executor": "kon.api.executor",
+    "register_joblib": "kon.api.joblib_backend",
     **dict.fromkeys(("Run", "RunStatus"), "kon.api.handle"),
     **dict.fromkeys(("ConfigurationError", "KonError", "OverBudget", "TaskFailed"), "kon.core.errors"),
     **dict.fromkeys(("Outcome", "State"), "kon.core.task"),

@@ -133,6 +133,8 @@ def failure(error: BaseException) -> bytes:
     trace = "".join(traceback.format_exception(type(error), error, own, limit=-_FRAMES))
     line = f"{name}: {text.splitlines()[0]}" if text else name
     said = {"error": line[:_LONGEST_LINE], "traceback": trace[-_LONGEST_TRACEBACK:]}
+    if hasattr(error, "kon_pickle"):  # see kon.kinds.pickled
+        said["exception"] = error.kon_pickle
     return json.dumps(said).encode()
 
 

@@ -102,6 +102,8 @@ class PythonFunction(Kind):
         if "error" in reply:
             traceback = reply["traceback"]
             result = None if traceback is None else {"traceback": traceback}
+            if result is not None and "exception" in reply:
+                result["exception"] = reply["exception"]
             raise KindError(reply["error"], result, is_final=reply.get("is_final", False))
         return reply["result"]
 
