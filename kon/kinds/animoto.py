@@ -42,6 +42,8 @@ class AnimotoOptions(Options, frozen=True, kw_only=True):
     background: the colour around an image, as CSS writes colours.
     fit: letterbox (the whole image on the background), crop (the image fills the frame), or blur (the whole
         image on itself, enlarged and blurred).
+    audio_loop: whether a sound that is shorter than the video begins again.
+    audio_fade_s: how long the sound takes to fade out at the video's end.
     caption_font: a family, or a font's file; empty for the one that comes with kon.
     caption_size: the height of captions' letters, as a share of the video's height.
     caption_position: where captions stand.
@@ -67,6 +69,8 @@ class AnimotoOptions(Options, frozen=True, kw_only=True):
     zoom: float = 1.0
     background: str = "black"
     fit: Literal["letterbox", "crop", "blur"] = "letterbox"
+    audio_loop: bool = False
+    audio_fade_s: float = 0.0
     caption_font: str = ""
     caption_size: float = 0.045
     caption_position: Literal["bottom", "middle", "top"] = "bottom"
@@ -173,6 +177,8 @@ def _film(options: AnimotoOptions) -> Film:
         zoom=options.zoom,
         background=options.background,
         fit=options.fit,
+        audio_loop=options.audio_loop,
+        audio_fade_s=options.audio_fade_s,
         caption_font=options.caption_font,
         caption_size=options.caption_size,
         caption_position=options.caption_position,

@@ -42,6 +42,8 @@ class Film(msgspec.Struct, frozen=True):
     background: the colour of what an image does not cover, as CSS writes colours.
     fit: `letterbox` shows an image whole, on the background; `crop` fills the frame and cuts off the rest;
         `blur` shows it whole, on itself, enlarged, blurred and darker.
+    audio_loop: whether a sound that is shorter than the video begins again. audio_fade_s: how long it takes
+        to fade out at the end.
     caption_font: a family, or a font's file; empty for the one that comes with kon. caption_size: height of
         the letters, by the height of the picture.
     """
@@ -58,6 +60,8 @@ class Film(msgspec.Struct, frozen=True):
     zoom: float = 1.0
     background: str = "black"
     fit: Fit = "letterbox"
+    audio_loop: bool = False
+    audio_fade_s: float = 0.0
     caption_font: str = ""
     caption_size: float = 0.045
     caption_position: Literal["bottom", "middle", "top"] = "bottom"
@@ -72,6 +76,7 @@ class Film(msgspec.Struct, frozen=True):
         _check_range("seconds", self.image_s, 1 / self.fps, 600)
         _check_range("crf", self.crf, 1, 51)
         _check_range("zoom", self.zoom, 1, 2)
+        _check_range("audio_fade_s", self.audio_fade_s, 0, 60)
         _check_range("caption_size", self.caption_size, 0.01, 0.2)
         _check_range("crossfade_s", self.crossfade_s, 0, self.image_s)
         if self.preset not in PRESETS:

@@ -7,6 +7,7 @@ use: else a playlist that somebody sent in would have it open files of this mach
 from __future__ import annotations
 
 import io
+from array import array
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
@@ -16,6 +17,7 @@ from av.audio.fifo import AudioFifo
 from av.container import OutputContainer
 
 from kon.core.errors import KindError
+from kon.kinds.video.film import Film
 
 FORMATS: Final = ("aac", "aiff", "au", "caf", "flac", "matroska", "webm", "mov", "mp4", "mp3", "ogg", "wav")
 """Demuxers that read the file that they are given and nothing else. Playlists and descriptions of sessions
@@ -34,35 +36,71 @@ class Sound(NamedTuple):
     damaged_s: float
 
 
-def encode_sound(data: bytes, container: OutputContainer, duration_s: float) -> Sound:
+def encode_sound(data: bytes, container: OutputContainer, duration_s: float, film: Film) -> Sound:
     """A new stream of the container: AAC, stereo. Raises KindError for what is no sound."""
     stream = container.add_stream("aac", rate=_RATE_HZ, layout="stereo")
     stream.codec_context.bit_rate = _BITS_A_SECOND
     samples = round(duration_s * _RATE_HZ)
+    fading = min(samples, round(film.audio_fade_s * _RATE_HZ))
     packets: list[av.Packet[Any]] = []
-    fifo = AudioFifo()
-    done = 0
     damaged = _Damaged()
+    done = 0
     try:
-        for frame in _decoded(data, damaged):
-            fifo.write(frame)
-            while done < samples and (ready := fifo.read(min(_FRAME, samples - done))) is not None:
-                packets += stream.encode(_at(ready, done))
-                done += ready.samples
-            if done >= samples:
-                break
+        for frame in _sized(data, samples, damaged, film.audio_loop):
+            if done + frame.samples > samples - fading:
+                _fade(frame, done - (samples - fading), fading)
+            packets += stream.encode(_at(frame, done))
+            done += frame.samples
     except (av.FFmpegError, ValueError) as error:
         raise KindError(f"the audio can't be decoded: {error}; {_TAKEN}") from error
-    rest = fifo.read(0, partial=True)
-    for frame in [rest] if rest is not None and done < samples else []:
-        packets += stream.encode(_at(frame, done))
-        done += frame.samples
-    while done < samples:
-        silence = _silence(min(_FRAME, samples - done))
-        packets += stream.encode(_at(silence, done))
-        done += silence.samples
     packets += stream.encode(None)
     return Sound(packets, damaged.samples / _RATE_HZ)
+
+
+def _sized(data: bytes, samples: int, damaged: _Damaged, loop: bool) -> Iterator[av.AudioFrame]:
+    """The sound in frames as AAC codes them, `samples` in all: cut off, repeated, or followed by silence."""
+    fifo = AudioFifo()
+    done = 0
+    rounds = _rounds(data, damaged) if loop else _decoded(data, damaged)
+    for frame in rounds:
+        frame.pts = None  # which begins at 0 again in each round
+        fifo.write(frame)
+        while done < samples and (ready := fifo.read(min(_FRAME, samples - done))) is not None:
+            done += ready.samples
+            yield ready
+        if done >= samples:
+            return
+    rest = fifo.read(0, partial=True)
+    if rest is not None:
+        done += rest.samples
+        yield rest
+    while done < samples:
+        silence = _silence(min(_FRAME, samples - done))
+        done += silence.samples
+        yield silence
+
+
+def _rounds(data: bytes, damaged: _Damaged) -> Iterator[av.AudioFrame]:
+    """The sound over and over; it ends if there is nothing to hear in it."""
+    yield from _decoded(data, damaged)
+    heard = True
+    while heard:
+        heard = False
+        for frame in _decoded(data, _Damaged()):
+            heard = True
+            yield frame
+
+
+def _fade(frame: av.AudioFrame, since: int, fading: int) -> None:
+    """Make a frame fainter, in a straight line.
+
+    since: samples between the beginning of the fade and the frame; negative where the frame comes first.
+    """
+    for plane in frame.planes:
+        levels = array("f", bytes(plane)[: 4 * frame.samples])
+        for number in range(max(0, -since), frame.samples):
+            levels[number] *= 1 - (since + number) / fading
+        plane.update(levels.tobytes().ljust(plane.buffer_size, b"\0"))
 
 
 _TAKEN: Final = f"sound is taken as one of {', '.join(FORMATS)}"

@@ -25,6 +25,7 @@ class VideoFile:
 
     def __init__(self, path: Path, film: Film, options: Mapping[str, str]) -> None:
         """`options`: of the encoder."""
+        self._film = film
         self._container = av.open(
             str(path), "w", format=_FORMATS[film.container], options=_OPTIONS[film.container]
         )
@@ -40,7 +41,7 @@ class VideoFile:
 
     def add_sound(self, data: bytes, duration_s: float) -> None:
         """Raises KindError for what is no sound. Before `write`."""
-        sound = encode_sound(data, self._container, duration_s)
+        sound = encode_sound(data, self._container, duration_s, self._film)
         self._sound, self.damaged_s = sound.packets, sound.damaged_s
 
     def write(self, packets: Sequence[av.Packet[Any]]) -> None:

@@ -291,6 +291,32 @@ def test_sound_is_made_as_long_as_the_video(tmp_path: Path, seconds: float, cont
     assert np.flatnonzero(loud)[-1] / 48_000 == pytest.approx(min(seconds, 1.5), abs=0.06)
 
 
+def heard(path: Path) -> Any:
+    with av.open(str(path), "r") as file:
+        return np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
+
+
+def test_a_short_sound_may_begin_again(tmp_path: Path) -> None:
+    film = msgspec.structs.replace(SMALL, audio_loop=True)
+    samples = heard(filmed(tmp_path, film, pictures(film, 3), tone(0.4)))
+    assert len(samples) == pytest.approx(72_000, abs=2_048)
+    loud = np.abs(samples) > 0.02
+    assert all(loud[start : start + 4_800].mean() > 0.5 for start in range(4_800, 67_200, 4_800))
+
+
+def test_a_sound_with_nothing_to_hear_does_not_begin_again_for_ever(tmp_path: Path) -> None:
+    film = msgspec.structs.replace(SMALL, audio_loop=True)
+    assert np.abs(heard(filmed(tmp_path, film, pictures(film, 1), tone(0.0)))).max() < 0.01
+
+
+def test_a_sound_may_fade_out_at_the_end(tmp_path: Path) -> None:
+    film = msgspec.structs.replace(SMALL, audio_fade_s=1.0)
+    samples = np.abs(heard(filmed(tmp_path, film, pictures(film, 4), tone(9.0))))
+    before, middle, last = (samples[start : start + 4_800].max() for start in (36_000, 69_600, 90_000))
+    assert middle == pytest.approx(before / 2, rel=0.25)
+    assert last < before / 5
+
+
 def test_what_is_no_sound_fails_the_job(tmp_path: Path) -> None:
     for data in (b"no sound at all", encoded(photo())):
         with pytest.raises(KindError, match="the audio"):
