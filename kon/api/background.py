@@ -19,7 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kon.core.errors import ConfigurationError, KonError, StoreError, StoreVersionError, first_cause
+from kon.core.errors import (
+    ConfigurationError,
+    KonError,
+    LeftBehind,
+    StoreError,
+    StoreVersionError,
+    first_cause,
+)
 from kon.core.lock import client_lock
 from kon.core.plugins import backend_class, open_backend
 from kon.core.spec import RunSpec
@@ -198,9 +205,17 @@ class Background:
                     await _check_queued(self.folder, self.spec)
                 await self._guard.hold(self._local.run(), lambda: self._local)
             if self._kept:
-                from kon.launch.campaign import conclude  # which loads all that an experiment may need
+                await self._conclude()
 
-                self._guard.ended(await conclude(self.folder), self.folder)
+    async def _conclude(self) -> None:
+        """Results stand even where not all of the run goes; whoever takes it up goes on with that."""
+        from kon.launch.campaign import clear_away, record  # which load all that an experiment may need
+
+        self._guard.ended(record(self.folder), self.folder)
+        try:
+            await clear_away(self.folder)
+        except LeftBehind as error:
+            _log.warning("%s", error)
 
     def _progress(self, tally: Tally) -> None:
         self._is_accounted_for = not tally.left

@@ -18,7 +18,7 @@ from kon.core.errors import ConfigurationError
 from kon.core.lock import client_lock
 from kon.engine.control import Control, RunState, Status
 from kon.engine.records.records import RunFolder
-from kon.launch.campaign import check_reach, conclude, is_whole
+from kon.launch.campaign import check_reach, clear_away, is_whole, record
 from kon.launch.guard import Guard
 from kon.launch.local import LocalRun
 from kon.launch.resume import go_where_it_began, opened, remaining
@@ -82,6 +82,8 @@ def collect(
             client = _Client(folder, shown, guard, no_workers=no_workers, apart=apart)
             row = asyncio.run(client.run(again))
     print_result([row], as_asked(style, as_json), row["experiment"])
+    if folder.owes_deletion:
+        asyncio.run(clear_away(folder))
     ctx.exit(0 if is_whole(row) else 1)
 
 
@@ -119,7 +121,7 @@ class _Client:
 
     async def _collect(self, local: LocalRun) -> dict[str, Any]:
         await self._guard.hold(local.run(), lambda: local)
-        row = await conclude(self._folder)
+        row = record(self._folder)
         self._shown.end(row, fresh=True)
         self._guard.ended(row, self._folder)
         return row

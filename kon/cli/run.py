@@ -19,7 +19,7 @@ from kon.cli.interrupts import Interrupts
 from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option
 from kon.cli.progress import progress
 from kon.cli.runs import collect_command
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, LeftBehind
 from kon.engine.records.records import RunFolder
 from kon.launch.campaign import Campaign, is_whole
 from kon.launch.guard import Guard
@@ -130,7 +130,9 @@ def run(
         with emulated(emulator, experiments), _page(live, root), guard.tells_of_breaks(current):
             rows = asyncio.run(_run(campaign, guard, interrupts))
     print_result(rows, as_asked(style, as_json), experiments[0].name)
-    ctx.exit(0 if all(map(is_whole, rows)) else 1)
+    for error in campaign.left:
+        note(f"kon: {error}")
+    ctx.exit(LeftBehind.exit_code if campaign.left else 0 if all(map(is_whole, rows)) else 1)
 
 
 @contextmanager

@@ -68,6 +68,12 @@ class OverBudget(KonError):
     exit_code = 4
 
 
+class LeftBehind(KonError):
+    """The work is done and recorded, but something that was to be deleted after it is still there."""
+
+    exit_code = 5
+
+
 class CollectorUnavailable(KonError):
     """The collector of traces does not answer, or does not take them; what is recorded stays as it is."""
 

@@ -11,9 +11,12 @@ import boto3
 import botocore.exceptions
 from botocore.config import Config
 
+from kon.backends.aws.clients import S3_LINKS, expect_owners
 from kon.core.errors import BackendRefused
 
-_CONFIG: Final = Config(retries={"mode": "standard", "max_attempts": 8}, connect_timeout=10, read_timeout=60)
+_CONFIG: Final = Config(
+    retries={"mode": "standard", "max_attempts": 8}, connect_timeout=10, read_timeout=60, s3=S3_LINKS
+)
 
 _making: Final = threading.Lock()
 
@@ -27,13 +30,19 @@ class Clients:
     def __init__(self, region: str | None, session: boto3.Session | None = None) -> None:
         self._session = session or boto3.Session()
         self._made: dict[str, Any] = {}
+        self.owners: dict[str, str] = {}
+        """The accounts that buckets have to be of, by their names."""
         self.region: Final[str] = str(region or self._session.region_name)
         self._region = region
 
     def __call__(self, service: str) -> Any:
         with _making:  # sessions know no threads
             if service not in self._made:
-                self._made[service] = self._session.client(service, region_name=self._region, config=_CONFIG)
+                config = _CONFIG.merge(Config(signature_version="s3v4")) if service == "s3" else _CONFIG
+                client = self._session.client(service, region_name=self._region, config=config)
+                if service == "s3":
+                    expect_owners(client, self.owners)
+                self._made[service] = client
             return self._made[service]
 
     def pages(self, service: str, operation: str, key: str, **parameters: Any) -> Iterator[Any]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, KonError, LeftBehind
 from kon.core.lock import client_lock
 from kon.core.plugins import backend_class, open_backend
 from kon.engine.client import Tally
@@ -49,6 +49,8 @@ class Campaign:
         self.root = root
         self.cells = [cell for experiment in experiments for cell in experiment.cells()]
         self.current: ClientRun | None = None
+        self.left: list[LeftBehind] = []
+        """What runs that are over have left at their backends: to be told, with exit code 5."""
         self._join = join
         self._apart = apart
         self._rerun_failed = rerun_failed
@@ -101,6 +103,8 @@ class Campaign:
             if folder.finished:
                 row = folder.read_summary()
                 self._on_end(row, False)
+                if folder.owes_deletion:
+                    await self._clear_away(folder)
             else:
                 self._on_begin(cell, number, len(self.cells))
                 row = await self._one(cell, folder)
@@ -112,7 +116,16 @@ class Campaign:
         self.current = self._local(cell, folder)
         await self.current.run()
         self.current = None
-        return await conclude(folder)
+        row = record(folder)
+        await self._clear_away(folder)
+        return row
+
+    async def _clear_away(self, folder: RunFolder) -> None:
+        """A run that can't be cleared away keeps no other from being run."""
+        try:
+            await clear_away(folder)
+        except LeftBehind as error:
+            self.left.append(error)
 
     async def submit(self) -> list[RunFolder]:
         """Queue the tasks of all runs that are not recorded, for workers and clients started later; the
@@ -160,15 +173,29 @@ def is_whole(row: dict[str, Any]) -> bool:
     return bool(row["done"] == row["tasks"])
 
 
-async def conclude(folder: RunFolder) -> dict[str, Any]:
-    """Write the row of a run whose tasks are all accounted for, and delete its queues and tables. What its
-    kind has stored stays: results may name it."""
-    spec = folder.read_run().spec
+def record(folder: RunFolder) -> dict[str, Any]:
+    """Write the row of a run whose tasks are all accounted for; the row. `clear_away` has to follow, by
+    whoever takes it up at the latest."""
     row = summarise(folder)
+    folder.owe_deletion()
     folder.write_summary(row)
+    return row
+
+
+async def clear_away(folder: RunFolder) -> None:
+    """Delete the queues and tables of a run that is over. What its kind has stored stays for its results.
+
+    Raises LeftBehind where not all of it goes; the folder then still says that it is to go.
+    """
+    spec = folder.read_run().spec
     backend = open_backend(spec.backend, folder.path.parent)
     try:
         await backend.delete(spec.run, keep_objects=True)
+    except KonError as error:
+        raise LeftBehind(
+            f"the run {spec.run} is over and recorded, but not all of it is deleted: {error}. The same "
+            "command goes on with the deletion alone"
+        ) from error
     finally:
         await backend.close()
-    return row
+    folder.settle_deletion()

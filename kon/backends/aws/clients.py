@@ -23,6 +23,18 @@ ATTEMPTS: Final = 5
 """Attempts that botocore makes, with jitter; whoever calls may be patient beyond (kon.engine.patience)."""
 
 
+S3_LINKS: Final = {"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
+"""Links then name the bucket's region. botocore signs for the global endpoint otherwise: that answers 400 for
+newer regions, and for others 307 to a host that the link is not signed for. An endpoint that is an IP address
+gets paths all the same."""
+
+_METADATA: Final = {"metadata_service_num_attempts": 5, "metadata_service_timeout": 2}
+"""How often an EC2 host's metadata service is asked for credentials, and how long each time, in seconds.
+
+botocore asks once for a second, so that one missed answer ends a worker. AWS_METADATA_SERVICE_NUM_ATTEMPTS
+and AWS_METADATA_SERVICE_TIMEOUT say otherwise."""
+
+
 class _Now(threading.local):
     """What this thread's call is about, for the hooks. show: it is not to be sent."""
 
@@ -109,25 +121,16 @@ class Clients:
                 parameter_validation=False,
                 # botocore signs links the old way where it is not told otherwise
                 signature_version="s3v4" if service == "s3" else None,
+                s3=S3_LINKS,
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             ),
         )
         if service == "s3":
-            client.meta.events.register("provide-client-params.s3", self._expect_owner)
+            expect_owners(client, self.owners)
         client.meta.events.register_first("before-send", self._before_send)
         client.meta.events.register_first("response-received", self._response_received)
         return client
-
-    def _expect_owner(
-        self, params: Mapping[str, Any], model: Any, context: Mapping[str, Any], **_: Any
-    ) -> Mapping[str, Any]:
-        """A link is opened by who sets no header, so that it says nothing of the owner; it is made after a
-        look at the object that does."""
-        owner = self.owners.get(params.get("Bucket", ""))
-        if owner is None or context.get("is_presign_request") or model.name == "CreateBucket":
-            return params
-        return {"ExpectedBucketOwner": owner, **params}
 
     def _before_send(self, request: Any, event_name: str, **_: Any) -> None:
         if self._now.show:
@@ -159,10 +162,28 @@ class Clients:
         )
 
 
+def expect_owners(client: Any, owners: Mapping[str, str]) -> None:
+    """Have each call of a client of S3 name the account that the bucket must be of. owners: by bucket.
+
+    A link is opened by somebody who sets no header, so that it says nothing of the owner.
+    """
+
+    def add(params: Mapping[str, Any], model: Any, context: Mapping[str, Any], **_: Any) -> Mapping[str, Any]:
+        owner = owners.get(params.get("Bucket", ""))
+        if owner is None or context.get("is_presign_request") or model.name == "CreateBucket":
+            return params
+        return {"ExpectedBucketOwner": owner, **params}
+
+    client.meta.events.register("provide-client-params.s3", add)
+
+
 def _session() -> Any:
     """botocore's session, with its own chain of settings. Descriptions of services are read from disk once
     for the process: that takes most of a client's making."""
     session = botocore.session.Session()
+    for name, value in _METADATA.items():
+        if session.get_config_variable(name) == 1:  # which is botocore's own default for both
+            session.set_config_variable(name, value)
     session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
     return session
 

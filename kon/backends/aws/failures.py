@@ -97,7 +97,6 @@ _MAY_PASS: Final = (
     exceptions.ConnectionError,
     exceptions.HTTPClientError,
     exceptions.IncompleteReadError,
-    exceptions.CredentialRetrievalError,  # of the host's own metadata service, for one
     exceptions.MetadataRetrievalError,
     OSError,
 )
@@ -109,6 +108,11 @@ _NO_CREDENTIALS: Final = (
     exceptions.UnknownCredentialError,
     exceptions.ProfileNotFound,
     exceptions.SSOError,
+    exceptions.CredentialRetrievalError,
+    exceptions.InvalidConfigError,
+    exceptions.ConfigNotFound,
+    exceptions.ConfigParseError,
+    exceptions.MissingDependencyException,
 )
 _NO_REGION: Final = (
     exceptions.NoRegionError,
@@ -147,10 +151,22 @@ def in_kons_words(error: BaseException, service: str, operation: str, resource: 
     """
     if isinstance(error, exceptions.ClientError):
         return _answered(error, service, operation, resource)
+    if _is_of_the_host(error):
+        return BackendUnavailable(
+            f"this host's metadata service gives no credentials ({_one_line(error)}). Where this lasts, "
+            "check that the host has an instance profile with a role"
+        )
+    if isinstance(error, EOFError) and operation:
+        return BackendRefused(
+            "the AWS profile asks for an MFA code, and there is no terminal to ask at, as for a worker. "
+            "Nothing was changed. Take passing credentials first: "
+            'eval "$(aws configure export-credentials --format env)"'
+        )
     if isinstance(error, _NO_CREDENTIALS):
         return BackendRefused(
             f"no AWS credentials that can be used ({_one_line(error)}). Nothing was changed. Set "
-            "AWS_PROFILE, sign in by `aws sso login`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            "AWS_PROFILE, sign in by `aws sso login`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. "
+            "Where `aws` itself can sign in, `aws configure export-credentials --format env` prints these"
         )
     if isinstance(error, _NO_REGION):
         return BackendRefused(
@@ -164,7 +180,19 @@ def in_kons_words(error: BaseException, service: str, operation: str, resource: 
         )
     if isinstance(error, ValueError) and "Invalid endpoint" in str(error):
         return ConfigurationError(f"{_one_line(error)}; check AWS_ENDPOINT_URL and its like")
+    if isinstance(error, exceptions.BotoCoreError):  # whatever else it has to say of its settings
+        return BackendRefused(
+            f"boto3 can't call {_name(service)} ({type(error).__name__}: {_one_line(error)}). Check the AWS "
+            "settings in the environment and in ~/.aws/config, and run the same command again"
+        )
     return None
+
+
+def _is_of_the_host(error: BaseException) -> bool:
+    """Whether the metadata service of a host or a container failed, which may pass."""
+    return isinstance(error, exceptions.CredentialRetrievalError) and any(
+        word in str(error) for word in ("iam-role", "container-role", "instance metadata")
+    )
 
 
 def _answered(error: exceptions.ClientError, service: str, operation: str, resource: str) -> KonError:

@@ -57,6 +57,7 @@ class RunFolder:
     events/         one file for each life of a worker; simulated workers share one, and are named in it
     workers/        what workers wrote to stdout and stderr
     summary.json    the row of the result table; there once every task is accounted for
+    to-be-deleted   empty; there while a finished run's queues and tables are not known to be deleted
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,6 +69,7 @@ class RunFolder:
         self.client_events = self.events / f"{CLIENT}.jsonl"
         self.logs = path / "workers"
         self.summary = path / "summary.json"
+        self._owed = path / "to-be-deleted"
 
     @property
     def exists(self) -> bool:
@@ -87,6 +89,18 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         return self.summary.exists()
+
+    @property
+    def owes_deletion(self) -> bool:
+        """Whether its queues and tables were to be deleted, and nobody has seen to the end of it."""
+        return self._owed.exists()
+
+    def owe_deletion(self) -> None:
+        """Note that they are to be deleted, before that is begun: who takes the run up goes on with it."""
+        _replace(self._owed, b"")
+
+    def settle_deletion(self) -> None:
+        self._owed.unlink(missing_ok=True)
 
     def write_run(self, spec: RunSpec, context: dict[str, Any], attempts_before: int = 0) -> None:
         run = RunFile(SCHEMA, spec, spec.key(), context, attempts_before)
@@ -118,6 +132,7 @@ class RunFolder:
             )
         self.write_run(run.spec, run.context, attempts_before)
         self.summary.unlink(missing_ok=True)
+        self.settle_deletion()  # it needs them again, and deletes them when it is over once more
 
     def has_lived(self, worker: str) -> bool:
         """Whether the run has had a worker of this name: then its replacement is not killed again."""

@@ -19,7 +19,13 @@ _SCRIPT: Final = Template("""
 cat >/usr/local/sbin/kon-boot <<'KON_BOOT'
 #!/bin/sh
 set -eu
-fetch() { curl -fsS --retry 8 --retry-all-errors -o "$$1" "$$2"; }
+fetch() {
+    curl -fsS --retry 8 --retry-all-errors -o "$$1" "$$2"
+    printf '%s  %s\n' "$$3" "$$1" | sha256sum -c - >/dev/null || {
+        echo "$$1 is not what kon equip has put there: nothing of it is run"
+        exit 1
+    }
+}
 missing=
 for each in $packages; do
     dpkg -s "$$each" >/dev/null 2>&1 || missing="$$missing $$each"
@@ -33,7 +39,7 @@ fi
 place=$place
 if [ ! -e "$$place/installed" ]; then
     mkdir -p "$$place"
-    fetch "$$place/bundle.tar" $bundle_url
+    fetch "$$place/bundle.tar" $bundle_url $bundle_sha256
     tar -xf "$$place/bundle.tar" -C "$$place"
     sh "$$place/install.sh"
 fi
@@ -54,7 +60,7 @@ curl -fsS --retry 8 --retry-all-errors -H 'Content-Type:' -T /run/kon-boot $mark
 """)
 
 _PAYLOAD: Final = Template("""mkdir -p $folder
-fetch $folder.tar $url
+fetch $folder.tar $url $sha256
 tar -xf $folder.tar -C $folder""")
 
 
@@ -71,7 +77,9 @@ def user_data(before: str, fleet: str, number: int, equipment: Equipment, links:
     payload = ""
     if links.payload:
         folder = shlex.quote(f"{equipment.state}/payload")
-        payload = _PAYLOAD.substitute(folder=folder, url=shlex.quote(links.payload))
+        payload = _PAYLOAD.substitute(
+            folder=folder, url=shlex.quote(links.payload), sha256=shlex.quote(equipment.payload_sha256)
+        )
     plan = msgspec.json.encode({"fleet": fleet, "number": number, "elastic": True}).decode()
     return (
         before.rstrip("\n")
@@ -81,6 +89,7 @@ def user_data(before: str, fleet: str, number: int, equipment: Equipment, links:
             packages=" ".join(map(shlex.quote, equipment.packages)),
             place=shlex.quote(f"{equipment.home}/{equipment.digest}"),
             bundle_url=shlex.quote(links.bundle),
+            bundle_sha256=shlex.quote(equipment.bundle_sha256),
             payload=payload,
             plan=shlex.quote(plan),
             mark_url=shlex.quote(links.mark),

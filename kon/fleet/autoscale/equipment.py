@@ -6,6 +6,7 @@ host that is made by `kon autoscale` becomes what a host that is configured by A
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ class Equipment(msgspec.Struct, frozen=True):
     """digest: of the bundle, `.fleet/<digest>.tar`. home, state: folders on hosts, as in group_vars.
 
     payload: the key of what tasks go by, or nothing. kon: its version.
+    bundle_sha256, payload_sha256: of the files as they were put there; a host unpacks no others.
     """
 
     digest: str
@@ -43,6 +45,8 @@ class Equipment(msgspec.Struct, frozen=True):
     packages: list[str]
     payload: str
     kon: str
+    bundle_sha256: str = ""
+    payload_sha256: str = ""
 
     @property
     def bundle(self) -> str:
@@ -78,6 +82,7 @@ class FleetBucket:
         if self._name is None:
             account = self._aws("sts").get_caller_identity()["Account"]
             self._name = f"{stem_of(self._fleet)}-{account}-{self._aws.region}"
+            self._aws.owners[self._name] = account  # or somebody else's bucket could give root on hosts
         return self._name
 
     def is_there(self) -> bool:
@@ -104,6 +109,11 @@ class FleetBucket:
 
     def equip(self, wanted: Equipment, bundle: Path, payload: bytes | None) -> bool:
         """Put it there; whether anything was not there yet."""
+        wanted = msgspec.structs.replace(
+            wanted,
+            bundle_sha256=hashlib.sha256(bundle.read_bytes()).hexdigest(),
+            payload_sha256="" if payload is None else hashlib.sha256(payload).hexdigest(),
+        )
         if self.equipment() == wanted:
             return False
         s3 = self._aws("s3")

@@ -1,0 +1,69 @@
+"""A run that is over, and whose clean-up meets a fault: its results stand, and whoever repeats the command
+goes on with the clean-up alone. Exit code 0 says that nothing is left."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from kon.backends.emulator import Emulator
+from kon.backends.emulator.strict.faults import Fault
+from kon.engine.records.records import RunFolder
+from tests.cli.given import invoke
+from tests.emulators import STRICT, queues_of, tables_of
+
+FILE = """\
+name: left
+workload: {{kind: sleep, count: 3, seconds: 0}}
+strategies: [lease]
+workers: [1]
+repeats: 2
+visibility_s: 3
+backend: {{name: aws, prefix: {prefix}, depth_lag_s: 0.2}}
+"""
+
+
+@pytest.fixture
+def prefix(on_ministack: Emulator) -> str:
+    return f"t{secrets.token_hex(4)}"
+
+
+@pytest.mark.parametrize("call", ["sqs:DeleteQueue", "dynamodb:DeleteTable"])
+def test_what_can_not_be_deleted_is_told_and_deleted_by_the_same_command(
+    tmp_path: Path, prefix: str, on_ministack: Emulator, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("left.yml").write_text(FILE.format(prefix=prefix))
+    denied = msgspec.structs.replace(STRICT, fault=Fault(call, "denied", times=0))
+    on_ministack.set_strict(denied)
+    try:
+        result = invoke("run", "left.yml", "--out", "out", "-q")
+        assert result.exit_code == 5, result.output
+        assert "is over and recorded, but not all of it is deleted" in result.stderr
+        assert "median of 2 runs" in result.stdout, "the second run is run all the same"
+        assert "Traceback" not in result.output
+        again = invoke("run", "left.yml", "--out", "out", "-q")
+        assert again.exit_code == 5
+        collected = invoke("collect", "out/left-lease-w1-r1")
+        assert collected.exit_code == 5, collected.output
+    finally:
+        on_ministack.set_strict(STRICT)
+    left: list[Any] = queues_of(f"{prefix}-") + tables_of(f"{prefix}-")
+    assert left
+    last = invoke("run", "left.yml", "--out", "out", "-q")
+    assert last.exit_code == 0, last.output
+    assert queues_of(f"{prefix}-") == tables_of(f"{prefix}-") == []
+    assert not RunFolder(Path("out/left-lease-w1-r1")).owes_deletion
+
+
+def test_a_run_that_is_opened_again_owes_nothing(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "r")
+    folder.owe_deletion()
+    assert folder.owes_deletion
+    folder.settle_deletion()
+    folder.settle_deletion()
+    assert not folder.owes_deletion
