@@ -243,7 +243,7 @@ def _settle(call: Call, outcome: Outcome) -> BaseException | None:
 
 
 def _value_of(value: Any) -> Any:
-    """The value of a result, of which no file stays."""
+    """The value of a result; no file of it stays."""
     made = pickle.loads(unwrapped(value))
     forget(value)
     return made

@@ -24,7 +24,7 @@ from kon.engine.records.events import Recorder
 from kon.launch.local import LocalRun
 
 MOST_TASKS: Final = 10_000_000
-"""Of an open run, as long as it is open: a byte is set aside for each, and used once there is one."""
+"""Most tasks of an open run while it is open: a byte is set aside for each, and used once there is one."""
 
 _AHEAD_S: Final = 0.1
 """Calls that are queued ahead of the workers take about this long. Those beyond can still be cancelled."""
@@ -36,7 +36,7 @@ _SHORT_S: Final = 0.005
 _MOST_IN_MESSAGE: Final = 50
 
 _WAIT_S: Final = 0.1
-"""Of the client for answers, before it looks whether the run is over."""
+"""The client's wait for answers, before it looks whether the run is over."""
 
 
 class Call(NamedTuple):
@@ -60,7 +60,7 @@ class OpenTally(Tally):
         return news
 
     def close(self, tasks: int) -> None:
-        """There were so many, and no more come."""
+        """There were that many tasks, and no more come."""
         self._left -= self.tasks - tasks
         self.tasks = tasks
 
@@ -183,7 +183,7 @@ class Feed:
         return self.slots + ahead - len(self._in_flight)
 
     def bundle(self, calls: int) -> int:
-        """How many of so many calls go into a message."""
+        """How many of that many calls go into a message."""
         if self._mean_s is None or self._mean_s > _SHORT_S:
             return 1
         return max(1, min(_MOST_IN_MESSAGE, calls // (4 * self.slots)))

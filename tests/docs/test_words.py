@@ -28,14 +28,6 @@ WORST: Final = {
 GENERATED: Final = frozenset({"benchmarks.md", "commands.md", "guarantees.md"})
 """Pages that programs write."""
 
-TO_MEND: Final = frozenset(
-    {
-        *("autoscale.md", "aws.md", "first-fleet.md", "fleet-lab.md", "kon-map.md", "operations.md"),
-        *("reading-results.md", "records.md"),
-    }
-)
-"""Pages that still have such sentences. Whoever mends one takes it off; a test sees to that."""
-
 
 def sentences(text: str) -> Iterator[str]:
     """The sentences of a page, without its tables, headings and code; a list's items are sentences, too."""
@@ -63,11 +55,7 @@ def wrong(text: str) -> list[str]:
 def test_pages_read_at_once(page: Path) -> None:
     if page.name in GENERATED:
         return
-    found = wrong(prose(page))
-    if page.name in TO_MEND:
-        assert found, f"{page.name} has been mended: take it off the list TO_MEND"
-    else:
-        assert found == []
+    assert wrong(prose(page)) == []
 
 
 def docstrings(file: Path) -> Iterator[str]:
