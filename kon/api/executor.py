@@ -18,7 +18,7 @@ import msgspec
 
 from kon.api.background import TemporaryFolder
 from kon.api.begin import PREFETCH, processors
-from kon.api.feed import MOST_TASKS, Call, Feed, OpenRun, broken_by
+from kon.api.feed import MOST_TASKS, Call, Feed, OpenClient, broken_by
 from kon.api.functions import import_path
 from kon.api.relay import Relay
 from kon.core.errors import ConfigurationError, TaskFailed, first_cause
@@ -36,7 +36,7 @@ from kon.kinds.pickled import (
     unwrapped,
     wrapped,
 )
-from kon.launch.local import context
+from kon.launch.local import LocalRun, context
 
 _Result = TypeVar("_Result")
 
@@ -278,8 +278,8 @@ def _work(folder: RunFolder, spec: RunSpec, feed: Feed, temporary: TemporaryFold
 async def _run(folder: RunFolder, spec: RunSpec, feed: Feed, lifeline: int | None) -> None:
     """`lifeline`: a file whose end is that of this program, for workers that are to end with it."""
     feed.attach()
-    run = OpenRun(folder, spec, _Nothing(), lifeline=lifeline, on_note=lambda text: _log.warning("%s", text))
-    run.feed = feed
+    run = LocalRun(folder, spec, _Nothing(), lifeline=lifeline, on_note=lambda text: _log.warning("%s", text))
+    run.make_client = partial(OpenClient, feed)
     relay = Relay(folder.path / "live")
     showing = asyncio.create_task(_show(relay))
     try:

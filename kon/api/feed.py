@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, Future
-from contextlib import closing, contextmanager
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from kon.core.backend import Backend, Channel
-from kon.core.clock import Clock
 from kon.core.errors import MessageTooLarge
-from kon.core.journal import FileJournal, Journal
+from kon.core.journal import Journal
 from kon.core.task import Bundle, Outcome, State, Task, encode
 from kon.engine.client import Client, ClientOptions, Tally
 from kon.engine.packing import batches
-from kon.engine.records.events import Recorder
-from kon.launch.local import LocalRun
 
 MOST_TASKS: Final = 10_000_000
 """Most tasks of an open run while it is open: a byte is set aside for each, and used once there is one."""
@@ -234,7 +228,7 @@ class OpenClient(Client):
     """The client of an open run."""
 
     def __init__(self, feed: Feed, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+        super().__init__(*args, **{"options": ClientOptions(wait_s=_WAIT_S), **options})
         self.tally: OpenTally = OpenTally()
         self._feed = feed
         self._journal = _TellingJournal(self._journal, self.tally, feed)
@@ -263,28 +257,3 @@ class OpenClient(Client):
             self._feed.refuse(index, MessageTooLarge(said))
             self.tally.count([Outcome(index, 1, State.FAILED)])
         return tasks if calls else None
-
-
-class OpenRun(LocalRun):
-    """An open run on this machine."""
-
-    feed: Feed
-
-    @contextmanager
-    def _client(self, backend: Backend, channel: Channel) -> Iterator[tuple[Client, Recorder]]:
-        clock = Clock.of_this_host()
-        with (
-            closing(FileJournal(self.folder.results, durable=backend.durable)) as results,
-            closing(FileJournal(self.folder.client_events)) as events,
-        ):
-            client = OpenClient(
-                self.feed,
-                self.spec,
-                channel,
-                results,
-                clock,
-                random.Random(f"{self.spec.seed}:client"),
-                ClientOptions(wait_s=_WAIT_S),
-                on_trouble=lambda error, pause_s: self._on_note(f"{error}; trying again in {pause_s:.1f} s"),
-            )
-            yield client, Recorder(events, clock)

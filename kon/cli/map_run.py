@@ -30,9 +30,6 @@ _LIVE_S: Final = 0.05
 
 _LONGEST_HINT: Final = 1_000
 
-_STOPPED: Final = "stopped with its worker before it had ended"
-"""The error of a task that was stopped by Ctrl-C: it has not failed, and is to be run again."""
-
 
 class MapRun:
     """One run, from its start to what is said at its end."""
@@ -58,7 +55,7 @@ class MapRun:
         self._run = begin(plan, () if plan.out else recorded)
         self._tail = Tail(RunFolder(self._run.path), self._run.tasks)
         self._relay = Relay(self._run.path / "live") if request.is_live else None
-        self._failed = self._succeeded = self._stopped = 0
+        self._failed = self._succeeded = 0
 
     def to_its_end(self) -> bool:
         """Whether every command was done.
@@ -203,7 +200,7 @@ class MapRun:
                 f"To see them end: {_resuming()}"
             )
         self._stop()
-        left = tally.left + tally.counts[State.CANCELLED] + self._stopped
+        left = tally.left + tally.counts[State.CANCELLED]
         ended = _interrupted(tally.tasks - left, tally.tasks)
         if self._request.joblog is not None:
             return f"{ended}; those that ran were stopped. To run the rest: {_resuming()}"
@@ -216,9 +213,7 @@ class MapRun:
         """Stop what runs, and take what had ended by then: the log must not forget it."""
         self._run.cancel()
         while news := self._tail.news():
-            ended = [outcome for outcome in news if outcome.error != _STOPPED]
-            self._stopped += len(news) - len(ended)
-            self._take(ended, [outcome for outcome in ended if outcome.index not in self._known])
+            self._take(news, [outcome for outcome in news if outcome.index not in self._known])
 
 
 def _interrupted(ended: int, tasks: int) -> str:

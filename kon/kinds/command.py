@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from kon.core.errors import ConfigurationError
-from kon.kinds.quoting import PLACEHOLDER, item_as_variable, several_in_a_word
+from kon.kinds.quoting import PLACEHOLDER, check_no_code, item_as_variable, several_in_a_word
 
 DEFAULT_SHELL: Final = "/bin/sh"
 
@@ -104,6 +104,8 @@ class Template:
         if appends and not used:
             self._complete = f"{command.rstrip()} {{}}" if isinstance(command, str) else [*command, "{}"]
         self._needs_item = not used <= _NOT_THE_ITEM
+        if not isinstance(command, str):
+            _check_words(command, positions)
         self._forms: dict[int, _Form] = {}
         self._form(max(1, self.highest_position) if self._needs_item else 0)  # faults are told at once
 
@@ -130,6 +132,14 @@ class Template:
             command = self._complete if count else self._command
             form = self._forms[count] = _Form.of(command, self._shell, count, self._positions)
         return form
+
+
+def _check_words(words: Sequence[str], positions: bool) -> None:
+    """Raises ConfigurationError for a placeholder inside a word that is code for an interpreter."""
+    for at, word in enumerate(words):
+        for placeholder in placeholders([word], positions) - _NOT_THE_ITEM:
+            if word != placeholder:
+                check_no_code(" ".join(words[:at]), placeholder, "KON_ITEM")
 
 
 def _items(count: int) -> str:

@@ -51,6 +51,7 @@ def item_as_variable(script: str, variables: Mapping[str, Sequence[str]]) -> str
     """
     out: list[str] = []
     contexts = [_PLAIN]
+    quotes = [0]  # where each of these begins
     unfit: str | None = None  # what the scan is inside of, where a placeholder can't stand
     here_document = False
     position = 0
@@ -66,25 +67,59 @@ def item_as_variable(script: str, variables: Mapping[str, Sequence[str]]) -> str
                 place = "$((...))" if contexts[-1] == _ARITHMETIC else unfit
                 if place is not None:
                     raise ConfigurationError(_UNFIT.format(text, place, names[0] if names else "KON_ITEM"))
+                if contexts[-1] in (_SINGLE, _DOUBLE) and text not in _NUMBERS:
+                    start = quotes[-1]
+                    is_alone = script[start : position + 1] == f"{script[start]}{text}{script[start]}"
+                    if not is_alone:  # alone, the item is to be the code, whole
+                        check_no_code(script[:start], text, names[0] if names else "KON_ITEM")
                 if len(names) != 1 and not _is_a_word(script, found.start(), position, contexts[-1]):
                     raise ConfigurationError(several_in_a_word(text))
                 text = " ".join(_EXPANSION[contexts[-1]].replace("{}", name) for name in names)
         elif token in _OPENS:
             contexts.append(_OPENS[token])
+            quotes.append(found.start())
         elif token in ("close", "end"):
             if len(contexts) > 1:
                 contexts.pop()
+                quotes.pop()
         elif token == "backquote":
             unfit = None if unfit == "backquotes" else unfit or "backquotes"
         elif token == "ansi":
             unfit = "$'...', or after it"
             contexts.append(_SINGLE)
+            quotes.append(found.start() + 1)
         elif token == "here":
             here_document = True
         elif token == "newline" and here_document:
             unfit = "a here-document, or after it"
         out.append(text)
     return "".join(out) + script[position:]
+
+
+def check_no_code(before: str, placeholder: str, variable: str) -> None:
+    """Raises ConfigurationError where what stands before has an interpreter take the next word as code.
+
+    To `bash -c 'echo {}'` no quoting helps: bash reads the item a second time. before: the script up to that
+    word, or the words before it.
+    """
+    found = _INTERPRETER.search(before)
+    if found is not None:
+        program = found["program"] or "eval"
+        raise ConfigurationError(
+            f"the command has {placeholder} inside code for {program}, which would run what an item holds. "
+            f"Hand it over as a word behind the code: sh -c 'echo \"$1\"' - {placeholder}. Or have the "
+            f"code read the variable {variable} of its environment"
+        )
+
+
+_NUMBERS: Final = frozenset({"{#}", "{%}"})
+"""Placeholders that hold nothing which could be run."""
+
+_INTERPRETER: Final = re.compile(
+    r"(?:^|[\s;|&(/])(?:(?P<program>(?:ba|da|a|z|k|mk)?sh|fish|python[0-9.]*|perl|ruby|node|php|su(?:\s+\w+)?)"
+    r"(?:\s+--?[\w=-]+)*\s+-[A-Za-z]*[cer]|eval(?:\s[^;|&\n]*)?)\s*$"
+)
+"""The end of a command line whose next word is code for an interpreter."""
 
 
 def _is_a_word(script: str, start: int, end: int, context: str) -> bool:

@@ -135,6 +135,9 @@ class LocalRun:
         self._is_cancelled = False
         self._adopted: list[WorkerState] = []
 
+    make_client: Callable[..., Client] = Client
+    """Makes its client, of the arguments of Client."""
+
     @property
     def billed(self) -> dict[str, float]:
         return {} if self._backend is None else dict(self._backend.billed)
@@ -227,7 +230,7 @@ class LocalRun:
             closing(FileJournal(self.folder.client_events)) as events,
             closing(LateJournal(self.folder.unreadable, durable=backend.durable)) as unreadable,
         ):
-            client = Client(
+            client = self.make_client(
                 spec,
                 channel,
                 results,

@@ -461,3 +461,21 @@ def test_on_a_terminal_progress_is_told_below_the_output(tmp_path: Path) -> None
     assert shown.startswith(b"a\r\n") or b"\r\x1b[Ka\r\n" in shown
     assert b"\r\x1b[Kb\r\n" in shown
     assert b"tasks/s" not in shown.rpartition(b"\r\x1b[K")[2]  # it is wiped at the end
+
+
+def test_on_a_terminal_unfinished_lines_stay(tmp_path: Path) -> None:
+    """The line of progress must not wipe what has no line end yet."""
+    ours, theirs = os.openpty()
+    command = [*KON, "-k", "-j1", "printf %s {}; sleep 0.4", ":::", "AAA", "BBB", "CCC"]
+    environment = {**os.environ, "TERM": "xterm"}
+    with running(command, stdout=theirs, stderr=theirs, cwd=tmp_path, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while chunk := os.read(ours, 4096):
+                shown += chunk
+        except OSError:  # the terminal has no writer any more
+            pass
+        assert process.wait(60) == 0
+    os.close(ours)
+    assert shown.endswith(b"AAABBBCCC")

@@ -248,3 +248,52 @@ class TestSeveralItems:
         """As in the experiment files of before."""
         assert Template(["x", "{1}", "{%}", "{}"], SHELL).call("f", 1).argv == ["x", "{1}", "{%}", "f"]
         assert output("printf '%s|' a{2} {%} {1}", "f") == "a{2}|{%}|{1}|f|"
+
+
+class TestCodeForAnInterpreter:
+    """`bash -c 'echo {}'` would run what an item holds, however kon quotes it."""
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "bash -c 'echo {}'",
+            'sh -c "echo {}"',
+            "sudo -u x /bin/bash -ec 'echo {.}'",
+            "cd x && bash --norc -c 'echo {}' | cat",
+            "python3 -c 'print(\"{}\")'",
+            "perl -pe 's/a/{}/' f",
+            "su user -c 'rm {}'",
+            "eval 'echo {}'",
+            "eval x 'echo {}'",
+            ["bash", "-c", "echo {}"],
+            ["env", "A=b", "sh", "-c", "rm {/}"],
+        ],
+    )
+    def test_no_item_is_a_piece_of_it(self, command: str | list[str]) -> None:
+        with pytest.raises(
+            ConfigurationError, match=r"inside code for \w+.*, which would run what an item holds"
+        ):
+            call(command, "$(reboot)")
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "bash -c 'printf %s \"$1\"' - {}",
+            "bash -c 'printf %s \"$KON_ITEM\"'; : {}",
+            ["sh", "-c", 'printf %s "$1"', "-", "{}"],
+        ],
+    )
+    def test_it_can_be_handed_over(self, command: str | list[str]) -> None:
+        assert output(command, "$(echo pwned)") == "$(echo pwned)"
+
+    @pytest.mark.parametrize(
+        "command", ["sh -c {}", "sh -c '{}'", 'sh -c "{}"', ["sh", "-c", "{}"], "eval {}"]
+    )
+    def test_an_item_may_be_all_of_it(self, command: str | list[str]) -> None:
+        """As for lines of a file that are commands."""
+        assert output(command, "echo $((1 + 1))") == "2\n"
+
+    def test_other_programs_may_have_such_options(self) -> None:
+        assert output("printf %s -c 'x{}'", "$(x)") == "-cx$(x)"
+        assert call("python tool.py -c 'conf-{}'", "a").argv[0] == "/bin/sh"
+        assert call("grep -e 'a{}' f", "a").argv[0] == "/bin/sh"
