@@ -114,7 +114,7 @@ RESOLVE = .cache/uv/bin/uv --cache-dir .cache/uv/cache pip compile --quiet --uni
 LOCK = $(RESOLVE) pyproject.toml
 
 clean: ## remove .venv and all that was built or cached
-	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible build dist kon.egg-info
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible build dist kon.egg-info cloudkon.egg-info
 	find kon strategies tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # --- the collections ---------------------------------------------------------------------------------------------------------------
@@ -190,11 +190,13 @@ $(PEERS)/.installed: requirements-bench-aws.lock | $(DEV)
 	@touch $@
 
 # Nothing is fetched that the lock does not name by hash: setuptools, which builds kon, is in the lock as well.
+# The distribution was called kon before; two of them would name each strategy twice.
 # editable_mode=compat: one line in a .pth file in place of an import hook, which costs every worker process at its start.
 define INSTALL
 set -e; \
 echo "installing $(1)"; \
 $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1); \
+$(BIN)/python -m pip uninstall --quiet --yes --disable-pip-version-check kon 2>/dev/null; \
 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat -e .; \
-rm -rf kon.egg-info
+rm -rf cloudkon.egg-info
 endef

@@ -38,7 +38,7 @@ from kon.trials.calibrate import as_yaml
 
 ROOT: Final = Path(__file__).parent.parent
 EXPERIMENT: Final = ROOT / "workloads" / "animoto-160.yml"
-MODEL: Final = ROOT / "workloads" / "models" / "animoto.yml"
+MODEL: Final = ROOT / "kon" / "backends" / "sim" / "models" / "animoto.yml"
 JOBS: Final = 8
 MEASURED: Final = (1, 2)
 """Workers."""

@@ -12,13 +12,13 @@ import platform
 import sqlite3
 import subprocess
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from benchmarks.experiment import Point, Record
+from kon.core.distribution import version
 
 ROOT: Final = Path(__file__).parent.parent
 FOLDER: Final = Path(__file__).parent / "records"
@@ -56,7 +56,7 @@ def here(peers: dict[str, str] | None = None) -> Context:
         priority=priority(),
         python=f"{platform.python_implementation()} {platform.python_version()}",
         sqlite=sqlite3.sqlite_version,
-        kon=version("kon"),
+        kon=version(),
         sources=digest_of_sources(),
         peers=peers or {"huey": version("huey")},
     )

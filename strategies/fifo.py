@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from kon.core.strategy import Guarantee
-from strategies.none import NoDeduplication
+from kon.strategies.none import NoDeduplication
 
 
 class Fifo(NoDeduplication):

@@ -98,7 +98,7 @@ ROOMS: Final = (
     Room(
         "strategies",
         2,
-        "Ways of de-duplication, in the folder `strategies/` next to `kon/`.",
+        "Ways of de-duplication, in the folder `strategies/` next to `kon/`, as `kon.strategies`.",
         "Does it decide whether a task runs?",
     ),
     Room(
@@ -119,8 +119,9 @@ strategies and kinds import, kept for one release."""
 
 @cache
 def modules() -> Mapping[str, Path]:
-    """Every module of kon and strategies, by its dotted name."""
-    files = [*(PROJECT / "kon").rglob("*.py"), *(PROJECT / "strategies").rglob("*.py")]
+    """Every module of kon, by its dotted name."""
+    linked = PROJECT / "kon" / "strategies"  # to the folder strategies/, and so passed over above
+    files = [*(PROJECT / "kon").rglob("*.py"), *linked.glob("*.py")]
     return {_dotted(file): file for file in sorted(files)}
 
 
@@ -131,21 +132,19 @@ def _dotted(file: Path) -> str:
 
 def room_of(module: str) -> str | None:
     """Name of the room that a module stands in; None for what stands flat in `kon/`."""
-    first, *rest = module.split(".")
-    if first == "strategies":
-        return first
+    _, *rest = module.split(".")
     return rest[0] if rest and rest[0] not in FLAT else None
 
 
 @cache
 def imports_of(module: str) -> frozenset[str]:
-    """The modules of kon and strategies that a module imports, in functions and for types as well."""
+    """The modules of kon that a module imports, in functions and for types as well."""
     return frozenset(_resolved(ast.walk(ast.parse(modules()[module].read_text()))))
 
 
 @cache
 def imports_at_load(module: str) -> frozenset[str]:
-    """The modules of kon and strategies that are loaded when this one is."""
+    """The modules of kon that are loaded when this one is."""
 
     def loaded(body: Iterable[ast.stmt]) -> Iterator[ast.AST]:
         for node in body:
@@ -166,7 +165,7 @@ def _resolved(nodes: Iterable[ast.AST]) -> Iterator[str]:
         else:
             continue
         for name in names:
-            if name.split(".")[0] in ("kon", "strategies"):
+            if name.split(".")[0] == "kon":
                 yield name if name in modules() else name.rpartition(".")[0]
 
 

@@ -7,7 +7,6 @@ import hashlib
 import signal
 import time
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -15,6 +14,7 @@ import msgspec
 
 from kon.backends.prices import FILE
 from kon.cli.output import json_option, note, print_json
+from kon.core.distribution import version
 from kon.core.errors import Interrupted
 from kon.experiment.load import read_prices
 from kon.fleet.autoscale.demand import Demand
@@ -175,7 +175,7 @@ def equip(
     Filter(fleet)
     body = None if payload is None else packed(payload)
     key = "" if body is None else f"{PLACE}payload-{hashlib.sha256(body).hexdigest()[:16]}.tar"
-    wanted = Equipment(digest, home, state, sorted(packages), key, version("kon"))
+    wanted = Equipment(digest, home, state, sorted(packages), key, version())
     changed = put_equipment(fleet, region, wanted, bundle, body)
     if changed is None:
         note(f"the fleet {fleet} has no bucket yet: its hosts can't be made by `kon autoscale`")

@@ -13,13 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final, get_args
 
 import msgspec
 
 from kon.backends.prices import FILE, usual_prices
+from kon.core.distribution import version
 from kon.core.errors import UnknownPlugin
 from kon.core.plugins import Group, backend_class, kind_class, names, strategy_class
 
@@ -62,7 +62,7 @@ def examine(root: Path) -> list[Finding]:
 
 
 def _software(root: Path) -> Iterator[Finding]:
-    found = f"kon {version('kon')}, Python {platform.python_version()} ({sys.executable})"
+    found = f"kon {version()}, Python {platform.python_version()} ({sys.executable})"
     if sys.version_info < PYTHON:
         yield Finding("python", Level.FAIL, found, "install Python 3.11 or newer, then kon again")
     else:

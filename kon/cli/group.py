@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from kon.cli.inherited import log_options
+from kon.core.distribution import NAME
 from kon.core.errors import Interrupted, KonError, did_you_mean, first_cause
 from kon.engine.watchers import logs
 
@@ -35,6 +36,7 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
     "Run": {
         "run": Lazy("kon.cli.run:run", "Run an experiment, or take it up where it stood."),
         "map": Lazy("kon.cli.map:map_", "Run a command for each of many arguments."),
+        "init": Lazy("kon.cli.init:init", "Write a first experiment to start from."),
         "validate": Lazy("kon.cli.validate:validate", "Check experiment files without running them."),
         "generate": Lazy("kon.cli.generate:generate", "Write a workload file."),
         "plan": Lazy("kon.cli.plan:plan", "Say how long and how much, before anyone pays."),
@@ -198,13 +200,13 @@ Tab completion: eval "$(_KON_COMPLETE=bash_source kon)" in ~/.bashrc; for other
 shells zsh_source or fish_source in place of bash_source.
 """,
 )
-@click.version_option(package_name="kon", message="kon %(version)s")
+@click.version_option(package_name=NAME, message="kon %(version)s")
 def kon() -> None:
     """Run a bag of tasks to the end, each one once in effect.
 
     \b
     Begin with:
-      kon run workloads/quickstart.yml
+      kon init && kon run experiment.yml
       kon map 'gzip -k {}' *.log
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 
 from kon.backends.sim.faults import FAULTS
 from kon.cli.output import json_option, note, print_json, quiet_option
+from kon.core.distribution import version
 from kon.core.errors import ConfigurationError, first_cause
 from kon.core.spec import Plugin
 from kon.report.tables import draw
@@ -191,7 +191,7 @@ def prove(
             if not kept:
                 raise ConfigurationError(f"{page} was not written: a promise broke, as is said above")
             command = f"kon prove --seeds {seeds} --write {page}"
-            head = Head(importlib.metadata.version("kon"), command, tasks, workers)
+            head = Head(version(), command, tasks, workers)
             small = exhaust_each(
                 asked.strategies,
                 preemptions,

@@ -39,6 +39,11 @@ _BASE: Final[dict[Group, type[Any]]] = {
 }
 
 
+_FORMER: Final = "strategies"
+"""Former name of kon.strategies, kept for one release for people's own files. It means that package only
+where nothing else is found under it."""
+
+
 def strategy_class(name: str) -> type[Strategy]:
     """The strategy of that name. Raises UnknownPlugin."""
     found: type[Strategy] = _find("kon.strategies", name, search_here=True)
@@ -151,6 +156,9 @@ def _import(what: str, module_name: str, search_here: bool) -> ModuleType:
         with _current_folder_last(search_here):
             return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
+        if error.name == _FORMER and _FORMER not in sys.modules:
+            sys.modules[_FORMER] = importlib.import_module("kon.strategies")
+            return _import(what, module_name, search_here)
         if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
             where = f", nor in {Path.cwd()}" if search_here else ""
             raise UnknownPlugin(

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+import kon.backends.sim
 from kon.backends.sim.model import Model
 from kon.core.errors import ConfigurationError, UnknownPlugin, describe, did_you_mean
 from kon.core.options import Misfit, misfits
@@ -33,7 +34,7 @@ from kon.experiment.yamltree import (
 DEFAULT: Final = "aws-us-east-1"
 """The model of an experiment that names none."""
 
-FOLDER: Final = Path(__file__).parents[2] / "workloads" / "models"
+FOLDER: Final = Path(kon.backends.sim.__file__).parent / "models"
 """Where models are that are given by name."""
 
 

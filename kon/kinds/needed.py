@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 
+from kon.core.distribution import install
 from kon.core.errors import ConfigurationError
 
 
@@ -17,6 +18,5 @@ def check_installed(kind: str, packages: Mapping[str, str]) -> None:
     if missing:
         raise ConfigurationError(
             f"the kind {kind} needs {', '.join(missing)}, which this Python lacks; nothing was run. "
-            f"Install them on every host with workers: pip install 'kon[{kind}]' (in a checkout: "
-            f"pip install -e '.[{kind}]')"
+            f"Install them on every host with workers: {install(kind)}"
         )

@@ -14,13 +14,13 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from kon.core.backend import Backend, Channel
+from kon.core.distribution import version
 from kon.core.errors import (
     BackendRefused,
     BackendUnavailable,
@@ -200,7 +200,7 @@ class Host:
     async def _is_of_our_kon(self, run: str, control: Control) -> bool:
         """Whether its client has the kon that is installed here: another may mean something else by what it
         writes. Both sides say so."""
-        theirs, ours = await control.published_by(), version("kon")
+        theirs, ours = await control.published_by(), version()
         if theirs in ("", ours):
             return theirs == ours
         if self._refused.get(run) != theirs:

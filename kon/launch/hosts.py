@@ -6,10 +6,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from kon.core.distribution import version
 from kon.core.errors import BackendUnavailable, ConfigurationError, StoreError, WorkersFailed
 from kon.core.lock import host_lock
 from kon.engine.control import Control
@@ -44,7 +44,7 @@ class Hosts:
         self._note = note
         self._apart = apart
         self._numbers = range(1, run.spec.workers + 1)
-        self._kon = version("kon")
+        self._kon = version()
 
     async def check(self, control: Control) -> None:
         """Raises ConfigurationError where one can't take part, before anything is queued."""

@@ -11,11 +11,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
 from functools import partial
-from importlib.metadata import version
 from typing import Any, Final, Protocol
 
 from kon.core.backend import Backend, Channel
 from kon.core.clock import Clock
+from kon.core.distribution import version
 from kon.core.errors import ConfigurationError
 from kon.core.journal import FileJournal, LateJournal
 from kon.core.plugins import open_backend, strategy_class
@@ -346,7 +346,7 @@ class LocalRun:
 def context() -> dict[str, Any]:
     """What a reader of the records must know of the machine and the software."""
     return {
-        "kon": version("kon"),
+        "kon": version(),
         "python": platform.python_version(),
         "system": platform.platform(),
         "machine": platform.machine(),

@@ -139,7 +139,7 @@ def test_without_its_server_it_says_what_to_install(tmp_path: Path, monkeypatch:
         result = invoke(*args)
         assert result.exit_code == 2
         assert "the live page needs aiohttp, which this Python lacks" in result.stderr
-        assert "pip install 'kon[live]'" in result.stderr
+        assert "pip install 'cloudkon[live]'" in result.stderr
     assert not Path("out").exists(), "nothing was begun"
 
 

@@ -32,7 +32,7 @@ NOT_RUN: Final[dict[str, tuple[str, ...]]] = {
         "ssh ",
         "curl -s http://127.0.0.1:9464/metrics | grep kon_tasks_ended_total",
     ),
-    "it would install into the virtualenv that the tests run in": ("pip install 'kon[",),
+    "it would install into the virtualenv that the tests run in": ("pip install 'cloudkon[",),
     "it needs a collector; tests/report/traces has one": (
         "kon trace results/exp/exp-lease-w4-r1 --otlp http://localhost:4318",
     ),
@@ -113,7 +113,9 @@ GIVEN: Final[dict[str, str]] = {
     "live.md": EXPERIMENT % "sqlite",
     "simulator-fleet.md": EXPERIMENT % "sqlite"
     + "kon run exp.yml --quiet --out results/mine --set workload.count=400",
-    "strategies.md": ("mkdir mylab; echo 'from strategies.lease import Lease as Mine' > mylab/strategies.py"),
+    "strategies.md": (
+        "mkdir mylab; echo 'from kon.strategies.lease import Lease as Mine' > mylab/strategies.py"
+    ),
 }
 """What a page takes for granted, made by sh in the page's folder before its first command."""
 

@@ -17,8 +17,8 @@ from kon.core.spec import Faults
 from kon.core.task import Answers, Bundle, Outcome, State, decode_bundle, encode
 from kon.engine.client import ANSWERS_BYTES, Tally
 from kon.engine.control import Control, Status
-from strategies.conditional_put import ConditionalPut
-from strategies.none import NoDeduplication
+from kon.strategies.conditional_put import ConditionalPut
+from kon.strategies.none import NoDeduplication
 from tests.engine.world import World, in_virtual_time
 
 

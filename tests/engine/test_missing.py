@@ -15,10 +15,10 @@ from kon.core.strategy import Strategy
 from kon.core.task import Outcome, State, encode
 from kon.engine.control import Control
 from kon.engine.worker import Worker
-from strategies.conditional_put import ConditionalPut
-from strategies.lease import Lease
-from strategies.read_then_write import ReadThenWrite
-from strategies.result_once import ResultOnce
+from kon.strategies.conditional_put import ConditionalPut
+from kon.strategies.lease import Lease
+from kon.strategies.read_then_write import ReadThenWrite
+from kon.strategies.result_once import ResultOnce
 from tests.engine.world import World, in_virtual_time
 
 

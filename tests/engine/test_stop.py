@@ -9,11 +9,11 @@ import pytest
 from kon.core.strategy import Strategy
 from kon.core.task import State, Task, decode_bundle
 from kon.engine.control import Control, Status
-from strategies.conditional_put import ConditionalPut
-from strategies.lease import Lease
-from strategies.none import NoDeduplication
-from strategies.read_then_write import ReadThenWrite
-from strategies.result_once import ResultOnce
+from kon.strategies.conditional_put import ConditionalPut
+from kon.strategies.lease import Lease
+from kon.strategies.none import NoDeduplication
+from kon.strategies.read_then_write import ReadThenWrite
+from kon.strategies.result_once import ResultOnce
 from tests.engine.world import World, in_virtual_time
 
 STRATEGIES = [Lease, ConditionalPut, NoDeduplication, ReadThenWrite, ResultOnce]

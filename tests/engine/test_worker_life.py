@@ -13,9 +13,9 @@ from kon.core.strategy import Strategy
 from kon.core.task import Outcome, State
 from kon.engine.control import Control, Status
 from kon.engine.worker import WorkerOptions
-from strategies.conditional_put import ConditionalPut
-from strategies.lease import Lease
-from strategies.none import NoDeduplication
+from kon.strategies.conditional_put import ConditionalPut
+from kon.strategies.lease import Lease
+from kon.strategies.none import NoDeduplication
 from tests.engine.world import Scripted, World, in_virtual_time
 
 

@@ -23,7 +23,7 @@ from kon.engine.client import Client, Tally
 from kon.engine.life import Life
 from kon.engine.records.events import Recorder, Watch
 from kon.engine.worker import Worker, WorkerOptions
-from strategies.lease import Lease
+from kon.strategies.lease import Lease
 
 _Result = TypeVar("_Result")
 

@@ -126,6 +126,6 @@ def test_a_run_id_fits_everywhere(stem: str) -> None:
 
 
 def test_a_strategy_by_module_and_class_has_a_plain_name() -> None:
-    [cell] = one(MINIMAL + "strategies: 'strategies.lease:Lease'\n").cells()
-    assert cell.spec.run == "x-strategies-lease-Lease-w1-r1"
-    assert cell.spec.strategy.name == "strategies.lease:Lease"
+    [cell] = one(MINIMAL + "strategies: 'kon.strategies.lease:Lease'\n").cells()
+    assert cell.spec.run == "x-kon-strategies-lease-Lease-w1-r1"
+    assert cell.spec.strategy.name == "kon.strategies.lease:Lease"

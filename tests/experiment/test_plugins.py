@@ -18,7 +18,7 @@ from kon.core.plugins import backend_class, kind_class, names, open_backend, str
 from kon.core.spec import Plugin
 from kon.core.strategy import Strategy
 from kon.kinds.sleep import Sleep
-from strategies.lease import Lease
+from kon.strategies.lease import Lease
 
 
 def test_registered_names() -> None:
@@ -45,7 +45,7 @@ def test_everything_that_is_registered_loads_and_bears_its_name(group: plugins.G
 
 
 def test_module_and_class() -> None:
-    assert strategy_class("strategies.lease:Lease") is Lease
+    assert strategy_class("kon.strategies.lease:Lease") is Lease
     assert backend_class("kon.backends.memory:MemoryBackend") is MemoryBackend
 
 
@@ -72,7 +72,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_the_current_folder_is_searched_last_and_only_for_the_look_up(own: Path) -> None:
     (own / "mine.py").write_text(
-        "from strategies.lease import Lease\nclass Mine(Lease):\n    name = 'mine'\n"
+        "from kon.strategies.lease import Lease\nclass Mine(Lease):\n    name = 'mine'\n"
     )
     (own / "strategies").mkdir()
     (own / "strategies" / "lease.py").write_text("raise RuntimeError('hides the real one')")
@@ -95,7 +95,7 @@ def test_backends_come_from_installed_packages_only(own: Path) -> None:
         ("class Own(", 'importing "own" failed: SyntaxError: '),
         ("import sys; sys.exit('bye')", 'importing "own" failed: SystemExit: bye'),
         ("", 'the module "own" has no "Own"'),
-        ("from strategies.none import NoDeduplication as Onw", 'has no "Own"$'),
+        ("from kon.strategies.none import NoDeduplication as Onw", 'has no "Own"$'),
         (
             "from kon.core.strategy import Strategy\nclass Owm(Strategy): ...",
             'has no "Own", did you mean "Owm"?',
@@ -140,10 +140,10 @@ def test_what_is_no_reference(name: str) -> None:
 
 
 def test_a_name_that_two_packages_claim(monkeypatch: pytest.MonkeyPatch) -> None:
-    claims = {"lease": ["strategies.lease:Lease", "other:Lease"]}
+    claims = {"lease": ["kon.strategies.lease:Lease", "other:Lease"]}
     monkeypatch.setattr(plugins, "_registered", lambda group: claims)
     with pytest.raises(
-        UnknownPlugin, match=r"registered more than once: strategies\.lease:Lease, other:Lease"
+        UnknownPlugin, match=r"registered more than once: kon\.strategies\.lease:Lease, other:Lease"
     ):
         strategy_class("lease")
 

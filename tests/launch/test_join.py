@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ import pytest
 from kon.backends.aws import AwsBackend
 from kon.backends.emulator import Emulator
 from kon.core.backend import ChannelOptions
+from kon.core.distribution import version
 from kon.core.spec import Plugin
 from kon.engine.control import Control, Refusal
 from kon.engine.records.records import RunFolder
@@ -180,7 +180,7 @@ def test_a_host_with_another_kon_does_not_take_part_and_nothing_is_queued(
     client = subprocess.Popen([KON, *words, "--set", "workers=1"], stderr=subprocess.PIPE, text=True)
     monkeypatch.setattr("kon.launch.host.version", lambda name: "0.0.1")
     said: list[str] = []
-    ours = version("kon")
+    ours = version()
 
     async def host() -> None:
         options = {"prefix": "apart-version"}

@@ -85,7 +85,7 @@ def test_another_python_or_source_makes_another_bundle(bundle: ModuleType, proje
     (project / "kon/a.py").write_text("1")
     (project / "README.md").touch()
     (project / "LICENSE").touch()
-    (project / "strategies").mkdir()
+    (project / "kon/strategies").mkdir()
     one = bundle.digest_of(project, {"target": "3.11 x86_64"})
     assert bundle.digest_of(project, {"target": "3.12 x86_64"}) != one
     (project / "kon/a.py").write_text("2")

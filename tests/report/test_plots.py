@@ -221,7 +221,7 @@ for command in (["run", "exp.yml"], ["table"], [{command!r}]):
     )
     assert ended.returncode == 2
     assert f"need {missing}, which this Python lacks; nothing was written" in ended.stderr
-    assert "pip install 'kon[controller]'" in ended.stderr
+    assert "pip install 'cloudkon[controller]'" in ended.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"exp.yml", "results"}
 
 

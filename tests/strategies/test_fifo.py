@@ -20,8 +20,8 @@ from kon.core.task import Outcome, State, Task
 from kon.engine.records.records import RunFolder
 from kon.experiment import loads
 from kon.launch.local import LocalRun
-from strategies.fifo import Fifo
-from strategies.lease import Lease
+from kon.strategies.fifo import Fifo
+from kon.strategies.lease import Lease
 from tests.engine.world import World, in_virtual_time
 from tests.strategies.test_lease import ledger
 

@@ -14,7 +14,7 @@ from kon.core.errors import ConfigurationError
 from kon.core.ledger import Ledger, Record
 from kon.core.strategy import Claim, Defer, Skip
 from kon.core.task import Outcome, State, Task
-from strategies.lease import Lease
+from kon.strategies.lease import Lease
 from tests.engine.world import in_virtual_time
 
 TASK = Task(7, "body")

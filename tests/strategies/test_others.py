@@ -8,10 +8,10 @@ from kon.core.clock import Clock
 from kon.core.errors import ConfigurationError
 from kon.core.strategy import Claim, Skip, Strategy
 from kon.core.task import Outcome, State, Task
-from strategies.conditional_put import ConditionalPut
-from strategies.none import NoDeduplication
-from strategies.read_then_write import ReadThenWrite
-from strategies.result_once import ResultOnce
+from kon.strategies.conditional_put import ConditionalPut
+from kon.strategies.none import NoDeduplication
+from kon.strategies.read_then_write import ReadThenWrite
+from kon.strategies.result_once import ResultOnce
 from tests.engine.world import in_virtual_time
 from tests.strategies.test_lease import LostReplies, ledger
 

@@ -20,6 +20,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from kon.backends.emulator.strict import CONTROL, Settings, State
+from kon.core.distribution import install
 from kon.core.errors import BackendUnavailable, ConfigurationError
 
 Kind = Literal["ministack", "moto"]
@@ -212,8 +213,7 @@ def _check_installed(kind: Kind) -> None:
     if missing:
         raise ConfigurationError(
             f"the emulator {kind} is not installed ({', '.join(missing)} can't be imported by "
-            f"{sys.executable}); install it with: {sys.executable} -m pip install 'kon[emulator]', or for a "
-            "checkout by `make setup`"
+            f"{sys.executable}); install it with: {sys.executable} -m {install('emulator')}"
         )
 
 

@@ -1,6 +1,6 @@
 """The model of a fleet: how long calls take, what services let through, how fast and how lasting hosts are.
 
-These are the values. They stand in YAML files (`workloads/models/`), each figure with its source;
+These are the values. They stand in YAML files (`kon/backends/sim/models/`), each figure with its source;
 `kon.experiment.models` reads those, `kon.backends.sim.fleet` acts by them.
 """
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from typing import Final
 
 from prometheus_client.core import (
@@ -17,6 +16,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from kon.core.backend import Backend
+from kon.core.distribution import version
 from kon.core.spec import RunSpec
 from kon.engine.records.events import Event
 from kon.engine.watchers.meter import Meter
@@ -61,7 +61,7 @@ class WorkerCollector(Collector):
         build = GaugeMetricFamily(
             "kon_build_info", "Which kon this is: always 1.", labels=(*LABELS, "version", "python")
         )
-        build.add_metric((*self._labels, version("kon"), platform.python_version()), 1)
+        build.add_metric((*self._labels, version(), platform.python_version()), 1)
         yield build
 
     def _of_tasks(self) -> Iterator[Metric]:

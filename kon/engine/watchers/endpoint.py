@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from kon.core.distribution import install
 from kon.core.errors import ConfigurationError
 from kon.core.plugins import backend_class
 from kon.core.spec import RunSpec
@@ -97,7 +98,7 @@ def check_installed() -> None:
     except ImportError as error:
         raise ConfigurationError(
             "--metrics needs the package prometheus-client, which is not installed here; install kon with "
-            "its extra `metrics`: pip install 'kon[metrics]'"
+            f"its extra `metrics`: {install('metrics')}"
         ) from error
 
 

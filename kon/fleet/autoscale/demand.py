@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Final
 
 import msgspec
@@ -11,6 +10,7 @@ import msgspec
 from kon.backends.aws import AwsBackend
 from kon.backends.aws.found import FoundRun
 from kon.core.backend import Channel
+from kon.core.distribution import version
 from kon.core.errors import BackendRefused, StoreError
 from kon.core.spec import RunSpec
 from kon.engine.control import Control
@@ -98,4 +98,4 @@ class Demand:
 
 async def _published(control: Control) -> RunSpec | None:
     """What the run is, where this kon can tell: one of another version may describe it otherwise."""
-    return await control.published() if await control.published_by() == version("kon") else None
+    return await control.published() if await control.published_by() == version() else None

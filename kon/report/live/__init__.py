@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from kon.core.distribution import install
 from kon.core.errors import ConfigurationError
 
 
@@ -15,5 +16,5 @@ def check_installed() -> None:
     if find_spec("aiohttp") is None:
         raise ConfigurationError(
             "the live page needs aiohttp, which this Python lacks; nothing was started. Install it: "
-            "pip install 'kon[live]' (in a checkout: pip install -e '.[live]')"
+            f"{install('live')}"
         )

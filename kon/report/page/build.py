@@ -6,12 +6,12 @@ import base64
 import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from kon.core.distribution import install, version
 from kon.core.errors import ConfigurationError
 from kon.core.task import State, task_id
 from kon.engine.records.records import RunFolder
@@ -28,7 +28,7 @@ try:
 except ModuleNotFoundError as missing:
     raise ConfigurationError(
         f"reports need {missing.name}, which this Python lacks; nothing was written. Install it: "
-        "pip install 'kon[controller]' (in a checkout: pip install -e '.[controller]')"
+        f"{install('controller')}"
     ) from missing
 
 HERE: Final = Path(__file__).parent
@@ -82,7 +82,7 @@ def report(folders: Sequence[RunFolder], title: str, others: Sequence[Reference]
             run_plots=of_runs,
             plots_note=_plots_note(runs),
             origins=origins(runs),
-            kon_version=version("kon"),
+            kon_version=version(),
             legend=_LEGEND,
             style=Markup(STYLE.read_text()),
             script=Markup(script),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kon.core.distribution import install
 from kon.core.errors import ConfigurationError
 
 try:
@@ -9,5 +10,5 @@ try:
 except ModuleNotFoundError as missing:
     raise ConfigurationError(
         f"plots need {missing.name}, which this Python lacks; nothing was written. Install it: "
-        "pip install 'kon[controller]' (in a checkout: pip install -e '.[controller]')"
+        f"{install('controller')}"
     ) from missing

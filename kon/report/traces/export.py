@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
+from kon.core.distribution import install, version
 from kon.core.errors import CollectorUnavailable, ConfigurationError
 from kon.core.task import CLIENT
 from kon.report.traces.spans import Origin, Span
@@ -39,7 +39,7 @@ class Exporter:
         except ImportError as error:
             raise ConfigurationError(
                 "to send traces, kon needs OpenTelemetry's packages, which are not installed; install kon "
-                "with its extra `opentelemetry`: pip install 'kon[opentelemetry]'. --json prints the spans "
+                f"with its extra `opentelemetry`: {install('opentelemetry')}. --json prints the spans "
                 "without it"
             ) from error
         if endpoint is not None and not endpoint.startswith(("http://", "https://")):
@@ -94,7 +94,7 @@ class Exporter:
             status=Status(StatusCode.UNSET if span.error is None else StatusCode.ERROR, span.error),
             start_time=span.start_ns,
             end_time=span.end_ns,
-            instrumentation_scope=InstrumentationScope("kon", version("kon")),
+            instrumentation_scope=InstrumentationScope("kon", version()),
         )
 
     def _resource(self, who: str, host: str | None) -> Resource:
@@ -108,7 +108,7 @@ class Exporter:
             said = {
                 "service.name": "kon-client" if who == CLIENT else "kon-worker",
                 "service.instance.id": who,
-                "service.version": version("kon"),
+                "service.version": version(),
                 "kon.run": spec.run,
                 "kon.experiment": spec.experiment,
                 "kon.backend": spec.backend.name,

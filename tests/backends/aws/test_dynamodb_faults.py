@@ -19,7 +19,7 @@ from kon.core.ledger import Record, missing
 from kon.core.strategy import Claim
 from kon.core.task import Task
 from kon.engine.patience import Patience, PatientLedger
-from strategies.lease import Lease
+from kon.strategies.lease import Lease
 from tests.backends.aws.given import Fault, Make, Reply, Table, once, table
 
 Body = Callable[[Table], Coroutine[Any, Any, None]]

@@ -22,7 +22,7 @@ from kon.core.ledger import Ledger
 from kon.core.strategy import Claim
 from kon.core.task import Task
 from kon.engine.packing import chunks
-from strategies.lease import Lease
+from kon.strategies.lease import Lease
 from tests.backends.aws.given import fresh_name, make_table
 from tests.backends.test_machines import LedgerMachine
 

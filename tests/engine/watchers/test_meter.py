@@ -15,8 +15,8 @@ from kon.engine.records.events import Event, Named
 from kon.engine.watchers.meter import Histogram, Meter
 from kon.engine.worker import Load
 from kon.kinds.sleep import Sleep
-from strategies.lease import Lease
-from strategies.none import NoDeduplication
+from kon.strategies.lease import Lease
+from kon.strategies.none import NoDeduplication
 from tests.engine.world import World, in_virtual_time
 
 

@@ -301,7 +301,7 @@ def test_metrics_without_the_library_are_refused_before_anything_runs(
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     result = invoke("run", write(tmp_path), "--metrics", "9464")
     assert result.exit_code == 2
-    assert "pip install 'kon[metrics]'" in result.stderr
+    assert "pip install 'cloudkon[metrics]'" in result.stderr
     assert not (tmp_path / "results").exists()
     assert "KON_METRICS" not in os.environ  # what a command was given ends with it
 

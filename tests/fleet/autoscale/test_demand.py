@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterator
-from importlib.metadata import version
 from typing import Any
 
 import boto3
@@ -14,6 +13,7 @@ import pytest
 from kon.backends.aws import AwsBackend
 from kon.backends.emulator import Emulator
 from kon.core.backend import ChannelOptions
+from kon.core.distribution import version
 from kon.core.queue import Message
 from kon.core.spec import Plugin, RunSpec
 from kon.engine.control import Control, Status
@@ -73,7 +73,7 @@ def on(policy: Policy, body: Callable[[Place], Awaitable[None]], **spec: Any) ->
 def test_what_is_queued_and_held_is_work_and_what_is_announced() -> None:
     async def body(place: Place) -> None:
         assert (await place.left()).work_s == 0.0, "made ahead, and nobody has begun it"
-        await place.control.publish(place.spec, version("kon"), 1.0)
+        await place.control.publish(place.spec, version(), 1.0)
         assert (await place.left()).work_s == 100 * 2.0 / 4, "100 tasks of 2 s, 4 at once on a host"
         await place.channel.tasks.send([Message(b"x")] * 6)
         await place.control.submitted(60)
@@ -92,7 +92,7 @@ def test_what_is_queued_and_held_is_work_and_what_is_announced() -> None:
 @pytest.mark.parametrize(("task_s", "work_s"), [(None, 100.0), (7.0, 700.0)])
 def test_what_a_task_takes_is_said_by_the_policy_or_a_second(task_s: float | None, work_s: float) -> None:
     async def body(place: Place) -> None:
-        await place.control.publish(place.spec, version("kon"), 1.0)
+        await place.control.publish(place.spec, version(), 1.0)
         assert (await place.left()).work_s == work_s
 
     on(Policy(max_hosts=1, task_s=task_s), body)

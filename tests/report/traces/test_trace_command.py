@@ -172,7 +172,7 @@ def test_without_the_packages_spans_can_be_printed_and_not_sent(
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     result = invoke("trace", folder.path)
     assert result.exit_code == 2
-    assert "pip install 'kon[opentelemetry]'" in result.stderr
+    assert "pip install 'cloudkon[opentelemetry]'" in result.stderr
     printed = invoke("trace", folder.path, "--json")
     assert printed.exit_code == 0
     assert '"name": "commit"' in printed.stdout

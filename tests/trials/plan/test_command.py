@@ -84,7 +84,7 @@ def test_the_model_of_a_simulated_run_is_the_one_that_it_was_simulated_by(tmp_pa
     assert invoke("run", write(tmp_path, text), "--out", tmp_path / "out", "-q").exit_code == 0
     made = tmp_path / "made.yml"
     assert invoke("calibrate", tmp_path / "out", "--out", made).exit_code == 0
-    found, truth = read_model(made), read_model(Path("workloads/models/aws-us-east-1.yml"))
+    found, truth = read_model(made), read_model(Path("kon/backends/sim/models/aws-us-east-1.yml"))
     for call in ("queue.send", "ledger.insert_new", "ledger.replace"):
         measured, given = found.calls.by_name()[call], truth.calls.by_name()[call]
         items = 5.0

@@ -25,9 +25,9 @@ from kon.engine.packing import pack_answers
 from kon.engine.patience import PatientLedger, PatientQueue
 from kon.engine.records.events import Event, Named, Recorder
 from kon.engine.settler import Settler
-from strategies.conditional_put import ConditionalPut
-from strategies.lease import Lease
-from strategies.result_once import ResultOnce
+from kon.strategies.conditional_put import ConditionalPut
+from kon.strategies.lease import Lease
+from kon.strategies.result_once import ResultOnce
 
 Off = Callable[[pytest.MonkeyPatch], None]
 

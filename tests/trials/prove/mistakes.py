@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from kon.core.ledger import Record
 from kon.core.strategy import Claim, Skip, Verdict
 from kon.core.task import Outcome, Task, attempt_keys
-from strategies.conditional_put import ConditionalPut
-from strategies.lease import Lease
+from kon.strategies.conditional_put import ConditionalPut
+from kon.strategies.lease import Lease
 
 
 class UnconditionalCommit(Lease):

@@ -19,9 +19,9 @@ from kon.engine.intake import Intake
 from kon.engine.packing import chunks
 from kon.engine.settler import Settler
 from kon.engine.worker import Worker
+from kon.strategies.conditional_put import ConditionalPut
 from kon.trials.prove.scenario import Scenario, play
 from kon.trials.prove.watch import WatchedKind
-from strategies.conditional_put import ConditionalPut
 from tests.engine.world import World, in_virtual_time
 
 DUPLICATES = FaultRates(duplicate=0.15)

@@ -193,7 +193,7 @@ def test_bad_input_is_refused(args: list[str], said: str) -> None:
 
 
 def test_processes_find_a_strategy_in_the_current_folder(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("from strategies.none import NoDeduplication as Mine\n")
+    (tmp_path / "mine.py").write_text("from kon.strategies.none import NoDeduplication as Mine\n")
     done = process("prove", "mine:Mine", "--seeds", "25", "--fault", "crash", "--jobs", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "mine:Mine" in done.stdout

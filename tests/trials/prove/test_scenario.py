@@ -18,11 +18,11 @@ from kon.core.spec import Plugin
 from kon.core.strategy import Claim, Skip, Verdict
 from kon.core.task import Outcome, State, Task, attempt_keys
 from kon.engine.records.events import Event, Named, Recorder
+from kon.strategies.conditional_put import ConditionalPut
+from kon.strategies.lease import Lease
+from kon.strategies.result_once import ResultOnce
 from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.scenario import MakeStrategy, Scenario, _Stage, play
-from strategies.conditional_put import ConditionalPut
-from strategies.lease import Lease
-from strategies.result_once import ResultOnce
 
 STRATEGIES = ("none", "read_then_write", "conditional_put", "lease", "result_once")
 SMALL = Scenario(tasks=8, workers=3, horizon=300)

@@ -13,9 +13,9 @@ from kon.core.clock import Clock
 from kon.core.kind import Attempt
 from kon.core.strategy import Claim, Skip, Verdict
 from kon.core.task import Outcome, State, Task
+from kon.strategies.lease import Lease
 from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.watch import Watch, WatchedKind, WatchedStrategy
-from strategies.lease import Lease
 
 TASK = Task(7)
 

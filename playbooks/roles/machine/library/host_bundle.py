@@ -71,7 +71,7 @@ bundles:
   returned: always
 """
 
-SOURCES = ("kon", "strategies", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("kon", "kon/strategies", "pyproject.toml", "README.md", "LICENSE")
 
 # What a distribution that has Python 3.11 can load.
 GLIBCS = ("manylinux2014", *(f"manylinux_2_{minor}" for minor in (28, 27, 26, 24, 17, 12)))
