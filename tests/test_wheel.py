@@ -87,6 +87,15 @@ def test_the_wheel_holds_one_package_and_every_file_that_it_reads(wheel: Path) -
     assert missing == set()
 
 
+def test_the_distribution_is_called_by_its_own_name_everywhere() -> None:
+    """`kon` on PyPI is another project's: nobody may be told to install that, or be asked for its version."""
+    former = (f"'{'kon'}[", f'version("{"kon"}")')
+    pages = [*(PROJECT / "docs").glob("*.md"), PROJECT / "README.md", PROJECT / "CONTRIBUTING.md"]
+    for file in [*(PROJECT / "kon").rglob("*.py"), *(PROJECT / "playbooks").rglob("*.yml"), *pages]:
+        said = file.read_text()
+        assert not any(words in said for words in former), file
+
+
 def test_what_is_installed_runs(bin_: Path, tmp_path: Path) -> None:
     def kon(*arguments: str) -> str:
         path = f"{bin_}:{os.environ['PATH']}"

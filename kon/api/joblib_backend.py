@@ -8,6 +8,7 @@ from typing import Any
 
 from kon.api.begin import processors
 from kon.api.executor import Executor
+from kon.core.distribution import install
 from kon.core.errors import ConfigurationError
 
 
@@ -20,7 +21,7 @@ def register_joblib() -> None:
         from joblib import register_parallel_backend
     except ImportError as error:
         raise ConfigurationError(
-            "kon.register_joblib: joblib is not installed; pip install 'kon[joblib]'"
+            f"kon.register_joblib: joblib is not installed; {install('joblib')}"
         ) from error
     register_parallel_backend("kon", _backend())
 

@@ -50,5 +50,5 @@ def test_without_joblib(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(kon.ConfigurationError, match=r"pip install 'kon\[joblib\]'"):
+    with pytest.raises(kon.ConfigurationError, match=r"pip install 'cloudkon\[joblib\]'"):
         kon.register_joblib()
