@@ -25,6 +25,11 @@ PROGRAMS: Final[dict[str, tuple[str, list[str], list[str]]]] = {
         ["--commands", "3000"],
         ["--commands", "300", "--rounds", "1"],
     ),
+    "benchmarks.executor": (
+        "Python functions over a list of arguments",
+        ["--rounds", "5"],
+        ["--rounds", "1", "--scale", "0.05"],
+    ),
 }
 """Title, and arguments in full and for a quick look."""
 
