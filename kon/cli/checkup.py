@@ -19,7 +19,7 @@ from typing import Final, get_args
 import msgspec
 
 from kon.backends.prices import FILE, usual_prices
-from kon.core.distribution import version
+from kon.core.distribution import extras, install, version
 from kon.core.errors import UnknownPlugin
 from kon.core.plugins import Group, backend_class, kind_class, names, strategy_class
 
@@ -170,6 +170,16 @@ def _programs(root: Path) -> Iterator[Finding]:
             yield Finding(program, Level.OK, found)
 
 
+def _extras(root: Path) -> Iterator[Finding]:
+    for name, packages in extras().items():
+        lacking = [package for package, found in packages.items() if found is None]
+        if lacking:
+            yield Finding(f"extra {name}", Level.WARN, f"lacks {', '.join(lacking)}", install(name))
+        else:
+            has = ", ".join(f"{package} {found}" for package, found in packages.items())
+            yield Finding(f"extra {name}", Level.OK, has)
+
+
 def _fleets(root: Path) -> Iterator[Finding]:
     """What playbooks for EC2 go by, where kon stands in a checkout with such."""
     project = Path(__file__).parents[2]
@@ -223,6 +233,7 @@ _CHECKS: Final[tuple[Callable[[Path], Iterator[Finding]], ...]] = (
     _limits,
     _shared_memory,
     _programs,
+    _extras,
     _fleets,
     _plugins,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import platform
 import sys
 import traceback
 import warnings
@@ -14,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from kon.cli.inherited import log_options
-from kon.core.distribution import NAME
+from kon.core.distribution import extras, version
 from kon.core.errors import Interrupted, KonError, did_you_mean, first_cause
 from kon.engine.watchers import logs
 
@@ -78,6 +79,8 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
     },
     "Help": {
         "schema": Lazy("kon.cli.schema:schema", "Print the JSON Schema of experiment files, for editors."),
+        "completion": Lazy("kon.cli.manual:completion", "Print what makes a shell complete commands."),
+        "man": Lazy("kon.cli.manual:man", "Print a manual page, for man."),
         "doctor": Lazy("kon.cli.doctor:doctor", "Check this machine, and say how to mend what is wrong."),
     },
 }
@@ -189,6 +192,14 @@ def _forget_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _say_version(ctx: click.Context) -> None:
+    has = [name for name, packages in extras().items() if None not in packages.values()]
+    click.echo(f"kon {version()}")
+    click.echo(f"Python {platform.python_version()}, {sys.executable}")
+    click.echo(f"extras: {', '.join(has) or 'none'}; `kon doctor` says what the others lack")
+    ctx.exit()
+
+
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -196,11 +207,17 @@ def _forget_stdout() -> None:
 Exit codes: 0 all done; 1 some tasks failed, or are dead or lost; 2 usage or
 configuration; 3 the backend does not answer or refuses; 4 over the deadline or the
 budget; 5 something is left at Amazon; 130 interrupted.
-Tab completion: eval "$(_KON_COMPLETE=bash_source kon)" in ~/.bashrc; for other
-shells zsh_source or fish_source in place of bash_source.
+Tab completion: eval "$(kon completion bash)" in ~/.bashrc; zsh and fish have it too.
 """,
 )
-@click.version_option(package_name=NAME, message="kon %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, param, value: _say_version(ctx) if value else None,
+    help="Show the version, and what is installed with it.",
+)
 def kon() -> None:
     """Run a bag of tasks to the end, each one once in effect.
 

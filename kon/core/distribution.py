@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import re
 from typing import Final
 
 NAME: Final = "cloudkon"
@@ -21,3 +22,23 @@ def version() -> str:
 def install(extra: str) -> str:
     """The command that installs one of kon's extras. The brackets are quoted, as zsh wants it."""
     return f"pip install '{NAME}[{extra}]' (in a checkout: pip install -e '.[{extra}]')"
+
+
+_NEEDED: Final = re.compile(r"""([A-Za-z0-9._-]+)(?:\[.*?\])?[^;]*;.*\bextra == ["']([^"']+)["']""")
+"""A line of Requires-Dist that belongs to an extra, such as `av>=16; extra == "animoto"`."""
+
+
+def extras() -> dict[str, dict[str, str | None]]:
+    """The packages of each extra with the versions that are installed; None for one that is not."""
+    found: dict[str, dict[str, str | None]] = {}
+    for line in importlib.metadata.requires(NAME) or ():
+        if (needed := _NEEDED.match(line)) is not None:
+            found.setdefault(needed[2], {})[needed[1]] = _installed(needed[1])
+    return found
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -28,7 +28,7 @@ def test_help_lists_every_command_and_loads_none() -> None:
     for name, lazy in COMMANDS.items():
         assert f"  {name} " in done.stdout
         assert lazy.help in done.stdout
-    for hint in (*SECTIONS, "_KON_COMPLETE", "Exit codes"):
+    for hint in (*SECTIONS, "kon completion bash", "Exit codes"):
         assert hint in done.stdout
 
 
