@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -16,11 +17,14 @@ from click.shell_completion import CompletionItem
 
 from kon.cli.inherited import log_options
 from kon.core.distribution import extras, version
-from kon.core.errors import Interrupted, KonError, did_you_mean, first_cause
+from kon.core.errors import Interrupted, KonError, StoreError, did_you_mean, first_cause
 from kon.engine.watchers import logs
 
 EXIT_FAULT: Final = 70
 """The exit code after a fault of kon's own (EX_SOFTWARE), so that no script takes it for a failed task."""
+
+EXIT_STDOUT: Final = StoreError.exit_code
+"""The exit code when standard output is on a full disk, or takes no more for another reason."""
 
 EXIT_PIPE: Final = 141
 """The exit code when what reads stdout has gone away, as a shell reports it for other programs."""
@@ -187,6 +191,14 @@ def _say_warning(
     warn(str(message))
 
 
+def _is_of_stdout(error: Exception) -> bool:
+    """Whether it comes of writing to standard output: what kon writes elsewhere has errors of its own."""
+    return isinstance(error, OSError) and error.filename is None and error.errno in _FULL
+
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
+
+
 def _forget_stdout() -> None:
     """Nobody reads it any more, so that Python, which flushes it as it ends, must not try."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -239,7 +251,15 @@ def main() -> None:
     warnings.showwarning = _say_warning
     try:
         kon(prog_name="kon")
-    except Exception:
+    except Exception as error:
+        if _is_of_stdout(error):
+            _forget_stdout()
+            told = f"standard output: can't be written: {getattr(error, 'strerror', error)}"
+            if logs.is_json():
+                _log.error(told, extra={"exit_code": EXIT_STDOUT})
+            else:
+                click.echo(f"kon: {told}", err=True)
+            sys.exit(EXIT_STDOUT)
         if logs.is_json():
             _log.critical(_FAULT, exc_info=True, extra={"exit_code": EXIT_FAULT})
         else:

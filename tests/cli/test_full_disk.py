@@ -51,3 +51,13 @@ def test_a_run_ends_with_one_error_and_goes_on_when_there_is_room(
     assert done.returncode == 0, done.stderr
     [row] = json.loads(done.stdout)["runs"]
     assert (row["done"], row["lost"]) == (3_000, 0)
+
+
+@pytest.mark.parametrize("words", [["schema"], ["--help"], ["map", "--help"]])
+def test_standard_output_on_a_full_disk_is_no_fault_of_kons(words: list[str], tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [*KON, *words], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ended.returncode == 2
+    assert ended.stderr == "kon: standard output: can't be written: No space left on device\n"
