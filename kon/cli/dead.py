@@ -20,7 +20,12 @@ from kon.launch.requeue import requeue as run_again
 
 @click.group()
 def dead() -> None:
-    """Dead tasks, and messages that could not be read: list them, look at one, run them again, drop them."""
+    """Dead tasks, and messages that could not be read: list them, look at one, run them again, drop them.
+
+    \b
+    Example:
+      kon dead list sleep-lease-w4-r1
+    """
 
 
 @dead.command("list")
