@@ -53,6 +53,7 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "serve": Lazy("kon.cli.serve:serve", "The same on a page in a browser."),
         "table": Lazy("kon.cli.table:table", "Draw the result tables of recorded runs again."),
         "results": Lazy("kon.cli.results:results", "What became of each task of a run."),
+        "runs": Lazy("kon.cli.removal:runs", "List recorded runs, with their sizes and ages."),
         "report": Lazy("kon.cli.report:report", "Write a page of HTML about runs."),
         "plot": Lazy("kon.cli.plot:plot", "Draw plots of runs into files."),
         "compare": Lazy("kon.cli.compare:compare", "What differs between runs, and whether it matters."),
@@ -67,6 +68,10 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "cancel": Lazy("kon.cli.cancel:cancel", "Give up what a run has not done yet."),
         "gather": Lazy("kon.cli.gather:gather", "Put hosts' parts of the records together."),
         "join": Lazy("kon.cli.join:join", "The same for a client on another machine."),
+    },
+    "Tidy up": {
+        "rm": Lazy("kon.cli.removal:rm", "Remove finished runs."),
+        "clean": Lazy("kon.cli.removal:clean", "Remove finished runs that are old."),
     },
     "Amazon": {
         "up": Lazy("kon.cli.provision:up", "Make a run's queues, table and bucket ahead."),
