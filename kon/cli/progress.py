@@ -25,7 +25,7 @@ REDRAW_S: Final = 0.2
 """Between two pictures on a terminal."""
 
 
-class Pace(NamedTuple):
+class Speed(NamedTuple):
     """How fast a run is since this process looks at it, and how long it will take at that."""
 
     began_s: float
@@ -49,7 +49,7 @@ class Progress(ABC):
 
     def __init__(self) -> None:
         self._title = ""
-        self._pace: Pace | None = None
+        self._speed: Speed | None = None
         self._avoided: Avoided | None = None
         self._due_s = 0.0
         self._recorded = 0
@@ -57,17 +57,17 @@ class Progress(ABC):
     def begin(self, folder: RunFolder, number: int = 1, of: int = 1) -> None:
         self._tell_recorded()
         prefix = f"[{number}/{of}] " if of > 1 else ""
-        self._title, self._pace, self._avoided = f"{prefix}{folder.path.name}", None, Avoided(folder)
+        self._title, self._speed, self._avoided = f"{prefix}{folder.path.name}", None, Avoided(folder)
         self._due_s = time.monotonic() + self.every_s
         logs.about(run=folder.path.name)
 
     def update(self, tally: Tally) -> None:
         now_s = time.monotonic()
-        if self._pace is None:
-            self._pace = Pace(now_s, tally.tasks - tally.left)
+        if self._speed is None:
+            self._speed = Speed(now_s, tally.tasks - tally.left)
         if now_s >= self._due_s:
             self._due_s = now_s + self.every_s
-            self.show(self._title, tally, self._pace, now_s)
+            self.show(self._title, tally, self._speed, now_s)
 
     def end(self, row: dict[str, Any], fresh: bool) -> None:
         if fresh:
@@ -89,13 +89,13 @@ class Progress(ABC):
         note(text)
 
     @abstractmethod
-    def show(self, title: str, tally: Tally, pace: Pace, now_s: float) -> None: ...
+    def show(self, title: str, tally: Tally, speed: Speed, now_s: float) -> None: ...
 
-    def words(self, tally: Tally, pace: Pace, now_s: float) -> list[str]:
+    def words(self, tally: Tally, speed: Speed, now_s: float) -> list[str]:
         """How far a run is."""
         shown = [State.DONE, *_ALWAYS, *(state for state in _RARE if tally.counts[state])]
         words = [f"{tally.counts[state]:,} {state.value}" for state in shown]
-        rate = pace.tasks_per_s(tally, now_s)
+        rate = speed.tasks_per_s(tally, now_s)
         if rate is not None:
             words.append(f"{rounded(rate)} tasks/s")
         avoided = self._avoided.look() if self._avoided is not None else 0
@@ -114,9 +114,9 @@ class Lines(Progress):
 
     every_s = LINE_S
 
-    def show(self, title: str, tally: Tally, pace: Pace, now_s: float) -> None:
-        left_s = pace.left_s(tally, now_s)
-        words = self.words(tally, pace, now_s)
+    def show(self, title: str, tally: Tally, speed: Speed, now_s: float) -> None:
+        left_s = speed.left_s(tally, now_s)
+        words = self.words(tally, speed, now_s)
         words.append("" if left_s is None else f"{duration(left_s)} left")
         accounted = f"{tally.tasks - tally.left:,}/{tally.tasks:,}"
         note(f"{title}: {accounted}: {', '.join(filter(None, words))}")
@@ -133,7 +133,7 @@ class Silence(Progress):
     def note(self, text: str) -> None:
         return
 
-    def show(self, title: str, tally: Tally, pace: Pace, now_s: float) -> None:
+    def show(self, title: str, tally: Tally, speed: Speed, now_s: float) -> None:
         return
 
 
@@ -148,14 +148,14 @@ class Picture(Progress):
 
         self._drawn: Redrawn = Redrawn()
 
-    def show(self, title: str, tally: Tally, pace: Pace, now_s: float) -> None:
-        left_s = pace.left_s(tally, now_s)
+    def show(self, title: str, tally: Tally, speed: Speed, now_s: float) -> None:
+        left_s = speed.left_s(tally, now_s)
         self._drawn.draw(
             title,
             tally.tasks - tally.left,
             tally.tasks,
             "" if left_s is None else f"{duration(left_s)} left",
-            "  ".join(self.words(tally, pace, now_s)),
+            "  ".join(self.words(tally, speed, now_s)),
         )
 
     def end(self, row: dict[str, Any], fresh: bool) -> None:

@@ -14,7 +14,7 @@ from kon.cli.runs import find_run, root_option, run_argument
 from kon.core.task import task_id
 from kon.engine.records.records import RunFolder
 from kon.report.story.story import tell
-from kon.report.traces import Choice, Origin, Span, chosen, spans_of, traces_of
+from kon.report.traces import RunIdentity, Selection, Span, chosen, spans_of, traces_of
 
 
 @click.command()
@@ -58,8 +58,8 @@ def trace(
       kon trace exp-lease-w2-r1 --tasks 137 --json
     """
     folder = find_run(run, root)
-    indexes = chosen(folder, Choice(tasks, share, repeated))
-    origin = Origin.of(folder)
+    indexes = chosen(folder, Selection(tasks, share, repeated))
+    origin = RunIdentity.of(folder)
     spans = _spans(folder, origin, indexes)
     if as_json:
         print_json({"run": origin.spec.run, "spans": [_shown(span) for span in spans]})
@@ -73,7 +73,7 @@ def trace(
         note(f"{len(indexes):,} of {origin.spec.tasks:,} tasks, {sent:,} spans")
 
 
-def _spans(folder: RunFolder, origin: Origin, indexes: list[int]) -> Iterator[Span]:
+def _spans(folder: RunFolder, origin: RunIdentity, indexes: list[int]) -> Iterator[Span]:
     for found in traces_of(folder, indexes):
         yield from spans_of(tell(found), origin)
 

@@ -43,7 +43,7 @@ class Change(msgspec.Struct, frozen=True):
     b_values: list[float]
 
 
-class Tally(msgspec.Struct, frozen=True):
+class TaskCount(msgspec.Struct, frozen=True):
     """How many tasks, over all repeats, and of how many."""
 
     name: str
@@ -58,7 +58,7 @@ class Pair(msgspec.Struct, frozen=True):
     b: list[str]
     differences: list[Difference]
     changes: list[Change]
-    tallies: list[Tally]
+    tallies: list[TaskCount]
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -113,7 +113,7 @@ def _pair(a: Sequence[Recorded], b: Sequence[Recorded]) -> Pair:
             for name, of in _FIGURES
             if any(of(each.row) is not None for each in [*a, *b])
         ],
-        [Tally(name, _sum(a, name), _sum(b, name)) for name in _COUNTS if _sum(a, name) or _sum(b, name)],
+        [TaskCount(name, _sum(a, name), _sum(b, name)) for name in _COUNTS if _sum(a, name) or _sum(b, name)],
     )
 
 

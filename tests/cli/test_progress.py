@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from kon.cli import progress as module
-from kon.cli.progress import Lines, Pace, Picture, Progress, Silence, duration, ending, progress
+from kon.cli.progress import Lines, Picture, Progress, Silence, Speed, duration, ending, progress
 from kon.cli.redraw import Redrawn
 from kon.core.task import Outcome, State
 from kon.engine.client import Tally
@@ -133,11 +133,11 @@ def test_the_one_that_fits(
 
 
 def test_pace_counts_from_when_this_process_began_to_look() -> None:
-    pace = Pace(10.0, accounted=100)
-    assert pace.tasks_per_s(tally(1_000, done=100), 15.0) is None
-    assert pace.left_s(tally(1_000, done=100), 15.0) is None
-    assert pace.tasks_per_s(tally(1_000, done=200), 15.0) == 20.0
-    assert pace.left_s(tally(1_000, done=200), 15.0) == 40.0
+    speed = Speed(10.0, accounted=100)
+    assert speed.tasks_per_s(tally(1_000, done=100), 15.0) is None
+    assert speed.left_s(tally(1_000, done=100), 15.0) is None
+    assert speed.tasks_per_s(tally(1_000, done=200), 15.0) == 20.0
+    assert speed.left_s(tally(1_000, done=200), 15.0) == 40.0
 
 
 def test_the_end_of_a_run_in_one_line() -> None:

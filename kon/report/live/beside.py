@@ -13,10 +13,16 @@ import msgspec
 
 from kon.core.errors import ConfigurationError
 from kon.report.live import check_installed
-from kon.report.live.said import Said
 
 END_S: Final = 5.0
 """How long the page's process may take to show how all ended, in seconds."""
+
+
+class Said(msgspec.Struct, frozen=True):
+    """The one line that the page's process writes to stdout: the link, or why there is none."""
+
+    link: str = ""
+    problem: str = ""
 
 
 @contextmanager

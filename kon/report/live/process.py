@@ -19,7 +19,7 @@ import msgspec
 
 from kon.core.errors import KonError
 from kon.engine.records.records import RunFolder
-from kon.report.live.said import Said
+from kon.report.live.beside import Said
 from kon.report.live.server import serving
 
 NICENESS: Final = 5

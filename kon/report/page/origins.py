@@ -14,7 +14,7 @@ from kon.engine.records.records import RunFile
 from kon.report.gathered import Gathered
 
 
-class Origin(NamedTuple):
+class Provenance(NamedTuple):
     """Where runs come from that were asked for together.
 
     yaml: the experiment file as it was, where it is recorded.
@@ -29,7 +29,7 @@ class Origin(NamedTuple):
     spec: str
 
 
-def origins(runs: Sequence[Gathered]) -> list[Origin]:
+def origins(runs: Sequence[Gathered]) -> list[Provenance]:
     """One for each experiment and way that it was asked for."""
     groups: dict[bytes, list[Gathered]] = {}
     for each in runs:
@@ -57,11 +57,11 @@ def command(run: RunFile) -> str:
     return f"cd {shlex.quote(str(context['cwd']))}\n{again}" if context.get("cwd") else again
 
 
-def _origin(group: Sequence[Gathered]) -> Origin:
+def _origin(group: Sequence[Gathered]) -> Provenance:
     first = group[0]
     run = first.run
     text = run.context.get("experiment_file")
-    return Origin(
+    return Provenance(
         title=run.spec.experiment or first.name,
         command=command(run),
         facts=list(_facts(group)),

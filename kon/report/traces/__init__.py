@@ -1,7 +1,7 @@
 """A run's records as traces of OpenTelemetry: one for each task, with what `kon explain` tells of it."""
 
 from kon.report.read.traces import traces_of
-from kon.report.traces.choice import Choice, chosen
-from kon.report.traces.spans import Origin, Span, spans_of
+from kon.report.traces.selection import Selection, chosen
+from kon.report.traces.spans import RunIdentity, Span, spans_of
 
-__all__ = ["Choice", "Origin", "Span", "chosen", "spans_of", "traces_of"]
+__all__ = ["RunIdentity", "Selection", "Span", "chosen", "spans_of", "traces_of"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from kon.core.distribution import install, version
 from kon.core.errors import CollectorUnavailable, ConfigurationError
 from kon.core.task import CLIENT
-from kon.report.traces.spans import Origin, Span
+from kon.report.traces.spans import RunIdentity, Span
 
 if TYPE_CHECKING:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -32,7 +32,7 @@ class Exporter:
         (OTEL_EXPORTER_OTLP_ENDPOINT and the rest of that family), and this where it says nothing.
     """
 
-    def __init__(self, origin: Origin, endpoint: str | None = None) -> None:
+    def __init__(self, origin: RunIdentity, endpoint: str | None = None) -> None:
         """Raises ConfigurationError where OpenTelemetry is not installed or its settings can't be used."""
         try:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter

@@ -6,6 +6,7 @@ moment that ends something is the end of a span; one that only happens is an eve
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -16,7 +17,6 @@ from kon.core.task import CLIENT
 from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
 from kon.report.story.story import ENDED, SUBMITTED, VANISHED, Moment, Story
-from kon.report.traces import ids
 
 Attributes = dict[str, Any]
 """Attributes of a span: plain strings and numbers."""
@@ -58,7 +58,7 @@ class Span(msgspec.Struct):
     error: str | None = None
 
 
-class Origin(msgspec.Struct, frozen=True):
+class RunIdentity(msgspec.Struct, frozen=True):
     """Which run a task is of, and what tells it from one of the same name."""
 
     spec: RunSpec
@@ -66,15 +66,15 @@ class Origin(msgspec.Struct, frozen=True):
     began: str
 
     @classmethod
-    def of(cls, folder: RunFolder) -> Origin:
+    def of(cls, folder: RunFolder) -> RunIdentity:
         run = folder.read_run()
         return cls(run.spec, run.key, str(run.context.get("started_s", "")))
 
     def trace_id(self, index: int) -> int:
-        return ids.trace_id(self.spec.run, self.key, self.began, index)
+        return _trace_id(self.spec.run, self.key, self.began, index)
 
 
-def spans_of(story: Story, origin: Origin) -> list[Span]:
+def spans_of(story: Story, origin: RunIdentity) -> list[Span]:
     """The spans of a task, the task's own first, then in the order in which they began. Empty where nothing
     of it is recorded with a time."""
     moments = [moment for moment in story.moments if moment.t is not None]
@@ -100,7 +100,7 @@ class _Delivery:
 
 
 class _Maker:
-    def __init__(self, story: Story, origin: Origin) -> None:
+    def __init__(self, story: Story, origin: RunIdentity) -> None:
         self._story = story
         self._trace_id = origin.trace_id(story.index)
         self._spec = origin.spec
@@ -201,7 +201,7 @@ class _Maker:
         self._alike[name, who, attempt] = number + 1
         span = Span(
             trace_id=self._trace_id,
-            span_id=ids.span_id(self._trace_id, name, who, attempt, number),
+            span_id=_span_id(self._trace_id, name, who, attempt, number),
             parent_id=parent_id,
             name=name,
             kind="internal",
@@ -249,6 +249,21 @@ def _attributes(moment: Moment) -> Attributes:
 def _ns(t: float | None) -> int:
     assert t is not None  # moments without a time are left out
     return round(t * 1e9)
+
+
+def _trace_id(run: str, key: str, began: str, index: int) -> int:
+    """The id of a task's trace: 16 bytes, never 0, as the protocol has it. began: sets runs of one name apart."""
+    return _number(16, run, key, began, str(index))
+
+
+def _span_id(trace: int, name: str, who: str, attempt: int, number: int) -> int:
+    """The id of a span of that trace: 8 bytes, never 0. number: from 0, of those that are alike otherwise."""
+    return _number(8, f"{trace:032x}", name, who, str(attempt), str(number))
+
+
+def _number(size_bytes: int, *words: str) -> int:
+    digest = hashlib.blake2b("\0".join(words).encode(errors="surrogatepass"), digest_size=size_bytes)
+    return int.from_bytes(digest.digest()) or 1
 
 
 _STEPS: Final[dict[str, str]] = {

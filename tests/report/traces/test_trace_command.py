@@ -10,7 +10,7 @@ import pytest
 
 from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
-from kon.report.traces import Choice, Origin, chosen
+from kon.report.traces import RunIdentity, Selection, chosen
 from tests.cli.given import invoke
 from tests.report.made import Records
 from tests.report.traces.collector import Taken, attributes, collecting
@@ -26,18 +26,18 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_which_tasks_are_chosen(tmp_path: Path, troubled: RunFolder) -> None:
     folder = Records(tmp_path, 10_000).folder
-    assert chosen(folder, Choice()) == list(range(10_000))
-    assert chosen(folder, Choice(tasks="3, 17,100-102")) == [3, 17, 100, 101, 102]
-    few, more = chosen(folder, Choice(share=0.01)), chosen(folder, Choice(share=0.1))
-    assert few == chosen(folder, Choice(share=0.01))
+    assert chosen(folder, Selection()) == list(range(10_000))
+    assert chosen(folder, Selection(tasks="3, 17,100-102")) == [3, 17, 100, 101, 102]
+    few, more = chosen(folder, Selection(share=0.01)), chosen(folder, Selection(share=0.1))
+    assert few == chosen(folder, Selection(share=0.01))
     assert set(few) < set(more)
     assert 50 < len(few) < 150
     assert 850 < len(more) < 1_150
-    assert chosen(folder, Choice(share=0.0)) == []
-    assert chosen(folder, Choice(share=1.0)) == list(range(10_000))
-    repeated = chosen(troubled, Choice(repeated=True))
+    assert chosen(folder, Selection(share=0.0)) == []
+    assert chosen(folder, Selection(share=1.0)) == list(range(10_000))
+    repeated = chosen(troubled, Selection(repeated=True))
     assert 0 < len(repeated) <= 10
-    assert set(chosen(troubled, Choice(tasks="1", repeated=True))) == {1, *repeated}
+    assert set(chosen(troubled, Selection(tasks="1", repeated=True))) == {1, *repeated}
 
 
 def test_a_large_run_is_not_sent_whole_by_mistake(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_collector_gets_what_was_made(troubled: RunFolder) -> None:
     taken, result = sent(troubled)
     assert result.exit_code == 0, result.stderr
     made = [span for index in range(10) for span in spans(troubled, index)]
-    ids = [f"troubled-lease-w1-r1/{n}\t{Origin.of(troubled).trace_id(n):032x}" for n in range(10)]
+    ids = [f"troubled-lease-w1-r1/{n}\t{RunIdentity.of(troubled).trace_id(n):032x}" for n in range(10)]
     assert result.stdout.splitlines() == ids
     assert f"10 of 10 tasks, {len(made)} spans" in result.stderr
     by_id = {span.span.span_id: span for span in taken}

@@ -9,12 +9,12 @@ from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
 from kon.report.read.traces import trace
 from kon.report.story.story import tell
-from kon.report.traces import Origin, Span, spans_of
+from kon.report.traces import RunIdentity, Span, spans_of
 from tests.report.made import Records
 
 
 def spans(folder: RunFolder, index: int) -> list[Span]:
-    return spans_of(tell(trace(folder, index)), Origin.of(folder))
+    return spans_of(tell(trace(folder, index)), RunIdentity.of(folder))
 
 
 def plain(path: Path) -> RunFolder:

@@ -10,13 +10,13 @@ import msgspec
 from kon.core.errors import ConfigurationError
 from kon.engine.records.records import RunFolder
 from kon.report.read.tally import duplicates
-from kon.report.traces.spans import Origin
+from kon.report.traces.spans import RunIdentity
 
 MOST_UNASKED: Final = 10_000
 """Traces that are made without anybody having said how many."""
 
 
-class Choice(msgspec.Struct, frozen=True):
+class Selection(msgspec.Struct, frozen=True):
     """What was asked for; where nothing was, all.
 
     tasks: indexes and ranges, as `3,17,100-120`.
@@ -30,18 +30,18 @@ class Choice(msgspec.Struct, frozen=True):
     repeated: bool = False
 
 
-def chosen(folder: RunFolder, choice: Choice) -> list[int]:
+def chosen(folder: RunFolder, selection: Selection) -> list[int]:
     """The tasks' indexes, in order. Raises ConfigurationError."""
     spec = folder.read_run().spec
     found: set[int] = set()
-    if choice.tasks is not None:
-        found.update(_indexes(choice.tasks, spec.run, spec.tasks))
-    if choice.repeated:
+    if selection.tasks is not None:
+        found.update(_indexes(selection.tasks, spec.run, spec.tasks))
+    if selection.repeated:
         found.update(each.index for each in duplicates(folder))
-    if choice.share is not None:
-        origin, bound = Origin.of(folder), round(choice.share * 2**64)
+    if selection.share is not None:
+        origin, bound = RunIdentity.of(folder), round(selection.share * 2**64)
         found.update(index for index in range(spec.tasks) if origin.trace_id(index) % 2**64 < bound)
-    elif choice.tasks is None and not choice.repeated:
+    elif selection.tasks is None and not selection.repeated:
         if spec.tasks > MOST_UNASKED:
             raise ConfigurationError(
                 f"run {spec.run} has {spec.tasks:,} tasks, and each would be a trace: say how many you want, "
