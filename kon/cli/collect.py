@@ -11,7 +11,7 @@ import click
 from kon.cli.guard import REFUSE_AND_PAUSE, Wishes, asked_before, cost_options, notify_option
 from kon.cli.inherited import metrics_option
 from kon.cli.interrupts import Interrupts
-from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option
+from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option, wide_option
 from kon.cli.progress import Progress, progress
 from kon.cli.runs import collect_command, find_run, root_option, run_argument
 from kon.core.errors import ConfigurationError
@@ -34,6 +34,7 @@ from kon.launch.resume import go_where_it_began, opened, remaining
 @root_option
 @json_option
 @format_option
+@wide_option
 @quiet_option
 @click.pass_context
 def collect(
@@ -49,6 +50,7 @@ def collect(
     root: Path,
     as_json: bool,
     style: str,
+    wide: bool,
     quiet: bool,
 ) -> None:
     """Collect the results of RUN, which was begun earlier, until every task is accounted for.
@@ -81,7 +83,7 @@ def collect(
         with progress(quiet) as shown, guard.tells_of_breaks(lambda: folder):
             client = _Client(folder, shown, guard, no_workers=no_workers, apart=apart)
             row = asyncio.run(client.run(again))
-    print_result([row], as_asked(style, as_json), row["experiment"])
+    print_result([row], as_asked(style, as_json), row["experiment"], wide)
     if folder.owes_deletion:
         asyncio.run(clear_away(folder))
     ctx.exit(0 if is_whole(row) else 1)

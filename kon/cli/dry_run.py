@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from kon.cli.output import print_json
+from kon.cli.output import print_json, table_width
 from kon.core.plugins import backend_class
 from kon.experiment import Cell
 from kon.launch.campaign import Campaign, is_whole
@@ -16,7 +16,7 @@ RECORDED = "left as recorded"
 RUN_AGAIN = "run again in part"
 
 
-def print_plan(campaign: Campaign, experiment: str, rerun_failed: bool, as_json: bool) -> None:
+def print_plan(campaign: Campaign, experiment: str, rerun_failed: bool, as_json: bool, wide: bool) -> None:
     """List the runs of a campaign that has been checked, and what would become of each."""
     runs = [_line(campaign, cell, rerun_failed) for cell in campaign.cells]
     if as_json:
@@ -25,7 +25,7 @@ def print_plan(campaign: Campaign, experiment: str, rerun_failed: bool, as_json:
     shown = [[run["run"], f"{run['tasks']:,}", run["kind"], run["backend"], run["would"]] for run in runs]
     headers = ["run", "tasks", "kind", "backend", "would be"]
     align = ["left", "right", "left", "left", "left"]
-    click.echo(draw(shown, headers, align))
+    click.echo(draw(shown, headers, align, width=table_width(wide)))
     fresh = [run for run in runs if run["would"] != RECORDED]
     tasks = sum(run["tasks"] for run in fresh)
     click.echo(f"\n{len(fresh)} of {len(runs)} runs would be made, {tasks:,} tasks, in {campaign.root}/")

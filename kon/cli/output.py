@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,10 @@ format_option = click.option(
     default="plain",
     show_default=True,
     help="Of the table. csv and json have every value, unrounded; latex needs the package booktabs.",
+)
+
+wide_option = click.option(
+    "--wide", is_flag=True, help="Draw tables with all their columns, however narrow the terminal is."
 )
 
 reference_option = click.option(
@@ -61,6 +66,11 @@ def can_redraw() -> bool:
     return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not logs.is_json()
 
 
+def table_width(wide: bool) -> int | None:
+    """The columns that a table on stdout has to fit; None off a terminal, or where all are asked for."""
+    return None if wide or not sys.stdout.isatty() else shutil.get_terminal_size().columns
+
+
 _log = logging.getLogger("kon.cli")
 
 
@@ -79,9 +89,9 @@ def as_asked(style: str, as_json: bool) -> str:
     return "json" if as_json else style
 
 
-def print_result(rows: Sequence[dict[str, Any]], style: str, experiment: str) -> None:
+def print_result(rows: Sequence[dict[str, Any]], style: str, experiment: str, wide: bool = False) -> None:
     """The rows of one experiment file, in one of `FORMATS`."""
-    print_groups({experiment: rows}, style, experiment)
+    print_groups({experiment: rows}, style, experiment, wide=wide)
 
 
 def print_groups(
@@ -90,6 +100,7 @@ def print_groups(
     experiment: str,
     view: str = "auto",
     reference: Path | None = None,
+    wide: bool = False,
 ) -> None:
     """The rows of several folders, in one of `FORMATS`. reference: a file of other systems' figures."""
     from kon.report.formats import as_csv, drawn  # tabulate, and what it imports, for no other command
@@ -102,4 +113,5 @@ def print_groups(
     else:
         from kon.report.reference import references
 
-        click.echo(drawn(groups, style, view, references(reference) if reference else ()))
+        others = references(reference) if reference else ()
+        click.echo(drawn(groups, style, view, others, table_width(wide)))

@@ -11,13 +11,14 @@ import msgspec
 
 from kon.backends.prices import FILE, Prices
 from kon.cli.experiment import Asked, file_argument, limit_option, set_option
-from kon.cli.output import json_option, note, print_json, quiet_option
+from kon.cli.output import json_option, note, print_json, quiet_option, table_width, wide_option
 from kon.core.errors import ConfigurationError
 from kon.core.plugins import backend_class
 from kon.experiment import Experiment
 from kon.experiment.load import read_prices
 from kon.experiment.models import DEFAULT
 from kon.fleet.autoscale.file import read_policy
+from kon.report.fit import wrapped
 from kon.trials.plan.advice import Advice, advise
 from kon.trials.plan.asked import parse_time, parse_usd, parse_workers
 from kon.trials.plan.elastic import elastic_table, try_policy
@@ -31,6 +32,7 @@ EXIT_NONE_MEETS = 4
 @click.command()
 @file_argument
 @json_option
+@wide_option
 @set_option
 @limit_option
 @click.option(
@@ -74,6 +76,7 @@ def plan(
     ctx: click.Context,
     /,
     as_json: bool,
+    wide: bool,
     workers: str | None,
     instance: str | None,
     deadline: str | None,
@@ -116,6 +119,7 @@ def plan(
             spot=spot,
             arrive_s=arrive_s,
             as_json=as_json,
+            wide=wide,
             on_try=(lambda text: None) if quiet else note,
         )
         return
@@ -130,7 +134,7 @@ def plan(
         if as_json:
             shown.append(_object(experiment, forecasts, advice))
         else:
-            click.echo(f"{_text(experiment, forecasts, advice, prices)}\n")
+            click.echo(f"{_text(experiment, forecasts, advice, prices, table_width(wide))}\n")
     if as_json:
         print_json({"prices": prices.date, "region": prices.region, "plans": shown})
     ctx.exit(0 if meets else EXIT_NONE_MEETS)
@@ -172,14 +176,19 @@ def _forecasts(
     return forecasts
 
 
-def _text(experiment: Experiment, forecasts: Sequence[Forecast], advice: Advice, prices: Prices) -> str:
+def _text(
+    experiment: Experiment,
+    forecasts: Sequence[Forecast],
+    advice: Advice,
+    prices: Prices,
+    width: int | None,
+) -> str:
     counts = sorted({each.tasks for each in forecasts})
     tasks = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
     model = experiment.backend.options["latency"]["name"]
     parts = [
         f"{experiment.name}: {tasks} x {experiment.workload.kind.name}, planned with the model {model}; "
         f"{prices.label}",
-        plan_table(forecasts),
     ]
     sampled = [each for each in forecasts if each.simulated < each.tasks]
     if sampled:
@@ -199,7 +208,9 @@ def _text(experiment: Experiment, forecasts: Sequence[Forecast], advice: Advice,
         f"{verdict}: {chosen.setting.workers:,} x {chosen.setting.instance}, {chosen.strategy}: "
         f"{duration(chosen.makespan_s)}, ${usd(chosen.usd)} ({advice.why})"
     )
-    return "\n\n".join(parts)
+    table = plan_table(forecasts, width)
+    first, *rest = (wrapped(part, width) for part in parts)
+    return "\n\n".join([first, table, *rest])
 
 
 def _object(experiment: Experiment, forecasts: Sequence[Forecast], advice: Advice) -> dict[str, Any]:
@@ -226,6 +237,7 @@ def _print_trials(
     spot: bool,
     arrive_s: float,
     as_json: bool,
+    wide: bool,
     on_try: Callable[[str], None],
 ) -> None:
     """Print what a policy makes of the experiments, next to fleets of fixed sizes.
@@ -254,7 +266,7 @@ def _print_trials(
             come = f"coming over {duration(arrive_s)}" if arrive_s else "all at once"
             click.echo(
                 f"{experiment.name}: {strategies[0].spec.tasks:,} x {experiment.workload.kind.name}, {come}, "
-                f"on {instance}, by {file}; {prices.label}\n\n{elastic_table(trials)}\n"
+                f"on {instance}, by {file}; {prices.label}\n\n{elastic_table(trials, table_width(wide))}\n"
             )
     if as_json:
         print_json({"prices": prices.date, "region": prices.region, "policies": shown})

@@ -16,7 +16,7 @@ from kon.cli.experiment import Asked, file_argument, limit_option, out_option, s
 from kon.cli.guard import REFUSE_AND_PAUSE, Wishes, cost_options, notify_option
 from kon.cli.inherited import check_metrics, metrics_option
 from kon.cli.interrupts import Interrupts
-from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option
+from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option, wide_option
 from kon.cli.progress import progress
 from kon.cli.runs import collect_command
 from kon.core.errors import ConfigurationError, LeftBehind
@@ -29,6 +29,7 @@ from kon.launch.guard import Guard
 @file_argument
 @json_option
 @format_option
+@wide_option
 @out_option
 @set_option
 @limit_option
@@ -48,6 +49,7 @@ def run(
     /,
     as_json: bool,
     style: str,
+    wide: bool,
     rerun_failed: bool,
     dry_run: bool,
     join: bool,
@@ -110,7 +112,7 @@ def run(
         )
         campaign.check()
         if dry_run:
-            print_plan(campaign, experiments[0].name, rerun_failed, as_json)
+            print_plan(campaign, experiments[0].name, rerun_failed, as_json, wide)
             return
         guard.spending = wishes.spending(want, root, specs, apart=apart)
         given = {"--join": join, "--apart": apart, "--emulator": emulator}
@@ -129,7 +131,7 @@ def run(
         interrupts = Interrupts(lambda: campaign.current, resume, shown.leave, ends_with_us=ends_with_us)
         with emulated(emulator, experiments), _page(live, root), guard.tells_of_breaks(current):
             rows = asyncio.run(_run(campaign, guard, interrupts))
-    print_result(rows, as_asked(style, as_json), experiments[0].name)
+    print_result(rows, as_asked(style, as_json), experiments[0].name, wide)
     for error in campaign.left:
         note(f"kon: {error}")
     ctx.exit(LeftBehind.exit_code if campaign.left else 0 if all(map(is_whole, rows)) else 1)

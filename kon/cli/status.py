@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from kon.cli.output import json_option, note, print_json
+from kon.cli.output import json_option, note, print_json, table_width, wide_option
 from kon.cli.runs import find_runs, root_option, runs_argument
 from kon.core.errors import KonError
 from kon.core.lock import client_lock
@@ -41,7 +41,8 @@ _COLUMNS: Final = {
 @runs_argument
 @root_option
 @json_option
-def status(runs: tuple[str, ...], root: Path, as_json: bool) -> None:
+@wide_option
+def status(runs: tuple[str, ...], root: Path, as_json: bool, wide: bool) -> None:
     """How far runs are: those that are named, or those in a folder DIR; without names all below --root.
 
     States: `finished`; `running`, its client is at work; `detached`, its workers go on without one;
@@ -60,7 +61,7 @@ def status(runs: tuple[str, ...], root: Path, as_json: bool) -> None:
         shown = [key for key in _COLUMNS if key != "cancelled" or any(line[key] for line in lines)]
         body = [[_cell(line[key]) for key in shown] for line in lines]
         align = ["left", "left", *["right"] * (len(shown) - 2)]
-        click.echo(draw(body, [_COLUMNS[key] for key in shown], align))
+        click.echo(draw(body, [_COLUMNS[key] for key in shown], align, width=table_width(wide)))
     else:
         note(f"no runs below {root}")
 

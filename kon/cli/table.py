@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from kon.cli.output import as_asked, format_option, json_option, note, print_groups, reference_option
+from kon.cli.output import (
+    as_asked,
+    format_option,
+    json_option,
+    note,
+    print_groups,
+    reference_option,
+    wide_option,
+)
 from kon.cli.runs import find_runs, root_option, runs_argument
 from kon.core.errors import ConfigurationError
 from kon.engine.records.records import RunFolder
@@ -29,8 +37,15 @@ from kon.report.gathered import row_of
     "by length of task; minutes: by workers; auto: strategies, and what else fits these runs.",
 )
 @reference_option
+@wide_option
 def table(
-    runs: tuple[str, ...], root: Path, as_json: bool, style: str, view: str, reference: Path | None
+    runs: tuple[str, ...],
+    root: Path,
+    as_json: bool,
+    style: str,
+    view: str,
+    reference: Path | None,
+    wide: bool,
 ) -> None:
     """Draw the tables of recorded runs again, from their records.
 
@@ -46,7 +61,8 @@ def table(
     if not groups:
         raise ConfigurationError(f"no finished run {'among these' if runs else f'below {root}'}")
     first = next(iter(groups.values()))[0]
-    print_groups(groups, as_asked(style, as_json), first.get("experiment", first["run"]), view, reference)
+    name = first.get("experiment", first["run"])
+    print_groups(groups, as_asked(style, as_json), name, view, reference, wide)
 
 
 def finished_rows(runs: Sequence[RunFolder]) -> dict[str, list[dict[str, Any]]]:

@@ -8,6 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import tabulate
 
+from kon.report.fit import Sheet, fitted
+
 Row = dict[str, Any]
 """A row of the result table: `kon.report.summary` makes them."""
 
@@ -84,9 +86,19 @@ def per_million(key: str) -> Callable[[Row], float | None]:
 
 
 def draw(
-    body: Sequence[Sequence[str]], headers: Sequence[str], align: Sequence[str], style: str = PLAIN
+    body: Sequence[Sequence[str]],
+    headers: Sequence[str],
+    align: Sequence[str],
+    style: str = PLAIN,
+    width: int | None = None,
 ) -> str:
-    """A table of texts; align: `left` or `right`, for each column."""
+    """A table of texts; align: `left` or `right`, for each column.
+
+    width: columns of the terminal that a plain table has to fit; None for one that may be as wide as it is.
+    """
+    if width is not None and style == PLAIN and body:
+        sheet = Sheet(list(headers), [list(row) for row in body], list(align))
+        return fitted(sheet, width, lambda part: draw(part.body, part.headers, part.align))
     if style in _ONE_LINE_HEADERS or style.startswith("latex"):
         headers = [header.replace("\n", " ") for header in headers]
     # without this, tabulate makes each column two characters wider than its header
@@ -97,8 +109,13 @@ def draw(
         tabulate.MIN_PADDING = padding
 
 
-def draw_columns(columns: Sequence[Column], groups: Sequence[Sequence[Row]], style: str = PLAIN) -> str:
+def draw_columns(
+    columns: Sequence[Column],
+    groups: Sequence[Sequence[Row]],
+    style: str = PLAIN,
+    width: int | None = None,
+) -> str:
     """A line for each group of repeats."""
     body = [[column.show(group) for column in columns] for group in groups]
     align = ["left" if column.is_name else "right" for column in columns]
-    return draw(body, [column.header for column in columns], align, style)
+    return draw(body, [column.header for column in columns], align, style, width)

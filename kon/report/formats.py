@@ -25,8 +25,10 @@ def drawn(
     style: str = "plain",
     view: str = "auto",
     others: Sequence[Reference] = (),
+    width: int | None = None,
 ) -> str:
     """Tables of these rows; style: one of `DRAWN`, view: one of `VIEWS`. others: to stand next to them.
+    width: of the terminal that plain ones have to fit.
 
     groups: the rows of each folder. Strategies stand side by side within a folder, with its name above where
         there are several; tables by length and minutes are about all rows.
@@ -34,13 +36,13 @@ def drawn(
     name = DRAWN[style]
     rows = [row for group in groups.values() for row in group]
     if view == "lengths":
-        return by_length(rows, name, others)
+        return by_length(rows, name, others, width)
     if view == "minutes":
-        return by_minutes(rows, name, others)
+        return by_minutes(rows, name, others, width)
     comment = "% " if style == "latex" else ""
     titles = {title: f"{comment}{title}:\n" if len(groups) > 1 else "" for title in groups}
-    made = [f"{titles[title]}{tables(group, name)}" for title, group in groups.items()]
-    return "\n\n".join(made + (beside(rows, name, others) if view == "auto" else []))
+    made = [f"{titles[title]}{tables(group, name, width)}" for title, group in groups.items()]
+    return "\n\n".join(made + (beside(rows, name, others, width) if view == "auto" else []))
 
 
 def as_csv(rows: Sequence[Row]) -> str:

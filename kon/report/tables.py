@@ -21,6 +21,7 @@ from kon.report.columns import (
     rounded,
     with_spread,
 )
+from kon.report.fit import wrapped
 from kon.report.groups import by_experiment, per_worker, repeats, with_labels
 from kon.report.spread import Verdict, verdict
 
@@ -29,29 +30,30 @@ __all__ = ["STYLE", "draw", "rounded", "table", "tables", "with_labels", "with_s
 STYLE: Final = PLAIN
 
 
-def tables(rows: Sequence[Row], style: str = PLAIN) -> str:
+def tables(rows: Sequence[Row], style: str = PLAIN, width: int | None = None) -> str:
     """A table for each experiment in these rows, in their order, each with a line above it.
 
     Over repeats of a run, figures are medians, with the largest deviation from it; counts are sums,
     so that no median hides a lost task. Where that spread hides which strategy is faster, lines below say so.
     """
-    return "\n\n".join(table(each, style) for each in by_experiment(rows).values())
+    return "\n\n".join(table(each, style, width) for each in by_experiment(rows).values())
 
 
-def table(rows: Sequence[Row], style: str = PLAIN) -> str:
-    """The table of one experiment."""
+def table(rows: Sequence[Row], style: str = PLAIN, width: int | None = None) -> str:
+    """The table of one experiment. width: of the terminal that it has to fit."""
     rows = with_labels(rows)
     groups = repeats(rows)
-    drawn = draw_columns(columns_of(rows, groups, wide=style != PLAIN), groups, style)
-    return around(drawn, caption(rows, groups), list(hidden_differences(groups)), style)
+    drawn = draw_columns(columns_of(rows, groups, wide=style != PLAIN), groups, style, width)
+    return around(drawn, caption(rows, groups), list(hidden_differences(groups)), style, width)
 
 
-def around(drawn: str, above: str, below: Sequence[str], style: str) -> str:
+def around(drawn: str, above: str, below: Sequence[str], style: str, width: int | None = None) -> str:
     """A table with the lines above and below it; in LaTeX they are comments."""
     if style.startswith("latex"):
         lines = [f"% {line}" for line in below]
         return "\n".join([f"% {above}", drawn, *lines])
-    return "\n\n".join([above, drawn, *(["\n".join(below)] if below else [])])
+    lines = [wrapped(line, width) for line in below]
+    return "\n\n".join([wrapped(above, width), drawn, *(["\n".join(lines)] if lines else [])])
 
 
 def columns_of(rows: Sequence[Row], groups: Sequence[Sequence[Row]], *, wide: bool = False) -> list[Column]:

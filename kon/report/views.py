@@ -15,7 +15,12 @@ ANIMOTO: Final = "animoto"
 """The kind of the older systems' videos."""
 
 
-def by_length(rows: Sequence[Row], style: str = PLAIN, others: Sequence[Reference] = ()) -> str:
+def by_length(
+    rows: Sequence[Row],
+    style: str = PLAIN,
+    others: Sequence[Reference] = (),
+    width: int | None = None,
+) -> str:
     """Time, idle time, efficiency and throughput for each length of task and number of workers: a table for
     each backend and strategy, whatever experiments the rows are from."""
     made = []
@@ -28,25 +33,35 @@ def by_length(rows: Sequence[Row], style: str = PLAIN, others: Sequence[Referenc
             groups = repeats(known)
             columns = [*_LENGTHS, *_published(groups, others, _rival)]
             above = f"{label} on {backend}, by length of task{_repeated(groups)}"
-            made.append(around(draw_columns(columns, groups, style), above, [_IDLE], style))
+            made.append(around(draw_columns(columns, groups, style, width), above, [_IDLE], style, width))
     left_out = sorted({row["run"] for row in with_labels(rows) if row["task_s"] is None})
     if left_out:
         made.append(f"Left out, as nobody knows how long their tasks take: {', '.join(left_out)}")
     return "\n\n".join(made)
 
 
-def by_minutes(rows: Sequence[Row], style: str = PLAIN, others: Sequence[Reference] = ()) -> str:
+def by_minutes(
+    rows: Sequence[Row],
+    style: str = PLAIN,
+    others: Sequence[Reference] = (),
+    width: int | None = None,
+) -> str:
     """Minutes by workers; a table for each backend, strategy and kind of work."""
     made = []
     for (backend, label, kind), group in _by(with_labels(rows), "backend", "label", "kind").items():
         groups = repeats(sorted(group, key=lambda row: (row["tasks"], row["workers"], row["repeat"])))
         columns = [*_MINUTES, _speedup(groups), *_published(groups, others, _their_minutes)]
         above = f"{kind}: minutes by workers, {label} on {backend}{_repeated(groups)}"
-        made.append(around(draw_columns(columns, groups, style), above, [], style))
+        made.append(around(draw_columns(columns, groups, style, width), above, [], style, width))
     return "\n\n".join(made)
 
 
-def beside(rows: Sequence[Row], style: str = PLAIN, others: Sequence[Reference] = ()) -> list[str]:
+def beside(
+    rows: Sequence[Row],
+    style: str = PLAIN,
+    others: Sequence[Reference] = (),
+    width: int | None = None,
+) -> list[str]:
     """What these rows ask for besides strategies: by length of task what has several that are known, and by
     minutes what is about videos."""
     made = []
@@ -58,10 +73,10 @@ def beside(rows: Sequence[Row], style: str = PLAIN, others: Sequence[Reference] 
         if row["task_s"] is not None
     ]
     if several:
-        made.append(by_length(several, style, others))
+        made.append(by_length(several, style, others, width))
     videos = [row for row in rows if row.get("kind") == ANIMOTO]
     if videos:
-        made.append(by_minutes(videos, style, others))
+        made.append(by_minutes(videos, style, others, width))
     return made
 
 

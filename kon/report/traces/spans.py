@@ -252,7 +252,7 @@ def _ns(t: float | None) -> int:
 
 
 def _trace_id(run: str, key: str, began: str, index: int) -> int:
-    """The id of a task's trace: 16 bytes, never 0, as the protocol has it. began: sets runs of one name apart."""
+    """The id of a task's trace: 16 bytes, never 0. began: tells runs of a name apart."""
     return _number(16, run, key, began, str(index))
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
-import tabulate
 
 from kon.backends.prices import Prices
 from kon.backends.sim.model import Choice, chosen, to_model
@@ -15,7 +14,7 @@ from kon.core.spec import Plugin, RunSpec
 from kon.experiment import Cell
 from kon.fleet.autoscale.policy import HOUR_S, Policy
 from kon.launch.simulated.billing import message_bytes
-from kon.report.tables import rounded
+from kon.report.tables import draw, rounded
 from kon.trials.plan.bill import Use, bill
 from kon.trials.plan.elastic_run import ElasticReport, ElasticSimulation, Moment
 from kon.trials.plan.table import duration, usd
@@ -95,8 +94,8 @@ def try_policy(
     return trials
 
 
-def elastic_table(trials: Sequence[Trial]) -> str:
-    """A line for each trial."""
+def elastic_table(trials: Sequence[Trial], width: int | None = None) -> str:
+    """A line for each trial. width: of the terminal that it has to fit."""
     headers = ["strategy", "hosts", "makespan", "host\nhours", "EC2\n($)", "in all\n($)", "waiting\nmost"]
     headers += ["waiting\nmean", "left"]
     lines = [
@@ -114,7 +113,7 @@ def elastic_table(trials: Sequence[Trial]) -> str:
         for each in trials
     ]
     align = ["left", "right", *["right"] * 7]
-    return tabulate.tabulate(lines, headers, "simple", disable_numparse=True, colalign=align)
+    return draw(lines, headers, align, width=width)
 
 
 def _placed(spec: RunSpec, workers: int, instance: str) -> RunSpec:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import tabulate
-
-from kon.report.tables import rounded
+from kon.report.tables import draw, rounded
 from kon.trials.plan.forecast import Forecast
 
 _HEADERS = [
@@ -21,15 +19,13 @@ _HEADERS = [
 ]
 
 
-def plan_table(forecasts: Sequence[Forecast], style: str = "simple") -> str:
-    """A line for each forecast, of one experiment."""
+def plan_table(forecasts: Sequence[Forecast], width: int | None = None) -> str:
+    """A line for each forecast, of one experiment. width: of the terminal that it has to fit."""
     services = list(forecasts[0].usd_by_service)
     headers = [*_HEADERS, *(f"{service}\n($)" for service in services), "in all\n($)", "held back by"]
-    if style != "simple":
-        headers = [header.replace("\n", " ") for header in headers]
     body = [_line(each, services) for each in forecasts]
     align = ["left", "right", "left", *["right"] * (len(headers) - 4), "left"]
-    return tabulate.tabulate(body, headers, style, disable_numparse=True, colalign=align)
+    return draw(body, headers, align, width=width)
 
 
 def _line(forecast: Forecast, services: Sequence[str]) -> list[str]:

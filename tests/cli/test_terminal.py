@@ -1,0 +1,72 @@
+"""What is printed on a terminal fits it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from kon.core.spec import Plugin
+from kon.core.task import State
+from kon.engine.records.events import Event
+from kon.report.summary import summarise
+from tests.cli.given import invoke
+from tests.report.made import Records
+
+
+def on_terminal(columns: int, *words: str | Path) -> list[str]:
+    """The lines of a command that runs on a terminal of that width."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        environment = {**os.environ, "TERM": "xterm"}
+        environment.pop("COLUMNS", None)
+        os.execve(sys.executable, [sys.executable, "-m", "kon", *map(str, words)], environment)
+    found = b""
+    while True:
+        try:
+            part = os.read(fd, 65_536)
+        except OSError:  # how a terminal ends whose process has gone
+            break
+        if not part:
+            break
+        found += part
+    os.close(fd)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, found.decode()
+    return found.decode().splitlines()
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A folder of three runs of one experiment."""
+    made = tmp_path / "runs"
+    made.mkdir()
+    for number, strategy in enumerate(("conditional_put", "read_then_write", "lease")):
+        run = f"an-experiment-{strategy}-w1-r1"
+        records = Records(tmp_path / strategy, 10, run=run, strategy=Plugin(strategy), ideal_s=0.5)
+        records.answered(State.DONE, range(10))
+        records.life("w1.a").tasks(Event.START, [0] * (number + 1))
+        records.ran(0.0, 1.0 + number)
+        records.folder.write_summary(summarise(records.folder))
+        records.folder.path.rename(made / run)
+    return made
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+@pytest.mark.parametrize("command", ["table", "status"])
+def test_tables_fit_and_lose_nothing(runs: Path, command: str, columns: int) -> None:
+    lines = on_terminal(columns, command, runs)
+    assert max(map(cell_len, lines)) <= columns
+    assert any(line.startswith("Not shown") for line in lines)
+    wide = on_terminal(columns, command, runs, "--wide")
+    assert not any(line.startswith("Not shown") for line in wide)
+    assert max(map(cell_len, wide)) > columns
+    piped = invoke(command, runs)
+    assert piped.stdout.splitlines() == wide, "off a terminal, all columns"
