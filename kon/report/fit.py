@@ -38,6 +38,7 @@ def fitted(sheet: Sheet, width: int, draw: Callable[[Sheet], str]) -> str:
     sheet = _shortened(sheet, width)
     names = _names(sheet)
     hidden: list[int] = []
+    shown = sheet
     for more in (_empty(sheet, names), _alike(sheet, names)):
         hidden = sorted({*hidden, *more})
         shown = sheet.only([at for at in range(len(sheet.headers)) if at not in hidden])

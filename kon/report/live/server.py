@@ -120,9 +120,9 @@ class LiveServer:
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
         )
-        await response.prepare(request)
         self.viewers += 1
         try:
+            await response.prepare(request)  # fails where the tab was closed as it loaded
             with watching.viewer(id):
                 await self._send(request, response, {"", id})
         except (ConnectionError, TimeoutError):

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from kon.core.errors import ConfigurationError
 from kon.report.live import watching
@@ -178,3 +179,21 @@ def test_a_fault_of_the_reader_ends_the_server(tmp_path: Path, monkeypatch: pyte
 
     with pytest.raises(ExceptionGroup, match="unhandled errors"):
         run(main())
+
+
+def test_a_tab_that_is_closed_as_it_loads_prints_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def gone(self: web.StreamResponse, request: web.BaseRequest) -> None:
+        raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+
+    monkeypatch.setattr(web.StreamResponse, "prepare", gone)
+
+    async def main() -> None:
+        async with served(tmp_path) as live:
+            with pytest.raises(aiohttp.ClientError):
+                await asked(live.link + "events")
+            assert live.viewers == 0
+
+    run(main())
+    assert not caplog.records
