@@ -16,12 +16,27 @@ from kon.core.errors import ConfigurationError, describe
 from kon.core.objects import ObjectStore
 
 
-class Attempt(msgspec.Struct, frozen=True):
-    """What a kind may know of the attempt it makes."""
+class Spent(msgspec.Struct, frozen=True):
+    """What the processes of an attempt have used, as the system tells of them at their end.
+
+    peak_bytes: the most memory that one of them had; None where it was no more than their worker had, as the
+        system counts that in.
+    """
+
+    cpu_s: float
+    peak_bytes: int | None = None
+
+
+class Attempt(msgspec.Struct):
+    """What a kind may know of the attempt it makes.
+
+    spent: set by a kind that knows; it is recorded when the attempt has ended.
+    """
 
     run: str
     index: int
     number: int
+    spent: Spent | None = None
 
 
 class Several(NamedTuple):

@@ -12,7 +12,7 @@ import msgspec
 
 from kon.core.clock import Clock
 from kon.core.errors import KindError
-from kon.core.kind import Attempt, Kind
+from kon.core.kind import Attempt, Kind, Spent
 from kon.core.task import Outcome, State, encode
 from kon.engine.holding import Job
 from kon.engine.records.events import Event, Recorder
@@ -179,9 +179,9 @@ class Executor:
         error: str | None = None
         is_final = False
         deadline = asyncio.timeout(self._options.timeout_s)
+        attempt = Attempt(self._options.run, task.index, task.attempt)
         try:
             async with deadline:
-                attempt = Attempt(self._options.run, task.index, task.attempt)
                 result = await self._kind.execute(task.body, attempt)
         except asyncio.CancelledError:
             if not self._closing:
@@ -194,6 +194,8 @@ class Executor:
                 error = f"timed out after {self._options.timeout_s} s"
             else:
                 error = f"{type(failure).__name__}: {failure}"
+        if attempt.spent is not None:
+            self._recorder.tasks(Event.SPENT, (task,), **_fields(attempt.spent))
         return self._outcome(job, result, error, started_s, is_final)
 
     def _outcome(self, job: Job, result: Any, error: str | None, started_s: float, is_final: bool) -> Outcome:
@@ -231,3 +233,8 @@ class Executor:
 
 _WEIGHT: Final = 0.2
 """Weight of the newest duration in the mean: some ten tasks are remembered."""
+
+
+def _fields(spent: Spent) -> dict[str, float]:
+    peak = {} if spent.peak_bytes is None else {"peak_bytes": spent.peak_bytes}
+    return {"task_cpu_s": spent.cpu_s, **peak}

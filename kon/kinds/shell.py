@@ -197,6 +197,7 @@ class Shell(Kind):
                 for capture in captures:
                     capture.drop()
                 raise
+            attempt.spent = finished.spent
             return self._judged(call, finished, in_shell)
         finally:
             if slot is not None:

@@ -11,7 +11,9 @@ import contextlib
 import errno
 import functools
 import os
+import resource
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +22,7 @@ from typing import Final
 
 import msgspec
 
+from kon.core.kind import Spent
 from kon.kinds.capture import Capture
 from kon.kinds.shortage import PATIENCE_S, Shortage
 from kon.kinds.start import Starter
@@ -41,6 +44,8 @@ class Child:
         self.ended = False
         self.code: int | None = None
         """Once ended: the exit status, or minus the signal; None where someone else has reaped it."""
+        self.spent: Spent | None = None
+        """Once ended: what it and those that it has waited for have used."""
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._pidfd: int | None = None
@@ -128,33 +133,42 @@ class Child:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = None
-        self._finish(_reaped(self.pid))
+        self._finish(*_reaped(self.pid))
 
     def _watch_in_thread(self) -> None:
         def wait() -> None:
-            code = _reaped(self.pid)
+            code, spent = _reaped(self.pid)
             with contextlib.suppress(RuntimeError):  # the loop has been closed
-                self._loop.call_soon_threadsafe(self._finish, code)
+                self._loop.call_soon_threadsafe(self._finish, code, spent)
 
         try:
             threading.Thread(target=wait, name=f"kon-wait-{self.pid}", daemon=True).start()
         except RuntimeError as error:  # out of threads
             self.signal(signal.SIGKILL)
-            self._finish(_reaped(self.pid))
+            self._finish(*_reaped(self.pid))
             raise Stopped(errno.EAGAIN, str(error)) from error
 
-    def _finish(self, code: int | None) -> None:
+    def _finish(self, code: int | None, spent: Spent | None) -> None:
         self.ended = True
-        self.code = code
+        self.code, self.spent = code, spent
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
 
-def _reaped(pid: int) -> int | None:
+def _reaped(pid: int) -> tuple[int | None, Spent | None]:
+    """The exit status of a process that has ended, and what it has used."""
     try:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        _, status, used = os.wait4(pid, 0)
     except ChildProcessError:
-        return None
+        return None, None
+    # until it runs its program, a process is as large as the one that started it
+    peak = used.ru_maxrss if used.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss else None
+    cpu_s = round(used.ru_utime + used.ru_stime, 6)
+    return os.waitstatus_to_exitcode(status), Spent(cpu_s, None if peak is None else peak * _RSS_UNIT_BYTES)
+
+
+_RSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024
+"""The unit of `ru_maxrss`."""
 
 
 def signal_name(number: int) -> str:
@@ -269,6 +283,7 @@ class Finished(msgspec.Struct, frozen=True):
     stdout: Capture
     stderr: Capture
     output_open: bool
+    spent: Spent | None = None
 
 
 class Spawner:
@@ -323,7 +338,7 @@ class Spawner:
                     async with asyncio.timeout(LINGER_S):
                         await out.end()
                         await err.end()
-            return Finished(code, out.capture, err.capture, out.open or err.open)
+            return Finished(code, out.capture, err.capture, out.open or err.open, child.spent)
         except asyncio.CancelledError:
             await child.stop(self._kill_grace_s)
             raise

@@ -85,6 +85,17 @@ def per_million(key: str) -> Callable[[Row], float | None]:
     return of
 
 
+def per_task(key: str) -> Callable[[Row], float | None]:
+    """A sum over the whole run, for each of its tasks."""
+    million = per_million(key)
+
+    def of(row: Row) -> float | None:
+        value = million(row)
+        return None if value is None else value / 1e6
+
+    return of
+
+
 def draw(
     body: Sequence[Sequence[str]],
     headers: Sequence[str],

@@ -10,7 +10,7 @@ from kon.core.task import State
 from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
 from kon.report.costs import cost_columns, cost_of
-from kon.report.read.tally import add_states, tally_run
+from kon.report.read.tally import RunTally, add_states, tally_run
 
 CONTRACT: Final = (
     "run",
@@ -53,6 +53,8 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
 
     requests_by_service, billed, usd, dollars_per_million_tasks, prices: where requests are billed; by the
         prices that come with kon, and without hosts.
+    task_cpu_s, task_peak_bytes: where tasks are processes: their CPU time in all, retries included, and the
+        most memory that one of them had, None where none had more than its worker.
     faults: true where faults were put into the run.
     clock: "virtual" where the run was simulated: then all times are virtual seconds.
 
@@ -104,12 +106,20 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
         "worker_lives": tally.lives_begun,
         "latency_p50_s": _rounded(latencies.quantile(0.5)),
         "latency_p99_s": _rounded(latencies.quantile(0.99)),
+        **_spent_columns(tally),
         "ideal_s": spec.ideal_s,
         "began_s": tally.began_s,
         "clock": run.context.get("clock", "real"),
         **fault_columns(spec),
         **cost_columns(cost),
     }
+
+
+def _spent_columns(tally: RunTally) -> dict[str, Any]:
+    """What a row says of the tasks' own processes; nothing where no kind has told of them."""
+    if tally.task_cpu_s is None:
+        return {}
+    return {"task_cpu_s": _rounded(tally.task_cpu_s), "task_peak_bytes": tally.task_peak_bytes}
 
 
 def fault_columns(spec: RunSpec) -> dict[str, Any]:

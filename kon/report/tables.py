@@ -18,6 +18,7 @@ from kon.report.columns import (
     name,
     number,
     per_million,
+    per_task,
     rounded,
     with_spread,
 )
@@ -68,7 +69,9 @@ def columns_of(rows: Sequence[Row], groups: Sequence[Sequence[Row]], *, wide: bo
         columns += [*_FIGURES, *_optional(_REPEATS, groups)]
     at = columns.index(_P99) + 1
     paid = any(_USD.of(row) for row in rows)
-    columns[at:at] = [each for each, shown in ((_REQUESTS, wide or paid), (_USD, paid)) if shown]
+    found = [(column, _is_known(column, rows)) for column in (_CPU, _MEMORY)]
+    found += [(_REQUESTS, wide or paid), (_USD, paid)]
+    columns[at:at] = [each for each, shown in found if shown]
     return [each for each in columns if each not in _MAY_BE_UNKNOWN or _is_known(each, rows)]
 
 
@@ -163,6 +166,8 @@ _P99: Final = figure("p99\n(ms)", "latency_p99_s", 1e3)
 _FIGURES: Final = (figure("time\n(s)", "wall_s"), figure("tasks/s", "tasks_per_s"), _EFFICIENCY, _P50, _P99)
 _REQUESTS: Final = figure("requests\nper million", "requests_per_task", 1e6)
 _USD: Final = measured("$ per\nmillion", per_million("usd"))
+_CPU: Final = measured("CPU s\nper task", per_task("task_cpu_s"))
+_MEMORY: Final = figure("memory\n(MB)", "task_peak_bytes", 1e-6)
 _MAY_BE_UNKNOWN: Final = (_EFFICIENCY, _P50, _P99)
 _REPEATS: Final = (
     count("duplicates\navoided", "duplicates_avoided"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,16 @@ def test_what_can_not_be_explained(tmp_path: Path, args: list[str], says: str) -
     refused = invoke("explain", *args)
     assert refused.exit_code == 2
     assert says in refused.stderr
+
+
+def test_what_a_command_has_used_is_in_its_story_and_in_the_table(tmp_path: Path) -> None:
+    file = write(tmp_path, SHELL)
+    [row] = json.loads(invoke("run", file, "--json").stdout)["runs"]
+    story = json.loads(invoke("explain", "shells-lease-w1-r1/1", "--json").stdout)
+    [spent] = [each for each in story["moments"] if each["event"] == "spent"]
+    assert re.fullmatch(
+        r"its processes used [\d.e-]+ s of CPU time(, [\d.]+ MB of memory at most)?", spent["words"]
+    )
+    assert row["task_cpu_s"] > 0
+    assert "task_peak_bytes" in row
+    assert "CPU s" in invoke("table", "results/shells").stdout

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -419,3 +420,18 @@ def test_the_kind_can_be_used_again_after_a_failure() -> None:
 
     with nothing_left():
         asyncio.run(main())
+
+
+@both_ways
+def test_what_a_command_has_used_is_known_at_its_end(use_pidfd: bool) -> None:
+    worker_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    size_bytes = 2 * worker_bytes
+    code = f"x = bytearray({size_bytes}); sum(range(1_000_000))"
+    spent = run(use_pidfd, lambda spawner: spawner.run([sys.executable, "-c", code], {})).spent
+    assert spent is not None
+    assert spent.cpu_s > 0.01
+    assert spent.peak_bytes is not None
+    assert size_bytes < spent.peak_bytes < 3 * size_bytes
+    small = run(use_pidfd, lambda spawner: spawner.run(["true"], {b"PATH": os.environb[b"PATH"]})).spent
+    assert small is not None
+    assert small.peak_bytes is None, "the system says how large this process is, before it was `true`"

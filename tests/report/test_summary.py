@@ -227,3 +227,17 @@ def test_memory_is_a_few_bytes_a_task(tmp_path: Path) -> None:
     assert row["done"] == tasks
     assert counts(row) == (0, 0, 0, 0)
     assert peak_bytes < 12 * tasks + 3_000_000
+
+
+def test_what_tasks_have_used_is_added_up_over_their_attempts(tmp_path: Path) -> None:
+    records = Records(tmp_path, 2)
+    worker = records.life("w1.aaaaaa")
+    assert "task_cpu_s" not in summarise(records.folder), "nobody knows"
+    worker.tasks(Event.SPENT, [0], task_cpu_s=0.5)
+    row = summarise(records.folder)
+    assert (row["task_cpu_s"], row["task_peak_bytes"]) == (0.5, None)
+    worker.tasks(Event.SPENT, [1], task_cpu_s=1.0, peak_bytes=300)
+    worker.tasks(Event.SPENT, [1], 2, task_cpu_s=0.25, peak_bytes=200)
+    row = summarise(records.folder)
+    assert (row["task_cpu_s"], row["task_peak_bytes"]) == (1.75, 300)
+    assert row["worker_cpu_us_per_task"] == 0.0, "tasks' time is not their worker's"

@@ -34,6 +34,7 @@ class Event(enum.StrEnum):
     SKIP = "skip"  # the strategy says that they were done or begun before: a repeat avoided
     DEFER = "defer"  # another holds them; they were sent again, to be looked at later
     START = "start"  # about to run; on disk before the first of them does
+    SPENT = "spent"  # an attempt's processes have ended; with their CPU seconds and memory
     KEEP = "keep"  # committed: this worker's outcome is the one that stands
     RETRY = "retry"  # the attempt failed and the next one has been sent
     REFUSE = "refuse"  # the commit was refused: another's outcome stands, or will

@@ -17,6 +17,7 @@ LINES: Final[Mapping[Event, tuple[int, str]]] = {
     Event.DEFER: (logging.DEBUG, "put off: another holds it"),
     Event.START: (logging.DEBUG, "starts"),
     Event.KEEP: (logging.DEBUG, "its outcome was committed"),
+    Event.SPENT: (logging.DEBUG, "its processes have ended"),
     Event.RETRY: (logging.INFO, "an attempt failed; it is made again"),
     Event.REFUSE: (logging.INFO, "its commit was refused: another's outcome stands, or will"),
     Event.DROP: (logging.INFO, "not started: its claim ran out before a slot was free"),
@@ -34,7 +35,7 @@ LINES: Final[Mapping[Event, tuple[int, str]]] = {
 
 _SHOWN: Final = {
     "n": "receives", "token": "token", "error": "error", "pause_s": "pause_s", "slots": "slots", "pid": "pid",
-    "host": "host",
+    "host": "host", "task_cpu_s": "task_cpu_s", "peak_bytes": "peak_bytes",
 }  # fmt: skip
 
 

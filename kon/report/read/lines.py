@@ -32,6 +32,8 @@ class EventLine(msgspec.Struct, frozen=True, gc=False):
     host: str | None = None
     slots: int | None = None
     cpu_s: float | None = None
+    task_cpu_s: float = 0.0
+    peak_bytes: int | None = None
     requests: int | None = None
     billed: dict[str, float] | None = None
     first_attempt: int = 1

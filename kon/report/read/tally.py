@@ -112,6 +112,10 @@ class RunTally:
         self.keeps = Repeats(tasks, self.first_attempts)
         self.answers: Repeats | None = None
         """Outcomes sent to the client; None unless a caller sets it."""
+        self.task_cpu_s: float | None = None
+        """CPU time of all attempts' processes; None where no kind has told of it."""
+        self.task_peak_bytes: int | None = None
+        """The most memory that one of them had, where that was more than its worker's."""
         self.client_requests = 0
         self.client_billed: dict[str, float] | None = None
         self._opened_s: float | None = None
@@ -216,6 +220,9 @@ class RunTally:
                     self._retry(name, line)
                 if event in _ENDS:
                     life.end(line.tasks)
+            elif event == _SPENT:
+                self.task_cpu_s = (self.task_cpu_s or 0.0) + line.task_cpu_s
+                self.task_peak_bytes = max(self.task_peak_bytes or 0, line.peak_bytes or 0) or None
             elif event == Event.UP:
                 self._up(life, line)
             elif event == Event.DOWN:
@@ -338,6 +345,7 @@ _START: Final = Event.START
 _KEEP: Final = Event.KEEP
 _ANSWER: Final = Event.ANSWER
 _USAGE: Final = Event.USAGE
+_SPENT: Final = Event.SPENT
 _CODES: Final = {state: code for code, state in enumerate(State, start=1)}
 _DONE_CODE: Final = _CODES[_DONE]
 _ENDS: Final = frozenset({Event.RETRY, Event.REFUSE})

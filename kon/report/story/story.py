@@ -132,6 +132,9 @@ class _Teller:
         if line.e == Event.ANSWER:
             self._answered += 1
             return words if self._answered == 1 else f"{words}, once more; the client counts the first"
+        if line.e == Event.SPENT:
+            memory = "" if line.peak_bytes is None else f", {line.peak_bytes / 1e6:,.1f} MB of memory at most"
+            return f"{words} {line.task_cpu_s:.6g} s of CPU time{memory}"
         if line.e == Event.ACK and line.stale:
             return f"{words}; of this batch {line.stale} were not this worker's any more"
         return words
@@ -267,6 +270,7 @@ _WORDS: Final[Mapping[str, str]] = {
     Event.SKIP: "turned away: a repeat avoided",
     Event.DEFER: "put off",
     Event.START: "started",
+    Event.SPENT: "its processes used",
     Event.KEEP: "its result was committed",
     Event.RETRY: "failed, and is tried again",
     Event.REFUSE: "its result was refused",
