@@ -22,7 +22,7 @@ from kon.api.feed import MOST_TASKS, Call, Feed, OpenClient, broken_by
 from kon.api.functions import import_path
 from kon.api.relay import Relay
 from kon.core.errors import ConfigurationError, TaskFailed, first_cause
-from kon.core.lock import FolderLock
+from kon.core.lock import client_lock
 from kon.core.plugins import backend_class, strategy_class
 from kon.core.spec import Plugin, RunSpec
 from kon.core.task import Outcome, State
@@ -283,7 +283,7 @@ async def _run(folder: RunFolder, spec: RunSpec, feed: Feed, lifeline: int | Non
     relay = Relay(folder.path / "live")
     showing = asyncio.create_task(_show(relay))
     try:
-        async with FolderLock(folder.path.parent, "client"):
+        async with client_lock(folder.path.parent):
             await run.run()
     finally:
         showing.cancel()

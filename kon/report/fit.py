@@ -31,7 +31,7 @@ class Sheet(NamedTuple):
 
 
 def fitted(sheet: Sheet, width: int, draw: Callable[[Sheet], str]) -> str:
-    """The table as text of at most so many columns of a terminal."""
+    """The table as text that is at most `width` columns of a terminal wide."""
     text = draw(sheet)
     if _width(text) <= width:
         return text

@@ -33,7 +33,8 @@ def test_stands_in_one_place(what: str, pattern: str, places: set[str]) -> None:
 
 
 def test_the_name_of_the_client_is_a_constant() -> None:
-    rooms = ("kon.api.", "kon.cli.", "kon.engine.", "kon.report.")
+    assert found_in(r"""FolderLock\([^)]*["']client["']""") == {"kon.core.lock"}
+    rooms = ("kon.api.", "kon.engine.", "kon.report.")
     assert not {name for name in found_in(r"""["']client(\.jsonl)?["']""") if name.startswith(rooms)}
 
 
