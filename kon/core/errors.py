@@ -100,6 +100,12 @@ class ClientGone(KonError):
     """A host has no client to work for: none came, or it ended before every run was over."""
 
 
+class ClientReplaced(KonError):
+    """Another client has taken the run over, as this one's lease had passed; this one writes nothing more."""
+
+    exit_code = 3
+
+
 class Interrupted(KonError):
     """The client was told to stop; the run goes on or can be taken up again."""
 

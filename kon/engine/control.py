@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import random
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ _SUBMITTED_KEY = 1
 _SPEC_KEY = 2
 _KON_KEY = 3
 _BEGUN_KEY = 4
+_CLIENT_KEY = 5
 _ROLL_KEY = 6
 _HOST_KEYS = 1 << 20
 """Hosts on other machines write under their number, from here on."""
@@ -70,6 +72,26 @@ class Roll(msgspec.Struct, frozen=True):
     silent: int
 
 
+class Holder(msgspec.Struct, frozen=True):
+    """The client of a run: a process of a host.
+
+    place: tells hosts, and containers, of one name apart; a process number counts within one.
+    since_s, expires_s: when it became the client, and until when it is, in seconds since the epoch by its
+        clock.
+    """
+
+    host: str
+    pid: int
+    place: str
+    since_s: float
+    expires_s: float = 0.0
+
+    @property
+    def since(self) -> str:
+        """The time of `since_s`, for people."""
+        return f"{datetime.fromtimestamp(self.since_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 class Refusal(msgspec.Struct, frozen=True):
     """A host that does not take part: it has `kon`, and the client `client_kon`."""
 
@@ -91,6 +113,24 @@ class Control:
             0 if submitted is None or submitted.outcome is None else _number.decode(submitted.outcome),
             0 if roll is None or roll.outcome is None else _number.decode(roll.outcome),
         )
+
+    async def client(self) -> tuple[str, Holder | None]:
+        """The token of the row of the run's client, and who that is; "" and None where there is none."""
+        [row] = await self._table.read([_CLIENT_KEY])
+        return _held(row)
+
+    async def be_client(self, holder: Holder, token: str, over: str) -> tuple[str, Holder | None] | None:
+        """Write that `holder` is the client, in place of the row with the token `over`, or "" for none.
+
+        None where it was written, else what stands there, as `client` has it.
+        """
+        row = Record(_CLIENT_KEY, token, State.DONE, outcome=msgspec.json.encode(holder))
+        [found] = await (self._table.replace([row], [over]) if over else self._table.insert_new([row]))
+        return None if found is None or found.token == token else _held(found)
+
+    async def no_client(self, token: str) -> None:
+        """Remove the row of the client with this token, if it stands."""
+        await self._table.delete([_CLIENT_KEY], [token])
 
     async def close(self, status: Status) -> None:
         """End the run, or, with OPEN, open it again."""
@@ -190,7 +230,14 @@ _workers = msgspec.json.Decoder(WorkerState)
 _specs = msgspec.json.Decoder(RunSpec)
 _texts = msgspec.json.Decoder(str)
 _times = msgspec.json.Decoder(float | None)
+_holders = msgspec.json.Decoder(Holder)
 _hosts = msgspec.json.Decoder(bool | Refusal)
+
+
+def _held(row: Record | None) -> tuple[str, Holder | None]:
+    if row is None or row.outcome is None:
+        return "", None
+    return row.token, _holders.decode(row.outcome)
 
 
 def _row(key: int, value: bytes) -> Record:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import platform
 import signal
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from kon.engine.control import Control, WorkerState
+from kon.engine.control import Control, Holder, WorkerState
 
 ENDED_PAUSE_S: Final = 0.02
 """Between two looks at whether they have ended, in seconds."""
@@ -21,6 +23,35 @@ GOING_S: Final = 5.0
 
 NOT_ENDED: Final = "not all workers have ended; what they used is not in the table"
 """What a client says of a run where `all_gone` has given up."""
+
+
+def this_client() -> Holder:
+    """This process, as the client of a run from now on."""
+    return Holder(platform.node(), os.getpid(), _place(), time.time())
+
+
+def client_lives(client: Holder) -> bool | None:
+    """Whether the process of a client lives; None for one of another host or container."""
+    if client.place != _place():
+        return None
+    try:
+        os.kill(client.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+@functools.cache
+def _place() -> str:
+    """Tells this host, since its start, and this container from others of the same name."""
+    found = [platform.node()]
+    for file in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        path = Path(file)
+        with suppress(OSError):
+            found.append(str(path.readlink()) if path.is_symlink() else path.read_text().strip())
+    return " ".join(found)
 
 
 def runs_here(worker: WorkerState) -> bool:

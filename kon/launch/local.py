@@ -6,6 +6,7 @@ import asyncio
 import os
 import platform
 import random
+import secrets
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -18,10 +19,11 @@ from kon.core.clock import Clock
 from kon.core.distribution import version
 from kon.core.errors import ConfigurationError
 from kon.core.journal import FileJournal, LateJournal
-from kon.core.plugins import open_backend, strategy_class
+from kon.core.plugins import backend_class, open_backend, strategy_class
 from kon.core.spec import RunSpec
 from kon.core.strategy import check_queue
 from kon.engine.client import Client, Tally
+from kon.engine.client_lease import ClientLease, fenced
 from kon.engine.control import Control, Status, WorkerState
 from kon.engine.records.events import Event, Recorder, spent
 from kon.engine.records.records import RunFolder
@@ -32,8 +34,10 @@ from kon.launch.liveness import (
     NOT_ENDED,
     all_gone,
     any_runs_here,
+    client_lives,
     left_running,
     signal_workers,
+    this_client,
 )
 from kon.launch.supervise import WorkerProcesses
 
@@ -179,13 +183,40 @@ class LocalRun:
             await backend.create(spec.run, spec.channel_options)
             channel = await backend.open(spec.run)
             self._control = Control(channel.control)
-            if not self._begun and not backend.keeps_files:
-                await self._check_nobody_elses(self._control)
-            if self._begun:
-                await self._open_again(self._control)
-            yield backend, channel
+            if not backend.processes:
+                yield backend, channel  # no other process reaches it
+                return
+            async with self._leased(channel) as channel:
+                if not self._begun:
+                    await self._check_nobody_elses(self._control)
+                else:
+                    await self._open_again(self._control)
+                yield backend, channel
         finally:
             await backend.close()
+
+    @asynccontextmanager
+    async def _leased(self, channel: Channel) -> AsyncIterator[Channel]:
+        """Within it this process is the client of the run, and no other one is.
+
+        Raises ConfigurationError where another one is, ClientReplaced where another one has taken over.
+        """
+        lease = ClientLease(
+            Control(channel.control),
+            Clock.of_this_host(),
+            this_client(),
+            secrets.token_hex(8),
+            is_alive=client_lives,
+            on_note=self._on_note,
+        )
+        await lease.take()
+        try:
+            async with asyncio.TaskGroup() as group:
+                keeping = group.create_task(lease.keep())
+                yield fenced(channel, lease)
+                keeping.cancel()
+        finally:
+            await lease.give_up()
 
     async def _open_again(self, control: Control) -> None:
         """What was paused goes on."""
@@ -198,10 +229,12 @@ class LocalRun:
         submitted = (await control.read()).submitted
         if submitted:
             name = self.spec.backend.name
+            keeps_files = backend_class(name).keeps_files
             raise ConfigurationError(
                 f'there is a run "{self.spec.run}" on {name} already, with {submitted:,} tasks queued, and '
                 f"{self.folder.path} knows nothing of it. It is left as it is: go on with it in its own "
-                "folder, delete it by `kon down`, or take another name for the experiment or another prefix"
+                f"folder, delete it{'' if keeps_files else ' by `kon down`'}, or take another name for the "
+                f"experiment or another {'path of the backend' if keeps_files else 'prefix'}"
             )
 
     async def _collect(self, backend: Backend, channel: Channel) -> Tally:
