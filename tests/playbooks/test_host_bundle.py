@@ -60,7 +60,7 @@ def test_conditions_are_judged_by_the_host_not_by_this_machine(
     bundle: ModuleType, project: Path, target: str, taken: str
 ) -> None:
     lines = bundle.host_lock(project, [], target)
-    named = [line.rstrip(" \\") for line in lines.splitlines() if "==" in line]
+    named = [line.split()[0] for line in lines.splitlines()]
     assert named == ["click==8.5.1", taken], "no others, and no condition that pip would judge here"
     assert "tabulate==0.10.0" in bundle.host_lock(project, ["tables"], target)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from importlib import metadata
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 DOCUMENTATION = """
 module: host_bundle
@@ -217,22 +218,27 @@ def host_lock(project: Path, extras: list[str], target: str) -> str:
 
     Raises ValueError for an extra that kon has not, or that the lock does not have.
     """
-    blocks: dict[str, str] = {}
+    host = environment(target)
+    lines: dict[str, str] = {}
     locked: set[str] = set()  # whatever the condition
-    for block in re.split(r"\n(?=\S)", (project / "requirements.lock").read_text()):
-        if (named := re.match(r"([A-Za-z0-9._-]+)==[^ ;\\]+(?: ; ([^\\\n]+))?", block)) is not None:
-            condition = named[2]
-            locked.add(plain(named[1]))
-            if condition is None or holds(condition.strip(), target):
-                plainly = block.replace(f" ; {condition}", " ") if condition else block
-                blocks[plain(named[1])] = plainly.rstrip()
+    for line in (project / "requirements.lock").read_text().replace("\\\n", "").splitlines():
+        if not line or line.startswith("#"):
+            continue
+        pinned, *hashes = line.split("--hash=")
+        requirement = Requirement(pinned)
+        locked.add(name_of(requirement))
+        if requirement.marker is None or requirement.marker.evaluate(host):
+            requirement.marker = None
+            lines[name_of(requirement)] = " ".join(
+                [str(requirement), *(f"--hash={each.strip()}" for each in hashes)]
+            )
     about = tomllib.loads((project / "pyproject.toml").read_text())["project"]
-    asked = [*about["dependencies"]]
+    asked = [Requirement(each) for each in about["dependencies"]]
     for extra in extras:
         if extra not in about["optional-dependencies"]:
             raise ValueError(f'kon has no extra "{extra}" ({", ".join(about["optional-dependencies"])})')
-        more = about["optional-dependencies"][extra]
-        if missing := {package(each) for each in more} - locked:
+        more = [Requirement(each) for each in about["optional-dependencies"][extra]]
+        if missing := {name_of(each) for each in more} - locked:
             raise ValueError(
                 f'requirements.lock has no {", ".join(sorted(missing))}, which the extra "{extra}" needs, '
                 "so that hosts can't be given it. Name the extra where the Makefile writes that lock, "
@@ -241,30 +247,37 @@ def host_lock(project: Path, extras: list[str], target: str) -> str:
         asked += more
     wanted: dict[str, str] = {}
     while asked:
-        name = package(asked.pop())
-        if name in wanted:
-            continue
-        if name not in blocks:
-            continue  # of other systems, or of Pythons that the lock is not for
-        wanted[name] = blocks[name]
-        try:
-            needed = metadata.requires(name) or []
-        except metadata.PackageNotFoundError:
-            needed = []
-        asked += [each for each in needed if not re.search(r"\bextra\b", each.partition(";")[2])]
-    return "\n".join(wanted[name] for name in sorted(wanted)) + "\n"
+        requirement = asked.pop()
+        name = name_of(requirement)
+        # of other systems, or of Pythons that the lock is not for, there is no line
+        if name not in wanted and name in lines:
+            wanted[name] = lines[name]
+            asked += needs(name, requirement.extras, host)
+    return "".join(f"{wanted[name]}\n" for name in sorted(wanted))
 
 
-def package(requirement: str) -> str:
-    return plain(re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0])
+def needs(name: str, extras: set[str], host: dict[str, str]) -> list[Requirement]:
+    """What an installed package needs on a host; nothing where it is not installed here."""
+    try:
+        required = [Requirement(each) for each in metadata.requires(name) or []]
+    except metadata.PackageNotFoundError:
+        return []
+    worlds = [{**host, "extra": extra} for extra in ("", *extras)]
+    return [
+        each
+        for each in required
+        if each.marker is None or any(each.marker.evaluate(world) for world in worlds)
+    ]
 
 
-def holds(condition: str, target: str) -> bool:
-    """Whether a condition of the lock is true on a host."""
-    from packaging.markers import Marker
+def name_of(requirement: Requirement) -> str:
+    return str(canonicalize_name(requirement.name))
 
+
+def environment(target: str) -> dict[str, str]:
+    """What a condition of the lock finds on a host."""
     version, machine = target.split()
-    host = {
+    return {
         "python_version": version,
         "python_full_version": f"{version}.0",
         "platform_machine": machine,
@@ -274,11 +287,6 @@ def holds(condition: str, target: str) -> bool:
         "sys_platform": "linux",
         "os_name": "posix",
     }
-    return Marker(condition).evaluate(host)
-
-
-def plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 if __name__ == "__main__":
