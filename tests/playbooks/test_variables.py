@@ -154,6 +154,15 @@ def test_each_playbook_checks_its_variables_first_and_goes_by_what_was_checked(p
             assert not re.search(rf"(?<![\w.'-])({raw})\b(?! *=)(?!\()", code), line
 
 
+@pytest.mark.parametrize("play", PLAYBOOKS)
+def test_a_playbook_checks_all_that_it_goes_by(play: str) -> None:
+    """What it does not check is missing where it is called alone."""
+    text = (PROJECT / f"playbooks/{play}.yml").read_text()
+    used = set(re.findall(r"\bchecked\.(\w+)", text)) - {"yml"}
+    assert used or "{{ checked }}" in text
+    assert {name for name in used if play not in TABLE[name]["plays"]} == set()
+
+
 # --- as an operator calls it ----------------------------------------------------------------------------
 
 
