@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from kon.backends.aws.policies import policy
 from kon.fleet.build.wanted import Work, listed
 
 _POLICY: Final = "kon-worker"
@@ -38,18 +39,18 @@ def identity(work: Work, partition: str) -> str:
 
 
 def _policy(work: Work, name: str, partition: str, there: bool) -> None:
-    iam, policy = work.aws("iam"), worker_policy(work.wanted.stem, work.wanted.region, partition)
+    iam, wanted = work.aws("iam"), policy("worker", work.wanted.stem, partition)
     before: Any = None
     if there:
         try:
             before = iam.get_role_policy(RoleName=name, PolicyName=_POLICY)["PolicyDocument"]
         except iam.exceptions.NoSuchEntityException:
             pass
-    if before != policy:
+    if before != wanted:
         work.change(
             "rights",
-            json.dumps(policy, indent=1),
-            lambda: iam.put_role_policy(RoleName=name, PolicyName=_POLICY, PolicyDocument=json.dumps(policy)),
+            json.dumps(wanted, indent=1),
+            lambda: iam.put_role_policy(RoleName=name, PolicyName=_POLICY, PolicyDocument=json.dumps(wanted)),
             json.dumps(before, indent=1) if before else "",
         )
 
@@ -81,44 +82,3 @@ def _trust(partition: str) -> dict[str, Any]:
         "Action": "sts:AssumeRole",
     }
     return {"Version": "2012-10-17", "Statement": [statement]}
-
-
-def worker_policy(stem: str, region: str, partition: str) -> dict[str, Any]:
-    """What a worker calls, and no more; docs/operations.md explains each.
-
-    It can make and delete nothing but messages, rows and objects. ListQueues tells names alone, and Amazon
-    limits it to none.
-    """
-
-    def allow(sid: str, service: str, actions: str, resource: str) -> dict[str, Any]:
-        return {
-            "Sid": sid,
-            "Effect": "Allow",
-            "Action": [f"{service}:{each}" for each in actions.split()],
-            "Resource": resource if resource == "*" else f"arn:{partition}:{resource}",
-        }
-
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            allow(
-                "Queues",
-                "sqs",
-                "GetQueueUrl GetQueueAttributes ListQueueTags SendMessage ReceiveMessage DeleteMessage "
-                "ChangeMessageVisibility",
-                f"sqs:{region}:*:{stem}-*",
-            ),
-            allow("Names", "sqs", "ListQueues", "*"),
-            allow(
-                "Tables",
-                "dynamodb",
-                "DescribeTable GetItem BatchGetItem Query PutItem UpdateItem DeleteItem BatchWriteItem "
-                "PartiQLInsert PartiQLUpdate PartiQLDelete PartiQLSelect",
-                f"dynamodb:{region}:*:table/{stem}-*",
-            ),
-            allow(
-                "Objects", "s3", "GetObject PutObject DeleteObject AbortMultipartUpload", f"s3:::{stem}-*/*"
-            ),
-            allow("Bucket", "s3", "ListBucket", f"s3:::{stem}-*"),
-        ],
-    }

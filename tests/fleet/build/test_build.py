@@ -12,12 +12,12 @@ import botocore.exceptions
 import pytest
 from botocore.client import BaseClient
 
+from kon.backends.aws.policies import policy
 from kon.backends.prices import usual_prices
 from kon.core.errors import BackendRefused, ConfigurationError
 from kon.fleet import look as look_for
 from kon.fleet import remove
 from kon.fleet.build import build, end_hosts, look
-from kon.fleet.build.identity import worker_policy
 from kon.fleet.build.wanted import timestamp
 from kon.fleet.thing import Filter
 from tests.fleet.build.conftest import IMAGE, Maker
@@ -236,7 +236,7 @@ def test_a_boundary_is_given_to_the_role_and_another_operator_is_let_in_beside_t
 ) -> None:
     boundary = "arn:aws:iam::123456789012:policy/edge"
     account.client("iam").create_policy(
-        PolicyName="edge", PolicyDocument=json.dumps(worker_policy("konf-r1", "us-east-1", "aws"))
+        PolicyName="edge", PolicyDocument=json.dumps(policy("worker", "konf-r1"))
     )
     build(work(hosts=0, boundary=boundary), usual_prices())
     role = account.client("iam").get_role(RoleName="konf-r1-us-east-1")["Role"]
