@@ -7,6 +7,7 @@ import http.server
 import importlib.util
 import json
 import re
+import shlex
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,6 +162,35 @@ def test_a_playbook_checks_all_that_it_goes_by(play: str) -> None:
     used = set(re.findall(r"\bchecked\.(\w+)", text)) - {"yml"}
     assert used or "{{ checked }}" in text
     assert {name for name in used if play not in TABLE[name]["plays"]} == set()
+
+
+COMMAND = re.compile(r"(?m)^ *(ansible-playbook .*playbooks/(\w+)\.yml.*)$")
+WRITTEN = [
+    (page.name, found[1], found[2])
+    for page in sorted((PROJECT / "docs").glob("*.md"))
+    for found in COMMAND.finditer(page.read_text())
+]
+
+
+def test_the_pages_have_commands() -> None:
+    assert len(WRITTEN) > 15
+
+
+@pytest.mark.parametrize(("page", "command", "play"), WRITTEN, ids=range(len(WRITTEN)))
+def test_each_command_on_a_page_says_variables_that_are_right(page: str, command: str, play: str) -> None:
+    said: dict[str, Any] = {}
+    words = iter(shlex.split(command))
+    for word in words:
+        if word == "-e":
+            given = next(words)
+            said |= json.loads(given) if given.startswith("{") else dict([given.split("=", 1)])
+    assert plugin().unknown(TABLE, said) == []
+    plays = ["provision", "configure", "run"] if play == "site" else [play]
+    for each in plays:
+        for name, spec in TABLE.items():
+            if each in spec["plays"] and (name in said or each in spec.get("needed", ())):
+                plugin().fit(name, spec, said.get(name), each)
+    assert said.keys() <= {name for name, spec in TABLE.items() if {*plays} & {*spec["plays"]}}, page
 
 
 # --- as an operator calls it ----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any, Final
 
 import botocore.exceptions
@@ -26,6 +27,19 @@ NUMBER: Final = "Number"
 MARK: Final = "Mark"
 """Under which a host that was made here says what became of it."""
 
+TYPES: Final = "Types"
+SUBNETS: Final = "Subnets"
+"""Tags of the launch template: in which places hosts may be made, the best first, parted by spaces."""
+
+ELSEWHERE: Final = (
+    "InsufficientInstanceCapacity",
+    "InsufficientHostCapacity",
+    "InsufficientFreeAddressesInSubnet",
+    "SpotMaxPriceTooLow",
+    "Unsupported",
+)
+"""Codes of refusals that another zone or type may not have."""
+
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -43,9 +57,15 @@ class Host(msgspec.Struct, frozen=True):
 
 
 class Template(msgspec.Struct, frozen=True):
-    """The launch template, as far as it matters here. hour_usd: None where nobody knows the price."""
+    """The launch template, as far as it matters here.
 
-    instance_type: str
+    types, subnets: where a host may be made, the best first. interface: its network interface.
+    hour_usd: what the dearest of them costs; None where nobody knows a price.
+    """
+
+    types: list[str]
+    subnets: list[str]
+    interface: dict[str, Any]
     user_data: str
     tags: dict[str, str]
     expires_s: float
@@ -79,11 +99,20 @@ class Ec2Hosts:
         data = found[0]["LaunchTemplateData"]
         tags = _instance_tags(data)
         self._check_ours(tags)
-        hour_usd = prices.ec2.hour.get(data["InstanceType"])
+        interface = data.get("NetworkInterfaces", [{}])[0]
+        listed = self._aws("ec2").describe_launch_templates(LaunchTemplateNames=[self._stem])
+        places = tags_of(listed["LaunchTemplates"][0].get("Tags"))
+        types = places.get(TYPES, data["InstanceType"]).split()
+        subnets = places.get(SUBNETS, interface.get("SubnetId", "")).split()
+        hours_usd = [prices.ec2.hour.get(each) for each in types]
+        known_usd = [each for each in hours_usd if each is not None]
+        hour_usd = max(known_usd) if len(known_usd) == len(types) else None
         if hour_usd is not None and data.get("InstanceMarketOptions", {}).get("MarketType") == "spot":
             hour_usd *= prices.ec2.spot_share
         return Template(
-            data["InstanceType"],
+            types,
+            subnets,
+            interface,
             base64.b64decode(data.get("UserData", "")).decode(),
             tags,
             datetime.strptime(tags["ExpiresAt"], _TIME).replace(tzinfo=UTC).timestamp(),
@@ -101,14 +130,33 @@ class Ec2Hosts:
         return [_host(each) for reservation in found for each in reservation["Instances"]]
 
     def launch(self, number: int, mark: str, user_data: str, template: Template) -> str:
-        """One host; its id. The same mark a second time makes none."""
+        """One host, in the first place that has room; its id. The same mark a second time makes none."""
+        refused: botocore.exceptions.ClientError | None = None
+        for nth, (kind, subnet) in enumerate(product(template.types, template.subnets or [""])):
+            place: dict[str, Any] = {"InstanceType": kind}
+            if subnet:
+                place["NetworkInterfaces"] = [{**template.interface, "SubnetId": subnet}]
+            # a token stands for one request: with another place it is another
+            place["ClientToken"] = f"{self._stem}-{mark}-{nth}" if nth else f"{self._stem}-{mark}"
+            try:
+                return self._launch(number, mark, user_data, template, place)
+            except botocore.exceptions.ClientError as error:
+                if code_of(error) not in ELSEWHERE:
+                    raise
+                refused = error
+        assert refused is not None  # there is a type, as EC2 takes no template without
+        raise refused
+
+    def _launch(
+        self, number: int, mark: str, user_data: str, template: Template, place: Mapping[str, Any]
+    ) -> str:
         # Amazon puts the template's tags beside these; all are said, so that nothing hangs on that
         tags = _listed({**template.tags, NUMBER: str(number), MARK: mark})
         made = self._aws("ec2").run_instances(
             LaunchTemplate={"LaunchTemplateName": self._stem, "Version": "$Default"},
             MinCount=1,
             MaxCount=1,
-            ClientToken=f"{self._stem}-{mark}",
+            **place,
             UserData=user_data,
             TagSpecifications=[{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")],
         )

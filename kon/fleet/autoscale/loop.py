@@ -89,8 +89,8 @@ class Autoscaler:
         self._check_time(template)
         if self._policy.max_cost is not None and template.hour_usd is None:
             raise ConfigurationError(
-                f"max_cost: there is no price for {template.instance_type}, so that nobody could keep to it; "
-                "add it to a file of prices, and name that: --prices"
+                f"max_cost: there is no price for {' or '.join(template.types)}, so that nobody could "
+                "keep to it; add it to a file of prices, and name that: --prices"
             )
         self._has_bucket = self._bucket.is_there()
         if self._has_bucket:

@@ -9,20 +9,12 @@ from typing import Any, Final
 import botocore.exceptions
 
 from kon.core.errors import BackendRefused, BackendUnavailable, ConfigurationError
+from kon.fleet.autoscale.hosts import ELSEWHERE
 from kon.fleet.build.survey import Survey
 from kon.fleet.build.template import interface
 from kon.fleet.build.wanted import Work, listed
 from kon.fleet.clients import Clients, code_of
 from kon.fleet.thing import Filter
-
-_ELSEWHERE: Final = (
-    "InsufficientInstanceCapacity",
-    "InsufficientHostCapacity",
-    "InsufficientFreeAddressesInSubnet",
-    "SpotMaxPriceTooLow",
-    "Unsupported",
-)
-"""Codes of refusals that another zone or type may not have."""
 
 _NOT_MORE: Final = ("VcpuLimitExceeded", "InstanceLimitExceeded", "MaxSpotInstanceCountExceeded")
 _UP_S: Final = 300.0
@@ -50,7 +42,7 @@ def make_hosts(work: Work, found: Survey, group: str) -> list[str]:
             came = _run(work, found, kind, subnet.id, group, missing - len(made), made)
         except botocore.exceptions.ClientError as error:
             code = code_of(error)
-            if code not in (*_ELSEWHERE, *_NOT_MORE):
+            if code not in (*ELSEWHERE, *_NOT_MORE):
                 raise
             refused.append(f"{kind} in {subnet.zone}: {code}")
             if code in _NOT_MORE:

@@ -8,8 +8,12 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from kon.fleet.autoscale.hosts import SUBNETS, TYPES
 from kon.fleet.build.survey import Survey
 from kon.fleet.build.wanted import Work, listed
+
+_SUBNETS: Final = 10
+"""Subnets that a tag has room for: 256 characters, and an id has 24."""
 
 _END_ITSELF: Final = Path(__file__).with_name("end-itself.sh")
 """User data of each host: it ends itself once its time has come, whatever became of the controller."""
@@ -25,7 +29,9 @@ def launch_template(work: Work, found: Survey, group: str, key: str, profile: st
     data = template_data(work, found, group, key, profile)
     digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
     said = f"kon {digest}"
-    tags = {**work.tags, "Hosts": str(found.hosts)}
+    subnets = list(dict.fromkeys(subnet.id for _, subnet in found.places))[:_SUBNETS]
+    places = {TYPES: " ".join(work.wanted.types), SUBNETS: " ".join(subnets)}
+    tags = {**work.tags, **places, "Hosts": str(found.hosts)}
     filters = [{"Name": "launch-template-name", "Values": [name]}]
     there = ec2.describe_launch_templates(Filters=filters)["LaunchTemplates"]
     if not there:

@@ -17,8 +17,12 @@ TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 """Format of the tag ExpiresAt. Such times sort as text."""
 
 OWN_TAGS: Final = frozenset(
-    {"Project", "Run", "ExpiresAt", "Role", "Name", "User", "Hosts", "Drain", "Number", "Mark"}
+    {
+        *("Project", "Run", "ExpiresAt", "Role", "Name", "User"),
+        *("Hosts", "Types", "Subnets", "Drain", "Number", "Mark"),
+    }
 )
+"""Tags that kon goes by, and sets itself."""
 
 _T = TypeVar("_T")
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import botocore.exceptions
 import pytest
+from botocore.client import BaseClient
 from click.testing import CliRunner, Result
 
 from kon.backends.prices import usual_prices
@@ -79,6 +80,29 @@ def test_hosts_are_those_of_the_launch_template_and_configure_themselves(made: F
     assert ".fleet/d1.tar?" in script
     assert "for each in ffmpeg; do" in script
     assert subprocess.run(["sh", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+def test_a_host_is_made_where_there_is_room(made: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    subnets = made.ec2.describe_subnets()["Subnets"][:2]
+    [template] = made.ec2.describe_launch_templates()["LaunchTemplates"]
+    places = {"Types": "t3.micro t3a.micro", "Subnets": " ".join(each["SubnetId"] for each in subnets)}
+    tags = [{"Key": key, "Value": value} for key, value in places.items()]
+    made.ec2.create_tags(Resources=[template["LaunchTemplateId"]], Tags=tags)
+    original, tokens = BaseClient._make_api_call, list[str]()
+
+    def full(self: Any, operation: str, given: dict[str, Any]) -> Any:
+        if operation == "RunInstances":
+            tokens.append(given["ClientToken"])
+            if given["InstanceType"] == "t3.micro":
+                error = {"Error": {"Code": "InsufficientInstanceCapacity", "Message": "-"}}
+                raise botocore.exceptions.ClientError(error, operation)
+        return original(self, operation, given)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", full)
+    Scaler(made).begin().look(100.0)
+    [host] = made.hosts()
+    assert (host["InstanceType"], host["SubnetId"]) == ("t3a.micro", subnets[0]["SubnetId"])
+    assert len(set(tokens)) == 3, "each place is a request of its own"
 
 
 def test_it_goes_on_where_another_stood(made: Fleet) -> None:
