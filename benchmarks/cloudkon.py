@@ -99,7 +99,12 @@ def throughput(kon: dict[str, dict[int, Forecast]]) -> str:
     rows = []
     for workers, batched in kon["sleep0-batched"].items():
         older = workers * 40 / one_call_per_step(workers, 40, 0.0)
-        kinds = (batched, kon["sleep0-bundled"][workers], kon["sleep0-one-call"][workers])
+        kinds = (
+            kon["sleep0"][workers],
+            batched,
+            kon["sleep0-bundled"][workers],
+            kon["sleep0-one-call"][workers],
+        )
         rows.append(
             [
                 f"{workers:,}",
@@ -110,6 +115,7 @@ def throughput(kon: dict[str, dict[int, Forecast]]) -> str:
         )
     headers = [
         "workers",
+        "kon, no knob",
         "kon, batches of 10",
         "kon, bundles of 100",
         "kon, one item a call",

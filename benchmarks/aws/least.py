@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from kon.engine.paged_ledger import MAX_ROWS
+from kon.engine.layout import MAX_ROWS
 
 CALL_MESSAGES: Final = 10
 """Of SQS, in one call."""

@@ -20,7 +20,7 @@ from kon.core.lock import client_lock
 from kon.core.plugins import backend_class
 from kon.core.spec import RunSpec
 from kon.core.task import CLIENT, Answers, Outcome, State, encode
-from kon.engine.client import SUBMIT_TASKS
+from kon.engine.client import RECORDED_AT_ONCE
 from kon.engine.packing import chunks
 from kon.engine.records.records import RunFolder
 from kon.launch.guard import Guard
@@ -29,10 +29,6 @@ from kon.launch.local import Source, context
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_]+")
 _LONGEST_NAME: Final = 40
 """As of experiments: what becomes of a run's name elsewhere has its limits."""
-
-PREFETCH: Final = 200
-"""Messages ahead of a worker's slots, at most: enough that tasks of a millisecond are fetched and claimed
-in batches. For longer tasks a worker takes what it needs for a fifth of a second (see kon.engine.worker)."""
 
 
 def run_name(word: str) -> str:
@@ -180,7 +176,7 @@ def _record_again(folder: RunFolder, outcomes: Sequence[Outcome]) -> None:
     """Record outcomes under the attempt that the run now begins with, so that they stand."""
     attempt = folder.read_run().attempts_before + 1
     with closing(FileJournal(folder.results)) as journal:
-        for part in chunks(outcomes, SUBMIT_TASKS):
+        for part in chunks(outcomes, RECORDED_AT_ONCE):
             answers = [msgspec.structs.replace(each, attempt=attempt) for each in part]
             journal.append([encode(Answers(CLIENT, answers))])
 

@@ -48,7 +48,7 @@ def map(
     workers: worker processes; None for one a processor. slots: tasks at once in each.
     strategy: how a repeated delivery is kept from repeating work. backend: where the queue is.
     attempts: failed attempts before a task counts as failed. timeout_s: the longest one may take.
-    bundle: tasks in a message; raise it for tasks of microseconds.
+    bundle: tasks in a message; None for what suits their durations.
     spread: the item, a list or a dict, is the arguments of the call.
     options: of the kind of work: {"cwd": ..., "env": ...} for a command, {"pool": "threads"} for a function.
     out: a folder for the records, which are kept; the same call again repeats nothing that is recorded
@@ -84,7 +84,7 @@ def map(
                 "backend": _named(backend),
                 "attempts": attempts,
                 "timeout_s": timeout_s,
-                "bundle": 1 if bundle is None else bundle,
+                "bundle": "auto" if bundle is None else bundle,
                 **settings,
             },
         )
@@ -139,7 +139,7 @@ def submit(
                 "backend": _named(backend),
                 "attempts": attempts,
                 "timeout_s": timeout_s,
-                "bundle": 1 if bundle is None else bundle,
+                "bundle": "auto" if bundle is None else bundle,
                 **settings,
             },
         )

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from kon.api.background import TemporaryFolder
-from kon.api.begin import PREFETCH, processors
+from kon.api.begin import processors
 from kon.api.feed import MOST_TASKS, Call, Feed, OpenClient, broken_by
 from kon.api.functions import import_path
 from kon.api.relay import Relay
@@ -195,7 +195,7 @@ class Executor(futures.Executor):
             tasks=MOST_TASKS,
             workers=workers,
             slots=-(-self._max_workers // workers),
-            prefetch=PREFETCH,
+            prefetch=None,
             flush_s=_FLUSH_S,
             drain_s=0.0,
             attempts=self._attempts,

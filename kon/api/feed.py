@@ -15,7 +15,7 @@ from kon.core.errors import MessageTooLarge
 from kon.core.journal import Journal
 from kon.core.task import Bundle, Outcome, State, Task, encode
 from kon.engine.client import Client, ClientOptions, Tally
-from kon.engine.packing import batches
+from kon.engine.packing import batches, chunks
 
 MOST_TASKS: Final = 10_000_000
 """Most tasks of an open run while it is open: a byte is set aside for each, and used once there is one."""
@@ -237,7 +237,8 @@ class OpenClient(Client):
         queue = self._channel.tasks
         # what is not in a function of its own would keep a call, and so its result, until the next one comes
         while (tasks := self._tasks(await self._feed.next(), queue.limits.max_bytes)) is not None:
-            messages = list(self._messages(tasks, self._feed.bundle(len(tasks)), queue.limits))
+            parts = chunks(tasks, self._feed.bundle(len(tasks)))
+            messages = [message for part in parts for message in self._messages(list(part), None)]
             for batch in batches(messages, queue.limits):
                 await queue.send(batch)
         self.tally.close(self._feed.count)

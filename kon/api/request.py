@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.api.begin import PREFETCH, Plan, processors, run_name
+from kon.api.begin import Plan, processors, run_name
 from kon.api.functions import import_path, reference_of, refuse_import_time
 from kon.api.items import Bodies, bodies_in_turn, check_items, for_call, for_command, for_function
 from kon.api.stored import Stored
@@ -87,7 +87,7 @@ def plan(
             name=name,
             workers=workers,
             caller=caller,
-            **{"drain_s": _DRAIN_S, "prefetch": PREFETCH, **settings},
+            **{"drain_s": _DRAIN_S, **settings},
         )
     except WorkloadError as error:
         raise WorkloadError(f"{caller}: {error}") from error

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.api.begin import PREFETCH, Plan, processors, run_name
+from kon.api.begin import Plan, processors, run_name
 from kon.api.items import Bodies, for_command
 from kon.cli.map_sources import Item
 from kon.core.errors import ConfigurationError, WorkloadError
@@ -133,7 +133,8 @@ def make_plan(
         tasks=len(source),
         workers=slots.workers,
         slots=slots.each,
-        prefetch=PREFETCH,
+        prefetch=None,
+        bundle=None,
         attempts=attempts,
         timeout_s=timeout_s,
         drain_s=drain_s,

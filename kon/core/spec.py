@@ -35,7 +35,7 @@ class Faults(msgspec.Struct, frozen=True):
 
 
 PREFETCH: Final = 10
-"""Messages ahead of one slot, where nobody says otherwise."""
+"""Messages ahead of one slot, in records that do not say how many."""
 
 
 class RunSpec(msgspec.Struct, frozen=True):
@@ -44,10 +44,10 @@ class RunSpec(msgspec.Struct, frozen=True):
     tasks: how many there are; they have the indexes 0 to tasks - 1.
     workers: worker processes on one machine, hosts on a fleet.
     processes: worker processes of each worker; slots: tasks at once in each process.
-    prefetch: messages that a worker holds ahead of its slots, at most.
-    bundle: tasks in a message.
+    prefetch: messages that a worker holds ahead of its slots, at most; None for a fifth of a second of work.
+    bundle: tasks in a message; None for what suits their durations (see kon.engine.sizing).
     tasks_per_row: neighbouring tasks whose claims and results share a row of the ledger
-        (see kon.engine.paged_ledger).
+        (see kon.engine.paged_ledger); None for those of a message.
     attempts: failed attempts before a task counts as failed.
     timeout_s: the longest an attempt may take; None for no limit.
     backoff_s: the pause before the second attempt; doubled for each later one, with jitter.
@@ -67,9 +67,10 @@ class RunSpec(msgspec.Struct, frozen=True):
     workers: int = 1
     processes: int = 1
     slots: int = 1
-    prefetch: int = PREFETCH
-    bundle: int = 1
-    tasks_per_row: int = 1
+    # The defaults are those of records that were written before there was a choice.
+    prefetch: int | None = PREFETCH
+    bundle: int | None = 1
+    tasks_per_row: int | None = 1
     repeat: int = 1
     visibility_s: float = 30.0
     attempts: int = 3

@@ -74,6 +74,17 @@ class Task(msgspec.Struct, frozen=True, array_like=True, gc=False):
     attempt: int = 1
 
 
+class Segment(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Neighbouring tasks, from `first` to before `upto`, whose rows lie in pages of the ledger.
+
+    rows: tasks in a page. The page of task i begins with task `first + (i - first) // rows * rows`.
+    """
+
+    first: int
+    upto: int
+    rows: int
+
+
 class Bundle(msgspec.Struct, frozen=True, array_like=True):
     """The body of one message: tasks of one run.
 
@@ -82,12 +93,17 @@ class Bundle(msgspec.Struct, frozen=True, array_like=True):
         a replacement carries the count on.
     stops: attempts of these tasks that ended because their worker was told to stop. They do not count
         among the attempts that are allowed.
+    segment: where the tasks' rows are, for runs whose pages follow the messages; None for rows of their own.
+    moves: how often a worker gave these tasks back before it started them. It makes the message differ from
+        the one that it replaces: a FIFO queue drops what it was sent before.
     """
 
     run: str
     tasks: list[Task]
     receives: int = 0
     stops: int = 0
+    segment: Segment | None = None
+    moves: int = 0
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):

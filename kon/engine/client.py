@@ -7,10 +7,11 @@ the run's control table and journal, and a task that is submitted or answered tw
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import count, islice, repeat
+from itertools import count, groupby, islice, repeat
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +20,7 @@ from kon.core.backend import Channel
 from kon.core.clock import Clock
 from kon.core.errors import BackendUnavailable, CodecError, MessageTooLarge
 from kon.core.journal import Journal, MemoryJournal
-from kon.core.queue import Message, QueueLimits
+from kon.core.queue import Message
 from kon.core.spec import RunSpec
 from kon.core.task import (
     CLIENT,
@@ -28,6 +29,7 @@ from kon.core.task import (
     Answers,
     Bundle,
     Outcome,
+    Segment,
     State,
     Task,
     decode_answers,
@@ -35,14 +37,18 @@ from kon.core.task import (
     encode,
     task_id,
 )
-from kon.engine.control import Control, Status
+from kon.engine.control import Control, Status, Window
 from kon.engine.missing import Missing
 from kon.engine.packing import batches
 from kon.engine.patience import Patience, patient
 from kon.engine.records.unreadable import Unreadable, encode_unreadable
+from kon.engine.sizing import MOST_TASKS, Sizing
 
-SUBMIT_TASKS: Final = 5_000
-"""Tasks between two notes of how far the submission has come."""
+RECORDED_AT_ONCE: Final = 5_000
+"""Outcomes in a packet that the client itself records."""
+
+PILOT_S: Final = 0.3
+"""How long the client waits for a first answer that tells how long tasks take, before it goes on without."""
 
 ANSWERS_BYTES: Final = 4 << 20
 """So many bytes of answers are taken at once, about: a client's memory does not grow with the results."""
@@ -132,12 +138,14 @@ class ClientOptions(msgspec.Struct, frozen=True):
     in_flight: sends under way at once, and receives of answers while there are plenty.
     settle_s: how long an empty queue must stay empty before what is missing counts as lost, at most, for
         queues whose depth is an estimate; less where a queue says that its estimates lag by less.
+    sizes: tasks of a message, in turn, where the spec leaves them to the client; for trials.
     """
 
     wait_s: float | None = None
     outage_s: float = 300.0
     in_flight: int = 16
     settle_s: float = 60.0
+    sizes: tuple[int, ...] = ()
 
 
 class Client:
@@ -176,6 +184,9 @@ class Client:
         self._missing = Missing(
             spec, self._channel, self._control, clock, self._options.settle_s, first_attempt
         )
+        self._sizing = Sizing(spec, self._options.sizes)
+        self._collecting = self._waited = False
+        self._answered = asyncio.Event()
         self._answer_bytes = ANSWERS_BYTES // 10  # of the largest answer, lately; ten for a start
 
     async def run(self, bodies: Iterable[Any]) -> Tally:
@@ -200,36 +211,89 @@ class Client:
         if self.tally.left < self.spec.tasks:
             # recorded by an earlier client: done in a queue that is no more, or not to be run again
             tasks = (task for task in tasks if self.tally.state_of(task.index) is None)
-        await self._submit(tasks, end)
+        await self._submit(tasks, submitted, end)
 
-    async def _submit(self, tasks: Iterator[Task], end: int) -> None:
-        queue = self._channel.tasks
+    async def _submit(self, tasks: Iterator[Task], at: int, end: int) -> None:
+        """Queue these tasks, which have indexes from `at` to before `end`, window by window."""
+        sizing = self._sizing
+        learns = self.spec.bundle is None or self.spec.tasks_per_row is None
         room = asyncio.Semaphore(self._options.in_flight)
-        while window := list(islice(tasks, SUBMIT_TASKS)):
-            messages = self._with_repeats(list(self._messages(window, self.spec.bundle, queue.limits)))
-            async with asyncio.TaskGroup() as group:
-                for batch in batches(messages, queue.limits):
-                    await room.acquire()
-                    group.create_task(queue.send(batch)).add_done_callback(lambda _: room.release())
-            await self._control.submitted(window[-1].index + 1)
-        await self._control.submitted(end)
+        window = await self._control.planned() if learns else None
+        messages = 0 if window is None else window.messages
+        following: Task | None = None  # taken from `tasks`, and of a later window
+        while at < end:
+            left = self.spec.tasks - at
+            planned = window is not None and window.first <= at < window.upto
+            if not planned or window is None:
+                size = sizing.size(left)
+                window = Window(at, min(at + sizing.span(left, size), end), size, messages)
+            part: list[Task] = []
+            # no body is asked for before the window that it belongs to: it may fail
+            while not part or part[-1].index + 1 < window.upto:
+                following = following or next(tasks, None)
+                if following is None or following.index >= window.upto:
+                    break
+                part.append(following)
+                following = None
+            if not planned:
+                rows = self._fit(window.rows, part) if self.spec.tasks_per_row is None else 0
+                window = msgspec.structs.replace(window, rows=rows)
+                if learns:
+                    await self._control.plan(window)
+            sent = list(self._packed(part, window))
+            await self._send(self._with_repeats(sent), room)
+            messages += len(sent)
+            at = min(window.upto, end)
+            await self._control.submitted(at)
+            if at < end and sizing.is_blind and self._collecting and not self._waited:
+                self._waited = True
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PILOT_S):
+                        await self._answered.wait()
 
-    def _messages(self, tasks: list[Task], bundle: int, limits: QueueLimits) -> Iterator[Message]:
-        """The tasks in messages of `bundle` each, and of fewer where they are too large for that."""
-        run = self.spec.run
-        for start in range(0, len(tasks), bundle):
-            part = tasks[start : start + bundle]
-            body = encode(Bundle(run, part))
-            if len(body) <= limits.max_bytes:
-                yield Message(body)
-            elif len(part) > 1:
-                yield from self._messages(part, len(part) // 2, limits)
-            else:
-                raise MessageTooLarge(
-                    f"task {task_id(run, part[0].index)} has {len(body)} bytes, and a message of this "
-                    f"backend takes {limits.max_bytes}. It and those after it were not queued. Put large "
-                    "inputs into files or the object store, and their names into the task"
-                )
+    async def _send(self, messages: Sequence[Message], room: asyncio.Semaphore) -> None:
+        queue = self._channel.tasks
+        async with asyncio.TaskGroup() as group:
+            for batch in batches(messages, queue.limits):
+                await room.acquire()
+                group.create_task(queue.send(batch)).add_done_callback(lambda _: room.release())
+
+    def _fit(self, size: int, tasks: list[Task]) -> int:
+        """The size, or less where these tasks are too large for it."""
+        some = tasks[:: max(1, len(tasks) // 8)]
+        task_bytes = len(encode(Bundle(self.spec.run, some))) / max(1, len(some))
+        return self._sizing.fit(size, task_bytes, self._channel.tasks.limits.max_bytes)
+
+    def _packed(self, tasks: list[Task], window: Window) -> Iterator[Message]:
+        """The tasks of a window in messages: by the window's pages, or of the size that suits."""
+        if window.rows == 0:
+            at = 0
+            most = self._fit(MOST_TASKS, tasks) if self.spec.bundle is None else self.spec.bundle
+            while at < len(tasks):
+                size = min(self._sizing.size(self.spec.tasks - tasks[at].index), most)
+                yield from self._messages(tasks[at : at + size], None)
+                at += size
+            return
+        segment = window.segment if window.rows > 1 else None
+        for _, page in groupby(tasks, key=lambda task: (task.index - window.first) // window.rows):
+            yield from self._messages(list(page), segment)
+
+    def _messages(self, tasks: list[Task], segment: Segment | None) -> Iterator[Message]:
+        """The tasks in one message, or in several where they are too large for one."""
+        run, max_bytes = self.spec.run, self._channel.tasks.limits.max_bytes
+        body = encode(Bundle(run, tasks, segment=segment))
+        if len(body) <= max_bytes:
+            yield Message(body)
+        elif len(tasks) > 1:
+            half = len(tasks) // 2
+            yield from self._messages(tasks[:half], segment)
+            yield from self._messages(tasks[half:], segment)
+        else:
+            raise MessageTooLarge(
+                f"task {task_id(run, tasks[0].index)} has {len(body)} bytes, and a message of this "
+                f"backend takes {max_bytes}. It and those after it were not queued. Put large "
+                "inputs into files or the object store, and their names into the task"
+            )
 
     def _with_repeats(self, messages: list[Message]) -> list[Message]:
         """The messages, a share of them twice where the experiment asks for that: the second copy at a
@@ -251,6 +315,7 @@ class Client:
 
     async def collect(self) -> Tally:
         """Record answers until every task is accounted for. Those that nothing is left of are lost."""
+        self._collecting = True
         abreast = 1
         now_s = asyncio.get_running_loop().time
         looked_s = -math.inf
@@ -308,6 +373,9 @@ class Client:
         for delivery in deliveries:
             answers = await self._decode(delivery.body)
             news = self.tally.count(answers.outcomes) if answers else []
+            if news:
+                self._sizing.learn(news)
+                self._answered.set()
             if answers and len(news) == len(answers.outcomes):
                 lines.append(delivery.body)
             elif answers and news:
@@ -361,7 +429,7 @@ class Client:
     async def _read_back(self) -> None:
         """Account for tasks that nobody answers: by what the ledger has, or else as lost."""
         indexes = self.tally.unaccounted()
-        while part := list(islice(indexes, SUBMIT_TASKS)):
+        while part := list(islice(indexes, RECORDED_AT_ONCE)):
             known = await self._missing.read_back(part)
             self._record(LEDGER, [each for each in known if isinstance(each, Outcome)])
             lost = [index for index, each in zip(part, known, strict=True) if each is None]
@@ -370,7 +438,7 @@ class Client:
 
     def _account_for(self, state: State, error: str) -> None:
         indexes = self.tally.unaccounted()
-        while part := list(islice(indexes, SUBMIT_TASKS)):
+        while part := list(islice(indexes, RECORDED_AT_ONCE)):
             self._give_up(part, state, error)
 
     def _give_up(self, indexes: Sequence[int], state: State, error: str) -> None:

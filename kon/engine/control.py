@@ -12,7 +12,7 @@ import msgspec
 
 from kon.core.ledger import Ledger, Record
 from kon.core.spec import RunSpec
-from kon.core.task import State
+from kon.core.task import Segment, State
 
 _STATUS_KEY = 0
 _SUBMITTED_KEY = 1
@@ -20,15 +20,18 @@ _SPEC_KEY = 2
 _KON_KEY = 3
 _BEGUN_KEY = 4
 _CLIENT_KEY = 5
+_WINDOW_KEY = 7
 _ROLL_KEY = 6
 _HOST_KEYS = 1 << 20
 """Hosts on other machines write under their number, from here on."""
+_WINDOW_KEYS = 1 << 30
+"""Windows whose tasks share pages are kept from here on, under the index of their first task."""
 _WORKER_KEYS = 1 << 40
 """Workers register under random keys from here on."""
 
 
-_ROLL_PAGE = 100
-"""Workers in one look."""
+_PAGE = 100
+"""Workers, or windows, in one look."""
 
 
 class Status(enum.StrEnum):
@@ -49,6 +52,26 @@ class RunState(msgspec.Struct, frozen=True):
     status: Status = Status.OPEN
     submitted: int = 0
     roll: int = 0
+
+
+class Window(msgspec.Struct, frozen=True, array_like=True):
+    """The tasks that a client is about to submit: from `first` to before `upto`.
+
+    rows: tasks of a message, whose rows share a page of the ledger; 0 where rows do not follow messages. A
+        client that is started again has to divide the window in the same way, or one task would have
+        its row in two places.
+    messages: sent before it.
+    """
+
+    first: int
+    upto: int
+    rows: int
+    messages: int
+
+    @property
+    def segment(self) -> Segment:
+        """Where the rows of the window's tasks are, if `rows` is more than one."""
+        return Segment(self.first, self.upto, self.rows)
 
 
 class WorkerState(msgspec.Struct, frozen=True):
@@ -140,6 +163,36 @@ class Control:
         """Note that this many tasks, from the first on, are queued."""
         await self._table.put([_row(_SUBMITTED_KEY, msgspec.json.encode(tasks))])
 
+    async def plan(self, window: Window) -> None:
+        """Note which tasks are to be submitted next. Call it before the first of them is sent."""
+        value = msgspec.json.encode(window)
+        kept = [_row(_WINDOW_KEYS + window.first, value)] if window.rows > 1 else []
+        await self._table.put([_row(_WINDOW_KEY, value), *kept])
+
+    async def planned(self) -> Window | None:
+        """The window that was noted last; None where messages have the size that the spec says."""
+        [row] = await self._table.read([_WINDOW_KEY])
+        return None if row is None or row.outcome is None else _windows.decode(row.outcome)
+
+    async def segments(self) -> list[Segment]:
+        """All segments of the run so far: where its tasks' rows are, if they are in pages of messages."""
+        segments: list[Segment] = []
+        at = _WINDOW_KEYS
+        while rows := await self._table.scan(at, _PAGE):
+            found = [row.outcome for row in rows if row.key < _WORKER_KEYS and row.outcome is not None]
+            segments += [window.segment for window in map(_windows.decode, found)]
+            if len(found) < _PAGE:
+                break
+            at = rows[-1].key + 1
+        return segments
+
+    async def tasks_per_message(self) -> float:
+        """How many tasks a message has had so far, on average, where the spec does not say so."""
+        window = await self.planned()
+        if window is None:
+            return 1.0
+        return window.first / window.messages if window.messages else float(max(1, window.rows))
+
     async def is_over(self) -> bool:
         return (await self.read()).status is not Status.OPEN
 
@@ -168,7 +221,7 @@ class Control:
         """What was answered to a roll call so far."""
         holding = silent = 0
         first = _WORKER_KEYS
-        while rows := await self._table.scan(first, _ROLL_PAGE):
+        while rows := await self._table.scan(first, _PAGE):
             for row in rows:
                 if row.outcome is not None and not (worker := _workers.decode(row.outcome)).gone:
                     holding += worker.roll >= number and worker.holds > 0
@@ -225,6 +278,7 @@ class Control:
 
 
 _status = msgspec.json.Decoder(Status)
+_windows = msgspec.json.Decoder(Window)
 _number = msgspec.json.Decoder(int)
 _workers = msgspec.json.Decoder(WorkerState)
 _specs = msgspec.json.Decoder(RunSpec)

@@ -62,6 +62,8 @@ class Executor:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped: list[Job] = []
         self.running = 0
+        self.last_start_s = 0.0
+        """When a task was started last, by the event loop's clock."""
         self.mean_s: float | None = None
         """How long a task takes, lately; None before the first has ended."""
 
@@ -77,11 +79,10 @@ class Executor:
         self._backlog.extend(jobs)
         self._work.set()
 
-    def withdraw(self) -> list[Job]:
-        """Take back every job that has not started."""
-        jobs = list(self._backlog)
-        self._backlog.clear()
-        return jobs
+    def withdraw(self, count: int) -> list[Job]:
+        """Take back the last `count` jobs that have not started, or fewer where fewer wait."""
+        backlog = self._backlog
+        return [backlog.pop() for _ in range(min(count, len(backlog)))][::-1]
 
     def start(self, group: asyncio.TaskGroup) -> None:
         self._tasks = [group.create_task(self._slot()) for _ in range(self._options.slots)]
@@ -119,6 +120,7 @@ class Executor:
             if not self._may_start(job):
                 continue
             self.running += 1
+            self.last_start_s = asyncio.get_running_loop().time()
             job.outcome = await self._attempt(job)
             self.running -= 1
             if self.running == 0:
@@ -147,6 +149,7 @@ class Executor:
         else:
             jobs = [backlog.popleft() for _ in range(INSTANT_BATCH)]
         started_s = self._clock.now_s()
+        self.last_start_s = asyncio.get_running_loop().time()
         ready = [job for job in jobs if job.claim.until_s > started_s]
         tasks = [job.task for job in ready]
         results = self._kind.execute_now([task.body for task in tasks])
@@ -207,7 +210,7 @@ class Executor:
             if error is None:
                 return outcome
             result, is_final = None, True  # it ran, and would have the same result
-        allowed = self._options.attempts + job.held.stops
+        allowed = self._options.attempts + job.held.bundle.stops
         state = State.FAILED if is_final or task.attempt >= allowed else State.RETRY
         outcome = Outcome(task.index, task.attempt, state, result, error, started_s, ended_s)
         if self._unfit(outcome) is not None:

@@ -1,15 +1,17 @@
-"""What a worker holds: deliveries it has not acked, and the tasks in them."""
+"""Holding: deliveries that a worker has not acked, and the tasks in them."""
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections import deque
 from collections.abc import Iterable
 
 import msgspec
 
 from kon.core.queue import Delivery, Message
 from kon.core.strategy import Claim
-from kon.core.task import Outcome, Task
+from kon.core.task import Bundle, Outcome, Task
 
 
 def heartbeat_s(visibility_s: float, lease_s: float | None) -> float:
@@ -20,13 +22,13 @@ def heartbeat_s(visibility_s: float, lease_s: float | None) -> float:
 class Held:
     """A delivery, from its receipt until its last task is settled."""
 
-    __slots__ = ("abandoned", "delivery", "jobs", "open", "receives", "stops")
+    __slots__ = ("abandoned", "bundle", "delivery", "jobs", "open", "receives")
 
-    def __init__(self, delivery: Delivery, tasks: int, receives: int, stops: int = 0) -> None:
+    def __init__(self, delivery: Delivery, bundle: Bundle, receives: int) -> None:
         self.delivery = delivery
+        self.bundle = bundle
         self.receives = receives  # in all messages that carried these tasks
-        self.stops = stops  # attempts that do not count
-        self.open = tasks  # not settled yet
+        self.open = len(bundle.tasks)  # not settled yet
         self.jobs: list[Job] = []
         self.abandoned = False  # a task of it must come again, so the message is left to its timeout
 
@@ -41,6 +43,7 @@ class Job(msgspec.Struct, eq=False, gc=False):
     Not tracked by the garbage collector: a million of them would be most of its work: the
     circle through `Held.jobs` is cut by `Held.forget` when the delivery is done with.
 
+    is_claimed: False for one that was received, and not claimed yet.
     runs: False for one that was turned away, and has only something to answer or to send.
     outcome: what there is to answer. follow_up: what is to be sent in the message's place.
     """
@@ -51,13 +54,22 @@ class Job(msgspec.Struct, eq=False, gc=False):
     runs: bool = True
     outcome: Outcome | None = None
     follow_up: Message | None = None
+    is_claimed: bool = True
 
 
 class Holding:
-    """All that a worker holds, for its heartbeat."""
+    """Everything that a worker holds.
+
+    deliveries: received and not acked; the heartbeat keeps them. In the order of their receipt.
+    parked: tasks of these that are not claimed yet, each with its delivery.
+    claims: held while claims are renewed or released. A claim that is released during its renewal would
+        stand renewed, and keep other workers from its task until it runs out.
+    """
 
     def __init__(self) -> None:
-        self.deliveries: dict[Held, None] = {}  # in the order of their receipt: a set's order is chance
+        self.deliveries: dict[Held, None] = {}  # a set's order would be chance
+        self.parked: deque[tuple[Held, Task]] = deque()
+        self.claims = asyncio.Lock()
 
     def open_jobs(self) -> list[Job]:
         """Jobs that may run and have not ended: those whose claims must be kept alive."""

@@ -35,10 +35,9 @@ class Intake:
         self._settler = settler
         self._recorder = recorder
 
-    async def take(self, deliveries: Sequence[Delivery]) -> list[Job]:
-        """The jobs in these deliveries that this worker may start."""
-        holders: list[Held] = []  # of each task
-        tasks: list[Task] = []
+    async def unpack(self, deliveries: Sequence[Delivery]) -> list[tuple[Held, Task]]:
+        """The tasks in these deliveries, each with its delivery. None of them is claimed."""
+        unpacked: list[tuple[Held, Task]] = []
         hold = self._holding.deliveries.setdefault
         for delivery in deliveries:
             try:
@@ -56,15 +55,16 @@ class Intake:
                 if delivery.receives > 1 and len(bundle.tasks) > 1:
                     await self._split(delivery, bundle, receives)
                     continue
-            held = Held(delivery, len(bundle.tasks), receives, bundle.stops)
+            held = Held(delivery, bundle, receives)
             hold(held)
-            holders.extend([held] * len(bundle.tasks))
-            tasks.extend(bundle.tasks)
-        return await self._judge(holders, tasks)
+            unpacked += [(held, task) for task in bundle.tasks]
+        return unpacked
 
-    async def _judge(self, holders: list[Held], tasks: list[Task]) -> list[Job]:
-        if not tasks:
+    async def claim(self, unpacked: Sequence[tuple[Held, Task]]) -> list[Job]:
+        """The jobs among these tasks that this worker may start. The others are settled at once."""
+        if not unpacked:
             return []
+        holders, tasks = [held for held, _ in unpacked], [task for _, task in unpacked]
         named = Named(tasks)
         if any(held.receives > 1 for held in set(holders)):
             first_time = [task for task, held in zip(tasks, holders, strict=True) if held.receives == 1]
@@ -117,7 +117,7 @@ class Intake:
                 job = Job(held, Claim(task), task, runs=False)
                 if can_delay:
                     job.follow_up = self._settler.message(
-                        [task], held.receives - 1, verdict.delay_s, held.stops
+                        [task], held.bundle, receives=held.receives - 1, delay_s=verdict.delay_s
                     )
                 else:
                     held.abandoned = True
@@ -135,7 +135,7 @@ class Intake:
         task that kills its worker takes no other to the dead-letter queue with it."""
         message = self._settler.message
         await self._replace(
-            delivery, [message([task], receives - 1, stops=bundle.stops) for task in bundle.tasks]
+            delivery, [message([task], bundle, receives=receives - 1) for task in bundle.tasks]
         )
 
     async def _bury(self, delivery: Delivery, bundle: Bundle) -> None:

@@ -14,11 +14,12 @@ from kon.core.backend import Channel
 from kon.core.clock import Clock
 from kon.core.plugins import strategy_class
 from kon.core.spec import RunSpec
-from kon.core.strategy import Defer, Strategy
+from kon.core.strategy import Defer
 from kon.core.task import CLIENT, Outcome, State
 from kon.engine.control import Control
 from kon.engine.holding import heartbeat_s
-from kon.engine.paged_ledger import PagedLedger
+from kon.engine.layout import SegmentPages
+from kon.engine.paged_ledger import in_pages
 
 ANSWER_BEATS: Final = 2
 """How many heartbeats a worker has to answer the roll call: one may just have passed, and one may be late."""
@@ -51,7 +52,9 @@ class Missing:
         self._attempts = range(first_attempt, first_attempt + spec.attempts)
         limits = channel.tasks.limits
         self._span_s = min(settle_s, limits.depth_lag_s) if limits.stale_depth else 0.0
-        self._strategy = _reader(spec, channel, clock)
+        self._segments = SegmentPages() if spec.tasks_per_row is None else None
+        ledger = in_pages(channel.ledger, spec, CLIENT, self._segments) or channel.ledger
+        self._strategy = strategy_class(spec.strategy.name)(ledger, CLIENT, clock, **spec.strategy.options)
         beat_s = heartbeat_s(spec.visibility_s, self._strategy.lease_s)
         self._answer_s = ANSWER_BEATS * beat_s
         self._stop_s = beat_s + spec.drain_s + LAST_ANSWERS_S
@@ -110,6 +113,9 @@ class Missing:
         """What the ledger has of these tasks: the outcome of each, a `Defer` while a claim holds, or None."""
         known: list[Outcome | Defer | None] = [None] * len(indexes)
         if self._strategy.uses_ledger:
+            if self._segments is not None:
+                for segment in await self._control.segments():
+                    self._segments.add(segment)
             known = await self._strategy.recall(indexes, self._attempts)
         return [None if isinstance(each, Outcome) and not self._counts(each) else each for each in known]
 
@@ -129,11 +135,3 @@ class Missing:
 
     def _counts(self, outcome: Outcome) -> bool:
         return outcome.state is State.DONE or outcome.attempt >= self._attempts.start
-
-
-def _reader(spec: RunSpec, channel: Channel, clock: Clock) -> Strategy:
-    """The run's strategy, to read the ledger with."""
-    ledger = channel.ledger
-    if spec.tasks_per_row > 1:
-        ledger = PagedLedger(ledger, CLIENT, spec.tasks_per_row)
-    return strategy_class(spec.strategy.name)(ledger, CLIENT, clock, **spec.strategy.options)

@@ -1,98 +1,119 @@
 """Pages: the rows of neighbouring tasks in one row of a ledger, where each write of a row is paid for.
 
-A page is a row of the ledger below: its key is that of its rows divided by `tasks_per_row`, its token is
-drawn for each write, and its outcome holds the rows, packed. Whoever changes a row writes the page over the
-very version that he knows. Where another was faster, he takes that one and judges again. So a page is as
-linearizable as the row that it is, and a bundle's tasks are claimed by one write.
+A page is a row of the ledger below: a `Layout` says which page holds a row, the page's token is new in each
+write, and its outcome holds the rows, packed. A worker that changes a row replaces exactly the version of the
+page that it knows. Where another worker was faster, it takes that worker's version and judges again. So a
+page is as linearizable as the row that it is, and one write claims the tasks of a bundle.
 
 It pays where one worker has most of a page at a time, as with the tasks of a bundle. Workers that take
-turns at a page only lose writes to each other, no row.
+turns at a page only lose writes to each other, no row. A worker that hands a part of its bundle to others
+therefore moves the rows of that part out of the page first: the page says so for good, and whoever looks
+for such a row in it goes on to a row of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import zlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
 
 from kon.core.errors import BackendUnavailable, StoreError
 from kon.core.ledger import Ledger, Record, missing
-
-MAX_ROWS: Final = 100
-"""Most rows of a page."""
+from kon.core.spec import RunSpec
+from kon.engine.layout import FixedPages, Layout, SegmentPages
 
 INLINE_BYTES: Final = 512
 """A larger outcome has a row of its own: every later write of the page would pay for it again."""
 
 KEPT_PAGES: Final = 128
-"""That a worker remembers as it last saw them; one that is forgotten costs a read."""
-
-_SPILLED: Final = 1 << 52
-"""Keys from here on are rows of outcomes; those of pages stay below (see `kon.core.task.attempt_key`)."""
+"""Pages that a worker remembers as it last saw them; one that is forgotten costs a read."""
 
 _LOCKS: Final = 64
-_SCANNED_PAGES: Final = 25
+_SCANNED_ROWS: Final = 25
 _FAST: Final = 1  # of zlib's levels: the rows of a page differ in little
 
 _Verdict = TypeVar("_Verdict")
+_Item = TypeVar("_Item")
+_Answer = TypeVar("_Answer")
 
 
 class _Page(msgspec.Struct, frozen=True):
-    """A version of a page. spilled: the key of the row that has an outcome, by the key of its task's row."""
+    """A version of a page.
+
+    spilled: the key of the row that holds an outcome, by the key of its task's row.
+    moved: keys of rows that are rows of their own, now and for ever.
+    """
 
     token: str
     rows: dict[int, Record]
     spilled: dict[int, int]
+    moved: set[int]
+
+    def copy(self, token: str) -> _Page:
+        return _Page(token, dict(self.rows), dict(self.spilled), set(self.moved))
+
+    def says_as_much_as(self, other: _Page) -> bool:
+        return self.rows == other.rows and self.moved == other.moved
 
 
 class _Packed(msgspec.Struct, frozen=True, array_like=True):
     tasks_per_row: int
     rows: list[Record]
     spilled: list[tuple[int, int]]
+    moved: list[int] = []
 
 
 _encoder = msgspec.msgpack.Encoder()
 _packed = msgspec.msgpack.Decoder(_Packed)
 
-_NO_PAGE: Final = _Page("", {}, {})
+_NO_PAGE: Final = _Page("", {}, {}, set())
+
+
+class _Moved:
+    """The verdict on a row that the page says has moved."""
+
+
+_MOVED: Final = _Moved()
 
 
 class PagedLedger(Ledger):
-    """A ledger whose rows lie in pages of another. All that write to it need the same `tasks_per_row`.
+    """A ledger whose rows lie in pages of another. All that write to it need the same layout.
 
-    tasks_per_row: neighbouring keys in a page, 2 to `MAX_ROWS`.
     writer: no other's, in any life: pages' tokens are made from it.
     inline_bytes: an outcome that is larger goes into a row of its own, written before the page.
     """
 
-    def __init__(
-        self, ledger: Ledger, writer: str, tasks_per_row: int, inline_bytes: int = INLINE_BYTES
-    ) -> None:
-        if not 2 <= tasks_per_row <= MAX_ROWS:
-            raise ValueError(f"a page has 2 to {MAX_ROWS} rows, not {tasks_per_row}")
+    def __init__(self, ledger: Ledger, writer: str, layout: Layout, inline_bytes: int = INLINE_BYTES) -> None:
         self._ledger = ledger
         self._writer = writer
-        self._tasks_per_row = tasks_per_row
+        self._layout = layout
         self._inline_bytes = inline_bytes
         self._writes = 0
         self._seen: dict[int, _Page] = {}  # the one that was used last is the last
         self._locks = [asyncio.Lock() for _ in range(_LOCKS)]
-        self.max_batch = ledger.max_batch * tasks_per_row
+        self.max_batch = ledger.max_batch * layout.rows
         self.stale_reads = ledger.stale_reads
         self.max_outcome_bytes = ledger.max_outcome_bytes
 
     async def read(self, keys: Sequence[int]) -> list[Record | None]:
-        numbers = list(dict.fromkeys(map(self._page_of, keys)))
-        pages = await self._read(numbers)
-        found = [pages[self._page_of(key)].rows.get(key) for key in keys]
-        return await self._whole(found, pages)
+        return await self._both(keys, keys, self._read_rows, self._ledger.read)
+
+    async def _read_rows(self, keys: Sequence[int]) -> list[Record | _Moved | None]:
+        pages = await self._read(list(dict.fromkeys(map(self._page_of, keys))))
+        found: list[Record | _Moved | None] = []
+        for key in keys:
+            page = pages[self._page_of(key)]
+            found.append(_MOVED if key in page.moved else page.rows.get(key))
+        return await self._whole(found, _spilled(pages))
 
     async def insert_new(self, records: Sequence[Record]) -> list[Record | None]:
+        return await self._both(_keys(records), records, self._insert_rows, self._ledger.insert_new)
+
+    async def _insert_rows(self, records: Sequence[Record]) -> list[Record | _Moved | None]:
         records, spilled = await self._spill(records)
 
         def insert(at: int, page: _Page) -> Record | None:
@@ -107,57 +128,120 @@ class PagedLedger(Ledger):
     async def replace(self, records: Sequence[Record], if_tokens: Sequence[str]) -> list[Record | None]:
         if len(records) != len(if_tokens):
             raise ValueError(f"{len(records)} records and {len(if_tokens)} tokens: each needs one")
-        records, spilled = await self._spill(records)
+        token_of = dict(zip(_keys(records), if_tokens, strict=True))
 
-        def replace(at: int, page: _Page) -> Record | None:
-            record = records[at]
-            found = page.rows.get(record.key)
-            if found is None:
-                return missing(record.key)
-            if found.token != if_tokens[at]:
-                return found
-            _lay(page, record, spilled)
-            return None
+        async def plain(some: Sequence[Record]) -> list[Record | None]:
+            return await self._ledger.replace(some, [token_of[record.key] for record in some])
 
-        return await self._change_rows(records, replace)
+        async def paged(some: Sequence[Record]) -> list[Record | _Moved | None]:
+            some, spilled = await self._spill(some)
+
+            def replace(at: int, page: _Page) -> Record | None:
+                record = some[at]
+                found = page.rows.get(record.key)
+                if found is None:
+                    return missing(record.key)
+                if found.token != token_of[record.key]:
+                    return found
+                _lay(page, record, spilled)
+                return None
+
+            return await self._change_rows(some, replace)
+
+        return await self._both(_keys(records), records, paged, plain)
 
     async def put(self, records: Sequence[Record]) -> None:
+        await self._both(_keys(records), records, self._put_rows, self._put_plain)
+
+    async def _put_rows(self, records: Sequence[Record]) -> list[_Moved | None]:
         records, spilled = await self._spill(records)
 
         def put(at: int, page: _Page) -> None:
             _lay(page, records[at], spilled)
 
-        await self._change([record.key for record in records], put, may_be_new=True)
+        written, _ = await self._change(_keys(records), put, may_be_new=True)
+        return written
+
+    async def _put_plain(self, records: Sequence[Record]) -> list[None]:
+        await self._ledger.put(records)
+        return [None] * len(records)
 
     async def delete(self, keys: Sequence[int], if_tokens: Sequence[str]) -> list[bool]:
         if len(keys) != len(if_tokens):
             raise ValueError(f"{len(keys)} keys and {len(if_tokens)} tokens: each needs one")
+        token_of = dict(zip(keys, if_tokens, strict=True))
 
-        def delete(at: int, page: _Page) -> bool:
-            found = page.rows.get(keys[at])
-            if found is None or found.token != if_tokens[at]:
+        async def plain(some: Sequence[int]) -> list[bool]:
+            return await self._ledger.delete(some, [token_of[key] for key in some])
+
+        async def paged(some: Sequence[int]) -> list[bool | _Moved]:
+            def delete(at: int, page: _Page) -> bool:
+                key = some[at]
+                found = page.rows.get(key)
+                if found is None or found.token != token_of[key]:
+                    return False
+                del page.rows[key]
+                page.spilled.pop(key, None)
+                return True
+
+            deleted, _ = await self._change(some, delete)
+            return deleted
+
+        return await self._both(keys, keys, paged, plain)
+
+    async def move(self, keys: Sequence[int]) -> list[bool]:
+        """Move rows that are not there yet out of their pages: they will be rows of their own.
+
+        False for a row that is there already, which stays. Once this has returned, and not before, others
+        may be told to look for the moved rows at their own place.
+        """
+        inside = [key for key in keys if self._layout.page_of(key) is not None]
+
+        def move(at: int, page: _Page) -> bool:
+            if inside[at] in page.rows:
                 return False
-            del page.rows[keys[at]]
-            page.spilled.pop(keys[at], None)
+            page.moved.add(inside[at])
             return True
 
-        deleted, _ = await self._change(keys, delete)
-        return deleted
+        moved, _ = await self._change(inside, move, may_be_new=True) if inside else ([], {})
+        stays = {key for key, verdict in zip(inside, moved, strict=True) if verdict is False}
+        for key in inside:
+            if key not in stays:
+                self._layout.moved(key)
+        return [key not in stays for key in keys]
 
     async def scan(self, first: int, limit: int) -> list[Record]:
-        found: list[Record] = []
-        number = first // self._tasks_per_row
-        while len(found) < limit:
-            rows = await self._ledger.scan(number, _SCANNED_PAGES)
-            pages = {row.key: self._unpack(row) for row in rows if row.key < _SPILLED}
-            here = [page.rows[key] for _, page in sorted(pages.items()) for key in sorted(page.rows)]
-            later: list[Record | None] = [row for row in here if row.key >= first]
-            whole = await self._whole(later, pages)
-            found += [row for row in whole if row is not None]
-            if len(pages) < _SCANNED_PAGES:
-                break
-            number = max(pages) + 1
-        return found[:limit]
+        found: list[Record | _Moved | None] = []
+        at = self._layout.scan_from(first)
+        while rows := await self._ledger.scan(at, _SCANNED_ROWS):
+            at = rows[-1].key + 1
+            pages = {row.key: self._unpack(row) for row in rows if self._layout.is_page(row.key)}
+            inside = [row for page in pages.values() for row in page.rows.values()]
+            found += await self._whole(inside, _spilled(pages))
+            found += [row for row in rows if self._layout.is_row(row.key)]
+        later = [row for row in found if isinstance(row, Record) and row.key >= first]
+        return sorted(later, key=lambda row: row.key)[:limit]
+
+    async def _both(
+        self,
+        keys: Sequence[int],
+        items: Sequence[_Item],
+        paged: Callable[[Sequence[_Item]], Awaitable[Sequence[_Answer | _Moved]]],
+        plain: Callable[[Sequence[_Item]], Awaitable[Sequence[_Answer]]],
+    ) -> list[_Answer]:
+        """Answers item by item: of `paged` for rows in pages, of `plain` for rows of their own."""
+        inside = [at for at, key in enumerate(keys) if self._layout.page_of(key) is not None]
+        answers: dict[int, _Answer] = {}
+        if inside:
+            for at, answer in zip(inside, await paged([items[at] for at in inside]), strict=True):
+                if isinstance(answer, _Moved):
+                    self._layout.moved(keys[at])
+                else:
+                    answers[at] = answer
+        own = [at for at in range(len(keys)) if at not in answers]
+        if own:
+            answers.update(zip(own, await plain([items[at] for at in own]), strict=True))
+        return [answers[at] for at in range(len(keys))]
 
     # --- a change of pages ---------------------------------------------------------------------------
 
@@ -166,23 +250,24 @@ class PagedLedger(Ledger):
         records: Sequence[Record],
         apply: Callable[[int, _Page], Record | None],
         may_be_new: bool = False,
-    ) -> list[Record | None]:
+    ) -> list[Record | _Moved | None]:
         """A change whose verdicts are rows that were found, with their outcomes."""
-        verdicts, pages = await self._change([record.key for record in records], apply, may_be_new)
-        return await self._whole(verdicts, pages)
+        verdicts, pages = await self._change(_keys(records), apply, may_be_new)
+        return await self._whole(verdicts, _spilled(pages))
 
     async def _change(
         self, keys: Sequence[int], apply: Callable[[int, _Page], _Verdict], may_be_new: bool = False
-    ) -> tuple[list[_Verdict], dict[int, _Page]]:
+    ) -> tuple[list[_Verdict | _Moved], dict[int, _Page]]:
         """Do to each row what `apply` does to the item at an index of the call, and its page, which is a
-        copy. The verdicts, and the pages that they were come to on.
+        copy. Returns the verdicts, and the pages that they rest on.
 
+        A row that has moved is left alone.
         may_be_new: a page that was never seen is taken not to be there; else it is read first.
         """
         items: dict[int, list[int]] = {}
         for at, key in enumerate(keys):
             items.setdefault(self._page_of(key), []).append(at)
-        verdicts: dict[int, _Verdict] = {}
+        verdicts: dict[int, _Verdict | _Moved] = {}
         async with self._alone(items):
             known = {number: page for number in items if (page := self._seen.get(number)) is not None}
             if not may_be_new:
@@ -193,12 +278,15 @@ class PagedLedger(Ledger):
                 writes: dict[int, _Page] = {}
                 for number in todo:
                     was = known.get(number, _NO_PAGE)
-                    page = _Page(self._token(), dict(was.rows), dict(was.spilled))
-                    for at in items[number]:
+                    page = was.copy(self._token())
+                    left = [at for at in items[number] if keys[at] not in was.moved]
+                    verdicts.update(dict.fromkeys(items[number], _MOVED))
+                    for at in left:
                         verdicts[at] = apply(at, page)
                     # A page that stays as it is, is written all the same where it may have changed since it
-                    # was seen: no verdict rests on what may be old.
-                    if number not in current or page.rows != was.rows:
+                    # was seen: no verdict rests on what may be old, but that a row has moved, which it never
+                    # takes back.
+                    if left and (number not in current or not page.says_as_much_as(was)):
                         writes[number] = page
                 todo = []
                 for number, found in (await self._write(writes, known)).items():
@@ -266,7 +354,9 @@ class PagedLedger(Ledger):
         return f"{self._writer}#{self._writes}"
 
     def _page_of(self, key: int) -> int:
-        return key // self._tasks_per_row
+        page = self._layout.page_of(key)
+        assert page is not None, "a row of its own is no page's"
+        return page
 
     # --- large outcomes ------------------------------------------------------------------------------
 
@@ -281,9 +371,9 @@ class PagedLedger(Ledger):
         while left:
             rows: dict[int, Record] = {}
             for record in left:
-                place = _place(record, salt)
+                place = self._place(record, salt)
                 rows.setdefault(place, msgspec.structs.replace(record, key=place))
-            places = [(record, _place(record, salt)) for record in left]
+            places = [(record, self._place(record, salt)) for record in left]
             found = dict(zip(rows, await self._ledger.insert_new(list(rows.values())), strict=True))
             left = []
             for record, place in places:
@@ -296,31 +386,38 @@ class PagedLedger(Ledger):
         short = [msgspec.structs.replace(row, outcome=None) if row.key in spilled else row for row in records]
         return short, spilled
 
-    async def _whole(self, found: list[Record | None], pages: dict[int, _Page]) -> list[Record | None]:
-        """These rows of these pages, with the outcomes that lie elsewhere."""
-        places: dict[int, int] = {}
-        for at, row in enumerate(found):
-            if row is not None and (place := pages[self._page_of(row.key)].spilled.get(row.key)):
-                places[at] = place
-        if not places:
-            return found
+    async def _whole(
+        self, found: Sequence[Record | _Moved | None], spilled: dict[int, int]
+    ) -> list[Record | _Moved | None]:
+        """These rows, with the outcomes that lie elsewhere. spilled: where, by the row's key."""
         whole = list(found)
+        places = {
+            at: spilled[row.key]
+            for at, row in enumerate(found)
+            if isinstance(row, Record) and row.key in spilled
+        }
+        if not places:
+            return whole
         there = await self._ledger.read(list(dict.fromkeys(places.values())))
         outcomes = {row.key: row for row in there if row is not None}
         for at, place in places.items():
             row, outcome = found[at], outcomes.get(place)
-            if row is None or outcome is None or outcome.token != row.token:
+            if not isinstance(row, Record) or outcome is None or outcome.token != row.token:
                 # it was written before its page, so that only a stale read misses it
-                raise BackendUnavailable(
-                    f"the outcome of the ledger's row {row and row.key} can't be read yet"
-                )
+                raise BackendUnavailable(f"the outcome in the ledger's row {place} can't be read yet")
             whole[at] = msgspec.structs.replace(row, outcome=outcome.outcome)
         return whole
+
+    def _place(self, record: Record, salt: int) -> int:
+        """The key of the row for a record's outcome: one for each claim, so that a claim that was lost
+        does not stand in the way of the one that holds."""
+        return self._layout.spill_key(f"{record.key}/{record.token}/{salt}".encode())
 
     # --- how a page is kept --------------------------------------------------------------------------
 
     def _pack(self, number: int, page: _Page) -> Record:
-        packed = _Packed(self._tasks_per_row, list(page.rows.values()), list(page.spilled.items()))
+        rows = self._layout.rows_of(number)
+        packed = _Packed(rows, list(page.rows.values()), list(page.spilled.items()), sorted(page.moved))
         body = zlib.compress(_encoder.encode(packed), _FAST)
         return Record(number, page.token, owner=self._writer, outcome=body)
 
@@ -332,12 +429,24 @@ class PagedLedger(Ledger):
             packed = _packed.decode(zlib.decompress(row.outcome or b""))
         except (zlib.error, msgspec.DecodeError) as error:
             raise StoreError(f"row {row.key} of the ledger is not a page of rows: {error}") from error
-        if packed.tasks_per_row != self._tasks_per_row:
+        rows = self._layout.rows_of(row.key)
+        if packed.tasks_per_row != rows:
             raise StoreError(
                 f"row {row.key} of the ledger is a page of {packed.tasks_per_row} tasks, and this worker has "
-                f"tasks_per_row {self._tasks_per_row}: all workers of a run need the same"
+                f"tasks_per_row {rows}: all workers of a run need the same"
             )
-        return _Page(row.token, {each.key: each for each in packed.rows}, dict(packed.spilled))
+        held = {each.key: each for each in packed.rows}
+        return _Page(row.token, held, dict(packed.spilled), set(packed.moved))
+
+
+def in_pages(ledger: Ledger, spec: RunSpec, writer: str, segments: SegmentPages | None) -> PagedLedger | None:
+    """The ledger with its rows in pages, where the run has pages. segments: of a run whose pages follow the
+    messages."""
+    if segments is not None:
+        return PagedLedger(ledger, writer, segments)
+    if spec.tasks_per_row is not None and spec.tasks_per_row > 1:
+        return PagedLedger(ledger, writer, FixedPages(spec.tasks_per_row))
+    return None
 
 
 def _lay(page: _Page, record: Record, spilled: dict[int, int]) -> None:
@@ -348,11 +457,13 @@ def _lay(page: _Page, record: Record, spilled: dict[int, int]) -> None:
         page.spilled.pop(record.key, None)
 
 
-def _place(record: Record, salt: int) -> int:
-    """The key of the row for a record's outcome: one for each claim, so that a claim that was lost does
-    not stand in the way of the one that holds."""
-    name = f"{record.key}/{record.token}/{salt}".encode()
-    return _SPILLED | int.from_bytes(hashlib.blake2b(name, digest_size=6).digest(), "big")
+def _keys(records: Sequence[Record]) -> list[int]:
+    return [record.key for record in records]
+
+
+def _spilled(pages: dict[int, _Page]) -> dict[int, int]:
+    """Where outcomes lie that no page holds, by the key of their task's row."""
+    return {key: place for page in pages.values() for key, place in page.spilled.items()}
 
 
 async def _nothing() -> list[Record | None]:

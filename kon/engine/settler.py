@@ -170,12 +170,34 @@ class Settler:
     def _retry(self, job: Job, outcome: Outcome) -> Message:
         pause_s = self._spec.backoff_s * 2.0 ** (outcome.attempt - 1) * self._rng.uniform(0.5, 1.0)
         again = Task(job.task.index, job.task.body, outcome.attempt + 1)
-        return self.message([again], delay_s=pause_s, stops=job.held.stops)
+        return self.message([again], job.held.bundle, delay_s=pause_s)
 
-    def message(self, tasks: list[Task], receives: int = 0, delay_s: float = 0.0, stops: int = 0) -> Message:
-        """A message that takes the place of one that was received."""
+    def message(
+        self,
+        tasks: list[Task],
+        replaces: Bundle,
+        *,
+        receives: int = 0,
+        delay_s: float = 0.0,
+        stopped: bool = False,
+        given_back: bool = False,
+        own_rows: bool = False,
+    ) -> Message:
+        """Make a message that takes the place of one that was received, or of a part of it.
+
+        stopped: the tasks were running. given_back: they had not started. own_rows: their rows have moved
+        out of the page that the other message names.
+        """
         limit_s = self._channel.tasks.limits.max_delay_s
-        return Message(encode(Bundle(self._spec.run, tasks, receives, stops)), min(delay_s, limit_s))
+        bundle = Bundle(
+            self._spec.run,
+            tasks,
+            receives,
+            stops=replaces.stops + stopped,
+            segment=None if own_rows else replaces.segment,
+            moves=replaces.moves + given_back,
+        )
+        return Message(encode(bundle), min(delay_s, limit_s))
 
     async def give_back(self, jobs: Sequence[Job], started: bool) -> None:
         """Queue again the tasks of jobs that have no outcome, as this worker was told to stop.
@@ -186,34 +208,25 @@ class Settler:
         """
         if not jobs:
             return
-        if not started and self._channel.tasks.limits.fifo:
-            await self._show_again(jobs)
-            return
         for job in jobs:
             job.runs = False  # nobody is to renew its claim
         if not started or not self._strategy.guarantee.one_start:
             # where no attempt may start twice, the claim on this one stays, lest a repeat of its message run
-            await self._strategy.release([job.claim for job in jobs])
+            async with self._holding.claims:
+                await self._strategy.release([job.claim for job in jobs if job.is_claimed])
         messages = []
         for held in dict.fromkeys(job.held for job in jobs):
             tasks = [job.task for job in jobs if job.held is held]
             if started:
                 tasks = [Task(task.index, task.body, task.attempt + 1) for task in tasks]
-            messages.append(self.message(tasks, held.receives - 1, stops=held.stops + started))
+            messages.append(
+                self.message(
+                    tasks, held.bundle, receives=held.receives - 1, stopped=started, given_back=not started
+                )
+            )
         await self._send(self._channel.tasks, messages)
         self._recorder.tasks(Event.STOP if started else Event.GIVE_BACK, [job.task for job in jobs])
         await self._ack(self._holding.settle(jobs), jobs, Named([job.task for job in jobs]))
-
-    async def _show_again(self, jobs: Sequence[Job]) -> None:
-        """Make messages visible. A FIFO queue would drop the same body if it was sent again."""
-        await self._strategy.release([job.claim for job in jobs])
-        self._recorder.tasks(Event.GIVE_BACK, [job.task for job in jobs])
-        for job in jobs:
-            job.held.abandoned = True
-        queue = self._channel.tasks
-        back = [held.delivery for held in dict.fromkeys(job.held for job in jobs)]
-        for batch in chunks(back, queue.limits.max_batch):
-            await queue.extend(batch, 0)
 
     async def _send(self, queue: Queue, messages: Sequence[Message]) -> None:
         for batch in batches(messages, queue.limits):

@@ -20,20 +20,24 @@ from kon.core.kind import Kind
 from kon.core.ledger import Ledger
 from kon.core.spec import RunSpec
 from kon.core.strategy import Claim, Strategy, check_queue
+from kon.core.task import Task
 from kon.engine.control import Control, Status, WorkerState
 from kon.engine.executor import Executor, ExecutorOptions
-from kon.engine.holding import Holding, Job, heartbeat_s
+from kon.engine.give_back import DEFAULT_HOLD, GiveBack, HoldLimits
+from kon.engine.holding import Held, Holding, Job, heartbeat_s
 from kon.engine.intake import Intake
+from kon.engine.layout import SegmentPages
 from kon.engine.life import Life
 from kon.engine.packing import chunks
-from kon.engine.paged_ledger import PagedLedger
+from kon.engine.paged_ledger import in_pages
 from kon.engine.patience import Patience, patient
+from kon.engine.prefetch import Prefetch
 from kon.engine.records.events import Event
 from kon.engine.settler import Settler
 
-HORIZON_S: Final = 0.2
-"""How much work a worker holds ahead of its slots, in seconds: enough to hide a round trip, little
-enough that at the end of a run no worker sits on what an idle one could do."""
+PARKED_FROM: Final = 2
+"""A receive may bring this many times the tasks that were wanted before some of them are parked: claiming a
+few more at once saves a call."""
 
 LEAST_WAIT_S: Final = 1.0
 """No long poll is shorter, so that a worker whose time to be idle ends does not poll in a circle."""
@@ -47,11 +51,13 @@ class WorkerOptions(msgspec.Struct, frozen=True):
     wait_s: the long poll of an empty queue; None for the queue's own `poll_s`.
     outage_s: how long the backend may stay away.
     heartbeat_s: between renewals of visibility and leases; None for a third of the shorter one.
+    hold: how long tasks may wait here for a slot.
     """
 
     wait_s: float | None = None
     outage_s: float = 300.0
     heartbeat_s: float | None = None
+    hold: HoldLimits = DEFAULT_HOLD
 
 
 DEFAULT_OPTIONS: Final = WorkerOptions()
@@ -88,7 +94,11 @@ class Worker:
         self._idle_s = spec.idle_s
         patience = Patience(options.outage_s, life.rng, self._trouble)
         self.timings = patience.timings
-        world = patient(_in_pages(channel, spec, life.name), patience)
+        self._segments = SegmentPages() if spec.tasks_per_row is None else None
+        pages = in_pages(channel.ledger, spec, life.name, self._segments)
+        if pages is not None:
+            channel = msgspec.structs.replace(channel, ledger=pages)
+        world = patient(channel, patience)
         self._objects = world.objects
         self._queue = world.tasks
         self._strategy = make_strategy(world.ledger, life.name, life.clock)
@@ -110,10 +120,19 @@ class Worker:
         )
         self._key = 0  # of its row in the control table
         self._roll = 0  # the last roll call that it has answered
+        self._prefetch = Prefetch(spec, self._queue.limits, self._executor)
+
+        async def move(indexes: Sequence[int]) -> list[bool]:
+            if pages is None or not self._strategy.uses_ledger:
+                return [True] * len(indexes)
+            return await patience.call("ledger.move", len(indexes), lambda: pages.move(indexes))
+
+        self._give_back = GiveBack(
+            self._holding, self._executor, self._strategy, self._settler, move, life.recorder
+        )
         self._stopping = asyncio.Event()
         self._receiving = False
         self._dry = True  # the last receive brought less than was asked for
-        self._fetch_s = 0.0  # how long receive and claim take, lately
 
     @property
     def load(self) -> Load:
@@ -157,6 +176,9 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             self._executor.start(group)
             background = [group.create_task(self._settler.run()), group.create_task(self._heartbeat())]
+            if self.spec.bundle is None:
+                watch = self._give_back.watch(self._prefetch, self.spec.slots, self._options.hold)
+                background.append(group.create_task(watch))
             fetch = group.create_task(self._fetch())
             await self._stopping.wait()
             if self._receiving:
@@ -168,32 +190,58 @@ class Worker:
         await self._control.say(self._key, WorkerState(self.name, self._life.usage(), self._roll, gone=True))
 
     async def _fetch(self) -> None:
-        queue, now_s = self._queue, asyncio.get_running_loop().time
+        now_s = asyncio.get_running_loop().time
+        parked = self._holding.parked
         busy_s = now_s()
         while not self._stopping.is_set():
-            wanted = min(self._messages_wanted(), queue.limits.max_batch)
-            if wanted == 0:
+            wanted = self._tasks_wanted()
+            if not wanted:
                 self._room.clear()
                 await self._room.wait()
                 busy_s = now_s()
-                continue
-            began_s = now_s()
-            self._receiving = True
-            may_wait = self._dry
-            deliveries = await queue.receive(wanted, self._wait_s(busy_s) if may_wait else 0.0)
-            self._receiving = False
-            self._dry = len(deliveries) < wanted
-            if deliveries:
-                self._executor.submit(await self._intake.take(deliveries))
+            elif parked:
+                await self._claim([parked.popleft() for _ in range(min(wanted, len(parked)))])
                 busy_s = now_s()
-                if not may_wait:  # a long poll's time is that of the messages, not of the call
-                    self._fetch_s += 0.2 * (busy_s - began_s - self._fetch_s)
+            elif await self._receive(wanted, busy_s):
+                busy_s = now_s()
             elif self._holding.deliveries:
                 busy_s = now_s()
                 if self._executor.idle:
                     self._settler.hurry()
             elif (self._idle_s is not None and now_s() - busy_s >= self._idle_s) or await self._is_over():
                 self.stop()
+
+    async def _receive(self, tasks: int, busy_s: float) -> bool:
+        """Receive messages for so many tasks, and claim as many. Whether any came."""
+        queue, now_s = self._queue, asyncio.get_running_loop().time
+        wanted = self._prefetch.messages_wanted(tasks)
+        began_s = now_s()
+        self._receiving = True
+        may_wait = self._dry
+        deliveries = await queue.receive(wanted, self._wait_s(busy_s) if may_wait else 0.0)
+        self._receiving = False
+        self._dry = len(deliveries) < wanted
+        if not deliveries:
+            return False
+        unpacked = await self._intake.unpack(deliveries)
+        if self._segments is not None:
+            for held in dict.fromkeys(held for held, _ in unpacked):
+                self._segments.learn(held.bundle)
+        self._prefetch.received(len(unpacked), len(deliveries))
+        # what is received is not claimed: a task that was not begun costs a crash nothing
+        now = len(unpacked) if self.spec.bundle is not None else PARKED_FROM * tasks
+        self._holding.parked.extend(unpacked[now:])
+        await self._claim(unpacked[:now])
+        if not may_wait:
+            self._prefetch.fetched(now_s() - began_s)
+        return True
+
+    async def _claim(self, unpacked: Sequence[tuple[Held, Task]]) -> None:
+        self._executor.submit(await self._intake.claim(unpacked))
+        self._give_back.look()
+
+    def _tasks_wanted(self) -> int:
+        return self._prefetch.tasks_wanted() if self._settler.has_room else 0
 
     def _wait_s(self, busy_s: float) -> float:
         """How long the next receive may wait: no longer than this worker has left to be idle."""
@@ -203,28 +251,11 @@ class Worker:
             wait_s = max(min(wait_s, left_s), min(wait_s, LEAST_WAIT_S))
         return wait_s
 
-    def _messages_wanted(self) -> int:
-        """How many messages to ask for: slots should never wait, and little be held ahead of them."""
-        spec, mean_s = self.spec, self._executor.mean_s
-        ahead = spec.prefetch * spec.bundle
-        if mean_s is None:
-            ahead = 0  # nothing is known yet: fill the slots and see
-        elif mean_s > 0:
-            horizon_s = max(HORIZON_S, 4 * self._fetch_s)
-            ahead = min(ahead, int(horizon_s * spec.slots / mean_s))
-        # jobs that a free slot is about to take do not wait: 10 of 32 slots filled leave 22 to be filled
-        free = spec.slots - self._executor.waiting - self._executor.running
-        if -free > ahead // 2 or not self._settler.has_room:
-            return 0  # fetch when half is used up, so that messages come in batches
-        wanted = max(0, math.ceil((free + ahead) / spec.bundle))
-        whole = wanted - wanted % self._queue.limits.call_batch
-        # a request for the odd rest alone is made only where a slot would stay free without it
-        return whole if whole and whole * spec.bundle >= free else wanted
-
     def _finished(self, jobs: Sequence[Job]) -> None:
         # while the queue has plenty, the next tasks may end soon, and are then settled with these
-        self._settler.add(jobs, at_once=self._dry and self._executor.idle)
-        if self._messages_wanted():
+        nothing_left = self._executor.idle and not self._holding.parked
+        self._settler.add(jobs, at_once=self._dry and nothing_left)
+        if self._tasks_wanted():
             self._room.set()
 
     def _dropped(self, job: Job) -> None:
@@ -244,7 +275,8 @@ class Worker:
             for batch in chunks(held, queue.limits.max_batch):
                 await queue.extend(batch, self.spec.visibility_s)
             if self._strategy.lease_s is not None:
-                await self._renew(self._holding.open_jobs())
+                async with self._holding.claims:
+                    await self._renew(self._holding.open_jobs())
             self._recorder.note(Event.USAGE, **self._life.usage(), calls=self.timings.sums())
             self._recorder.flush()
             if await self._is_over():
@@ -269,7 +301,7 @@ class Worker:
 
     async def _drain(self) -> None:
         # at once, so that others may start these while what runs here ends
-        await self._settler.give_back(self._executor.withdraw(), started=False)
+        await self._settler.give_back(self._give_back.withdraw_all(), started=False)
         stopped = await self._executor.stop(self.spec.drain_s)
         await self._settler.drained()
         await self._settler.give_back(stopped, started=True)
@@ -277,13 +309,6 @@ class Worker:
     def _trouble(self, error: BackendUnavailable, pause_s: float) -> None:
         self._recorder.note(Event.TROUBLE, error=str(error), pause_s=pause_s)
         self._recorder.flush()
-
-
-def _in_pages(channel: Channel, spec: RunSpec, writer: str) -> Channel:
-    """The channel, with the ledger's rows in pages where the run has them."""
-    if spec.tasks_per_row <= 1:
-        return channel
-    return msgspec.structs.replace(channel, ledger=PagedLedger(channel.ledger, writer, spec.tasks_per_row))
 
 
 def _max_result_bytes(channel: Channel, strategy: Strategy) -> int:

@@ -12,10 +12,10 @@ from typing import Any, Final
 import msgspec
 
 from kon.core.plugins import backend_class, strategy_class
-from kon.core.spec import PREFETCH, Faults, Plugin, RunSpec
+from kon.core.spec import Faults, Plugin, RunSpec
 from kon.core.strategy import strategy_options
-from kon.engine.paged_ledger import MAX_ROWS
-from kon.experiment.model import ExperimentForm
+from kon.engine.layout import MAX_ROWS
+from kon.experiment.model import Auto, ExperimentForm
 from kon.experiment.workload import Workload
 
 MAX_RUN_ID: Final = 60
@@ -77,13 +77,9 @@ class Experiment:
             workers=workers,
             processes=form.processes,
             slots=form.slots,
-            prefetch=prefetch_for(form.slots) if form.prefetch is None else form.prefetch,
-            bundle=form.bundle,
-            tasks_per_row=(
-                tasks_per_row_for(form.bundle, self.backend)
-                if form.tasks_per_row is None
-                else form.tasks_per_row
-            ),
+            prefetch=given(form.prefetch),
+            bundle=given(form.bundle),
+            tasks_per_row=tasks_per_row_for(form.tasks_per_row, form.bundle, self.backend),
             repeat=repeat,
             visibility_s=form.visibility_s,
             attempts=form.attempts,
@@ -100,16 +96,21 @@ class Experiment:
         )
 
 
-def prefetch_for(slots: int) -> int:
-    """Messages that keep the slots busy: with fewer messages ahead than there are slots, those that come free
-    together wait for more than one receive."""
-    return max(PREFETCH, 2 * slots)
+def given(setting: int | Auto | None) -> int | None:
+    """A setting's value in a spec; None where kon finds it."""
+    return None if setting == "auto" else setting
 
 
-def tasks_per_row_for(bundle: int, backend: Plugin) -> int:
-    """A bundle's tasks share a row where rows cost; other tasks go to other workers, that would only wait
-    for each other."""
-    return min(bundle, MAX_ROWS) if backend_class(backend.name).rows_cost else 1
+def tasks_per_row_for(
+    tasks_per_row: int | Auto | None, bundle: int | Auto | None, backend: Plugin
+) -> int | None:
+    """The tasks of a message share a row where rows cost; other tasks go to other workers, which would only
+    wait for each other."""
+    if isinstance(tasks_per_row, int):
+        return tasks_per_row
+    if not backend_class(backend.name).rows_cost:
+        return 1
+    return min(bundle, MAX_ROWS) if isinstance(bundle, int) else None
 
 
 def strategy_labels(strategies: Sequence[Plugin]) -> list[str]:

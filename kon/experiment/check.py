@@ -210,6 +210,6 @@ def _bare(annotation: Any, metadata: Iterable[Any], phrase: str) -> tuple[Any, s
         inner, *more = typing.get_args(annotation)
         return _bare(inner, more, phrase)
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        [given] = [each for each in typing.get_args(annotation) if each is not type(None)]
+        given = next(each for each in typing.get_args(annotation) if each is not type(None))
         return _bare(given, [], phrase)
     return annotation, phrase

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from kon.core.plugins import names
 from kon.core.spec import Plugin
 from kon.core.task import MAX_ATTEMPTS
-from kon.engine.paged_ledger import MAX_ROWS
+from kon.engine.layout import MAX_ROWS
 
 MAX_NAME: Final = 40
 """Characters of an experiment's name, so that a run's id still fits into the name of an SQS queue."""
@@ -28,6 +28,9 @@ KIND_OF_FILES: Final = "sleep"
 MAX_TASKS: Final = 2**48
 """Tasks in a run; see `kon.core.task.attempt_key`."""
 
+
+Auto = Literal["auto"]
+"""A setting that kon finds by itself."""
 
 _Value = TypeVar("_Value")
 
@@ -183,22 +186,24 @@ class ExperimentForm(_Form):
     """Tasks at once in a worker process."""
 
     prefetch: Annotated[
-        int | None,
-        Field(ge=0, le=100_000, json_schema_extra={"x-null": True}),
-        Expected("a whole number from 0 to 100000"),
-    ] = None
-    """Messages that a worker holds ahead of its slots, at most; left out, 10 or twice the slots."""
+        Auto | Annotated[int, Field(ge=0, le=100000)] | None,
+        Field(json_schema_extra={"x-null": True}),
+        Expected("auto, or a whole number from 0 to 100000"),
+    ] = "auto"
+    """Messages that a worker holds ahead of its slots, at most; `auto`: a fifth of a second of work."""
 
-    bundle: Annotated[int, Field(ge=1, le=100_000), Expected("a whole number from 1 to 100000")] = 1
-    """Tasks in a message."""
+    bundle: Annotated[
+        Auto | Annotated[int, Field(ge=1, le=100_000)], Expected("auto, or a whole number from 1 to 100000")
+    ] = "auto"
+    """Tasks in a message; `auto`: from 1 to 100, by how long tasks take and how many are left."""
 
     tasks_per_row: Annotated[
-        int | None,
-        Field(ge=1, le=MAX_ROWS, json_schema_extra={"x-null": True}),
-        Expected(f"a whole number from 1 to {MAX_ROWS}"),
-    ] = None
-    """Neighbouring tasks whose claims and results share a row of the ledger; left out, those of a bundle
-    where the backend takes money or time for each row (aws, sim), else 1."""
+        Auto | Annotated[int, Field(ge=1, le=MAX_ROWS)] | None,
+        Field(json_schema_extra={"x-null": True}),
+        Expected(f"auto, or a whole number from 1 to {MAX_ROWS}"),
+    ] = "auto"
+    """Neighbouring tasks whose claims and results share a row of the ledger; `auto`: those of a message where
+    the backend takes money or time for each row (aws, sim), else 1."""
 
     repeats: Annotated[int, Field(ge=1, le=1_000), Expected("a whole number from 1 to 1000")] = 1
     """How often each cell is run."""

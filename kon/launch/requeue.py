@@ -9,7 +9,7 @@ import msgspec
 
 from kon.core.journal import FileJournal
 from kon.core.task import CLIENT, Answers, State, encode
-from kon.engine.client import SUBMIT_TASKS
+from kon.engine.client import RECORDED_AT_ONCE
 from kon.engine.packing import chunks
 from kon.engine.records.records import RunFolder
 
@@ -28,6 +28,6 @@ def requeue(folder: RunFolder, indexes: Collection[int]) -> None:
     # recorded again under the attempt that begins now, so that they stand
     attempt = folder.read_run().attempts_before + 1
     with closing(FileJournal(folder.results)) as journal:
-        for part in chunks(others, SUBMIT_TASKS):
+        for part in chunks(others, RECORDED_AT_ONCE):
             again = [msgspec.structs.replace(each, attempt=attempt) for each in part]
             journal.append([encode(Answers(CLIENT, again))])

@@ -36,6 +36,15 @@ def number(header: str, key: str) -> Column:
     return Column(header, lambda row: row.get(key), lambda rows: f"{rows[0].get(key):,}")
 
 
+def setting(header: str, key: str) -> Column:
+    """A number that the experiment gives, or the word `auto`."""
+    return Column(header, lambda row: row.get(key), lambda rows: _setting(rows[0].get(key)))
+
+
+def _setting(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
 def count(header: str, key: str) -> Column:
     """Repeats are added up, so that no median hides a lost task."""
     return Column(header, lambda row: row.get(key), lambda rows: f"{sum(row.get(key, 0) for row in rows):,}")

@@ -20,6 +20,7 @@ from kon.report.columns import (
     per_million,
     per_task,
     rounded,
+    setting,
     with_spread,
 )
 from kon.report.fit import wrapped
@@ -132,6 +133,8 @@ def caption(rows: Sequence[Row], groups: Sequence[Sequence[Row]]) -> str:
     slots = row["slots"] * row.get("processes", 1)
     if slots > 1:
         words.append(f"{slots} tasks at once in a worker")
+    if isinstance(row.get("bundle"), int) and row["bundle"] > 1 and len({r.get("bundle") for r in rows}) == 1:
+        words.append(f"{row['bundle']:,} tasks in a message, by hand")
     most = max(len(group) for group in groups)
     if most > 1:
         words.append(f"median of {most} runs ± largest deviation, counts added up")
@@ -158,7 +161,7 @@ _VARIES: Final = (
     name("backend", "backend"),
     _TASKS,
     number("slots", "slots"),
-    number("bundle", "bundle"),
+    setting("bundle", "bundle"),
 )
 _EFFICIENCY: Final = figure("efficiency\n(%)", "efficiency", 100.0)
 _P50: Final = figure("p50\n(ms)", "latency_p50_s", 1e3)

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from kon.core.errors import StoreError
-from kon.engine import client
 from kon.engine.records.records import RunFolder
+from kon.engine.sizing import Sizing
 from kon.experiment import Workload
 from tests.cli.given import files_in, invoke, process, rows, write
 
 HALF = """\
 name: half
 workload: {kind: shell, command: 'cat {}', glob: 'inputs/*'}
+bundle: 1
 """
 
 RUN = "half-lease-w1-r1"
@@ -40,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     monkeypatch.chdir(tmp_path / "lab")
     write(tmp_path / "lab", HALF)
     with monkeypatch.context() as patch:
-        patch.setattr(client, "SUBMIT_TASKS", 10)
+        patch.setattr(Sizing, "span", lambda sizing, left, size: min(left, 10))
         patch.setattr(Workload, "bodies", cut_short)
         assert "killed" in invoke("submit", "exp.yml").stderr
     assert rows(invoke("status", "--json"))[0]["queued"] == 20
@@ -61,7 +62,7 @@ def test_collect_queues_what_is_left_in_whatever_folder_it_is_called(
 
 
 def test_a_file_that_has_changed_since_is_not_used(folder: RunFolder) -> None:
-    write(Path(), HALF + "bundle: 2\n")
+    write(Path(), HALF.replace("bundle: 1", "bundle: 2"))
     refused = invoke("collect", RUN)
     assert refused.exit_code == 2
     assert "20 of its 30 tasks are queued, and" in refused.stderr

@@ -18,6 +18,7 @@ from kon.backends.sim.latency import CALLS
 from kon.backends.sim.loop import SimLoop, simulate
 from kon.backends.sqlite import SqliteBackend
 from kon.core.backend import Backend, Channel
+from kon.engine.layout import FixedPages
 from kon.engine.paged_ledger import PagedLedger
 
 
@@ -63,7 +64,7 @@ def in_pages(backend: Backend) -> Backend:
     async def opened(run: str) -> Channel:
         channel = await plain(run)
         return msgspec.structs.replace(
-            channel, ledger=PagedLedger(channel.ledger, f"w{next(_WRITERS)}", 3, inline_bytes=16)
+            channel, ledger=PagedLedger(channel.ledger, f"w{next(_WRITERS)}", FixedPages(3), inline_bytes=16)
         )
 
     backend.open = opened  # type: ignore[method-assign]

@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from kon.engine import paged_ledger as pages
+from kon.engine.layout import FixedPages
 from kon.engine.paged_ledger import PagedLedger
 from kon.errors import BackendUnavailable
 from kon.ledger import Record, missing
@@ -18,13 +18,13 @@ from tests.engine.counted import Counted, claims, result
 def test_a_large_outcome_has_a_row_of_its_own_and_comes_back_with_its_task() -> None:
     async def case() -> None:
         below = Counted()
-        ledger = PagedLedger(below, "w", 10)
+        ledger = PagedLedger(below, "w", FixedPages(10))
         done = [result(0, "a!", 10), result(1, "a!", 5_000), result(2, "a!", 6_000)]
         await ledger.insert_new(done)
         assert await ledger.read([2, 1, 0]) == done[::-1]
         assert await ledger.scan(0, 10) == done
         assert await ledger.scan(1, 1) == [done[1]]
-        assert await PagedLedger(below, "v", 10).insert_new(claims(range(3), "b")) == done
+        assert await PagedLedger(below, "v", FixedPages(10)).insert_new(claims(range(3), "b")) == done
         assert [row.key for row in await below.scan(0, 10) if row.key < 1 << 52] == [0]
 
     asyncio.run(case())
@@ -33,7 +33,7 @@ def test_a_large_outcome_has_a_row_of_its_own_and_comes_back_with_its_task() -> 
 def test_the_outcome_of_a_claim_that_was_lost_leaves_the_one_that_stands() -> None:
     async def case() -> None:
         below = Counted()
-        mine, other = PagedLedger(below, "w", 10), PagedLedger(below, "v", 10)
+        mine, other = PagedLedger(below, "w", FixedPages(10)), PagedLedger(below, "v", FixedPages(10))
         await mine.insert_new(claims([4], "a"))
         await other.replace(claims([4], "b"), ["a"])
         stands = Record(4, "b!", State.DONE, outcome=b"b" * 2_000)
@@ -46,7 +46,7 @@ def test_the_outcome_of_a_claim_that_was_lost_leaves_the_one_that_stands() -> No
 
 def test_an_outcome_that_takes_the_place_of_a_large_one_is_its_own() -> None:
     async def case() -> None:
-        ledger = PagedLedger(Counted(), "w", 10)
+        ledger = PagedLedger(Counted(), "w", FixedPages(10))
         await ledger.put([result(4, "a", 2_000)])
         await ledger.put([result(4, "b", 10)])
         assert await ledger.read([4]) == [result(4, "b", 10)]
@@ -60,10 +60,10 @@ def test_an_outcome_that_takes_the_place_of_a_large_one_is_its_own() -> None:
 
 
 def test_two_outcomes_that_would_have_one_place_get_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "_place", lambda record, salt: (1 << 52) + salt)
+    monkeypatch.setattr(PagedLedger, "_place", lambda ledger, record, salt: (1 << 52) + salt)
 
     async def case() -> None:
-        ledger = PagedLedger(Counted(), "w", 10)
+        ledger = PagedLedger(Counted(), "w", FixedPages(10))
         done = [result(key, "a!", 2_000) for key in range(3)]
         await ledger.insert_new(done)
         assert await ledger.read([0, 1, 2]) == done
@@ -76,7 +76,7 @@ def test_an_outcome_that_a_stale_read_misses_is_asked_for_again() -> None:
 
     async def case() -> None:
         below = Counted()
-        ledger = PagedLedger(below, "w", 10)
+        ledger = PagedLedger(below, "w", FixedPages(10))
         await ledger.insert_new([result(1, "a!", 2_000)])
         [place] = [row.key for row in await below.scan(0, 10) if row.key >= 1 << 52]
         [outcome] = await below.read([place])

@@ -18,6 +18,7 @@ from kon.backends.sim.schedule import Seeded
 from kon.core.errors import BackendUnavailable, StoreError
 from kon.core.ledger import Ledger, Record, missing
 from kon.engine import paged_ledger as pages
+from kon.engine.layout import FixedPages
 from kon.engine.paged_ledger import PagedLedger
 from kon.engine.patience import Patience, PatientLedger
 from tests.engine.counted import Counted, claims, result
@@ -35,13 +36,13 @@ def run(case: object) -> None:
 def test_a_bundle_is_claimed_and_committed_by_two_writes_and_no_read() -> None:
     async def case() -> None:
         below = Counted()
-        ledger = PagedLedger(below, "w", 100)
+        ledger = PagedLedger(below, "w", FixedPages(100))
         assert not any(await ledger.insert_new(claims(range(200), "a")))
         done = [result(key, "a!", 40) for key in range(200)]
         assert not any(await ledger.replace(done, ["a"] * 200))
         assert below.calls == {"insert_new": 1, "replace": 1}
         assert below.written == {"insert_new": 2, "replace": 2}
-        assert await PagedLedger(below, "v", 100).insert_new(claims(range(200), "b")) == done
+        assert await PagedLedger(below, "v", FixedPages(100)).insert_new(claims(range(200), "b")) == done
 
     run(case())
 
@@ -49,7 +50,9 @@ def test_a_bundle_is_claimed_and_committed_by_two_writes_and_no_read() -> None:
 def test_a_page_is_small_as_its_rows_differ_in_little() -> None:
     async def case() -> None:
         below = Counted()
-        await PagedLedger(below, "w", 100).insert_new(claims(range(100), "host-1.example:w1-0:17"))
+        await PagedLedger(below, "w", FixedPages(100)).insert_new(
+            claims(range(100), "host-1.example:w1-0:17")
+        )
         [page] = await below.scan(0, 10)
         assert page.outcome is not None
         assert len(page.outcome) < 1_024  # one write unit of DynamoDB's
@@ -62,9 +65,9 @@ def test_a_refusal_costs_no_second_write() -> None:
 
     async def case() -> None:
         below = Counted()
-        await PagedLedger(below, "w", 100).insert_new(claims(range(100), "a"))
+        await PagedLedger(below, "w", FixedPages(100)).insert_new(claims(range(100), "a"))
         below.calls.clear()
-        assert await PagedLedger(below, "v", 100).insert_new(claims(range(100), "b")) == claims(
+        assert await PagedLedger(below, "v", FixedPages(100)).insert_new(claims(range(100), "b")) == claims(
             range(100), "a"
         )
         assert below.calls == {"insert_new": 1}
@@ -78,7 +81,7 @@ def test_a_refusal_costs_no_second_write() -> None:
 def test_what_another_gave_back_is_not_refused_from_memory() -> None:
     async def case() -> None:
         below = Counted()
-        mine, other = PagedLedger(below, "w", 10), PagedLedger(below, "v", 10)
+        mine, other = PagedLedger(below, "w", FixedPages(10)), PagedLedger(below, "v", FixedPages(10))
         assert await mine.insert_new(claims([0, 1], "a")) == [None, None]
         assert await other.insert_new(claims([2], "b")) == [None]
         assert await mine.insert_new(claims([2, 3], "c")) == [*claims([2], "b"), None]
@@ -91,7 +94,7 @@ def test_what_another_gave_back_is_not_refused_from_memory() -> None:
 def test_a_row_that_another_replaced_is_not_replaced_from_memory() -> None:
     async def case() -> None:
         below = Counted()
-        mine, other = PagedLedger(below, "w", 10), PagedLedger(below, "v", 10)
+        mine, other = PagedLedger(below, "w", FixedPages(10)), PagedLedger(below, "v", FixedPages(10))
         await mine.insert_new(claims([0], "a"))
         assert await other.replace(claims([0], "b"), ["a"]) == [None]
         assert await mine.replace(claims([0], "a2"), ["a"]) == claims([0], "b")
@@ -112,7 +115,7 @@ def test_of_writers_of_the_same_rows_each_row_has_one_winner(seed: int) -> None:
 
     async def worker(name: str) -> None:
         rng = random.Random(f"{seed}:{name}")
-        paged = PagedLedger(below, name, 3 + seed % 5, inline_bytes=seed % 2 * 30)
+        paged = PagedLedger(below, name, FixedPages(3 + seed % 5), inline_bytes=seed % 2 * 30)
         ledger = PatientLedger(paged, Patience(5_000.0, rng, lambda error, pause_s: None))
         keys = list(range(12))
         rng.shuffle(keys)
@@ -133,7 +136,7 @@ def test_of_writers_of_the_same_rows_each_row_has_one_winner(seed: int) -> None:
                 group.create_task(worker(f"w{number}"))
         quiet = Counted()
         await quiet.put(list(below.rows.values()))
-        rows = await PagedLedger(quiet, "reader", 3 + seed % 5).read(range(12))
+        rows = await PagedLedger(quiet, "reader", FixedPages(3 + seed % 5)).read(range(12))
         assert rows == [result(key, f"{kept[key][0]}!", 20 + key) for key in range(12)]
 
     simulate(case(), loop)
@@ -157,7 +160,7 @@ def test_calls_of_one_worker_at_one_page_wait_for_each_other() -> None:
             return found
 
         below.replace = counted  # type: ignore[method-assign]
-        ledger = PagedLedger(below, "w", 50)
+        ledger = PagedLedger(below, "w", FixedPages(50))
         await ledger.insert_new(claims(range(50), "a"))
         await asyncio.gather(
             *(ledger.replace([result(key, "a!", 10)], ["a"]) for key in range(50)),
@@ -173,7 +176,7 @@ def test_calls_of_one_worker_at_one_page_wait_for_each_other() -> None:
 def test_a_write_whose_reply_was_lost_is_known_again() -> None:
     async def case() -> None:
         below = Counted()
-        ledger = PagedLedger(below, "w", 10)
+        ledger = PagedLedger(below, "w", FixedPages(10))
         rows = claims(range(3), "a")
         below.fails_after_next_write = True
         with pytest.raises(BackendUnavailable):
@@ -198,7 +201,7 @@ class MeetsItself(Counted):
 
 def test_a_deletion_that_meets_its_own_write_is_one() -> None:
     async def case() -> None:
-        ledger = PagedLedger(MeetsItself(), "w", 10)
+        ledger = PagedLedger(MeetsItself(), "w", FixedPages(10))
         await ledger.insert_new(claims(range(3), "a"))
         assert await ledger.delete([1], ["a"]) == [True]
         assert await ledger.read([0, 1]) == [claims([0], "a")[0], None]
@@ -214,7 +217,7 @@ def test_a_worker_that_has_forgotten_a_page_reads_it(monkeypatch: pytest.MonkeyP
 
     async def case() -> None:
         below = Counted()
-        ledger = PagedLedger(below, "w", 10)
+        ledger = PagedLedger(below, "w", FixedPages(10))
         for number in range(4):
             await ledger.insert_new(claims([number * 10], "a"))
         for number in range(4):
@@ -235,7 +238,7 @@ def test_a_row_that_is_no_page_is_refused(outcome: bytes | None, says: str) -> N
         below = Counted()
         await below.put([Record(0, "t", outcome=outcome)])
         with pytest.raises(StoreError, match=says):
-            await PagedLedger(below, "w", 10).insert_new(claims([3], "a"))
+            await PagedLedger(below, "w", FixedPages(10)).insert_new(claims([3], "a"))
 
     run(case())
 
@@ -243,9 +246,9 @@ def test_a_row_that_is_no_page_is_refused(outcome: bytes | None, says: str) -> N
 def test_a_page_of_another_size_is_refused() -> None:
     async def case() -> None:
         below = Counted()
-        await PagedLedger(below, "w", 10).insert_new(claims([3], "a"))
+        await PagedLedger(below, "w", FixedPages(10)).insert_new(claims([3], "a"))
         with pytest.raises(StoreError, match="page of 10 tasks, and this worker has tasks_per_row 20"):
-            await PagedLedger(below, "v", 20).insert_new(claims([3], "b"))
+            await PagedLedger(below, "v", FixedPages(20)).insert_new(claims([3], "b"))
 
     run(case())
 
@@ -253,12 +256,12 @@ def test_a_page_of_another_size_is_refused() -> None:
 @pytest.mark.parametrize("tasks_per_row", [1, 101])
 def test_pages_of_one_row_or_too_many_are_refused(tasks_per_row: int) -> None:
     with pytest.raises(ValueError, match="a page has 2 to 100 rows"):
-        PagedLedger(Counted(), "w", tasks_per_row)
+        PagedLedger(Counted(), "w", FixedPages(tasks_per_row))
 
 
 def test_every_item_needs_a_token() -> None:
     async def case() -> None:
-        ledger: Ledger = PagedLedger(Counted(), "w", 2)
+        ledger: Ledger = PagedLedger(Counted(), "w", FixedPages(2))
         with pytest.raises(ValueError, match="2 records and 1 tokens"):
             await ledger.replace(claims([0, 1], "a"), ["a"])
         with pytest.raises(ValueError, match="1 keys and 2 tokens"):
@@ -269,7 +272,7 @@ def test_every_item_needs_a_token() -> None:
 
 def test_a_scan_goes_on_over_pages_without_rows() -> None:
     async def case() -> None:
-        ledger = PagedLedger(Counted(), "w", 2)
+        ledger = PagedLedger(Counted(), "w", FixedPages(2))
         rows = claims(range(0, 200, 2), "a")
         await ledger.insert_new(rows)
         await ledger.delete(list(range(0, 160, 2)), ["a"] * 80)

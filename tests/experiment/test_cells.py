@@ -38,17 +38,28 @@ def test_a_spec_survives_its_journey_to_a_worker() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "prefetch"), [("", 10), ("slots: 4", 10), ("slots: 16", 32), ("slots: 16\nprefetch: 5", 5)]
+    ("settings", "bundle", "prefetch"),
+    [
+        ("", None, None),
+        ("bundle: auto\nprefetch: auto", None, None),
+        ("prefetch: null", None, None),
+        ("bundle: 1", 1, None),
+        ("prefetch: 5", None, 5),
+    ],
 )
-def test_a_worker_holds_more_ahead_of_more_slots_unless_told_otherwise(settings: str, prefetch: int) -> None:
+def test_kon_finds_what_the_file_leaves_out(settings: str, bundle: int | None, prefetch: int | None) -> None:
     (cell,) = one(f"{MINIMAL}{settings}\n").cells()
-    assert cell.spec.prefetch == prefetch
+    assert (cell.spec.bundle, cell.spec.prefetch) == (bundle, prefetch)
 
 
 @pytest.mark.parametrize(
     ("settings", "tasks_per_row"),
     [
-        ("backend: aws", 1),
+        ("backend: aws", None),
+        ("backend: aws\ntasks_per_row: auto", None),
+        ("backend: sim", None),
+        ("backend: sqlite", 1),
+        ("backend: aws\nbundle: 1", 1),
         ("backend: aws\nbundle: 7", 7),
         ("backend: aws\nbundle: 1000", 100),
         ("backend: aws\nbundle: 1000\ntasks_per_row: 1", 1),
@@ -58,7 +69,7 @@ def test_a_worker_holds_more_ahead_of_more_slots_unless_told_otherwise(settings:
         ("backend: memory\nbundle: 7", 1),
     ],
 )
-def test_a_bundles_tasks_share_a_row_where_rows_cost(settings: str, tasks_per_row: int) -> None:
+def test_a_bundles_tasks_share_a_row_where_rows_cost(settings: str, tasks_per_row: int | None) -> None:
     (cell,) = one(f"name: x\nworkload: {{kind: sleep, count: 1, seconds: 0}}\n{settings}\n").cells()
     assert cell.spec.tasks_per_row == tasks_per_row
 

@@ -27,6 +27,9 @@ _KEY_MASK: Final = (1 << 48) - 1
 _PAGED: Final = 1 << 52
 """Keys from here on are no tasks', but of `kon.engine.paged_ledger`' own."""
 
+_MESSAGE_PAGE: Final = 1 << 47
+"""A bit of the keys of pages that follow the messages (see `kon.engine.layout`)."""
+
 _Verdict = TypeVar("_Verdict")
 
 
@@ -215,6 +218,7 @@ class SimLedger(Ledger):
         if self._network.trace is None:
             return ()
         each = self.tasks_per_row
+        keys = [key & ~_MESSAGE_PAGE for key in keys]  # which the trace names by its first task
         return tuple((key * each + at) & _KEY_MASK for key in keys if key < _PAGED for at in range(each))
 
     def _tell(self, what: What, host: str, op: str, key: int, note: str) -> None:

@@ -39,7 +39,7 @@ class Event(enum.StrEnum):
     RETRY = "retry"  # the attempt failed and the next one has been sent
     REFUSE = "refuse"  # the commit was refused: another's outcome stands, or will
     DROP = "drop"  # not started: the claim ran out or was lost before a slot was free
-    GIVE_BACK = "give_back"  # not started: the worker was told to stop
+    GIVE_BACK = "give_back"  # not started: the worker was told to stop, or others could start it sooner
     STOP = "stop"  # it ran when the worker was told to stop, and was queued again: no failed attempt
     ANSWER = "answer"  # outcomes were sent to the client
     ACK = "ack"  # the messages are deleted; `stale` counts those that were not this worker's any more
@@ -145,7 +145,7 @@ class Recorder:
             watch.tasks(event, named, fields)
 
     def failed(self, outcomes: Sequence[Outcome]) -> None:
-        """For those who watch: the records have it in the results."""
+        """Tell watches of failures. The records have them in the results."""
         for watch in self._watches:
             watch.failed(outcomes)
 

@@ -71,9 +71,9 @@ class Demand:
             return Left(found.run, 0, 0, 0.0, state.submitted)
         unsubmitted = self._unsubmitted(found.run, spec, state.submitted)
         task_s = self._policy.task_s or USUAL_TASK_S
-        bundle = lanes = 1
+        bundle, lanes = 1.0, 1
         if spec is not None:
-            bundle, lanes = spec.bundle, spec.processes * spec.slots
+            bundle, lanes = spec.bundle or await control.tasks_per_message(), spec.processes * spec.slots
             if self._policy.task_s is None and spec.ideal_s:
                 task_s = spec.ideal_s / spec.tasks
         left_s = work_s(depth.total, bundle, unsubmitted, task_s, lanes)

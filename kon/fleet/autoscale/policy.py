@@ -118,8 +118,11 @@ class Decision(msgspec.Struct, frozen=True):
     spent: bool = False
 
 
-def work_s(messages: float, bundle: int, unsubmitted: int, task_s: float, lanes: int) -> float:
-    """What is left of one run, in seconds of one host. lanes: tasks that a host runs at once."""
+def work_s(messages: float, bundle: float, unsubmitted: int, task_s: float, lanes: int) -> float:
+    """What is left of one run, in seconds of one host.
+
+    bundle: tasks in a message, on average. lanes: tasks that a host runs at once.
+    """
     return (messages * bundle + unsubmitted) * task_s / lanes
 
 

@@ -47,9 +47,14 @@ def billed(
     return dict(units)
 
 
-def message_bytes(spec: RunSpec, body_bytes: float) -> float:
-    """Bytes of one full message of the task queue, with bodies of this size."""
+def messages_of(spec: RunSpec, items: Mapping[str, float]) -> float:
+    """How many messages of the task queue carried the run's tasks. items: as in `billed`."""
+    return spec.tasks / spec.bundle if spec.bundle else max(1.0, items.get("tasks queue.send", 0.0))
+
+
+def message_bytes(spec: RunSpec, body_bytes: float, tasks: float) -> float:
+    """The size of a message of the task queue, with so many tasks whose bodies have this size."""
     task_bytes = (
         len(encode(Bundle("", [Task(spec.tasks)]))) - len(encode(Bundle("", []))) - len("null") + len(",")
     )
-    return len(encode(Bundle(spec.run, []))) + spec.bundle * (task_bytes + body_bytes)
+    return len(encode(Bundle(spec.run, []))) + tasks * (task_bytes + body_bytes)

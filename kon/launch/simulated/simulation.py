@@ -28,7 +28,7 @@ from kon.engine.records.events import Event, Recorder
 from kon.engine.worker import Worker
 from kon.launch.crew import doomed, worker_names
 from kon.launch.process import make_kind, strategy_maker
-from kon.launch.simulated.billing import billed, message_bytes
+from kon.launch.simulated.billing import billed, message_bytes, messages_of
 from kon.launch.simulated.kinds import in_virtual_time
 from kon.launch.simulated.recorder import NoJournal, SimRecorder
 
@@ -322,11 +322,14 @@ class Simulation:
         if self._fleet is None or self._quiet:
             return {}
         spec = self.spec
+        items = {name: float(usage.items) for name, usage in report.requests.items()}
+        messages = messages_of(spec, items)
+        each_bytes = message_bytes(spec, self._body_bytes / spec.tasks, spec.tasks / messages)
         return {
             "billed": billed(
                 {name: usage.calls for name, usage in report.requests.items()},
-                {name: usage.items for name, usage in report.requests.items()},
-                message_bytes=spec.tasks / spec.bundle * message_bytes(spec, self._body_bytes / spec.tasks),
+                items,
+                message_bytes=messages * each_bytes,
                 request_bytes=usual_prices().sqs.request_bytes,
                 fifo=self._fleet.choice.queue == "fifo",
             )

@@ -150,7 +150,7 @@ class _Teller:
             return ""
         if self._sent_again:
             return self._sent_again.pop(0)
-        if receipts > 1 and self._found.spec.bundle > 1:
+        if receipts > 1 and self._found.spec.bundle != 1:
             return "a bundle that comes again is split, and its tasks are sent one by one"
         if self._found.spec.faults.duplicate_rate:
             return "a copy of its message: faults.duplicate_rate sends some twice"
@@ -275,7 +275,7 @@ _WORDS: Final[Mapping[str, str]] = {
     Event.RETRY: "failed, and is tried again",
     Event.REFUSE: "its result was refused",
     Event.DROP: "not started: the claim ran out before a slot was free",
-    Event.GIVE_BACK: "not started: the worker was told to stop, and gave it back",
+    Event.GIVE_BACK: "not started: given back, as the worker has to stop or others could start it sooner",
     Event.STOP: "stopped: the worker was told to stop, and queued it again; this attempt does not count",
     Event.ANSWER: "its outcome was sent to the client",
     Event.ACK: "its message was deleted",

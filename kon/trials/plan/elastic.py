@@ -13,7 +13,7 @@ from kon.core.errors import ConfigurationError
 from kon.core.spec import Plugin, RunSpec
 from kon.experiment import Cell
 from kon.fleet.autoscale.policy import HOUR_S, Policy
-from kon.launch.simulated.billing import message_bytes
+from kon.launch.simulated.billing import message_bytes, messages_of
 from kon.report.tables import draw, rounded
 from kon.trials.plan.bill import Use, bill
 from kon.trials.plan.elastic_run import ElasticReport, ElasticSimulation, Moment
@@ -127,11 +127,13 @@ def _bill(
     options: dict[str, Any] = spec.backend.options
     model = to_model(options["latency"])
     choice = msgspec.convert({k: options[k] for k in Choice.__struct_fields__ if k in options}, Choice)
+    items = {name: float(usage.items) for name, usage in report.requests.items()}
+    messages = messages_of(spec, items)
     use = Use(
         calls={name: float(usage.calls) for name, usage in report.requests.items()},
-        items={name: float(usage.items) for name, usage in report.requests.items()},
-        messages=spec.tasks / spec.bundle,
-        message_bytes=message_bytes(spec, cell.workload.largest_bytes),
+        items=items,
+        messages=messages,
+        message_bytes=message_bytes(spec, cell.workload.largest_bytes, spec.tasks / messages),
         hosts=1,  # all of their time in one: each was charged for its shortest time before
         host_s=report.host_s,
         cpu_s=report.worker_cpu_s,

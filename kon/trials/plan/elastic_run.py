@@ -182,7 +182,9 @@ class ElasticSimulation(Simulation):
     async def _look_around(self, policy: Policy) -> Observation:
         spec = self.spec
         depth = await self._channel.tasks.depth()
-        submitted = (await Control(self._channel.control).read()).submitted
+        control = Control(self._channel.control)
+        submitted = (await control.read()).submitted
+        bundle = spec.bundle or await control.tasks_per_message()
         task_s = policy.task_s or (spec.ideal_s / spec.tasks if spec.ideal_s else USUAL_TASK_S)
         # what is announced is there for hosts to come for; what comes little by little is not announced
         unsubmitted = 0 if self._arrive_s or self._over else spec.tasks - submitted
@@ -193,7 +195,7 @@ class ElasticSimulation(Simulation):
             draining=sum(host.draining for host in here),
             messages=depth.visible + depth.delayed,
             in_flight=depth.in_flight,
-            work_s=work_s(depth.total, spec.bundle, unsubmitted, task_s, spec.processes * spec.slots),
+            work_s=work_s(depth.total, bundle, unsubmitted, task_s, spec.processes * spec.slots),
             submitted={spec.run: submitted},
         )
 

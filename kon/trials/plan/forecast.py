@@ -20,8 +20,9 @@ from kon.backends.prices import Prices
 from kon.backends.sim.fleet import Fleet, LimitReport, Usage
 from kon.backends.sim.model import Choice, Model, TableLimits, chosen, part_of, to_model
 from kon.core.spec import Plugin, RunSpec
+from kon.engine.sizing import Sizing
 from kon.experiment import Cell
-from kon.launch.simulated.billing import message_bytes
+from kon.launch.simulated.billing import message_bytes, messages_of
 from kon.launch.simulated.simulation import Report, Simulation
 from kon.trials.plan.bill import Use, bill
 
@@ -57,13 +58,15 @@ class Forecast(msgspec.Struct, frozen=True):
     simulated: tasks of the simulation that this comes from; fewer than `tasks` where the rest was reckoned.
     parts: of how many equal parts of the fleet one was simulated.
     boot_s: until the last host is ready. work_s: from there to the last answer. makespan_s: both.
+    bundle: tasks in a message, where the experiment says so. tasks_per_message: as it came out, on average.
     held_back_by: what it would take to be faster. limits: how much of each limit was used.
     """
 
     run: str
     experiment: str
     strategy: str
-    bundle: int
+    bundle: int | None
+    tasks_per_message: float
     setting: Setting
     tasks: int
     simulated: int
@@ -112,11 +115,13 @@ class Forecaster:
             lost_s = model.hosts.boot.median_s + spec.visibility_s
             work_s *= 1.0 + hourly * lost_s / 3600.0
             interruptions = hourly * whole.workers * (boot_s + work_s) / 3600.0
+        items = _times(reckoning.total(spec.tasks, lambda usage: usage.items), parts)
+        messages = messages_of(whole, items)
         use = Use(
             calls=_times(reckoning.total(spec.tasks, lambda usage: usage.calls), parts),
-            items=_times(reckoning.total(spec.tasks, lambda usage: usage.items), parts),
-            messages=whole.tasks / whole.bundle,
-            message_bytes=message_bytes(whole, cell.workload.largest_bytes),
+            items=items,
+            messages=messages,
+            message_bytes=message_bytes(whole, cell.workload.largest_bytes, whole.tasks / messages),
             hosts=whole.workers,
             host_s=boot_s + work_s,
             cpu_s=reckoning.cpu_s(spec.tasks) * parts,
@@ -129,6 +134,7 @@ class Forecaster:
             experiment=whole.experiment,
             strategy=whole.strategy.label,
             bundle=whole.bundle,
+            tasks_per_message=whole.tasks / messages,
             setting=setting,
             tasks=whole.tasks,
             simulated=tasks,
@@ -148,7 +154,8 @@ class Forecaster:
         )
 
     def _sample(self, spec: RunSpec) -> int:
-        enough = max(self._sample_tasks, ROUNDS * spec.lanes, BUNDLE_ROUNDS * spec.lanes * spec.bundle)
+        bundle = Sizing(spec).size(spec.tasks)
+        enough = max(self._sample_tasks, ROUNDS * spec.lanes, BUNDLE_ROUNDS * spec.lanes * bundle)
         # a little more than enough is not worth reckoning
         return spec.tasks if spec.tasks <= 1.2 * enough else enough
 
@@ -165,7 +172,8 @@ class Forecaster:
         same = msgspec.structs.replace(spec, backend=Plugin(spec.backend.name, options))
         key = f"{same.key()} {tasks} {type_.speed} {type_.vcpus}"
         if key not in self._reports:
-            sample = msgspec.structs.replace(spec, tasks=tasks)
+            ideal_s = None if spec.ideal_s is None else spec.ideal_s * tasks / spec.tasks
+            sample = msgspec.structs.replace(spec, tasks=tasks, ideal_s=ideal_s)
             bodies = itertools.islice(cell.workload.bodies(cell.spec.workers), tasks)
             self._reports[key] = Simulation(sample, bodies).run()
         return self._reports[key]

@@ -31,6 +31,7 @@ from kon.core.spec import Plugin, RunSpec
 from kon.core.strategy import Strategy
 from kon.core.task import Answers, Outcome, State, encode
 from kon.engine.client import Client, ClientOptions, Tally
+from kon.engine.give_back import DEFAULT_HOLD, HoldLimits
 from kon.engine.life import Life
 from kon.engine.records.events import Event, Recorder
 from kon.engine.worker import Worker, WorkerOptions
@@ -50,6 +51,9 @@ class Scenario(msgspec.Struct, frozen=True):
 
     task_s: the mean duration of a task; each task's is drawn evenly from what is within `spread`, a
         share of the mean, of it: from 0 to twice the mean, unless said otherwise.
+    sizes: tasks of a message, in turn, where `bundle` is None. Each life of the client begins elsewhere in
+        them, as clients that have learned other durations do.
+    hold: how long tasks may wait in a worker for a slot, where `bundle` is None.
     failing: the share of the tasks whose first attempt fails.
     pause_s: how long a paused worker stands still; longer than leases and visibility timeouts.
     restart_s: after a crash, before another life begins.
@@ -64,9 +68,11 @@ class Scenario(msgspec.Struct, frozen=True):
     tasks: int = 20
     workers: int = 3
     slots: int = 2
-    prefetch: int = 2
-    bundle: int = 1
-    tasks_per_row: int = 1
+    prefetch: int | None = 2
+    bundle: int | None = 1
+    tasks_per_row: int | None = 1
+    sizes: tuple[int, ...] = ()
+    hold: HoldLimits = DEFAULT_HOLD
     task_s: float = 2.0
     spread: float = 1.0
     failing: float = 0.1
@@ -175,6 +181,7 @@ class _Stage:
         fifo = strategy_class(scenario.strategy.name).needs_fifo
         self._backend = SimBackend.on(network, fifo)
         self._away = network.away
+        self._clients = 0  # lives of the client so far
         self._results = MemoryJournal()
         self._journals: dict[str, MemoryJournal] = {}
         self._spec = RunSpec(
@@ -205,7 +212,7 @@ class _Stage:
         await self._backend.create(RUN, self._spec.channel_options)
         channel = await self._backend.open(RUN)
         assert isinstance(channel.ledger, SimLedger), "whose trace names tasks"
-        channel.ledger.tasks_per_row = self._scenario.tasks_per_row
+        channel.ledger.tasks_per_row = self._scenario.tasks_per_row or 1
         async with asyncio.TaskGroup() as group:
             for number in range(1, self._scenario.workers + 1):
                 group.create_task(self._worker_lives(channel, f"w{number}"))
@@ -279,11 +286,15 @@ class _Stage:
         journal = self._journals[host] = MemoryJournal()
         life = Life(host, clock, Recorder(journal, clock), random.Random(f"{self._seed}:{host}"))
         kind = WatchedKind({"watch": self.watch})
-        return Worker(life, self._spec, channel, make, kind, WorkerOptions(wait_s=POLL_S))
+        options = WorkerOptions(wait_s=POLL_S, hold=self._scenario.hold)
+        return Worker(life, self._spec, channel, make, kind, options)
 
     async def _client(self, channel: Channel, host: str) -> None:
         rng = random.Random(f"{self._seed}:{host}")
-        client = Client(self._spec, channel, self._results, Clock(0.0), rng, ClientOptions(wait_s=POLL_S))
+        sizes, self._clients = self._scenario.sizes, self._clients + 1
+        at = self._clients % len(sizes) if sizes else 0
+        options = ClientOptions(wait_s=POLL_S, sizes=sizes[at:] + sizes[:at])
+        client = Client(self._spec, channel, self._results, Clock(0.0), rng, options)
         client.recall(self._recorded())
         self.tally = client.tally
         await client.run(self._bodies)

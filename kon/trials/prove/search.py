@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -9,6 +10,7 @@ import msgspec
 
 from kon.core.errors import first_cause
 from kon.core.spec import Plugin
+from kon.engine.give_back import HoldLimits
 from kon.trials.prove.classes import FaultClass, promises_of
 from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.pool import processes
@@ -28,6 +30,10 @@ class Cell(msgspec.Struct, frozen=True):
     faults: FaultClass
     schedules: int
     first: int = 0
+
+
+SIZES: Final = range(1, 9)
+"""Tasks of a message, where kon finds how many."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -71,8 +77,29 @@ class _Chunk(msgspec.Struct, frozen=True):
 
 
 def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int) -> Scenario:
-    """What is played under a seed: it decides as well how many tasks go into a message, and into a row of
-    the ledger, which messages and workers then have parts of."""
+    """What is played under a seed.
+
+    The seed also decides how many tasks go into a message and into a row of the ledger. In every other six
+    seeds kon finds these numbers itself, in small: messages of every size, in pages and not, which workers
+    split and give back while some of their tasks run.
+    """
+    if seed // 6 % 2:
+        draw = random.Random(f"messages:{seed}")
+        return msgspec.structs.replace(
+            base,
+            strategy=strategy,
+            rates=faults.rates,
+            bundle=None,
+            prefetch=None,
+            tasks_per_row=None if seed % 2 else 1,
+            sizes=tuple(draw.choices(SIZES, k=5)),
+            hold=HoldLimits(
+                stuck_s=draw.uniform(0.1, base.task_s),
+                stuck_turns=0.1,
+                wait_s=draw.uniform(0.1, 2 * base.task_s),
+                part_s=draw.uniform(0.0, 3 * base.task_s),
+            ),
+        )
     per_row = 4 if seed // 3 % 2 else 1
     return msgspec.structs.replace(
         base, strategy=strategy, rates=faults.rates, bundle=1 + seed % 3, tasks_per_row=per_row

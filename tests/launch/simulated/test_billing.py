@@ -59,4 +59,4 @@ def test_messages_are_about_as_large_as_they_are(bundle: int) -> None:
     run = spec(1_000, bundle=bundle)
     body = "x" * 200
     whole = len(encode(Bundle(run.run, [Task(index, body) for index in range(bundle)])))
-    assert message_bytes(run, len(msgspec.json.encode(body))) == pytest.approx(whole, rel=0.05)
+    assert message_bytes(run, len(msgspec.json.encode(body)), bundle) == pytest.approx(whole, rel=0.05)

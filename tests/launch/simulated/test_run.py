@@ -39,7 +39,7 @@ def only(root: Path) -> RunFolder:
 
 
 def test_a_run_has_the_records_and_the_table_of_any_other(tmp_path: Path) -> None:
-    [row] = run(tmp_path, experiment("count: 200, seconds: 0.1", "strategies: lease\nworkers: 4"))
+    [row] = run(tmp_path, experiment("count: 200, seconds: 0.1", "strategies: lease\nworkers: 4\nbundle: 1"))
     assert set(CONTRACT) <= set(row)
     assert (row["done"], row["lost"], row["duplicate_starts"], row["clock"]) == (200, 0, 0, "virtual")
     # 200 x 0.1 s over 4 workers take 5 s by themselves, and this test takes less
@@ -106,7 +106,7 @@ def test_a_thousand_workers_need_no_thousand_files(tmp_path: Path) -> None:
 
 def test_one_item_to_a_call(tmp_path: Path) -> None:
     backend = "{name: sim, boot: false, max_batch: 1}"
-    more = "strategies: read_then_write\nprefetch: 0\nworkers: 2"
+    more = "strategies: read_then_write\nprefetch: 0\nbundle: 1\nworkers: 2"
     run(tmp_path, experiment("count: 50, seconds: 0.01", more, backend))
     requests = json.loads((only(tmp_path).path / "simulation.json").read_text())["requests"]
     for call in ("tasks queue.send", "tasks queue.ack", "ledger ledger.read", "ledger ledger.put"):
@@ -114,7 +114,7 @@ def test_one_item_to_a_call(tmp_path: Path) -> None:
 
 
 def test_a_table_of_few_units_holds_a_run_back(tmp_path: Path) -> None:
-    more = "strategies: conditional_put\nworkers: 8"
+    more = "strategies: conditional_put\nworkers: 8\nbundle: 1"
     wanted = experiment("count: 20000, seconds: 0", more, "{name: sim, boot: false, table: provisioned}")
     [row] = run(tmp_path, wanted)
     # 300 s of its 50 units are saved up; the other 5,000 writes take 100 s

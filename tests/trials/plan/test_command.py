@@ -81,6 +81,7 @@ def test_a_plan_of_real_work_asks_for_its_duration(tmp_path: Path) -> None:
 
 def test_the_model_of_a_simulated_run_is_the_one_that_it_was_simulated_by(tmp_path: Path) -> None:
     text = TASKS.replace("sqlite", "{name: sim, table: warm}").replace("400", "4000").replace("[1, 8]", "[4]")
+    text += "bundle: 1\n"
     assert invoke("run", write(tmp_path, text), "--out", tmp_path / "out", "-q").exit_code == 0
     made = tmp_path / "made.yml"
     assert invoke("calibrate", tmp_path / "out", "--out", made).exit_code == 0

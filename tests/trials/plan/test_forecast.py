@@ -28,7 +28,8 @@ def forecast(wanted: Cell, sample: int = 2_000, instance: str = "t3.micro", spot
 @pytest.mark.parametrize(
     ("workload", "more", "sample"),
     [
-        ("count: 12000, seconds: 0", "workers: 4\nstrategies: conditional_put", 2_000),
+        ("count: 12000, seconds: 0", "workers: 4\nstrategies: conditional_put\nbundle: 1", 2_000),
+        ("count: 400000, seconds: 0", "workers: 8\nstrategies: conditional_put", 100_000),
         ("count: 6000, seconds: 0.02", "workers: 8\nstrategies: lease", 2_000),
         ("count: 100000, seconds: 0", "workers: 8\nstrategies: conditional_put\nbundle: 10", 20_000),
     ],
@@ -37,7 +38,7 @@ def test_what_is_reckoned_is_what_a_whole_simulation_says(workload: str, more: s
     """The stated error: a tenth of the makespan, and of the bill."""
     within = 0.1
     wanted = cell(workload, more, "{name: sim, table: warm}")
-    part, whole = forecast(wanted, sample), forecast(wanted, sample=100_000)
+    part, whole = forecast(wanted, sample), forecast(wanted, sample=1_000_000)
     assert part.simulated < part.tasks == whole.simulated
     assert part.work_s == pytest.approx(whole.work_s, rel=within)
     assert part.usd_by_service["SQS"] == pytest.approx(whole.usd_by_service["SQS"], rel=within)
@@ -60,9 +61,11 @@ def test_a_part_of_a_fleet_stands_for_the_whole(monkeypatch: pytest.MonkeyPatch)
 def test_one_call_for_each_step_costs_what_its_requests_do() -> None:
     """About $2 for a million tasks; full batches a tenth of that for the queues."""
     one = cell(
-        "count: 2000, seconds: 0", "strategies: read_then_write\nprefetch: 0", "{name: sim, max_batch: 1}"
+        "count: 2000, seconds: 0",
+        "strategies: read_then_write\nprefetch: 0\nbundle: 1",
+        "{name: sim, max_batch: 1}",
     )
-    batched = cell("count: 2000, seconds: 0", "strategies: conditional_put")
+    batched = cell("count: 2000, seconds: 0", "strategies: conditional_put\nbundle: 1")
     assert forecast(one).usd_by_service["SQS"] * 500 == pytest.approx(1.6, rel=0.5)
     assert forecast(batched).usd_by_service["SQS"] * 500 < 0.2
     assert forecast(batched).usd_by_service["DynamoDB"] * 500 == pytest.approx(0.625, rel=0.05)
@@ -78,7 +81,7 @@ def test_no_run_is_faster_than_its_tasks() -> None:
 
 def test_a_table_that_is_full_takes_more_after_a_while() -> None:
     """Ten million writes at 4,000 a second take 2,500 s; after 1,800 s it is twice as many."""
-    wanted = cell("count: 10000000, seconds: 0", "workers: 16\nstrategies: conditional_put")
+    wanted = cell("count: 10000000, seconds: 0", "workers: 16\nstrategies: conditional_put\nbundle: 1")
     result = forecast(wanted, sample=10_000)
     assert "4,000 write units/s of the table ledger" in result.held_back_by
     assert 1_800 + 2_800_000 / 8_000 - 50 < result.work_s < 2_450

@@ -45,7 +45,7 @@ class Poison(WatchedKind):
 
 async def _whole(intake: Intake, delivery: Delivery, bundle: Bundle, receives: int) -> None:
     """A bundle that is received again goes on as it is."""
-    await intake._replace(delivery, [intake._settler.message(bundle.tasks, receives - 1)])
+    await intake._replace(delivery, [intake._settler.message(bundle.tasks, bundle, receives=receives - 1)])
 
 
 def test_a_bundle_that_comes_again_is_split_so_that_poison_takes_no_other_task_with_it(
@@ -72,9 +72,10 @@ def test_a_deferral_counts_no_receipt_so_that_no_task_is_dead_while_it_runs_well
     message = Settler.message
 
     def counted(
-        settler: Settler, tasks: list[Task], receives: int = 0, delay_s: float = 0.0, stops: int = 0
+        settler: Settler, tasks: list[Task], replaces: Bundle, receives: int = 0, **parts: Any
     ) -> Message:
-        return message(settler, tasks, receives + (delay_s > 0.0), delay_s, stops)
+        delayed = parts.get("delay_s", 0.0) > 0.0
+        return message(settler, tasks, replaces, receives=receives + delayed, **parts)
 
     def dead(seeds: range) -> int:
         return sum(play(scenario, seed).states[State.DEAD] for seed in seeds)
@@ -96,7 +97,7 @@ class KeepsClaims(ConditionalPut):
 
 async def _gives_back_first(worker: Worker) -> None:
     """Messages are given back before the claims on their tasks are."""
-    unstarted = worker._executor.withdraw()
+    unstarted = worker._executor.withdraw(worker._executor.waiting)
     for job in unstarted:
         job.held.abandoned = True
     back = [held.delivery for held in dict.fromkeys(job.held for job in unstarted)]

@@ -24,7 +24,11 @@ def first_seed(strategy: Plugin, fault: str, seeds: int) -> tuple[int, set[Invar
 @pytest.mark.parametrize(
     ("bug", "fault", "one_of"),
     [
-        ("tests.trials.prove.mistakes:UnconditionalCommit", ALL_FAULTS, {Invariant.FENCED}),
+        (
+            "tests.trials.prove.mistakes:UnconditionalCommit",
+            ALL_FAULTS,
+            {Invariant.FENCED, Invariant.ONE_RESULT},
+        ),
         ("tests.trials.prove.mistakes:UnconditionalCommit", "pause", {Invariant.FENCED}),
         ("tests.trials.prove.mistakes:NoTokenCompare", "write_reply_lost", {Invariant.LOST_BY_OUTAGE}),
         ("tests.trials.prove.mistakes:NoTokenCompare", ALL_FAULTS, {Invariant.LOST_BY_OUTAGE}),

@@ -1,0 +1,170 @@
+"""Giving back: tasks that wait behind long ones go to workers that can start them sooner.
+
+Nobody knows beforehand how long tasks take. Whoever holds a message of a hundred tasks of which the first
+takes a minute sends the other 99 in new messages, and only then lets go of the old one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import groupby
+from typing import Final
+
+import msgspec
+
+from kon.core.queue import Message
+from kon.core.strategy import Claim, Strategy
+from kon.engine.executor import Executor
+from kon.engine.holding import Held, Holding, Job
+from kon.engine.prefetch import Prefetch
+from kon.engine.records.events import Event, Recorder
+from kon.engine.settler import Settler
+from kon.engine.sizing import MOST_TASKS
+
+LOOK_S: Final = 0.01
+"""Between two looks at what waits, at least."""
+
+Move = Callable[[Sequence[int]], Awaitable[list[bool]]]
+"""Gives tasks, by index, rows of their own in the ledger; says for each whether it has one now."""
+
+
+class HoldLimits(msgspec.Struct, frozen=True):
+    """How long tasks may wait behind a worker's slots, in seconds.
+
+    stuck_s: while no slot becomes free. In turns of a slot, for tasks that are longer: `stuck_turns`.
+    wait_s: by how long tasks take.
+    part_s: work in one of the messages that are sent in place of what was held.
+    """
+
+    stuck_s: float = 0.25
+    stuck_turns: float = 3.0
+    wait_s: float = 2.0
+    part_s: float = 0.2
+
+
+DEFAULT_HOLD: Final = HoldLimits()
+
+
+class GiveBack:
+    """Sends tasks that have not started back to the queue.
+
+    A task given back was not received in vain: that does not count towards its dead letter. Its message names
+    each task of one delivery only, so that this delivery's ack can't overtake it.
+    """
+
+    def __init__(
+        self,
+        holding: Holding,
+        executor: Executor,
+        strategy: Strategy,
+        settler: Settler,
+        move: Move,
+        recorder: Recorder,
+    ) -> None:
+        self._holding = holding
+        self._executor = executor
+        self._strategy = strategy
+        self._settler = settler
+        self._move = move
+        self._recorder = recorder
+        self._some = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """Tasks that this worker holds and has not started."""
+        return self._executor.waiting + len(self._holding.parked)
+
+    def look(self) -> None:
+        """Look after what waits, if anything does."""
+        if self.waiting:
+            self._some.set()
+
+    async def watch(self, prefetch: Prefetch, slots: int, limits: HoldLimits) -> None:
+        """See to it that no task waits here for long that could run elsewhere. Never returns."""
+        now_s = asyncio.get_running_loop().time
+        executor = self._executor
+        while True:
+            self._some.clear()
+            if not self.waiting:
+                await self._some.wait()
+            mean_s = executor.mean_s or 0.0
+            stuck_s = max(limits.stuck_s, limits.stuck_turns * mean_s / slots, prefetch.horizon_s)
+            since_s = now_s() - executor.last_start_s
+            if executor.running < slots:
+                since_s = 0.0  # a slot is free: the next start is due
+            elif since_s >= stuck_s:
+                await self.back(self.waiting, _parts(limits.part_s, max(mean_s, since_s)))
+                continue
+            elif self.waiting * mean_s / slots > limits.wait_s:
+                kept = int(slots * min(prefetch.horizon_s, limits.wait_s) / mean_s)
+                await self.back(self.waiting - kept, _parts(limits.part_s, mean_s))
+                continue
+            await asyncio.sleep(max(stuck_s - since_s, LOOK_S))
+
+    async def back(self, count: int, part: int) -> None:
+        """Give back the last `count` tasks that wait, in messages of up to `part` tasks."""
+        jobs = await self._withdraw(count)
+        if not jobs:
+            return
+        paged = [job for job in jobs if job.held.bundle.segment is not None]
+        moved = await self._move([job.task.index for job in paged]) if paged else []
+        stays = {job.task.index for job, is_moved in zip(paged, moved, strict=True) if not is_moved}
+        self._send(jobs, part, lambda job: job.task.index in stays)
+
+    def withdraw_all(self) -> list[Job]:
+        """Take every task that waits, for whoever gives it back."""
+        jobs = self._unclaimed(len(self._holding.parked))
+        return self._executor.withdraw(self._executor.waiting) + jobs
+
+    async def _withdraw(self, count: int) -> list[Job]:
+        """Take the last tasks that wait, with no claim held on any of them."""
+        async with self._holding.claims:
+            parked = self._unclaimed(count)
+            jobs = self._executor.withdraw(count - len(parked))
+            for job in jobs:
+                job.runs = False
+            if jobs:
+                await self._strategy.release([job.claim for job in jobs])
+        return jobs + parked
+
+    def _unclaimed(self, count: int) -> list[Job]:
+        """Take the last tasks that are parked."""
+        parked = self._holding.parked
+        taken = [parked.pop() for _ in range(min(count, len(parked)))][::-1]
+        jobs = [Job(held, Claim(task), task, runs=False, is_claimed=False) for held, task in taken]
+        for job in jobs:
+            job.held.jobs.append(job)
+        return jobs
+
+    def _send(self, jobs: Iterable[Job], part: int, stays: Callable[[Job], bool]) -> None:
+        """Have the settler send these tasks in new messages, and ack what is then done with.
+
+        stays: whether a task's row is in its page still.
+        """
+        by_held: dict[Held, list[Job]] = {}
+        for job in jobs:
+            by_held.setdefault(job.held, []).append(job)
+        for held, mine in by_held.items():
+            for in_page, some in groupby(mine, key=stays):
+                alike = list(some)
+                for at in range(0, len(alike), part):
+                    group = alike[at : at + part]
+                    # sent with the first of the group, which is never settled after the others
+                    group[0].follow_up = self._message(held, group, in_page)
+            self._recorder.tasks(Event.GIVE_BACK, [job.task for job in mine])
+            self._settler.add(mine, at_once=True)
+
+    def _message(self, held: Held, jobs: Sequence[Job], in_page: bool) -> Message:
+        return self._settler.message(
+            [job.task for job in jobs],
+            held.bundle,
+            receives=held.receives - 1,
+            given_back=True,
+            own_rows=not in_page,
+        )
+
+
+def _parts(part_s: float, task_s: float) -> int:
+    """Tasks of one message, by how long each takes."""
+    return MOST_TASKS if task_s <= 0 else max(1, min(MOST_TASKS, int(part_s / task_s)))

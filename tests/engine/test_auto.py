@@ -1,0 +1,369 @@
+"""Messages whose size kon finds: what a client packs, what a worker gives back, and what may not go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Any, TypeVar
+
+import pytest
+
+from kon.core.errors import StoreError
+from kon.core.ledger import Record
+from kon.core.plugins import strategy_class
+from kon.core.queue import Message
+from kon.core.strategy import Claim
+from kon.core.task import Bundle, Outcome, Segment, State, Task, decode_bundle, encode
+from kon.engine.client import Client
+from kon.engine.control import Control, Window
+from kon.engine.give_back import GiveBack, HoldLimits
+from kon.engine.layout import SegmentPages
+from kon.engine.paged_ledger import PagedLedger
+from kon.engine.sizing import MOST_TASKS, Sizing
+from kon.engine.worker import WorkerOptions
+from kon.strategies.lease import Lease
+from tests.engine.counted import Counted, claims, result
+from tests.engine.world import World, in_virtual_time
+
+_Result = TypeVar("_Result")
+
+AUTO: dict[str, Any] = {"bundle": None, "prefetch": None}
+PAGED: dict[str, Any] = {**AUTO, "tasks_per_row": None}
+
+
+async def messages(world: World) -> list[Bundle]:
+    """Every message that is queued, received and left alone."""
+    bundles: list[Bundle] = []
+    while deliveries := await world.channel.tasks.receive(100, 0.0):
+        bundles += [decode_bundle(delivery.body) for delivery in deliveries]
+    return bundles
+
+
+# --- the size of a message ---------------------------------------------------------------------------
+
+
+def spec(tasks: int = 10_000, **settings: Any) -> Any:
+    return asyncio.run(World.create(tasks, **{**PAGED, **settings})).spec
+
+
+def took(*seconds: float) -> list[Outcome]:
+    return [Outcome(at, 1, State.DONE, None, None, 0.0, each) for at, each in enumerate(seconds)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "slots", "size"),
+    [
+        (0.0, 1, 100),
+        (0.001, 1, 100),
+        (0.01, 1, 100),
+        (0.04, 1, 25),
+        (0.5, 1, 1),
+        (0.5, 16, 25),
+        (60.0, 64, 1),
+    ],
+)
+def test_a_message_holds_a_second_of_work_at_most(seconds: float, slots: int, size: int) -> None:
+    sizing = Sizing(spec(slots=slots))
+    sizing.learn(took(*[seconds] * 16))
+    assert sizing.size(10_000) == size
+
+
+def test_a_few_long_tasks_make_messages_smaller() -> None:
+    sizing = Sizing(spec())
+    sizing.learn(took(*[0.001] * 15, 1.0))
+    assert sizing.size(10_000) == 3  # the mean alone would say 12
+
+
+def test_messages_shrink_towards_the_end_but_not_below_what_a_fetch_takes() -> None:
+    sizing = Sizing(spec(workers=4))
+    sizing.learn(took(*[0.004] * 16))
+    assert [sizing.size(left) for left in (10_000, 1_600, 800, 100)] == [100, 50, 25, 3]
+
+
+@pytest.mark.parametrize(("tasks_per_row", "size"), [(None, 1), (1, 100)])
+def test_a_guess_is_made_only_where_it_costs_nothing(tasks_per_row: int | None, size: int) -> None:
+    sizing = Sizing(spec(tasks_per_row=tasks_per_row))
+    assert (sizing.size(10_000), sizing.is_blind) == (size, tasks_per_row is None)
+
+
+def test_what_the_workload_says_needs_no_guess() -> None:
+    assert not Sizing(spec(ideal_s=100.0)).is_blind
+    assert Sizing(spec(ideal_s=0.0)).size(10_000) == MOST_TASKS
+
+
+def test_windows_are_small_until_more_is_known() -> None:
+    sizing = Sizing(spec(1_000_000))
+    assert sizing.span(1_000_000, 1) == 2  # two singles for the one slot: the pilot
+    sizing.learn(took(0.0))
+    spans = [sizing.span(1_000_000, 100) for _ in range(8)]
+    assert spans == [300, 600, 1_200, 2_400, 4_800, 9_600, 19_200, 20_000]
+
+
+def test_tasks_of_many_bytes_leave_room_in_a_message() -> None:
+    async def main() -> None:
+        world = await World.create(10, **AUTO, workers=1)
+        limit = world.channel.tasks.limits.max_bytes
+        await world.client().submit(["x" * (limit // 5)] * 10)
+        assert {len(bundle.tasks) for bundle in await messages(world)} == {1}
+
+    in_virtual_time(main())
+
+
+# --- what a client notes -----------------------------------------------------------------------------
+
+
+async def _dies(world: World, client: Client, at: object, call: str) -> None:
+    """Have a client submit, and die of a call."""
+
+    async def gone(*_: object) -> None:
+        raise StoreError("gone")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(at, call, gone)
+        with pytest.raises((StoreError, ExceptionGroup)):
+            await client.submit([{}] * world.spec.tasks)
+
+
+async def _pages_after_a_restart() -> dict[int, set[tuple[Segment | None, int]]]:
+    """By task, the pages that messages of two lives of a client name for it."""
+    world = await World.create(2_000, **PAGED)
+    first, second = world.client(), world.client()
+    first._sizing.learn(took(*[0.02] * 16))
+    second._sizing.learn(took(*[0.3] * 16))
+    await _dies(world, first, Control, "submitted")
+    await second.submit([{}] * 2_000)
+    named: dict[int, set[tuple[Segment | None, int]]] = {}
+    for bundle in await messages(world):
+        for task in bundle.tasks:
+            rows = bundle.segment.rows if bundle.segment else 1
+            start = bundle.segment.first if bundle.segment else 0
+            named.setdefault(task.index, set()).add((bundle.segment, (task.index - start) // rows))
+    assert sorted(named) == list(range(2_000))
+    return named
+
+
+def test_a_client_that_is_started_again_divides_a_window_as_it_was() -> None:
+    named = in_virtual_time(_pages_after_a_restart())
+    assert all(len(pages) == 1 for pages in named.values())
+    assert named[0] != named[1_999]  # beyond the window it packs by what it has learned
+
+
+def test_without_the_note_a_task_would_have_two_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def forgets(control: Control) -> None:
+        return None
+
+    monkeypatch.setattr(Control, "planned", forgets)
+    named = in_virtual_time(_pages_after_a_restart())
+    assert any(len(pages) > 1 for pages in named.values())
+
+
+def test_the_note_is_there_before_the_first_message() -> None:
+    async def main() -> None:
+        world = await World.create(2_000, **PAGED)
+        client = world.client()
+        client._sizing.learn(took(*[0.02] * 16))
+        await _dies(world, client, world.channel.tasks, "send")
+        assert await Control(world.channel.control).planned() == Window(0, 300, 50, 0)
+        assert await Control(world.channel.control).segments() == [Segment(0, 300, 50)]
+
+    in_virtual_time(main())
+
+
+# --- rows that move ----------------------------------------------------------------------------------
+
+
+def paged(below: Counted, writer: str, *segments: Segment) -> PagedLedger:
+    layout = SegmentPages()
+    for segment in segments:
+        layout.add(segment)
+    return PagedLedger(below, writer, layout)
+
+
+def test_moved_rows_are_found_by_whoever_looks_into_the_page() -> None:
+    async def main() -> None:
+        below, segment = Counted(), Segment(0, 20, 10)
+        mine, other = paged(below, "w", segment), paged(below, "v", segment)
+        await mine.insert_new(claims([3], "a"))
+        assert await mine.move([3, 4, 15]) == [False, True, True]
+        alone = paged(below, "u")  # as one that was told so by the message
+        assert await alone.insert_new(claims([4], "b")) == [None]
+        assert await other.insert_new(claims([3, 4, 5, 15], "c")) == [
+            *claims([3], "a"),
+            *claims([4], "b"),
+            None,
+            None,
+        ]
+        assert await alone.read([15]) == claims([15], "c")
+        done = [result(key, f"{token}!", 10) for key, token in ((3, "a"), (4, "b"), (5, "c"))]
+        assert await mine.replace(done, ["a", "b", "c"]) == [None] * 3
+        assert await other.read([3, 4, 5]) == done
+        assert await other.delete([15, 5], ["c", "c!"]) == [True, True]
+        assert [row.key for row in await other.scan(0, 10)] == [3, 4]
+
+    asyncio.run(main())
+
+
+def test_a_row_of_its_own_is_never_taken_for_a_page() -> None:
+    """Task 10 is the first of its page: had the page its key, its own row would lie in the page's place."""
+
+    async def main() -> None:
+        below, segment = Counted(), Segment(0, 20, 10)
+        mine = paged(below, "w", segment)
+        await mine.insert_new(claims([11], "a"))
+        await mine.move([10])
+        assert await mine.insert_new([Record(10, "b")]) == [None]
+        assert await paged(below, "v", segment).read([10, 11]) == [Record(10, "b"), *claims([11], "a")]
+
+    asyncio.run(main())
+
+
+# --- giving back -------------------------------------------------------------------------------------
+
+LONG_FIRST = [{"s": 100.0}] + [{"s": 0.001}] * 99
+
+
+async def one_long(names: str = "ab", **settings: Any) -> World:
+    """One task of 100 s in a message with 99 of 1 ms, and two workers."""
+    world = await World.create(100, **{**AUTO, "workers": 2, **settings})
+    tasks = [Task(index, body) for index, body in enumerate(LONG_FIRST)]
+    segment = Segment(0, 100, 100) if world.spec.tasks_per_row is None else None
+    await world.channel.tasks.send([Message(encode(Bundle("r", tasks, segment=segment)))])
+    await Control(world.channel.control).submitted(100)
+    group = [asyncio.create_task(world.worker(name).run()) for name in names]
+    await asyncio.sleep(2.0)
+    for task in group:
+        task.cancel()
+    await asyncio.gather(*group, return_exceptions=True)
+    return world
+
+
+@pytest.mark.parametrize("settings", [AUTO, PAGED])
+def test_what_waits_behind_a_long_task_is_done_elsewhere(settings: dict[str, Any]) -> None:
+    async def main() -> None:
+        world = await one_long(**settings)
+        assert sorted(outcome.index for outcome in await world.answers()) == list(range(1, 100))
+        assert world.tasks_of("dead") == []
+        assert sorted(set(world.tasks_of("give_back"))) == list(range(1, 100))
+        assert all(line.get("n", 1) == 1 for line in world.events("deliver"))  # no receipt was counted
+        assert sorted(world.tasks_of("start")) == list(range(100))
+
+    in_virtual_time(main())
+
+
+def test_without_giving_back_the_others_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(GiveBack, "watch", never)
+
+    async def main() -> None:
+        assert await (await one_long()).answers() == []
+
+    in_virtual_time(main())
+
+
+def test_what_is_received_is_not_claimed() -> None:
+    async def main() -> None:
+        world = await one_long("a", slots=2)
+        first = world.events("claim")[0]
+        assert len(first.get("i", range(first.get("r", (0, 0))[1]))) <= 4  # twice what the slots need
+
+    in_virtual_time(main())
+
+
+def test_a_task_waits_no_longer_than_two_seconds() -> None:
+    """A hundred tasks of 0.2 s in a message, as from a client that knew nothing, are 20 s of work."""
+
+    async def main() -> None:
+        world = await World.create(100, **AUTO)
+        await world.send(*[{"s": 0.2}] * 100, bundle=True)
+        worker = asyncio.create_task(world.worker().run())
+        await asyncio.sleep(1.5)
+        back = world.tasks_of("give_back")
+        assert len(back) > 80
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+
+    in_virtual_time(main())
+
+
+def test_groups_that_are_given_back_stay_within_a_delivery() -> None:
+    async def main() -> None:
+        world = await World.create(20, **AUTO, slots=2)
+        tasks = [Task(index, {"s": 50.0}) for index in range(20)]
+        parts = [Message(encode(Bundle("r", tasks[at : at + 5], 1))) for at in range(0, 20, 5)]
+        await world.channel.tasks.send(parts)
+        options = WorkerOptions(hold=HoldLimits(part_s=1e6))
+        worker = asyncio.create_task(world.worker(options=options).run())
+        await asyncio.sleep(1.0)
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        sent = [bundle for bundle in await messages(world) if bundle.moves]
+        assert sent
+        for bundle in sent:
+            assert len({task.index // 5 for task in bundle.tasks}) == 1
+            assert (bundle.receives, bundle.moves) == (1, 1)  # as before: giving back is no receipt
+
+    in_virtual_time(main())
+
+
+class Slow(Lease):
+    """A lease whose renewals and releases take a while, and must not overlap."""
+
+    under_way = 0
+    overlaps = 0
+
+    async def renew(self, claims: Sequence[Claim]) -> list[Claim | None]:
+        return await self._alone(super().renew(claims))
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        await self._alone(super().release(claims))
+
+    async def _alone(self, call: Awaitable[_Result]) -> _Result:
+        Slow.overlaps += Slow.under_way
+        Slow.under_way += 1
+        await asyncio.sleep(0.1)
+        Slow.under_way -= 1
+        return await call
+
+
+async def _overlaps() -> int:
+    Slow.under_way = Slow.overlaps = 0
+    world = await World.create(40, **AUTO, slots=2, visibility_s=0.5)
+    await world.send(*[{"s": 0.01}] * 20, *[{"s": 30.0}] * 20, bundle=True)
+    worker = asyncio.create_task(world.worker(strategy=Slow).run())
+    await asyncio.sleep(3.0)
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+    return Slow.overlaps
+
+
+def test_claims_are_not_renewed_while_they_are_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert in_virtual_time(_overlaps()) == 0
+
+    class NoLock:
+        async def __aenter__(self) -> None: ...
+        async def __aexit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr("kon.engine.holding.asyncio.Lock", NoLock)
+    assert in_virtual_time(_overlaps()) > 0
+
+
+# --- whole runs --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [AUTO, PAGED])
+@pytest.mark.parametrize("strategy", ["lease", "conditional_put", "none", "read_then_write", "result_once"])
+def test_a_bag_of_uneven_tasks_is_done_once(settings: dict[str, Any], strategy: str) -> None:
+    async def main() -> None:
+        world = await World.create(600, **settings, workers=2, slots=2)
+        bodies = [{"s": 20.0 if n % 97 == 5 else 0.01, "fail": n % 50 == 7, "result": n} for n in range(600)]
+        workers = [world.worker(name, strategy_class(strategy)) for name in "ab"]
+        tally = await world.run(bodies, *workers)
+        assert tally.counts[State.DONE] == 600
+        assert {index: outcome.result for index, outcome in world.recorded().items()} == dict(
+            enumerate(range(600))
+        )
+        assert len(world.tasks_of("start")) == 612
+
+    in_virtual_time(main())
