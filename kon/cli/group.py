@@ -15,6 +15,7 @@ from typing import IO, Any, Final, NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
+from kon.cli.defaults import apply, defaults
 from kon.cli.inherited import log_options
 from kon.core.distribution import extras, version
 from kon.core.errors import Interrupted, KonError, StoreError, did_you_mean, first_cause
@@ -88,6 +89,7 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
     },
     "Help": {
         "schema": Lazy("kon.cli.schema:schema", "Print the JSON Schema of experiment files, for editors."),
+        "config": Lazy("kon.cli.config:config", "Show defaults of your own, and where they are from."),
         "completion": Lazy("kon.cli.manual:completion", "Print what makes a shell complete commands."),
         "man": Lazy("kon.cli.manual:man", "Print a manual page, for man."),
         "doctor": Lazy("kon.cli.doctor:doctor", "Check this machine, and say how to mend what is wrong."),
@@ -142,7 +144,11 @@ class LazyGroup(click.Group):
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             hint = _GONE.get(args[0]) or did_you_mean(args[0], COMMANDS)
             ctx.fail(f'no command "{args[0]}"{hint}')
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        completing = ctx.resilient_parsing  # a shell's Tab is no place for errors
+        if name is not None and command is not None and not completing and (found := defaults(COMMANDS)):
+            ctx.default_map = {name: apply(command, name, found)}
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for section, commands in SECTIONS.items():
