@@ -16,7 +16,8 @@ from kon.report.read.reader import Avoided
 from kon.report.tables import rounded
 
 if TYPE_CHECKING:
-    from kon.cli.redraw import Redrawn
+    from rich.console import Console
+    from rich.live import Live
 
 LINE_S: Final = 5.0
 """Between two lines off a terminal."""
@@ -137,6 +138,44 @@ class Silence(Progress):
         return
 
 
+class Redrawn:
+    """Two lines at the bottom of the terminal, and whatever is printed above them."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        from rich.console import Console  # which takes 50 ms, off a terminal for nothing
+
+        self._console = console or Console(stderr=True, highlight=False)
+        self._live: Live | None = None
+
+    def draw(self, title: str, done: int, total: int, left: str, words: str) -> None:
+        from rich.console import Group
+        from rich.live import Live
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        line = Table.grid(padding=(0, 1), expand=False)
+        line.add_row(
+            Text(title, overflow="ellipsis", no_wrap=True),
+            ProgressBar(total=max(total, 1), completed=done, width=max(10, self._console.width // 3)),
+            Text(f"{done / max(total, 1):.0%}"),
+            Text(left),
+        )
+        picture = Group(line, Text(f"  {words}", overflow="ellipsis", no_wrap=True))
+        if self._live is None:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        self._live.update(picture, refresh=True)
+
+    def print_above(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def clear(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
 class Picture(Progress):
     """Redrawn in place, with a bar."""
 
@@ -144,9 +183,7 @@ class Picture(Progress):
 
     def __init__(self) -> None:
         super().__init__()
-        from kon.cli.redraw import Redrawn
-
-        self._drawn: Redrawn = Redrawn()
+        self._drawn = Redrawn()
 
     def show(self, title: str, tally: Tally, speed: Speed, now_s: float) -> None:
         left_s = speed.left_s(tally, now_s)

@@ -11,8 +11,7 @@ import pytest
 from rich.console import Console
 
 from kon.cli import progress as module
-from kon.cli.progress import Lines, Picture, Progress, Silence, Speed, duration, ending, progress
-from kon.cli.redraw import Redrawn
+from kon.cli.progress import Lines, Picture, Progress, Redrawn, Silence, Speed, duration, ending, progress
 from kon.core.task import Outcome, State
 from kon.engine.client import Tally
 from kon.engine.records.events import Event
