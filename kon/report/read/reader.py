@@ -19,7 +19,7 @@ from kon.core.task import CLIENT, Outcome, State
 from kon.engine.client import Tally
 from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
-from kon.report.read.lines import ANSWERS, EVENTS, PACKETS, event_files, tasks_of
+from kon.report.read.lines import ANSWERS, EVENTS, STATES, event_files, tasks_of
 
 LEAST_BYTES: Final = 1 << 16
 """Bytes of each file in one look at a run that goes on, however many files there are."""
@@ -228,7 +228,7 @@ def _places(folder: RunFolder, file: BufferedReader, tasks: int) -> array[int]:
     places = array("q", [-1]) * tasks
     place = 0
     for number, line in enumerate(file, start=1):
-        for packet in decode_lines(line, PACKETS, warn_of_half(folder.results, number)):
+        for packet in decode_lines(line, STATES, warn_of_half(folder.results, number)):
             for outcome in packet.outcomes:
                 places[outcome.index] = place
         place += len(line)
