@@ -63,8 +63,8 @@ class Efficiency(Experiment):
                 )
             ],
             notes=[
-                """kon: SQLite, conditional_put, a process for each worker, the defaults of bundle (1) and
-                prefetch (10). From the first submission to the last outcome.""",
+                """kon: SQLite, conditional_put, a process for each worker, no knob. From the first submission
+                to the last outcome.""",
                 f"""Tasks for each worker: {", ".join(counts)}. The older systems gave each 1,000, 100 and
                 10. Fewer make it harder: beginning and end are shared by fewer.""",
                 """The older systems' figures are their reports', 2016, t2.micro. Remote: over SQS and

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from benchmarks.experiment import Experiment, Point, Record, Section, by_round, rounds
 from benchmarks.published import A_LOCAL, B_LOCAL
-from benchmarks.throughput import best_of, over, rates, runs, size
+from benchmarks.throughput import NO_KNOB, best_of, by_hand, over, rates, runs, size
 
 
 class InMemory(Experiment):
@@ -33,16 +33,17 @@ class InMemory(Experiment):
         return Section(
             title=f"In memory: {size(records, 'kon'):,} tasks of no length",
             findings=[
-                f"""{over(per_s, "kon, bundle 100", loop).ratio()} the thread-and-queue loop at its best
+                f"""{over(per_s, f"kon, {NO_KNOB}", loop).ratio()} the thread-and-queue loop at its best
                 thread count (wanted: at least 5x).""",
-                f"""{over(per_s, "kon, bundle 100", simple).ratio()} the same loop with `queue.SimpleQueue`,
+                f"""{over(per_s, f"kon, {NO_KNOB}", simple).ratio()} the same loop with `queue.SimpleQueue`,
                 whose queues are written in C.""",
+                by_hand(per_s, "kon"),
             ],
             tables=[rates(records, per_s, loop, "of the loop")],
             notes=[
                 """kon: strategy conditional_put, one worker in the client's process, with its journals of
-                events and results in files, as users run it. bundle: tasks in a message. Bundle 1 with
-                prefetch 10 are the defaults; they get a tenth of the tasks.""",
+                events and results in files, as users run it. bundle: tasks in a message, by hand;
+                bundle 1 with prefetch 10 gets a tenth of the tasks.""",
                 f"""The loop is that of the older systems' local workers, as
                 `benchmarks/peers/thread_loop.py` has it. It gets {size(records, "Queue"):,} tasks; with
                 more, its rate does not rise. Their own figures, for 1 to 16 threads on a t2.micro:

@@ -7,6 +7,7 @@ different programs or machines never meet in one table.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import os
 import platform
 import sqlite3
@@ -58,7 +59,7 @@ def here(peers: dict[str, str] | None = None) -> Context:
         sqlite=sqlite3.sqlite_version,
         kon=version(),
         sources=digest_of_sources(),
-        peers=peers or {"huey": version("huey")},
+        peers=peers or {"huey": importlib.metadata.version("huey")},
     )
 
 

@@ -37,6 +37,7 @@ class Sleeps:
 
 
 def spec_of(tasks: int, seconds: float = 0.0, durability: str | None = None, **settings: Any) -> RunSpec:
+    settings = {"bundle": None, "prefetch": None, **settings}
     backend = Plugin(settings.pop("backend", "sqlite"), {"durability": durability} if durability else {})
     return RunSpec(
         run="bench",

@@ -7,25 +7,28 @@ from typing import Any, Final
 
 from benchmarks.experiment import Point, Record, Spread, Table, by_what, spread
 
-DEFAULTS: Final = "bundle 1, prefetch 10"
+NO_KNOB: Final = "no knob"
+SINGLE: Final = "bundle 1, prefetch 10"
 PACKINGS: Final[dict[str, dict[str, Any]]] = {
-    "bundle 100": {"bundle": 100},
+    NO_KNOB: {"bundle": None, "prefetch": None},
+    "bundle 100": {"bundle": 100, "prefetch": 10},
+    "bundle 10": {"bundle": 10, "prefetch": 100},
     "bundle 1, prefetch 1,000": {"bundle": 1, "prefetch": 1_000},
-    DEFAULTS: {"bundle": 1, "prefetch": 10},
+    SINGLE: {"bundle": 1, "prefetch": 10},
 }
-"""How tasks travel: so many in a message, so many messages held ahead."""
+"""How tasks travel: as kon finds it, or as a file says: tasks in a message, and messages held ahead."""
 
 Rounds = dict[int, dict[str, float]]
 """Tasks a second by round, and in each round by what was measured."""
 
 
 def runs(name: str, tasks: int, settings: dict[str, Any]) -> list[Point]:
-    """A run of kon's for each packing. The defaults, meant for longer tasks, get a tenth of the tasks."""
+    """A run of kon's for each packing. What is meant for longer tasks gets a tenth of the tasks."""
     return [
         Point(
             f"{name}, {packing}",
             "benchmarks.runs:run",
-            {"tasks": tasks // 10 if packing == DEFAULTS else tasks, **settings, **options},
+            {"tasks": tasks // 10 if packing == SINGLE else tasks, **settings, **options},
         )
         for packing, options in PACKINGS.items()
     ]
@@ -37,6 +40,12 @@ def best_of(per_s: Rounds, system: str) -> dict[int, float]:
         number: max(value for what, value in values.items() if what.startswith(system))
         for number, values in per_s.items()
     }
+
+
+def by_hand(per_s: Rounds, name: str) -> str:
+    """A finding: the default file next to the best that a file with knobs gets."""
+    ratio = over(per_s, f"{name}, {NO_KNOB}", best_of(per_s, f"{name}, bundle")).ratio()
+    return f"{ratio} the best of bundle 1, 10 and 100, with a file without a knob (wanted: at least 0.8x)."
 
 
 def over(per_s: Rounds, what: str, base: dict[int, float]) -> Spread:

@@ -19,8 +19,8 @@ _ON_EMULATOR: Final[dict[str, dict[str, Any]]] = {
     "10 ms, none, bundle 100": {"strategy": "none", "bundle": 100},
     "10 ms, conditional_put, bundle 100": {"strategy": "conditional_put", "bundle": 100},
     "10 ms, lease, bundle 100": {"strategy": "lease", "bundle": 100},
-    "10 ms, conditional_put": {"strategy": "conditional_put", "prefetch": 100},
-    "100 ms, lease": {"strategy": "lease", "seconds": 0.1, "prefetch": 100},
+    "10 ms, conditional_put": {"strategy": "conditional_put", "prefetch": 100, "bundle": 1},
+    "100 ms, lease": {"strategy": "lease", "seconds": 0.1, "prefetch": 100, "bundle": 1},
     "100 ms, lease, flush_s 0.5": {"strategy": "lease", "seconds": 0.1, "prefetch": 100, "flush_s": 0.5},
 }
 

@@ -93,7 +93,7 @@ def _run(
 ) -> dict[str, Any]:
     backend = Plugin("aws", settings.get("options", {}))
     others = {key: value for key, value in settings.items() if key != "options"}
-    others.setdefault("tasks_per_row", tasks_per_row_for(None, settings.get("bundle", "auto"), backend))
+    others.setdefault("tasks_per_row", tasks_per_row_for(None, settings.get("bundle"), backend))
     spec: RunSpec = msgspec.structs.replace(
         spec_of(tasks, seconds, **others),
         run=name,

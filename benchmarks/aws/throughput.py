@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from benchmarks.aws.least import least_requests
 from benchmarks.experiment import Experiment, Point, Record, Section, Table, by_round, by_what, rounds
-from benchmarks.throughput import Rounds, best_of, over
+from benchmarks.throughput import NO_KNOB, Rounds, best_of, over
+from kon.engine.sizing import MOST_TASKS
 
 TASKS: Final = 1_000
 WARM_UP: Final = 150
@@ -64,6 +65,11 @@ class Throughput(Experiment):
             for strategy in STRATEGIES
             for bundle in (1, 100)
         ]
+        free = {"tasks": bundled, "warm_up": WARM_UP, "bundle": None, "prefetch": None}
+        kon += [
+            Point(named(strategy, None), "benchmarks.aws.measure:kon", {**free, "strategy": strategy})
+            for strategy in STRATEGIES
+        ]
         shared = {"tasks": tasks, "warm_up": WARM_UP, "strategy": "lease", "prefetch": PREFETCH}
         options = {**shared, "bundle": 1, "tasks_per_row": SHARED}
         kon.insert(1, Point(SHARED_ROWS, "benchmarks.aws.measure:kon", options))
@@ -74,7 +80,7 @@ class Throughput(Experiment):
         celery = best_of(per_s, CELERY)
         requests = by_what(records, "requests_per_task")
         worker_ms = by_what(records, "worker_cpu_ms_per_task")
-        lease, bundled = named("lease", 1), named("lease", 100)
+        lease, bundled, free = named("lease", 1), named("lease", 100), named("lease", None)
         put, put_bundled = named("conditional_put", 1), named("conditional_put", 100)
         return Section(
             title="Through SQS and DynamoDB: tasks of no length, one worker process",
@@ -83,6 +89,9 @@ class Throughput(Experiment):
                 Celery has neither (wanted: at least 5x), and {over(per_s, SHARED_ROWS, celery).ratio()} where
                 {SHARED} tasks share a row of the ledger (`tasks_per_row`).""",
                 f"""{over(per_s, bundled, celery).ratio()} with bundles of 100 (wanted: at least 12x).""",
+                f"""{over(per_s, free, celery).ratio()} with a file without a knob (wanted: at least 80x):
+                {over(per_s, free, best_of(per_s, bundled)).ratio()} the bundles of 100 (wanted: at least
+                0.75x), with {requests[free].median:.3f} requests for each task (wanted: at most 0.02).""",
                 f"""{requests[put].median:.3f} requests for each task with `conditional_put`, client and
                 worker together, from submission until the answer is collected (wanted: at most 0.5), and
                 {requests[put_bundled].median:.3f} with bundles of 100 (wanted: at most 0.1).""",
@@ -95,7 +104,10 @@ class Throughput(Experiment):
         )
 
 
-def named(strategy: str, bundle: int) -> str:
+def named(strategy: str, bundle: int | None) -> str:
+    """bundle: tasks in a message; None for a file without a knob."""
+    if bundle is None:
+        return f"kon, {strategy}, {NO_KNOB}"
     return f"kon, {strategy}" + (f", bundle {bundle}" if bundle > 1 else "")
 
 
@@ -134,7 +146,7 @@ def requests_made(records: Sequence[Record]) -> Table:
     for what, spread in made.items():
         of_it = [record for record in records if record.point.what == what]
         options = of_it[0].point.options
-        tasks, bundle, strategy = (options[name] for name in ("tasks", "bundle", "strategy"))
+        tasks, strategy, bundle = options["tasks"], options["strategy"], options["bundle"] or MOST_TASKS
         least = least_requests(tasks, bundle, strategy, options.get("tasks_per_row")).total / tasks
         by_whom = [
             sum(each.figures["requests"].get(name, 0.0) for each in of_it) / len(of_it) / tasks

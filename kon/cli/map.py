@@ -25,6 +25,9 @@ from kon.kinds.command import DEFAULT_SHELL
 _DRAIN_S: Final[dict[str, float]] = {"never": 0.0, "soon": 604_800.0, "now": 0.0}
 """How long commands that run go on when no more are started."""
 
+FEW_ITEMS: Final = 100
+"""One worker process starts this many commands in a tenth of a second, as long as another takes to start."""
+
 INLINE_BYTES: Final = 65_536
 """Output up to this travels with a task's outcome; longer output is kept in a file until it is printed."""
 
@@ -128,7 +131,8 @@ def _say_nothing_to_do(request: Request) -> None:
 def _run(command: str, items: Sequence[Item], commands: Commands, request: Request) -> bool:
     """Whether every command was done."""
     watched = request.delay_s or request.load is not None or request.memfree is not None
-    slots = Slots(_wanted(request, len(items)), in_one_process=bool(watched) or commands.template.uses_slot)
+    together = bool(watched) or commands.template.uses_slot or len(items) <= FEW_ITEMS
+    slots = Slots(_wanted(request, len(items)), in_one_process=together)
     if slots.all < slots.wanted and not request.quiet:
         note(
             f"kon: {slots.wanted:,} commands at once need more open files than this system allows "

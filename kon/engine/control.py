@@ -20,8 +20,8 @@ _SPEC_KEY = 2
 _KON_KEY = 3
 _BEGUN_KEY = 4
 _CLIENT_KEY = 5
-_WINDOW_KEY = 7
 _ROLL_KEY = 6
+_WINDOW_KEY = 7
 _HOST_KEYS = 1 << 20
 """Hosts on other machines write under their number, from here on."""
 _WINDOW_KEYS = 1 << 30
