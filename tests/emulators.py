@@ -93,7 +93,12 @@ class Inbox:
         self.sns, self.sqs = as_anybody("sns"), as_anybody("sqs")
         self.topic: str = self.sns.create_topic(Name=name)["TopicArn"]
         self._queue = self.sqs.create_queue(QueueName=f"{name}-inbox")["QueueUrl"]
-        about = self.sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
+        while True:  # a queue just made may not be known yet, there as here
+            try:
+                about = self.sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
+                break
+            except self.sqs.exceptions.QueueDoesNotExist:
+                continue
         arn = about["Attributes"]["QueueArn"]
         self.sns.subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=arn)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Final
 
 from kon.backends.aws.options import AwsOptions, Throughput
+from kon.backends.aws.policies import policy
 
 PROJECT: Final = Path(__file__).parents[2]
 PAGE: Final = (PROJECT / "docs" / "aws.md").read_text()
@@ -25,8 +25,13 @@ ACTIONS: Final = {
     "CompleteMultipartUpload": "PutObject",
     "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
     "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
+    "PutBucketEncryption": "PutEncryptionConfiguration",
+    "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
 }
 """Where IAM has another name for an operation."""
+
+NOTICE: Final = PROJECT / "kon" / "launch" / "notice.py"
+"""The one call of a client's that is none of the backend's."""
 
 OPERATION: Final = re.compile(
     r'"(sqs|dynamodb|s3|sts)",\s*"([A-Z]\w+)"|(?:_call|_in_batches)\(\s*"([A-Z]\w+)"'
@@ -46,9 +51,13 @@ OTHERS: Final = {
 
 
 def allowed() -> set[str]:
-    text = re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)
-    assert text is not None
-    return {action for statement in json.loads(text[1])["Statement"] for action in statement["Action"]}
+    """What kon's own policies for clients and workers allow, which the page shows by links."""
+    found: set[str] = set()
+    for role in ("client", "worker"):
+        for statement in policy(role)["Statement"]:
+            actions = statement["Action"]
+            found.update([actions] if isinstance(actions, str) else actions)
+    return found
 
 
 def called() -> set[str]:
@@ -63,11 +72,13 @@ def called() -> set[str]:
 
 def test_the_policy_allows_what_the_code_calls() -> None:
     assert len(called()) > 20
-    assert called() - allowed() == set()
+    everybody_may = {"sts:GetCallerIdentity"}
+    assert called() - allowed() - everybody_may == set()
 
 
 def test_the_policy_allows_nothing_else() -> None:
     code = "\n".join(file.read_text() for file in (PROJECT / "kon" / "backends" / "aws").rglob("*.py"))
+    code += 'publish = "Publish"' if "client.publish(" in NOTICE.read_text() else ""
     known = called() | OTHERS | {"s3:GetObject"}
     for action in allowed() - known:
         assert f'"{action.partition(":")[2]}"' in code, f"nothing calls {action}"
