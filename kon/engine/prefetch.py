@@ -13,7 +13,7 @@ from typing import Final
 from kon.core.queue import QueueLimits
 from kon.core.spec import RunSpec
 from kon.engine.executor import Executor
-from kon.engine.sizing import Sizing
+from kon.engine.sizing import ROUNDS, Sizing
 
 HORIZON_S: Final = 0.2
 """How much work a worker holds ahead of its slots, in seconds."""
@@ -34,6 +34,8 @@ class Prefetch:
         self._executor = executor
         self._fetch_s = 0.0  # how long receive and claim take, lately
         self._per_message = float(Sizing(spec).size(spec.tasks))
+        # of 60 tasks of 2 ms, all within the horizon, one of two workers would take all
+        self._share = min(MOST_AHEAD, math.ceil(spec.tasks / (ROUNDS * spec.workers * spec.processes)))
 
     @property
     def horizon_s(self) -> float:
@@ -71,7 +73,7 @@ class Prefetch:
         spec, mean_s = self._spec, self._executor.mean_s
         if mean_s is None:
             return 0  # nothing is known yet: fill the slots and see
-        most = MOST_AHEAD if spec.prefetch is None else math.ceil(spec.prefetch * self._per_message)
+        most = self._share if spec.prefetch is None else math.ceil(spec.prefetch * self._per_message)
         if mean_s > 0:
             most = min(most, int(self.horizon_s * spec.slots / mean_s))
         if spec.prefetch is None and most and self._executor.running >= spec.slots:

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from kon.core.errors import ConfigurationError
+from kon.core.spec import RunSpec
 from kon.engine.records.records import RunFile, RunFolder
 from kon.report.columns import Row, draw, per_million, rounded
 from kon.report.gathered import row_of
@@ -133,10 +134,17 @@ def _sum(runs: Sequence[Recorded], name: str) -> int:
 
 
 def _differences(a: RunFile, b: RunFile) -> Iterator[Difference]:
-    one, other = (_flat({**msgspec.to_builtins(each.spec), **_of_context(each)}) for each in (a, b))
+    one, other = (_flat({**_of_spec(each.spec), **_of_context(each)}) for each in (a, b))
     for name in dict.fromkeys([*one, *other]):
         if name not in _NAMES and one.get(name) != other.get(name):
             yield Difference(name, one.get(name), other.get(name))
+
+
+def _of_spec(spec: RunSpec) -> dict[str, Any]:
+    """A spec's settings as an experiment file has them: what kon finds by itself is `auto` there."""
+    settings: dict[str, Any] = msgspec.to_builtins(spec)
+    found = {name: "auto" for name in ("bundle", "prefetch", "tasks_per_row") if settings[name] is None}
+    return {**settings, **found}
 
 
 def _of_context(run: RunFile) -> dict[str, Any]:

@@ -202,7 +202,7 @@ def test_folders_are_matched_run_by_run(tmp_path: Path) -> None:
     invoke("run", file, "--set", "workers=[2, 4]", "--set", "prefetch=50", "--out", "results/b")
     text = invoke("compare", "results/a", "results/b").stdout
     assert text.startswith("A: sleeps-lease-w2-r1\nB: sleeps-lease-w2-r1\n")
-    assert re.search(r"(?m)^prefetch +10 +50$", text)
+    assert re.search(r"(?m)^prefetch +auto +50$", text)
     assert "only in A: sleeps-lease-w1-r1" in text
     assert "only in B: sleeps-lease-w4-r1" in text
 

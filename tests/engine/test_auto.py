@@ -367,3 +367,14 @@ def test_a_bag_of_uneven_tasks_is_done_once(settings: dict[str, Any], strategy: 
         assert len(world.tasks_of("start")) == 612
 
     in_virtual_time(main())
+
+
+def test_a_small_bag_is_shared_by_all_workers() -> None:
+    """All 60 tasks of 2 ms are within one worker's horizon, and it would take all."""
+
+    async def main() -> None:
+        world = await World.create(60, **AUTO, workers=2)
+        await world.run([{"s": 0.002}] * 60, world.worker("a"), world.worker("b"))
+        assert min(len(world.tasks_of("start", name)) for name in "ab") > 20
+
+    in_virtual_time(main())
