@@ -77,3 +77,14 @@ def test_options_that_can_not_be_used_are_refused(
 @pytest.mark.parametrize("kind", [Shell, Sleep, Stats])
 def test_every_kind_may_be_told_the_slots(kind: type[Kind]) -> None:
     kind({"slots": 4})
+
+
+def test_the_former_place_serves_kinds_of_the_release_before() -> None:
+    from kon.kinds.options import Options, read_options
+
+    class Own(Options, frozen=True, kw_only=True):
+        colour: str = "red"
+
+    assert read_options("own", {"slots": 2}, Own) == Own(slots=2)
+    with pytest.raises(ConfigurationError, match='unknown option "color" of kind own, did you mean "colour"'):
+        read_options("own", {"color": "red"}, Own)
