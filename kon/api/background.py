@@ -30,7 +30,7 @@ from kon.core.errors import (
 from kon.core.lock import client_lock
 from kon.core.plugins import backend_class, open_backend
 from kon.core.spec import RunSpec
-from kon.engine.client import Tally
+from kon.engine.client import Client, Tally
 from kon.engine.control import Control
 from kon.engine.records.records import RunFolder
 from kon.launch.guard import Guard
@@ -76,6 +76,7 @@ class Background:
     cancelled: it is taken up only to be given up.
     temporary: the folder of a run that is not kept; it lasts as long as the run is at work.
     guard: over a run that is kept.
+    make_client: makes its client.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Background:
         cancelled: bool = False,
         temporary: TemporaryFolder | None = None,
         guard: Guard | None = None,
+        make_client: Callable[..., Client] = Client,
     ) -> None:
         self.folder = folder
         self.spec = spec
@@ -100,6 +102,7 @@ class Background:
             on_progress=self._progress,
             on_note=lambda text: _log.warning("%s", text),
         )
+        self._local.make_client = make_client
         self._source = source
         self._kept = kept
         self._cancelled = cancelled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -20,7 +20,7 @@ from kon.core.lock import client_lock
 from kon.core.plugins import backend_class
 from kon.core.spec import RunSpec
 from kon.core.task import CLIENT, Answers, Outcome, State, encode
-from kon.engine.client import RECORDED_AT_ONCE
+from kon.engine.client import RECORDED_AT_ONCE, Client
 from kon.engine.packing import chunks
 from kon.engine.records.records import RunFolder
 from kon.launch.guard import Guard
@@ -48,6 +48,7 @@ class Plan(NamedTuple):
     out: the folder of records to be kept; None for one that lasts as long as the run does.
     rerun_failed: of what is recorded there, tasks that are not done are run again.
     wishes: what else is asked for.
+    make_client: makes the run's client, of the arguments of Client.
     """
 
     caller: str
@@ -56,6 +57,7 @@ class Plan(NamedTuple):
     out: Path | None = None
     rerun_failed: bool = False
     wishes: Wishes = Wishes()
+    make_client: Callable[..., Client] = Client
 
 
 def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
@@ -77,7 +79,10 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
         folder.write_run(spec, context(), attempts_before=1 if recorded else 0)
         _record_again(folder, recorded)
         return Run(
-            folder, spec, _begun(folder, spec, plan.source, kept=False, temporary=temporary), temporary
+            folder,
+            spec,
+            _begun(folder, spec, plan.source, kept=False, temporary=temporary, make_client=plan.make_client),
+            temporary,
         )
     folder = RunFolder(plan.out / spec.run)
     running = running_in(folder)
@@ -134,8 +139,11 @@ def _begun(
     kept: bool,
     temporary: TemporaryFolder | None = None,
     guard: Guard | None = None,
+    make_client: Callable[..., Client] = Client,
 ) -> Background:
-    background = Background(folder, spec, source, kept=kept, temporary=temporary, guard=guard)
+    background = Background(
+        folder, spec, source, kept=kept, temporary=temporary, guard=guard, make_client=make_client
+    )
     background.begin()
     return background
 

@@ -53,11 +53,6 @@ class OpenTally(Tally):
         self.fresh += news
         return news
 
-    def close(self, tasks: int) -> None:
-        """There were that many tasks, and no more come."""
-        self._left -= self.tasks - tasks
-        self.tasks = tasks
-
 
 class Feed:
     """Calls on their way from the threads of a program to the loop of its client, and their outcomes back."""
@@ -198,6 +193,12 @@ class Feed:
             self._news.set()
 
     @property
+    def total(self) -> int:
+        """Calls that have been queued, or will be; for any thread, once it is closed the last word."""
+        with self._lock:
+            return self._count + len(self._begun) + len(self._waiting)
+
+    @property
     def count(self) -> int:
         """Calls that have been queued."""
         return self._count
@@ -223,6 +224,9 @@ class _TellingJournal(Journal):
         fresh, self._tally.fresh = self._tally.fresh, []
         self._feed.ended(fresh)
 
+    async def on_disk(self) -> None:
+        await self._inner.on_disk()
+
 
 class OpenClient(Client):
     """The client of an open run."""
@@ -231,7 +235,17 @@ class OpenClient(Client):
         super().__init__(*args, **{"options": ClientOptions(wait_s=_WAIT_S), **options})
         self.tally: OpenTally = OpenTally()
         self._feed = feed
+        feed.attach()
+        self._tell, self._told = self._on_progress, -1
+        self._on_progress = self._tell_news
         self._journal = _TellingJournal(self._journal, self.tally, feed)
+
+    def _tell_news(self, tally: Tally) -> None:
+        """Tell of progress where there is any: this client looks often, and others wait for quiet."""
+        ended = sum(tally.counts.values())
+        if ended != self._told:
+            self._told = ended
+            self._tell(tally)
 
     async def submit(self, bodies: Iterable[Any], upto: int | None = None) -> None:
         queue = self._channel.tasks
@@ -244,6 +258,12 @@ class OpenClient(Client):
         self.tally.close(self._feed.count)
         self.spec = msgspec.structs.replace(self.spec, tasks=self._feed.count)
         await self._control.submitted(self._feed.count)
+
+    def _account_for(self, state: State, error: str) -> None:
+        if not self._feed.is_closed:  # it is given up while calls may still come
+            self._feed.close(cancels=True)
+        self.tally.close(self._feed.count)
+        super()._account_for(state, error)
 
     def _tasks(self, calls: Sequence[tuple[int, Call]], limit_bytes: int) -> list[Task] | None:
         """The tasks of calls, but of those that fit into no message; None where there are no calls."""

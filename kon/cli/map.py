@@ -14,11 +14,12 @@ import click
 
 from kon.api.begin import processors
 from kon.cli import map_sources as sources_of
+from kon.cli.map_incoming import Incoming
 from kon.cli.map_options import MapCommand, Request, check, map_options
 from kon.cli.map_run import MapRun
 from kon.cli.map_sources import Item
 from kon.cli.map_tasks import Commands, Slots, make_plan
-from kon.cli.map_words import check_placeholders, check_shell, read_words, replaced, stdin_now
+from kon.cli.map_words import Source, check_placeholders, check_shell, read_words, replaced, stdin_now
 from kon.cli.output import note, print_rows
 from kon.kinds.command import DEFAULT_SHELL
 
@@ -62,7 +63,7 @@ def map_(ctx: click.Context, /, words: Sequence[str], **options: Any) -> None:
     _check_positions(commands, items)
     if request.dry_run:
         _dry_run(commands, len(items))
-    elif not items:
+    elif not items and not isinstance(items, Incoming):
         _say_nothing_to_do(request)
     else:
         ctx.exit(0 if _run(command, items, commands, request) else 1)
@@ -82,6 +83,11 @@ def _command_and_items(words: Sequence[str], request: Request) -> tuple[str, Seq
         raise click.UsageError(
             f"--stdin {request.stdin}: there is no such file. `item` stands for the item of each command"
         )
+    if meant.sources == [Source(file="-")] and _may_come_slowly(request):
+        incoming = Incoming(sys.stdin.fileno(), request.item_delimiter)
+        if not incoming.is_over:
+            return command, incoming
+        return command, incoming.first
     values = sources_of.read_sources(meant.sources, request.item_delimiter)
     several = len(values) > 1
     if several and (request.colsep is not None or request.most_items is not None or request.spread_items):
@@ -97,6 +103,25 @@ def _command_and_items(words: Sequence[str], request: Request) -> tuple[str, Seq
             values[0], request.most_items, slots, spread=request.spread_items
         )
     return command, sources_of.combined(meant.sources, values)
+
+
+def _may_come_slowly(request: Request) -> bool:
+    """Whether commands may start before all items are read: nothing that is asked for goes by all of them."""
+    by_all = (
+        request.out or request.dry_run or request.as_json or request.resumes,
+        request.colsep is not None,
+        request.most_items is not None or request.spread_items or request.halt.is_share,
+        request.jobs is not None and request.jobs.as_many_as_tasks,
+    )
+    return not any(by_all) and _has_number(sys.stdin)
+
+
+def _has_number(stream: Any) -> bool:
+    """Whether a stream is a file of the system's, and not one of a test's or a notebook's."""
+    try:
+        return bool(stream.fileno() >= 0)
+    except (OSError, ValueError):
+        return False
 
 
 def _check_positions(commands: Commands, items: Sequence[Item]) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Final
 
+from kon.api.feed import MOST_TASKS
 from kon.cli.output import can_redraw
 from kon.core.task import State
 from kon.engine.client import Tally
@@ -41,14 +42,16 @@ class ProgressLine:
             return
         self._due_s = now_s + self._every_s
         ended = tally.tasks - tally.left
-        words = [f"{ended:,}/{tally.tasks:,}"]
+        is_open = tally.tasks == MOST_TASKS  # more items may come
+        words = [f"{ended:,}" if is_open else f"{ended:,}/{tally.tasks:,}"]
         bad = ended - tally.counts[State.DONE]
         if bad:
             words.append(f"{bad:,} not done")
         news, passed_s = ended - self._before, now_s - self._began_s
         if news and passed_s:
             words.append(f"{news / passed_s:,.1f} tasks/s")
-            words.append(f"{tally.left * passed_s / news:,.0f} s left")
+            if not is_open:
+                words.append(f"{tally.left * passed_s / news:,.0f} s left")
         if not self._redraws:
             sys.stderr.write(f"kon: {', '.join(words)}\n")
             return

@@ -7,13 +7,16 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import click
 
 from kon.api.begin import Plan, begin
+from kon.api.feed import Feed, OpenClient
 from kon.api.relay import Relay
 from kon.cli.joblog import JobLog, read_joblog
+from kon.cli.map_incoming import Incoming
 from kon.cli.map_line import EVERY_S, ProgressLine
 from kon.cli.map_options import Request
 from kon.cli.map_output import Printer
@@ -52,10 +55,17 @@ class MapRun:
         recorded = self._recorded()
         self._known = {outcome.index for outcome in recorded if self._stands(outcome)}
         self._joblog = self._open_joblog(recorded)
+        self._incoming = items if isinstance(items, Incoming) else None
+        self._feed = Feed(plan.spec.workers * plan.spec.slots, lambda call, outcome: None)
+        if self._incoming is not None:
+            plan = plan._replace(make_client=partial(OpenClient, self._feed))
         self._run = begin(plan, () if plan.out else recorded)
         self._tail = Tail(RunFolder(self._run.path), self._run.tasks)
         self._relay = Relay(self._run.path / "live") if request.is_live else None
         self._failed = self._succeeded = 0
+        self._is_counted = False
+        if self._incoming is not None:
+            self._incoming.follow(self._feed, commands.body)
 
     def to_its_end(self) -> bool:
         """Whether every command was done.
@@ -81,7 +91,9 @@ class MapRun:
             if self._joblog is not None:
                 self._joblog.close()
         self._say_what_failed()
-        return tally.counts[State.DONE] == run.tasks or self._is_enough()
+        if self._incoming is not None and self._incoming.problem is not None:
+            raise self._incoming.problem
+        return tally.counts[State.DONE] == len(self._items) or self._is_enough()
 
     # --- what is known from before -----------------------------------------------------------------
 
@@ -138,17 +150,23 @@ class MapRun:
         """Print and log what ends, until all has ended."""
         request, printer = self._request, self._printer
         line = ProgressLine(quiet=request.quiet, before=len(self._known), always=request.progress)
-        pause_s = _LIVE_S if self._relay else EVERY_S if line.is_shown else None
+        looks = line.is_shown or self._incoming is not None
+        pause_s = _LIVE_S if self._relay else EVERY_S if looks else None
         try:
             for news in self._run.follow(self._tail, lambda: pause_s):
                 fresh = [outcome for outcome in news if outcome.index not in self._known]
                 if news or self._relay:
                     line.clear()
                 self._take(news, fresh)
-                if request.halt.is_due(self._failed, self._succeeded, self._run.tasks):
+                self._look_whether_more_come()
+                if request.halt.is_due(self._failed, self._succeeded, len(self._items)):
                     self._run.call_off()
                 if not (printer.is_mid_line or (self._relay and self._relay.is_mid_line)):
                     line.update(self._tail.tally)
+        except Interrupted:  # the run ended before it was known how many items there were
+            self._look_whether_more_come()
+            if self._tail.tally.left:
+                raise
         finally:
             line.clear()
         self._run.finish()
@@ -166,6 +184,16 @@ class MapRun:
         self._printer.skip(outcome for outcome in news if outcome.index in self._known)
         self._printer.print(fresh)
 
+    def _look_whether_more_come(self) -> None:
+        """Say how many items there were, once that is known."""
+        if self._incoming is None or self._is_counted:
+            return
+        if self._incoming.is_over:
+            self._feed.close()
+        if self._feed.is_closed:  # or by the client, as the run was given up
+            self._is_counted = True
+            self._tail.tally.close(self._feed.total)
+
     def _show_live(self) -> None:
         if self._relay is not None:
             self._relay.show()
@@ -180,7 +208,7 @@ class MapRun:
     def _is_enough(self) -> bool:
         """Whether it was halted because the wanted number succeeded."""
         halt = self._request.halt
-        return halt.counted == "success" and halt.is_due(0, self._succeeded, self._run.tasks)
+        return halt.counted == "success" and halt.is_due(0, self._succeeded, len(self._items))
 
     def _say_what_failed(self) -> None:
         tally, run = self._tail.tally, self._run
@@ -212,6 +240,7 @@ class MapRun:
     def _stop(self) -> None:
         """Stop what runs, and take what had ended by then: the log must not forget it."""
         self._run.cancel()
+        self._look_whether_more_come()
         while news := self._tail.news():
             self._take(news, [outcome for outcome in news if outcome.index not in self._known])
 

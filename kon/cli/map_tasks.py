@@ -16,7 +16,9 @@ from typing import Any, Final
 import msgspec
 
 from kon.api.begin import Plan, processors, run_name
+from kon.api.feed import MOST_TASKS
 from kon.api.items import Bodies, for_command
+from kon.cli.map_incoming import Incoming
 from kon.cli.map_sources import Item
 from kon.core.errors import ConfigurationError, WorkloadError
 from kon.core.kind import Kind
@@ -45,6 +47,13 @@ class Commands:
         program = ShellProgram(shell, frozenset())
         self.template = Template(command, program, positions=True, appends=appends)
         self._items = items
+        self._kind = kind_class("shell")({"command": command, "positions": True, "stdin_item": not appends})
+
+    def body(self, item: Item) -> Any:
+        """The body of a task. Raises ConfigurationError for an item that no command can take."""
+        made = body_of(item)
+        self._kind.check(made)
+        return made
 
     def __getitem__(self, index: int) -> bytes:
         call = self.template.call(self._items[index], index + 1)
@@ -87,6 +96,18 @@ class ItemSource:
         return len(self._bodies)
 
 
+class Coming:
+    """The source of items that come one by one (see kon.cli.map_incoming)."""
+
+    digest = ""
+
+    def bodies(self, workers: int) -> Iterable[Any]:
+        return ()
+
+    def __len__(self) -> int:
+        return MOST_TASKS
+
+
 def body_of(item: Item) -> Any:
     """The body of a task: its item, or a list of several."""
     return for_command(item) if isinstance(item, str) else [for_command(each) for each in item]
@@ -122,7 +143,9 @@ def make_plan(
     """
     strategy_class(strategy)
     options = {"command": command, **options}
-    source = ItemSource(items, kind_class("shell")(options))
+    source: ItemSource | Coming = (
+        Coming() if isinstance(items, Incoming) else ItemSource(items, kind_class("shell")(options))
+    )
     name = run_name(os.path.basename(command.split()[0]))  # noqa: PTH119 - it need not be a path at all
     spec = RunSpec(
         run=name,

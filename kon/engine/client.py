@@ -108,12 +108,17 @@ class Tally:
         self.counts[State.DONE] += count
         return True
 
+    def close(self, tasks: int) -> None:
+        """There are so many tasks, and no more: of a run whose number of tasks was not known."""
+        self._left -= self.tasks - tasks
+        self.tasks = tasks
+
     def unaccounted(self) -> Iterator[int]:
         """The indexes of tasks without an outcome."""
-        at = self._codes.find(0)
+        at = self._codes.find(0, 0, self.tasks)
         while at >= 0:
             yield at
-            at = self._codes.find(0, at + 1)
+            at = self._codes.find(0, at + 1, self.tasks)
 
     def state_of(self, index: int) -> State | None:
         return _BY_CODE.get(self._codes[index])
