@@ -13,6 +13,7 @@ from tests.cli.given import SHELL, invoke, write
 TWICE = """\
 name: twice
 backend: memory
+bundle: 1
 workload: {kind: sleep, count: 20, seconds: 0}
 strategies: [conditional_put]
 faults: {duplicate_rate: 0.5}
