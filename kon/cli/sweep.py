@@ -15,7 +15,10 @@ from kon.fleet.thing import Filter, Thing
 from kon.report.tables import draw
 
 EXIT_LEFT: Final = 5
-"""The exit code where something is left."""
+"""The exit code where something is left, or nobody knows."""
+
+_TROUBLES: Final = 20
+"""Lines of troubles that are told, at most."""
 
 
 @click.command()
@@ -77,15 +80,23 @@ def sweep(
                 "removed": [_object(each) for each in removed],
                 "usd_per_hour": round(found.usd_per_hour, 6),
                 "regions": found.regions,
+                "troubles": found.troubles,
             }
         )
     else:
         _print(found, fleet)
-    ctx.exit(EXIT_LEFT if found.things else 0)
+    ctx.exit(EXIT_LEFT if found.things or found.troubles else 0)
 
 
 def _print(found: Found, fleet: str | None) -> None:
     whose = f"the fleet {fleet}" if fleet else "kon"
+    for trouble in found.troubles[:_TROUBLES]:
+        note(f"kon: {trouble}")
+    if len(found.troubles) > _TROUBLES:
+        note(f"kon: and {len(found.troubles) - _TROUBLES} more of the kind")
+    if found.troubles and not found.things:
+        note(f"nothing of {whose} was found, but not all could be looked at: mend that, and sweep again")
+        return
     if not found.things:
         note(f"nothing of {whose} is left in {len(found.regions)} regions")
         return

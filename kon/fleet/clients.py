@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import boto3
 import botocore.exceptions
@@ -17,6 +17,8 @@ from kon.core.errors import BackendRefused
 _CONFIG: Final = Config(
     retries={"mode": "standard", "max_attempts": 8}, connect_timeout=10, read_timeout=60, s3=S3_LINKS
 )
+
+_Answer = TypeVar("_Answer")
 
 _making: Final = threading.Lock()
 
@@ -34,6 +36,8 @@ class Clients:
         """The accounts that buckets have to be of, by their names."""
         self.region: Final[str] = str(region or self._session.region_name)
         self._region = region
+        self.troubles: list[str] = []
+        """What could not be asked, so that nobody knows whether it is kon's."""
 
     def __call__(self, service: str) -> Any:
         with _making:  # sessions know no threads
@@ -54,6 +58,16 @@ class Clients:
         else:
             yield from getattr(client, operation)(**parameters).get(key) or ()
 
+    def ask(self, about: str, call: Callable[[], _Answer]) -> _Answer | None:
+        """What the call answers of one thing among many; None where it has gone meanwhile, or its service
+        refuses: `troubles` says so, and the others are asked all the same."""
+        try:
+            return call()
+        except botocore.exceptions.ClientError as error:
+            if not is_gone(error):
+                self.troubles.append(f"{about}: {said_by(error)}")
+            return None
+
     def close(self) -> None:
         for client in self._made.values():
             client.close()
@@ -62,6 +76,20 @@ class Clients:
 def code_of(error: botocore.exceptions.ClientError) -> str:
     code: str = error.response.get("Error", {}).get("Code", "")
     return code
+
+
+_GONE: Final = ("NotFound", "NoSuch", "NonExistent", "DoesNotExist")
+
+
+def is_gone(error: botocore.exceptions.ClientError) -> bool:
+    """Whether what was asked about is not there any more."""
+    return any(word in code_of(error) for word in _GONE)
+
+
+def said_by(error: botocore.exceptions.ClientError) -> str:
+    """A refusal in a line: the call, its code, and the service's words."""
+    said = " ".join(str(error.response.get("Error", {}).get("Message", "")).split())
+    return f"AWS refuses {error.operation_name}: {code_of(error)}: {said}"
 
 
 def in_kons_words(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,8 +106,7 @@ def in_kons_words(call: Callable[..., Any]) -> Callable[..., Any]:
         except botocore.exceptions.NoRegionError as error:
             raise BackendRefused("no region for AWS: set AWS_DEFAULT_REGION") from error
         except botocore.exceptions.ClientError as error:
-            said = error.response.get("Error", {}).get("Message", "")
-            raise BackendRefused(f"AWS refuses {error.operation_name}: {code_of(error)}: {said}") from error
+            raise BackendRefused(said_by(error)) from error
         except botocore.exceptions.BotoCoreError as error:
             raise BackendRefused(f"AWS can't be asked: {error}") from error
 

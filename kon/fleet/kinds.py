@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import botocore.exceptions
 import msgspec
 
 from kon.backends.prices import Prices
-from kon.fleet.clients import Clients, code_of
+from kon.fleet.clients import Clients
 from kon.fleet.thing import GLOBAL, Filter, Thing, tags_of
 
 _MONTH_H: Final = 730.0
@@ -93,18 +94,18 @@ def _of_ec2(
 
 def _end_gateway(aws: Clients, thing: Thing) -> None:
     ec2 = aws("ec2")
-    [gateway] = ec2.describe_internet_gateways(InternetGatewayIds=[thing.id])["InternetGateways"]
-    for each in gateway.get("Attachments", []):
-        ec2.detach_internet_gateway(InternetGatewayId=thing.id, VpcId=each["VpcId"])
+    for gateway in ec2.describe_internet_gateways(InternetGatewayIds=[thing.id])["InternetGateways"]:
+        for each in gateway.get("Attachments", []):
+            ec2.detach_internet_gateway(InternetGatewayId=thing.id, VpcId=each["VpcId"])
     ec2.delete_internet_gateway(InternetGatewayId=thing.id)
 
 
 def _end_route_table(aws: Clients, thing: Thing) -> None:
     ec2 = aws("ec2")
-    [table] = ec2.describe_route_tables(RouteTableIds=[thing.id])["RouteTables"]
-    for each in table.get("Associations", []):
-        if not each.get("Main"):
-            ec2.disassociate_route_table(AssociationId=each["RouteTableAssociationId"])
+    for table in ec2.describe_route_tables(RouteTableIds=[thing.id])["RouteTables"]:
+        for each in table.get("Associations", []):
+            if not each.get("Main"):
+                ec2.disassociate_route_table(AssociationId=each["RouteTableAssociationId"])
     ec2.delete_route_table(RouteTableId=thing.id)
 
 
@@ -131,16 +132,22 @@ def _end_vpc(aws: Clients, thing: Thing) -> None:
 
 
 def _profiles(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
+    iam = aws("iam")
     for each in aws.pages("iam", "list_instance_profiles", "InstanceProfiles"):
         name = each["InstanceProfileName"]
         if not wanted.names(name):
             continue
-        # one that was made with its role has that role's tags, if none of its own
-        tags = tags_of(
-            aws("iam").get_instance_profile(InstanceProfileName=name)["InstanceProfile"].get("Tags")
+        profile = aws.ask(
+            f"the instance profile {name}", partial(iam.get_instance_profile, InstanceProfileName=name)
         )
+        if profile is None:
+            continue
+        # one that was made with its role has that role's tags, if none of its own
+        tags = tags_of(profile["InstanceProfile"].get("Tags"))
         if not tags and each["Roles"]:
-            tags = tags_of(aws("iam").list_role_tags(RoleName=each["Roles"][0]["RoleName"])["Tags"])
+            role = each["Roles"][0]["RoleName"]
+            found = aws.ask(f"the role {role}", partial(iam.list_role_tags, RoleName=role))
+            tags = tags_of(found["Tags"]) if found is not None else {}
         if not tags and wanted.stem is not None and name == wanted.stem:
             tags = {"Project": "kon", "Run": str(wanted.fleet)}  # left without a role, as a name tells
         if wanted.takes(name, tags):
@@ -160,8 +167,8 @@ def _roles(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
         name = each["RoleName"]
         if each["Path"].startswith("/aws-service-role/") or not wanted.names(name):
             continue
-        tags = tags_of(aws("iam").list_role_tags(RoleName=name)["Tags"])
-        if wanted.takes(name, tags):
+        found = aws.ask(f"the role {name}", partial(aws("iam").list_role_tags, RoleName=name))
+        if found is not None and wanted.takes(name, tags := tags_of(found["Tags"])):
             yield Thing("role", name, name, GLOBAL, tags)
 
 
@@ -174,7 +181,7 @@ def _end_role(aws: Clients, thing: Thing) -> None:
     iam.delete_role(RoleName=thing.id)
 
 
-# --- alarms, topics, logs -------------------------------------------------------------------------------
+# --- alarms, topics -------------------------------------------------------------------------------------
 
 
 def _alarms(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
@@ -182,8 +189,9 @@ def _alarms(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
         name = each["AlarmName"]
         if not wanted.names(name):
             continue
-        tags = tags_of(aws("cloudwatch").list_tags_for_resource(ResourceARN=each["AlarmArn"])["Tags"])
-        if wanted.takes(name, tags):
+        ask = partial(aws("cloudwatch").list_tags_for_resource, ResourceARN=each["AlarmArn"])
+        found = aws.ask(f"the alarm {name}", ask)
+        if found is not None and wanted.takes(name, tags := tags_of(found["Tags"])):
             yield Thing("alarm", each["AlarmArn"], name, aws.region, tags, _ALARM_MONTH / _MONTH_H)
 
 
@@ -197,8 +205,8 @@ def _topics(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
         name = arn.rpartition(":")[2]
         if not wanted.names(name):
             continue
-        tags = tags_of(aws("sns").list_tags_for_resource(ResourceArn=arn)["Tags"])
-        if wanted.takes(name, tags):
+        found = aws.ask(f"the topic {name}", partial(aws("sns").list_tags_for_resource, ResourceArn=arn))
+        if found is not None and wanted.takes(name, tags := tags_of(found["Tags"])):
             yield Thing("topic", arn, name, aws.region, tags)
 
 
@@ -206,36 +214,20 @@ def _end_topic(aws: Clients, thing: Thing) -> None:
     aws("sns").delete_topic(TopicArn=thing.id)
 
 
-def _log_groups(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
-    for each in aws.pages("logs", "describe_log_groups", "logGroups"):
-        name = each["logGroupName"]
-        if not wanted.names(name):
-            continue
-        tags = aws("logs").list_tags_log_group(logGroupName=name)["tags"]
-        if wanted.takes(name, tags):
-            yield Thing("log group", each["arn"], name, aws.region, tags)
-
-
-def _end_log_group(aws: Clients, thing: Thing) -> None:
-    aws("logs").delete_log_group(logGroupName=thing.name)
-
-
 # --- queues, tables, buckets ----------------------------------------------------------------------------
 
 
 def _queues(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
-    prefix = {} if wanted.stem is None else {"QueueNamePrefix": wanted.stem}
-    for url in aws.pages("sqs", "list_queues", "QueueUrls", **prefix):
+    # without MaxResults SQS lists 1,000, and says nothing of others
+    more: dict[str, Any] = {"PaginationConfig": {"PageSize": 1_000}}
+    if wanted.stem is not None:
+        more["QueueNamePrefix"] = wanted.stem
+    for url in aws.pages("sqs", "list_queues", "QueueUrls", **more):
         name = url.rpartition("/")[2]
         if not wanted.names(name):
             continue
-        try:
-            tags = aws("sqs").list_queue_tags(QueueUrl=url).get("Tags", {})
-        except botocore.exceptions.ClientError as error:
-            if "NonExistent" in code_of(error) or "DoesNotExist" in code_of(error):
-                continue  # deleted a moment ago, and listed for some seconds more
-            raise
-        if wanted.takes(name, tags):
+        found = aws.ask(f"the queue {name}", partial(aws("sqs").list_queue_tags, QueueUrl=url))
+        if found is not None and wanted.takes(name, tags := found.get("Tags", {})):
             yield Thing("queue", url, name, aws.region, tags)
 
 
@@ -244,15 +236,17 @@ def _end_queue(aws: Clients, thing: Thing) -> None:
 
 
 def _tables(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
+    dynamodb = aws("dynamodb")
     for name in aws.pages("dynamodb", "list_tables", "TableNames"):
         if not wanted.names(name):
             continue
-        try:
-            table = aws("dynamodb").describe_table(TableName=name)["Table"]
-        except aws("dynamodb").exceptions.ResourceNotFoundException:
+        described = aws.ask(f"the table {name}", partial(dynamodb.describe_table, TableName=name))
+        if described is None:
             continue
-        tags = tags_of(aws("dynamodb").list_tags_of_resource(ResourceArn=table["TableArn"])["Tags"])
-        if not wanted.takes(name, tags):
+        table = described["Table"]
+        ask = partial(dynamodb.list_tags_of_resource, ResourceArn=table["TableArn"])
+        found = aws.ask(f"the table {name}", ask)
+        if found is None or not wanted.takes(name, tags := tags_of(found["Tags"])):
             continue
         units = table.get("ProvisionedThroughput", {})
         usd = units.get("ReadCapacityUnits", 0) * prices.dynamodb.provisioned_read_unit_hour
@@ -265,16 +259,14 @@ def _end_table(aws: Clients, thing: Thing) -> None:
 
 
 def _buckets(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
-    for name in [each["Name"] for each in aws("s3").list_buckets().get("Buckets", [])]:
-        if not wanted.names(name):
-            continue
-        try:
-            tags = tags_of(aws("s3").get_bucket_tagging(Bucket=name).get("TagSet"))
-        except botocore.exceptions.ClientError as error:
-            if code_of(error) in ("NoSuchTagSet", "NoSuchBucket", "AccessDenied", "404"):
-                continue
-            raise
-        if wanted.takes(name, tags):
+    s3 = aws("s3")
+    names = [each["Name"] for each in s3.list_buckets().get("Buckets", []) if wanted.names(each["Name"])]
+    # one that has gone since may be somebody else's by now
+    account = aws("sts").get_caller_identity()["Account"] if names else ""
+    for name in names:
+        aws.owners[name] = account
+        found = aws.ask(f"the bucket {name}", partial(s3.get_bucket_tagging, Bucket=name))
+        if found is not None and wanted.takes(name, tags := tags_of(found.get("TagSet"))):
             yield Thing("bucket", name, name, GLOBAL, tags, None)
 
 
@@ -283,10 +275,24 @@ def _end_bucket(aws: Clients, thing: Thing) -> None:
     for upload in aws.pages("s3", "list_multipart_uploads", "Uploads", Bucket=thing.id):
         s3.abort_multipart_upload(Bucket=thing.id, Key=upload["Key"], UploadId=upload["UploadId"])
     while keys := s3.list_objects_v2(Bucket=thing.id, MaxKeys=_OBJECTS_A_CALL).get("Contents"):
-        s3.delete_objects(
-            Bucket=thing.id, Delete={"Objects": [{"Key": each["Key"]} for each in keys], "Quiet": True}
+        _delete_objects(s3, thing.id, [{"Key": each["Key"]} for each in keys])
+    # where somebody has switched versions on, a list of objects shows none of the older ones
+    while True:
+        page = s3.list_object_versions(Bucket=thing.id, MaxKeys=_OBJECTS_A_CALL)
+        found = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+        if not found:
+            break
+        _delete_objects(
+            s3, thing.id, [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in found]
         )
     s3.delete_bucket(Bucket=thing.id)
+
+
+def _delete_objects(s3: Any, bucket: str, objects: list[dict[str, str]]) -> None:
+    """Raises ClientError for the first that can't be deleted: its reply is a 200 all the same."""
+    reply = s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+    for error in reply.get("Errors", ()):
+        raise botocore.exceptions.ClientError({"Error": error}, f"DeleteObjects of {error.get('Key')}")
 
 
 def _key_pairs(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
@@ -312,7 +318,6 @@ KINDS: Final = (
     Kind("key pair", _key_pairs, _end_key_pair),
     Kind("alarm", _alarms, _end_alarm),
     Kind("topic", _topics, _end_topic),
-    Kind("log group", _log_groups, _end_log_group),
     Kind("queue", _queues, _end_queue),
     Kind("table", _tables, _end_table),
     Kind("bucket", _buckets, _end_bucket, everywhere=True),

@@ -13,7 +13,7 @@ import botocore.exceptions
 import msgspec
 
 from kon.backends.prices import Prices
-from kon.fleet.clients import Clients, code_of, in_kons_words
+from kon.fleet.clients import Clients, code_of, in_kons_words, is_gone, said_by
 from kon.fleet.kinds import KINDS, Kind
 from kon.fleet.thing import Filter, Thing, is_within
 
@@ -22,15 +22,20 @@ BILLS: Final = "us-east-1"
 
 _THREADS: Final = 8
 _PAUSE_S: Final = 1.0
+_EMPTY_LOOKS: Final = 2
 PATIENCE_S: Final = 300.0
 """How long things may take to go, in seconds: a host a minute, and its group's rules as long again."""
 
 
 class Found(msgspec.Struct, frozen=True):
-    """things: in the order in which they can go. regions: in which was looked."""
+    """things: in the order in which they can go. regions: in which was looked.
+
+    troubles: what could not be looked at or removed, and why, a line each: of these nobody knows.
+    """
 
     things: list[Thing]
     regions: list[str]
+    troubles: list[str] = []
 
     @property
     def usd_per_hour(self) -> float:
@@ -57,16 +62,35 @@ def look(wanted: Filter, prices: Prices, regions: Sequence[str] = ()) -> Found:
     """
     places = list(regions) or enabled_regions()
     with _clients(_asked(wanted, places)) as clients:
-        return Found(_look(wanted, prices, clients, regions), places)
+        things = _look(wanted, prices, clients, regions)
+        return Found(things, places, _troubles(clients))
 
 
 def _look(wanted: Filter, prices: Prices, clients: Sequence[Clients], regions: Sequence[str]) -> list[Thing]:
+    """What is there. A kind that can't be listed is one of the clients' troubles, and the others are looked
+    for all the same."""
+    for each in clients:
+        each.troubles.clear()
     jobs = [(kind, each) for kind in KINDS for each in (clients[:1] if kind.everywhere else clients)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = pool.map(lambda job: list(job[0].find(job[1], wanted, prices)), jobs)
+        found = pool.map(lambda job: _find(job[0], job[1], wanted, prices), jobs)
         # by their ids, which no two things share: some emulators list theirs in every region
         distinct = {(each.kind, each.id): each for things in found for each in things}
         return [each for each in distinct.values() if is_within(each, regions)]
+
+
+def _find(kind: Kind, aws: Clients, wanted: Filter, prices: Prices) -> list[Thing]:
+    things: list[Thing] = []
+    try:
+        things.extend(kind.find(aws, wanted, prices))
+    except botocore.exceptions.ClientError as error:
+        where = "" if kind.everywhere else f" in {aws.region}"
+        aws.troubles.append(f"things of the kind {kind.name}{where} can't be listed: {said_by(error)}")
+    return things
+
+
+def _troubles(clients: Iterable[Clients]) -> list[str]:
+    return list(dict.fromkeys(trouble for each in clients for trouble in each.troubles))
 
 
 @in_kons_words
@@ -82,25 +106,36 @@ def remove(
 ) -> Found:
     """Remove all that `look` finds, and look until it is gone; what is left after `patience_s`.
 
-    Things that others still hang on are tried again. on_removed: called for each, once it is asked to go.
+    Things that others still hang on are tried again. One that Amazon refuses to remove is told of, and the
+    others go all the same. Nothing is found to be gone by one look alone, as what is new is listed late.
+    on_removed: called for each, once it is asked to go.
     """
     places = list(regions) or enabled_regions()
     give_up_s = now_s() + patience_s
     asked: set[tuple[str, str, str]] = set()
+    refused: dict[tuple[str, str, str], str] = {}
     with _clients(_asked(wanted, places)) as clients:
         by_region = {each.region: each for each in clients}
-        while things := _look(wanted, prices, clients, regions):
+        empty_looks, has_tried = 0, False
+        while True:
+            there = _look(wanted, prices, clients, regions)
+            things = [each for each in there if _key(each) not in refused]
+            empty_looks = 0 if things else empty_looks + 1
+            if empty_looks == _EMPTY_LOOKS or (has_tried and things and now_s() > give_up_s):
+                left = {_key(each) for each in there}
+                told = [trouble for key, trouble in refused.items() if key in left]
+                return Found(there, places, [*told, *_troubles(clients)])
+            has_tried = has_tried or bool(things)
             for kind, thing in _in_turn(things):
-                if _asked_to_go(kind, by_region.get(thing.region, clients[0]), thing):
-                    if _key(thing) not in asked:
-                        on_removed(thing)
+                try:
+                    gone = _asked_to_go(kind, by_region.get(thing.region, clients[0]), thing)
+                except botocore.exceptions.ClientError as error:
+                    refused[_key(thing)] = f"{thing.kind} {thing.name or thing.id}: {said_by(error)}"
+                    continue
+                if gone and _key(thing) not in asked:
+                    on_removed(thing)
                     asked.add(_key(thing))
-            if now_s() > give_up_s:
-                return Found(_look(wanted, prices, clients, regions), places)
-            things = _look(wanted, prices, clients, regions)
-            if things:
-                sleep(_PAUSE_S)
-        return Found([], places)
+            sleep(_PAUSE_S)
 
 
 def _in_turn(things: Iterable[Thing]) -> Iterator[tuple[Kind, Thing]]:
@@ -114,21 +149,30 @@ _WAITS: Final = (
     "DependencyViolation",
     "DeleteConflict",
     "IncorrectState",
+    "IncorrectInstanceState",
     "BucketNotEmpty",
     "Aborted",
+    "Concurrent",
+    "StaleTag",
+    "LimitExceeded",
+    "Throttl",
+    "SlowDown",
+    "TooManyRequests",
+    "PriorRequestNotComplete",
+    "Internal",
+    "Unavailable",
 )
-_GONE: Final = ("NotFound", "NoSuch", "NonExistent", "DoesNotExist", "ResourceNotFound")
+"""In codes that say "not now": something else has to go first, or the service is busy."""
 
 
 def _asked_to_go(kind: Kind, aws: Clients, thing: Thing) -> bool:
-    """False where something else has to go first."""
+    """False where something else has to go first. Raises ClientError for what will not pass."""
     try:
         kind.remove(aws, thing)
     except botocore.exceptions.ClientError as error:
-        code = code_of(error)
-        if any(word in code for word in _GONE):
+        if is_gone(error):
             return True
-        if any(word in code for word in _WAITS):
+        if any(word in code_of(error) for word in _WAITS):
             return False
         raise
     return True

@@ -76,7 +76,6 @@ def everything(
         Threshold=1,
         Tags=listed(tags),
     )
-    account.client("logs", region).create_log_group(logGroupName=stem, tags=tags)
     runs = {**tags, "Run": "tiny-lease-w1-r1"}
     account.client("sqs", region).create_queue(QueueName=f"{stem}-tiny-tasks", tags=runs)
     account.client("dynamodb", region).create_table(
@@ -96,7 +95,7 @@ def everything(
         *("VPC", "subnet", "security group", "internet gateway", "route table", "key pair", "volume"),
         *("image", "snapshot"),
         *("network interface", "launch template", "instance", "role", "instance profile", "topic", "alarm"),
-        *("log group", "queue", "table", "bucket"),
+        *("queue", "table", "bucket"),
     }
 
 

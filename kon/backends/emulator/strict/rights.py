@@ -141,15 +141,26 @@ def _iam(call: Call, where: str) -> Iterator[Need]:
         yield Need(action, str(given.get("PolicyArn", "*")))
 
 
+def _ec2(call: Call, where: str) -> Iterator[Need]:
+    """The layer does not know the tags of EC2's things, and takes each for one of kon's."""
+    yield Need(f"ec2:{call.operation}", "*", {"aws:ResourceTag/Project": "kon"})
+    if "IamInstanceProfile.Name" in call.parameters and call.operation == "RunInstances":
+        role = f"arn:aws:iam::{where.rpartition(':')[2]}:role/{call.parameters['IamInstanceProfile.Name']}"
+        yield Need("iam:PassRole", role, {"iam:PassedToService": "ec2.amazonaws.com"})
+
+
 def _others(call: Call, where: str) -> Iterator[Need]:
     given = call.parameters
     arn = given.get("ResourceArn") or given.get("TopicArn") or given.get("ResourceARN")
     if call.service == "sns" and call.operation == "CreateTopic":
         arn = f"arn:aws:sns:{where}:{given.get('Name')}"
+    if call.service == "cloudwatch" and call.operation in ("PutMetricAlarm", "DeleteAlarms", "TagResource"):
+        # these calls come as CBOR, which is not read here
+        arn = f"arn:aws:cloudwatch:{where}:alarm:konf-unknown"
     yield Need(f"{call.service}:{call.operation}", str(arn or "*"))
 
 
-_NEEDS: Final[Mapping[str, Any]] = {"sqs": _sqs, "dynamodb": _dynamodb, "s3": _s3, "iam": _iam}
+_NEEDS: Final[Mapping[str, Any]] = {"sqs": _sqs, "dynamodb": _dynamodb, "s3": _s3, "iam": _iam, "ec2": _ec2}
 
 
 # --- policies -------------------------------------------------------------------------------------------

@@ -1,0 +1,180 @@
+"""kon sweep where Amazon refuses: each thing that can go goes, what can't is named, and exit 5 says so.
+
+The account here keeps Amazon's rules, and kon has the rights of its policy for controllers and no others.
+"""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from kon.backends.aws.policies import policy
+from kon.backends.emulator import KEY_ID, Emulator, Settings, started
+from kon.backends.emulator.strict.faults import Fault
+from kon.backends.prices import usual_prices
+from kon.fleet import Found, look, remove
+from kon.fleet.thing import Filter
+from tests.emulators import as_anybody
+from tests.fleet.conftest import Account
+from tests.fleet.test_sweep import everything, sweep
+
+RIGHTS = Settings(
+    # these two would be met by what the tests make, and not by kon
+    off=["new-hosts-are-not-listed", "bucket-is-being-configured"],
+    policies={KEY_ID: [policy("controller")]},
+)
+REGIONS = ["us-east-1"]
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[Emulator]:
+    with started("moto", strict=RIGHTS) as emulator:
+        yield emulator
+
+
+class Strict(Account):
+    """An account in which the test may do all, and kon what its policy says."""
+
+    def __init__(self, moto: Emulator) -> None:
+        super().__init__(moto.endpoint)
+        self.moto = moto
+
+    def client(self, service: str, region: str = "us-east-1") -> Any:
+        self._made.append(as_anybody(service, region_name=region))
+        return self._made[-1]
+
+    def meets(self, fault: Fault | None) -> None:
+        self.moto.set_strict(msgspec.structs.replace(RIGHTS, fault=fault))
+
+
+@pytest.fixture
+def account(moto: Emulator) -> Iterator[Strict]:
+    urllib.request.urlopen(f"{moto.endpoint}/moto-api/reset", data=b"", timeout=60).close()
+    moto.set_strict(RIGHTS)
+    with moto.in_use():
+        account = Strict(moto)
+        yield account
+        account.close()
+
+
+def removed(**options: Any) -> Found:
+    found: Found = remove(Filter(), usual_prices(), REGIONS, sleep=lambda _: None, **options)
+    return found
+
+
+def test_all_goes_under_amazons_rules_with_the_rights_of_a_controller(account: Strict) -> None:
+    kinds = everything(account, stem="konf-r1")
+    # what is new is listed late, and has its tags late
+    looks = [{each.kind for each in look(Filter(), usual_prices(), REGIONS).things} for _ in range(3)]
+    assert looks[-1] == kinds
+    found = removed()
+    assert (found.things, found.troubles) == ([], [])
+    denied = [each.answer for each in account.moto.strict_state().calls if each.answer.startswith("denied")]
+    assert denied == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *("iam:ListRoleTags", "iam:ListRoles", "sqs:ListQueueTags", "sqs:ListQueues", "s3:GetBucketTagging"),
+        *(
+            "dynamodb:ListTagsOfResource",
+            "cloudwatch:DescribeAlarms",
+            "sns:ListTopics",
+            "ec2:DescribeVolumes",
+        ),
+    ],
+)
+def test_a_kind_that_can_not_be_looked_at_stops_no_other(account: Strict, call: str) -> None:
+    everything(account, stem="konf-r1")
+    account.meets(Fault(call, "denied", times=0))
+    found = removed(patience_s=60.0)
+    assert found.troubles, "nobody knows what is left of it"
+    assert all(
+        ("AWS refuses" in each and "Denied" in each) or "Unauthorized" in each for each in found.troubles
+    )
+    account.meets(None)
+    left = {each.kind for each in look(Filter(), usual_prices(), REGIONS).things}
+    assert len(left) <= 3, "what can be seen has gone, but for what that holds"
+    assert removed().things == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["iam:DeleteRole", "sqs:DeleteQueue", "dynamodb:DeleteTable", "s3:DeleteBucket", "ec2:DeleteVolume"],
+)
+def test_a_thing_that_can_not_be_removed_is_told_and_the_others_go(account: Strict, call: str) -> None:
+    everything(account, stem="konf-r1")
+    account.meets(Fault(call, "denied", times=0))
+    found = removed(patience_s=60.0)
+    assert {each.kind for each in found.things} <= {"role", "queue", "table", "bucket", "volume"}
+    assert len(found.things) >= 1
+    assert len([each for each in found.troubles if call.partition(":")[2] in each]) == len(found.things)
+    account.meets(None)
+    assert removed().things == []
+
+
+@pytest.mark.parametrize(
+    "call", ["iam:ListRoleTags", "iam:GetInstanceProfile", "sns:ListTagsForResource", "sqs:ListQueueTags"]
+)
+def test_what_goes_between_the_list_and_the_look_is_passed_over(account: Strict, call: str) -> None:
+    everything(account, stem="konf-r1")
+    account.meets(Fault(call, "not_there"))
+    found = removed()
+    assert (found.things, found.troubles) == ([], [])
+
+
+def test_a_host_that_is_protected_is_named_and_the_others_go(account: Strict) -> None:
+    ec2 = account.client("ec2")
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": "Project", "Value": "kon"}]}]
+    wanted: dict[str, Any] = {
+        "ImageId": "ami-12c6146b",
+        "InstanceType": "t3.micro",
+        "MinCount": 1,
+        "MaxCount": 1,
+        "TagSpecifications": tags,
+    }
+    ec2.run_instances(**wanted, DisableApiTermination=True)
+    ec2.run_instances(**wanted)
+    found = removed(patience_s=60.0)
+    assert [each.kind for each in found.things] == ["instance"]
+    assert "OperationNotPermitted" in found.troubles[0]
+
+
+def test_a_host_that_is_not_listed_yet_is_found_by_a_second_look(account: Strict) -> None:
+    account.moto.set_strict(msgspec.structs.replace(RIGHTS, off=[]))
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": "Project", "Value": "kon"}]}]
+    host = account.client("ec2").run_instances(
+        ImageId="ami-12c6146b", InstanceType="t3.micro", MinCount=1, MaxCount=1, TagSpecifications=tags
+    )["Instances"][0]["InstanceId"]
+    gone: list[str] = []
+    remove(
+        Filter(), usual_prices(), REGIONS, sleep=lambda _: None, on_removed=lambda each: gone.append(each.id)
+    )
+    assert gone == [host]
+
+
+def test_a_bucket_with_versions_goes(account: Strict) -> None:
+    s3, bucket = account.client("s3"), "kon-123456789012-us-east-1"
+    s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "Project", "Value": "kon"}]})
+    for _ in range(2):
+        s3.put_object(Bucket=bucket, Key="a", Body=b"x")
+    s3.delete_object(Bucket=bucket, Key="a")
+    assert removed().things == []
+    s3.list_buckets()  # the first still lists it
+    assert s3.list_buckets()["Buckets"] == []
+
+
+def test_the_command_says_what_nobody_knows_and_ends_with_5(account: Strict) -> None:
+    account.client("s3").create_bucket(Bucket="payroll")
+    account.meets(Fault("s3:GetBucketTagging", "denied", times=0))
+    result = sweep("--region=us-east-1")
+    assert result.exit_code == 5
+    assert "kon: the bucket payroll: AWS refuses GetBucketTagging: AccessDenied" in result.stderr
+    assert "nothing of kon is left" not in result.stderr
