@@ -105,6 +105,8 @@ def survey(work: Work, prices: Prices) -> Survey:
 
 
 def _whoami(work: Work) -> tuple[str, str]:
+    if not _is_known(work.wanted.region):
+        raise ConfigurationError(_no_region(work.wanted.region))
     try:
         me = work.aws("sts").get_caller_identity()
     except botocore.exceptions.EndpointConnectionError as error:
@@ -125,6 +127,13 @@ def _check_region(work: Work) -> None:
         enabled = []
     if region not in enabled:
         raise ConfigurationError(_no_region(region))
+
+
+def _is_known(region: str) -> bool:
+    """Whether botocore has heard of it: for a region that Amazon has opened since, boto3 has to be newer."""
+    session = boto3.Session()
+    partitions = session.get_available_partitions()
+    return any(region in session.get_available_regions("ec2", each) for each in partitions)
 
 
 def _no_region(region: str) -> str:
@@ -359,7 +368,3 @@ def _places(work: Work, subnets: list[Subnet]) -> list[tuple[str, Subnet]]:
             f"{wanted.region} does: name others with -e subnet_ids=..., or another instance_type. {_NOTHING}"
         )
     return places
-
-
-def partition_of(region: str) -> str:
-    return str(boto3.Session().get_partition_for_region(region))
