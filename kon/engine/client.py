@@ -109,7 +109,7 @@ class Tally:
         return True
 
     def close(self, tasks: int) -> None:
-        """There are so many tasks, and no more: of a run whose number of tasks was not known."""
+        """There are that many tasks, and no more: of a run whose number of tasks was not known."""
         self._left -= self.tasks - tasks
         self.tasks = tasks
 

@@ -1,7 +1,7 @@
 """Giving back: tasks that wait behind long ones go to workers that can start them sooner.
 
-Nobody knows beforehand how long tasks take. Whoever holds a message of a hundred tasks of which the first
-takes a minute sends the other 99 in new messages, and only then lets go of the old one.
+Nobody knows beforehand how long tasks take. A worker may hold a message of a hundred tasks whose first
+takes a minute. It sends the other 99 in new messages, and only then lets go of the old one.
 """
 
 from __future__ import annotations

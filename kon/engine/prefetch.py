@@ -51,7 +51,7 @@ class Prefetch:
         return 0 if -free > ahead // 2 else max(0, free + ahead)
 
     def messages_wanted(self, tasks: int) -> int:
-        """How many messages to receive for so many tasks."""
+        """How many messages to receive for that many tasks."""
         executor = self._executor
         free = self._spec.slots - executor.waiting - executor.running
         wanted = min(math.ceil(tasks / self._per_message), self._limits.max_batch)

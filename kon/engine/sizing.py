@@ -33,8 +33,8 @@ ROUNDING: Final = 1.1
 """A size may be this many times what was reckoned: tasks of 10 ms are measured to take 10.1 ms."""
 
 BLIND_SPREAD: Final = 3.0
-"""Root mean square over mean of durations of which only the mean is known: as of a few in a hundred that take
-ten times as long as the others."""
+"""Root mean square over mean of durations whose mean alone is known: as if a few in a hundred
+took ten times as long as the others."""
 
 MEMORY: Final = 256
 """Outcomes that are remembered: durations may change in the course of a run."""
@@ -108,7 +108,7 @@ class Sizing:
         self._known += len(some)
 
     def fit(self, size: int, task_bytes: float, max_bytes: int) -> int:
-        """This size, or a smaller one where tasks of so many bytes would fill a message of `max_bytes`."""
+        """This size, or a smaller one where tasks of that many bytes would fill a message of `max_bytes`."""
         self._task_bytes = max(1.0, task_bytes)
         if self._fixed is not None:
             return size

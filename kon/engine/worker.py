@@ -212,7 +212,7 @@ class Worker:
                 self.stop()
 
     async def _receive(self, tasks: int, busy_s: float) -> bool:
-        """Receive messages for so many tasks, and claim as many. Whether any came."""
+        """Receive messages for that many tasks, and claim as many. Whether any came."""
         queue, now_s = self._queue, asyncio.get_running_loop().time
         wanted = self._prefetch.messages_wanted(tasks)
         began_s = now_s()

@@ -53,7 +53,7 @@ def messages_of(spec: RunSpec, items: Mapping[str, float]) -> float:
 
 
 def message_bytes(spec: RunSpec, body_bytes: float, tasks: float) -> float:
-    """The size of a message of the task queue, with so many tasks whose bodies have this size."""
+    """The size of a message of the task queue, with that many tasks whose bodies have this size."""
     task_bytes = (
         len(encode(Bundle("", [Task(spec.tasks)]))) - len(encode(Bundle("", []))) - len("null") + len(",")
     )
