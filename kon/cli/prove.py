@@ -19,6 +19,7 @@ from kon.core.spec import Plugin
 from kon.report.tables import draw
 from kon.trials.prove.classes import (
     ALL_FAULTS,
+    NOT_MODELLED,
     FaultClass,
     fault_class,
     fault_classes,
@@ -249,7 +250,7 @@ def _report(asked: Asked, searched: Sequence[Searched]) -> bool:
     if asked.as_json:
         print_json({"searched": msgspec.to_builtins(searched), "breaks": msgspec.to_builtins(shown)})
     else:
-        click.echo(f"{findings_tables(searched)}\n\n{LEGEND}")
+        click.echo(f"{findings_tables(searched)}\n\n{LEGEND}\nNot modelled: {'; '.join(NOT_MODELLED)}.")
         for unbroken in _unbroken(searched):
             click.echo(unbroken)
         for each in shown:

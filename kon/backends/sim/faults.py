@@ -48,6 +48,10 @@ class FaultRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An ack with a stale handle is said to have succeeded, and did nothing."""
     stale_depth: float = 0.0
     """The depth that a queue reports was true some time ago."""
+    depth_low: float = 0.0
+    """A queue reports that it holds nothing, whatever it holds."""
+    receive_missed: float = 0.0
+    """A receive finds nothing although there are messages, as a short poll that asks few servers."""
 
     # the tables
     write_reply_lost: float = 0.0
@@ -74,6 +78,14 @@ class FaultRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A worker's clock is off."""
     client_crash: float = 0.0
     """The client ends by SIGKILL at any await, and is started again."""
+    client_pause: float = 0.0
+    """The client stands still for longer than leases and visibility timeouts, and goes on."""
+    stop: float = 0.0
+    """A worker is told to stop at any await, drains, and another takes its place."""
+    late: float = 0.0
+    """A worker joins when the others have been at work for a while."""
+    cancel: float = 0.0
+    """Somebody cancels the run at any step."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:

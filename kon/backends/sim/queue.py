@@ -101,8 +101,11 @@ class SimQueue(Queue):
         self._max_receives = max_receives
         self._dead = dead
         self._duplicates = duplicates
+        estimates = self._faults is not None and self._faults.can_fire("depth_low")
         self._remembers = self._faults is not None and self._faults.can_fire("stale_depth")
-        self.limits = msgspec.structs.replace(FIFO_LIMITS if fifo else LIMITS, stale_depth=self._remembers)
+        self.limits = msgspec.structs.replace(
+            FIFO_LIMITS if fifo else LIMITS, stale_depth=self._remembers or estimates
+        )
         self._fifo = fifo
         self._sent_s: dict[bytes, float] = {}  # bodies, and when each was sent; the oldest come first
         self.max_in_flight: float = math.inf
@@ -175,6 +178,9 @@ class SimQueue(Queue):
         loop = asyncio.get_running_loop()
         now_s = loop.time()
         self._release(now_s)
+        if self._visible and self._fires("receive_missed") is not None:
+            self._tell(What.FAULT, host, "receive", [], "finds nothing, though there is something")
+            return []
         taken = self._take(host, max_messages, now_s)
         if taken or wait_s <= 0.0 or max_messages < 1:
             self._attend(now_s)
@@ -233,6 +239,9 @@ class SimQueue(Queue):
 
     def _depth(self, host: str) -> Depth:
         now = self.true_depth()
+        if self._fires("depth_low") is not None:
+            self._tell(What.FAULT, host, "depth", [], f"no message, they say; there are {now.total}")
+            return Depth(0, 0, 0)
         if (far := self._fires("stale_depth")) is not None:
             then_s = asyncio.get_running_loop().time() - far.uniform(0.0, self._spans.stale_s)
             past = [depth for at_s, depth in self._past_depths if at_s <= then_s]

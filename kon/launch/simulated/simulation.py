@@ -38,7 +38,7 @@ CLIENT: Final = "client"
 LOOK_STEPS: Final = 20_000
 """Callbacks between two looks at whether the simulation is to end, some tenths of a second."""
 
-REFUSED_FAULTS: Final = ("crash", "pause", "client_crash")
+REFUSED_FAULTS: Final = ("crash", "pause", "client_crash", "client_pause", "stop", "late", "cancel")
 
 HOUR_S: Final = 3600.0
 

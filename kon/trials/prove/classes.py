@@ -39,6 +39,8 @@ _ALONE: Final = FaultRates(
     stale_ack_deletes=0.5,
     stale_ack_agrees=0.5,
     stale_depth=0.5,
+    depth_low=0.9,
+    receive_missed=0.3,
     write_reply_lost=0.3,
     stale_read=0.5,
     throttle=0.3,
@@ -49,6 +51,10 @@ _ALONE: Final = FaultRates(
     pause=0.6,
     skew=1.0,
     client_crash=0.6,
+    client_pause=0.6,
+    stop=0.8,
+    late=0.6,
+    cancel=0.6,
 )
 """Often enough that one schedule of a few tasks meets several, and seldom enough that it gets anywhere."""
 
@@ -66,6 +72,8 @@ _TOGETHER: Final = FaultRates(
     stale_ack_deletes=0.2,
     stale_ack_agrees=0.2,
     stale_depth=0.1,
+    depth_low=0.1,
+    receive_missed=0.05,
     write_reply_lost=0.05,
     stale_read=0.1,
     throttle=0.05,
@@ -76,7 +84,22 @@ _TOGETHER: Final = FaultRates(
     pause=0.4,
     skew=1.0,
     client_crash=0.4,
+    client_pause=0.1,
+    stop=0.15,
+    late=0.2,
+    cancel=0.05,
 )
+
+NOT_MODELLED: Final = (
+    "retention: SQS deletes what has been in a queue for 14 days",
+    "the 12 hours that one receipt may be extended to in all",
+    "120,000 messages in flight as a refusal",
+    "sends of which a part fails and a part is stored",
+    "two clients of one run at the same time",
+    "SQLite's queue and ledger, the ledger on S3, and replies of Amazon's services as HTTP",
+    "disks: full, slow, or without what was not synced",
+)
+"""What no schedule of the search has. Other tests have some of it: see docs/guarantees.md."""
 
 
 class FaultClass(msgspec.Struct, frozen=True):

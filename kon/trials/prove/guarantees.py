@@ -14,7 +14,7 @@ from typing import Final
 
 from kon.core.errors import KonError
 from kon.report.tables import draw
-from kon.trials.prove.classes import promises_of
+from kon.trials.prove.classes import NOT_MODELLED, promises_of
 from kon.trials.prove.counterexample import Counterexample
 from kon.trials.prove.evidence import (
     Broken,
@@ -39,8 +39,10 @@ _INTRO: Final = """\
 What each strategy promises, held to account: kon's own client, workers and strategies, unchanged, on a
 simulated clock, over queues and tables that misbehave in every way that SQS and DynamoDB are documented to,
 on hosts that crash, stand still and have wrong clocks. A seed decides which task runs next, which faults
-happen and how bad they are, and how many tasks share a message, or a row of the ledger. A watch stands
-beside, sees what really happens, and holds it to named invariants.
+happen and how bad they are. It also decides how many tasks there are and share a message or a row of the
+ledger, how often a message may be received, whether attempts time out, how large results are, whether the
+kind takes any time, whether workers are told to stop or join late, and whether somebody cancels the run. A
+watch sees what really happens, and holds it to named invariants.
 
 *This page is generated. kon {version} wrote it by `{command}`,
 from {schedules:,} schedules of {tasks} tasks on {workers} workers. The evidence is in [{data}]({data});
@@ -65,6 +67,13 @@ Schedules for each strategy, and in how many of them a fault really fired{fired}
 
 {tried}
 {occasions}
+### What is not modelled
+
+{unmodelled}
+
+Kills of real processes, power cuts at every write of client and queue, and the conformance suite of the
+backends are tests beside this search.
+
 ## The small case in whole
 
 Two workers, one task: every order in which requests take effect and timers fall due, with at most so many
@@ -113,6 +122,7 @@ def guarantees(evidence: Evidence, data: str) -> str:
         fired="" if not unable else " (from the fewest to the most over the strategies)",
         tried=_tried(strategies),
         occasions=occasions if unable else "",
+        unmodelled="\n".join(f"- {each}" for each in NOT_MODELLED),
         small=_small(evidence.exhausted),
         under=_under(strategies),
         stories="\n".join(_stories(evidence)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import random
 from collections import Counter
@@ -31,17 +32,30 @@ from kon.core.spec import Plugin, RunSpec
 from kon.core.strategy import Strategy
 from kon.core.task import Answers, Outcome, State, encode
 from kon.engine.client import Client, ClientOptions, Tally
+from kon.engine.control import Control, Status
 from kon.engine.give_back import DEFAULT_HOLD, HoldLimits
 from kon.engine.life import Life
 from kon.engine.records.events import Event, Recorder
 from kon.engine.worker import Worker, WorkerOptions
 from kon.trials.prove.invariants import Break, Invariant, promised
-from kon.trials.prove.watch import Watch, WatchedKind, WatchedStrategy, gist
+from kon.trials.prove.watch import InstantKind, Watch, WatchedKind, WatchedStrategy, gist
 
 RUN: Final = "sim"
 
 POLL_S: Final = 5.0
 """The long polls: as long as tasks take, or most of a schedule would be the asking for news."""
+
+STOP_S: Final = 1.0
+"""How long a worker that is told to stop lets tasks run: shorter than most tasks take."""
+
+LATE_S: Final = 60.0
+"""How much later than others a worker may join, at most."""
+
+SPARE_RECEIVES: Final = 5
+"""Receipts that are enough for a message that arrives again and again as its worker is told to stop."""
+
+GRACEFUL: Final = frozenset({"stop", "late", "cancel", "client_pause", "receive_missed"})
+"""Faults under which nothing goes wrong: whatever else fired, no task may end as anything but done."""
 
 MakeStrategy = Callable[[Ledger, str, Clock], Strategy]
 
@@ -55,6 +69,8 @@ class Scenario(msgspec.Struct, frozen=True):
         them, as clients that have learned other durations do.
     hold: how long tasks may wait in a worker for a slot, where `bundle` is None.
     failing: the share of the tasks whose first attempt fails.
+    instant: the kind runs tasks in batches, in no time (`Kind.execute_now`), and none fails.
+    result_bytes: added to each result; over 512 bytes, pages spill them into rows of their own.
     pause_s: how long a paused worker stands still; longer than leases and visibility timeouts.
     restart_s: after a crash, before another life begins.
     drain_s: after the last task is accounted for, for the queue to become empty: whatever comes late or
@@ -73,6 +89,9 @@ class Scenario(msgspec.Struct, frozen=True):
     tasks_per_row: int | None = 1
     sizes: tuple[int, ...] = ()
     hold: HoldLimits = DEFAULT_HOLD
+    timeout_s: float | None = None
+    instant: bool = False
+    result_bytes: int = 0
     task_s: float = 2.0
     spread: float = 1.0
     failing: float = 0.1
@@ -173,6 +192,7 @@ class _Stage:
         self.promised: frozenset[Invariant] = frozenset()
         self.tally = Tally(scenario.tasks)
         self.lives = 0
+        self.cancelled = False
         self._scenario = scenario
         self._seed = seed
         self._loop = loop
@@ -198,14 +218,16 @@ class _Stage:
             tasks_per_row=scenario.tasks_per_row,
             visibility_s=scenario.visibility_s,
             max_receives=scenario.max_receives,
+            timeout_s=scenario.timeout_s,
+            drain_s=STOP_S,
             seed=seed,
         )
         draw = random.Random(f"bodies:{seed}")
         shortest_s = scenario.task_s * (1.0 - scenario.spread)
         longest_s = scenario.task_s * (1.0 + scenario.spread)
         self._bodies = [
-            (draw.uniform(shortest_s, longest_s), int(draw.random() < scenario.failing))
-            for _ in range(scenario.tasks)
+            (draw.uniform(shortest_s, longest_s), int(draw.random() < scenario.failing), index)
+            for index in range(scenario.tasks)
         ]
 
     async def run(self) -> None:
@@ -221,17 +243,50 @@ class _Stage:
 
     async def _worker_lives(self, channel: Channel, name: str) -> None:
         """One life after another, until one ends because the run is over."""
+        if (far := self._faults.fires("late", name)) is not None:
+            await asyncio.sleep(far.uniform(0.0, LATE_S))
         for host in _names(name):
             self.lives += 1
             clock = Clock(self._skew_s(host))
             worker = self._worker(channel, host, clock)
-            if await self._lives(host, worker.run(), "crash", "pause"):
+            told = self._tell_to_stop(host, worker)
+            if await self._lives(host, worker.run(), "crash", "pause") and not told:
                 return
             await asyncio.sleep(self._scenario.restart_s)
 
+    def _tell_to_stop(self, host: str, worker: Worker) -> list[str]:
+        """Has the host, once it was told to stop."""
+        told: list[str] = []
+        if (far := self._faults.fires("stop", host)) is not None:
+
+            def stop() -> None:
+                self.watch.note(host, "is told to stop")
+                told.append(host)
+                worker.stop()
+
+            self._loop.before_step(self._step(far), stop)
+        return told
+
+    def _may_cancel(self, channel: Channel) -> None:
+        """Have somebody cancel the run at some step, if this is such a schedule."""
+        operators: list[asyncio.Task[None]] = []
+        if (far := self._faults.fires("cancel", "client")) is not None:
+
+            def cancel() -> None:
+                self.watch.note("operator", "cancels the run")
+                self.cancelled = True
+                operators.append(self._loop.spawn("operator", self._cancel(channel)))
+
+            self._loop.before_step(self._step(far), cancel)
+
+    async def _cancel(self, channel: Channel) -> None:
+        with contextlib.suppress(BackendUnavailable):  # whoever cancels is told, and may try again
+            await Control(channel.control).close(Status.CANCELLED)
+
     async def _client_lives(self, channel: Channel) -> None:
+        self._may_cancel(channel)
         for host in _names("client"):
-            if await self._lives(host, self._client(channel, host), "client_crash", None):
+            if await self._lives(host, self._client(channel, host), "client_crash", "client_pause"):
                 return
             await asyncio.sleep(self._scenario.restart_s)
 
@@ -285,7 +340,8 @@ class _Stage:
 
         journal = self._journals[host] = MemoryJournal()
         life = Life(host, clock, Recorder(journal, clock), random.Random(f"{self._seed}:{host}"))
-        kind = WatchedKind({"watch": self.watch})
+        cls = InstantKind if self._scenario.instant else WatchedKind
+        kind = cls({"watch": self.watch, "result_bytes": self._scenario.result_bytes})
         options = WorkerOptions(wait_s=POLL_S, hold=self._scenario.hold)
         return Worker(life, self._spec, channel, make, kind, options)
 
@@ -298,7 +354,8 @@ class _Stage:
         client.recall(self._recorded())
         self.tally = client.tally
         await client.run(self._bodies)
-        await self._drain(channel.tasks)
+        if not self.cancelled:
+            await self._drain(channel.tasks)
         await client.close()
 
     async def _drain(self, tasks: Queue) -> None:
@@ -340,12 +397,29 @@ class _Stage:
                 index, ()
             ):
                 watch.broken(Invariant.TRUE_COUNTS, index, "the client records what no strategy let stand")
+        self._check_graceful(last)
         states = Counter(last.values())
         if states != +Counter(self.tally.counts):
             how = f"the client counts {self.tally.counts}, and has recorded {dict(states)}"
             watch.broken(Invariant.TRUE_COUNTS, None, how)
         if sum(states.values()) != self._scenario.tasks:
             watch.broken(Invariant.TRUE_COUNTS, None, f"{sum(states.values())} tasks are recorded")
+
+    def _check_graceful(self, last: dict[int, State]) -> None:
+        """Where nothing went wrong, every task is done, or cancelled before it was committed."""
+        if self._scenario.timeout_s is not None or {each.fault for each in self._faults.fired} - GRACEFUL:
+            return
+        for index, state in last.items():
+            if state is State.DONE:
+                continue
+            if state is State.DEAD and self._scenario.max_receives < SPARE_RECEIVES:
+                continue  # what arrives in the very moment of a stop is given back, and counts a receipt
+            if state is not State.CANCELLED or not self.cancelled:
+                how = f"it ends as {state}, and nothing went wrong"
+                self.watch.broken(Invariant.LOST_BY_OUTAGE, index, how)
+            elif self.watch.stands.get(index) and "client_pause" not in {f.fault for f in self._faults.fired}:
+                how = "it is called cancelled, and its outcome was committed"
+                self.watch.broken(Invariant.TRUE_COUNTS, index, how)
 
     def check_counts(self) -> None:
         """The workers' own records of their starts, from which the tables are made."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -21,6 +21,12 @@ CHUNK: Final = 20
 
 SCENARIO: Final = Scenario(tasks=8, workers=3, horizon=300)
 """What is searched by default: small, so that a schedule is quick, and every task meets a fault or two."""
+
+
+LARGE_EVERY: Final = 100
+"""One schedule in so many has `LARGE_TASKS`."""
+
+LARGE_TASKS: Final = 1_250
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -79,31 +85,37 @@ class _Chunk(msgspec.Struct, frozen=True):
 def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int) -> Scenario:
     """What is played under a seed.
 
-    The seed also decides how many tasks go into a message and into a row of the ledger. In every other six
-    seeds kon finds these numbers itself, in small: messages of every size, in pages and not, which workers
-    split and give back while some of their tasks run.
+    The seed also decides how many tasks go into a message and into a row of the ledger, how often a message
+    may be received, whether attempts time out, how large results are, whether the kind takes no time, and
+    how many tasks there are. In every other six seeds kon finds the sizes of messages itself, in small:
+    messages of every size, in pages and not, which workers split and give back while some of their tasks run.
     """
-    if seed // 6 % 2:
+    drawn: dict[str, Any] = {
+        "max_receives": (1_000, 5, 2, 1)[seed // 12 % 4],
+        "timeout_s": 3.0 if seed // 5 % 8 == 7 else None,
+        "result_bytes": 600 if seed // 7 % 3 == 2 else 0,
+        "instant": seed // 11 % 14 == 13,
+    }
+    if seed % LARGE_EVERY == LARGE_EVERY - 1:
+        # more tasks than any batch of the worker's or the client's takes
+        drawn |= {"tasks": LARGE_TASKS, "bundle": 100, "instant": True, "horizon": 3_000}
+    elif seed // 6 % 2:
         draw = random.Random(f"messages:{seed}")
-        return msgspec.structs.replace(
-            base,
-            strategy=strategy,
-            rates=faults.rates,
-            bundle=None,
-            prefetch=None,
-            tasks_per_row=None if seed % 2 else 1,
-            sizes=tuple(draw.choices(SIZES, k=5)),
-            hold=HoldLimits(
+        drawn |= {
+            "bundle": None,
+            "prefetch": None,
+            "tasks_per_row": None if seed % 2 else 1,
+            "sizes": tuple(draw.choices(SIZES, k=5)),
+            "hold": HoldLimits(
                 stuck_s=draw.uniform(0.1, base.task_s),
                 stuck_turns=0.1,
                 wait_s=draw.uniform(0.1, 2 * base.task_s),
                 part_s=draw.uniform(0.0, 3 * base.task_s),
             ),
-        )
-    per_row = 4 if seed // 3 % 2 else 1
-    return msgspec.structs.replace(
-        base, strategy=strategy, rates=faults.rates, bundle=1 + seed % 3, tasks_per_row=per_row
-    )
+        }
+    else:
+        drawn |= {"bundle": 1 + seed % 3, "tasks_per_row": 4 if seed // 3 % 2 else 1}
+    return msgspec.structs.replace(base, strategy=strategy, rates=faults.rates, **drawn)
 
 
 def play_seed(

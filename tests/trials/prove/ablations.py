@@ -348,5 +348,14 @@ def takes_all_for_submitted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Client, "collect", collect)
 
 
+def cancels_at_once(patch: pytest.MonkeyPatch) -> None:
+    """The client of a cancelled run does not wait for what its workers still answer."""
+
+    async def is_stopped(missing: Missing) -> bool:
+        return True
+
+    patch.setattr(Missing, "is_stopped", is_stopped)
+
+
 SECOND_LINES = (asks_no_worker, reads_nothing_back)
 """What stands behind other safeguards: each does where the other line is there."""

@@ -270,6 +270,22 @@ ABLATIONS = [
         scenario={"spans": FaultSpans(stale_s=30.0)},
     ),
     Ablation(
+        "workers are asked when no message is seen",
+        Invariant.LOST_BY_OUTAGE,
+        "conditional_put",
+        FaultRates(depth_low=0.95),
+        patches=(off.asks_no_worker,),
+        scenario={"task_s": 200.0, "tasks": 2},
+    ),
+    Ablation(
+        "a cancelled run's last answers are waited for",
+        Invariant.TRUE_COUNTS,
+        "lease",
+        FaultRates(cancel=0.6),
+        patches=(off.cancels_at_once,),
+        seeds=200,
+    ),
+    Ablation(
         "nothing is lost that is still being queued",
         Invariant.NOTHING_LOST,
         "lease",
