@@ -44,7 +44,7 @@ ifneq ($(filter C POSIX,$(LC_ALL)),)
 unexport LC_ALL
 endif
 
-.PHONY: help setup run test check lock map docs bench bench-aws soak collections lab-tools browser-tools photos test-fleet try-fleet lab-16 clean stale
+.PHONY: help setup run test check lock map docs bench bench-aws mutants soak collections lab-tools browser-tools photos test-fleet try-fleet lab-16 clean stale
 .DEFAULT_GOAL := help
 # `make -j run test` would otherwise start two installations into one virtualenv.
 .NOTPARALLEL:
@@ -77,6 +77,9 @@ bench: $(DEV) ## measure kon against its peers, side by side
 
 bench-aws: $(DEV) $(PEERS)/.installed ## measure kon on AWS's services, on an emulator, against its peers
 	@$(PROJECT_ENV) python -m benchmarks --aws $(ARGS)
+
+mutants: $(DEV) ## change the source in one place at a time, and see what no test and no search finds (MUTANTS=150)
+	@$(PROJECT_ENV) python -m tests.mutants --count $(or $(MUTANTS),150) $(ARGS)
 
 soak: $(DEV) $(COLLECTIONS)/.there ## run the long tests: many kills, many seeds (SEEDS=50000 schedules of each strategy)
 	@$(PROJECT_ENV) pytest -m 'slow and not fleet' --timeout 0 $(ARGS)

@@ -363,6 +363,8 @@ class _Stage:
         deadline_s = self._loop.time() + self._scenario.drain_s
         assert isinstance(tasks, SimQueue), "only a simulated queue tells its true depth"
         while left := tasks.true_depth().total:
+            if self.cancelled:
+                return
             if self._loop.time() > deadline_s:
                 how = f"{left} messages are left {self._scenario.drain_s:g} s after the last task's outcome"
                 self.watch.broken(Invariant.DRAINS, None, how)
