@@ -27,6 +27,7 @@ from kon.trials.prove.classes import (
     strategy_variants,
 )
 from kon.trials.prove.counterexample import Counterexample, taken_from
+from kon.trials.prove.coverage import Coverage, ModuleLines, share
 from kon.trials.prove.evidence import Evidence, Head, by_strategy, counterexamples, most_telling, summed_up
 from kon.trials.prove.exhaustive import Covered, Exhausted, exhaust_each
 from kon.trials.prove.guarantees import write_page
@@ -128,6 +129,11 @@ class Shown(msgspec.Struct, frozen=True):
     metavar="N",
     help="With --exhaustive and --write: how often something else may go first than what is first in line.",
 )
+@click.option(
+    "--coverage",
+    is_flag=True,
+    help="Tell how many lines of worker, client and strategies the schedules run, and what they never enter.",
+)
 @json_option
 @quiet_option
 @click.pass_context
@@ -145,6 +151,7 @@ def prove(
     page: Path | None,
     exhaustive: bool,
     preemptions: int,
+    coverage: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -174,7 +181,16 @@ def prove(
         as_json,
         story,
     )
-    if exhaustive:
+    if coverage:
+        if page is not None or exhaustive or seed is not None:
+            raise ConfigurationError(
+                "--coverage is about a search; leave --write, --exhaustive and --seed out"
+            )
+        measured = Coverage()
+        with measured.watching():  # which one process does: so it takes a while
+            kept = _report(asked, search(_cells(asked, seeds), asked.base, 1))
+        _print_coverage(measured.found())
+    elif exhaustive:
         if page is not None or seed is not None:
             raise ConfigurationError(
                 "--exhaustive tries what there is, by no seed; leave --seed and --write out"
@@ -206,6 +222,12 @@ def prove(
                 )
             write_page(page, Evidence(head, searched, counterexamples(searched, asked.base), small))
     ctx.exit(0 if kept else EXIT_BROKEN)
+
+
+def _print_coverage(found: Sequence[ModuleLines]) -> None:
+    body = [[each.module, f"{each.run}/{each.lines}", ", ".join(each.never) or "-"] for each in found]
+    click.echo(f"\n{draw(body, ['module', 'lines run', 'never entered'], ['left', 'right', 'left'])}")
+    click.echo(f"\n{share(found):.1%} of the lines of worker, client and strategies were run.")
 
 
 def _given(options: Sequence[str]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.mutants.changes import Mutant, mutants
+from tests.mutants.changes import Mutant, changed, mutants
 
 PROJECT: Final = Path(__file__).parents[2]
 
@@ -64,7 +64,7 @@ def found_by(mutant: Mutant, copy: Path) -> str:
     """Who finds this change: `tests`, `search`, or nobody."""
     file = copy / mutant.file
     original = file.read_text(encoding="utf-8")
-    file.write_text(mutant.source, encoding="utf-8")
+    file.write_text(changed(original, mutant), encoding="utf-8")
     try:
         tests = ["-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *TESTS]
         if not _passes(tests, copy):

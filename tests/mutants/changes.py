@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 
 class Mutant(msgspec.Struct, frozen=True):
-    """file: from the project's folder. about: what was changed there. source: the whole file, changed."""
+    """file: from the project's folder. about: what is changed there. node, nth: where, in `ast.walk`."""
 
     file: str
     line: int
     about: str
-    source: str
+    node: int
+    nth: int
 
     @property
     def name(self) -> str:
@@ -38,17 +39,19 @@ _SWAPS: dict[type[ast.cmpop], type[ast.cmpop]] = {
 
 
 def mutants(file: str, source: str) -> Iterator[Mutant]:
-    """Every change of this file that is made, in the order of its lines."""
+    """Every change of this file that is made."""
+    for number, node in enumerate(ast.walk(ast.parse(source))):
+        for nth, (about, _) in enumerate(_changes(node)):
+            yield Mutant(file, getattr(node, "lineno", 0), about, number, nth)
+
+
+def changed(source: str, mutant: Mutant) -> str:
+    """The whole file with this change."""
     tree = ast.parse(source)
-    for number, node in enumerate(ast.walk(tree)):
-        for about, change in _changes(node):
-            changed = copy.deepcopy(tree)
-            twin = next(each for at, each in enumerate(ast.walk(changed)) if at == number)
-            before = ast.unparse(changed)
-            change(twin)
-            after = ast.unparse(ast.fix_missing_locations(changed))
-            if after != before:
-                yield Mutant(file, getattr(node, "lineno", 0), about, after)
+    node = next(islice(ast.walk(tree), mutant.node, None))
+    _, change = list(_changes(node))[mutant.nth]
+    change(node)
+    return ast.unparse(ast.fix_missing_locations(tree))
 
 
 def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], None]]]:

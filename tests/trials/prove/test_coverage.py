@@ -1,0 +1,35 @@
+"""Which lines the search runs."""
+
+from __future__ import annotations
+
+from kon.core.spec import Plugin
+from kon.trials.prove.classes import NOT_MODELLED, fault_class
+from kon.trials.prove.coverage import Coverage, share
+from kon.trials.prove.search import Cell, search
+from tests.cli.given import invoke
+
+
+def test_it_counts_what_runs_and_names_what_does_not() -> None:
+    measured = Coverage()
+    assert share(measured.found()) == 0.0
+    with measured.watching():
+        search([Cell(Plugin("lease"), fault_class("all"), 6)], jobs=1)
+    found = {each.module: each for each in measured.found()}
+    assert found["strategies.lease"].run > 30
+    assert found["strategies.result_once"].run == 0
+    assert "ResultOnce.admit" in found["strategies.result_once"].never
+    assert "Worker._heartbeat" not in found["kon.engine.worker"].never
+    assert all(each.run <= each.lines for each in found.values())
+    before = measured.found()
+    search([Cell(Plugin("result_once"), fault_class("none"), 1)], jobs=1)
+    assert measured.found() == before, "only while it watches"
+
+
+def test_the_command_prints_it_and_what_is_not_modelled() -> None:
+    printed = invoke("prove", "none", "--fault", "none", "--seeds", "1", "--coverage", "-q").stdout
+    assert "of the lines of worker, client and strategies were run" in printed
+    assert NOT_MODELLED[0] in printed
+
+
+def test_it_is_about_a_search() -> None:
+    assert invoke("prove", "none", "--seed", "1", "--coverage").exit_code == 2
