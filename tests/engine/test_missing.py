@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from kon.core.ledger import Record
-from kon.core.queue import Depth
+from kon.core.queue import Depth, Message
 from kon.core.spec import Plugin
 from kon.core.strategy import Strategy
-from kon.core.task import Outcome, State, encode
+from kon.core.task import Answers, Outcome, State, encode
 from kon.engine.control import Control
 from kon.engine.worker import Worker
 from kon.strategies.conditional_put import ConditionalPut
@@ -56,6 +56,36 @@ def test_looks_that_find_nothing_do_not_add_up_across_one_that_finds_a_message()
         outcome = await ends(world, world.worker(), task_s=600.0)
         assert not zeros
         assert outcome.state is State.DONE
+
+    in_virtual_time(main())
+
+
+def test_the_span_begins_again_with_each_look_that_finds_a_message() -> None:
+    """No worker is there that could say what it holds: the looks are all there is."""
+
+    async def main() -> None:
+        world = await World.create(1)
+        await Control(world.channel.control).submitted(1)
+        await world.send("held by a worker that can't be asked")
+        zeros = [100.0, 300.0]
+
+        def seen(now_s: float) -> bool:
+            if zeros and now_s >= zeros[0]:
+                zeros.pop(0)
+                return False
+            return True
+
+        estimate(world, seen)
+
+        async def answer_late() -> None:
+            await asyncio.sleep(400.0)
+            await world.channel.answers.send([Message(encode(Answers("w", [Outcome(0, 1, State.DONE)])))])
+
+        answering = asyncio.create_task(answer_late())
+        tally = await world.client().collect()
+        await answering
+        assert not zeros
+        assert tally.counts[State.DONE] == 1
 
     in_virtual_time(main())
 

@@ -51,8 +51,8 @@ def test_a_stop_costs_no_attempt_and_no_receipt(strategy: type[Strategy], bundle
 
 def test_attempts_that_failed_count_and_those_that_were_stopped_do_not() -> None:
     async def main() -> None:
-        world = await World.create(1, drain_s=1.0, attempts=2, backoff_s=0.1)
-        # attempts 1 and 2 are stopped, 3 and 4 fail
+        world = await World.create(1, drain_s=1.0, attempts=3, backoff_s=0.1)
+        # attempts 1 and 2 are stopped, 3 to 5 fail
         collecting = asyncio.create_task(world.client().run([{"s": 10.0, "fail": 9}]))
         for stop in range(2):
             running = asyncio.create_task((worker := world.worker(f"w{stop}")).run())
@@ -63,9 +63,9 @@ def test_attempts_that_failed_count_and_those_that_were_stopped_do_not() -> None
         await collecting
         worker.stop()
         await running
-        assert len(world.tasks_of("start", "last")) == 2
+        assert len(world.tasks_of("start", "last")) == 3
         assert world.recorded()[0].state is State.FAILED
-        assert world.recorded()[0].error == "ValueError: attempt 4 fails"
+        assert world.recorded()[0].error == "ValueError: attempt 5 fails"
 
     in_virtual_time(main())
 

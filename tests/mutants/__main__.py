@@ -61,21 +61,26 @@ def every() -> list[Mutant]:
 
 
 def found_by(mutant: Mutant, copy: Path) -> str:
-    """Who finds this change: `tests`, `search`, or nobody."""
+    """Who finds this change; see `who_fails`."""
     file = copy / mutant.file
     original = file.read_text(encoding="utf-8")
     file.write_text(changed(original, mutant), encoding="utf-8")
     try:
-        tests = ["-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *TESTS]
-        if not _passes(tests, copy):
-            return "tests"
-        for strategy, seeds in SEARCHES:
-            search = ["prove", strategy, "--fault", "all", "--seeds", str(seeds), "--jobs", "1", "-q"]
-            if not _passes(["-m", "kon", *search, "--no-story"], copy):
-                return "search"
-        return ""
+        return who_fails(copy)
     finally:
         file.write_text(original, encoding="utf-8")
+
+
+def who_fails(copy: Path) -> str:
+    """Who fails on the project in this folder: `tests`, `search`, or nobody."""
+    tests = ["-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *TESTS]
+    if not _passes(tests, copy):
+        return "tests"
+    for strategy, seeds in SEARCHES:
+        search = ["prove", strategy, "--fault", "all", "--seeds", str(seeds), "--jobs", "1", "-q"]
+        if not _passes(["-m", "kon", *search, "--no-story"], copy):
+            return "search"
+    return ""
 
 
 def _passes(words: Sequence[str], copy: Path) -> bool:
@@ -115,6 +120,9 @@ def main() -> int:
         for name in ("kon", "strategies", "tests", "workloads"):
             shutil.copytree(PROJECT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(PROJECT / "pyproject.toml", copy)
+        if by := who_fails(copy):
+            print(f"without any change the {by} fail: mend that first")
+            return 2
         for mutant in drawn:
             if time.monotonic() - began_s > args.limit_s:
                 break
