@@ -35,6 +35,7 @@ SOURCES: Final = (
 
 TESTS: Final = (
     "tests/engine",
+    "--ignore=tests/engine/watchers",
     "tests/strategies",
     "tests/backends/test_spans.py",
     "tests/backends/test_memory.py",
