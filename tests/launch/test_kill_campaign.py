@@ -45,7 +45,8 @@ def campaign(folder: Path, kills: int, rng: random.Random) -> dict[str, int]:
     command = [sys.executable, "-m", "kon", "run", "e.yml", "--out", str(folder / "out"), "-q"]
     killed = {"worker": 0, "client": 0}
     deadline_s = time.monotonic() + 300
-    client = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    said = (folder / "said").open("ab")
+    client = subprocess.Popen(command, cwd=folder, stdout=said, stderr=said)
     try:
         while client.poll() is None:
             assert time.monotonic() < deadline_s, "the run does not come to its end"
@@ -56,15 +57,14 @@ def campaign(folder: Path, kills: int, rng: random.Random) -> dict[str, int]:
                 client.kill()
                 client.wait()
                 killed["client"] += 1
-                client = subprocess.Popen(
-                    command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-                )
+                client = subprocess.Popen(command, cwd=folder, stdout=said, stderr=said)
             elif pids := workers(folder / "out" / RUN):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(rng.choice(pids), signal.SIGKILL)
                     killed["worker"] += 1
-        assert client.returncode == 0
+        assert client.returncode == 0, (folder / "said").read_text()
     finally:
+        said.close()
         client.kill()
         client.wait()
         for pid in workers(folder / "out" / RUN):

@@ -24,7 +24,7 @@ SCENARIO: Final = Scenario(tasks=8, workers=3, horizon=300)
 
 
 LARGE_EVERY: Final = 100
-"""One schedule in so many has `LARGE_TASKS`."""
+"""Every hundredth schedule has `LARGE_TASKS`."""
 
 LARGE_TASKS: Final = 1_250
 

@@ -114,7 +114,7 @@ def test_findings_do_not_depend_on_the_number_of_processes() -> None:
     ],
 )
 def test_a_safeguard_that_is_missing_is_found(mistake: str, fault: str, invariant: Invariant) -> None:
-    (searched,) = search([Cell(Plugin(f"{MISTAKES}:{mistake}"), fault_class(fault), 100)], jobs=1)
+    (searched,) = search([Cell(Plugin(f"{MISTAKES}:{mistake}"), fault_class(fault), 300)], jobs=1)
     found = finding(searched, invariant)
     assert found in searched.broken_promises
     assert found.seed is not None
