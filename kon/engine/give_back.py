@@ -69,11 +69,14 @@ class GiveBack:
         self._move = move
         self._recorder = recorder
         self._some = asyncio.Event()
+        # A strategy that admits by what it reads may read a claim that has just been released, take its task
+        # for begun, and drop the message: read_then_write(record=before), with stale reads.
+        self._releases = strategy.guarantee.one_result or not strategy.uses_ledger
 
     @property
     def waiting(self) -> int:
-        """Tasks that this worker holds and has not started."""
-        return self._executor.waiting + len(self._holding.parked)
+        """Tasks that wait here and may be given back."""
+        return len(self._holding.parked) + (self._executor.waiting if self._releases else 0)
 
     def look(self) -> None:
         """Look after what waits, if anything does."""
@@ -121,7 +124,7 @@ class GiveBack:
         """Take the last tasks that wait, with no claim held on any of them."""
         async with self._holding.claims:
             parked = self._unclaimed(count)
-            jobs = self._executor.withdraw(count - len(parked))
+            jobs = self._executor.withdraw(count - len(parked) if self._releases else 0)
             for job in jobs:
                 job.runs = False
             if jobs:

@@ -12,6 +12,7 @@ from kon.core.errors import StoreError
 from kon.core.ledger import Record
 from kon.core.plugins import strategy_class
 from kon.core.queue import Message
+from kon.core.spec import Plugin
 from kon.core.strategy import Claim
 from kon.core.task import Bundle, Outcome, Segment, State, Task, decode_bundle, encode
 from kon.engine.client import Client
@@ -22,6 +23,9 @@ from kon.engine.paged_ledger import PagedLedger
 from kon.engine.sizing import MOST_TASKS, Sizing
 from kon.engine.worker import WorkerOptions
 from kon.strategies.lease import Lease
+from kon.trials.prove.classes import fault_class
+from kon.trials.prove.invariants import Invariant
+from kon.trials.prove.search import SCENARIO, play_seed
 from tests.engine.counted import Counted, claims, result
 from tests.engine.world import World, in_virtual_time
 
@@ -347,6 +351,26 @@ def test_claims_are_not_renewed_while_they_are_released(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("kon.engine.holding.asyncio.Lock", NoLock)
     assert in_virtual_time(_overlaps()) > 0
+
+
+def _lost_by_stale_reads() -> int:
+    """Schedules of 20 in which read_then_write loses a task that nobody who asked for it was away from."""
+    strategy = Plugin("read_then_write", {"record": "before"})
+    seeds = [seed for seed in range(190) if seed // 6 % 2]
+    played = [play_seed(SCENARIO, strategy, fault_class("stale_read"), seed) for seed in seeds[-20:]]
+    return sum(any(each.invariant is Invariant.LOST_BY_OUTAGE for each in one.broken) for one in played)
+
+
+def test_what_is_claimed_by_reading_is_not_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _lost_by_stale_reads() == 0
+    begin = GiveBack.__init__
+
+    def releases(give_back: GiveBack, *parts: Any) -> None:
+        begin(give_back, *parts)
+        give_back._releases = True
+
+    monkeypatch.setattr(GiveBack, "__init__", releases)
+    assert _lost_by_stale_reads() > 0
 
 
 # --- whole runs --------------------------------------------------------------------------------------
