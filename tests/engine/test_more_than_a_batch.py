@@ -142,3 +142,32 @@ def test_the_tally_takes_no_worse_news() -> None:
         assert tally.counts[State.DONE] == 1
 
     in_virtual_time(main())
+
+
+def test_a_bundle_that_was_split_is_gone() -> None:
+    async def main() -> None:
+        world = await World.create(2, visibility_s=5.0)
+        await world.send({"s": 0.1}, {"s": 0.1}, bundle=True)
+        await world.channel.tasks.receive(1, 0.0)  # its worker dies
+        running = asyncio.create_task((worker := world.worker()).run())
+        await asyncio.sleep(8.0)
+        assert sorted(outcome.index for outcome in await world.answers()) == [0, 1]
+        assert (await world.channel.tasks.depth()).total == 0
+        worker.stop()
+        await running
+
+    in_virtual_time(main())
+
+
+def test_what_goes_to_the_dead_letters_is_gone_from_the_tasks() -> None:
+    async def main() -> None:
+        world = await World.create(1, visibility_s=5.0, max_receives=2)
+        await world.send({"s": 0.1}, receives=2)
+        running = asyncio.create_task((worker := world.worker()).run())
+        await asyncio.sleep(12.0)
+        assert (await world.channel.dead.depth()).total == 1
+        assert (await world.channel.tasks.depth()).total == 0
+        worker.stop()
+        await running
+
+    in_virtual_time(main())
