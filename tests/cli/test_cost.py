@@ -121,7 +121,9 @@ def test_a_run_that_goes_on_costs_what_was_told_so_far(tmp_path: Path) -> None:
 
 def test_a_real_run_on_an_emulator(tmp_path: Path) -> None:
     file = write(
-        tmp_path, "name: paid\nbackend: aws\nworkload: {kind: sleep, count: 200, seconds: 0}\nworkers: [2]\n"
+        tmp_path,
+        "name: paid\nbackend: aws\nworkload: {kind: sleep, count: 200, seconds: 0}\nworkers: [2]\n"
+        "bundle: 1\ntasks_per_row: 1\n",
     )
     ran = invoke("run", file, "--emulator", "--json")
     [row] = json.loads(ran.stdout)["runs"]
@@ -130,13 +132,15 @@ def test_a_real_run_on_an_emulator(tmp_path: Path) -> None:
     assert told["requests_by_service"] == row["requests_by_service"]
     assert told["dollars_per_million_tasks"] == pytest.approx(row["dollars_per_million_tasks"])
     assert sum(told["requests_by_service"].values()) == round(row["requests_per_task"] * 200)
-    # each task is claimed and committed by a write of its own, and nobody writes much beside
+    # each task is claimed and committed by a write of its own, and nobody writes much else
     assert 2 * 200 <= told["billed"]["dynamodb.write_units"] <= 2 * 200 + 20
 
 
 def test_a_simulated_run_costs_what_its_model_would_be_billed_for(tmp_path: Path) -> None:
     file = write(
-        tmp_path, "name: s\nbackend: sim\nworkload: {kind: sleep, count: 1000, seconds: 0}\nworkers: [2]\n"
+        tmp_path,
+        "name: s\nbackend: sim\nworkload: {kind: sleep, count: 1000, seconds: 0}\nworkers: [2]\n"
+        "bundle: 1\ntasks_per_row: 1\n",
     )
     [row] = json.loads(invoke("run", file, "--json").stdout)["runs"]
     told = json.loads(invoke("cost", row["run"], "--json").stdout)

@@ -60,7 +60,7 @@ def test_what_would_cost_too_much_is_not_begun(folder: Path) -> None:
     assert "--max-cost is $1e-05; nothing was begun" in refused.stderr
     assert not (folder / "results/known/known-lease-w1-r1").exists()
     hosts = invoke(
-        "run", write(folder, KNOWN, "refused"), "-q", "--max-cost", "0.0003", "--instance", "t3.micro"
+        "run", write(folder, KNOWN, "refused"), "-q", "--max-cost", "0.00015", "--instance", "t3.micro"
     )
     assert hosts.exit_code == 4, "an hour of a host is a cent, and a minute of it the least that is charged"
 
