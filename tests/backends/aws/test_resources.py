@@ -20,13 +20,12 @@ from kon.backends.aws.resources import Resources
 from kon.backends.aws.things import CHANGE_S
 from kon.backends.emulator import Emulator
 from kon.core.backend import ChannelOptions
-from kon.core.errors import BackendUnavailable, ConfigurationError, StoreError
+from kon.core.errors import BackendUnavailable, ConfigurationError, StoreError, first_cause
 from kon.core.spec import Plugin, RunSpec
 from kon.engine.records.records import RunFolder
 from kon.launch.local import LocalRun
 from tests.backends.aws.given import Fault, FaultyCalls, Make, Pauses, Reply
 
-NOW_S = time.time()
 OLD = datetime.fromtimestamp(0.0, UTC)
 CHANNEL = ChannelOptions(visibility_s=2.5, max_receives=4)
 
@@ -40,10 +39,11 @@ class Bed:
         self.calls = calls
         self.prefix = f"bed{next(_numbers)}"
         self.pauses = Pauses()
+        self.began_s = time.time()
 
     def resources(self, **options: Any) -> Resources:
         given = AwsOptions(prefix=self.prefix, **options)
-        return Resources(self.calls, given, lambda: NOW_S + sum(self.pauses.all_s), self.pauses)
+        return Resources(self.calls, given, lambda: self.began_s + sum(self.pauses.all_s), self.pauses)
 
     async def call(self, service: str, operation: str, **parameters: Any) -> Any:
         return await self.calls.call(service, operation, **parameters)
@@ -77,7 +77,7 @@ def on_a_bed(body: Body) -> Callable[[Emulator], None]:
 
 @on_a_bed
 async def test_everything_carries_its_tags_from_its_very_creation(bed: Bed) -> None:
-    expires = datetime.fromtimestamp(NOW_S + 86_400, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    expires = datetime.fromtimestamp(bed.began_s + 86_400, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     wanted = {"Project": "kon", "Run": "r", "ExpiresAt": expires}
     seen: set[str] = set()
 
@@ -157,7 +157,7 @@ async def test_a_description_makes_nothing(bed: Bed) -> None:
         ("dynamodb", "table", False),
         ("s3", "bucket", False),
     ]
-    assert described[0].tags == tags_of("r", AwsOptions(), NOW_S + sum(bed.pauses.all_s))
+    assert described[0].tags == tags_of("r", AwsOptions(), bed.began_s + sum(bed.pauses.all_s))
     assert not [each for each in bed.calls.operations if each.startswith(("Create", "Put"))]
 
 
@@ -315,7 +315,10 @@ def test_a_run_of_that_name_from_another_folder_is_refused(on_ministack: Emulato
             return [0.0] * 3
 
     def submit(folder: str) -> None:
-        asyncio.run(LocalRun(RunFolder(tmp_path / folder / "r"), spec, Bodies()).submit())
+        try:
+            asyncio.run(LocalRun(RunFolder(tmp_path / folder / "r"), spec, Bodies()).submit())
+        except BaseExceptionGroup as error:
+            raise first_cause(error) from error  # as the command line tells it
 
     submit("mine")
     submit("mine")
