@@ -119,7 +119,7 @@ def test_a_fault_of_kon_s_own_has_its_traceback_in_the_line(tmp_path: Path) -> N
 def test_a_fault_in_a_worker_has_its_traceback_in_the_line_and_so_has_a_warning(tmp_path: Path) -> None:
     code = (
         "import sys, warnings, kon.launch.process\n"
-        "def fall(*arguments): warnings.warn('odd'); raise ZeroDivisionError('oops')\n"
+        "def fall(*arguments, **more): warnings.warn('odd'); raise ZeroDivisionError('oops')\n"
         "kon.launch.process.work = fall\n"
         "kon.launch.process.main(['runs/r', 'w1'])\n"
     )
