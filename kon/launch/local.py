@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from kon.core.backend import Backend, Channel
 from kon.core.clock import Clock
 from kon.core.distribution import version
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, WorkersFailed
 from kon.core.journal import FileJournal, LateJournal
 from kon.core.plugins import backend_class, open_backend, strategy_class
 from kon.core.spec import RunSpec
@@ -312,7 +312,7 @@ class LocalRun:
         self._adopted = [worker for workers in left.values() for worker in workers]
         self._workers = self._make_crew(backend, channel, left)
         async with asyncio.TaskGroup() as group:
-            working = group.create_task(self._workers.run())
+            working = group.create_task(self._kept(self._workers, control))
             try:
                 yield
             except asyncio.CancelledError:
@@ -321,6 +321,16 @@ class LocalRun:
             self._workers.stop()
         if self._adopted and not await all_gone(control, self.spec.drain_s):
             self._on_note(NOT_ENDED)
+
+    async def _kept(self, workers: Crew, control: Control) -> None:
+        """Keep the workers running. Raises WorkersFailed where all have ended and tasks are left: somebody
+        stopped them, and the client would wait for ever."""
+        await workers.run()
+        if workers.outlives and not self._stopping and (await control.read()).status is Status.OPEN:
+            raise WorkersFailed(
+                f"all workers of {self.spec.run} were stopped from outside (SIGTERM) before its tasks were "
+                "done. What is recorded stays, and what is queued goes on when the same command runs again"
+            )
 
     def _make_crew(self, backend: Backend, channel: Channel, left: dict[str, list[WorkerState]]) -> Crew:
         if not backend.processes:

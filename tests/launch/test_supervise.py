@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +15,7 @@ import pytest
 from kon.core.errors import WorkersFailed, first_cause
 from kon.engine.records.records import RunFolder
 from kon.launch.supervise import QUICK_DEATHS, WorkerProcesses
+from tests.cli.given import process, write
 
 
 @pytest.mark.parametrize(("worker_exit", "exit_code"), [(1, 1), (2, 2), (3, 3), (70, 1)])
@@ -34,3 +40,26 @@ def test_a_crew_fails_with_what_its_workers_failed_with(
     assert cause.exit_code == exit_code
     assert "worker w1 failed 3 times as soon as it was started: kon: access denied." in str(cause)
     assert len(lives) == QUICK_DEATHS
+
+
+def test_a_run_whose_workers_are_all_stopped_from_outside_ends_and_goes_on_later(tmp_path: Path) -> None:
+    """Stopped by SIGTERM, a worker drains and ends well. With the last one gone nobody would ever answer."""
+    file = write(
+        tmp_path,
+        "name: stopped\nbackend: sqlite\nbundle: 1\nvisibility_s: 2\n"
+        "workload: {kind: shell, command: 'sleep 0.5; : {}', items: [1, 2, 3, 4]}\n",
+    )
+    folder = tmp_path / "results/stopped/stopped-lease-w1-r1"
+    command = [sys.executable, "-m", "kon", "run", str(file), "-q"]
+    client = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not any(b'"start"' in events.read_bytes() for events in folder.glob("events/w*.jsonl")):
+        assert client.poll() is None
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if f"--parent\0{client.pid}\0".encode() in place.read_bytes() + b"\0":
+                os.kill(int(place.parent.name), signal.SIGTERM)
+    said = client.communicate(timeout=60)[1]
+    assert client.returncode == 1, said
+    assert "all workers of stopped-lease-w1-r1 were stopped from outside" in said
+    again = process("run", file, "-q", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
