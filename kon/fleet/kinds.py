@@ -244,6 +244,8 @@ def _tables(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
         if described is None:
             continue
         table = described["Table"]
+        if table.get("TableStatus") == "DELETING":
+            continue  # it goes, and Amazon refuses to tell the tags of one that has gone
         ask = partial(dynamodb.list_tags_of_resource, ResourceArn=table["TableArn"])
         found = aws.ask(f"the table {name}", ask)
         if found is None or not wanted.takes(name, tags := tags_of(found["Tags"])):

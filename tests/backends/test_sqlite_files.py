@@ -236,6 +236,6 @@ def test_runs_may_share_a_folder_of_objects_and_none_deletes_it(tmp_path: Path) 
     asyncio.run(main())
     assert (tmp_path / "got").read_bytes() == (tmp_path / "shared" / "a" / "b").read_bytes() == b"kept"
     with pytest.raises(
-        ConfigurationError, match='the option "objects" of sqlite: expected the name of a folder'
+        ConfigurationError, match='option "objects" of backend sqlite: expected the name of a folder'
     ):
         SqliteBackend({"path": str(tmp_path), "objects": 7})

@@ -17,12 +17,12 @@ def test_it_prints_how_many_schedules_there_were_and_just_what_they_cover() -> N
     result = kon("lease", "--fault", "write_reply_lost", "--fault", "reorder", "--preemptions", "0")
     assert result.exit_code == 0
     assert (
-        "8 schedules: every order with at most 0 pre-emptions, without a fault and with each of"
+        "9 schedules: every order with at most 0 pre-emptions, without a fault and with each of"
         in result.stdout
     )
-    assert "7 single faults; every promise held." in result.stdout
+    assert "8 single faults; every promise held." in result.stdout
     assert "No occasion for it without another fault first: reorder." in result.stdout
-    assert "write_reply_lost          7          7  nothing" in result.stdout
+    assert "write_reply_lost          8          8  nothing" in result.stdout
 
 
 def test_a_broken_promise_is_told_and_ends_with_1() -> None:

@@ -16,6 +16,7 @@ from tests.cli.given import KON, files_in, invoke, process, rows, write
 QUEUED = """\
 name: queued
 workload: {kind: sleep, count: 50, seconds: 0.001}
+bundle: 1
 """
 
 RUN = "queued-lease-w1-r1"

@@ -120,7 +120,7 @@ def test_without_the_extra_the_command_that_mends_it_is_named(monkeypatch: pytes
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name in ("av", "PIL") else find_spec(name)
     )
-    with pytest.raises(ConfigurationError, match=r"needs av, pillow, .* pip install 'kon\[animoto\]'"):
+    with pytest.raises(ConfigurationError, match=r"needs av, pillow, .* pip install 'cloudkon\[animoto\]'"):
         Animoto({})
 
 

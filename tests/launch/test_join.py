@@ -178,7 +178,7 @@ def test_a_host_with_another_kon_does_not_take_part_and_nothing_is_queued(
     fleet = Fleet(tmp_path, "apart-version")
     words = ["run", str(fleet.file), "--out", str(tmp_path / "out"), "--join", "--apart"]
     client = subprocess.Popen([KON, *words, "--set", "workers=1"], stderr=subprocess.PIPE, text=True)
-    monkeypatch.setattr("kon.launch.host.version", lambda name: "0.0.1")
+    monkeypatch.setattr("kon.launch.host.version", lambda: "0.0.1")
     said: list[str] = []
     ours = version()
 

@@ -39,8 +39,10 @@ class Fleet:
         )
 
     def left(self) -> list[dict[str, Any]]:
-        said = self.operator.kon("sweep", "--fleet", "bare", "--region", "us-east-1", "--json")
-        left: list[dict[str, Any]] = json.loads(said.stdout)["left"]
+        left: list[dict[str, Any]] = []
+        for _ in range(3):  # Amazon's lists and tags lag, and so do the emulator's
+            said = self.operator.kon("sweep", "--fleet", "bare", "--region", "us-east-1", "--json")
+            left = json.loads(said.stdout)["left"]
         return left
 
 

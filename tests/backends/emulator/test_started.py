@@ -160,7 +160,7 @@ def test_where_it_is_not_installed_the_error_says_how_it_is(
     kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'kon\[emulator\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install 'cloudkon\[emulator\]'"):
         with started(kind):
             raise AssertionError
 

@@ -89,7 +89,9 @@ def test_a_table_that_is_full_takes_more_after_a_while() -> None:
 
 def test_a_warm_table_leaves_the_client() -> None:
     wanted = cell(
-        "count: 20000, seconds: 0", "workers: 64\nstrategies: conditional_put", "{name: sim, table: warm}"
+        "count: 20000, seconds: 0",
+        "workers: 64\nbundle: 1\nstrategies: conditional_put",
+        "{name: sim, table: warm}",
     )
     assert "client" in forecast(wanted).held_back_by
 

@@ -25,7 +25,7 @@ BEFORE = Plugin("read_then_write", {"record": "before"})
 @functools.cache
 def long_one() -> Counterexample:
     """Two starts of a task among eight, under more than fifty faults."""
-    for seed in range(200):
+    for seed in range(1_000):
         played = play_seed(SCENARIO, BEFORE, fault_class("all"), seed)
         if len(played.fired) > 50 and Invariant.ONE_START in {each.invariant for each in played.breaks}:
             example = taken_from(
@@ -63,7 +63,7 @@ def test_what_it_does_not_take_is_left_out() -> None:
     short = shorten(long_one())
     assert breaks(short)
     assert len(short.faults) == 1
-    assert short.deviations < 10 < long_one().deviations
+    assert short.deviations < long_one().deviations / 2
     # and not one of what is left can be spared
     assert not breaks(msgspec.structs.replace(short, faults=()))
     assert not breaks(msgspec.structs.replace(short, picks=()))
