@@ -88,11 +88,8 @@ def test_a_table_that_is_full_takes_more_after_a_while() -> None:
 
 
 def test_a_warm_table_leaves_the_client() -> None:
-    wanted = cell(
-        "count: 20000, seconds: 0",
-        "workers: 64\nbundle: 1\nstrategies: conditional_put",
-        "{name: sim, table: warm}",
-    )
+    by_hand = "workers: 128\nbundle: 1\nprefetch: 10\nstrategies: conditional_put"
+    wanted = cell("count: 20000, seconds: 0", by_hand, "{name: sim, table: warm}")
     assert "client" in forecast(wanted).held_back_by
 
 
