@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-PACKAGES: Final = ("kon.engine", "strategies")
+PACKAGES: Final = ("kon.engine", "kon.strategies")
 """What is looked at; what only writes records, or watches, is not a part of a task's way."""
 
 _LEFT_OUT: Final = ("kon.engine.records", "kon.engine.watchers", "kon.engine.eventloop")

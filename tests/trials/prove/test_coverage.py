@@ -15,9 +15,9 @@ def test_it_counts_what_runs_and_names_what_does_not() -> None:
     with measured.watching():
         search([Cell(Plugin("lease"), fault_class("all"), 6)], jobs=1)
     found = {each.module: each for each in measured.found()}
-    assert found["strategies.lease"].run > 30
-    assert found["strategies.result_once"].run == 0
-    assert "ResultOnce.admit" in found["strategies.result_once"].never
+    assert found["kon.strategies.lease"].run > 30
+    assert found["kon.strategies.result_once"].run == 0
+    assert "ResultOnce.admit" in found["kon.strategies.result_once"].never
     assert "Worker._heartbeat" not in found["kon.engine.worker"].never
     assert all(each.run <= each.lines for each in found.values())
     before = measured.found()

@@ -60,7 +60,7 @@ class Bench:
         kind = WatchedKind({"watch": self.watch})
 
         async def execute() -> None:
-            await kind.execute((0.0, 0), Attempt("run", 7, 1))
+            await kind.execute((0.0, 0, 0), Attempt("run", 7, 1))
 
         await self.loop.spawn(host, execute())
 
