@@ -260,7 +260,7 @@ def _interrupted(play: subprocess.Popen[bytes]) -> int:
 
 
 def _wait(come: Callable[[], bool]) -> None:
-    give_up_s = time.monotonic() + 60.0
+    give_up_s = time.monotonic() + 100.0
     while not come():
         assert time.monotonic() < give_up_s
         time.sleep(0.05)
