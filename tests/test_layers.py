@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -44,3 +46,41 @@ def test_nothing_else_is_flat() -> None:
 @pytest.mark.parametrize("page", house.PAGES, ids=lambda page: page.name)
 def test_pages_show_the_list(page: Path) -> None:
     assert house.drawn(page.read_text()) == page.read_text(), "draw it again: make map ARGS=--write"
+
+
+TOP: Final = frozenset(
+    [
+        ".ansible-lint",
+        ".ci",
+        ".editorconfig",
+        ".gitignore",
+        ".yamllint",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "LICENSE",
+        "Makefile",
+        "README.md",
+        "ansible.cfg",
+        "benchmarks",
+        "collections",
+        "docs",
+        "inventory",
+        "kon",
+        "playbooks",
+        "pyproject.toml",
+        "requirements-bench-aws.lock",
+        "requirements-dev.lock",
+        "requirements.lock",
+        "strategies",
+        "tests",
+        "workloads",
+    ]
+)
+
+
+def test_nothing_else_lies_at_the_top() -> None:
+    """A file that a download leaves there would be carried by every clone."""
+    listed = subprocess.run(
+        ["git", "-C", house.PROJECT, "ls-files", "-z"], capture_output=True, text=True, check=True
+    )
+    assert {each.split("/")[0] for each in listed.stdout.split("\0") if each} == TOP

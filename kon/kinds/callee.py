@@ -143,7 +143,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # what functions print is seen as they run
+        # What functions print is seen as they run, by whole lines: `python -u` writes a line's end by itself.
+        sys.stdout.reconfigure(line_buffering=True, write_through=False)
     connection = socket.socket(fileno=int(sys.argv[1]))
     connection.set_inheritable(False)
     with connection, connection.makefile("rwb") as stream, contextlib.suppress(BrokenPipeError):

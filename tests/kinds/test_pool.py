@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -233,6 +235,24 @@ def test_what_functions_print_goes_to_standard_error() -> None:
     assert done.stderr == "printed\n"
     # as it is printed: it may be the last that the function ever says
     assert _worker("say_and_vanish", "the last words").stderr.startswith("the last words\n")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_line_is_written_whole(unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads along would show half of it, and another's line behind it."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # it keeps writes apart
+
+    async def main() -> None:
+        start = pool.Start("functions", FILE, "say", sys.path)
+        processes = pool.Pool(1, start, (theirs.fileno(), 2))
+        await processes.call(json.dumps({"args": ["printed"], "kwargs": {}}).encode())
+        await processes.close()
+
+    with ours, theirs:
+        with nothing_left():
+            asyncio.run(main())
+        assert ours.recv(100) == b"printed\n"
 
 
 def _worker(name: str, body: str) -> subprocess.CompletedProcess[str]:

@@ -44,9 +44,14 @@ async def conflict(_operation: str, _parameters: dict[str, Any], _make: Make) ->
     raise CallRefused("at the same time", "ConditionalRequestConflict", 409, {})
 
 
-async def sent_twice(_operation: str, _parameters: dict[str, Any], make: Make) -> Reply:
+async def sent_twice(operation: str, parameters: dict[str, Any], make: Make) -> Reply:
     """As botocore does when the first answer does not come."""
-    await make()
+    try:
+        await make()
+    except CallRefused as error:
+        if error.code != "ConditionalRequestConflict":  # the strict layer's: nothing was written
+            raise
+        return await sent_twice(operation, parameters, make)
     return await make()
 
 
