@@ -1,26 +1,23 @@
-"""Writes docs/commands.md from what the commands say of themselves: `python docs/site/commands.py`"""
+"""The site's page of commands, made from their help. The repository has no copy of it."""
 
 from __future__ import annotations
 
 import inspect
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import click
 
 from kon.cli.group import SECTIONS, kon
 
-PAGE: Final = Path(__file__).parents[1] / "commands.md"
-
 HEAD: Final = """\
 # Commands
 
-What `kon --help` and `kon COMMAND --help` say, on one page, written from them by
-`python docs/site/commands.py`. Exit codes are in [troubleshooting.md](troubleshooting.md).
+What `kon --help` and `kon COMMAND --help` say, on one page. Exit codes are in
+[troubleshooting.md](troubleshooting.md).
 
-These options many commands have:
+Many commands have these options:
 
 """
 
@@ -91,8 +88,3 @@ def _plain(text: str) -> str:
         for sign in "*_<":
             parts[place] = parts[place].replace(sign, f"\\{sign}" if sign != "<" else "&lt;")
     return "`".join(parts)
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page())
-    print(PAGE)

@@ -1,6 +1,7 @@
 """What the site needs beyond mkdocs.
 
 - The navigation is the list in docs/index.md, so that there is one map of the pages and not two.
+- The page of commands is made here, from their help.
 - Pages link to files of the project outside docs/, as people read them in the repository too. These become
   pages of the site, below project/.
 - Anchors are GitHub's, so that the same links work there.
@@ -19,12 +20,16 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from pygments.formatters import HtmlFormatter
 
+from docs.site.commands import page as page_of_commands
+
 PROJECT: Final = Path(__file__).parents[2].resolve()
 DOCS: Final = PROJECT / "docs"
 LINK: Final = re.compile(r"(\]\()(?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?(\))")
 ON_THE_MAP: Final = re.compile(
     r"^(?:## (?P<section>.+)|- \[(?P<title>[^]]+)\]\((?P<page>[^)#]+\.md)\).*)$", re.M
 )
+MADE: Final = {"commands.md": ("Reference", "Commands")}
+"""Pages that only the site has: the section and the title by which they are in the navigation."""
 LANGUAGES: Final = {".yml": "yaml", ".yaml": "yaml", ".py": "python", ".json": "json", ".jsonl": "json"}
 
 
@@ -48,6 +53,10 @@ def navigation(index: str) -> list[dict[str, Any]]:
         else:
             (pages,) = found[-1].values()
             pages.append({line["title"]: site_path(_file_at(DOCS / "index.md", line["page"]))})
+    for page, (section, title) in MADE.items():
+        for each in found:
+            if section in each:
+                each[section].append({title: page})
     return [section for section in found if all(section.values())]
 
 
@@ -56,6 +65,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     files.append(
         File.generated(config, "kon.css", content=f"{style}\n{(DOCS / 'site' / 'kon.css').read_text()}")
     )
+    files.append(File.generated(config, "commands.md", content=page_of_commands()))
     waiting = sorted(DOCS.glob("*.md"))
     seen = set(waiting)
     while waiting:

@@ -33,6 +33,12 @@ NOT_RUN: Final[dict[str, tuple[str, ...]]] = {
         "curl -s http://127.0.0.1:9464/metrics | grep kon_tasks_ended_total",
     ),
     "it would install into the virtualenv that the tests run in": ("pip install 'cloudkon[",),
+    "tests/test_wheel.py installs it": (
+        "git clone <this project> kon",
+        "python3 -m venv venv",
+        ". venv/bin/activate",
+        "pip install './kon[controller]'",
+    ),
     "it needs a collector; tests/report/traces has one": (
         "kon trace results/exp/exp-lease-w4-r1 --otlp http://localhost:4318",
     ),
@@ -49,6 +55,12 @@ ELSEWHERE: Final[dict[str, str]] = {
 """Pages that another test runs."""
 
 SMALLER: Final[dict[str, str]] = {
+    "kon run efficiency.yml": "kon run efficiency.yml --limit 50 --set workers=[1,2]",
+    "kon run faults.yml": (
+        "kon run faults.yml --set repeats=1 --set 'strategies=[none, {name: lease, lease_s: 1}]'"
+    ),
+    "kon run amazon.yml": "kon run amazon.yml --set workers=[1,4]",
+    "kon plan amazon.yml --workers 1,4,16": "kon plan amazon.yml --workers 1,4",
     "kon plan exp.yml --autoscale policy.yml --workers 2,8 --arrive 1h": (
         "kon plan exp.yml --autoscale policy.yml --workers 2 --arrive 1m"
     ),

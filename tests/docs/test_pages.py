@@ -9,7 +9,6 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from docs.site.commands import page as page_of_commands
 from docs.site.hooks import slug
 from docs.site.variables import page as page_of_variables
 from kon.cli.group import EXIT_FAULT, EXIT_PIPE
@@ -128,11 +127,6 @@ def test_figures_beside_peers_are_those_of_the_benchmarks() -> None:
         f"{hyperqueue / kon:.1f} times kon map's",
     ):
         assert said in peers
-
-
-def test_the_page_of_commands_is_what_they_say_of_themselves() -> None:
-    """Where it is not: `python docs/site/commands.py` writes it anew."""
-    assert (PROJECT / "docs" / "commands.md").read_text() == page_of_commands()
 
 
 def test_the_variables_of_playbooks_are_as_they_are_checked() -> None:

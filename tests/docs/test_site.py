@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os.path
 import re
 import subprocess
@@ -13,7 +14,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from docs.site.hooks import navigation, slug
+from docs.site.hooks import MADE, navigation, slug
+from kon.cli.group import SECTIONS
 from tests.docs.blocks import PROJECT
 
 DOCS: Final = PROJECT / "docs"
@@ -78,16 +80,35 @@ def pages(site: Path) -> dict[Path, Links]:
     return {file: Links(file) for file in site.rglob("*.html")}
 
 
-def test_every_page_is_on_the_map() -> None:
-    """A page that is not in a list of docs/index.md has no place in the navigation: give it a line there."""
-    listed = {page for section in navigation((DOCS / "index.md").read_text()) for page in _pages(section)}
-    assert {page.name for page in DOCS.glob("*.md")} - listed == set()
+KINDS: Final = ("Tutorials", "How-to", "Reference", "Explanation")
+"""The kinds of page, as docs/index.md has them as headings."""
+
+
+def test_every_page_is_of_one_kind() -> None:
+    """A page that is in no list of docs/index.md has no place in the navigation: give it a line there."""
+    listed = [
+        page
+        for section in navigation((DOCS / "index.md").read_text())
+        if next(iter(section)) in KINDS
+        for page in _pages(section)
+    ]
+    there = {page.name for page in DOCS.glob("*.md")} - {"index.md"} | set(MADE)
+    assert sorted(listed) == sorted(there)
 
 
 def _pages(section: dict[str, object]) -> list[str]:
     (inside,) = section.values()
     assert isinstance(inside, str | list)
     return [inside] if isinstance(inside, str) else [page for each in inside for page in each.values()]
+
+
+def test_the_page_of_commands_has_every_command_and_the_options_of_all(site: Path) -> None:
+    text = html.unescape(re.sub(r"<[^>]+>", "", (site / "commands.html").read_text()))
+    assert len(SECTIONS) > 1
+    for section in SECTIONS.values():
+        assert [name for name in section if f"kon {name}" not in text] == []
+    assert "Many commands have these options:" in text
+    assert "--json" in text
 
 
 def test_links_and_anchors_lead_somewhere(pages: dict[Path, Links]) -> None:

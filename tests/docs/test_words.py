@@ -25,7 +25,7 @@ WORST: Final = {
 }
 """What makes people read twice, and what to write in its place."""
 
-GENERATED: Final = frozenset({"benchmarks.md", "commands.md", "guarantees.md"})
+GENERATED: Final = frozenset({"benchmarks.md", "guarantees.md"})
 """Pages that programs write."""
 
 
