@@ -31,7 +31,8 @@ _COLUMNS: Final = {
     "lost": "lost",
     "cancelled": "cancelled",
     "left": "left",
-    "queued": "queued",
+    "submitted": "submitted",
+    "queued": "messages",
     "in_flight": "in flight",
     "workers": "workers",
 }
@@ -47,7 +48,8 @@ def status(runs: tuple[str, ...], root: Path, as_json: bool, wide: bool) -> None
 
     States: `finished`; `running`, its client is at work; `detached`, its workers go on without one;
     `stopped`, to be taken up by `kon run` or `kon collect`; `cancelled`. Columns: tasks by how they ended,
-    and those left; messages in the queue, and those that workers hold; live workers on this machine.
+    and those left; tasks submitted so far; messages in the queue, each with one task or many, and messages
+    that workers hold; live workers on this machine.
 
     \b
     Examples:
@@ -76,6 +78,7 @@ async def _line(folder: RunFolder) -> dict[str, Any]:
         "tasks": spec.tasks,
         **{state.value: states[state] for state in _ENDINGS},
         "left": spec.tasks - sum(states[state] for state in FINAL),
+        "submitted": None,
         "queued": None,
         "in_flight": None,
         "workers": None,
@@ -94,12 +97,14 @@ async def _look_inside(folder: RunFolder, line: dict[str, Any]) -> None:
             control = Control(channel.control)
             depth = await channel.tasks.depth()
             workers = sum(map(runs_here, await control.workers()))
+            state = await control.read()
             line |= {
+                "submitted": state.submitted,
                 "queued": depth.visible + depth.delayed,
                 "in_flight": depth.in_flight,
                 "workers": workers,
             }
-            if (await control.read()).status is Status.CANCELLED:
+            if state.status is Status.CANCELLED:
                 line["state"] = "cancelled"
             elif workers and line["state"] == "stopped":
                 line["state"] = "detached"
