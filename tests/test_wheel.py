@@ -103,14 +103,14 @@ def test_what_is_installed_runs(bin_: Path, tmp_path: Path) -> None:
 
     assert "experiment.yml" in kon("init")
     kon("validate", "experiment.yml", "quickstart.yml")
-    assert "my-first-lease-w2-r1" in kon("run", "experiment.yml", "--quiet")
-    assert "one has 3 characters" in kon("results", "my-first-lease-w2-r1")
+    assert "hello-lease-w2-r1" in kon("run", "experiment.yml", "--quiet")
+    assert "one has 3 characters" in kon("results", "hello-lease-w2-r1")
     assert sorted(kon("map", "echo {}", ":::", "a", "b").split()) == ["a", "b"]
     (tmp_path / "simulated.yml").write_text(SIMULATED)
     assert "simulated" in kon("run", "simulated.yml", "--quiet")
     assert "prices of us-east-1" in kon("plan", "simulated.yml", "--quiet")
     kon("prove", "lease", "--seeds", "20")
-    kon("report", "my-first-lease-w2-r1", "--out", "page.html")
+    kon("report", "hello-lease-w2-r1", "--out", "page.html")
     assert (tmp_path / "page.html").stat().st_size > 0
 
 

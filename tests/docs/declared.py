@@ -37,7 +37,9 @@ NOT_RUN: Final[dict[str, tuple[str, ...]]] = {
         "git clone <this project> kon",
         "python3 -m venv venv",
         ". venv/bin/activate",
+        ". .venv/bin/activate",
         "pip install './kon[controller]'",
+        "pip install git+<this project>",
     ),
     "it needs a collector; tests/report/traces has one": (
         "kon trace results/exp/exp-lease-w4-r1 --otlp http://localhost:4318",
