@@ -13,6 +13,7 @@ from typing import Final, Literal, get_args
 import msgspec
 from PIL import Image
 
+from kon.kinds.pictures.grid import Grid, boxes, read_grid
 from kon.kinds.pictures.refusal import BadImage
 
 SNIFF_BYTES: Final = 16
@@ -44,7 +45,8 @@ class Header(msgspec.Struct, frozen=True):
     components: colours of a JPEG: 1, 3 or 4. simple: no alpha, no animation, nothing that needs more than
     a plain decoder. orientation: EXIF's, from 1 (upright) to 8. profile: the ICC profile, if any.
     whole_bytes: about how much memory decoding takes, whatever the scale; scaled_bytes: how much more at full
-    scale, a quarter of it at half scale. Only JPEGs are decoded at a smaller scale.
+    scale, a quarter of it at half scale. Only JPEGs, and HEICs of tiles, are decoded at a smaller scale.
+    grid: where the tiles of such a HEIC lie.
     """
 
     type: Type
@@ -56,6 +58,7 @@ class Header(msgspec.Struct, frozen=True):
     simple: bool = True
     orientation: int = 1
     profile: bytes = b""
+    grid: Grid | None = None
 
     def decoded_bytes(self, scale: int = 1) -> int:
         """About how much memory decoding takes at one `scale`-th of the size, in bytes."""
@@ -226,32 +229,36 @@ def _tiff(data: bytes) -> Header:
     return Header("TIFF", width, height, width * height * 12, simple=False)
 
 
-def _boxed(data: bytes) -> Header:
-    """HEIC and AVIF: the largest size that a property of the file says (`ispe`, ISO/IEC 23008-12, 6.5.3)."""
-    kind = type_of(data[:SNIFF_BYTES])
+def _heic(data: bytes) -> Header:
+    try:
+        grid = read_grid(data)
+    except (struct.error, IndexError, KeyError):
+        grid = None  # libheif says what is wrong with it
+    if grid is None:
+        width, height = _largest("HEIC", data)
+        return Header("HEIC", width, height, width * height * 8, simple=False)
+    (width, height), (_, strip) = grid.size, grid.tile_size
+    # a row of tiles, and the picture, each once more: as it is made smaller, and as it is brought upright
+    return Header(
+        "HEIC", width, height, 8 * width * strip, scaled_bytes=8 * width * height, simple=False, grid=grid
+    )
+
+
+def _avif(data: bytes) -> Header:
+    width, height = _largest("AVIF", data)
+    return Header("AVIF", width, height, width * height * 10, simple=False)
+
+
+def _largest(kind: Type, data: bytes) -> tuple[int, int]:
+    """The largest size that a property of the file says (`ispe`, ISO/IEC 23008-12, 6.5.3)."""
     inside = data
     for name, head_bytes in ((b"meta", 4), (b"iprp", 0), (b"ipco", 0)):
-        inside = next((box[head_bytes:] for found, box in _boxes(inside) if found == name), b"")
-    sizes = [struct.unpack_from(">II", box, 4) for found, box in _boxes(inside) if found == b"ispe"]
+        inside = next((box[head_bytes:] for found, box in boxes(inside) if found == name), b"")
+    sizes = [struct.unpack_from(">II", box, 4) for found, box in boxes(inside) if found == b"ispe"]
     if not sizes:
         raise BadImage(f"its {kind} header says no size")
     width, height = max(sizes, key=lambda size: size[0] * size[1])
-    return Header(kind, width, height, width * height * (8 if kind == "HEIC" else 10), simple=False)
-
-
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and content of each box."""
-    place = 0
-    while place + 8 <= len(data):
-        size, name = struct.unpack_from(">I4s", data, place)
-        head_bytes = 8
-        if size == 1:
-            (size,), head_bytes = struct.unpack_from(">Q", data, place + 8), 16
-        end = len(data) if size == 0 else place + size
-        if end < place + head_bytes:
-            return
-        yield name, data[place + head_bytes : end]
-        place = end
+    return width, height
 
 
 def _webp(data: bytes) -> Header:
@@ -278,6 +285,6 @@ _READERS: Final[dict[Type, Callable[[bytes], Header]]] = {
     "GIF": _gif,
     "BMP": _bmp,
     "TIFF": _tiff,
-    "HEIC": _boxed,
-    "AVIF": _boxed,
+    "HEIC": _heic,
+    "AVIF": _avif,
 }

@@ -15,6 +15,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from PIL import Image, ImageChops, ImageCms, ImageColor
 
 from kon.core.errors import ConfigurationError
+from kon.kinds.pictures.grid import Grid
 from kon.kinds.pictures.header import Header
 from kon.kinds.pictures.opened import opened
 from kon.kinds.pictures.refusal import BadImage
@@ -22,6 +23,7 @@ from kon.kinds.pictures.upright import TURNS
 from kon.kinds.video.canvas import Canvas
 from kon.kinds.video.film import Film
 from kon.kinds.video.planes import fitted
+from kon.kinds.video.tiles import decoded_tiles
 
 
 class Decoder:
@@ -42,6 +44,8 @@ class Decoder:
     def decode(self, data: bytes, header: Header) -> av.VideoFrame:
         """A yuv420p frame of the film's size. Raises BadImage for what can't be decoded to its end."""
         try:
+            if header.grid is not None:
+                return self._by_tiles(data, header, header.grid)
             grey = header.components == 1 and header.profile
             return (
                 self._by_libav(data, header) if header.simple and not grey else self._by_pillow(data, header)
@@ -69,6 +73,11 @@ class Decoder:
             )
             return self._of_rgb(_in_srgb(_image_of(scaled), header.profile), header.orientation)
         return self._canvas.of_yuv(frame, size, header.orientation, full_range)
+
+    def _by_tiles(self, data: bytes, header: Header, grid: Grid) -> av.VideoFrame:
+        image = decoded_tiles(data, grid, _halvings(header, self._stored(header)))
+        profile = image.info["icc_profile"]
+        return self._of_rgb(_in_srgb(image, profile) if profile and not _is_srgb(profile) else image, 1)
 
     def _by_pillow(self, data: bytes, header: Header) -> av.VideoFrame:
         size = self._stored(header)
@@ -124,7 +133,8 @@ def _frame(data: bytes, header: Header, size: tuple[int, int]) -> av.VideoFrame:
 
 
 def _halvings(header: Header, size: tuple[int, int]) -> int:
-    """How often a JPEG can be halved as it is decoded and be no less than `size`; three times at most."""
+    """How often a JPEG or a HEIC of tiles can be halved as it is decoded, and be no less than `size`: three
+    times at most."""
     enough = [k for k in (1, 2, 3) if header.width >> k >= size[0] and header.height >> k >= size[1]]
     return max(enough, default=0)
 
