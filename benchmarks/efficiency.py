@@ -66,9 +66,8 @@ class Efficiency(Experiment):
                 """kon: SQLite, conditional_put, a process for each worker, no knob. From the first submission
                 to the last outcome.""",
                 f"""Tasks for each worker: {", ".join(counts)}. The older systems gave each 1,000, 100 and
-                10. Fewer make it harder: beginning and end are shared by fewer.""",
-                """The older systems' figures are their reports', 2016, t2.micro. Remote: over SQS and
-                DynamoDB. Local: threads and a queue in memory, with nothing kept on disk.""",
+                10, which is easier. Their figures are their reports', on t2.micro; threads keep nothing on
+                disk.""",
             ],
         )
 

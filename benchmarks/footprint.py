@@ -38,10 +38,7 @@ class Footprint(Experiment):
                     [(what, f"{worker[what].median:.1f}", f"{client[what].median:.1f}") for what in worker],
                 )
             ],
-            notes=[
-                """SQLite, 2 workers, bundle 100. Resident memory: Python and all libraries are part of it,
-                and a cache of the database's pages that grows to 8 MB."""
-            ],
+            notes=["""SQLite, 2 workers, bundle 100. Resident memory, Python and all libraries included."""],
         )
 
 
@@ -57,7 +54,7 @@ class Submission(Experiment):
         counts = list(dict.fromkeys(record.point.options["tasks"] for record in records))
         most, fewer = counts[-1], counts[-2]
         return Section(
-            title="Submission: the time to queue a task, with no worker about",
+            title="Submission: the time to queue a task, without workers",
             findings=[
                 f"""{us[label(most, bundle)].median / us[label(fewer, bundle)].median:.2f} times as long for
                 each of {most:,} tasks as for each of {fewer:,}, with {bundle} in a message (wanted: 1,
@@ -81,10 +78,7 @@ class Submission(Experiment):
                     ],
                 )
             ],
-            notes=[
-                """SQLite. To make the database is part of it, some 20 ms, which weigh most on the fewest
-                tasks. MB: the client's peak of memory."""
-            ],
+            notes=["""SQLite, with some 20 ms to make the database. MB: the client's peak of memory."""],
         )
 
 
@@ -107,8 +101,5 @@ class Idle(Experiment):
         return Section(
             title="Waiting: a worker whose queue is empty",
             findings=[f"{100 * share.median:.2f}% of a core."],
-            notes=[
-                """SQLite: a long poll that looks every 25 ms whether another process has written, and a
-                heartbeat each second."""
-            ],
+            notes=["""SQLite: a long poll that looks every 25 ms, and a heartbeat each second."""],
         )

@@ -41,12 +41,10 @@ class InMemory(Experiment):
             ],
             tables=[rates(records, per_s, loop, "of the loop")],
             notes=[
-                """kon: strategy conditional_put, one worker in the client's process, with its journals of
-                events and results in files, as users run it. bundle: tasks in a message, by hand;
-                bundle 1 with prefetch 10 gets a tenth of the tasks.""",
-                f"""The loop is that of the older systems' local workers, as
-                `benchmarks/peers/thread_loop.py` has it. It gets {size(records, "Queue"):,} tasks; with
-                more, its rate does not rise. Their own figures, for 1 to 16 threads on a t2.micro:
-                {min(a):,.0f} to {max(a):,.0f} and {min(b):,.0f} to {max(b):,.0f} tasks/s.""",
+                """kon: conditional_put, one worker in the client's process, with its journals in files.
+                bundle: tasks in a message; bundle 1 with prefetch 10 gets a tenth of the tasks.""",
+                f"""The loop is that of the older systems' local workers, with {size(records, "Queue"):,}
+                tasks. Their own figures, for 1 to 16 threads on a t2.micro: {min(a):,.0f} to {max(a):,.0f}
+                and {min(b):,.0f} to {max(b):,.0f} tasks/s.""",
             ],
         )

@@ -61,15 +61,11 @@ class OnDisk(Experiment):
             ],
             tables=[rates(alike[each], per_s, huey[each], "of huey") for each in KEPT],
             notes=[
-                """From the first submission until all results are known. kon: strategy conditional_put, 2
-                worker processes, with its journals of events and results. Bundle 1 with prefetch 10 gets a
-                tenth of the tasks.""",
-                f"""`durability: normal`, the default: a commit has reached the operating system, and
-                survives the end of any process at any moment. `full`: it has reached the disk, and survives
-                a power cut as well; a commit to this disk takes {disk.median:.0f} us.""",
+                """From the first submission until all results are known. kon: conditional_put, 2 worker
+                processes, with its journals. Bundle 1 with prefetch 10 gets a tenth of the tasks.""",
+                f"""`durability: normal`, the default, survives the end of any process; `full` a power cut as
+                well. A commit to this disk takes {disk.median:.0f} us.""",
                 """huey gets what favours it: client and consumer in one process, all tasks queued before
-                the consumer starts, all results fetched at once. Without fsync it never waits for the disk,
-                kon with `normal` at each checkpoint; fsync is huey's default. It gets fewer tasks; with
-                more, its rate does not rise.""",
+                the consumer starts, all results fetched at once, and fewer tasks. fsync is its default.""",
             ],
         )

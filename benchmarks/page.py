@@ -8,7 +8,6 @@ from typing import Final
 
 from tabulate import tabulate
 
-from benchmarks.elsewhere import gathered
 from benchmarks.experiment import Section, Table
 from benchmarks.records import Context, Records
 
@@ -18,9 +17,12 @@ WIDTH: Final = 100
 INTRODUCTION: Final = """\
 # Benchmarks
 
-Written by `make bench ARGS=--write`. Each experiment measures kon and its peers in turn, in one run
-on one machine, each measurement in an interpreter of its own. Trust the ratios; other machines have
-other figures. A ratio is the median of those of all rounds, with the lowest and the highest.
+Written by `make bench ARGS=--write`. kon and its peers are measured in turn, on one machine. Trust
+the ratios; other machines have other figures. A ratio is the median of all rounds, with the lowest
+and the highest.
+
+Other pages have their own figures: [videos](animoto.md), [the CloudKon experiment](cloudkon.md),
+[a fleet of sixteen](fleet-lab.md).
 """
 
 REPEAT: Final = """\
@@ -31,10 +33,8 @@ REPEAT: Final = """\
     make bench ARGS='--only memory'   # one experiment; --list names them
     make bench ARGS=--write           # this page as well
 
-A measurement is recorded in `benchmarks/records/`, and not made again while machine and program stay
-the same; `--again` makes it anew. Let nothing else run meanwhile: a load above the number of cores
-spoils what is measured in milliseconds. Where that can't be had, `sudo chrt --rr 1 make bench` has
-other programs wait.
+A measurement is recorded in `benchmarks/records/`, and repeated only with `--again`, or when machine
+or program change. Let nothing else run meanwhile, or have it wait: `sudo chrt --rr 1 make bench`.
 """
 
 _AWS_BEGINS: Final = "\n<!-- what follows is written by `make bench-aws ARGS=--write` -->\n"
@@ -42,10 +42,9 @@ _AWS_BEGINS: Final = "\n<!-- what follows is written by `make bench-aws ARGS=--w
 AWS: Final = """\
 # On Amazon's services
 
-kon's backend `aws` beside other task queues on SQS. There is no Amazon in it: all of them talk to the
-same [emulator](emulators.md), MiniStack, on the same two cores, one after another in one run. A call to
-it takes about a millisecond and most of that is computing, so that the figures compare what the programs
-make of their calls. They are not what Amazon's services would let through.
+kon's backend `aws` next to other task queues on SQS. All talk to the same [emulator](emulators.md),
+MiniStack, on the same two cores. The figures compare what the programs make of their calls, and not
+what Amazon's services would let through.
 """
 
 AWS_REPEAT: Final = """\
@@ -53,10 +52,9 @@ AWS_REPEAT: Final = """\
 
     make bench-aws                           # some five minutes; tables on stdout, progress on stderr
     make bench-aws ARGS=--quick              # a look, in a minute or two
-    make bench-aws ARGS='--again --write'         # all anew, and this part of the page
+    make bench-aws ARGS='--again --write'    # all again, and this part of the page
 
-The peers are installed into `.cache/bench-aws`, by `requirements-bench-aws.lock`: neither root nor an
-account is needed.
+The peers are installed into `.cache/bench-aws`. Neither root nor an account is needed.
 """
 
 
@@ -74,12 +72,12 @@ def text(section: Section) -> str:
 
 def page(sections: Sequence[Section], records: Records, before: str = "") -> str:
     """The page. before: what it is now; its part about Amazon's services stays as it is."""
-    whole = "\n".join([INTRODUCTION, machine(records), *map(markdown, sections), gathered(), REPEAT])
+    whole = "\n".join([INTRODUCTION, machine(records), *map(markdown, sections), REPEAT])
     return whole + _aws_part(before)
 
 
 def page_with_aws(sections: Sequence[Section], records: Records, before: str) -> str:
-    """The page with its part about Amazon's services written anew, and the rest as it is."""
+    """The page with its part about Amazon's services written again, and the rest as it is."""
     rest = (before or f"{INTRODUCTION}\n").replace(_aws_part(before), "")
     part = [AWS, machine(records), *map(markdown, sections), AWS_REPEAT]
     return f"{rest}{_AWS_BEGINS}" + "\n".join(part)

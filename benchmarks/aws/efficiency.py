@@ -99,13 +99,10 @@ class Efficiency(Experiment):
                 ),
             ],
             notes=[
-                f"""Simulated: kon's own client, workers and strategies in virtual time, a slot to a worker, a
-                message to a task, {each:,} tasks for each worker, over the model `aws-us-east-1`. The model
-                says where its figures come from.""",
-                """On the emulator 16 slots of one worker process want 1,600 tasks of 10 ms in a second, or
-                160 of 100 ms. It computes on one core: where its CPU time for a task comes near 0.6 ms, it
-                holds the worker back. Where there is no bundle, `prefetch` is 100, so that claims go
-                out 25 at a time. With a longer `flush_s` answers, commits and acks travel together.""",
+                f"""Simulated: kon's own client, workers and strategies in virtual time, {each:,} tasks for
+                each worker of one slot, a message to a task, over the model `aws-us-east-1`.""",
+                """The emulator computes on one core: where its CPU time for a task comes near 0.6 ms, it
+                holds the worker back. Without bundles `prefetch` is 100.""",
                 """The older systems' figures are their reports', t2.micro, 1,000 tasks for each worker.""",
             ],
         )

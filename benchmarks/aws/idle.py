@@ -50,9 +50,8 @@ class Idle(Experiment):
                 )
             ],
             notes=[
-                f"""{WORKERS} workers of one slot on the emulator, one of which has the only task, a sleep of
-                {records[0].point.options["seconds"]:g} s. The mean of the others, from the start of each to
-                its last word, set to an hour. A poll of the queue lasts 20 s; at each heartbeat, every 10 s,
-                and after each poll a worker asks whether the run is over."""
+                f"""{WORKERS} workers on the emulator, one of which has the only task, a sleep of
+                {records[0].point.options["seconds"]:g} s. The mean of the others, for an hour. A worker polls
+                for 20 s, and asks every 10 s whether the run is over."""
             ],
         )

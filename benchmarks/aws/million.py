@@ -62,8 +62,7 @@ class Million(Experiment):
             ],
             notes=[
                 """Tasks of no length, one worker process; emulator, worker and client share two cores. From
-                the first submission until the client has recorded the last result. $: for requests and units
-                that were counted, by the prices that kon has on file. All is submitted as fast as the
-                service takes it, and the emulator's receives grow slower with what waits; Amazon's do not."""
+                the first submission until the client has recorded the last result. $: for the requests and
+                units that were counted. The emulator's receives grow slower with what waits."""
             ],
         )

@@ -180,23 +180,15 @@ def notes(records: Sequence[Record]) -> list[str]:
     sizes = {record.point.options.get("bundle", 0): record.point.options["tasks"] for record in records}
     return [
         f"""{sizes[0]:,} tasks, a message each; with bundles {sizes[100]:,} in {sizes[100] // 100:,}
-        messages. Emulator, worker and client share the same two cores, for all alike. The emulator is
-        started anew for each measurement, and warmed by {WARM_UP} tasks; a peer's worker runs those too,
-        kon's is as new as a run has it.""",
+        messages. Emulator, worker and client share two cores. The emulator is started for each measurement,
+        and warmed by {WARM_UP} tasks, which a peer's worker runs too.""",
         f"""kon's clock runs from the first submission until the client has recorded the last result. A
-        peer's runs from the first submission, while its worker runs already, until its last task has run;
-        its last ack may come later. "{FILLED}": its clock runs only while the worker takes from a queue
-        that holds everything already, and no client uses the cores. Ratios are to the best row of Celery in
-        the same round.""",
-        """Celery: `-P threads`, no results, no gossip or remote control, an early ack, prefetch 16 a thread
-        (8 and 16 threads took more CPU time for a task, 4 senders made no difference). taskiq-aio-sqs:
-        sends in batches, receives ten. dramatiq_sqs: 8 threads, no middleware. The older systems' loop, on
-        boto3: receive one, look it up, record it by a conditional write, answer, delete. None but kon and
-        that loop drops repeats, and only kon brings results to its client.""",
-        """The tasks of a bundle share a row of the ledger. Without bundles they do so only where that is
-        said: with one worker, or few, it saves most of the writes, and workers that have parts of a row each
-        refuse each other's. The emulator hands messages out in order, which favours it; Amazon's queues
-        need not.""",
-        """Requests are those that kon counts, retries and empty receives included, from the first submission
-        on. The fewest: every call full, ten messages, 25 rows or a megabyte of answers, and none in vain.""",
+        peer's runs until its last task has run. "{FILLED}": it runs only while the worker takes from a queue
+        that holds everything. Ratios are to the best row of Celery in the same round.""",
+        """Celery: `-P threads`, no results, no gossip or remote control, an early ack, prefetch 16 a
+        thread. taskiq-aio-sqs: sends in batches, receives ten. dramatiq_sqs: 8 threads, no middleware. One
+        call a step: the older systems' loop, on boto3. None but kon and that loop drops repeats, and only
+        kon brings results to its client.""",
+        """Requests are those that kon counts, retries and empty receives included. The fewest: every call
+        full, and none in vain.""",
     ]

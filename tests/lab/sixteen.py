@@ -225,9 +225,6 @@ def write_page(fleet: Timed, last_s: float, summaries: list[Mapping[str, Any]], 
         print(body)
         return
     PAGE.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{after}")
-    # docs/benchmarks.md shows the same tables
-    redraw = [sys.executable, "-m", "benchmarks", "--redraw", "--write"]
-    subprocess.run(redraw, cwd=PROJECT, stdout=subprocess.DEVNULL, check=True)
 
 
 def about(load: float) -> str:

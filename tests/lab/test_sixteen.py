@@ -46,9 +46,7 @@ def test_the_page_has_what_was_measured_between_its_marks(
 ) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nstale\n{END}\nafter\n")
-    calls: list[list[str]] = []
     monkeypatch.setattr(sixteen, "PAGE", page)
-    monkeypatch.setattr("tests.lab.sixteen.subprocess.run", lambda words, **options: calls.append(words))
     fleet = Timed(tmp_path)
     plays = ["provision", "configure", "provision, baked", "configure, baked", "bake", "teardown, baked"]
     fleet.took_s = {**dict.fromkeys(plays, 12.0), "loop": 33.0}
@@ -66,4 +64,3 @@ def test_the_page_has_what_was_measured_between_its_marks(
     assert ["both", "24.0", "240"] in cells
     assert ["lease", "2", "200", "2.5", "40.0", "80.0"] in cells
     assert "### 100 tasks of 10 ms for each host" in text
-    assert [words[1:] for words in calls] == [["-m", "benchmarks", "--redraw", "--write"]]

@@ -36,19 +36,16 @@ _STYLE: Final = "github"
 _INTRO: Final = """\
 # Guarantees
 
-What each strategy promises, held to account: kon's own client, workers and strategies, unchanged, on a
-simulated clock, over queues and tables that misbehave in every way that SQS and DynamoDB are documented to,
-on hosts that crash, stand still and have wrong clocks. A seed decides which task runs next, which faults
-happen and how bad they are. It also decides how many tasks there are and share a message or a row of the
-ledger, how often a message may be received, whether attempts time out, how large results are, whether the
-kind takes any time, whether workers are told to stop or join late, and whether somebody cancels the run. A
-watch sees what really happens, and holds it to named invariants.
+What each strategy promises, searched for breaks. kon's own client, workers and strategies run on a simulated
+clock. Queues and tables misbehave as SQS and DynamoDB are documented to; hosts crash, stand still and have
+wrong clocks. A seed draws what happens next, which faults there are, and the settings of the run. A watch
+sees what really happens, and holds it to named invariants.
 
 *This page is generated. kon {version} wrote it by `{command}`,
 from {schedules:,} schedules of {tasks} tasks on {workers} workers. The evidence is in [{data}]({data});
 the tests replay every counter-example in it, and check that this page is what it comes to.*
 
-What holds in so many schedules is not proved for all. What is broken in one is shown not to hold.
+What holds in {schedules:,} schedules is not proved for all. What is broken in one is shown not to hold.
 
 ## What is promised
 
@@ -58,8 +55,8 @@ What holds in so many schedules is not proved for all. What is broken in one is 
 
 {verdicts}
 
-*held*: promised, and broken in none of the schedules. *broken*: not promised, and below is a schedule that
-shows why not.
+*held*: promised, and broken in none of the schedules. *broken*: not promised; [below](#counter-examples) is a
+schedule that shows why.
 
 ## How much was tried
 
@@ -71,22 +68,21 @@ Schedules for each strategy, and in how many of them a fault really fired{fired}
 
 {unmodelled}
 
-Kills of real processes, power cuts at every write of client and queue, and the conformance suite of the
-backends are tests beside this search.
+Other tests kill real processes, cut the power at every write of client and queue, and hold all backends to
+one contract.
 
 ## The small case in whole
 
-Two workers, one task: every order in which requests take effect and timers fall due, with at most so many
-pre-emptions (something goes first that is not first in line), without a fault and with each single fault
-there is an occasion for. Within that bound none is left out, where the search above only samples.
-`kon prove --exhaustive` goes through it; `--preemptions 2` further, at some forty times the price.
+Two workers, one task, and every order in which requests take effect and timers fall due, without a fault and
+with each single fault. The bound is the number of pre-emptions: something goes first that is not first in
+line. `kon prove --exhaustive` goes through it; `--preemptions 2` further, at some forty times the price.
 
 {small}
 
 ## Under which faults
 
-How many schedules broke what is not promised, under each fault by itself and under all at once. A fault that
-is not listed broke it in none.
+How many schedules broke what is not promised, under each fault alone and under all at once. A fault that is
+not listed broke it in none.
 
 {under}
 
@@ -188,7 +184,7 @@ def _under(strategies: dict[str, list[Searched]]) -> str:
                 often = sorted(broken.breaks, key=lambda fault: -broken.breaks[fault] / tried[fault])
                 text = ", ".join(f"{fault} {broken.breaks[fault]:,}/{tried[fault]:,}" for fault in often)
                 body.append([f"`{label}`", broken.invariant.value, text])
-    return draw(body, ["strategy", "invariant", "broken in, of so many schedules"], ["left"] * 3, _STYLE)
+    return draw(body, ["strategy", "invariant", "broken in, of all schedules"], ["left"] * 3, _STYLE)
 
 
 def _stories(evidence: Evidence) -> list[str]:
