@@ -16,6 +16,7 @@ from yarl import URL
 
 from kon.kinds.web.limits import FetchLimits
 from kon.kinds.web.links import Guard, RefusedAddress
+from kon.kinds.web.proxies import Proxies
 from kon.kinds.web.refusal import BadLink, BadStatus
 
 _Made = TypeVar("_Made")
@@ -104,27 +105,40 @@ class WebClient:
     def __init__(
         self, limits: FetchLimits, guard: Guard, rng: random.Random, agent: str, accept: str = "*/*"
     ) -> None:
-        """`agent`, `accept`: what servers are told of who asks, and for what."""
+        """`agent`, `accept`: what servers are told of who asks, and for what.
+
+        Raises ConfigurationError for a proxy in the environment that makes no sense.
+        """
         self._limits = limits
         self._guard = guard
         self._rng = rng
         self._free = asyncio.Semaphore(limits.connections)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+        self._proxies = Proxies()
+
+        def session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+            return aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=limits.silence_s, sock_read=limits.silence_s
+                ),
+                # a compressed body can be a thousand times as large: `content` inflates within bounds
+                headers={"Accept": accept, "Accept-Encoding": "identity", "User-Agent": agent},
+                auto_decompress=False,
+                trust_env=False,
+            )
+
+        self._direct = session(
+            aiohttp.TCPConnector(
                 limit=limits.connections, resolver=_GuardedResolver(guard), socket_factory=guard.socket
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=limits.silence_s, sock_read=limits.silence_s
-            ),
-            # a compressed body can be a thousand times as large: `content` inflates within bounds
-            headers={"Accept": accept, "Accept-Encoding": "identity", "User-Agent": agent},
-            auto_decompress=False,
-            trust_env=False,
+            )
         )
+        # connects to proxies alone, which may be anywhere: whoever set the variables runs this host
+        self._proxied = session(aiohttp.TCPConnector(limit=limits.connections))
 
     async def close(self) -> None:
-        await self._session.close()
+        await self._direct.close()
+        await self._proxied.close()
 
     async def ask(
         self,
@@ -173,9 +187,13 @@ class WebClient:
         raise BadLink(f"its server redirects more than {self._limits.max_redirects} times")
 
     async def _get(self, link: str, use: Use[_Made], deadline: Deadline, asked: _Asked) -> _Made | _Onward:
+        proxy = self._proxies.proxy_of(link)
+        if proxy is not None and (reason := self._guard.refusal_by_proxy(urlsplit(link).hostname or "")):
+            raise BadLink(reason)
+        session = self._direct if proxy is None else self._proxied
         try:
-            async with self._session.request(
-                asked.method, as_written(link), headers=asked.headers, allow_redirects=False
+            async with session.request(
+                asked.method, as_written(link), headers=asked.headers, allow_redirects=False, proxy=proxy
             ) as response:
                 if response.status in _REDIRECTS and "Location" in response.headers:
                     return _Onward(response.headers["Location"])
@@ -186,6 +204,14 @@ class WebClient:
             raise BadLink("its link makes no sense") from error
         except aiohttp.ClientConnectorCertificateError as error:
             raise BadLink("its server's certificate is not valid for it") from error
+        except aiohttp.ClientHttpProxyError as error:
+            said = f"its proxy answers {error.status} {error.message}".rstrip()
+            if error.status >= 500 or error.status in _PASSING:
+                raise TryAgain(said) from error
+            raise BadStatus(said, error.status) from error
+        except aiohttp.ClientProxyConnectionError as error:
+            reason = error.os_error.strerror or type(error.os_error).__name__
+            raise TryAgain(f"no connection to its proxy: {reason}") from error
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, RefusedAddress):
                 raise BadLink(str(error.os_error)) from error
@@ -233,13 +259,14 @@ class _GuardedResolver(aiohttp.ThreadedResolver):
 
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_PASSING: Final = frozenset({408, 425, 429})
 _LONGEST_WISH_S: Final = 10.0
 
 
 def _refused(response: aiohttp.ClientResponse) -> BadStatus | TryAgain:
     status = response.status
     said = f"its server answers {status} {response.reason or ''}".rstrip()
-    if status >= 500 or status in (408, 425, 429):
+    if status >= 500 or status in _PASSING:
         wanted = response.headers.get("Retry-After", "")
         return TryAgain(said, min(float(wanted), _LONGEST_WISH_S) if wanted.isdecimal() else 0.0)
     return BadStatus(said, status)

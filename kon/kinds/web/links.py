@@ -85,6 +85,23 @@ class Guard:
         mend = f"; the option allow: [{kind}] permits it" if kind != "reserved" else ""
         return f"its link leads to {address}, a {kind.replace('_', '-')} address, which is refused{mend}"
 
+    def refusal_by_proxy(self, host: str) -> str | None:
+        """Why a proxy may not be asked for what is on a host; None if it may.
+
+        The proxy looks names up, by its own lights: kon can tell only of addresses, and of names that mean no
+        host on the internet.
+        """
+        address = _written_address(host)
+        if address is not None:
+            return self.refusal(str(address), 0)
+        kind = _kind_of_name(host.lower().rstrip("."))
+        if kind == "public" or kind in self._allow:
+            return None
+        return (
+            f"its link leads to {host:.100}, a {kind.replace('_', '-')} name, which is refused; the option "
+            f"allow: [{kind}] permits it"
+        )
+
     def socket(self, info: tuple[Any, ...]) -> socket.socket:
         """A socket for a connection to be made, as aiohttp asks for one: with what getaddrinfo has found.
 
@@ -112,6 +129,43 @@ def address_kind(address: IPv4Address | IPv6Address) -> str:
             return kind
     # IANA has given out no other addresses of IPv6 than those of 2000::/3
     return "public" if address.version == 4 or address in _UNICAST else "reserved"
+
+
+def is_here(host: str) -> bool:
+    """Whether a host is this machine by its very name or address."""
+    address = _written_address(host)
+    if address is None:
+        return _kind_of_name(host.lower().rstrip(".")) == "loopback"
+    return address_kind(address) == "loopback"
+
+
+def _written_address(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that a host is, in any writing that resolvers take, such as 127.1 or 0x7f000001."""
+    try:
+        return ip_address(host.partition("%")[0])
+    except ValueError:
+        pass
+    try:
+        return IPv4Address(socket.inet_aton(host)) if host.isascii() and host.strip() == host else None
+    except OSError:
+        return None
+
+
+def _kind_of_name(host: str) -> str:
+    """As `address_kind`, of a name. One without a dot is of the network that its resolver stands in."""
+    last = host.rpartition(".")[2]
+    if last == "localhost":
+        return "loopback"
+    if host in _METADATA_NAMES:
+        return "link_local"
+    return "private" if "." not in host or last in _PRIVATE_ENDS or host.endswith(".home.arpa") else "public"
+
+
+_METADATA_NAMES: Final = frozenset({"instance-data", "metadata", "metadata.google.internal", "metadata.goog"})
+_PRIVATE_ENDS: Final = frozenset(
+    {"local", "internal", "intranet", "private", "corp", "home", "lan", "localdomain"}
+)
+"""RFC 6762, appendix G, and what ICANN keeps for private use (`internal`, July 2024)."""
 
 
 def _nets(*nets: str) -> tuple[IPv4Network | IPv6Network, ...]:
