@@ -36,8 +36,10 @@ PROJECT_ENV = PATH="$(CURDIR)/$(BIN):$$PATH" \
 LOCAL_ENV = ANSIBLE_ASYNC_DIR="$(CURDIR)/.cache/ansible/async" \
 	$(if $(word 2,$(CURDIR)),,ANSIBLE_REMOTE_TMP="$(CURDIR)/.cache/ansible/tmp")
 
-# A newcomer wants to see what is done, and what went wrong; `ansible-playbook` by itself says what was looked at as well.
-BRIEF = ANSIBLE_DISPLAY_OK_HOSTS=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false
+# A newcomer wants to see what is done, how long that takes, and what went wrong, in lines that fit the terminal.
+BRIEF = ANSIBLE_CALLBACK_PLUGINS="$(CURDIR)/playbooks/callback_plugins" ANSIBLE_STDOUT_CALLBACK=steps \
+	ANSIBLE_DISPLAY_OK_HOSTS=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false
+FIT = if [ -t 1 ]; then width=$$(stty size 2>/dev/null <&3 | cut -d " " -f 2); if [ "$${width:-0}" -ge 20 ]; then export KON_TABLE_WIDTH="$$width"; fi; fi 3>&1
 
 # Ansible refuses a locale that is not UTF-8. Without LC_ALL=C, Python turns a C locale into a UTF-8 one by itself.
 ifneq ($(filter C POSIX,$(LC_ALL)),)
@@ -56,7 +58,8 @@ setup: $(DEV) ## make .venv with the locked dependencies, those of the tests and
 	@echo "ready: $(BIN)/kon"
 
 run: $(RUNTIME) ## run the quickstart on this machine through Ansible
-	@$(PROJECT_ENV) $(LOCAL_ENV) $(BRIEF) ansible-playbook -i inventory/local.yml playbooks/run.yml $(ARGS)
+	@$(FIT); $(PROJECT_ENV) $(LOCAL_ENV) $(BRIEF) ansible-playbook -i inventory/local.yml playbooks/run.yml $(ARGS)
+	@$(if $(ARGS),,$(NEXT))
 
 test: $(DEV) $(COLLECTIONS)/.there ## run the tests
 	@$(PROJECT_ENV) $(PYTEST) $(ARGS)
@@ -108,7 +111,7 @@ lab-tools: ## as root, on Debian or Ubuntu: what `make test-fleet` needs
 
 lock: ## resolve the dependencies anew and write all lock files (UPGRADE=--upgrade takes newer versions)
 	@test -x .cache/uv/bin/uv || { "$(or $(PYTHON),python3)" -m venv .cache/uv && .cache/uv/bin/python -m pip install --quiet '$(UV)'; }
-	@$(LOCK) --group build --extra controller --extra animoto --extra live --extra metrics --output-file requirements.lock >/dev/null
+	@$(LOCK) --group build --extra controller --extra live --extra metrics --output-file requirements.lock >/dev/null
 	@$(LOCK) --group build --group dev --all-extras --constraint requirements.lock --output-file requirements-dev.lock >/dev/null
 	@$(RESOLVE) --no-config --group bench-aws --output-file requirements-bench-aws.lock >/dev/null
 
@@ -145,6 +148,14 @@ exit $$found
 endef
 
 # --- the virtualenv ---------------------------------------------------------------------------------------------------------------
+
+# After the quickstart.
+define NEXT
+echo 'Next, after `. .venv/bin/activate`, which puts kon on your path:'; \
+echo '  kon explain --duplicates compare-lease-w4-r1   # tasks that came twice'; \
+echo '  kon report results/quickstart                  # a page for a browser'; \
+echo '  kon init first; cd first; kon run experiment.yml   # one of your own'
+endef
 
 # The dev lock names the same versions as the runtime lock and more, so that it does for both.
 $(DEV): requirements-dev.lock requirements.lock pyproject.toml $(STALE)
@@ -197,9 +208,20 @@ $(PEERS)/.installed: requirements-bench-aws.lock | $(DEV)
 # editable_mode=compat: one line in a .pth file in place of an import hook, which costs every worker process at its start.
 define INSTALL
 set -e; \
+began=$$(date +%s); \
 echo "installing $(1)"; \
-$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1); \
+$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-compile --require-hashes -r $(1) \
+	>.venv/install.log 2>&1 & pip=$$!; \
+trap 'kill $$pip 2>/dev/null; exit 130' INT TERM; \
+while kill -0 $$pip 2>/dev/null; do \
+	if [ -t 1 ]; then printf '\r  %s packages collected, %s s ' "$$(grep -c '^Collecting' .venv/install.log)" $$(($$(date +%s) - began)); fi; \
+	sleep 1; \
+done; \
+if [ -t 1 ]; then printf '\r\033[K'; fi; \
+wait $$pip || { grep -v '^ *\(Collecting\|Downloading\|Using\)' .venv/install.log >&2; exit 1; }; \
+trap - INT TERM; \
 $(BIN)/python -m pip uninstall --quiet --yes --disable-pip-version-check kon 2>/dev/null; \
 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat -e .; \
-rm -rf cloudkon.egg-info
+rm -rf cloudkon.egg-info; \
+echo "installed $$(grep -c '^Collecting' .venv/install.log) packages into .venv in $$(($$(date +%s) - began)) s: $$(du -sm .venv | cut -f 1) MB"
 endef

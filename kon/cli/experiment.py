@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 import msgspec
 
 from kon.cli.runs import RESULTS
+from kon.core.errors import ConfigurationError
 from kon.experiment import Experiment, load
 
 MOST_TEXT: Final = 100_000
@@ -21,7 +23,8 @@ file_argument = click.argument("file", type=click.Path(path_type=Path))
 out_option = click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The folder of the records, made if need be.  [default: results/<the first experiment's name>]",
+    help="The folder of the records, made if need be.  [default: results/<the first experiment's name>, "
+    "with the backend behind it where --set names another than the file]",
 )
 
 set_option = click.option(
@@ -36,6 +39,10 @@ set_option = click.option(
 limit_option = click.option("--limit", type=int, metavar="N", help="Only the first N tasks of each run.")
 
 
+_OF_BACKEND: Final = re.compile(r"([^=:]*:)?backend(\.name)?=")
+"""--set that names a backend: `backend=aws`, `compare:backend.name=aws`."""
+
+
 class Asked(msgspec.Struct, frozen=True):
     """What a command line asks for. Paths are as they were given."""
 
@@ -48,9 +55,31 @@ class Asked(msgspec.Struct, frozen=True):
         """Raises ConfigurationError for all that is wrong."""
         return load(self.file, self.overrides, self.limit)
 
-    def root(self, experiments: Sequence[Experiment]) -> Path:
-        """The folder of the records."""
-        return self.out or RESULTS / experiments[0].name
+    def root(self, experiments: Sequence[Experiment], emulator: bool = False) -> Path:
+        """The folder of the records.
+
+        Its name has the backend where --set names another than the file, and says where that is an emulator:
+        what was measured there would be taken for the same run otherwise.
+        """
+        if self.out is not None:
+            return self.out
+        first = experiments[0]
+        words = [first.name]
+        if first.backend.name != self._backend_of_file(first):
+            words.append(first.backend.name)
+        if emulator:
+            words.append("emulator")
+        return RESULTS / "-".join(words)
+
+    def _backend_of_file(self, first: Experiment) -> str | None:
+        """The backend without what --set says of it; None where the file is none without that."""
+        others = [text for text in self.overrides if not _OF_BACKEND.match(text)]
+        if len(others) == len(self.overrides):
+            return first.backend.name
+        try:
+            return load(self.file, others, self.limit)[0].backend.name
+        except ConfigurationError:
+            return None
 
     def origin(self) -> dict[str, Any]:
         """For the records: what brings the same tasks back, from any folder; and the file as it is now."""

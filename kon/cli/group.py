@@ -251,12 +251,6 @@ def kon() -> None:
     """
 
 
-_FAULT: Final = (
-    "this is a fault of kon's own, not of yours. Nothing that was recorded is lost. Please report it with "
-    "the lines above and what `kon doctor` prints; CONTRIBUTING.md says where."
-)
-
-
 def main() -> None:
     """The installed script. Ends the process."""
     warnings.showwarning = _say_warning
@@ -271,9 +265,11 @@ def main() -> None:
             else:
                 click.echo(f"kon: {told}", err=True)
             sys.exit(EXIT_STDOUT)
+        from kon.cli.fault import told as kept
+
         if logs.is_json():
-            _log.critical(_FAULT, exc_info=True, extra={"exit_code": EXIT_FAULT})
+            _log.critical(kept(error), exc_info=True, extra={"exit_code": EXIT_FAULT})
         else:
             traceback.print_exc()
-            click.echo(f"kon: {_FAULT}", err=True)
+            click.echo(f"kon: {kept(error)}", err=True)
         sys.exit(EXIT_FAULT)

@@ -91,7 +91,7 @@ def as_asked(style: str, as_json: bool) -> str:
 
 def print_result(rows: Sequence[dict[str, Any]], style: str, experiment: str, wide: bool = False) -> None:
     """The rows of one experiment file, in one of `FORMATS`."""
-    print_groups({experiment: rows}, style, experiment, wide=wide)
+    print_groups({experiment: rows}, style, experiment, width=table_width(wide))
 
 
 def print_groups(
@@ -100,9 +100,12 @@ def print_groups(
     experiment: str,
     view: str = "auto",
     reference: Path | None = None,
-    wide: bool = False,
+    width: int | None = None,
 ) -> None:
-    """The rows of several folders, in one of `FORMATS`. reference: a file of other systems' figures."""
+    """The rows of several folders, in one of `FORMATS`.
+
+    reference: a file of other systems' figures. width: the columns that tables have to fit; None: any.
+    """
     from kon.report.formats import as_csv, drawn  # tabulate, and what it imports, for no other command
 
     rows = [row for group in groups.values() for row in group]
@@ -114,4 +117,4 @@ def print_groups(
         from kon.report.reference import references
 
         others = references(reference) if reference else ()
-        click.echo(drawn(groups, style, view, others, table_width(wide)))
+        click.echo(drawn(groups, style, view, others, width))

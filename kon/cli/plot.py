@@ -44,6 +44,10 @@ def plot(
       kon plot exp-lease-w1-r1 --format svg --out figures
     """
     from kon.report.gathered import gather
+    from kon.report.plots import lacking
+
+    if lacks := lacking():
+        raise ConfigurationError(f"{lacks}; nothing was written")
     from kon.report.plots.catalogue import plots
     from kon.report.plots.style import as_png, as_svg, drawing
     from kon.report.reference import references

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from kon.cli.output import note, reference_option
+from kon.cli.output import note, reference_option, warn
 from kon.cli.runs import find_runs, root_option, runs_argument
 from kon.cli.written import force_option, refuse, write
 from kon.core.errors import ConfigurationError
@@ -36,6 +36,7 @@ def report(runs: tuple[str, ...], root: Path, out: Path | None, reference: Path 
       kon report exp-lease-w1-r1 exp-none-w1-r1 --out strategies.html
     """
     from kon.report.page.build import report as page
+    from kon.report.plots import lacking
     from kon.report.reference import references
 
     others = references(reference) if reference else ()
@@ -47,6 +48,8 @@ def report(runs: tuple[str, ...], root: Path, out: Path | None, reference: Path 
     if not force:
         refuse([file])  # before the work, and once more when it is written
     write(file, page(folders, name, others).encode(), force)
+    if lacks := lacking():
+        warn(f"the page has no plots: {lacks}")
     note(f"{len(folders):,} {'run' if len(folders) == 1 else 'runs'}; open it in a browser")
     click.echo(file)
 

@@ -87,7 +87,7 @@ def run(
     want = Asked(**asked)
     experiments = want.load()
     check_metrics(experiments)
-    root = want.root(experiments)
+    root = want.root(experiments, emulator)
     wishes = Wishes(max_cost, instance, spot, notify)
     specs = [cell.spec for each in experiments for cell in each.cells()]
     guard = Guard(notices=wishes.notices(specs))

@@ -15,6 +15,7 @@ from kon.cli.output import (
     note,
     print_groups,
     reference_option,
+    table_width,
     wide_option,
 )
 from kon.cli.runs import find_runs, root_option, runs_argument
@@ -38,6 +39,11 @@ from kon.report.gathered import row_of
 )
 @reference_option
 @wide_option
+@click.option(
+    "--width",
+    type=click.IntRange(min=20),
+    help="The columns of a terminal that tables have to fit.  [default: the terminal's; elsewhere any]",
+)
 def table(
     runs: tuple[str, ...],
     root: Path,
@@ -46,6 +52,7 @@ def table(
     view: str,
     reference: Path | None,
     wide: bool,
+    width: int | None,
 ) -> None:
     """Draw the tables of recorded runs again, from their records.
 
@@ -57,12 +64,16 @@ def table(
       kon table results/quickstart --format github
       kon table results/sleep-1s results/sleep-10ms --view lengths --reference workloads/published.yml
     """
+    if wide:
+        width = None
+    elif width is None:
+        width = table_width(wide)
     groups = finished_rows(find_runs(runs, root))
     if not groups:
         raise ConfigurationError(f"no finished run {'among these' if runs else f'below {root}'}")
     first = next(iter(groups.values()))[0]
     name = first.get("experiment", first["run"])
-    print_groups(groups, as_asked(style, as_json), name, view, reference, wide)
+    print_groups(groups, as_asked(style, as_json), name, view, reference, width)
 
 
 def finished_rows(runs: Sequence[RunFolder]) -> dict[str, list[dict[str, Any]]]:

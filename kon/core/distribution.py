@@ -19,6 +19,15 @@ def version() -> str:
     return importlib.metadata.version(NAME)
 
 
+def reports() -> str:
+    """The address where faults are reported: `Issues` of the project's URLs; empty where it names none."""
+    for line in importlib.metadata.metadata(NAME).get_all("Project-URL") or ():
+        label, _, url = line.partition(", ")
+        if label == "Issues":
+            return url
+    return ""
+
+
 def install(extra: str) -> str:
     """The command that installs one of kon's extras. The brackets are quoted, as zsh wants it."""
     return f"pip install '{NAME}[{extra}]' (in a checkout: pip install -e '.[{extra}]')"

@@ -6,6 +6,7 @@ stood; one that was recorded under another description is never overwritten.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,8 +80,8 @@ class Campaign:
             if folder.exists and folder.read_run().key != cell.spec.key():
                 raise ConfigurationError(
                     f"--out {self.root} holds a run {cell.spec.run} of another description (its experiment, "
-                    "workload or an option has changed since); nothing was written. Name a new folder with "
-                    f"--out, or remove {folder.path}"
+                    "workload or an option has changed since); nothing was written. Name a new folder, "
+                    f"such as --out {shlex.quote(f'{self.root}-2')}, or remove {folder.path}"
                 )
 
     def folder(self, cell: Cell) -> RunFolder:

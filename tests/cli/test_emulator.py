@@ -91,6 +91,7 @@ def test_workers_are_led_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     )
     result = invoke("run", write(tmp_path, text), "--emulator", "--json")
     assert [row["done"] for row in rows(result)] == [1]
+    assert Path("results/env-emulator").is_dir(), "not taken for a run of Amazon's later"
     said = invoke("results", rows(result)[0]["run"], "--json").stdout
     assert re.search(r"http://127\.0\.0\.1:\d+::1\b", said), said
     assert os.environ["AWS_PROFILE"] == "work"

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
+import tomllib
 from pathlib import Path
 
 import click
 import pytest
 
-from kon.cli import group
+from kon.cli import fault, group
 from kon.cli.group import COMMANDS, EXIT_FAULT, EXIT_PIPE, SECTIONS, kon
+from kon.core.distribution import reports, version
 from kon.core.errors import BackendUnavailable, ConfigurationError, KonError
 from tests.cli.given import KON, invoke, process, write
+
+PROJECT = Path(__file__).parents[2]
 
 
 def test_help_lists_every_command_and_loads_none() -> None:
@@ -96,16 +101,46 @@ def test_ctrl_c_while_nothing_runs_yet_is_no_traceback(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("error", [RuntimeError("oh"), ExceptionGroup("tasks", [RuntimeError("oh")])])
 def test_a_fault_of_kons_own_keeps_its_traceback_and_says_where_to_report_it(
-    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     failing(error, monkeypatch)
     monkeypatch.setattr(sys, "argv", ["kon", "schema"])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(SystemExit) as ended:
         group.main()
     assert ended.value.code == EXIT_FAULT
     stderr = capsys.readouterr().err
     assert "Traceback" in stderr
-    assert "Please report it" in stderr.splitlines()[-1]
+    [kept] = tmp_path.glob("kon-fault-*.txt")
+    told = stderr.splitlines()[-1]
+    assert f"{kept} has the traceback and the versions" in told
+    for needed in (f"kon {version()}", "Traceback", "oh", "command: kon schema"):
+        assert needed in kept.read_text()
+    assert fault.PAGE in told
+    assert "\n## A fault of kon's own\n" in (PROJECT / fault.PAGE).read_text()
+
+
+def test_a_fault_on_a_full_disk_is_told_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(RuntimeError("oh"), monkeypatch)
+    monkeypatch.setattr(sys, "argv", ["kon", "schema"])
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.raises(SystemExit) as ended:
+        group.main()
+    assert ended.value.code == EXIT_FAULT
+    assert "Keep the lines above; no file could be written" in capsys.readouterr().err
+
+
+def test_the_address_for_reports_is_that_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None is made up: what is told is what pyproject.toml says."""
+    about = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    assert reports() == about.get("urls", {}).get("Issues", "")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(fault, "reports", lambda: "https://example.com/issues")
+    assert "Report it at https://example.com/issues; docs/" in fault.told(RuntimeError())
 
 
 def test_whoever_reads_stdout_may_go_away(tmp_path: Path) -> None:

@@ -137,6 +137,20 @@ def test_out_that_holds_runs_of_another_description(tmp_path: Path) -> None:
     assert files_in(tmp_path / "out") == before
 
 
+def test_another_backend_than_the_files_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    assert invoke("run", file).exit_code == 0
+    for text in ("backend=sqlite", "sleeps:backend.name=sqlite"):
+        ended = invoke("run", file, "--set", text, "--set", "workers=2")
+        assert ended.exit_code == 0, ended.stderr
+    assert Path("results/sleeps-sqlite/sleeps-lease-w2-r1/run.json").exists()
+    assert not Path("results/sleeps/sleeps-lease-w2-r1").exists()
+    assert invoke("run", file, "--set", "backend=memory", "--set", "workers=2").exit_code == 0
+    assert Path("results/sleeps/sleeps-lease-w2-r1/run.json").exists(), "the file's own backend"
+    refused = invoke("status", "sleeps-lease-w2-r1")
+    assert "name one by its folder" in refused.stderr
+
+
 def test_out_that_is_an_empty_folder_or_has_other_runs_is_used(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     assert invoke("run", write(tmp_path), "--out", "out").exit_code == 0

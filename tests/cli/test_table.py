@@ -32,6 +32,17 @@ def test_a_run_prints_what_the_table_prints_later(tmp_path: Path, style: str) ->
     assert invoke("table", "--format", style).stdout == drawn.stdout
 
 
+def test_a_width_is_kept_off_a_terminal_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = invoke("run", write(tmp_path)).stdout
+    assert max(map(len, whole.splitlines())) > 60
+    narrow = invoke("table", "--width", "60").stdout
+    assert max(map(len, narrow.splitlines())) <= 60
+    assert "Not shown" in narrow
+    monkeypatch.setenv("KON_TABLE_WIDTH", "60")
+    assert invoke("table").stdout == narrow, "so that a playbook's table fits its terminal"
+    assert invoke("table", "--wide").stdout == whole
+
+
 def test_csv_has_a_line_for_each_run(tmp_path: Path) -> None:
     invoke("run", write(tmp_path), "--set", "workers=[1, 2]")
     lines = list(csv.DictReader(io.StringIO(invoke("table", "--format", "csv").stdout)))

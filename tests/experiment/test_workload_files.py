@@ -41,7 +41,7 @@ def test_the_quickstart_covers_what_it_promises() -> None:
         "lease(lease_s=1.0, skew_s=0.1)",
         "result_once",
     ]
-    assert compare.form.workers == [1, 2, 4]
+    assert compare.form.workers == [4]
     assert compare.form.faults.duplicate_rate == 0.05
     assert compare.form.faults.kill_workers == 1
 

@@ -21,6 +21,8 @@ contourpy==1.4.0 ; python_full_version >= '3.12' \\
     --hash=sha256:cc
 cryptography==48.0.1 ; platform_machine == 'x86_64' and sys_platform == 'darwin' \\
     --hash=sha256:dd
+not-installed-here==1 \\
+    --hash=sha256:ff
 tabulate==0.10.0 \\
     --hash=sha256:ee
 """
@@ -31,6 +33,7 @@ name = "kon"
 dependencies = ["click>=8", "contourpy", "cryptography"]
 [project.optional-dependencies]
 tables = ["tabulate>=0.9"]
+absent = ["not-installed-here"]
 traces = ["opentelemetry-sdk>=1", "tabulate"]
 """
 
@@ -48,7 +51,7 @@ def bundle() -> ModuleType:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    (tmp_path / "requirements.lock").write_text(LOCK)
+    (tmp_path / "requirements-dev.lock").write_text(LOCK)
     (tmp_path / "pyproject.toml").write_text(ABOUT)
     return tmp_path
 
@@ -66,7 +69,7 @@ def test_conditions_are_judged_by_the_host_not_by_this_machine(
 
 
 def test_an_extra_that_kon_has_not_is_told(bundle: ModuleType, project: Path) -> None:
-    with pytest.raises(ValueError, match='kon has no extra "tabels" \\(tables, traces\\)'):
+    with pytest.raises(ValueError, match='kon has no extra "tabels" \\(tables, absent, traces\\)'):
         bundle.host_lock(project, ["tabels"], "3.11 x86_64")
 
 
@@ -75,7 +78,12 @@ def test_an_extra_that_the_lock_has_not_is_told(bundle: ModuleType, project: Pat
         bundle.host_lock(project, ["traces"], "3.11 x86_64")
 
 
-@pytest.mark.parametrize("extra", ["animoto", "mirror", "image", "metrics"])
+def test_an_extra_whose_needs_are_not_known_here_is_told(bundle: ModuleType, project: Path) -> None:
+    with pytest.raises(ValueError, match=r"needs not-installed-here, which this machine lacks.*make setup"):
+        bundle.host_lock(project, ["absent"], "3.11 x86_64")
+
+
+@pytest.mark.parametrize("extra", ["animoto", "mirror", "image", "metrics", "opentelemetry"])
 def test_hosts_can_be_given_what_kinds_and_metrics_need(bundle: ModuleType, extra: str) -> None:
     assert bundle.host_lock(PROJECT, [extra], "3.11 x86_64")
 

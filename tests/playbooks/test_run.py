@@ -198,7 +198,7 @@ def test_what_is_not_as_it_should_be_is_shown_and_fails_the_play(tmp_path: Path)
     assert "2 files have the SHA-256 that was recorded for them." in shown
     lost = place.folder("losing-conditional_put-w1-r1").read_summary()["lost"]
     assert lost > 0
-    assert f"{lost} tasks were lost by strategies that do not promise to keep them all" in shown
+    assert f"{lost} tasks were lost by strategies that may lose some: docs/strategies.md." in shown
     assert "Not every task was done; the columns failed, dead and lost say how many." in said
     assert "failing-lease-w1-r1 --failed" in said
     assert re.search(r"data/one: it does not have the SHA-256 that was recorded", said)

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from xml.etree import ElementTree
 
 import pytest
@@ -197,10 +197,11 @@ def test_the_same_records_make_the_same_file() -> None:
     assert made() == made()
 
 
-@pytest.mark.parametrize(("missing", "command"), [("matplotlib", "plot"), ("jinja2", "report")])
-def test_without_a_library_the_command_that_installs_it_is_named(
-    tmp_path: Path, missing: str, command: str
-) -> None:
+NEEDED: Final = [("matplotlib", "plot", "plots"), ("jinja2", "report", "controller")]
+
+
+def without(missing: str, command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A run, its table, and the command, where a library is missing."""
     script = f"""
 import sys
 sys.modules[{missing!r}] = None
@@ -213,16 +214,36 @@ for command in (["run", "exp.yml"], ["table"], [{command!r}]):
         if end.code:
             sys.exit(end.code)
 """
-    (tmp_path / "exp.yml").write_text(
+    (folder / "exp.yml").write_text(
         "name: e\nbackend: memory\nworkload: {kind: sleep, count: 2, seconds: 0}\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False
     )
+
+
+@pytest.mark.parametrize(("missing", "command", "extra"), NEEDED)
+def test_without_a_library_the_command_that_installs_it_is_named(
+    tmp_path: Path, missing: str, command: str, extra: str
+) -> None:
+    ended = without(missing, command, tmp_path)
     assert ended.returncode == 2
-    assert f"need {missing}, which this Python lacks; nothing was written" in ended.stderr
-    assert "pip install 'cloudkon[controller]'" in ended.stderr
+    assert f"need {missing}, which this Python lacks" in ended.stderr
+    assert "nothing was written" in ended.stderr
+    assert f"pip install 'cloudkon[{extra}]'" in ended.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"exp.yml", "results"}
+
+
+def test_without_matplotlib_a_page_has_its_tables_and_says_what_it_lacks(tmp_path: Path) -> None:
+    ended = without("matplotlib", "report", tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    [written] = tmp_path.glob("*.html")
+    page = written.read_text()
+    assert "<td" in page
+    assert "<svg" not in page
+    for told in (ended.stderr, page.replace("&#39;", "'")):
+        assert "plots need matplotlib, which this Python lacks" in told
+        assert "pip install 'cloudkon[plots]'" in told
 
 
 def test_tasks_that_take_no_time_leave_no_picture_of_their_workers() -> None:

@@ -19,6 +19,7 @@ from kon.report.gathered import MOST_TIMELINES, Gathered, gather
 from kon.report.page import STYLE
 from kon.report.page.origins import origins
 from kon.report.page.tables import every_run, strategies
+from kon.report.plots import lacking
 from kon.report.read.reader import standing
 from kon.report.reference import Reference
 
@@ -166,7 +167,9 @@ def _failures_note(count: int, found: int) -> str:
 def _plots(
     runs: Sequence[Gathered], others: Sequence[Reference]
 ) -> tuple[list[Drawn], list[tuple[str, list[Drawn]]]]:
-    """Those of all runs, and those of each."""
+    """Those of all runs, and those of each; none where `lacking()` says why."""
+    if lacking():
+        return [], []
     from kon.report.plots.catalogue import plots
     from kon.report.plots.style import drawing, inline_svg
 
@@ -180,6 +183,8 @@ def _plots(
 
 
 def _plots_note(runs: Sequence[Gathered]) -> str:
+    if lacks := lacking():
+        return f"This page has no plots: {lacks}; then write the page again."
     without = sum(each.timeline is None for each in runs)
     if not without:
         return ""

@@ -1,14 +1,16 @@
-"""Plots, from records alone. matplotlib is imported in this package and nowhere else."""
+"""Plots, from records alone. matplotlib is imported in this package's modules and nowhere else."""
 
 from __future__ import annotations
 
-from kon.core.distribution import install
-from kon.core.errors import ConfigurationError
+import importlib
 
-try:
-    import matplotlib as _  # noqa: F401 - said here once, for all modules of the package
-except ModuleNotFoundError as missing:
-    raise ConfigurationError(
-        f"plots need {missing.name}, which this Python lacks; nothing was written. Install it: "
-        f"{install('controller')}"
-    ) from missing
+from kon.core.distribution import install
+
+
+def lacking() -> str:
+    """Why no plot can be drawn, and the command that mends it; empty where nothing is lacking."""
+    try:
+        importlib.import_module("matplotlib")
+    except ModuleNotFoundError as missing:
+        return f"plots need {missing.name}, which this Python lacks. Install it: {install('plots')}"
+    return ""

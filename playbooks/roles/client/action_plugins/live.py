@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import textwrap
 import threading
 from collections.abc import Iterable
 from typing import Any
@@ -70,4 +72,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 def _show(lines: Iterable[str], into: list[str]) -> None:
     for line in lines:
         into.append(line.rstrip("\n"))
-        display.display(f"  {into[-1]}")
+        for part in _parts(into[-1]):
+            display.display(f"  {part}")
+
+
+def _parts(line: str) -> list[str]:
+    """A line as lines that fit the width that tables have to fit, where there is one."""
+    width = os.environ.get("KON_TABLE_WIDTH", "")
+    if not width.isdigit():
+        return [line]
+    fit = textwrap.TextWrapper(int(width) - 2, subsequent_indent="  ", break_on_hyphens=False)
+    return fit.wrap(line) or [line]

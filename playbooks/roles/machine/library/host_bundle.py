@@ -22,8 +22,8 @@ DOCUMENTATION = """
 module: host_bundle
 short_description: Makes one file with all of kon that a host needs
 description:
-  - The project, the part of requirements.lock that a worker needs, both installed for the hosts' Python and
-    processor, and further files. A host unpacks it, and needs neither pip nor a way to a package index.
+  - The project, the part of requirements-dev.lock that a worker needs, both installed for the hosts' Python
+    and processor, and further files. A host unpacks it, and needs neither pip nor a way to a package index.
   - Its name says what is in it, so that nothing is made twice.
 options:
   project:
@@ -213,15 +213,16 @@ def digest_of(project: Path, texts: dict[str, str]) -> str:
 
 
 def host_lock(project: Path, extras: list[str], target: str) -> str:
-    """The lines of requirements.lock for what a worker needs, and what that needs, and so on; without their
-    conditions, as pip would judge these by this machine.
+    """The lines of requirements-dev.lock, which has every extra, for what a worker needs and what that needs.
 
-    Raises ValueError for an extra that kon has not, or that the lock does not have.
+    Conditions are left out, as pip would judge these by this machine.
+
+    Raises ValueError for an extra that kon does not have, or that is not locked or not installed here.
     """
     host = environment(target)
     lines: dict[str, str] = {}
     locked: set[str] = set()  # whatever the condition
-    for line in (project / "requirements.lock").read_text().replace("\\\n", "").splitlines():
+    for line in (project / "requirements-dev.lock").read_text().replace("\\\n", "").splitlines():
         if not line or line.startswith("#"):
             continue
         pinned, *hashes = line.split("--hash=")
@@ -240,9 +241,14 @@ def host_lock(project: Path, extras: list[str], target: str) -> str:
         more = [Requirement(each) for each in about["optional-dependencies"][extra]]
         if missing := {name_of(each) for each in more} - locked:
             raise ValueError(
-                f'requirements.lock has no {", ".join(sorted(missing))}, which the extra "{extra}" needs, '
-                "so that hosts can't be given it. Name the extra where the Makefile writes that lock, "
-                "and `make lock`"
+                f'requirements-dev.lock has no {", ".join(sorted(missing))}, which the extra "{extra}" '
+                "needs, so that hosts can't be given it: `make lock`"
+            )
+        # what a package needs is known where it is installed only; a host must get all of it
+        if absent := sorted({name_of(each) for each in more if not is_installed(name_of(each))}):
+            raise ValueError(
+                f'the extra "{extra}" needs {", ".join(absent)}, which this machine lacks, so that what '
+                f"hosts need for it is not known here: `make setup`, or pip install -e '.[{extra}]'"
             )
         asked += more
     wanted: dict[str, str] = {}
@@ -268,6 +274,14 @@ def needs(name: str, extras: set[str], host: dict[str, str]) -> list[Requirement
         for each in required
         if each.marker is None or any(each.marker.evaluate(world) for world in worlds)
     ]
+
+
+def is_installed(name: str) -> bool:
+    try:
+        metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def name_of(requirement: Requirement) -> str:

@@ -89,6 +89,7 @@ class Server:
         self.requests: list[Request] = []
         self.connections = 0
         self.ended = 0
+        self.open: set[asyncio.StreamWriter] = set()
         self.url = ""
         self._changed = asyncio.Condition()
 
@@ -99,6 +100,7 @@ class Server:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         number = self.connections
+        self.open.add(writer)
         try:
             while (request := await _read(reader, number)) is not None:
                 self.requests.append(request)
@@ -109,6 +111,7 @@ class Server:
             pass
         finally:
             self.ended += 1
+            self.open.discard(writer)
             writer.transport.abort()
             await self._tell()
 
@@ -142,6 +145,8 @@ async def serving(
         yield server
     finally:
         listening.close()
+        for writer in server.open:  # since Python 3.12 a server waits for what its clients keep open
+            writer.transport.abort()
         await listening.wait_closed()
 
 
