@@ -38,7 +38,7 @@ NOT_RUN: Final[dict[str, tuple[str, ...]]] = {
         "python3 -m venv venv",
         ". venv/bin/activate",
         ". .venv/bin/activate",
-        "pip install './kon[controller]'",
+        "pip install './kon[controller,plots]'",
         "pip install git+<this project>",
     ),
     "it needs a collector; tests/report/traces has one": (
