@@ -223,5 +223,5 @@ trap - INT TERM; \
 $(BIN)/python -m pip uninstall --quiet --yes --disable-pip-version-check kon 2>/dev/null; \
 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat -e .; \
 rm -rf cloudkon.egg-info; \
-echo "installed $$(grep -c '^Collecting' .venv/install.log) packages into .venv in $$(($$(date +%s) - began)) s: $$(du -sm .venv | cut -f 1) MB"
+echo "installed kon and $$(grep -c '^Collecting' .venv/install.log) more packages in $$(($$(date +%s) - began)) s; .venv has $$(du -sm .venv | cut -f 1) MB"
 endef

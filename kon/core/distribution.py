@@ -24,7 +24,7 @@ def reports() -> str:
     for line in importlib.metadata.metadata(NAME).get_all("Project-URL") or ():
         label, _, url = line.partition(", ")
         if label == "Issues":
-            return url
+            return str(url)
     return ""
 
 
