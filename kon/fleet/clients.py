@@ -60,13 +60,15 @@ class Clients:
 
     def ask(self, about: str, call: Callable[[], _Answer]) -> _Answer | None:
         """What the call answers of one thing among many; None where it has gone meanwhile, or its service
-        refuses: `troubles` says so, and the others are asked all the same."""
+        refuses or can't be reached: `troubles` says so, and the others are asked all the same."""
         try:
             return call()
         except botocore.exceptions.ClientError as error:
             if not is_gone(error):
                 self.troubles.append(f"{about}: {said_by(error)}")
-            return None
+        except UNREACHED as error:
+            self.troubles.append(f"{about}: {unreached(error)}")
+        return None
 
     def close(self) -> None:
         for client in self._made.values():
@@ -76,6 +78,14 @@ class Clients:
 def code_of(error: botocore.exceptions.ClientError) -> str:
     code: str = error.response.get("Error", {}).get("Code", "")
     return code
+
+
+UNREACHED: Final = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError)
+"""What botocore raises where nobody answers, or the answer breaks off."""
+
+
+def unreached(error: Exception) -> str:
+    return f"AWS can't be asked: {error}"
 
 
 _GONE: Final = ("NotFound", "NoSuch", "NonExistent", "DoesNotExist")
@@ -108,6 +118,6 @@ def in_kons_words(call: Callable[..., Any]) -> Callable[..., Any]:
         except botocore.exceptions.ClientError as error:
             raise BackendRefused(said_by(error)) from error
         except botocore.exceptions.BotoCoreError as error:
-            raise BackendRefused(f"AWS can't be asked: {error}") from error
+            raise BackendRefused(unreached(error)) from error
 
     return wrapped

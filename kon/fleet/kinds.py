@@ -11,7 +11,7 @@ import msgspec
 
 from kon.backends.prices import Prices
 from kon.fleet.clients import Clients
-from kon.fleet.thing import GLOBAL, Filter, Thing, tags_of
+from kon.fleet.thing import GLOBAL, Filter, Thing, stem_of, tags_of
 
 _MONTH_H: Final = 730.0
 _VOLUME_GB_MONTH: Final = 0.08  # gp3 in us-east-1, aws.amazon.com/ebs/pricing, January 2026
@@ -135,7 +135,7 @@ def _profiles(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
     iam = aws("iam")
     for each in aws.pages("iam", "list_instance_profiles", "InstanceProfiles"):
         name = each["InstanceProfileName"]
-        if not wanted.names(name):
+        if not wanted.names_of_fleets(name):
             continue
         profile = aws.ask(
             f"the instance profile {name}", partial(iam.get_instance_profile, InstanceProfileName=name)
@@ -165,7 +165,7 @@ def _end_profile(aws: Clients, thing: Thing) -> None:
 def _roles(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
     for each in aws.pages("iam", "list_roles", "Roles"):
         name = each["RoleName"]
-        if each["Path"].startswith("/aws-service-role/") or not wanted.names(name):
+        if each["Path"].startswith("/aws-service-role/") or not wanted.names_of_fleets(name):
             continue
         found = aws.ask(f"the role {name}", partial(aws("iam").list_role_tags, RoleName=name))
         if found is not None and wanted.takes(name, tags := tags_of(found["Tags"])):
@@ -185,9 +185,11 @@ def _end_role(aws: Clients, thing: Thing) -> None:
 
 
 def _alarms(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
-    for each in aws.pages("cloudwatch", "describe_alarms", "MetricAlarms"):
+    for each in aws.pages(
+        "cloudwatch", "describe_alarms", "MetricAlarms", AlarmNamePrefix=wanted.stem or stem_of("")
+    ):
         name = each["AlarmName"]
-        if not wanted.names(name):
+        if not wanted.names_of_fleets(name):
             continue
         ask = partial(aws("cloudwatch").list_tags_for_resource, ResourceARN=each["AlarmArn"])
         found = aws.ask(f"the alarm {name}", ask)
@@ -203,7 +205,7 @@ def _topics(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
     for each in aws.pages("sns", "list_topics", "Topics"):
         arn = each["TopicArn"]
         name = arn.rpartition(":")[2]
-        if not wanted.names(name):
+        if not wanted.names_of_fleets(name):
             continue
         found = aws.ask(f"the topic {name}", partial(aws("sns").list_tags_for_resource, ResourceArn=arn))
         if found is not None and wanted.takes(name, tags := tags_of(found["Tags"])):

@@ -13,7 +13,7 @@ import botocore.exceptions
 import msgspec
 
 from kon.backends.prices import Prices
-from kon.fleet.clients import Clients, code_of, in_kons_words, is_gone, said_by
+from kon.fleet.clients import UNREACHED, Clients, code_of, in_kons_words, is_gone, said_by, unreached
 from kon.fleet.kinds import KINDS, Kind
 from kon.fleet.thing import Filter, Thing, is_within
 
@@ -44,14 +44,18 @@ class Found(msgspec.Struct, frozen=True):
 
 
 @in_kons_words
-def enabled_regions() -> list[str]:
-    """Those in which this account can have anything."""
+def enabled_regions() -> tuple[list[str], list[str]]:
+    """Those in which this account can have anything, and what is wrong where Amazon does not tell them: then
+    the usual one alone, as hosts that run there are better ended than left."""
     clients = Clients(None)
     try:
         found = clients("ec2").describe_regions()["Regions"]
+    except botocore.exceptions.ClientError as error:
+        trouble = f"{clients.region} alone was looked at, name others by --region: {said_by(error)}"
+        return [clients.region], [trouble]
     finally:
         clients.close()
-    return sorted(each["RegionName"] for each in found)
+    return sorted(each["RegionName"] for each in found), []
 
 
 @in_kons_words
@@ -60,32 +64,44 @@ def look(wanted: Filter, prices: Prices, regions: Sequence[str] = ()) -> Found:
 
     Raises BackendRefused where Amazon lets nobody look.
     """
-    places = list(regions) or enabled_regions()
+    places, troubles = (list(regions), []) if regions else enabled_regions()
     with _clients(_asked(wanted, places)) as clients:
-        things = _look(wanted, prices, clients, regions)
-        return Found(things, places, _troubles(clients))
+        things = _look(KINDS, wanted, prices, clients, regions)
+        return Found(things, places, [*troubles, *_troubles(clients)])
 
 
-def _look(wanted: Filter, prices: Prices, clients: Sequence[Clients], regions: Sequence[str]) -> list[Thing]:
+def _look(
+    kinds: Sequence[Kind],
+    wanted: Filter,
+    prices: Prices,
+    clients: Sequence[Clients],
+    regions: Sequence[str],
+) -> list[Thing]:
     """What is there. A kind that can't be listed is one of the clients' troubles, and the others are looked
-    for all the same."""
-    for each in clients:
-        each.troubles.clear()
-    jobs = [(kind, each) for kind in KINDS for each in (clients[:1] if kind.everywhere else clients)]
+    for all the same. Raises HTTPClientError where nothing at all can be reached."""
+    jobs = [(kind, each) for kind in kinds for each in (clients[:1] if kind.everywhere else clients)]
+    failures: list[Exception] = []
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = pool.map(lambda job: _find(job[0], job[1], wanted, prices), jobs)
+        found = pool.map(lambda job: _find(job[0], job[1], wanted, prices, failures), jobs)
         # by their ids, which no two things share: some emulators list theirs in every region
         distinct = {(each.kind, each.id): each for things in found for each in things}
-        return [each for each in distinct.values() if is_within(each, regions)]
+    if len(failures) == len(jobs):
+        raise failures[0]
+    return [each for each in distinct.values() if is_within(each, regions)]
 
 
-def _find(kind: Kind, aws: Clients, wanted: Filter, prices: Prices) -> list[Thing]:
+def _find(kind: Kind, aws: Clients, wanted: Filter, prices: Prices, failures: list[Exception]) -> list[Thing]:
+    """failures: takes those by which nobody was reached."""
     things: list[Thing] = []
+    where = "" if kind.everywhere else f" in {aws.region}"
+    about = f"things of the kind {kind.name}{where} can't be listed"
     try:
         things.extend(kind.find(aws, wanted, prices))
     except botocore.exceptions.ClientError as error:
-        where = "" if kind.everywhere else f" in {aws.region}"
-        aws.troubles.append(f"things of the kind {kind.name}{where} can't be listed: {said_by(error)}")
+        aws.troubles.append(f"{about}: {said_by(error)}")
+    except UNREACHED as error:
+        aws.troubles.append(f"{about}: {unreached(error)}")
+        failures.append(error)
     return things
 
 
@@ -106,11 +122,12 @@ def remove(
 ) -> Found:
     """Remove all that `look` finds, and look until it is gone; what is left after `patience_s`.
 
-    Things that others still hang on are tried again. One that Amazon refuses to remove is told of, and the
-    others go all the same. Nothing is found to be gone by one look alone, as what is new is listed late.
-    on_removed: called for each, once it is asked to go.
+    Hosts are asked to go before anything else is looked for: they cost the most, and a look at all the rest
+    takes a while. Things that others still hang on are tried again. One that Amazon refuses to remove is told
+    of, and the others go all the same. Nothing is found to be gone by one look alone, as what is new is
+    listed late. on_removed: called for each, once it is asked to go.
     """
-    places = list(regions) or enabled_regions()
+    places, troubles = (list(regions), []) if regions else enabled_regions()
     give_up_s = now_s() + patience_s
     asked: set[tuple[str, str, str]] = set()
     refused: dict[tuple[str, str, str], str] = {}
@@ -118,23 +135,30 @@ def remove(
         by_region = {each.region: each for each in clients}
         empty_looks, has_tried = 0, False
         while True:
-            there = _look(wanted, prices, clients, regions)
-            things = [each for each in there if _key(each) not in refused]
-            empty_looks = 0 if things else empty_looks + 1
-            if empty_looks == _EMPTY_LOOKS or (has_tried and things and now_s() > give_up_s):
+            for each in clients:
+                each.troubles.clear()
+            there: list[Thing] = []
+            for kinds in (KINDS[:1], KINDS[1:]):
+                found = _look(kinds, wanted, prices, clients, regions)
+                there += found
+                for kind, thing in _in_turn(found):
+                    if _key(thing) in refused:
+                        continue
+                    try:
+                        gone = _asked_to_go(kind, by_region.get(thing.region, clients[0]), thing)
+                    except botocore.exceptions.ClientError as error:
+                        refused[_key(thing)] = f"{thing.kind} {thing.name or thing.id}: {said_by(error)}"
+                        continue
+                    if gone and _key(thing) not in asked:
+                        on_removed(thing)
+                        asked.add(_key(thing))
+            waited_for = [each for each in there if _key(each) not in refused]
+            empty_looks = 0 if waited_for else empty_looks + 1
+            if empty_looks == _EMPTY_LOOKS or (has_tried and waited_for and now_s() > give_up_s):
                 left = {_key(each) for each in there}
                 told = [trouble for key, trouble in refused.items() if key in left]
-                return Found(there, places, [*told, *_troubles(clients)])
-            has_tried = has_tried or bool(things)
-            for kind, thing in _in_turn(things):
-                try:
-                    gone = _asked_to_go(kind, by_region.get(thing.region, clients[0]), thing)
-                except botocore.exceptions.ClientError as error:
-                    refused[_key(thing)] = f"{thing.kind} {thing.name or thing.id}: {said_by(error)}"
-                    continue
-                if gone and _key(thing) not in asked:
-                    on_removed(thing)
-                    asked.add(_key(thing))
+                return Found(there, places, [*troubles, *told, *_troubles(clients)])
+            has_tried = has_tried or bool(waited_for)
             sleep(_PAUSE_S)
 
 
@@ -166,7 +190,8 @@ _WAITS: Final = (
 
 
 def _asked_to_go(kind: Kind, aws: Clients, thing: Thing) -> bool:
-    """False where something else has to go first. Raises ClientError for what will not pass."""
+    """False where something else has to go first, or nobody answers. Raises ClientError for what will not
+    pass."""
     try:
         kind.remove(aws, thing)
     except botocore.exceptions.ClientError as error:
@@ -175,6 +200,8 @@ def _asked_to_go(kind: Kind, aws: Clients, thing: Thing) -> bool:
         if any(word in code_of(error) for word in _WAITS):
             return False
         raise
+    except UNREACHED:
+        return False
     return True
 
 

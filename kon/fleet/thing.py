@@ -77,6 +77,13 @@ class Filter(msgspec.Struct, frozen=True):
         """
         return self.fleet is None or name == self.stem or name.startswith(f"{self.stem}-")
 
+    def names_of_fleets(self, name: str) -> bool:
+        """Whether a thing may be meant, by its name, of a sort that fleets alone have: roles, alarms, topics.
+
+        An account has hundreds of other people's; to ask each for its tags takes minutes.
+        """
+        return self.names(name) if self.fleet is not None else name.startswith(stem_of(""))
+
     @property
     def ec2(self) -> list[dict[str, Any]]:
         """As EC2 takes it; never empty."""

@@ -250,7 +250,44 @@ def test_of_a_named_fleet_nobody_elses_things_are_asked_for_their_tags(
     assert look(Filter("r1"), usual_prices(), ["us-east-1"]).things == []
     assert [each for each in called if "foreign" in each] == []
     look(Filter(), usual_prices(), ["us-east-1"])
-    assert [each for each in called if "foreign" in each], "these would be seen"
+    asked = {each.partition(" ")[0] for each in called if "foreign" in each}
+    assert asked == {"ListQueueTags", "GetBucketTagging"}, "these may be of a run of any prefix"
+
+
+def test_hosts_are_ended_before_anything_else_is_looked_for(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything(account)
+    called: list[str] = []
+    original = BaseClient._make_api_call
+
+    def noted(self: Any, operation: str, given: dict[str, Any]) -> Any:
+        called.append(operation)
+        return original(self, operation, given)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", noted)
+    remove(Filter("r1"), usual_prices(), ["us-east-1"], sleep=lambda seconds: None)
+    assert called[:2] == ["DescribeInstances", "TerminateInstances"]
+
+
+def test_a_table_that_is_going_is_passed_over(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Amazon refuses to tell the tags of one that has gone a moment later, and to delete it again."""
+    everything(account)
+    original = BaseClient._make_api_call
+    asked: list[str] = []
+
+    def going(self: Any, operation: str, given: dict[str, Any]) -> Any:
+        asked.append(operation)
+        reply = original(self, operation, given)
+        if operation == "DescribeTable":
+            reply["Table"]["TableStatus"] = "DELETING"
+        return reply
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", going)
+    found = look(Filter("r1"), usual_prices(), ["us-east-1"])
+    assert "table" not in {each.kind for each in found.things}
+    assert found.troubles == []
+    assert "ListTagsOfResource" not in asked
 
 
 def test_without_credentials_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import EndpointConnectionError
 
 from kon.backends.aws.policies import policy
 from kon.backends.emulator import KEY_ID, Emulator, Settings, started
@@ -126,6 +128,94 @@ def test_what_goes_between_the_list_and_the_look_is_passed_over(account: Strict,
     account.meets(Fault(call, "not_there"))
     found = removed()
     assert (found.things, found.troubles) == ([], [])
+
+
+_OF_ONE: tuple[str, ...] = (
+    "Delete",
+    "Terminate",
+    "Detach",
+    "Deregister",
+    "Disassociate",
+    "Remove",
+    "Abort",
+    "Get",
+)
+
+
+def _calls_of_kon(account: Strict) -> list[str]:
+    """Each call by which everything goes."""
+    everything(account, stem="konf-r1")
+    assert removed().things == []
+    made = [each.call for each in account.moto.strict_state().calls if each.key_id == KEY_ID]
+    return list(dict.fromkeys(made))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", ["denied", "not_there"])
+def test_any_call_that_is_denied_or_whose_thing_has_gone_stops_nothing_else(
+    account: Strict, kind: str
+) -> None:
+    """The whole search: a new call of kon's is a member of it by itself."""
+    calls = _calls_of_kon(account)
+    assert len(calls) > 40
+    for call in calls:
+        verb = call.partition(":")[2]
+        if call.startswith("sts:") or (kind == "not_there" and not verb.startswith(_OF_ONE)):
+            continue  # nobody is denied that; a list is never gone
+        everything(account, stem="konf-r1")
+        account.meets(
+            Fault(call, "denied" if kind == "denied" else "not_there", times=0 if kind == "denied" else 1)
+        )
+        found = removed(patience_s=2.0)
+        left = {each.kind for each in found.things}
+        assert (found.troubles or left) if kind == "denied" else not found.troubles, call
+        if call not in ("ec2:DescribeInstances", "ec2:TerminateInstances"):
+            assert "instance" not in left, call
+        assert len(left) <= 5, (call, left)
+        account.meets(None)
+        assert removed().things == [], call
+
+
+def test_where_the_regions_are_not_told_the_usual_one_is_seen_to_and_exit_5_says_so(account: Strict) -> None:
+    everything(account, stem="konf-r1")
+    account.meets(Fault("ec2:DescribeRegions", "denied", times=0))
+    result = sweep("--fleet", "r1", "--yes")
+    assert result.exit_code == 5
+    assert "removed instance" in result.stderr
+    assert "us-east-1 alone was looked at, name others by --region: AWS refuses" in result.stderr
+
+
+def test_a_service_that_nobody_reaches_stops_no_other(
+    account: Strict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything(account, stem="konf-r1")
+    original = BaseClient._make_api_call
+
+    def cut(self: Any, operation: str, given: dict[str, Any]) -> Any:
+        if self.meta.service_model.service_name in ("sqs", "iam"):
+            raise EndpointConnectionError(endpoint_url="https://nobody")
+        return original(self, operation, given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BaseClient, "_make_api_call", cut)
+        found = removed(patience_s=60.0)
+        assert found.things == []
+        assert len(found.troubles) == 3, "queues, roles and profiles"
+        assert all("AWS can't be asked" in each for each in found.troubles)
+    found = look(Filter(), usual_prices(), REGIONS)
+    assert {"role", "instance profile"} <= {each.kind for each in found.things}, "and the queue, listed late"
+    assert removed().things == []
+
+
+def test_where_nobody_answers_at_all_it_says_so(account: Strict, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(self: Any, operation: str, given: dict[str, Any]) -> Any:
+        raise EndpointConnectionError(endpoint_url="https://nobody")
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", cut)
+    for words in (["--region=us-east-1"], ["--fleet", "r1", "--yes"]):
+        result = sweep(*words)
+        assert (result.exit_code, "AWS can't be asked: Could not connect" in result.stderr) == (3, True)
 
 
 def test_a_host_that_is_protected_is_named_and_the_others_go(account: Strict) -> None:
