@@ -15,7 +15,14 @@ from typing import Any
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
+from kon.backends.aws.policies import policy
+from kon.backends.emulator.server import moto_tags
+from kon.backends.emulator.strict import Settings, Strict, Wsgi
+from kon.backends.emulator.strict.rules import RULES
 from tests.lab.moto_gaps import mend
+
+OPERATOR = "operator"
+"""An access key with the documented rights of who has a fleet. Others may do all."""
 
 
 def main() -> None:
@@ -23,16 +30,24 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # or there is a line for each request
     mend()
+    account = os.environ["MOTO_ACCOUNT_ID"]
+    strict = Strict(account, rights_of_operator(), moto_tags(account))
     server = make_server(
         address,
         port,
-        one_at_a_time(DomainDispatcherApplication(create_backend_app)),
+        one_at_a_time(Wsgi(DomainDispatcherApplication(create_backend_app), strict)),
         threaded=True,
         request_handler=MotoRequestHandler,
     )
     os.environ["MOTO_PORT"] = str(server.server_port)
     print(server.server_port, flush=True)
     server.serve_forever()
+
+
+def rights_of_operator(*more: dict[str, Any]) -> Settings:
+    """Rights alone: that lists lag and things take their time is searched elsewhere. more: policies."""
+    documents = [policy("controller"), policy("client", "konf"), *more]
+    return Settings(off=list(RULES), policies={OPERATOR: documents})
 
 
 def one_at_a_time(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:

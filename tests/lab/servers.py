@@ -19,12 +19,13 @@ START_S: Final = 60.0
 DATA_SERVICES: Final = ("SQS", "DYNAMODB", "S3")
 
 
-def variables(api_url: str, data_url: str | None = None) -> dict[str, str]:
-    """What leads boto3 to the servers. data_url: of the one that has the data services, if not the first."""
+def variables(api_url: str, data_url: str | None = None, key_id: str = "testing") -> dict[str, str]:
+    """What leads boto3 to the servers. data_url: of the one that has the data services, if not the first.
+    key_id: `operator` for one with the documented rights and no others."""
     own = {f"AWS_ENDPOINT_URL_{service}": data_url for service in DATA_SERVICES} if data_url else {}
     return {
         "AWS_ENDPOINT_URL": api_url,
-        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_ACCESS_KEY_ID": key_id,
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,

@@ -3,6 +3,7 @@
 Amazon is moto and MiniStack, on this machine. The fleet's hosts are entries in moto alone: nobody can log in
 there, so that `configure` is in check mode and looks at this machine instead. The run is worked on by hosts
 that are processes here, over the queues and the table of the emulator. `make test-fleet` has real hosts.
+The operator has the documented rights (docs/security.md) and no others.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from kon.backends.aws.policies import policy
 from kon.backends.emulator import started
 from tests.lab import servers
+from tests.lab.moto_server import OPERATOR, rights_of_operator
 from tests.playbooks.plays import IMAGE, PROJECT, Operator
 
 FLEET: Final = "try"
@@ -39,11 +42,12 @@ STEPS: Final[tuple[tuple[str, Sequence[str], dict[str, Any]], ...]] = (
 
 def main() -> int:
     """Play each step; exit code 1 at the first that fails, with what it said."""
-    with tempfile.TemporaryDirectory() as place, started("ministack") as data:
+    rights = rights_of_operator(policy("worker", "konf"))  # as workers are processes of the operator's
+    with tempfile.TemporaryDirectory() as place, started("ministack", strict=rights) as data:
         folder = Path(place)
         (folder / "tried.yml").write_text(EXPERIMENT)
         with servers.moto("127.0.0.1", 0, folder / "moto.log") as api:
-            operator = Operator(folder, servers.variables(api, data.endpoint), **_variables(folder))
+            operator = Operator(folder, servers.variables(api, data.endpoint, OPERATOR), **_variables(folder))
             return _play(operator)
 
 

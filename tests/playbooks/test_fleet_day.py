@@ -15,6 +15,7 @@ import boto3
 import pytest
 
 from kon.engine.records.records import RunFolder
+from tests.lab.moto_server import OPERATOR
 from tests.lab.reconciler import SPOT_ACTION
 from tests.playbooks.plays import Operator, Play
 
@@ -55,7 +56,7 @@ class Day:
         key = folder / "keys/key"
         self.operator = Operator(
             folder,
-            {**aws, "KON_ADDRESS": "private", "KON_SSH_KEY": str(key)},
+            {**aws, "AWS_ACCESS_KEY_ID": OPERATOR, "KON_ADDRESS": "private", "KON_SSH_KEY": str(key)},
             run="day1",
             workers=3,
             min_workers=1,

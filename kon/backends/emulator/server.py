@@ -13,11 +13,13 @@ import os
 import shutil
 import sys
 import threading
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
 from kon.backends.emulator.strict import Asgi, Settings, Strict, Wsgi
+from kon.backends.emulator.strict.rights import TagsOf, no_tags
 
 _KEEP_ALIVE_S: Final = 75
 _BACKLOG: Final = 256
@@ -29,7 +31,8 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, args=[folder], name="end-with-parent", daemon=True).start()
     strict = None
     if settings != "-":
-        strict = Strict(_ACCOUNTS[kind], msgspec.json.decode(settings, type=Settings))
+        tags_of = moto_tags(_ACCOUNTS[kind]) if kind == "moto" else no_tags
+        strict = Strict(_ACCOUNTS[kind], msgspec.json.decode(settings, type=Settings), tags_of)
     if kind == "moto":
         _serve_moto(fd, strict)
     else:
@@ -56,6 +59,20 @@ def _serve_ministack(fd: int, strict: Strict | None) -> None:
     config.loglevel = "WARNING"
     served: Any = app if strict is None else Asgi(app, strict)
     asyncio.run(serve(served, config))
+
+
+def moto_tags(account_id: str) -> TagsOf:
+    """Tags of EC2's things, as moto has them in this process."""
+    from moto.ec2.models import ec2_backends
+
+    def tags_of(region: str, thing: str) -> Mapping[str, str]:
+        backend: Any = ec2_backends[account_id][region]
+        keys = {name: each.id for name, each in backend.key_pairs.items()}
+        tables = {end: name for name, each in backend.route_tables.items() for end in each._associations}
+        known = {**keys, **tables, **backend.launch_template_name_to_ids}
+        return dict(backend.tags.get(known.get(thing, thing), {}))
+
+    return tags_of
 
 
 def _serve_moto(fd: int, strict: Strict | None) -> None:

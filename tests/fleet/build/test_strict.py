@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from kon.backends.aws.policies import policy
 from kon.backends.emulator import KEY_ID, Emulator, Settings, started
 from kon.backends.prices import usual_prices
+from kon.fleet import remove
 from kon.fleet.build import Wanted, Work, build
 from kon.fleet.clients import Clients
+from kon.fleet.thing import Filter
+from tests.emulators import as_anybody
 from tests.fleet.build.conftest import IMAGE, KEY
 
 RIGHTS = Settings(policies={KEY_ID: [policy("controller", "konf"), policy("client", "konf-r1")]})
@@ -24,7 +29,11 @@ def amazon() -> Iterator[Emulator]:
 
 @pytest.mark.parametrize("own_network", [False, True])
 def test_the_controllers_rights_are_enough_and_lists_may_lag(amazon: Emulator, own_network: bool) -> None:
+    more: dict[str, Any] = (
+        {"alarm_mail": "me@example.org", "dead_queues": ["konf-r1-a-dead"]} if own_network else {}
+    )
     wanted = Wanted(
+        **more,
         fleet="r1",
         region="us-east-1",
         types=["t3.micro"],
@@ -37,8 +46,29 @@ def test_the_controllers_rights_are_enough_and_lists_may_lag(amazon: Emulator, o
     try:
         _, made = build(Work(aws, wanted, sleep=lambda seconds: None), usual_prices())
         again = Work(aws, wanted, sleep=lambda seconds: None)
-        _, more = build(again, usual_prices())
+        _, hosts = build(again, usual_prices())
         assert made
-        assert (more, again.changes) == ([], [])
+        assert (hosts, again.changes) == ([], [])
+        found = remove(Filter("r1"), usual_prices(), ["us-east-1"], sleep=lambda seconds: None)
+        assert (found.things, found.troubles) == ([], [])
     finally:
         aws.close()
+    denied = [each.answer for each in amazon.strict_state().calls if each.answer.startswith("denied")]
+    assert denied == []
+
+
+def test_the_controllers_rights_end_nothing_that_is_not_kons(amazon: Emulator) -> None:
+    other = as_anybody("ec2", region_name="us-east-1")
+    [foreign] = other.run_instances(ImageId=IMAGE, MinCount=1, MaxCount=1)["Instances"]
+    other.create_key_pair(KeyName="theirs")
+    aws = Clients("us-east-1")
+    try:
+        with pytest.raises(ClientError, match="UnauthorizedOperation"):
+            aws("ec2").terminate_instances(InstanceIds=[foreign["InstanceId"]])
+        with pytest.raises(ClientError, match="UnauthorizedOperation"):
+            aws("ec2").delete_key_pair(KeyName="theirs")
+        with pytest.raises(ClientError, match="AccessDenied"):
+            aws("cloudwatch").delete_alarms(AlarmNames=["theirs"])
+    finally:
+        aws.close()
+        other.close()

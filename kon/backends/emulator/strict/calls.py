@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,6 +11,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 import msgspec
+from botocore.parsers import RpcV2CBORParser
 
 _SCOPE: Final = re.compile(r"Credential=([^/,\s]+)/\d{8}/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request")
 _SMITHY: Final = re.compile(r"/service/\w+/operation/(\w+)")
@@ -147,7 +149,7 @@ def call_of(request: Request) -> Call | None:
         return call(*_s3(request, query), "s3")
     smithy = _SMITHY.fullmatch(request.path)
     if smithy is not None:
-        return call(smithy[1], {}, "cbor")
+        return call(smithy[1], _of_cbor(request.body), "cbor")
     flat = dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
     if "Action" not in flat:
         flat |= {name: values[0] for name, values in query.items()}
@@ -160,6 +162,11 @@ def _json(body: bytes) -> Mapping[str, Any]:
     except msgspec.DecodeError:
         return {}
     return found
+
+
+def _of_cbor(body: bytes) -> Mapping[str, Any]:
+    found = RpcV2CBORParser().parse_data_item(io.BufferedReader(io.BytesIO(body))) if body else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _s3(request: Request, query: Mapping[str, list[str]]) -> tuple[str, Mapping[str, Any]]:

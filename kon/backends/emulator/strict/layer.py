@@ -18,7 +18,7 @@ import msgspec
 from kon.backends.emulator.strict import dynamodb, ec2, s3, sqs  # noqa: F401 - each registers its rules
 from kon.backends.emulator.strict.calls import Call, Refusal, Reply, Request, call_of, refused
 from kon.backends.emulator.strict.faults import Fault, empty_answer, refusal_of
-from kon.backends.emulator.strict.rights import Policy, denial, needs_of
+from kon.backends.emulator.strict.rights import Policy, TagsOf, denial, needs_of, no_tags
 from kon.backends.emulator.strict.rules import RULES, TRACKERS, Account, by_call
 
 CONTROL: Final = "/_strict/"
@@ -68,10 +68,11 @@ class Verdict(msgspec.Struct):
 
 
 class Strict:
-    """For any thread. account_id: whose account the emulator plays."""
+    """For any thread. account_id: whose account the emulator plays. tags_of: of EC2's things."""
 
-    def __init__(self, account_id: str, settings: Settings | None = None) -> None:
+    def __init__(self, account_id: str, settings: Settings | None = None, tags_of: TagsOf = no_tags) -> None:
         self._account_id = account_id
+        self._tags_of = tags_of
         self._settings = settings or Settings()
         self._lock = threading.Lock()
         self._rules: Mapping[str, list[Any]] = {}
@@ -132,7 +133,7 @@ class Strict:
         if fault is not None and not fault.meets(call.name, self._numbers[call.name]):
             fault = None
         policy = self._policies.get(call.key_id)
-        needs = needs_of(call, self._account_id) if policy is not None else []
+        needs = needs_of(call, self._account_id, self._tags_of) if policy is not None else []
         if policy is not None and (need := policy.first_denied(needs)) is not None:
             self._note(call, needs, f"denied {need.action} on {need.resource}")
             return Verdict(call, refused(call, denial(call, need)))

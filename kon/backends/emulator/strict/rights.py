@@ -7,7 +7,7 @@ a new call of kon's can't pass by its absence here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -54,12 +54,23 @@ class Need(msgspec.Struct, frozen=True):
     context: Mapping[str, str] = {}
 
 
-def needs_of(call: Call, account_id: str) -> list[Need]:
+TagsOf = Callable[[str, str], Mapping[str, str]]
+"""Tags of one of EC2's things: of a region, by an id, or by the name of a key pair or a template."""
+
+
+def no_tags(region: str, thing: str) -> Mapping[str, str]:
+    return {}
+
+
+def needs_of(call: Call, account_id: str, tags_of: TagsOf = no_tags) -> list[Need]:
     """What the call needs: more than one where it tags what it makes, or names several things."""
     if call.name in _FREE:
         return []
     where = f"{call.region}:{account_id}"
-    made = list(_NEEDS.get(call.service, _others)(call, where))
+    if call.service == "ec2":
+        made = list(_ec2(call, where, tags_of))
+    else:
+        made = list(_NEEDS.get(call.service, _others)(call, where))
     partition = _partition(call.region)
     context = {"aws:ResourceAccount": account_id, "aws:RequestedRegion": call.region}
     return [
@@ -141,9 +152,21 @@ def _iam(call: Call, where: str) -> Iterator[Need]:
         yield Need(action, str(given.get("PolicyArn", "*")))
 
 
-def _ec2(call: Call, where: str) -> Iterator[Need]:
-    """The layer does not know the tags of EC2's things, and takes each for one of kon's."""
-    yield Need(f"ec2:{call.operation}", "*", {"aws:ResourceTag/Project": "kon"})
+_ENDS: Final = ("Delete", "Deregister", "Detach", "Disassociate", "Terminate")
+"""Calls of EC2 that are allowed by the tags of what they end."""
+
+_THING: Final = re.compile(r"(InstanceId\.\d+|\w+Id|KeyName|LaunchTemplateName)")
+
+
+def _ec2(call: Call, where: str, tags_of: TagsOf) -> Iterator[Need]:
+    action = f"ec2:{call.operation}"
+    if not call.operation.startswith(_ENDS):
+        yield Need(action, "*")
+    for key, value in call.parameters.items():
+        if call.operation.startswith(_ENDS) and _THING.fullmatch(key):
+            tags = tags_of(call.region, value)
+            bears = {f"aws:ResourceTag/{name}": each for name, each in tags.items()}
+            yield Need(action, f"arn:aws:ec2:{where}:*/{value}", bears)
     if "IamInstanceProfile.Name" in call.parameters and call.operation == "RunInstances":
         role = f"arn:aws:iam::{where.rpartition(':')[2]}:role/{call.parameters['IamInstanceProfile.Name']}"
         yield Need("iam:PassRole", role, {"iam:PassedToService": "ec2.amazonaws.com"})
@@ -154,13 +177,17 @@ def _others(call: Call, where: str) -> Iterator[Need]:
     arn = given.get("ResourceArn") or given.get("TopicArn") or given.get("ResourceARN")
     if call.service == "sns" and call.operation == "CreateTopic":
         arn = f"arn:aws:sns:{where}:{given.get('Name')}"
-    if call.service == "cloudwatch" and call.operation in ("PutMetricAlarm", "DeleteAlarms", "TagResource"):
-        # these calls come as CBOR, which is not read here
-        arn = f"arn:aws:cloudwatch:{where}:alarm:konf-unknown"
+    names = given.get("AlarmNames", [given["AlarmName"]] if "AlarmName" in given else [])
+    if call.service == "cloudwatch" and call.operation in ("PutMetricAlarm", "DeleteAlarms"):
+        for name in names:
+            yield Need(f"cloudwatch:{call.operation}", f"arn:aws:cloudwatch:{where}:alarm:{name}")
+            if given.get("Tags"):
+                yield Need("cloudwatch:TagResource", f"arn:aws:cloudwatch:{where}:alarm:{name}")
+        return
     yield Need(f"{call.service}:{call.operation}", str(arn or "*"))
 
 
-_NEEDS: Final[Mapping[str, Any]] = {"sqs": _sqs, "dynamodb": _dynamodb, "s3": _s3, "iam": _iam, "ec2": _ec2}
+_NEEDS: Final[Mapping[str, Any]] = {"sqs": _sqs, "dynamodb": _dynamodb, "s3": _s3, "iam": _iam}
 
 
 # --- policies -------------------------------------------------------------------------------------------
