@@ -27,6 +27,7 @@ from kon.kinds.video.encode import Encoder, make_encoder
 from kon.kinds.video.fetch import Fetched, Fetcher
 from kon.kinds.video.film import Film
 from kon.kinds.video.jobfile import Job
+from kon.kinds.video.once import FetchOnce
 from kon.kinds.video.room import Room
 from kon.kinds.video.times import Times
 from kon.kinds.web.links import Guard
@@ -138,7 +139,7 @@ class Studio:
 
         async def changed(link: str, mark: str) -> bool:
             try:
-                return await self._fetcher.mark(self._guard.absolute(link, self._base)) != mark
+                return await self._fetcher.mark(self._absolute(link)) != mark
             except BadLink:  # gone, or its server does not answer a HEAD: to make the video again shows which
                 return True
 
@@ -157,7 +158,9 @@ class Studio:
         video = folder / f"video.{self._film.container}"
         encoder = await self._crew.do(make_encoder, video, self._film, Times(self._film, job))
         try:
-            filming = _Filming(job, self, encoder)
+            links = [link.strip() for link in job.links]
+            once = FetchOnce(self._fetcher, self._absolute, links, self._crew, folder)
+            filming = _Filming(job, self, encoder, once)
             duration_s = await filming.run()
         finally:
             await self._crew.do(encoder.close)
@@ -191,6 +194,9 @@ class Studio:
             await self._objects.put(note_key, note)
         return {**done, "uploaded": uploaded}
 
+    def _absolute(self, link: str) -> str:
+        return self._guard.absolute(link, self._base)
+
     async def _has(self, key: str, size_bytes: int) -> bool:
         """Whether the very video is stored, made by a job of the same images by other links."""
         try:
@@ -201,8 +207,8 @@ class Studio:
     async def prepared(self, job: Job, number: int, filming: _Filming) -> Any:
         """One image, as its encoder takes it. Raises BadLink, BadImage among it."""
         async with filming.room.image(number):
-            link = self._guard.absolute(job.links[number].strip(), self._base)
-            fetched = await self._fetcher.image(link, lambda size: filming.room.hold(number, size))
+            link = job.links[number].strip()
+            fetched = await filming.once.image(link, lambda size: filming.room.hold(number, size))
             data = fetched.data
             filming.has(number, job.links[number], fetched)
             header = read_header(data)
@@ -243,7 +249,7 @@ class Studio:
         if job.audio is None:
             return None
         try:
-            fetched = await self._fetcher.sound(self._guard.absolute(job.audio, self._base))
+            fetched = await self._fetcher.sound(self._absolute(job.audio))
         except BadLink as error:
             raise KindError(f"the audio can't be had: {error}") from error
         filming.has(_SOUND, job.audio, fetched)
@@ -269,8 +275,9 @@ class Studio:
 class _Filming:
     """The state of one job."""
 
-    def __init__(self, job: Job, studio: Studio, encoder: Encoder) -> None:
+    def __init__(self, job: Job, studio: Studio, encoder: Encoder, once: FetchOnce) -> None:
         self.encoder = encoder
+        self.once = once
         self.skipped: list[Skipped] = []
         self.room = Room(FETCHED_BYTES)
         self.decoding = Room(DECODING_BYTES, first_waits=True)

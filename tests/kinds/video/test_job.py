@@ -117,6 +117,25 @@ def test_more_images_than_are_held_at_once(tmp_path: Path) -> None:
         assert result["images"] == 40
 
 
+@pytest.mark.parametrize("repeat", ["skip", "encode"])
+def test_a_link_is_fetched_once_however_often_it_is_there(tmp_path: Path, repeat: Any) -> None:
+    film = msgspec.structs.replace(SMALL, repeat=repeat)
+
+    async def main() -> None:
+        objects = MemoryObjects()
+        async with site() as place, studio(objects, film) as works:
+            place.pages.update({"0": colour(0), "1": colour(1)})
+            links = [place.url(each) for each in ("0", "1", "0", "gone", "0", "gone")]
+            links[2] = f" {links[2]}\t"
+            result = await works.make(Job(tuple(links), captions=("", "", "", "", "a", "")))
+            assert sorted(place.asked) == ["0", "1", "gone"]
+            assert [each["image"] for each in result["skipped"]] == [4, 6]
+            assert {each["reason"] for each in result["skipped"]} == {"its server answers 404 Not Found"}
+        assert (await shown(objects, result["key"], tmp_path))[:4] == [0, 1, 0, 0]
+
+    run(main())
+
+
 def test_each_bad_image_is_left_out_with_its_reason(tmp_path: Path) -> None:
     good = encoded(photo())
 
