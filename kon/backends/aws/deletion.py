@@ -11,6 +11,7 @@ from kon.backends.aws.failures import CallRefused
 from kon.backends.aws.names import PROJECT, SHARED, Names
 from kon.backends.aws.options import AwsOptions
 from kon.backends.aws.things import Things, is_ours
+from kon.backends.aws.uploads import abort_uploads
 from kon.core.errors import KonError, StoreError
 
 NEW_S: Final = 1.0
@@ -100,6 +101,8 @@ class Deletion:
         tags = await self._things.bucket_tags(bucket)
         if tags is None:
             return
+        if is_ours(tags, SHARED):  # what killed workers sent in part, and no one has done again
+            await abort_uploads(self._things.call, bucket, self._names.objects)
         listed = await self._list(bucket, {})
         has_rule = self._options.results_cold_after_days is not None and not keep_objects
         if not listed and not has_rule:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.failures import CallRefused
 from kon.backends.aws.links import Link, parse_link
+from kon.backends.aws.uploads import abort_uploads
 from kon.core.errors import BackendUnavailable, ConfigurationError, StoreError
 from kon.core.objects import ObjectStore, check_key
 
@@ -27,6 +28,9 @@ PARTS_AT_ONCE: Final = 4
 
 LONGEST_LINK_S: Final = 7 * 86_400
 """That a signature may be good for (Signature Version 4)."""
+
+_UPLOAD_TRIES: Final = 5
+"""The most for one file. Each worker aborts the uploads of others once at most, before its own."""
 
 _GET_TRIES: Final = 5
 _COPY_BYTES: Final = 1 << 20
@@ -117,6 +121,18 @@ class S3Objects(ObjectStore):
     async def _put_parts(
         self, about: dict[str, str], kind: dict[str, str], file: Path, size_bytes: int
     ) -> None:
+        """Begins again where another worker, which took this one for killed, has aborted its upload."""
+        # what a worker began that was killed with this very task
+        await abort_uploads(self._calls.call, about["Bucket"], about["Key"], only=about["Key"])
+        for tries in range(1, _UPLOAD_TRIES + 1):
+            try:
+                await self._upload(about, kind, file, size_bytes)
+                return
+            except CallRefused as error:
+                if error.code != "NoSuchUpload" or tries == _UPLOAD_TRIES:
+                    raise
+
+    async def _upload(self, about: dict[str, str], kind: dict[str, str], file: Path, size_bytes: int) -> None:
         begun = await self._calls.call("s3", "CreateMultipartUpload", **about, **kind)
         upload = {**about, "UploadId": begun["UploadId"]}
         part_bytes = max(self._part_bytes, -(-size_bytes // MAX_PARTS))

@@ -75,6 +75,23 @@ def test_each_run_has_its_rule_and_others_stay(emulator: str) -> None:
     asyncio.run(body())
 
 
+@pytest.mark.parametrize("keep_objects", [False, True])
+def test_what_killed_workers_sent_in_part_goes_with_the_run(emulator: str, keep_objects: bool) -> None:
+    async def body() -> None:
+        calls, backend = Calls(), AwsBackend({"prefix": next(_prefixes)})
+        await backend.create("a", ChannelOptions(3.0, 4))
+        [bucket] = [each.name for each in await backend.describe("a") if each.kind == "bucket"]
+        for key in ("a/objects/x", "b/objects/x"):
+            await calls.call("s3", "CreateMultipartUpload", Bucket=bucket, Key=key)
+        await backend.delete("a", keep_objects=keep_objects)
+        left = await calls.call("s3", "ListMultipartUploads", Bucket=bucket)
+        assert [each["Key"] for each in left["Uploads"]] == ["b/objects/x"]
+        await backend.close()
+        await calls.close()
+
+    asyncio.run(body())
+
+
 def test_what_is_right_is_not_written_again(on_ministack: Emulator) -> None:
     uploads = with_rules([], "a/objects/", None, "GLACIER")
     assert [rule["ID"] for rule in uploads] == ["kon: unfinished uploads"]

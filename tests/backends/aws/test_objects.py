@@ -14,6 +14,7 @@ from typing import Any, Final
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
+from kon.backends.aws.failures import CallRefused
 from kon.backends.aws.links import Link, parse_link
 from kon.backends.aws.objects import PARTS_AT_ONCE
 from kon.backends.emulator import Emulator
@@ -143,6 +144,68 @@ async def test_a_file_that_shrinks_meanwhile_is_not_stored(place: Bucket, folder
     place.calls.fault = None
     assert await place.uploads() == []
     assert await place.names() == []
+
+
+async def begin(place: Bucket, name: str) -> None:
+    """What a worker leaves that is killed while it uploads."""
+    about = {"Bucket": place.name, "Key": f"objects/{name}"}
+    begun = await place.calls.call("s3", "CreateMultipartUpload", **about)
+    await place.calls.call(
+        "s3", "UploadPart", **about, UploadId=begun["UploadId"], PartNumber=1, Body=LARGE[:PART_BYTES]
+    )
+
+
+@on_a_bucket
+async def test_what_a_killed_worker_began_is_aborted_by_the_one_who_does_the_job_next(
+    place: Bucket, folder: Path
+) -> None:
+    for name in ("key", "key", "key-of-another"):
+        await begin(place, name)
+    await place.objects(part_bytes=PART_BYTES).put("key", file(folder))
+    assert await place.uploads() == ["objects/key-of-another"]
+    assert await place.names() == ["objects/key"]
+
+
+@on_a_bucket
+async def test_two_that_upload_the_same_both_come_to_an_end(place: Bucket, folder: Path) -> None:
+    """A worker that is taken for killed, and was only slow."""
+    first, both = asyncio.Event(), asyncio.Event()
+    begun = 0
+
+    async def together(operation: str, _parameters: dict[str, Any], make: Make) -> Reply:
+        nonlocal begun
+        if operation == "UploadPart" and begun < 2:
+            await both.wait()
+        reply = await make()
+        if operation == "CreateMultipartUpload":
+            begun += 1
+            (first if begun == 1 else both).set()
+        return reply
+
+    given, objects = file(folder), place.objects(part_bytes=PART_BYTES)
+    place.calls.fault = together
+    slow = asyncio.create_task(objects.put("key", given))
+    await first.wait()
+    await objects.put("key", given)
+    await slow
+    place.calls.fault = None
+    assert begun == 3
+    assert await place.uploads() == []
+    await objects.get("key", folder / "copy")
+    assert (folder / "copy").read_bytes() == LARGE
+
+
+@on_a_bucket
+async def test_who_may_not_list_uploads_uploads_all_the_same(place: Bucket, folder: Path) -> None:
+    async def denied(operation: str, _parameters: dict[str, Any], make: Make) -> Reply:
+        if operation == "ListMultipartUploads":
+            raise CallRefused("may not", code="AccessDenied", status=403, response={})
+        return await make()
+
+    place.calls.fault = denied
+    await place.objects(part_bytes=PART_BYTES).put("key", file(folder))
+    place.calls.fault = None
+    assert await place.names() == ["objects/key"]
 
 
 # --- downloads ------------------------------------------------------------------------------------------
