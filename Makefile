@@ -102,8 +102,8 @@ lab-16: $(DEV) $(COLLECTIONS)/.there ## as root, on Linux: 1 to 16 hosts on this
 photos: $(DEV) ## real photos, out of packages on PyPI, for the benchmarks of videos and copies; into .cache/photos
 	@$(PROJECT_ENV) python -m benchmarks.photos $(ARGS)
 
-browser-tools: ## as root, on Debian or Ubuntu: the browsers and ffmpeg that tests play videos in
-	apt-get install -y --no-install-recommends chromium ffmpeg
+browser-tools: ## as root, on Debian or Ubuntu: the browsers, ffmpeg and openh264 that tests play videos in
+	apt-get install -y --no-install-recommends chromium ffmpeg libopenh264-dev
 	apt-get install -y --no-install-recommends firefox-esr || apt-get install -y --no-install-recommends firefox
 
 lab-tools: ## as root, on Debian or Ubuntu: what `make test-fleet` needs

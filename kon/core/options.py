@@ -16,6 +16,7 @@ option words of its own for what errors call "expected".
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import re
 import types
@@ -125,6 +126,8 @@ def misfits(value: Any, hint: Any, path: Path = ()) -> list[Misfit]:
         if isinstance(error.__cause__, ValueError):  # from a struct's own check of its values
             return [Misfit(path, str(error.__cause__))]
         return [Misfit(path, f"expected {expected(hint)}, found {describe(value)}{_meant(value, hint)}")]
+    except OptionError as error:  # from a struct's own check as well, which knows the option
+        return [Misfit((*path, *error.path), str(error))]
     except ConfigurationError as error:
         return [Misfit(path, str(error))]
     except TypeError:  # no type that can be checked; whoever uses the value has the say
@@ -239,7 +242,47 @@ def _alternatives(hint: Any, bare: bool = True) -> list[Any]:
     return [inner if bare else hint]
 
 
+# --- from lines of text ------------------------------------------------------------------------------
+
+
+def from_text(text: str, hint: Any) -> Any:
+    """The value that a text stands for where an option has that type; `misfits` tells whether it fits.
+
+    Text stays as it is written, and `""` is the empty one. Lists are numbers or words with blanks or commas
+    between them. What stands for no such value comes back as it is.
+    """
+    alternatives = _alternatives(hint)
+    if str in alternatives:
+        return "" if text == '""' else text
+    if any((typing.get_origin(each) or each) in _LISTS for each in alternatives):
+        return [_plain(word, int | float) for word in text.strip("[]()").replace(",", " ").split()]
+    return _plain(text, hint)
+
+
+def _plain(text: str, hint: Any) -> Any:
+    try:
+        return msgspec.convert(text, hint, strict=False)
+    except msgspec.ValidationError:
+        return _number(text)
+
+
+def _number(text: str) -> Any:
+    """A number, so that an error says of it that it is out of bounds, not that it is text."""
+    try:
+        return msgspec.convert(text, int | float, strict=False)
+    except msgspec.ValidationError:
+        return text
+
+
 # --- for editors and help ---------------------------------------------------------------------------
+
+
+def documentation(struct: Struct) -> str:
+    """The docstrings that describe a struct's fields: its own, and those of the structs that it extends."""
+    classes = [
+        each for each in struct.__mro__ if issubclass(each, msgspec.Struct) and each is not msgspec.Struct
+    ]
+    return "\n\n".join(inspect.cleandoc(vars(each).get("__doc__") or "") for each in classes)
 
 
 def options_schema(struct: Struct, about: str | None, components: dict[str, Any]) -> dict[str, Any]:

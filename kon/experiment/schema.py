@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.core.options import options_schema
+from kon.core.options import documentation, options_schema
 from kon.core.plugins import Group, docstring, names, plugin_class, takes
 from kon.experiment.model import ExperimentForm, WorkloadForm
 
@@ -84,7 +84,7 @@ def _kind(name: str, workload: dict[str, Any], inside: dict[str, Any]) -> dict[s
     cls = plugin_class("kon.kinds", name)
     made_from = {}
     if cls.made_from is not None:
-        made_from = options_schema(cls.made_from, cls.made_from.__doc__ or "", inside)
+        made_from = options_schema(cls.made_from, documentation(cls.made_from), inside)
         for key, form in made_from.items():
             workload.setdefault(key, form)
     then: dict[str, Any] = {"description": docstring(cls).partition("\n")[0]}
@@ -100,7 +100,7 @@ def _options(group: Group, name: str, inside: dict[str, Any]) -> Mapping[str, An
     declared = takes(cls)
     if declared is None:
         return {}
-    about = docstring(cls) if group == "kon.strategies" else declared.__doc__ or ""
+    about = docstring(cls) if group == "kon.strategies" else documentation(declared)
     return options_schema(declared, about, inside)
 
 

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 
-from kon.core.errors import describe
 from kon.core.kind import Attempt, Kind
 from kon.core.objects import ObjectStore
-from kon.core.options import OptionError, Options, read_options
+from kon.core.options import read_options
 from kon.kinds.needed import check_installed
 from kon.kinds.stored import AtLeast1
-from kon.kinds.video.film import Film
-from kon.kinds.video.jobfile import parse_job, read_job
+from kon.kinds.video.film import Film, film_of
+from kon.kinds.video.jobfile import film_for, parse_job, read_job
 from kon.kinds.video.names import demo_names
 from kon.kinds.video.times import Times
 from kon.kinds.web.limits import FetchLimits
@@ -31,22 +30,9 @@ _WEEK: Final = msgspec.Meta(
 )
 
 
-class AnimotoOptions(Options, frozen=True, kw_only=True):
-    """Options of `animoto`.
+class AnimotoOptions(Film, frozen=True, kw_only=True):
+    """Options of `animoto`: those of a look, which each job may have for itself as well, and the worker's.
 
-    size: the video's size, as WIDTHxHEIGHT. seconds: how long each image is on screen.
-    format: the container, mp4 or mkv. fps: frames a second.
-    repeat: `skip` codes each image once, `encode` every frame; null for `skip` where that is possible.
-    preset: x264's speed, from ultrafast to veryslow. crf: x264's quality; less is better, and larger.
-    crossfade_s: how long an image takes to give way to the next. zoom: how much it grows; 1: not at all.
-    background: the colour around an image, as CSS writes colours.
-    fit: letterbox (the whole image on the background), crop (the image fills the frame), or blur (the whole
-        image on itself, enlarged and blurred).
-    audio_loop: whether a sound that is shorter than the video begins again.
-    audio_fade_s: how long the sound takes to fade out at the video's end.
-    caption_font: a family, or a font's file; empty for the one that comes with kon.
-    caption_size: the height of captions' letters, as a share of the video's height.
-    caption_position: where captions stand.
     url_expires_s: how long the link in the result is good for. min_images: a job with fewer good ones fails.
     images: a folder, or `demo`: each worker serves its images on this machine; relative links mean them.
     allow: places other than the internet that links may lead to: file, loopback, private, link_local.
@@ -58,22 +44,6 @@ class AnimotoOptions(Options, frozen=True, kw_only=True):
     refresh: whether videos are made even where the same job has been done.
     """
 
-    size: str = "1920x1080"
-    seconds: float = 1.0
-    fps: int = 25
-    format: Literal["mp4", "mkv"] = "mp4"
-    repeat: Literal["skip", "encode"] | None = None
-    preset: str = "superfast"
-    crf: float = 25.0
-    crossfade_s: float = 0.0
-    zoom: float = 1.0
-    background: str = "black"
-    fit: Literal["letterbox", "crop", "blur"] = "letterbox"
-    audio_loop: bool = False
-    audio_fade_s: float = 0.0
-    caption_font: str = ""
-    caption_size: float = 0.045
-    caption_position: Literal["bottom", "middle", "top"] = "bottom"
     url_expires_s: Annotated[float, _WEEK] = 600.0
     min_images: AtLeast1 = 1
     images: str | None = None
@@ -85,6 +55,7 @@ class AnimotoOptions(Options, frozen=True, kw_only=True):
     max_megapixels: Annotated[float, msgspec.Meta(ge=0.001)] = 120.0
     threads: AtLeast1 | None = None
     refresh: bool = False
+    slots: int = 1  # as in `Options`, which can't be a second base
 
 
 class Animoto(Kind):
@@ -97,10 +68,7 @@ class Animoto(Kind):
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = read_options(f"kind {self.name}", options, AnimotoOptions)
-        try:
-            self._film = _film(self._options)
-        except OptionError as error:
-            raise OptionError(f"the options of kind animoto: {error}", *error.path) from error
+        self._film = film_of(self._options)
         check_installed(self.name, {"aiohttp": "aiohttp", "av": "av", "PIL": "pillow"})
         self._studio: Studio | None = None
         self._close: list[Callable[[], Awaitable[None]]] = []
@@ -112,13 +80,14 @@ class Animoto(Kind):
 
     def body_of_path(self, path: str) -> Any:
         """What the file says, not its name: a worker on another host has no such file."""
-        return read_job(Path(path))
+        return read_job(Path(path), self._film)
 
     def check(self, body: Any) -> None:
-        Times(self._film, parse_job(body))
+        job = parse_job(body)
+        Times(film_for(job, self._film), job)
 
     async def open(self, objects: ObjectStore) -> None:
-        """Raises ConfigurationError where `images` is no folder, or `background` no colour."""
+        """Raises ConfigurationError where `images` is no folder, or this PyAV lacks an encoder."""
         from kon.kinds.pictures.crew import Crew
         from kon.kinds.video.allocator import give_back_large_blocks
         from kon.kinds.video.fetch import Fetcher
@@ -155,34 +124,6 @@ class Animoto(Kind):
 def processors() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _film(options: AnimotoOptions) -> Film:
-    """Raises OptionError for what can't be."""
-    across, cross, down = options.size.partition("x")
-    if not (cross and across.isdecimal() and down.isdecimal()):
-        raise OptionError(
-            f"size: expected WIDTHxHEIGHT such as 1920x1080, found {describe(options.size)}", "size"
-        )
-    return Film(
-        width=int(across),
-        height=int(down),
-        fps=options.fps,
-        image_s=options.seconds,
-        container=options.format,
-        repeat=options.repeat,
-        preset=options.preset,
-        crf=options.crf,
-        crossfade_s=options.crossfade_s,
-        zoom=options.zoom,
-        background=options.background,
-        fit=options.fit,
-        audio_loop=options.audio_loop,
-        audio_fade_s=options.audio_fade_s,
-        caption_font=options.caption_font,
-        caption_size=options.caption_size,
-        caption_position=options.caption_position,
-    )
 
 
 def _limits(options: AnimotoOptions) -> FetchLimits:

@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from kon.core.options import described, expected, misfits
+from kon.core.options import described, documentation, expected, misfits
 from kon.core.plugins import Group, docstring, names, plugin_class, takes
 from kon.experiment.model import KIND_OF_FILES
 from kon.experiment.schema import experiment_schema
@@ -205,7 +205,7 @@ def test_every_plugin_says_what_it_does_and_what_each_option_is_for(group: Group
         assert first != cls.__name__, name
         declared = takes(cls)
         assert declared is not None, name
-        about = docstring(cls) if group == "kon.strategies" else declared.__doc__ or ""
+        about = docstring(cls) if group == "kon.strategies" else documentation(declared)
         options = set(declared.__struct_encode_fields__) - {"slots"}
         assert set(described(about, options)) == options, name
         if group == "kon.kinds" and cls.made_from is not None:

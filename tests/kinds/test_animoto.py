@@ -94,8 +94,8 @@ def test_a_file_is_taken_where_that_is_allowed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"size": "1080p"}, 'size: expected WIDTHxHEIGHT such as 1920x1080, found "1080p"'),
-        ({"size": "1921x1080"}, "width: expected an even number"),
+        ({"size": "1080p"}, '"size" of kind animoto: expected WIDTHxHEIGHT such as 1920x1080, found "1080p"'),
+        ({"size": "1921x1080"}, '"size" of kind animoto: expected a width that is an even number'),
         ({"seconds": 0.33}, "no whole number of frames"),
         ({"repeat": "skip", "zoom": 1.2}, "say repeat: encode"),
         ({"repeat": "copy"}, "repeat"),

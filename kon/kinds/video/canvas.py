@@ -7,12 +7,12 @@ scales, and `colorspace` converts.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import av
 from av.filter import Graph
 
-from kon.kinds.video.film import Fit
+from kon.kinds.video.film import MIDDLE, Fit, Place
 from kon.kinds.video.planes import COLOURS, even_place, frame_of, on_blurred, planes_of
 
 _UPRIGHT: Final = {
@@ -27,6 +27,13 @@ _UPRIGHT: Final = {
 """By EXIF orientation."""
 
 
+class Framed(NamedTuple):
+    """A picture in its frame. focus: where the focus of the picture is in the frame."""
+
+    frame: av.VideoFrame
+    focus: Place
+
+
 class Canvas:
     """What pictures are brought onto. May be used by several threads at once."""
 
@@ -39,8 +46,13 @@ class Canvas:
         self._colour = "0x{:02x}{:02x}{:02x}".format(*background)
 
     def of_yuv(
-        self, frame: av.VideoFrame, size: tuple[int, int], orientation: int, full_range: bool
-    ) -> av.VideoFrame:
+        self,
+        frame: av.VideoFrame,
+        size: tuple[int, int],
+        orientation: int,
+        full_range: bool,
+        focus: Place = MIDDLE,
+    ) -> Framed:
         """A picture in BT.601, as JPEG and WebP have it. `size`: that it is brought to, as it lies."""
         span = "pc" if full_range else "tv"
         scaled = [
@@ -56,28 +68,44 @@ class Canvas:
         upright = size if orientation < 5 else size[::-1]
         source = f"colorspace=bt470bg:range={span}"
         frame.colorspace, frame.color_range = 5, 2 if full_range else 1  # or libavfilter wonders at it
-        made = _filtered(frame, source, [*scaled, *turned, converted, *self._boxed(upright)])
-        return self._on_blurred(made)
+        boxed, place = self._boxed(upright, focus)
+        made = _filtered(frame, source, [*scaled, *turned, converted, *boxed])
+        return Framed(self._on_blurred(made), place)
 
-    def of_rgb(self, frame: av.VideoFrame) -> av.VideoFrame:
+    def of_rgb(self, frame: av.VideoFrame, focus: Place = MIDDLE) -> Framed:
         """A picture in sRGB that is upright, and as large as it will be."""
         converted = ["scale=flags=area:out_color_matrix=bt709:out_range=tv", "format=yuv420p"]
-        boxed = self._boxed((frame.width, frame.height))
-        return self._on_blurred(_filtered(frame, "colorspace=gbr:range=pc", [*converted, *boxed]))
+        boxed, place = self._boxed((frame.width, frame.height), focus)
+        made = _filtered(frame, "colorspace=gbr:range=pc", [*converted, *boxed])
+        return Framed(self._on_blurred(made), place)
 
     def _on_blurred(self, frame: av.VideoFrame) -> av.VideoFrame:
         if self._fit != "blur" or (frame.width, frame.height) == self._size:
             return frame
         return frame_of(on_blurred(planes_of(frame), self._size))
 
-    def _boxed(self, size: tuple[int, int]) -> list[str]:
-        if size == self._size or self._fit == "blur":
-            return []
+    def _boxed(self, size: tuple[int, int], focus: Place) -> tuple[list[str], Place]:
+        """The filters that bring a picture of that size into the frame; and where its focus comes to be."""
         width, height = self._size
-        left, top = even_place(size, self._size)
         if self._fit == "crop":
-            return [f"crop={width}:{height}:{left}:{top}"]
-        return [f"pad={width}:{height}:{left}:{top}:{self._colour}"]
+            left, top = (
+                _cut(side, whole, share) for side, whole, share in zip(self._size, size, focus, strict=True)
+            )
+            filters = [f"crop={width}:{height}:{left}:{top}"]
+            left, top = -left, -top
+        else:
+            left, top = even_place(size, self._size)
+            filters = [f"pad={width}:{height}:{left}:{top}:{self._colour}"]
+        place = ((left + size[0] * focus[0]) / width, (top + size[1] * focus[1]) / height)
+        return ([] if size == self._size or self._fit == "blur" else filters), place
+
+
+def _cut(side: int, whole: int, share: float) -> int:
+    """What is cut off before the part of a length that has the focus in its middle, as far as that goes."""
+    most = whole - side
+    if share == 0.5:
+        return most // 4 * 2
+    return min(max(0, round(whole * share - side / 2)), most) // 2 * 2
 
 
 def _filtered(frame: av.VideoFrame, source: str, filters: list[str]) -> av.VideoFrame:

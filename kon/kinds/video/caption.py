@@ -6,7 +6,7 @@ A long text is wrapped, then made smaller, down to half the size, and cut off on
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from PIL import Image, ImageDraw
 
@@ -20,6 +20,7 @@ _WIDE: Final = 0.92
 """Share of the picture's width that a line may take."""
 _HIGH: Final = 0.25
 """Share of its height that all lines may take, before they are made smaller."""
+_HIGH_ON_CARDS: Final = 0.8
 _MARGIN: Final = 0.05
 """Share of its height that stays free above or below."""
 _LINE: Final = 1.3
@@ -52,12 +53,29 @@ class Overlay(NamedTuple):
         return Planes(luma, *chroma)
 
 
-class Captions:
-    """Draws captions for one look."""
+class Lettering(NamedTuple):
+    """How a text is set. size, high: height of its letters, and of all its lines at most, by the frame's."""
 
-    def __init__(self, film: Film) -> None:
+    size: float
+    high: float
+    position: Literal["bottom", "middle", "top"]
+
+
+def of_captions(film: Film) -> Lettering:
+    return Lettering(film.caption_size, _HIGH, film.caption_position)
+
+
+def of_cards(film: Film) -> Lettering:
+    return Lettering(min(0.2, 2 * film.caption_size), _HIGH_ON_CARDS, "middle")
+
+
+class Captions:
+    """Draws texts for one look: captions, or what `lettering` says."""
+
+    def __init__(self, film: Film, lettering: Lettering | None = None) -> None:
         """Raises ConfigurationError for a font that is not there."""
         self._film = film
+        self._lettering = lettering or of_captions(film)
         self._fonts = Fonts(film.caption_font)
 
     def drawn(self, text: str) -> tuple[Overlay, str]:
@@ -80,14 +98,14 @@ class Captions:
         """The text in lines, and the size of its letters in pixels: the largest in which all lines fit."""
         lines, size_px = [text], 0.0
         for share in _SIZES:
-            size_px = self._film.height * self._film.caption_size * share
+            size_px = self._film.height * self._lettering.size * share
             lines = self._lines(text, size_px)
             if len(lines) <= self._most_lines(size_px):
                 return lines, size_px
         return lines, size_px
 
     def _most_lines(self, size_px: float) -> int:
-        return max(1, int(self._film.height * _HIGH / (size_px * _LINE)))
+        return max(1, int(self._film.height * self._lettering.high / (size_px * _LINE)))
 
     def _overlay(self, lines: list[str], size_px: float) -> Overlay:
         film = self._film
@@ -98,7 +116,7 @@ class Captions:
             "bottom": 1 - _MARGIN - high / film.height,
             "middle": (1 - high / film.height) / 2,
         }
-        top = max(0, 2 * round(film.height * free[film.caption_position] / 2))
+        top = max(0, 2 * round(film.height * free[self._lettering.position] / 2))
         masks = []
         for stroke in (0, edge):
             mask = Image.new("L", (film.width, min(high, film.height - top)), 0)

@@ -20,8 +20,8 @@ from kon.kinds.pictures.header import Header
 from kon.kinds.pictures.opened import opened
 from kon.kinds.pictures.refusal import BadImage
 from kon.kinds.pictures.upright import TURNS
-from kon.kinds.video.canvas import Canvas
-from kon.kinds.video.film import Film
+from kon.kinds.video.canvas import Canvas, Framed
+from kon.kinds.video.film import Film, Place
 from kon.kinds.video.planes import fitted
 from kon.kinds.video.tiles import decoded_tiles
 
@@ -38,17 +38,23 @@ class Decoder:
             raise ConfigurationError(
                 f'background: expected a colour such as "black" or "#102030", got {film.background!r:.80}'
             ) from error
-        self._cover = film.fit == "crop"
+        self._cover, self._focus = film.fit == "crop", film.focus
         self._canvas = Canvas(film.width, film.height, self._background, film.fit)
 
     def decode(self, data: bytes, header: Header) -> av.VideoFrame:
         """A yuv420p frame of the film's size. Raises BadImage for what can't be decoded to its end."""
+        return self.framed(data, header, self._focus).frame
+
+    def framed(self, data: bytes, header: Header, focus: Place) -> Framed:
+        """What `decode` makes, with the place of the image's focus in the frame."""
         try:
             if header.grid is not None:
-                return self._by_tiles(data, header, header.grid)
+                return self._by_tiles(data, header, header.grid, focus)
             grey = header.components == 1 and header.profile
             return (
-                self._by_libav(data, header) if header.simple and not grey else self._by_pillow(data, header)
+                self._by_libav(data, header, focus)
+                if header.simple and not grey
+                else self._by_pillow(data, header, focus)
             )
         except (av.FFmpegError, OSError, SyntaxError, ValueError) as error:
             raise BadImage(f"its {header.type} data are corrupt or cut short: {_short(error)}") from error
@@ -57,7 +63,7 @@ class Decoder:
         """About how much memory an image takes as it is decoded for this look, in bytes."""
         return header.decoded_bytes(1 << _halvings(header, self._stored(header)))
 
-    def _by_libav(self, data: bytes, header: Header) -> av.VideoFrame:
+    def _by_libav(self, data: bytes, header: Header, focus: Place) -> Framed:
         size = self._stored(header)
         frame = _frame(data, header, size)
         full_range = header.type == "JPEG"
@@ -71,15 +77,16 @@ class Decoder:
                 dst_color_range=ColorRange.JPEG,
                 interpolation=Interpolation.BICUBIC,
             )
-            return self._of_rgb(_in_srgb(_image_of(scaled), header.profile), header.orientation)
-        return self._canvas.of_yuv(frame, size, header.orientation, full_range)
+            return self._of_rgb(_in_srgb(_image_of(scaled), header.profile), header.orientation, focus)
+        return self._canvas.of_yuv(frame, size, header.orientation, full_range, focus)
 
-    def _by_tiles(self, data: bytes, header: Header, grid: Grid) -> av.VideoFrame:
+    def _by_tiles(self, data: bytes, header: Header, grid: Grid, focus: Place) -> Framed:
         image = decoded_tiles(data, grid, _halvings(header, self._stored(header)))
         profile = image.info["icc_profile"]
-        return self._of_rgb(_in_srgb(image, profile) if profile and not _is_srgb(profile) else image, 1)
+        image = _in_srgb(image, profile) if profile and not _is_srgb(profile) else image
+        return self._of_rgb(image, 1, focus)
 
-    def _by_pillow(self, data: bytes, header: Header) -> av.VideoFrame:
+    def _by_pillow(self, data: bytes, header: Header, focus: Place) -> Framed:
         size = self._stored(header)
         if header.components == 4:
             _frame(data, header, size)  # Pillow does not tell of broken data
@@ -97,9 +104,9 @@ class Decoder:
                 opaque.putalpha(image.getchannel("A"))
                 image = opaque
             # others than JPEG may have EXIF data as well
-            return self._of_rgb(image, image_file.getexif().get(0x0112, 1))
+            return self._of_rgb(image, image_file.getexif().get(0x0112, 1), focus)
 
-    def _of_rgb(self, image: Image.Image, orientation: int) -> av.VideoFrame:
+    def _of_rgb(self, image: Image.Image, orientation: int, focus: Place) -> Framed:
         image = _upright(image, orientation)
         size = fitted(*image.size, self._size, self._cover)
         if image.size != size:
@@ -108,7 +115,7 @@ class Decoder:
             under = Image.new("RGBA", image.size, (*self._background, 255))
             image = Image.alpha_composite(under, image)
         frame: av.VideoFrame = av.VideoFrame.from_image(image.convert("RGB"))  # type: ignore[no-untyped-call]
-        return self._canvas.of_rgb(frame)
+        return self._canvas.of_rgb(frame, focus)
 
     def _stored(self, header: Header) -> tuple[int, int]:
         """The size that the picture will have, as it lies before it is made upright."""

@@ -137,7 +137,11 @@ def _asked(form: str, pattern: str) -> tuple[str, str, str] | None:
         return None
     try:
         done = subprocess.run(
-            [program, "-f", form, pattern], capture_output=True, text=True, timeout=_FONTCONFIG_S, check=False
+            [program, "-f", form, "--", pattern],
+            capture_output=True,
+            text=True,
+            timeout=_FONTCONFIG_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import av
 import msgspec
 
 from kon.core.errors import KindError
@@ -21,19 +22,23 @@ from kon.core.scratch import working_folder
 from kon.kinds.pictures.crew import Crew
 from kon.kinds.pictures.header import Header, read_header
 from kon.kinds.pictures.refusal import BadImage
-from kon.kinds.video.caption import Captions
+from kon.kinds.video.caption import Captions, of_cards
+from kon.kinds.video.cards import behind, card_of, plain
 from kon.kinds.video.decode import Decoder
-from kon.kinds.video.encode import Encoder, make_encoder
+from kon.kinds.video.encode import Encoder
 from kon.kinds.video.fetch import Fetched, Fetcher
-from kon.kinds.video.film import Film
-from kon.kinds.video.jobfile import Job
+from kon.kinds.video.film import Film, Place
+from kon.kinds.video.jobfile import Job, film_for
 from kon.kinds.video.once import FetchOnce
+from kon.kinds.video.planes import rgb_of
 from kon.kinds.video.room import Room
-from kon.kinds.video.times import Times
+from kon.kinds.video.times import TITLE, Times, way_of
+from kon.kinds.video.videofile import check_encoders
+from kon.kinds.video.ways import make_encoder
 from kon.kinds.web.links import Guard
 from kon.kinds.web.refusal import BadLink
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Version of what is made of a job. It is part of the keys: a kon that makes videos otherwise stores them
 elsewhere."""
 
@@ -104,28 +109,35 @@ class Studio:
         self._fetcher = fetcher
         self._guard = guard
         self._crew = crew
-        self._decoder = Decoder(film)
-        self._captions = Captions(film)
+        check_encoders(film.format)
+        Captions(film)
 
     async def make(self, job: Job) -> dict[str, Any]:
         """The result, with a link to the video. Raises KindError when too few images are good.
 
         Cancelled, it leaves no file and no thread at work behind.
         """
-        note_key = key_of(self._film, (job, self._place), "json")
+        film = film_for(job, self._film)
+        check_encoders(film.format)
+        note_key = key_of(film, (job, self._place), "json")
         async with working_folder("animoto") as folder:
             done = None if self.rules.refresh else await self._done(note_key, folder / "done.json")
             if done is None:
-                done = await self._film_job(job, note_key, folder)
-        url = await self._objects.url(done["key"], self.rules.url_expires_s)
-        return {**done, "url": url, "url_expires_s": self.rules.url_expires_s}
+                done = await self._film_job(job, film, note_key, folder)
+        expires_s = self.rules.url_expires_s
+        urls = {"url": await self._objects.url(done["key"], expires_s)}
+        if "poster_key" in done:
+            urls["poster_url"] = await self._objects.url(done["poster_key"], expires_s)
+        return {**done, **urls, "url_expires_s": expires_s}
 
     async def _done(self, note_key: str, file: Path) -> dict[str, Any] | None:
         """The result of the same job, where it has been done before, and its links lead to the same still."""
         try:
             await self._objects.get(note_key, file)
             note = msgspec.json.decode(await self._crew.do(file.read_bytes), type=Note)
-            await self._objects.size_bytes(note.result["key"])
+            for key in ("key", "poster_key"):
+                if key in note.result:
+                    await self._objects.size_bytes(note.result[key])
         except KeyError:
             return None
         if not await self._same(note.marks):
@@ -154,25 +166,29 @@ class Studio:
                 each.cancel()
             await _ended(tuple(looks))
 
-    async def _film_job(self, job: Job, note_key: str, folder: Path) -> dict[str, Any]:
-        video = folder / f"video.{self._film.container}"
-        encoder = await self._crew.do(make_encoder, video, self._film, Times(self._film, job))
+    async def _film_job(self, job: Job, film: Film, note_key: str, folder: Path) -> dict[str, Any]:
+        video, times = folder / f"video.{film.format}", Times(film, job)
+        encoder = await self._crew.do(make_encoder, video, film, times)
         try:
-            links = [link.strip() for link in job.links]
+            cards = (
+                card_of(film, number).image for number in times.numbers if number not in range(len(job.links))
+            )
+            images = [*range(len(job.links)), *(image for image in cards if image is not None)]
+            links = [job.links[image].strip() for image in images]
             once = FetchOnce(self._fetcher, self._absolute, links, self._crew, folder)
-            filming = _Filming(job, self, encoder, once)
+            filming = _Filming(job, film, times, self, encoder, once)
             duration_s = await filming.run()
         finally:
             await self._crew.do(encoder.close)
-        film, size_bytes = self._film, await self._crew.do(lambda: video.stat().st_size)
-        key = key_of(film, (job.captions, job.seconds, job.beats, filming.contents()), film.container)
+        size_bytes = await self._crew.do(lambda: video.stat().st_size)
+        key = key_of(film, (made_of(job), filming.contents()), film.format)
         done: dict[str, Any] = {
             "key": key,
             "duration_s": duration_s,
             "width": film.width,
             "height": film.height,
-            "fps": film.fps,
-            "repeat": film.way,
+            "fps": int(film.rate) if film.rate.denominator == 1 else str(film.rate),
+            "repeat": way_of(film, times),
             "size_bytes": size_bytes,
             "images": len(job.links) - len(filming.skipped),
             "skipped": msgspec.to_builtins(filming.skipped[:MOST_LISTED]),
@@ -182,11 +198,18 @@ class Studio:
             done["warnings"] = [
                 {"image": number + 1, "reason": reason} for number, reason in sorted(filming.warnings.items())
             ][:MOST_LISTED]
+        if filming.card_warnings:
+            done["card_warnings"] = filming.card_warnings
         if encoder.damaged_s:
             done["audio_damaged_s"] = round(encoder.damaged_s, 3)
         uploaded = self.rules.refresh or not await self._has(key, size_bytes)
         if uploaded:
             await self._objects.put(key, video)
+        if film.poster is not None:
+            done["poster_key"] = f"{key.rpartition('.')[0]}.{_SUFFIXES[film.poster]}"
+            poster = folder / f"poster.{_SUFFIXES[film.poster]}"
+            await self._crew.do(_write_poster, encoder, poster, film.poster)
+            await self._objects.put(done["poster_key"], poster)
         if not filming.skipped:  # what was not there today may be tomorrow: then the job is done again
             note = folder / "note.json"
             marks = {link.strip(): filming.marks[link] for link in filming.marks}
@@ -205,44 +228,88 @@ class Studio:
             return False
 
     async def prepared(self, job: Job, number: int, filming: _Filming) -> Any:
-        """One image, as its encoder takes it. Raises BadLink, BadImage among it."""
+        """One picture, as its encoder takes it. Raises BadLink, BadImage among it, for an image."""
+        if number == TITLE or number == len(job.links):
+            return await self._card(number, filming)
+
+        def prepare(data: bytes, header: Header) -> tuple[Any, str]:
+            caption = job.captions[number] if job.captions else ""
+            focus = job.focus[number] if job.focus else filming.film.focus
+            return self._prepare(data, header, caption, focus, filming)
+
+        prepared, wrong = await self._decoded(number, number, filming, prepare)
+        if wrong:
+            filming.warnings[number] = f"its caption: {wrong}"
+        return prepared
+
+    async def _card(self, number: int, filming: _Filming) -> Any:
+        """A card. One whose image can't be had stands on the background's colour, and the result says so."""
+        card, wrong = card_of(filming.film, number), []
+        made: tuple[Any, str] | None = None
+        if card.image is not None:
+
+            def on_image(data: bytes, header: Header) -> tuple[Any, str]:
+                return self._lettered(behind(filming.covering.decode(data, header)), card.text, filming)
+
+            try:
+                made = await self._decoded(number, card.image, filming, on_image)
+            except BadLink as error:
+                wrong.append(f"image {card.image + 1} is not behind it: {error}")
+        if made is None:
+            await filming.turn(number)
+            made = await self._crew.do(
+                lambda: self._lettered(plain(filming.film, card.background), card.text, filming)
+            )
+        if made[1]:
+            wrong.append(made[1])
+        if wrong:
+            filming.card_warnings[card.name] = "; ".join(wrong)
+        return made[0]
+
+    async def _decoded(
+        self, number: int, image: int, filming: _Filming, prepare: Callable[[bytes, Header], Any]
+    ) -> Any:
+        """What `prepare` makes of an image, in a thread. number: of the picture that it is for."""
         async with filming.room.image(number):
-            link = job.links[number].strip()
+            link = filming.job.links[image].strip()
             fetched = await filming.once.image(link, lambda size: filming.room.hold(number, size))
             data = fetched.data
-            filming.has(number, job.links[number], fetched)
+            filming.has(image, link, fetched)
             header = read_header(data)
-            self._check(header)
+            self._check(header, filming.decoder)
             await filming.turn(number)
             async with filming.decoding.image(number):
                 # libavcodec copies a packet, and then once more what it reads of it
-                await filming.decoding.hold(number, self._decoder.decoded_bytes(header) + 2 * len(data))
-                caption = job.captions[number] if job.captions else ""
-                prepared, wrong = await self._crew.do(self._prepare, data, header, caption, filming.encoder)
-                if wrong:
-                    filming.warnings[number] = wrong
-                return prepared
+                await filming.decoding.hold(number, filming.decoder.decoded_bytes(header) + 2 * len(data))
+                return await self._crew.do(prepare, data, header)
 
-    def _check(self, header: Header) -> None:
+    def _check(self, header: Header, decoder: Decoder) -> None:
         megapixels = header.width * header.height / 1e6
         size = f"its header says {header.width} x {header.height} pixels"
         if megapixels > self.rules.max_megapixels:
             most = self.rules.max_megapixels
             raise BadImage(f"{size}, {megapixels:.1f} megapixels; the option max_megapixels allows {most:g}")
-        takes_bytes = self._decoder.decoded_bytes(header)
+        takes_bytes = decoder.decoded_bytes(header)
         if takes_bytes > DECODING_BYTES:
             raise BadImage(
                 f"{size}, which as {header.type} takes {takes_bytes / 1e6:.0f} MB to decode; "
                 f"{DECODING_BYTES / 1e6:.0f} are allowed"
             )
 
-    def _prepare(self, data: bytes, header: Header, caption: str, encoder: Encoder) -> tuple[Any, str]:
+    def _prepare(
+        self, data: bytes, header: Header, caption: str, focus: Place, filming: _Filming
+    ) -> tuple[Any, str]:
         """What the encoder makes of an image; and what is wrong with its caption, empty for nothing."""
-        frame = self._decoder.decode(data, header)
+        frame, place = filming.decoder.framed(data, header, focus)
         if not caption.strip():
-            return encoder.prepare(frame), ""
-        overlay, wrong = self._captions.drawn(caption)
-        return encoder.prepare(frame, overlay), wrong and f"its caption: {wrong}"
+            return filming.encoder.prepare(frame, None, place), ""
+        overlay, wrong = filming.captions.drawn(caption)
+        return filming.encoder.prepare(frame, overlay, place), wrong
+
+    def _lettered(self, frame: av.VideoFrame, text: str, filming: _Filming) -> tuple[Any, str]:
+        """What the encoder makes of a card; and what is wrong with its text."""
+        overlay, wrong = filming.lettering.drawn(text)
+        return filming.encoder.prepare(frame, overlay, None), wrong
 
     async def sound(self, job: Job, filming: _Filming) -> bytes | None:
         """Raises KindError: a video without its sound is not what was asked for."""
@@ -275,19 +342,30 @@ class Studio:
 class _Filming:
     """The state of one job."""
 
-    def __init__(self, job: Job, studio: Studio, encoder: Encoder, once: FetchOnce) -> None:
+    def __init__(
+        self, job: Job, film: Film, times: Times, studio: Studio, encoder: Encoder, once: FetchOnce
+    ) -> None:
         self.encoder = encoder
         self.once = once
+        self.job = job
+        self.film = film
+        self.decoder = Decoder(film)
+        self.covering = Decoder(msgspec.structs.replace(film, fit="crop"))
+        """For images behind cards, which have no bars."""
+        self.captions = Captions(film)
+        self.lettering = Captions(film, of_cards(film))
+        self._times = times
         self.skipped: list[Skipped] = []
         self.room = Room(FETCHED_BYTES)
         self.decoding = Room(DECODING_BYTES, first_waits=True)
-        self._job = job
         self._studio = studio
         self._taken = 0
         self._moved = asyncio.Condition()
         self._digests: dict[int, str] = {}
         self.warnings: dict[int, str] = {}
         """By the place of its image, what is not as it was asked for."""
+        self.card_warnings: dict[str, str] = {}
+        """By the option of the card, what is not as it was asked for."""
         self.marks: dict[str, str] = {}
         """By link, what tells its content from any later one."""
 
@@ -299,19 +377,19 @@ class _Filming:
     def contents(self) -> list[str]:
         """Digests of what the video is made of, in order; empty for an image that was left out."""
         left_out = {skipped.image - 1 for skipped in self.skipped}
-        images = range(len(self._job.links))
+        images = range(len(self.job.links))
         found = ["" if number in left_out else self._digests[number] for number in images]
         return [*found, self._digests.get(_SOUND, "")]
 
     async def run(self) -> float:
         """The duration of the video, in seconds."""
-        studio, job = self._studio, self._job
-        images = [asyncio.create_task(studio.prepared(job, number, self)) for number in range(len(job.links))]
+        studio, job, numbers = self._studio, self.job, self._times.numbers
+        pictures = [asyncio.create_task(studio.prepared(job, number, self)) for number in numbers]
         sound = asyncio.create_task(studio.sound(job, self))
         try:
-            for number, image in enumerate(images):
+            for number, picture in zip(numbers, pictures, strict=True):
                 try:
-                    await studio.do(self.encoder.add, await image, number)
+                    await studio.do(self.encoder.add, await picture, number)
                 except BadLink as error:
                     self.skipped.append(Skipped(number + 1, job.links[number][:300], str(error)))
                     # a job that has failed already need not go on
@@ -325,9 +403,9 @@ class _Filming:
             return duration_s
         finally:
             self.encoder.stop()
-            for task in (*images, sound):
+            for task in (*pictures, sound):
                 task.cancel()
-            await _ended((*images, sound))
+            await _ended((*pictures, sound))
 
     async def turn(self, number: int) -> None:
         """Wait until the encoder wants this picture prepared."""
@@ -350,6 +428,23 @@ async def _ended(tasks: tuple[asyncio.Task[Any], ...]) -> None:
             task.exception()  # looked at, so that asyncio does not complain
     if cancelled:
         raise asyncio.CancelledError
+
+
+_SUFFIXES: Final = {"jpeg": "jpg", "png": "png"}
+_POSTER_QUALITY: Final = 90
+
+
+def _write_poster(encoder: Encoder, path: Path, form: str) -> None:
+    """The first picture, with its caption, as a file."""
+    assert encoder.first is not None, "the film wants a poster"
+    planes, caption, _ = encoder.first
+    image = rgb_of(planes if caption is None else caption.over(planes))
+    image.save(path, form.upper(), quality=_POSTER_QUALITY, optimize=True)
+
+
+def made_of(job: Job) -> Job:
+    """What of a job decides its video next to its look and to what its links led to."""
+    return msgspec.structs.replace(job, links=(), audio=None, look={})
 
 
 def key_of(film: Film, of: object, suffix: str) -> str:

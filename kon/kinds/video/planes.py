@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import av
+from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image, ImageFilter
 
 COLOURS: Final = {"colorspace": 1, "color_range": 1, "color_primaries": 1, "color_trc": 1}
@@ -59,6 +60,14 @@ def fitted(width: int, height: int, size: tuple[int, int], cover: bool = False) 
 def on_blurred(planes: Planes, size: tuple[int, int]) -> Planes:
     """A picture in the middle of a larger frame, on itself: enlarged to cover it, blurred and darker."""
     left, top = even_place(planes.y.size, size)
+    made = blurred(planes, size)
+    for share, behind, plane in zip((1, 2, 2), made, planes, strict=True):
+        behind.paste(plane, (left // share, top // share))
+    return made
+
+
+def blurred(planes: Planes, size: tuple[int, int]) -> Planes:
+    """A picture enlarged to cover a frame, blurred and darker, so that what lies on it stands out."""
     made = []
     for share, plane in zip((1, 2, 2), planes, strict=True):
         frame = (size[0] // share, size[1] // share)
@@ -70,9 +79,21 @@ def on_blurred(planes: Planes, size: tuple[int, int]) -> Planes:
         behind = behind.resize(frame, Image.Resampling.BICUBIC)
         if share == 1:
             behind = behind.point(lambda level: _BLACK + (level - _BLACK) * _DIMMED)
-        behind.paste(plane, (left // share, top // share))
         made.append(behind)
     return Planes(*made)
+
+
+def rgb_of(planes: Planes) -> Image.Image:
+    """The picture in sRGB."""
+    frame = frame_of(planes).reformat(
+        format="rgb24",
+        src_colorspace=Colorspace.ITU709,
+        dst_colorspace=Colorspace.ITU709,
+        src_color_range=ColorRange.MPEG,
+        dst_color_range=ColorRange.JPEG,
+    )
+    image: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
+    return image
 
 
 def even_place(inner: tuple[int, int], outer: tuple[int, int]) -> tuple[int, int]:
@@ -84,6 +105,6 @@ def even_place(inner: tuple[int, int], outer: tuple[int, int]) -> tuple[int, int
 _BLUR_PX: Final = 24
 """Pixels of a frame, each way, that become one before it is blurred."""
 _DIMMED: Final = 0.6
-"""Share of its light that a blurred picture keeps, so that the one before it stands out."""
+"""Share of its light that a blurred picture keeps."""
 _BLACK: Final = 16
 """Level of black in limited range."""

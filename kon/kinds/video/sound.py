@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
 import av
+from av import AudioStream
 from av.audio.fifo import AudioFifo
 from av.container import OutputContainer
 
@@ -24,8 +25,8 @@ FORMATS: Final = ("aac", "aiff", "au", "caf", "flac", "matroska", "webm", "mov",
 (hls, dash, concat, sdp, and so on) are not among them."""
 
 _RATE_HZ: Final = 48_000
-_FRAME: Final = 1_024
-"""Samples that AAC codes at once."""
+_FRAMES: Final = {"aac": 1_024, "libopus": 960}
+"""Samples that an encoder codes at once."""
 _BITS_A_SECOND: Final = 128_000
 
 
@@ -36,9 +37,12 @@ class Sound(NamedTuple):
     damaged_s: float
 
 
-def encode_sound(data: bytes, container: OutputContainer, duration_s: float, film: Film) -> Sound:
-    """A new stream of the container: AAC, stereo. Raises KindError for what is no sound."""
-    stream = container.add_stream("aac", rate=_RATE_HZ, layout="stereo")
+def encode_sound(
+    data: bytes, container: OutputContainer, encoder: str, duration_s: float, film: Film
+) -> Sound:
+    """A new stream of the container, stereo. Raises KindError for what is no sound."""
+    stream = container.add_stream(encoder, rate=_RATE_HZ, layout="stereo")
+    assert isinstance(stream, AudioStream)
     stream.codec_context.bit_rate = _BITS_A_SECOND
     samples = round(duration_s * _RATE_HZ)
     fading = min(samples, round(film.audio_fade_s * _RATE_HZ))
@@ -46,7 +50,7 @@ def encode_sound(data: bytes, container: OutputContainer, duration_s: float, fil
     damaged = _Damaged()
     done = 0
     try:
-        for frame in _sized(data, samples, damaged, film.audio_loop):
+        for frame in _sized(data, samples, _FRAMES[encoder], damaged, film.audio_loop):
             if done + frame.samples > samples - fading:
                 _fade(frame, done - (samples - fading), fading)
             packets += stream.encode(_at(frame, done))
@@ -57,15 +61,17 @@ def encode_sound(data: bytes, container: OutputContainer, duration_s: float, fil
     return Sound(packets, damaged.samples / _RATE_HZ)
 
 
-def _sized(data: bytes, samples: int, damaged: _Damaged, loop: bool) -> Iterator[av.AudioFrame]:
-    """The sound in frames as AAC codes them, `samples` in all: cut off, repeated, or followed by silence."""
+def _sized(
+    data: bytes, samples: int, frame_samples: int, damaged: _Damaged, loop: bool
+) -> Iterator[av.AudioFrame]:
+    """The sound in frames of that size, `samples` in all: cut off, repeated, or followed by silence."""
     fifo = AudioFifo()
     done = 0
     rounds = _rounds(data, damaged) if loop else _decoded(data, damaged)
     for frame in rounds:
         frame.pts = None  # which begins at 0 again in each round
         fifo.write(frame)
-        while done < samples and (ready := fifo.read(min(_FRAME, samples - done))) is not None:
+        while done < samples and (ready := fifo.read(min(frame_samples, samples - done))) is not None:
             done += ready.samples
             yield ready
         if done >= samples:
@@ -75,7 +81,7 @@ def _sized(data: bytes, samples: int, damaged: _Damaged, loop: bool) -> Iterator
         done += rest.samples
         yield rest
     while done < samples:
-        silence = _silence(min(_FRAME, samples - done))
+        silence = _silence(min(frame_samples, samples - done))
         done += silence.samples
         yield silence
 
@@ -114,7 +120,7 @@ class _Damaged:
 
 
 def _decoded(data: bytes, damaged: _Damaged) -> Iterator[av.AudioFrame]:
-    """As AAC takes it. A damaged stretch is as long as it was, and silent."""
+    """As frames of two planes. A damaged stretch is as long as it was, and silent."""
     allowed = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
     with av.open(io.BytesIO(data), "r", options=allowed) as source:
         if not source.streams.audio:

@@ -1,46 +1,93 @@
-"""How long each image is on screen, in frames."""
+"""How long each picture is on screen, in frames."""
 
 from __future__ import annotations
 
-from itertools import accumulate, pairwise
+from itertools import accumulate
+from typing import Final
 
 from kon.core.errors import ConfigurationError
-from kon.kinds.video.film import Film
+from kon.kinds.video.film import Film, Repeat
 from kon.kinds.video.jobfile import Job
+
+TITLE: Final = -1
+"""Number of the card before the images; the one after them has the number that follows the last image's."""
 
 
 class Times:
-    """The times of one job.
+    """The times of one job's pictures: its images by their places from 0, and its cards.
 
     With `seconds` each image has a time of its own, or that of the film. With `beats` each begins at a time
-    of its own, whatever came of the ones before: the image before one that is left out stays until the next.
+    of its own, whatever came of the ones before: the picture before one that is left out stays until the
+    next. Beats count from the beginning of the video, the card before the images included.
     """
 
     def __init__(self, film: Film, job: Job) -> None:
-        """Raises ConfigurationError where an image would have no frame, or less time than its crossfade."""
+        """Raises ConfigurationError where a picture has no frame, or less time than what happens to it."""
         self._on_beats = bool(job.beats)
         count = len(job.links)
-        ends_s = [*job.beats, *accumulate(job.seconds or (film.image_s,) * count)]
+        title_s, end_s = (film.title_s if film.title else 0.0), (film.end_s if film.end else 0.0)
+        if job.beats:
+            begins_s = [title_s, *job.beats]
+        else:
+            begins_s = list(accumulate(job.seconds or (film.seconds,) * count, initial=title_s))
         # by the sum, so that what is cut off a time to make whole frames of it never adds up
-        self._starts = [0, *(round(end_s * film.fps) for end_s in ends_s[:count])]
-        for number, (start, end) in enumerate(pairwise(self._starts), start=1):
-            least = max(1, film.crossfade_frames)
-            if end - start < least:
-                raise ConfigurationError(
-                    f"image {number} would be on screen for {(end - start) / film.fps:g} s; the least is "
-                    f"{least / film.fps:g} s, one frame or the crossfade"
-                )
+        self._begins = {number: film.frames(begin_s) for number, begin_s in enumerate(begins_s)}
+        self.numbers = list(range(count))
+        """Numbers of the pictures, in order."""
+        if film.title:
+            self._begins[TITLE] = 0
+            self.numbers.insert(0, TITLE)
+        self._end = film.frames(begins_s[-1] + end_s)
+        if film.end:
+            self.numbers.append(count)
+        ends = [*self.numbers[1:], None]
+        self._frames = {
+            number: self._start(following) - self._begins[number]
+            for number, following in zip(self.numbers, ends, strict=True)
+        }
+        self._check(film, count)
 
     @property
     def longest(self) -> int:
-        """Frames that an image is on screen at most."""
+        """Frames that a picture is on screen at most."""
         if self._on_beats:
-            return self._starts[-1]  # as all others may be left out
-        return max(end - start for start, end in pairwise(self._starts))
+            return self._end  # as all others may be left out
+        return max(self._frames.values())
+
+    @property
+    def shortest(self) -> int:
+        return min(self._frames.values())
 
     def frames(self, number: int, following: int | None, first: bool) -> int:
-        """Frames of an image by its place, from 0. following: the next that is not left out."""
+        """Frames of a picture by its number. following: the next that is not left out."""
         if not self._on_beats:
-            return self._starts[number + 1] - self._starts[number]
-        start = 0 if first else self._starts[number]
-        return self._starts[-1 if following is None else following] - start
+            return self._frames[number]
+        start = 0 if first else self._begins[number]
+        return self._start(following) - start
+
+    def _start(self, number: int | None) -> int:
+        return self._end if number is None else self._begins[number]
+
+    def _check(self, film: Film, count: int) -> None:
+        passing = film.transition_frames
+        for number in self.numbers:
+            before = film.frames(film.fade_in_s) if number == self.numbers[0] else 0
+            after = film.frames(film.fade_out_s) if number == self.numbers[-1] else passing
+            least = max(1, before + after)
+            if self._frames[number] < least:
+                name = {TITLE: "the title", count: "the end card"}.get(number, f"image {number + 1}")
+                raise ConfigurationError(
+                    f"{name} would be on screen for {float(self._frames[number] / film.rate):.4g} s; the "
+                    f"least is {float(least / film.rate):.4g} s, one frame or its transition and fade"
+                )
+        if film.repeat == "skip" and self.shortest == 1:
+            raise ConfigurationError(
+                "a picture has one frame, and with repeat: skip each needs two; leave repeat out, or say "
+                "repeat: encode"
+            )
+
+
+def way_of(film: Film, times: Times) -> Repeat:
+    """How the frames after a picture's first are made."""
+    # H.264 wants two pictures in a row that are coded alone numbered apart, and copied ones are not
+    return "encode" if times.shortest == 1 and film.format != "gif" else film.way

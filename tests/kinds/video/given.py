@@ -21,7 +21,7 @@ from kon.kinds.video.film import Film
 
 _Result = TypeVar("_Result")
 
-SMALL = Film(width=320, height=180, fps=10, image_s=0.5)
+SMALL = Film(size="320x180", fps=10, seconds=0.5)
 LIMIT_S = 30.0
 """For what must happen soon: a test that waits longer has failed."""
 

@@ -139,9 +139,9 @@ def browser(name: str) -> Opened:
     ("film", "sound"),
     [
         (Film(), False),
-        (Film(width=640, height=360, image_s=0.4), True),
-        (Film(width=640, height=360, image_s=2.0), False),
-        (Film(width=640, height=360, repeat="encode"), False),
+        (Film(size="640x360", seconds=0.4), True),
+        (Film(size="640x360", seconds=2.0), False),
+        (Film(size="640x360", repeat="encode"), False),
     ],
     ids=["default", "sound", "two seconds each", "encode"],
 )
@@ -154,13 +154,13 @@ def test_a_browser_plays_and_seeks(tmp_path: Path, name: str, film: Film, sound:
         home.mkdir()
         async with asyncio.timeout(LIMIT_S), served(video) as url, opened(url, home) as page:
             about = await page.value("about()")
-            whole_s = len(COLOURS) * film.image_s
+            whole_s = len(COLOURS) * film.seconds
             assert (about["width"], about["height"]) == (film.width, film.height)
             assert abs(about["duration"] - whole_s) < 0.03
             # to and fro: into the middle of an image's time, just after its start, just before its end
             places = [(n, n + share) for share in (0.5, 0.1, 0.9) for n in (4, 0, 5, 2, 1, 3)]
             for number, place in places:
-                found = await page.value(f"at({place * film.image_s})")
+                found = await page.value(f"at({place * film.seconds})")
                 apart = max(abs(a - b) for a, b in zip(found["pixel"], COLOURS[number]))
                 assert apart <= 20, (place, found, COLOURS[number])
             played = await page.value("play()")

@@ -17,10 +17,10 @@ from kon.kinds.video import fonts
 from kon.kinds.video.caption import Captions
 from kon.kinds.video.film import Film
 from kon.kinds.video.fonts import OWN, Face, Fonts
-from kon.kinds.video.moves import Picture, frames_between
+from kon.kinds.video.moves import Picture, Shot, frame_at
 from kon.kinds.video.planes import Planes
 
-FILM = Film(width=1280, height=720)
+FILM = Film(size="1280x720")
 GREY = Planes(*(Image.new("L", size, 128) for size in ((1280, 720), (640, 360), (640, 360))))
 NOBODY_HAS = "\U0001fae8"
 """An emoji, which comes in fonts of bitmaps."""
@@ -133,21 +133,24 @@ def test_its_size_is_a_share_of_the_picture() -> None:
 
 
 def test_a_caption_lies_above_what_moves_and_stays_where_it_is() -> None:
-    film = msgspec.structs.replace(FILM, zoom=2.0, image_s=0.4)
+    film = msgspec.structs.replace(FILM, zoom=2.0, seconds=0.4)
     overlay, _ = Captions(film).drawn("At the very foot")
-    frames = list(frames_between(Picture(GREY, overlay), None, 10, film))
+    frames = [frame_at(Shot(Picture(GREY, overlay), None, 10, True), number, film) for number in range(10)]
     assert len({box(planes) for planes in frames}) == 1
 
 
 def test_captions_give_way_to_each_other_with_their_images() -> None:
-    film = msgspec.structs.replace(FILM, image_s=0.4, crossfade_s=0.2)
+    film = msgspec.structs.replace(FILM, seconds=0.4, crossfade_s=0.2)
     captions = Captions(film)
     first, second = (Picture(GREY, captions.drawn(text)[0]) for text in ("MMMMM", "IIIII"))
-    luma = [int(np.asarray(planes.y).max()) for planes in frames_between(first, second, 10, film)]
-    assert luma[:5] == [235] * 5
-    assert luma[5:] != [235] * 5
-    last = next(iter(frames_between(second, None, 10, film)))
-    assert int(np.asarray(last.y).max()) == 235
+    shot = Shot(first, second, 10, True)
+    luma = [np.asarray(frame_at(shot, number, film).y) for number in range(10)]
+    after = np.asarray(frame_at(Shot(second, None, 10, False), 0, film).y)
+    levels = [int(each[(luma[0] == 235) & (after == 128)].mean()) for each in luma]
+    assert levels[:5] == [235] * 5
+    assert 235 > levels[5] > levels[7] > levels[9] > 128
+    levels = [int(each[(luma[0] == 128) & (after == 235)].mean()) for each in luma]
+    assert 128 < levels[5] < levels[7] < levels[9] < 235
 
 
 def test_a_font_of_ones_own(tmp_path: Path) -> None:

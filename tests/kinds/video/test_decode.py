@@ -21,7 +21,7 @@ from kon.kinds.video.film import Film
 from kon.kinds.video.planes import fitted, planes_of
 from tests.kinds.video.given import encoded, luma_of, photo, plain, ssim, ycbcr
 
-FILM = Film(width=640, height=360, fps=25)
+FILM = Film(size="640x360", fps=25)
 
 
 def decoded(data: bytes, film: Film = FILM) -> av.VideoFrame:
@@ -90,7 +90,7 @@ def test_a_grey_jpeg() -> None:
 
 
 def test_transparency_shows_the_background() -> None:
-    film = Film(width=640, height=360, background="#0000ff")
+    film = Film(size="640x360", background="#0000ff")
     image = Image.new("RGBA", (640, 360), (255, 0, 0, 0))
     assert near(middle(decoded(encoded(image, "PNG"), film)), ycbcr((0, 0, 255)))
     assert near(middle(decoded(encoded(image, "WEBP", lossless=True), film)), ycbcr((0, 0, 255)))
@@ -325,7 +325,7 @@ def test_colours_of_a_jpeg_on_its_side_are_where_they_belong(options: dict[str, 
 
 
 def test_what_a_picture_does_not_cover_is_the_background() -> None:
-    film = Film(width=640, height=360, background="#c87828")
+    film = Film(size="640x360", background="#c87828")
     for form in ("JPEG", "PNG"):
         frame = decoded(encoded(plain("white", 300, 300), form), film)
         corner = tuple(int(np.asarray(plane)[0, 0]) for plane in planes_of(frame))

@@ -70,7 +70,7 @@ async def shown(objects: MemoryObjects, key: str, folder: Path) -> list[int]:
     await objects.get(key, folder / "got.mp4")
     video = watch(folder / "got.mp4")
     levels = [ycbcr(each)[0] for each in COLOURS]
-    first = [int(luma[90, 160]) for luma in video.luma[:: SMALL.image_frames]]
+    first = [int(luma[90, 160]) for luma in video.luma[:: SMALL.frames(SMALL.seconds)]]
     return [min(range(len(levels)), key=lambda n: abs(levels[n] - level)) for level in first]
 
 
@@ -110,7 +110,7 @@ def test_images_come_in_the_order_of_the_links_whichever_is_there_first(tmp_path
 
 def test_more_images_than_are_held_at_once(tmp_path: Path) -> None:
     for repeat in ("skip", "encode"):
-        film = msgspec.structs.replace(SMALL, repeat=repeat, image_s=0.2)
+        film = msgspec.structs.replace(SMALL, repeat=repeat, seconds=0.2)
         pages = {f"{number}": colour(number) for number in range(6)}
         links = [f"{number % 6}" for number in range(40)]
         result, _ = made(tmp_path, links, pages, film)
@@ -287,7 +287,7 @@ def test_a_key_is_a_function_of_what_it_is_made_of_and_of_the_look() -> None:
         (SMALL, Job(job.links, audio="http://a/s.mp3")),
         (SMALL, (job, "/some/folder")),
         (msgspec.structs.replace(SMALL, crf=20.0), job),
-        (msgspec.structs.replace(SMALL, container="mkv"), job),
+        (msgspec.structs.replace(SMALL, format="mkv"), job),
     ]
     keys = [key_of(film, of, "mp4") for film, of in given]
     assert len(set(keys)) == len(keys)
@@ -461,7 +461,7 @@ def test_captions_and_sound_are_part_of_the_video(tmp_path: Path) -> None:
             await objects.get(result["key"], tmp_path / "v.mp4")
             video = watch(tmp_path / "v.mp4")
             assert video.luma[0].max() < 60
-            assert video.luma[SMALL.image_frames].max() > 150
+            assert video.luma[SMALL.frames(SMALL.seconds)].max() > 150
             with pytest.raises(KindError, match="the audio can't be had: its server answers 404"):
                 await works.make(Job(job.links, audio=place.url("none")))
 

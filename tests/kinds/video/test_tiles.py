@@ -84,7 +84,7 @@ def test_they_are_made_smaller_row_by_row(halvings: int) -> None:
 
 def test_what_is_cut_short_or_corrupt_is_no_picture() -> None:
     data = tiled(photo(300, 200))
-    decoder = Decoder(Film(width=320, height=180))
+    decoder = Decoder(Film(size="320x180"))
     header = read_header(data)
     decoder.decode(data, header)
     begin, length = header.grid.tiles[-1] if header.grid else (0, 0)
@@ -98,7 +98,7 @@ def test_a_tile_that_is_larger_than_the_header_says_is_not_decoded() -> None:
     tile = encoded(photo(1_024, 1_024), "HEIF")
     data = grid_of([tile] * 4, 2, 128, (256, 256))
     with pytest.raises(BadImage):
-        Decoder(Film(width=320, height=180)).decode(data, read_header(data))
+        Decoder(Film(size="320x180")).decode(data, read_header(data))
 
 
 @pytest.mark.parametrize(
