@@ -31,7 +31,7 @@ def reference_of(function: Callable[..., Any], caller: str) -> str:
     if "<locals>" in qualname:
         raise ConfigurationError(
             f"{caller}: {shown} is defined inside a function, where workers, in processes of their own, "
-            f"can't get at it; {_MEND}. What it takes from around it can go into the items"
+            f"can't find it; {_MEND}. What it takes from around it can go into the items"
         )
     module = sys.modules.get(module_name)
     _check_reachable(function, module, qualname, caller)

@@ -148,7 +148,7 @@ def _line(look: Look) -> str:
 @click.option(
     "--payload",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="A folder that tasks go by.",
+    help="A folder that tasks need.",
 )
 @click.option("--region", help="Where the fleet is.  [default: that of the credentials]")
 @json_option

@@ -23,13 +23,13 @@ from kon.trials.calibrate import Measured, as_yaml, calibrated
     default=DEFAULT,
     show_default=True,
     metavar="MODEL",
-    help="Where figures come from that the runs do not show.",
+    help="The model that figures are taken from where the runs do not show them.",
 )
 @root_option
 def calibrate(runs: tuple[str, ...], out: Path | None, base: str, root: Path) -> None:
     """Make a model from the records of finished runs: how long calls take, and what a task costs a worker.
 
-    A RUN is the name or the folder of one, or a folder of several; they should be alike. The model is for
+    RUN is a run's name, its folder, or a folder of several runs, which should be alike. The model is for
     `backend: {name: sim, latency: FILE}` and `kon plan --model FILE`.
 
     \b

@@ -18,7 +18,7 @@ from kon.launch.resume import cancel as cancel_run
 @run_argument
 @root_option
 def cancel(run: str, root: Path) -> None:
-    """Give up what RUN has not done yet; what runs may end, and results so far are kept.
+    """Give up the tasks that RUN has not done yet. Running ones may end, and results are kept.
 
     \b
     Example:

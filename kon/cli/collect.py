@@ -26,7 +26,7 @@ from kon.launch.resume import go_where_it_began, opened, remaining
 
 @click.command()
 @run_argument
-@click.option("--no-workers", is_flag=True, help="Start none; `kon worker` does.")
+@click.option("--no-workers", is_flag=True, help="Start no workers; `kon worker` does.")
 @click.option("--apart", is_flag=True, help="With --no-workers: they are on other machines, by `kon join`.")
 @cost_options(REFUSE_AND_PAUSE)
 @notify_option

@@ -23,8 +23,8 @@ def compare(a: str, b: str, root: Path, as_json: bool) -> None:
     """Say what differs between A and B, by how much their figures differ, and whether that means anything.
 
     A and B are runs, or folders of runs, whose runs are then matched by strategy, workers and work. A run's
-    name without its -rN means all of its repeats. With one repeat of each nobody can tell chance from
-    difference; 4 and 4 are enough for a test.
+    name without its -rN means all of its repeats. One repeat of each can't tell a difference from chance; 4
+    and 4 can.
 
     \b
     Examples:

@@ -45,7 +45,7 @@ prices_option = click.option(
 def cost(run: str, root: Path, prices_file: Path, as_json: bool) -> None:
     """Say what the requests of RUN cost, from what was really sent: by service, and for a million tasks.
 
-    Hosts, storage and free tiers are not in it: docs/costs.md has all that is. The exit code is 2 where the
+    Hosts, storage and free tiers are not in it: docs/costs.md has all that is. The exit code is 2 if the
     run's records do not say what was billed.
 
     \b
@@ -65,7 +65,8 @@ def cost(run: str, root: Path, prices_file: Path, as_json: bool) -> None:
     found = cost_of(spec, billed, tally.wall_s, prices)
     if not folder.finished:
         note(
-            f"{spec.run} is not over: this is what its workers, and clients that have ended, have told so far"
+            f"{spec.run} is not over: this is what its workers, and clients that have ended, have "
+            f"reported so far"
         )
     if as_json:
         print_json({"run": spec.run, "backend": spec.backend.name, "tasks": spec.tasks, **_object(found)})
@@ -80,7 +81,7 @@ def _why(folder: RunFolder) -> str:
     if name != "aws":
         return f"requests to its backend, {name}, cost nothing"
     if not folder.finished:
-        return "no worker has told of its requests yet"
+        return "no worker has reported its requests yet"
     return "they are older than that; run it again"
 
 

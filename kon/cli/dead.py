@@ -88,7 +88,7 @@ def show(run: str, what: str, root: Path, as_json: bool) -> None:
 @click.argument("indexes", metavar="[INDEX]...", nargs=-1)
 @root_option
 def requeue(run: str, indexes: tuple[str, ...], root: Path) -> None:
-    """Have dead tasks of RUN, which must be over, run again: these, or all of them.
+    """Let dead tasks of RUN run again: these, or all of them. RUN must be over.
 
     `kon run` with the same file then runs them, with fresh counts of attempts and receipts. Other tasks
     that are not done stay as they are.

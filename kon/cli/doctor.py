@@ -25,7 +25,7 @@ from kon.core.errors import ConfigurationError
 def doctor(ctx: click.Context, /, root: Path, as_json: bool) -> None:
     """Check what kon needs on this machine, and say how to mend what is missing.
 
-    The exit code is 2 where something has to be mended, 0 where nothing has.
+    The exit code is 2 if something has to be mended, else 0.
 
     \b
     Example:

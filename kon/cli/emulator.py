@@ -33,15 +33,15 @@ _LOOK_S: Final = 0.5
 @click.command()
 @click.option("--kind", type=click.Choice(KINDS), default="ministack", show_default=True)
 @click.option(
-    "--port", type=click.IntRange(1, 65535), metavar="N", help="Of 127.0.0.1.  [default: a free one]"
+    "--port", type=click.IntRange(1, 65535), metavar="N", help="The port on 127.0.0.1.  [default: a free one]"
 )
-@click.option("--lenient", is_flag=True, help="Without Amazon's rules that the emulator lacks.")
+@click.option("--lenient", is_flag=True, help="Do not add Amazon's rules that the emulator lacks.")
 @json_option
 def emulator(kind: str, port: int | None, lenient: bool, as_json: bool) -> None:
-    """Be SQS, DynamoDB and S3 on this machine, until Ctrl-C. For trials: all that is in it ends with it.
+    """Run SQS, DynamoDB and S3 on this machine, until Ctrl-C. For trials: nothing in it is kept.
 
-    What it prints leads programs in another terminal to it, kon and Amazon's own among them. It keeps the
-    rules of Amazon's that docs/emulators.md lists, which says as well what it gets wrong.
+    It prints the variables that lead programs in another terminal to it, kon and Amazon's own among them.
+    docs/emulators.md lists the rules of Amazon's that it keeps, and what it gets wrong.
 
     \b
     Examples:
@@ -112,5 +112,5 @@ def emulator_option(command: Any) -> Any:
         "--emulator",
         "emulator",
         is_flag=True,
-        help="Have SQS, DynamoDB and S3 on this machine while it runs, without an account; for trials.",
+        help="Run SQS, DynamoDB and S3 on this machine for this command, without an account; for trials.",
     )(command)

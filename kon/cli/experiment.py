@@ -23,8 +23,9 @@ file_argument = click.argument("file", type=click.Path(path_type=Path))
 out_option = click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The folder of the records, made if need be.  [default: results/<the first experiment's name>, "
-    "with the backend behind it where --set names another than the file]",
+    help="The folder of the records; it is made if it is missing.  "
+    "[default: results/<the first experiment's name>, with the backend behind it where --set names another "
+    "than the file]",
 )
 
 set_option = click.option(

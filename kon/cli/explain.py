@@ -32,7 +32,7 @@ def explain(task: str, index: int | None, list_duplicates: bool, root: Path, as_
     """Tell the whole story of a task: every delivery, claim, refusal, renewal, takeover, start, end,
     commit, answer and ack, in order, by whom, and why the strategy decided so.
 
-    TASK is an id as kon prints it, RUN/INDEX. All is drawn from the run's records, of a run that goes on
+    TASK is an id as kon prints it, RUN/INDEX. All is drawn from the run's records; for a run that goes on,
     from what is there so far. Times count from when the run began.
 
     \b

@@ -18,11 +18,11 @@ from kon.report.summary import summarise
 @click.argument("out", type=click.Path(path_type=Path))
 @click.argument("parts", type=click.Path(path_type=Path), nargs=-1, required=True)
 def gather(out: Path, parts: Sequence[Path]) -> None:
-    """Put what hosts have recorded, PARTS, into OUT, where the client has recorded its own.
+    """Copy hosts' records, PARTS, into OUT, where the client's records are.
 
-    A part is a folder that `kon join --out` has written to, brought here by whatever copies files. What hosts
-    alone know is then in the tables too: starts, repeats that were avoided, requests. A host that was lost
-    took its part along. What is of an earlier run of the same name is left out. To repeat it changes nothing.
+    A part is a folder that `kon join --out` has written, copied to this machine. Tables then have what only
+    hosts know: starts, avoided repeats, requests. Parts of an earlier run of the same name are left out.
+    Repeating the command changes nothing.
 
     \b
     Example:

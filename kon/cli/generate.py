@@ -47,7 +47,7 @@ def generate() -> None:
 @_seed
 @_out
 def sleep(count: int, ms: str, seed: int, out: Path | None) -> None:
-    """COUNT lines such as `sleep 10`, in milliseconds.
+    """Write COUNT lines such as `sleep 10`, in milliseconds.
 
     \b
     Examples:
@@ -64,14 +64,21 @@ def sleep(count: int, ms: str, seed: int, out: Path | None) -> None:
 
 @generate.command()
 @_count
-@click.option("--length", type=click.IntRange(min=1), default=100, show_default=True, help="Integers a line.")
 @click.option(
-    "--between", nargs=2, type=int, default=(0, 1000), show_default=True, help="The least and the largest."
+    "--length", type=click.IntRange(min=1), default=100, show_default=True, help="Integers in a line."
+)
+@click.option(
+    "--between",
+    nargs=2,
+    type=int,
+    default=(0, 1000),
+    show_default=True,
+    help="The smallest and the largest integer.",
 )
 @_seed
 @_out
 def stats(count: int, length: int, between: tuple[int, int], seed: int, out: Path | None) -> None:
-    """COUNT lines of integers, for the kind stats.
+    """Write COUNT lines of integers, for the kind stats.
 
     \b
     Example:
@@ -81,8 +88,12 @@ def stats(count: int, length: int, between: tuple[int, int], seed: int, out: Pat
 
 
 @generate.command()
-@click.option("--jobs", type=click.IntRange(1, 1_000_000), default=160, show_default=True, help="Videos.")
-@click.option("--images", type=click.IntRange(1, 3_600), default=60, show_default=True, help="In each video.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 1_000_000), default=160, show_default=True, help="Number of videos."
+)
+@click.option(
+    "--images", type=click.IntRange(1, 3_600), default=60, show_default=True, help="Images in each video."
+)
 @click.option(
     "--from",
     "place",
@@ -90,13 +101,15 @@ def stats(count: int, length: int, between: tuple[int, int], seed: int, out: Pat
     show_default=True,
     help='A folder of images, or a file with one link a line; "demo": the pictures that kon makes up.',
 )
-@click.option("--base", default="", metavar="URL", help="What a folder's images are reached under.")
+@click.option(
+    "--base", default="", metavar="URL", help="The URL under which the folder's images are reached."
+)
 @_seed
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="A new folder: job-001.txt and so on."
 )
 def animoto(jobs: int, images: int, place: str, base: str, seed: int, out: Path) -> None:
-    """Job files for the kind animoto: one link to an image a line, drawn from what --from has.
+    """Write job files for the kind animoto: a link to an image on each line, drawn from --from.
 
     \b
     Examples:

@@ -45,22 +45,22 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "init": Lazy("kon.cli.init:init", "Write a first experiment to start from."),
         "validate": Lazy("kon.cli.validate:validate", "Check experiment files without running them."),
         "generate": Lazy("kon.cli.generate:generate", "Write a workload file."),
-        "plan": Lazy("kon.cli.plan:plan", "Say how long and how much, before anyone pays."),
+        "plan": Lazy("kon.cli.plan:plan", "Forecast time and cost of an experiment on a fleet."),
         "calibrate": Lazy("kon.cli.calibrate:calibrate", "Make a model from runs that were measured."),
     },
     "Look": {
-        "status": Lazy("kon.cli.status:status", "How far runs are."),
+        "status": Lazy("kon.cli.status:status", "Show how far runs are."),
         "top": Lazy("kon.cli.top:top", "Follow a run on the terminal as it goes on."),
-        "serve": Lazy("kon.cli.serve:serve", "The same on a page in a browser."),
+        "serve": Lazy("kon.cli.serve:serve", "Show runs on a page in the browser."),
         "table": Lazy("kon.cli.table:table", "Draw the result tables of recorded runs again."),
-        "results": Lazy("kon.cli.results:results", "What became of each task of a run."),
+        "results": Lazy("kon.cli.results:results", "Print what became of each task of a run."),
         "runs": Lazy("kon.cli.removal:runs", "List recorded runs, with their sizes and ages."),
         "report": Lazy("kon.cli.report:report", "Write a page of HTML about runs."),
         "plot": Lazy("kon.cli.plot:plot", "Draw plots of runs into files."),
-        "compare": Lazy("kon.cli.compare:compare", "What differs between runs, and whether it matters."),
+        "compare": Lazy("kon.cli.compare:compare", "Say what differs between runs, and whether it matters."),
         "trace": Lazy("kon.cli.trace:trace", "Send tasks to OpenTelemetry, each as a trace."),
         "dead": Lazy("kon.cli.dead:dead", "Dead tasks and unreadable messages: list, show, requeue, drop."),
-        "explain": Lazy("kon.cli.explain:explain", "The whole story of a task, and of what came twice."),
+        "explain": Lazy("kon.cli.explain:explain", "Tell the story of a task, or list what came twice."),
     },
     "Run step by step": {
         "submit": Lazy("kon.cli.submit:submit", "Queue the tasks of an experiment, and return."),
@@ -68,7 +68,7 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "collect": Lazy("kon.cli.collect:collect", "Collect the results of a run that was begun earlier."),
         "cancel": Lazy("kon.cli.cancel:cancel", "Give up what a run has not done yet."),
         "gather": Lazy("kon.cli.gather:gather", "Put hosts' parts of the records together."),
-        "join": Lazy("kon.cli.join:join", "The same for a client on another machine."),
+        "join": Lazy("kon.cli.join:join", "Work on runs of a client here or on another machine."),
     },
     "Tidy up": {
         "rm": Lazy("kon.cli.removal:rm", "Remove finished runs."),
@@ -77,15 +77,17 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
     "Amazon": {
         "up": Lazy("kon.cli.provision:up", "Make a run's queues, table and bucket ahead."),
         "down": Lazy("kon.cli.provision:down", "Delete a run's queues, table and objects."),
-        "restore": Lazy("kon.cli.restore:restore", "Ask results back from cold storage."),
+        "restore": Lazy("kon.cli.restore:restore", "Get results back from cold storage."),
         "cost": Lazy("kon.cli.cost:cost", "Say what a run's requests cost."),
         "sweep": Lazy("kon.cli.sweep:sweep", "Find what is left in any region, and remove it."),
         "autoscale": Lazy("kon.cli.autoscale:autoscale", "Keep as many hosts as the queues ask for."),
         "equip": Lazy("kon.cli.autoscale:equip", "Provide for hosts that come later."),
-        "emulator": Lazy("kon.cli.emulator:emulator", "Be SQS, DynamoDB and S3 on this machine, for trials."),
+        "emulator": Lazy(
+            "kon.cli.emulator:emulator", "Run SQS, DynamoDB and S3 on this machine, for trials."
+        ),
     },
     "Check kon itself": {
-        "prove": Lazy("kon.cli.prove:prove", "Hold strategies to what they promise, under every fault."),
+        "prove": Lazy("kon.cli.prove:prove", "Search for faults that break what strategies promise."),
     },
     "Help": {
         "schema": Lazy("kon.cli.schema:schema", "Print the JSON Schema of experiment files, for editors."),
@@ -242,7 +244,7 @@ Tab completion: eval "$(kon completion bash)" in ~/.bashrc; zsh and fish have it
     help="Show the version, and what is installed with it.",
 )
 def kon() -> None:
-    """Run a bag of tasks to the end, each one once in effect.
+    """Run many independent tasks, each counted exactly once in the results.
 
     \b
     Begin with:

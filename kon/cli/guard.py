@@ -34,9 +34,9 @@ def cost_options(what: str) -> Callable[[_Command], _Command]:
     options = [
         click.option("--max-cost", metavar="USD", help=what),
         click.option(
-            "--instance", metavar="TYPE", help="With --max-cost: the hosts' type, to count these too."
+            "--instance", metavar="TYPE", help="With --max-cost: the hosts' type, to count their price too."
         ),
-        click.option("--spot", is_flag=True, help="With --instance: they have the price of spot hosts."),
+        click.option("--spot", is_flag=True, help="With --instance: count the price of spot hosts."),
     ]
 
     def add(command: _Command) -> _Command:
@@ -53,7 +53,9 @@ notify_option = click.option(
     help="Tell an SNS topic when a run ends: its ARN, or `fleet` for that of the fleet's alarms.",
 )
 
-REFUSE_AND_PAUSE: Final = "Refuse what would cost more at Amazon, as `kon plan` has it, and pause what has."
+REFUSE_AND_PAUSE: Final = (
+    "Refuse a run that would cost more at Amazon, by `kon plan`; pause one that has cost so much."
+)
 
 
 class Wishes(NamedTuple):

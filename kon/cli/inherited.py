@@ -67,7 +67,8 @@ def log_options() -> list[click.Option]:
             expose_value=False,
             is_eager=True,  # before anything can be said
             callback=_log,
-            help="Of what is said on stderr: json for one object a line.  [default: text]",
+            help="Format of the log lines on stderr: text, or JSON with one object per line.  "
+            "[default: text]",
         ),
         click.Option(
             ["--log-level"],
@@ -76,8 +77,8 @@ def log_options() -> list[click.Option]:
             expose_value=False,
             is_eager=True,
             callback=_log,
-            help="The least that logs have; debug has a line for each step of each task.  [default: info, "
-            "of json]",
+            help="The lowest level that is logged; debug has a line for each step of each task.  "
+            "[default: info, with json]",
         ),
     ]
 
@@ -88,6 +89,6 @@ metrics_option = click.option(
     metavar="[HOST:]PORT",
     expose_value=False,
     callback=_serve,
-    help="Serve metrics for Prometheus meanwhile: the first worker process here at PORT, the next ones at "
-    "the ports that follow. Without HOST for this machine alone.",
+    help="Serve metrics for Prometheus: the first worker process at PORT, the next ones at PORT+1 and so "
+    "on. Without HOST only this machine reaches them.",
 )

@@ -118,7 +118,7 @@ def read_joblog(path: Path, commands: Commands, items: int) -> Iterator[Entry]:
             raise ConfigurationError(
                 f'{path}:{number}: logs "{command.decode(errors="replace"):.80}" as task {index + 1}, which '
                 "is not what it would be now; nothing was run. Give --resume the same command and items, or "
-                "begin anew without it"
+                "start again without it"
             )
         entries[index] = Entry(index, int(found["exit"]) == 0 and int(found["signal"]) == 0)
     yield from entries.values()

@@ -51,7 +51,7 @@ class _Plan(msgspec.Struct):
 @click.option(
     "--number", type=click.IntRange(min=1), help="Which worker to be, from 1.  [default: PLAN's own `number`]"
 )
-@click.option("--elastic", is_flag=True, help="Also of runs that have fewer workers than NUMBER.")
+@click.option("--elastic", is_flag=True, help="Also work on runs that have fewer workers than NUMBER.")
 @click.option(
     "--patience",
     "patience_s",
@@ -72,9 +72,9 @@ class _Plan(msgspec.Struct):
 def join(plan: str, number: int | None, elastic: bool, patience_s: float | None, root: Path) -> None:
     """Be worker NUMBER of each run in PLAN, for the client `kon run --join`, on this machine or another one.
 
-    PLAN is the file with what `kon run --dry-run --json` has printed there, or - for stdin. The client may
-    begin before or after this. Needed here: kon, the backend's credentials, and what the tasks themselves
-    need. The experiment's file is not. A host ends after the last run, or at once when a client on this
+    PLAN is a file with the output of `kon run --dry-run --json`, or - for stdin. The client may begin before
+    or after this. This machine needs kon, the backend's credentials, and what the tasks need, but not the
+    experiment's file. A host ends after the last run, or at once when a client on this
     machine has gone. SIGTERM and Ctrl-C let running tasks end, and give back the rest.
 
     Hosts that `kon autoscale` has made have a PLAN that names their fleet: they look for its runs themselves,

@@ -260,7 +260,7 @@ def map_options(command: _Command) -> _Command:
 
 
 _OWN_LINES: Final = "items are one a line, or what --delimiter says; quotes and blanks in them are kept"
-_HOSTS: Final = "hosts have a backend that they reach; see `kon run` and docs/ansible.md"
+_HOSTS: Final = "hosts have a backend that they reach; see `kon run` and docs/first-fleet.md"
 _PIPE: Final = "a command reads a whole file or an item: --stdin"
 _ORDER_OF_STARTS: Final = "commands start in the order of the items"
 

@@ -28,7 +28,7 @@ format_option = click.option(
     type=click.Choice(FORMATS),
     default="plain",
     show_default=True,
-    help="Of the table. csv and json have every value, unrounded; latex needs the package booktabs.",
+    help="Format of the table. csv and json have every value, unrounded; latex needs the package booktabs.",
 )
 
 wide_option = click.option(

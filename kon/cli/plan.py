@@ -44,10 +44,12 @@ EXIT_NONE_MEETS = 4
     help="Types of hosts, such as t3.micro,t4g.micro.  [default: the file's, or the model's first]",
 )
 @click.option(
-    "--deadline", metavar="TIME", help="Recommend the cheapest that is done in so long: 30m, 1h30m."
+    "--deadline", metavar="TIME", help="Recommend the cheapest that is done in this time: 30m, 1h30m."
 )
 @click.option("--budget", metavar="USD", help="Recommend the fastest that costs no more: 5usd.")
-@click.option("--spot", is_flag=True, help="Hosts that may be taken back, at the price of those.")
+@click.option(
+    "--spot", is_flag=True, help="Plan with spot hosts, which Amazon may take back, at their price."
+)
 @click.option(
     "--model",
     metavar="MODEL",
@@ -61,7 +63,7 @@ EXIT_NONE_MEETS = 4
     help="Try a policy of `kon autoscale`, next to the numbers of workers.",
 )
 @click.option(
-    "--arrive", metavar="TIME", help="With --autoscale: over how long the tasks come.  [default: 0]"
+    "--arrive", metavar="TIME", help="With --autoscale: the time over which tasks arrive.  [default: 0]"
 )
 @click.option(
     "--prices",
@@ -91,9 +93,9 @@ def plan(
 ) -> None:
     """Say how long the experiments in FILE would take on a fleet, and what that would cost. Nothing is paid.
 
-    kon's own workers are simulated, on hosts and services that behave as the model has it; of a large
-    experiment a part is, and the rest is reckoned from that. docs/simulator-fleet.md says what this can't
-    know. The exit code is 4 where nothing meets the deadline or the budget.
+    kon simulates its own workers, on hosts and services that behave as the model says. It simulates a part of
+    a large experiment, and extrapolates. docs/simulator-fleet.md says what this can't know. The exit code is
+    4 if nothing meets the deadline or the budget.
 
     \b
     Examples:
@@ -194,13 +196,14 @@ def _text(
     if sampled:
         least = min(each.simulated for each in sampled)
         parts.append(
-            f"Of {len(sampled)} of {len(forecasts)} lines the first {least:,} tasks or more were simulated; "
-            "the rest is reckoned from what the second half of these took."
+            f"For {len(sampled)} of {len(forecasts)} lines the first {least:,} tasks or more were "
+            f"simulated; "
+            "the rest is extrapolated from what the second half of these took."
         )
     if (most := max(each.parts for each in forecasts)) > 1:
         parts.append(
-            f"Of fleets of thousands one of up to {most} equal parts was simulated, with its share of what "
-            "the services let through and of the client."
+            f"For fleets of thousands, one of up to {most} equal parts was simulated, with its share of "
+            f"the services' limits and of the client."
         )
     chosen = advice.choice
     verdict = "Recommended" if advice.meets else "Nearest"

@@ -21,7 +21,7 @@ from kon.core.errors import ConfigurationError
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("plots"),
     show_default=True,
-    help="The folder of the plots, made if need be.",
+    help="The folder of the plots; it is made if it is missing.",
 )
 @click.option(
     "--format",

@@ -93,7 +93,7 @@ class Shown(msgspec.Struct, frozen=True):
     metavar="N",
     default=SCENARIO.tasks,
     show_default=True,
-    help="Of each schedule.",
+    help="Tasks of each schedule.",
 )
 @click.option(
     "--workers",
@@ -101,9 +101,14 @@ class Shown(msgspec.Struct, frozen=True):
     metavar="N",
     default=SCENARIO.workers,
     show_default=True,
-    help="Of each schedule.",
+    help="Workers of each schedule.",
 )
-@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes.  [default: one a core]")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Processes that search.  [default: one for each core]",
+)
 @click.option(
     "--story/--no-story",
     default=None,
@@ -114,7 +119,7 @@ class Shown(msgspec.Struct, frozen=True):
     "page",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.md",
-    help="Write what was found, as docs/guarantees.md has it.",
+    help="Write what was found as a page, like docs/guarantees.md.",
 )
 @click.option(
     "--exhaustive",
@@ -127,7 +132,7 @@ class Shown(msgspec.Struct, frozen=True):
     default=1,
     show_default=True,
     metavar="N",
-    help="With --exhaustive and --write: how often something else may go first than what is first in line.",
+    help="With --exhaustive and --write: how often something may go first that is not first in line.",
 )
 @click.option(
     "--coverage",
@@ -155,11 +160,11 @@ def prove(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Hold strategies to what they promise: search for schedules and faults that break it.
+    """Search for schedules and faults that break what strategies promise.
 
     kon's own client and workers run with the strategy, simulated, under every fault that queues, tables,
-    networks and hosts are known for. STRATEGY is a name, or module:Class for one of your own; all that are
-    registered where it is left out. The exit code is 1 where a promise broke.
+    networks and hosts are known for. STRATEGY is a name, or module:Class for one of your own; without it, all
+    that are registered are tried. The exit code is 1 if a promise broke.
 
     \b
     Examples:
@@ -170,7 +175,7 @@ def prove(
     """
     if page is not None and (strategy is not None or faults or seed is not None):
         raise ConfigurationError(
-            "--write tells of every strategy under every fault; leave STRATEGY, --fault and --seed out"
+            "--write is about every strategy under every fault; leave STRATEGY, --fault and --seed out"
         )
     if page is not None and page.suffix != ".md":
         raise ConfigurationError(f"--write {page}: expected a name that ends in .md")

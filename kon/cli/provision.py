@@ -45,7 +45,7 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what wou
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The folder of FILE's records: what is recorded there to the end needs nothing.",
+    help="The folder of FILE's records: runs that are finished there need nothing.",
 )
 @set_option
 @limit_option
@@ -62,8 +62,8 @@ def up(
 ) -> None:
     """Make the queues, the table and the bucket of RUN, or of all runs in the experiment FILE.
 
-    Runs make what they need by themselves; this lets you look at it, or have workers there first. To repeat
-    it makes nothing twice. All of it bears the tags Project=kon, Run and ExpiresAt.
+    Runs make what they need by themselves; this lets you look at it, or have workers there first. Repeating
+    the command makes nothing twice. Everything has the tags Project=kon, Run and ExpiresAt.
 
     \b
     Examples:
@@ -106,9 +106,9 @@ def down(
     """Delete the queues, the table and the objects of RUN, or of all runs in the experiment FILE.
 
     A run that is over has deleted its queues and its table itself; this is for one that was given up, and
-    for what tasks have stored, which outlives their run. Where there is nothing, nothing is done. A RUN that
-    has no records here is looked for at Amazon by its name alone, as a run with the backend's usual options
-    (--set backend.prefix=... and the like say otherwise). The exit code is 5 where something is left.
+    for what tasks have stored, which outlives their run. A RUN without records here is looked for at Amazon
+    by its name, with the backend's default options; --set backend.prefix=... changes them. The exit code is 5
+    if something is left.
 
     \b
     Examples:

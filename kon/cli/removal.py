@@ -61,8 +61,8 @@ def runs(runs: tuple[str, ...], root: Path, as_json: bool) -> None:
 def rm(names: tuple[str, ...], root: Path, with_objects: bool, dry_run: bool, yes: bool) -> None:
     """Remove finished runs, each by its name or folder.
 
-    Nothing is removed where one of them is not finished, or holds what is not kon's, or what tasks have
-    stored. What they have stored elsewhere (aws, the option objects) stays there.
+    Nothing is removed if one of them is not finished, holds files that are not kon's, or holds what tasks
+    have stored. What is stored elsewhere (aws, the option objects) stays.
 
     \b
     Examples:
@@ -85,7 +85,8 @@ def rm(names: tuple[str, ...], root: Path, with_objects: bool, dry_run: bool, ye
 def clean(older: str, root: Path, with_objects: bool, dry_run: bool, yes: bool) -> None:
     """Remove finished runs below --root that ended some time ago.
 
-    Runs that are not finished, or hold what is not kon's, or what tasks have stored, are left and named.
+    Runs that are not finished, hold files that are not kon's, or hold what tasks have stored, are kept and
+    named.
 
     \b
     Examples:

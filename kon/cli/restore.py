@@ -19,24 +19,24 @@ from kon.fleet.restore import restore as ask_back
 @click.command()
 @run_argument
 @click.option(
-    "--days", type=click.IntRange(1, 365), default=7, show_default=True, help="How long they are to stay."
+    "--days", type=click.IntRange(1, 365), default=7, show_default=True, help="How many days they stay."
 )
 @click.option(
     "--tier",
     type=click.Choice(["Expedited", "Standard", "Bulk"]),
     default="Standard",
     show_default=True,
-    help="How fast, and how dear.",
+    help="How fast, and how expensive.",
 )
 @click.option("--no-wait", is_flag=True, help="Only ask for them.")
 @root_option
 @json_option
 def restore(run: str, days: int, tier: Any, no_wait: bool, root: Path, as_json: bool) -> None:
-    """Ask what the tasks of RUN have stored back from cold storage, and wait until it is here.
+    """Get what the tasks of RUN have stored back from cold storage, and wait until it is here.
 
     For runs of the backend aws whose results have gone to GLACIER or DEEP_ARCHIVE
-    (results_cold_after_days). It takes minutes to days. Ended in between, nothing is lost: what was asked for
-    comes, and the same command goes on waiting. What is here is left alone.
+    (results_cold_after_days). It takes minutes to days. If it is ended meanwhile, nothing is lost: the same
+    command goes on waiting.
 
     \b
     Examples:

@@ -57,8 +57,8 @@ def results(
     """Print what became of each task of RUN, a line each, in order of tasks: its id, state, attempt,
     worker, result (as JSON) and error.
 
-    Of a run that goes on, what is there so far. With --stdout the captured output of shell tasks is
-    printed as it was written, one task after another.
+    For a run that goes on, it prints what is there so far. With --stdout the captured output of shell tasks
+    is printed as it was written, one task after another.
 
     \b
     Examples:

@@ -39,7 +39,7 @@ from kon.launch.guard import Guard
 @click.option("--apart", is_flag=True, help="With --join: the hosts are other machines.")
 @metrics_option
 @emulator_option
-@click.option("--live", is_flag=True, help="Serve a page about it while it goes on; the link is on stderr.")
+@click.option("--live", is_flag=True, help="Show the run on a page in the browser; the link is on stderr.")
 @cost_options(REFUSE_AND_PAUSE)
 @notify_option
 @quiet_option
@@ -65,8 +65,8 @@ def run(
 ) -> None:
     """Run the experiments in FILE and print their tables.
 
-    What is recorded already is not run again, and what was interrupted is taken up where it stood.
-    Ctrl-C once leaves the run to its workers, twice stops them.
+    A run that is recorded is not repeated, and one that was interrupted goes on where it stopped. Ctrl-C once
+    leaves the run to its workers; twice stops them too.
 
     \b
     Examples:

@@ -31,7 +31,7 @@ root_option = click.option(
     type=click.Path(path_type=Path),
     default=RESULTS,
     show_default=True,
-    help="The folder below which runs are looked for by their names.",
+    help="The folder in which runs are looked for by their names.",
 )
 
 

@@ -44,7 +44,7 @@ _COLUMNS: Final = {
 @json_option
 @wide_option
 def status(runs: tuple[str, ...], root: Path, as_json: bool, wide: bool) -> None:
-    """How far runs are: those that are named, or those in a folder DIR; without names all below --root.
+    """Show how far runs are: those named, those in a folder DIR, or all below --root.
 
     States: `finished`; `running`, its client is at work; `detached`, its workers go on without one;
     `stopped`, to be taken up by `kon run` or `kon collect`; `cancelled`. Columns: tasks by how they ended,

@@ -22,16 +22,16 @@ from kon.launch.campaign import Campaign
 @out_option
 @set_option
 @limit_option
-@cost_options("Queue nothing that would cost more at Amazon, as `kon plan` has it.")
+@cost_options("Queue nothing that would cost more at Amazon, by `kon plan`.")
 @quiet_option
 def submit(
     as_json: bool, quiet: bool, max_cost: str | None, instance: str | None, spot: bool, **asked: Any
 ) -> None:
     """Queue the tasks of the experiments in FILE and print the names of their runs.
 
-    Workers are started by `kon worker`, results collected by `kon collect`. To repeat it queues nothing
-    twice. With --max-cost nothing is queued that would cost more; it is the client, `kon collect`, that
-    pauses a run which has.
+    Workers are started by `kon worker`, results collected by `kon collect`. Repeating the command queues
+    nothing twice. --max-cost refuses a run that would cost more; `kon collect --max-cost` pauses one that
+    has.
 
     \b
     Example:

@@ -23,8 +23,8 @@ _TROUBLES: Final = 20
 
 @click.command()
 @click.option("--fleet", metavar="RUN", help="Only what belongs to this fleet, as playbooks name it.")
-@click.option("--all", "everything", is_flag=True, help="All that is kon's, of every fleet and everybody.")
-@click.option("--region", "regions", multiple=True, help="Look there alone.  [default: all that are enabled]")
+@click.option("--all", "everything", is_flag=True, help="Everything of kon's, of every fleet and every user.")
+@click.option("--region", "regions", multiple=True, help="Look only there.  [default: all that are enabled]")
 @click.option("--yes", is_flag=True, help="Remove all that is found, and wait until it is gone.")
 @click.option(
     "--prices", "prices_file", type=click.Path(path_type=Path), default=FILE, help="A file of prices."
@@ -43,9 +43,9 @@ def sweep(
 ) -> None:
     """Find what kon has left at Amazon, in all regions, and what each costs an hour.
 
-    Found by the tag Project=kon, which all that kon makes bears from its creation: hosts, disks, groups,
-    keys, roles, alarms, queues, tables, buckets. With --yes it is removed, buckets with all that is in
-    them; whose has to be said, by --fleet or by --all. The exit code is 5 where something is left.
+    kon tags everything that it makes with Project=kon: hosts, disks, groups, keys, roles, alarms, queues,
+    tables, buckets. With --yes it is removed, buckets with all that is in them; --fleet or --all must say
+    whose. The exit code is 5 if something is left.
 
     \b
     Examples:

@@ -56,7 +56,7 @@ def table(
 ) -> None:
     """Draw the tables of recorded runs again, from their records.
 
-    Without names, of all runs below --root.
+    Without names, all runs below --root are drawn.
 
     \b
     Examples:

@@ -46,11 +46,10 @@ _LEAVE: Final = (b"q", b"Q", b"\x1b", b"")
 @root_option
 @json_option
 def top(run: str | None, root: Path, as_json: bool) -> None:
-    """Follow RUN on the terminal as it goes on; without RUN that below --root which was begun last.
+    """Follow RUN on the terminal; without RUN, the one below --root that began last.
 
-    Progress, throughput, workers and what is in their slots, duplicates, second starts, cost, and what failed
-    with the end of its output. q or Ctrl-C ends it. Where stdout is no terminal, it shows how things stand
-    once, and ends.
+    It shows progress, throughput, workers and their slots, duplicates, second starts, cost, and failures with
+    the end of their output. q or Ctrl-C ends it. Where stdout is no terminal, it prints once and ends.
 
     \b
     Examples:

@@ -47,8 +47,8 @@ def trace(
 ) -> None:
     """Send the tasks of RUN to a collector of OpenTelemetry, each as a trace, and print the traces' ids.
 
-    Drawn from the run's records, with the order and the reasons that `kon explain` has. The ids are the same
-    whenever it is done. --tasks, --sample and --duplicates add up. The standard variables (those that begin
+    The spans are drawn from the run's records, with the order and reasons of `kon explain`. A run always has
+    the same ids. --tasks, --sample and --duplicates add up. The standard variables (those that begin
     with OTEL_EXPORTER_OTLP_) say where to, with which headers, certificates and compression.
 
     \b

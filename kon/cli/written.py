@@ -10,7 +10,7 @@ import click
 
 from kon.core.errors import ConfigurationError
 
-force_option = click.option("--force", is_flag=True, help="Write over files that are there.")
+force_option = click.option("--force", is_flag=True, help="Overwrite existing files.")
 
 
 def refuse(files: Iterable[Path]) -> None:

@@ -152,7 +152,7 @@ class ClientLease:
     def _successor(self, holder: Holder | None) -> str:
         if holder is None:
             return (
-                "the run does not know this client any more: it was deleted, or begun again. What this "
+                "the run was deleted, or begun again, since this client began it. What this "
                 "client recorded stays in its folder"
             )
         return (

@@ -81,7 +81,7 @@ def _better_place(error: OptionError) -> str:
     if not error.unknown or "did you mean" in str(error):
         return ""
     if name in ExperimentForm.model_fields:
-        return f'; "{name}" stands beside "workload", not in it'
+        return f'; "{name}" stands next to "workload", not in it'
     return did_you_mean(name, WorkloadForm.model_fields)
 
 

@@ -75,7 +75,9 @@ class _Reader:
             self._add(self._place(), 'missing key "kind"')
             return None
         if "slots" in self._options:  # the worker sets it, so that a kind would take it
-            self._add(self._key_place("slots"), 'unknown key "slots"; it stands beside "workload", not in it')
+            self._add(
+                self._key_place("slots"), 'unknown key "slots"; it stands next to "workload", not in it'
+            )
             del self._options["slots"]
         self._set_apart(name)
         kind = check_kind(Plugin(name, self._options), self._node, self._problems)

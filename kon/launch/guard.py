@@ -69,4 +69,4 @@ class Guard:
             raise
 
 
-_LEFT = Interrupted("its program has left it, and nobody collects it")
+_LEFT = Interrupted("its program has ended, and nobody collects it")

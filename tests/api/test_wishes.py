@@ -73,7 +73,7 @@ def test_a_program_that_ends_before_its_run_says_so_and_who_takes_it_up_tells_of
     assert (ended.returncode, ended.stderr) == (0, "")
     [told] = inbox.read()
     assert told["Subject"] == "kon: sleep was broken off"
-    assert "error: its program has left it" in told["Message"]
+    assert "error: its program has ended" in told["Message"]
     kon.gather(kon.open_run(out, notify=inbox.topic))
     [told] = inbox.read()
     assert told["Subject"] == "kon: sleep is done"

@@ -110,7 +110,7 @@ def test_a_run_that_goes_on_costs_what_was_told_so_far(tmp_path: Path) -> None:
     folder.summary.unlink()
     result = invoke("cost", folder.path)
     assert result.exit_code == 2
-    assert "no worker has told of its requests yet" in result.stderr
+    assert "no worker has reported its requests yet" in result.stderr
     worker = Records(tmp_path, 1000, backend=Plugin("aws")).life("w1.a")
     worker.note(Event.UP)
     worker.note(Event.USAGE, requests=10, billed={"sqs.requests": 10.0, "sqs.calls": 10.0})

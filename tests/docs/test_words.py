@@ -29,6 +29,12 @@ GENERATED: Final = frozenset({"benchmarks.md", "guarantees.md"})
 """Pages that programs write."""
 
 
+OTHER_LANGUAGES: Final = frozenset(
+    {"kon/backends/sqlite/schema.py", "kon/kinds/command.py", "kon/launch/sentry.py"}
+)
+"""Files whose long texts are SQL, or are for a shell."""
+
+
 def sentences(text: str) -> Iterator[str]:
     """The sentences of a page, without its tables, headings and code; a list's items are sentences, too."""
     text = re.sub(r"<!--.*?-->", "", INDENTED.sub("\n\n", text), flags=re.DOTALL)
@@ -75,7 +81,64 @@ def test_docstrings_read_at_once() -> None:
     assert found == []
 
 
+def said(file: Path) -> Iterator[str]:
+    """What a program may say: texts of five words or more in its source, docstrings left out."""
+    tree = ast.parse(file.read_text())
+    parts = {id(each) for node in ast.walk(tree) for each in inside(node)}
+    for node in ast.walk(tree):
+        if id(node) not in parts and (text := text_of(node)) is not None and len(text.split()) >= 5:
+            yield text
+
+
+def inside(node: ast.AST) -> list[ast.AST]:
+    """The parts of a node that are no texts by themselves."""
+    match node:
+        case ast.JoinedStr():
+            return [each for each in ast.walk(node) if each is not node]
+        case ast.Expr(ast.Constant() as docstring):
+            return [docstring]
+    return []
+
+
+def text_of(node: ast.AST) -> str | None:
+    """A literal, with an X for each value that is put into it."""
+    match node:
+        case ast.Constant(str() as text):
+            return text
+        case ast.JoinedStr(values):
+            return "".join(text_of(each) or "X" for each in values)
+    return None
+
+
+def test_messages_and_helps_read_at_once() -> None:
+    """Errors, warnings, notes, tables' words and helps of options."""
+    found = [
+        f"{file.relative_to(PROJECT)}: {each}"
+        for file in sorted((PROJECT / "kon").rglob("*.py"))
+        if file.relative_to(PROJECT).as_posix() not in OTHER_LANGUAGES
+        for text in said(file)
+        for each in wrong(text)
+    ]
+    assert found == []
+
+
+def test_pages_that_messages_name_are_there() -> None:
+    named = {
+        name
+        for file in (PROJECT / "kon").rglob("*.py")
+        for name in re.findall(r"\bdocs/[\w-]+\.md\b", file.read_text())
+    }
+    assert "docs/aws.md" in named
+    assert [name for name in sorted(named) if not (PROJECT / name).exists()] == []
+
+
 def test_the_check_finds_what_it_is_for() -> None:
     assert wrong("It begins anew. " + "word " * 31)
     assert wrong("Of what is said.") == ['"Of", begin with the subject: ... Of what is said. ...']
     assert wrong("A short sentence, about `anew` as a word.") == []
+
+
+def test_messages_are_found_whole(tmp_path: Path) -> None:
+    source = tmp_path / "a.py"
+    source.write_text('"""It is a docstring of words."""\nraise E(f"one {a} of " "three so many words")\n')
+    assert list(said(source)) == ["one X of three so many words"]

@@ -158,8 +158,8 @@ def test_options_of_kinds() -> None:
     assert lines == [
         'x.yml:3:25: unknown option "cuont" of kind sleep (it takes no options), did you mean "count"?',
         'x.yml:3:35: unknown option "visibility_s" of kind sleep (it takes no options); "visibility_s" '
-        'stands beside "workload", not in it',
-        'x.yml:3:52: unknown key "slots"; it stands beside "workload", not in it',
+        'stands next to "workload", not in it',
+        'x.yml:3:52: unknown key "slots"; it stands next to "workload", not in it',
         'x.yml:3:62: unknown option "zzz" of kind sleep (it takes no options)',
     ]
 

@@ -156,7 +156,9 @@ class DynamoLedger(Ledger):
         rounds = 0
         while writes:
             if rounds == TRIES:
-                raise given_up(len(writes), "written", rounds, "they came and went under the calls")
+                raise given_up(
+                    len(writes), "written", rounds, "other writers made and removed them meanwhile"
+                )
             rounds += 1
             unseen: list[_Write] = []
             if self._single:

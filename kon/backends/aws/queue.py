@@ -96,8 +96,8 @@ class SqsQueue(Queue):
         for fault in await self._in_batches("SendMessageBatch", entries, sizes):
             if fault is not None:
                 raise BackendRefused(
-                    f"SQS takes a message of {self._name} for wrong ({fault}). It and maybe others of "
-                    "its batch were not sent. Run the same command again once the cause is mended"
+                    f"SQS refuses a message of {self._name} ({fault}). It and maybe others of its batch "
+                    f"were not sent. Run the same command again once the cause is mended"
                 )
 
     async def receive(self, max_messages: int, wait_s: float) -> list[Delivery]:

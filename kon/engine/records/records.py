@@ -152,7 +152,7 @@ class RunFolder:
         except msgspec.DecodeError as error:
             raise StoreError(
                 f"{self.summary}: is not a row of kon's: {error}. Delete it, and `kon run` or `kon collect` "
-                "draws it up anew from the other records"
+                "writes it again from the other records"
             ) from error
 
     def packets(self) -> Iterator[Answers]:

@@ -236,7 +236,7 @@ class Autoscaler:
         if self._now_s() >= template.expires_s:
             raise ConfigurationError(
                 f"the fleet's time (ExpiresAt {template.tags['ExpiresAt']}) has passed: its hosts end "
-                "themselves, and new ones would at once. `teardown` it, or make it anew"
+                "themselves, and new ones would at once. `teardown` it, or make it again"
             )
 
 

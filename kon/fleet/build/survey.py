@@ -239,7 +239,7 @@ def _expires_at(work: Work, tags: list[dict[str, str]]) -> str:
         if said and seconds(said) > work.now_s() + _TOO_LATE_S:
             return said
     except ValueError:
-        work.notes.append(f"the tag ExpiresAt of the fleet is {said!r}, which is no time: it is set anew")
+        work.notes.append(f"the tag ExpiresAt of the fleet is {said!r}, which is no time: it is set again")
     if said:
         work.notes.append(f"the fleet's time ({said}) has passed: it gets {work.wanted.hours:g} h more")
     return timestamp(work.now_s() + work.wanted.hours * 3600)

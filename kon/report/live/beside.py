@@ -55,7 +55,7 @@ def _link(line: bytes) -> str:
     try:
         said = msgspec.json.decode(line, type=Said)
     except msgspec.DecodeError:
-        said = Said(problem="its process has ended without a word")
+        said = Said(problem="its process has ended and said nothing")
     if said.problem:
         raise ConfigurationError(f"--live: {said.problem}")
     return said.link

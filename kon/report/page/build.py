@@ -117,7 +117,7 @@ def _subtitle(runs: Sequence[Gathered]) -> str:
 def _problems(runs: Sequence[Gathered]) -> Iterator[str]:
     open_ = [each.name for each in runs if not each.folder.finished]
     if open_:
-        yield f"Not finished: {', '.join(open_)}. What is told of these is what their records say so far."
+        yield f"Not finished: {', '.join(open_)}. They are shown by what their records say so far."
     for state in (State.FAILED, State.DEAD, State.LOST):
         count = sum(each.row[state] for each in runs)
         if count:
@@ -161,7 +161,8 @@ def _failures_note(count: int, found: int) -> str:
     shown = min(found, MOST_FAILURES)
     if count <= shown:
         return "All of them. `kon explain TASK` tells the story of one."
-    return f"{shown} of {count:,}; `kon results RUN --failed` lists all, `kon explain TASK` tells of one."
+    return f"{shown} of {count:,}; `kon results RUN --failed` lists all, `kon explain TASK` tells the "
+    "story of one."
 
 
 def _plots(

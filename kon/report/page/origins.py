@@ -101,7 +101,8 @@ def _facts(group: Sequence[Gathered]) -> Iterator[tuple[str, str]]:
             "no experiment file: a program or `kon map` asked for it; its items are not recorded",
         )
     else:
-        yield "files", "what the experiment file names beside itself (workloads, functions) must be as it was"
+        yield "files", "what the experiment file names besides itself (workloads, functions) must be as "
+        "it was"
 
 
 def _said(context: dict[str, Any], key: str) -> str:

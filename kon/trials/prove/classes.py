@@ -94,7 +94,7 @@ NOT_MODELLED: Final = (
     "retention: SQS deletes what has been in a queue for 14 days",
     "the 12 hours that one receipt may be extended to in all",
     "120,000 messages in flight as a refusal",
-    "sends of which a part fails and a part is stored",
+    "sends that fail in part and are stored in part",
     "two clients of one run at the same time",
     "SQLite's queue and ledger, the ledger on S3, and replies of Amazon's services as HTTP",
     "disks: full, slow, or without what was not synced",

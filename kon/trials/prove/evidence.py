@@ -184,7 +184,7 @@ def read_evidence(file: Path) -> Evidence:
             raise ConfigurationError(f"{file}:{number}: {error}") from error
     if head is None:
         raise ConfigurationError(
-            f"{file}: no line tells how this was found; write it anew by kon prove --write"
+            f"{file}: no line says how this was found; write it again by kon prove --write"
         )
     return Evidence(head, searched, examples, exhausted)
 

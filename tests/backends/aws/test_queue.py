@@ -203,7 +203,7 @@ async def test_items_that_are_wrong_are_not_tried_again(bed: Bed) -> None:
     assert await bed.queue.ack(held) == [True, False, True]
     assert len(bed.made("DeleteMessageBatch")) == 1
     bed.calls.fault = once("SendMessageBatch", failing({0}, sender=True))
-    with pytest.raises(BackendRefused, match=r"takes a message of .* for wrong \(Odd: no\)"):
+    with pytest.raises(BackendRefused, match=r"refuses a message of .* \(Odd: no\)"):
         await bed.queue.send(numbered(2))
 
 

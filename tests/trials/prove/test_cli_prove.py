@@ -180,7 +180,7 @@ def test_no_page_tells_of_a_promise_that_broke_in_the_small_model(
         (["lease", "lease_s"], 'expected OPTION=VALUE, such as lease_s=60, found "lease_s"'),
         (["lease", "lease_s=[1"], 'expected OPTION=VALUE, such as lease_s=60, found "lease_s=[1"'),
         (["lease", "leases=1"], 'no option "leases", did you mean "lease_s"?'),
-        (["lease", "--write", "x.md"], "--write tells of every strategy under every fault"),
+        (["lease", "--write", "x.md"], "--write is about every strategy under every fault"),
         (["--write", "x.txt"], "expected a name that ends in .md"),
         (["--seeds", "0"], "0 is not in the range x>=1"),
         (["nowhere:Strategy"], 'there is no module "nowhere"'),

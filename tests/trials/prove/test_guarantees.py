@@ -35,7 +35,7 @@ from kon.trials.prove.search import SCENARIO, Finding, Searched, play_seed
 
 PAGE = Path(__file__).parents[3] / "docs" / "guarantees.md"
 KEPT = read_evidence(data_file(PAGE))
-ANEW = "write it anew by `kon prove --seeds 10000 --write docs/guarantees.md`"
+ANEW = "write it again by `kon prove --seeds 10000 --write docs/guarantees.md`"
 
 
 def named(example: Counterexample) -> str:
@@ -188,7 +188,7 @@ def test_a_counterexample_that_no_longer_breaks_is_not_told_but_named(tmp_path: 
     [
         ('{"head": 1}\n', ":1: Expected `object | null`, got `int`"),
         ('\n{"head', ":1: "),
-        ("{}\n", "no line tells how this was found"),
+        ("{}\n", "no line says how this was found"),
     ],
 )
 def test_evidence_that_can_not_be_used_is_refused(text: str, said: str, tmp_path: Path) -> None:
