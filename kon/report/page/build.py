@@ -161,8 +161,7 @@ def _failures_note(count: int, found: int) -> str:
     shown = min(found, MOST_FAILURES)
     if count <= shown:
         return "All of them. `kon explain TASK` tells the story of one."
-    return f"{shown} of {count:,}; `kon results RUN --failed` lists all, `kon explain TASK` tells the "
-    "story of one."
+    return f"{shown} of {count:,}; `kon results RUN --failed` lists all, `kon explain TASK` tells a story."
 
 
 def _plots(
