@@ -24,7 +24,7 @@ from benchmarks.records import ROOT
 from benchmarks.runs import Sleeps, new_folder, spec_of
 from kon.backends.emulator import Emulator, started
 from kon.core.spec import Plugin, RunSpec
-from kon.engine.client import Tally
+from kon.engine.tally import Tally
 from kon.experiment.cells import tasks_per_row_for
 from kon.launch.local import LocalRun
 from kon.report.summary import summarise

@@ -30,9 +30,10 @@ from kon.core.errors import (
 from kon.core.lock import client_lock
 from kon.core.plugins import backend_class, open_backend
 from kon.core.spec import RunSpec
-from kon.engine.client import Client, Tally
+from kon.engine.client import Client
 from kon.engine.control import Control
 from kon.engine.records.records import RunFolder
+from kon.engine.tally import Tally
 from kon.launch.guard import Guard
 from kon.launch.local import LocalRun, Source
 from kon.launch.sentry import Sentry, over_folder

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import random
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -11,11 +13,15 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from kon.core.backend import Channel
+from kon.core.clock import Clock
 from kon.core.errors import MessageTooLarge
 from kon.core.journal import Journal
+from kon.core.spec import RunSpec
 from kon.core.task import Bundle, Outcome, State, Task, encode
-from kon.engine.client import Client, ClientOptions, Tally
-from kon.engine.packing import batches, chunks
+from kon.engine.client import Client, ClientOptions, Listener
+from kon.engine.packing import batches, chunks, messages_of
+from kon.engine.tally import Tally
 
 MOST_TASKS: Final = 10_000_000
 """Most tasks of an open run while it is open: a byte is set aside for each, and used once there is one."""
@@ -231,13 +237,24 @@ class _TellingJournal(Journal):
 class OpenClient(Client):
     """The client of an open run."""
 
-    def __init__(self, feed: Feed, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **{"options": ClientOptions(wait_s=_WAIT_S), **options})
+    def __init__(
+        self,
+        feed: Feed,
+        spec: RunSpec,
+        channel: Channel,
+        journal: Journal,
+        clock: Clock,
+        rng: random.Random,
+        options: ClientOptions,
+        listener: Listener,
+    ) -> None:
+        self._tell, self._told = listener.on_progress, -1
+        listener = dataclasses.replace(listener, on_progress=self._tell_news)
+        options = msgspec.structs.replace(options, wait_s=_WAIT_S)
+        super().__init__(spec, channel, journal, clock, rng, options, listener)
         self.tally: OpenTally = OpenTally()
         self._feed = feed
         feed.attach()
-        self._tell, self._told = self._on_progress, -1
-        self._on_progress = self._tell_news
         self._journal = _TellingJournal(self._journal, self.tally, feed)
 
     def _tell_news(self, tally: Tally) -> None:
@@ -248,11 +265,11 @@ class OpenClient(Client):
             self._tell(tally)
 
     async def submit(self, bodies: Iterable[Any], upto: int | None = None) -> None:
-        queue = self._channel.tasks
+        queue, run = self._channel.tasks, self.spec.run
         # what is not in a function of its own would keep a call, and so its result, until the next one comes
         while (tasks := self._tasks(await self._feed.next(), queue.limits.max_bytes)) is not None:
             parts = chunks(tasks, self._feed.bundle(len(tasks)))
-            messages = [message for part in parts for message in self._messages(list(part), None)]
+            messages = [each for part in parts for each in messages_of(part, run, queue.limits.max_bytes)]
             for batch in batches(messages, queue.limits):
                 await queue.send(batch)
         self.tally.close(self._feed.count)

@@ -15,8 +15,8 @@ from kon.cli.output import note
 from kon.core.errors import ConfigurationError
 from kon.core.plugins import backend_class
 from kon.core.spec import RunSpec
-from kon.engine.client import Tally
 from kon.engine.records.records import RunFolder
+from kon.engine.tally import Tally
 from kon.experiment import Cell
 from kon.launch.resume import origin
 

@@ -10,7 +10,7 @@ from typing import Final
 from kon.api.feed import MOST_TASKS
 from kon.cli.output import can_redraw
 from kon.core.task import State
-from kon.engine.client import Tally
+from kon.engine.tally import Tally
 
 EVERY_S: Final = 0.2
 """Between two pictures on a terminal."""

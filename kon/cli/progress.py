@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kon.cli.output import can_redraw, note
 from kon.core.task import State
-from kon.engine.client import Tally
 from kon.engine.records.records import RunFolder
+from kon.engine.tally import Tally
 from kon.engine.watchers import logs
 from kon.launch.campaign import is_whole
 from kon.report.read.reader import Avoided

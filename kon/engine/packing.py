@@ -1,12 +1,13 @@
-"""Packing: batches cut to what a queue takes, and batches in which nothing stands twice."""
+"""Packing: tasks and outcomes in messages, and messages in batches that a queue takes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+from kon.core.errors import MessageTooLarge
 from kon.core.queue import Message, QueueLimits
-from kon.core.task import Answers, Outcome, encode
+from kon.core.task import Answers, Bundle, Outcome, Segment, Task, encode, task_id
 
 _Item = TypeVar("_Item")
 
@@ -33,6 +34,28 @@ def batches(messages: Sequence[Message], limits: QueueLimits) -> Iterator[Sequen
         size_bytes += len(message.body)
     if batch:
         yield batch
+
+
+def messages_of(
+    tasks: Sequence[Task], run: str, max_bytes: int, segment: Segment | None = None
+) -> Iterator[Message]:
+    """The tasks in one message, or in several where they are too large for one.
+
+    Raises MessageTooLarge for a task that is too large alone.
+    """
+    body = encode(Bundle(run, list(tasks), segment=segment))
+    if len(body) <= max_bytes:
+        yield Message(body)
+    elif len(tasks) > 1:
+        half = len(tasks) // 2
+        yield from messages_of(tasks[:half], run, max_bytes, segment)
+        yield from messages_of(tasks[half:], run, max_bytes, segment)
+    else:
+        raise MessageTooLarge(
+            f"task {task_id(run, tasks[0].index)} has {len(body)} bytes, and a message of this "
+            f"backend takes {max_bytes}. It and those after it were not queued. Put large "
+            "inputs into files or the object store, and their names into the task"
+        )
 
 
 def pack_answers(worker: str, outcomes: Sequence[Outcome], max_bytes: int) -> list[Message]:

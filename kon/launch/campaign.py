@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from kon.core.errors import ConfigurationError, KonError, LeftBehind
 from kon.core.lock import client_lock
 from kon.core.plugins import backend_class, open_backend
-from kon.engine.client import Tally
 from kon.engine.records.records import RunFolder
+from kon.engine.tally import Tally
 from kon.launch.local import ClientRun, LocalRun
 from kon.launch.simulated.run import SimulatedRun
 from kon.report.summary import summarise

@@ -22,11 +22,12 @@ from kon.core.journal import FileJournal, LateJournal
 from kon.core.plugins import backend_class, open_backend, strategy_class
 from kon.core.spec import RunSpec
 from kon.core.strategy import check_queue
-from kon.engine.client import Client, Tally
+from kon.engine.client import Client, ClientOptions, Listener
 from kon.engine.client_lease import ClientLease, fenced
 from kon.engine.control import Control, Status, WorkerState
 from kon.engine.records.events import Event, Recorder, spent
 from kon.engine.records.records import RunFolder
+from kon.engine.tally import Tally
 from kon.launch.crew import Crew, WorkersHere, doomed, worker_names
 from kon.launch.hosts import Hosts
 from kon.launch.liveness import (
@@ -269,10 +270,12 @@ class LocalRun:
                 results,
                 clock,
                 random.Random(f"{spec.seed}:client"),
-                first_attempt=self._first_attempt,
-                unreadable=unreadable,
-                on_progress=self._on_progress,
-                on_trouble=lambda error, pause_s: self._on_note(f"{error}; trying again in {pause_s:.1f} s"),
+                ClientOptions(first_attempt=self._first_attempt),
+                Listener(
+                    self._on_progress,
+                    lambda error, pause_s: self._on_note(f"{error}; trying again in {pause_s:.1f} s"),
+                    unreadable,
+                ),
             )
             yield client, Recorder(events, clock)
 

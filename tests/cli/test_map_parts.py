@@ -16,7 +16,7 @@ from kon.cli.map_sources import Item
 from kon.cli.map_tasks import Commands, Slots, make_plan, share
 from kon.core.errors import ConfigurationError, StoreError, WorkloadError
 from kon.core.task import Outcome, State
-from kon.engine.client import Tally
+from kon.engine.tally import Tally
 
 
 class TestItems:

@@ -13,8 +13,8 @@ from rich.console import Console
 from kon.cli import progress as module
 from kon.cli.progress import Lines, Picture, Progress, Redrawn, Silence, Speed, duration, ending, progress
 from kon.core.task import Outcome, State
-from kon.engine.client import Tally
 from kon.engine.records.events import Event
+from kon.engine.tally import Tally
 from tests.report.made import Records
 
 

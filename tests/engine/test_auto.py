@@ -132,8 +132,8 @@ async def _pages_after_a_restart() -> dict[int, set[tuple[Segment | None, int]]]
     """By task, the pages that messages of two lives of a client name for it."""
     world = await World.create(2_000, **PAGED)
     first, second = world.client(), world.client()
-    first._sizing.learn(took(*[0.02] * 16))
-    second._sizing.learn(took(*[0.3] * 16))
+    first._submitter.learn(took(*[0.02] * 16))
+    second._submitter.learn(took(*[0.3] * 16))
     await _dies(world, first, Control, "submitted")
     await second.submit([{}] * 2_000)
     named: dict[int, set[tuple[Segment | None, int]]] = {}
@@ -165,7 +165,7 @@ def test_the_note_is_there_before_the_first_message() -> None:
     async def main() -> None:
         world = await World.create(2_000, **PAGED)
         client = world.client()
-        client._sizing.learn(took(*[0.02] * 16))
+        client._submitter.learn(took(*[0.02] * 16))
         await _dies(world, client, world.channel.tasks, "send")
         assert await Control(world.channel.control).planned() == Window(0, 300, 50, 0)
         assert await Control(world.channel.control).segments() == [Segment(0, 300, 50)]

@@ -15,8 +15,9 @@ from kon.core.ledger import Record
 from kon.core.queue import Delivery, Depth, Message, Queue
 from kon.core.spec import Faults
 from kon.core.task import Answers, Bundle, Outcome, State, decode_bundle, encode
-from kon.engine.client import ANSWERS_BYTES, Tally
+from kon.engine.client import ANSWERS_BYTES
 from kon.engine.control import Control, Status
+from kon.engine.tally import Tally
 from kon.strategies.conditional_put import ConditionalPut
 from kon.strategies.none import NoDeduplication
 from tests.engine.world import World, in_virtual_time
@@ -195,8 +196,9 @@ def test_what_can_not_be_read_is_kept_before_it_is_deleted() -> None:
         await Control(world.channel.control).submitted(1)
         await world.channel.dead.send([Message(b"somebody may want to know why")])
         await world.channel.answers.send([Message(b"\xff")])
-        client, kept = world.client(), MemoryJournal()
-        client._unreadable = kept
+        client = world.client()
+        kept = client._listener.unreadable
+        assert isinstance(kept, MemoryJournal)
         await world.channel.answers.send([Message(encode(Answers("w", [Outcome(0, 1, State.DONE)])), 30.0)])
         await client.collect()
         lines = [msgspec.json.decode(line) for line in kept.lines]

@@ -23,9 +23,10 @@ from kon.core.journal import FileJournal, MemoryJournal, scan
 from kon.core.queue import Delivery
 from kon.core.spec import Plugin, RunSpec
 from kon.core.task import Answers, State
-from kon.engine.client import Client, Tally
+from kon.engine.client import Client
 from kon.engine.life import Life
 from kon.engine.records.events import Recorder
+from kon.engine.tally import Tally
 from kon.engine.worker import Worker
 from kon.launch.process import strategy_maker
 from tests.engine.world import Scripted

@@ -19,9 +19,10 @@ from kon.core.queue import Message
 from kon.core.spec import Plugin, RunSpec
 from kon.core.strategy import Strategy
 from kon.core.task import Answers, Bundle, Outcome, Task, decode_answers, encode
-from kon.engine.client import Client, Tally
+from kon.engine.client import Client, ClientOptions
 from kon.engine.life import Life
 from kon.engine.records.events import Recorder, Watch
+from kon.engine.tally import Tally
 from kon.engine.worker import Worker, WorkerOptions
 from kon.strategies.lease import Lease
 
@@ -118,7 +119,7 @@ class World:
             self.results,
             self.clock,
             random.Random("client"),
-            first_attempt=first_attempt,
+            ClientOptions(first_attempt=first_attempt),
         )
 
     async def run(self, bodies: Iterable[Any], *workers: Worker) -> Tally:

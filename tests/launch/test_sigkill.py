@@ -19,8 +19,9 @@ from kon.core.journal import FileJournal
 from kon.core.plugins import open_backend
 from kon.core.spec import Plugin, RunSpec
 from kon.core.task import State
-from kon.engine.client import Client, Tally
+from kon.engine.client import Client
 from kon.engine.records.records import RunFolder
+from kon.engine.tally import Tally
 from kon.launch.crew import worker_names
 from kon.launch.supervise import WorkerProcesses
 

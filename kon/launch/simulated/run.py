@@ -17,8 +17,8 @@ import msgspec
 from kon.core.errors import ConfigurationError
 from kon.core.journal import FileJournal
 from kon.core.spec import RunSpec
-from kon.engine.client import Tally
 from kon.engine.records.records import RunFolder
+from kon.engine.tally import Tally
 from kon.launch.local import Source, context
 from kon.launch.simulated.recorder import BlockJournal
 from kon.launch.simulated.simulation import Report, Simulation

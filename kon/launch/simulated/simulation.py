@@ -22,9 +22,10 @@ from kon.core.journal import Journal
 from kon.core.plugins import open_backend
 from kon.core.spec import RunSpec
 from kon.core.task import Answers
-from kon.engine.client import Client, ClientOptions, Tally
+from kon.engine.client import Client, ClientOptions
 from kon.engine.life import Life
 from kon.engine.records.events import Event, Recorder
+from kon.engine.tally import Tally
 from kon.engine.worker import Worker
 from kon.launch.crew import doomed, worker_names
 from kon.launch.process import make_kind, strategy_maker
@@ -158,8 +159,10 @@ class Simulation:
             clock,
             random.Random(f"{spec.seed}:{CLIENT}"),
             # a slower client has as many calls under way: what they compute is what takes it longer
-            ClientOptions(in_flight=round(ClientOptions().in_flight * max(1.0, self._clients))),
-            first_attempt=self._first_attempt,
+            ClientOptions(
+                in_flight=round(ClientOptions().in_flight * max(1.0, self._clients)),
+                first_attempt=self._first_attempt,
+            ),
         )
         self.tally = client.tally
         for packet in self._recorded:

@@ -16,9 +16,9 @@ from typing import Final, NamedTuple
 from kon.core.errors import StoreError
 from kon.core.journal import decode_lines, leave_out, warn_of_half
 from kon.core.task import CLIENT, Outcome, State
-from kon.engine.client import Tally
 from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
+from kon.engine.tally import Tally
 from kon.report.read.lines import ANSWERS, EVENTS, STATES, event_files, tasks_of
 
 LEAST_BYTES: Final = 1 << 16

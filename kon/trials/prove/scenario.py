@@ -31,11 +31,12 @@ from kon.core.queue import Queue
 from kon.core.spec import Plugin, RunSpec
 from kon.core.strategy import Strategy
 from kon.core.task import Answers, Outcome, State, encode
-from kon.engine.client import Client, ClientOptions, Tally
+from kon.engine.client import Client, ClientOptions
 from kon.engine.control import Control, Status
 from kon.engine.give_back import DEFAULT_HOLD, HoldLimits
 from kon.engine.life import Life
 from kon.engine.records.events import Event, Recorder
+from kon.engine.tally import Tally
 from kon.engine.worker import Worker, WorkerOptions
 from kon.trials.prove.invariants import Break, Invariant, promised
 from kon.trials.prove.watch import InstantKind, Watch, WatchedKind, WatchedStrategy, gist

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from kon.core.errors import ConfigurationError
-from kon.engine.client import Tally
 from kon.engine.records.records import RunFolder
+from kon.engine.tally import Tally
 from kon.experiment import Experiment, loads
 from kon.launch.campaign import Campaign
 from kon.launch.simulated.simulation import Simulation

@@ -16,7 +16,7 @@ from kon.core.ledger import Ledger, Record
 from kon.core.queue import Delivery
 from kon.core.strategy import Claim, Defer, Skip, Verdict
 from kon.core.task import Answers, Outcome, State, Task, decode_answers, decode_outcome, encode
-from kon.engine.client import Client, ClientOptions, Tally
+from kon.engine.client import Client, ClientOptions
 from kon.engine.control import Control, Roll, RunState
 from kon.engine.executor import Executor
 from kon.engine.holding import Held, Job
@@ -25,6 +25,7 @@ from kon.engine.packing import pack_answers
 from kon.engine.patience import PatientLedger, PatientQueue
 from kon.engine.records.events import Event, Named, Recorder
 from kon.engine.settler import Settler
+from kon.engine.tally import Tally
 from kon.strategies.conditional_put import ConditionalPut
 from kon.strategies.lease import Lease
 from kon.strategies.result_once import ResultOnce
