@@ -214,7 +214,17 @@ def _differences(recorded: RunSpec, now: RunSpec) -> list[str]:
 
 
 _NOT_THE_WORK: Final = frozenset(
-    {"sys_path", "argv", "here", "max_output_bytes", "delay_s", "max_load", "min_free_bytes", "positions"}
+    {
+        "sys_path",
+        "argv",
+        "here",
+        "max_output_bytes",
+        "exact_output",
+        "delay_s",
+        "max_load",
+        "min_free_bytes",
+        "positions",
+    }
 )
 """Options that say where a function is found, when a task may start, or what is kept of its output."""
 

@@ -12,6 +12,7 @@ import msgspec
 
 from kon.api.background import Background, Queued, TemporaryFolder, in_private_loop, running_in
 from kon.api.relay import Relay
+from kon.api.values import whole
 from kon.core.errors import Interrupted
 from kon.core.lock import FolderLock, client_lock
 from kon.core.plugins import open_backend
@@ -64,6 +65,7 @@ class Run:
         self.output = Relay(folder.path / "live", skips=temporary is None)
         """What its functions write, from here on, on this machine."""
         self._looking = threading.Lock()
+        self._has_output = spec.kind.name == "shell"
 
     @property
     def id(self) -> str:
@@ -103,12 +105,12 @@ class Run:
         then turns out done is there twice: the later outcome is the one that stands.
 
         Raises TimeoutError when `timeout_s` seconds pass, whereupon the run goes on; WorkersFailed,
-        StoreError, ... when the run can't go on.
+        StoreError, ... when the run can't go on, or output of a command can't be read.
         """
         give_up_s = None if timeout_s is None else time.monotonic() + timeout_s
         tail = Tail(self._folder, self.tasks)
         for news in self.follow(tail, lambda: None if give_up_s is None else give_up_s - time.monotonic()):
-            yield from news
+            yield from (whole(each, self.path) for each in news) if self._has_output else news
             if not news and give_up_s is not None and time.monotonic() >= give_up_s:
                 raise TimeoutError(
                     f"run {self.id} still has {tail.tally.left} of {self.tasks} tasks to do; it goes on"

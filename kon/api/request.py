@@ -66,6 +66,10 @@ def plan(
             )
         kind, name = "shell", _first_word(work, caller)
         given = {"command": work if isinstance(work, str) else list(work)}
+        if not _KEEPING & (options or {}).keys():
+            given.update(
+                {"here": {"keep": "output"}} if _is_here(settings.get("backend")) else {"exact_output": True}
+            )
         body = for_command
     name = run_name(name)
     if workers is None:
@@ -95,10 +99,22 @@ def plan(
     return Plan(caller, cell.spec, cell.workload, folder, rerun_failed, wishes)
 
 
+_KEEPING: Final = frozenset({"max_output_bytes", "exact_output", "here"})
+"""Options of commands that say what is kept of their output."""
+
+
+def _is_here(backend: object) -> bool:
+    """Whether workers are on this machine, and may hand something over in files."""
+    return _name(backend) in ("sqlite", "memory")
+
+
 def _writes_elsewhere(backend: object, pool: object) -> bool:
     """Whether functions write to streams of another process, on this machine, from which it can be shown."""
-    name = backend.get("name") if isinstance(backend, Mapping) else backend
-    return name == "sqlite" or (name == "memory" and pool == "processes")
+    return _name(backend) == "sqlite" or (_name(backend) == "memory" and pool == "processes")
+
+
+def _name(plugin: object) -> object:
+    return plugin.get("name") if isinstance(plugin, Mapping) else plugin
 
 
 def _argv() -> list[str] | None:

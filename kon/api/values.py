@@ -3,12 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from kon.core.errors import TaskFailed
+import msgspec
+
+from kon.core.errors import StoreError, TaskFailed
 from kon.core.task import Outcome, State
+from kon.kinds.capture import STREAMS, kept_file
 
 _SHOWN = 5
+
+
+def whole(outcome: Outcome, run: Path) -> Outcome:
+    """The outcome of a command with all of its output, byte for byte.
+
+    Bytes that are not UTF-8 stand there as in names of files: `os.fsencode` gives them back.
+
+    run: the folder of the run's records. Raises StoreError where output can't be read.
+    """
+    result = outcome.result
+    if not isinstance(result, dict):
+        return outcome
+    files = {stream: file for stream in STREAMS if (file := kept_file(result, stream, run)) is not None}
+    if not files:
+        return outcome
+    left_out = {
+        "truncated",
+        "encoding_errors",
+        *(f"{stream}_{what}" for stream in files for what in _OF_FILE),
+    }
+    value = {name: each for name, each in result.items() if name not in left_out}
+    for stream, file in files.items():
+        try:
+            value[stream] = file.read_bytes().decode(errors="surrogateescape")
+        except OSError as error:
+            raise StoreError(
+                f"task {outcome.index}: its {stream} was kept in {file}, "
+                f"which can't be read: {error.strerror}"
+            ) from error
+    return msgspec.structs.replace(outcome, result=value)
 
 
 def failure_of(outcome: Outcome) -> TaskFailed:
@@ -49,3 +83,5 @@ _ENDED = {
     State.LOST: "is lost",
     State.CANCELLED: "was cancelled",
 }
+
+_OF_FILE = ("file", "bytes")

@@ -13,13 +13,13 @@ from typing import BinaryIO, Final
 from kon.cli.map_sources import Item, shown
 from kon.core.errors import ConfigurationError, StoreError
 from kon.core.task import Outcome, State
+from kon.kinds.capture import STREAMS
 
 MOST_TOLD: Final = 10
 """Failures that are told one by one; the others are counted."""
 
 _LONGEST_ITEM: Final = 200
 _NOTHING: Final = Outcome(-1, 1, State.DONE)
-_STREAMS: Final = ("stdout", "stderr")
 _COPY_BYTES: Final = 1 << 20
 
 
@@ -71,7 +71,7 @@ class Printer:
                 continue
             # both streams may go to one terminal, where stderr belongs between this task and the next
             result = outcome.result if isinstance(outcome.result, dict) else {}
-            for stream in _STREAMS:
+            for stream in STREAMS:
                 text, file = str(result.get(stream) or ""), result.get(f"{stream}_file")
                 self._keep(outcome.index, stream, text, file)
                 if self._is_shown:

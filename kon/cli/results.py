@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -14,8 +16,10 @@ import msgspec
 from kon.cli.links import link_lines, object_lines
 from kon.cli.output import note
 from kon.cli.runs import find_run, root_option, run_argument
+from kon.core.errors import StoreError
 from kon.core.task import State, task_id
 from kon.engine.records.records import RunFolder
+from kon.kinds.capture import kept_file
 from kon.report.read.reader import Standing, standing
 
 AT_ONCE: Final = 1_000
@@ -138,13 +142,27 @@ def _print_output(folder: RunFolder, outcomes: Iterable[Standing]) -> None:
         result = each.outcome.result
         if not isinstance(result, dict) or not isinstance(result.get("stdout"), str):
             without += 1
-            continue
-        cut += bool(result.get("truncated"))
-        click.echo(result["stdout"], nl=False)
+        elif (kept := kept_file(result, "stdout", folder.path)) is not None:
+            _print_file(kept)
+        else:
+            cut += "stdout_bytes" in result
+            click.echo(result["stdout"], nl=False)
     if without:
         note(f"{without:,} tasks have no output, as they are not of the kind shell or did not run to an end")
     if cut:
         note(f"the output of {cut:,} tasks was over max_output_bytes, and its middle is left out")
+
+
+def _print_file(file: Path) -> None:
+    """Raises StoreError where it can't be read."""
+    sys.stdout.flush()
+    try:
+        with file.open("rb") as opened:
+            shutil.copyfileobj(opened, sys.stdout.buffer)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StoreError(f"{file}: output that was kept there can't be printed: {error.strerror}") from error
 
 
 def _print_lines(lines: Iterable[str]) -> None:

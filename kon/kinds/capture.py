@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
+
+STREAMS: Final = ("stdout", "stderr")
+"""What a command writes to: the keys of its output in its result."""
 
 
 class Text(NamedTuple):
@@ -123,6 +127,19 @@ class WholeCapture(Capture):
             self._problem = error
             with contextlib.suppress(OSError):
                 self.drop()
+
+
+def kept_file(result: Mapping[str, Any], stream: str, run: Path) -> Path | None:
+    """The file with all that a command wrote to a stream; None where its result has all of it.
+
+    run: the folder of the run's records, which may have been moved since.
+    """
+    name = result.get(f"{stream}_file")
+    if not isinstance(name, str):
+        return None
+    file = Path(name)
+    moved = run / file.parent.name / file.name
+    return moved if moved.exists() else file
 
 
 def _decode(data: bytes) -> tuple[str, bool]:

@@ -8,80 +8,22 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final
-
-import msgspec
+from typing import Any, ClassVar, Final
 
 from kon.core.errors import ConfigurationError, KindError
 from kon.core.kind import Attempt, Kind
 from kon.core.objects import ObjectStore
-from kon.core.options import OptionError, Options, read_options
+from kon.core.options import OptionError
 from kon.core.scratch import working_folder
+from kon.kinds import shell_options
 from kon.kinds.capture import Capture, WholeCapture
-from kon.kinds.command import DEFAULT_SHELL, Call, ShellProgram, Template
+from kon.kinds.command import Call, ShellProgram, Template
 from kon.kinds.gate import Gate
-from kon.kinds.live import Live, Mode
+from kon.kinds.live import Live
+from kon.kinds.shell_options import Here, ShellOptions
 from kon.kinds.shortage import allow
 from kon.kinds.spawn import Finished, Spawner, ending, signal_name
 from kon.kinds.staging import Staging
-
-
-class Here(msgspec.Struct, frozen=True, kw_only=True):
-    """For a client on the same machine, which reads what commands write from files.
-
-    keep: the folder where output is kept whole, byte for byte, that is longer than `max_output_bytes`, or
-        not UTF-8; None for nowhere.
-    live: the folder where output is shown as it comes; None for nowhere. mode: how.
-    tag: whether each line shown begins with the item and a tab.
-    """
-
-    keep: str | None = None
-    live: str | None = None
-    mode: Mode = "lines"
-    tag: bool = False
-
-
-class ShellOptions(Options, frozen=True, kw_only=True):
-    """Options of `shell`.
-
-    command: a template for the item (see kon.kinds.command): a string for the shell, or a list of
-        words. Without one each task's body is its command: a string for the shell, or a list.
-    shell: the program that runs string commands, with `-c`.
-    env: variables that are added to the environment of the worker.
-    cwd: the folder to run in; null for the worker's own.
-    stdin: what the command reads; null for nothing. stdin_file: the file that it reads.
-    stdin_item: whether it reads the item, with a line end, and does not get it as a word where `command` has
-        no placeholder.
-    positions: whether a task's body may be a list of items, with `{1}`, `{2}`, ..., `{%}` as placeholders.
-    max_output_bytes: how much is kept of stdout, and of stderr: of longer output the beginning and the end.
-    ok_exit_codes: exit codes that count as done.
-    kill_grace_s: seconds between SIGTERM and SIGKILL for a command that is stopped.
-    inputs: objects of the store that the command finds as files in a folder of its own (see
-        kon.kinds.staging).
-    outputs: files of that folder that are stored.
-    delay_s: seconds between two starts in one worker.
-    max_load: no command is started while the machine's load average is higher.
-    min_free_bytes: no command is started while less memory is free.
-    here: for a client on the same machine, which sets it.
-    """
-
-    command: str | list[str | int] | None = None
-    shell: str = DEFAULT_SHELL
-    env: Mapping[str, str | int] = msgspec.field(default_factory=dict)
-    cwd: str | None = None
-    stdin: str | None = None
-    stdin_file: str | None = None
-    stdin_item: bool = False
-    positions: bool = False
-    max_output_bytes: Annotated[int, msgspec.Meta(ge=0)] = 65_536
-    ok_exit_codes: frozenset[int] = frozenset({0})
-    kill_grace_s: Annotated[float, msgspec.Meta(ge=0)] = 2.0
-    inputs: Mapping[str, str] | list[str] = msgspec.field(default_factory=dict)
-    outputs: Mapping[str, str] | list[str] = msgspec.field(default_factory=list)
-    delay_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    max_load: float | None = None
-    min_free_bytes: int | None = None
-    here: Here | None = None
 
 
 class Shell(Kind):
@@ -106,7 +48,7 @@ class Shell(Kind):
     items_as_text: ClassVar[bool] = True
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._options = _checked(read_options(f"kind {self.name}", options, ShellOptions))
+        self._options = shell_options.read(self.name, options)
         self._environment = dict(os.environb)
         self._environment.update((os.fsencode(k), os.fsencode(str(v))) for k, v in self._options.env.items())
         self._shell = ShellProgram(self._options.shell, _functions(self._environment))
@@ -317,30 +259,30 @@ class Shell(Kind):
                 f"({self._here.keep or self._here.live})",
                 result,
             ) from error
+        if self._options.exact_output:
+            self._check_exact(result)
         if result["exit"] in self._options.ok_exit_codes:
             return result
         raise KindError(_failure(code, result["stderr"], in_shell), result)
 
-
-def _checked(options: ShellOptions) -> ShellOptions:
-    """Raises ConfigurationError for a value that can't be used."""
-    for name in options.env:
-        if not name or "=" in name:
-            raise OptionError(f'option "env" of kind shell: "{name}" is no name of a variable', "env", name)
-    texts = [options.shell, options.cwd or "", *options.env, *map(str, options.env.values())]
-    command = options.command
-    texts += [command] if isinstance(command, str) else map(str, command or ())
-    if any("\0" in text for text in texts):
-        raise ConfigurationError("the options of kind shell: no text may hold a NUL character")
-    if not options.shell:
-        raise OptionError('option "shell" of kind shell: expected the path of a shell, found ""', "shell")
-    if sum((options.stdin is not None, options.stdin_file is not None, options.stdin_item)) > 1:
-        raise OptionError(
-            "the options of kind shell: stdin, stdin_file and stdin_item: a command reads one thing; leave "
-            "the others out",
-            "stdin",
-        )
-    return options
+    def _check_exact(self, result: dict[str, Any]) -> None:
+        """Raises KindError, with what there is of the output, where it is not the same byte for byte."""
+        where = "write it to a file of your own, or set max_output_bytes to keep what is shown here"
+        if result.get("truncated"):
+            sizes_bytes = [result[size] for size in ("stdout_bytes", "stderr_bytes") if size in result]
+            raise KindError(
+                f"its output has {max(sizes_bytes):,} bytes, and {self._options.max_output_bytes:,} are "
+                f"kept; the command has run to its end. Have it {where}",
+                result,
+                is_final=True,
+            )
+        if result.get("encoding_errors"):
+            raise KindError(
+                "its output is not UTF-8, and can't be kept as it is; the command has run to its end. "
+                f"Have it {where}",
+                result,
+                is_final=True,
+            )
 
 
 def _word(value: Any, what: str) -> str:

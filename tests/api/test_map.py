@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -369,3 +370,48 @@ def test_output_of_before_is_not_shown_again(tmp_path: Path, capsys: pytest.Capt
 def test_functions_find_the_words_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["prog", "a b"])
     assert kon.map(words_of_the_program, [1], **HERE) == [["prog", "a b"]]
+
+
+@pytest.mark.parametrize("backend", ["memory", "sqlite"])
+def test_the_output_of_a_command_is_whole(backend: str, tmp_path: Path) -> None:
+    [long, odd] = kon.map(
+        "printf {}; seq 100000; seq 100000 >&2",
+        ["first ", "\udcff"],
+        backend=backend,
+        workers=1,
+        out=tmp_path / "out",
+    )
+    numbers = "".join(f"{number}\n" for number in range(1, 100_001))
+    assert long == {"exit": 0, "stdout": f"first {numbers}", "stderr": numbers}
+    assert os.fsencode(odd["stdout"]) == b"\xff" + numbers.encode()
+    moved = (tmp_path / "out").rename(tmp_path / "moved")
+    [again, _] = kon.gather(kon.open_run(moved))
+    assert again == long
+
+
+def test_the_output_of_a_command_that_failed_is_whole() -> None:
+    [value] = kon.map("seq 100000; exit {}", [3], attempts=1, return_exceptions=True, **HERE)
+    assert value.result["stdout"].startswith("1\n2\n")
+    assert value.result["stdout"].endswith("\n100000\n")
+    assert len(value.result["stdout"]) == 588_895
+
+
+def test_output_is_cut_where_that_is_asked_for() -> None:
+    [value] = kon.map("seq 100000; true {}", [3], options={"max_output_bytes": 100}, **HERE)
+    assert value["truncated"]
+    assert value["stdout_bytes"] == 588_895
+    assert len(value["stdout"]) < 200
+
+
+def test_where_output_can_not_be_kept_whole_its_task_fails() -> None:
+    """As on backends that machines share: there is no folder that both reach."""
+    long, odd, short = kon.map(
+        ["sh", "-c", "$1; echo ended", "-", "{}"],
+        ["seq 100000", "printf \\377", "true"],
+        options={"exact_output": True},
+        return_exceptions=True,
+        **HERE,
+    )
+    assert "its output has 588,901 bytes, and 65,536 are kept; the command has run to its end" in str(long)
+    assert "its output is not UTF-8" in str(odd)
+    assert short["stdout"] == "ended\n"

@@ -88,3 +88,12 @@ def test_the_same_name_in_two_folders_has_to_be_told_apart(tmp_path: Path) -> No
     refused = invoke("results", RUN)
     assert refused.exit_code == 2
     assert f"results/again/{RUN}" in refused.stderr
+
+
+def test_stdout_is_whole_where_it_was_kept(tmp_path: Path) -> None:
+    command = "seq 100000; printf %s {}"
+    assert invoke("map", "--out", str(tmp_path / "kept"), command, ":::", "\udcff").exit_code == 0
+    [run] = (tmp_path / "kept").glob("seq*")
+    result = invoke("results", str(run), "--stdout")
+    assert result.stderr == ""
+    assert result.stdout_bytes == b"".join(b"%d\n" % number for number in range(1, 100_001)) + b"\xff"

@@ -16,7 +16,7 @@ from kon.core.options import Options
 from kon.core.plugins import Group, names
 from kon.experiment.schema import experiment_schema
 from kon.kinds.python import PythonOptions
-from kon.kinds.shell import ShellOptions
+from kon.kinds.shell_options import ShellOptions
 
 PAGE = Path(__file__).parents[2] / "docs" / "experiment-file.md"
 
