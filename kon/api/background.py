@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 
 from kon.core.errors import (
     ConfigurationError,
-    KonError,
     LeftBehind,
     StoreError,
     StoreVersionError,
@@ -183,8 +182,7 @@ class Background:
         except asyncio.CancelledError:
             pass  # as asked for
         except BaseException as error:
-            cause = first_cause(error)
-            self.error = cause if isinstance(cause, KonError) else error
+            self.error = first_cause(error)
         finally:
             # what it holds, the file that items are kept in for example, goes with it, not some time later
             self._local = None

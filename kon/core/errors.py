@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 
@@ -156,6 +157,21 @@ def first_cause(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+@contextmanager
+def ungrouped() -> Iterator[None]:
+    """Within it, an error that task groups raise as a group comes out by itself: callers name it in `except`.
+
+    Errors that came with it are in its notes.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        cause = first_cause(group)
+        for other in group.exceptions[1:]:
+            cause.add_note(f"with it: {first_cause(other)!r:.300}")
+        raise cause from cause.__cause__
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

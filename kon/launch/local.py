@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from kon.core.backend import Backend, Channel
 from kon.core.clock import Clock
 from kon.core.distribution import version
-from kon.core.errors import ConfigurationError, WorkersFailed
+from kon.core.errors import ConfigurationError, WorkersFailed, ungrouped
 from kon.core.journal import FileJournal, LateJournal
 from kon.core.plugins import backend_class, open_backend, strategy_class
 from kon.core.spec import RunSpec
@@ -148,11 +148,16 @@ class LocalRun:
         return {} if self._backend is None else dict(self._backend.billed)
 
     async def run(self) -> Tally:
-        async with self._open() as (backend, channel):
-            async with self._crew(backend, channel):
-                return await self._collect(backend, channel)
+        with ungrouped():
+            async with self._open() as (backend, channel):
+                async with self._crew(backend, channel):
+                    return await self._collect(backend, channel)
 
     async def submit(self) -> None:
+        with ungrouped():
+            await self._submit()
+
+    async def _submit(self) -> None:
         async with self._open() as (backend, channel):
             if not backend.processes:
                 raise ConfigurationError(
