@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -17,7 +17,7 @@ from kon.core.errors import Interrupted
 from kon.core.lock import FolderLock, client_lock
 from kon.core.plugins import open_backend
 from kon.core.spec import RunSpec
-from kon.core.task import Outcome
+from kon.core.task import Outcome, State
 from kon.engine.control import Control, Status
 from kon.engine.records.records import RunFolder
 from kon.launch.guard import Guard
@@ -116,6 +116,19 @@ class Run:
                     f"run {self.id} still has {tail.tally.left} of {self.tasks} tasks to do; it goes on"
                 )
         self.finish()
+
+    def to_frame(self, timeout_s: float | None = None) -> Any:
+        """A DataFrame of pandas, or of polars where pandas is not installed: a row for each task, in order.
+
+        Its columns are those of `kon.report.frames`. Waits until every task has ended; raises as `results`
+        does, and ConfigurationError where neither package is installed.
+        """
+        from kon.report.frames import frame
+
+        values: list[Any] = [None] * self.tasks
+        for outcome in self.results(timeout_s):
+            values[outcome.index] = outcome.result if outcome.state is State.DONE else None
+        return frame(self._folder, values)
 
     def follow(self, tail: Tail, patience_s: Callable[[], float | None]) -> Iterator[Sequence[Outcome]]:
         """Outcomes beyond those that `tail` has seen, as they are recorded, until every task has one.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 import msgspec
@@ -20,12 +19,15 @@ from kon.core.errors import StoreError
 from kon.core.task import State, task_id
 from kon.engine.records.records import RunFolder
 from kon.kinds.capture import kept_file
+from kon.report import frames
+from kon.report.frames import WRITERS
 from kon.report.read.reader import Standing, standing
 
 AT_ONCE: Final = 1_000
 """Lines that are written together."""
 
-COLUMNS: Final = ("id", "state", "attempt", "worker", "result", "error")
+_IN_TEXT: Final = 6
+"""Columns in text: the first of all that there are."""
 
 
 @click.command()
@@ -34,10 +36,10 @@ COLUMNS: Final = ("id", "state", "attempt", "worker", "result", "error")
 @click.option(
     "--format",
     "style",
-    type=click.Choice(["text", "jsonl", "csv"]),
+    type=click.Choice(["text", "jsonl", *WRITERS]),
     default="text",
     show_default=True,
-    help="text: tabs between the columns; jsonl: with times; csv: with a header.",
+    help="text: tabs between the columns; jsonl, csv: with times; parquet, arrow: for data frames, files.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
 @click.option(
@@ -69,6 +71,7 @@ def results(
       kon results exp-lease-w1-r1 --failed
       kon results exp-lease-w1-r1 --json | jq .result
       kon results exp-lease-w1-r1 --stdout > all.txt
+      kon results exp-lease-w1-r1 --format parquet > all.parquet
       kon results animoto-lease-w2-r1 --links
     """
     folder = find_run(run, root)
@@ -76,16 +79,16 @@ def results(
         _print_lines(object_lines(folder))
         return
     outcomes = _outcomes(folder, failed)
-    if output:
+    if style in WRITERS and not (output or links or as_json):
+        _write(style, frames.rows(folder, failed=failed))
+    elif output:
         _print_output(folder, outcomes)
     elif links:
         _print_lines(link_lines(folder, outcomes))
     elif as_json or style == "jsonl":
         _print_lines(_json_line(folder, each) for each in outcomes)
-    elif style == "csv":
-        _print_csv(folder, outcomes)
     else:
-        _print_lines(_text_lines(folder, outcomes))
+        _print_lines(_text_lines(frames.rows(folder, failed=failed)))
 
 
 def _outcomes(folder: RunFolder, failed: bool) -> Iterator[Standing]:
@@ -93,47 +96,36 @@ def _outcomes(folder: RunFolder, failed: bool) -> Iterator[Standing]:
     return (each for each in found if each.outcome.state is not State.DONE) if failed else found
 
 
-def _values(folder: RunFolder, each: Standing) -> dict[str, Any]:
+def _json_line(folder: RunFolder, each: Standing) -> str:
     outcome = each.outcome
-    return {
+    line = {
+        "index": outcome.index,
         "id": task_id(folder.path.name, outcome.index),
         "state": outcome.state.value,
         "attempt": outcome.attempt,
         "worker": each.worker,
         "result": outcome.result,
         "error": outcome.error,
+        "started_s": outcome.started_s,
+        "ended_s": outcome.ended_s,
     }
-
-
-def _json_line(folder: RunFolder, each: Standing) -> str:
-    outcome = each.outcome
-    times = {"started_s": outcome.started_s, "ended_s": outcome.ended_s}
-    line = {"index": outcome.index, **_values(folder, each), **times}
     return msgspec.json.encode(line).decode()
 
 
-def _text_lines(folder: RunFolder, outcomes: Iterable[Standing]) -> Iterator[str]:
-    for each in outcomes:
-        values = _values(folder, each).values()
+def _text_lines(rows: Iterable[frames.Row]) -> Iterator[str]:
+    for row in rows:
+        *others, error = row[:_IN_TEXT]
         # JSON has no tab or line end in it; an error is a line by itself, or nearly so
-        yield "\t".join(" ".join(v.split()) if isinstance(v, str) else _json(v) for v in values)
+        others.append(" ".join((error or "").split()))
+        yield "\t".join("" if value is None else str(value) for value in others)
 
 
-def _print_csv(folder: RunFolder, outcomes: Iterable[Standing]) -> None:
-    lines: list[str] = []
-
-    class Lines:
-        def write(self, line: str) -> None:
-            lines.append(line)
-
-    writer = csv.writer(Lines(), lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for each in outcomes:
-        writer.writerow([v if isinstance(v, str) else _json(v) for v in _values(folder, each).values()])
-        if len(lines) >= AT_ONCE:
-            click.echo("".join(lines), nl=False)
-            lines.clear()
-    click.echo("".join(lines), nl=False)
+def _write(style: str, rows: Iterable[frames.Row]) -> None:
+    """Raises UsageError for a terminal, which can't show it."""
+    if style != "csv" and sys.stdout.isatty():
+        raise click.UsageError(f"--format {style} is not for a terminal: send it to a file, with > FILE")
+    WRITERS[style](rows, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
 
 
 def _print_output(folder: RunFolder, outcomes: Iterable[Standing]) -> None:
@@ -169,7 +161,3 @@ def _print_lines(lines: Iterable[str]) -> None:
     rest = iter(lines)
     while part := list(islice(rest, AT_ONCE)):
         click.echo("\n".join(part))
-
-
-def _json(value: Any) -> str:
-    return "" if value is None else msgspec.json.encode(value).decode()

@@ -51,7 +51,8 @@ def test_json_lines() -> None:
 
 def test_csv() -> None:
     header, *lines = list(csv.reader(io.StringIO(invoke("results", RUN, "--format", "csv").stdout)))
-    assert header == ["id", "state", "attempt", "worker", "result", "error"]
+    columns = ["id", "state", "attempt", "worker", "result", "error", "index", "started_s", "ended_s"]
+    assert header == columns
     assert [line[1] for line in lines] == ["done", "failed", "done"]
     assert json.loads(lines[2][4])["exit"] == 0
 
