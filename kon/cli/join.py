@@ -47,9 +47,9 @@ class _Plan(msgspec.Struct):
 
 
 @click.command()
-@click.argument("plan")
+@click.argument("plan", metavar="RUNS")
 @click.option(
-    "--number", type=click.IntRange(min=1), help="Which worker to be, from 1.  [default: PLAN's own `number`]"
+    "--number", type=click.IntRange(min=1), help="Which worker to be, from 1.  [default: that in RUNS]"
 )
 @click.option("--elastic", is_flag=True, help="Also work on runs that have fewer workers than NUMBER.")
 @click.option(
@@ -67,29 +67,29 @@ class _Plan(msgspec.Struct):
     type=click.Path(path_type=Path),
     required=True,
     help="On a backend of this machine the client's own --out; elsewhere the folder for this machine's part "
-    "of the records, made if need be.",
+    "of the records, which is made if it is missing.",
 )
 def join(plan: str, number: int | None, elastic: bool, patience_s: float | None, root: Path) -> None:
-    """Be worker NUMBER of each run in PLAN, for the client `kon run --join`, on this machine or another one.
+    """Be worker NUMBER of each run in RUNS, for the client `kon run --join`, on this machine or another one.
 
-    PLAN is a file with the output of `kon run --dry-run --json`, or - for stdin. The client may begin before
+    RUNS is a file with the output of `kon run --dry-run --json`, or - for stdin. The client may begin before
     or after this. This machine needs kon, the backend's credentials, and what the tasks need, but not the
-    experiment's file. A host ends after the last run, or at once when a client on this
-    machine has gone. SIGTERM and Ctrl-C let running tasks end, and give back the rest.
+    experiment's file. A host ends after the last run, or at once when a client on this machine has gone.
+    SIGTERM and Ctrl-C let running tasks end, and give back the rest.
 
-    Hosts that `kon autoscale` has made have a PLAN that names their fleet: they look for its runs themselves,
+    Hosts that `kon autoscale` has made get a file that names their fleet: they look for its runs themselves,
     and work until they are told to stop.
 
     \b
     Examples:
       kon run exp.yml --dry-run --json | kon join - --number 1 --out results/exp
-      kon run exp.yml --set backend=aws --dry-run --json > plan.json
-      kon join plan.json --number 1 --out /var/lib/kon/exp
+      kon run exp.yml --set backend=aws --dry-run --json > runs.json
+      kon join runs.json --number 1 --out /var/lib/kon/exp
     """
     read = _read(plan)
     number = number or read.number
     if number is None:
-        raise ConfigurationError(f"which worker to be, neither {plan} nor --number says")
+        raise ConfigurationError(f"neither {plan} nor --number says which worker to be")
     if not read.runs and read.fleet is None:
         raise ConfigurationError(f"{plan}: names no run to work on")
     left = [each for each in read.runs if each.would != RECORDED and backend_class(each.backend).processes]
@@ -107,7 +107,7 @@ def join(plan: str, number: int | None, elastic: bool, patience_s: float | None,
 
 
 def _read(plan: str) -> _Plan:
-    """PLAN's content. Raises ConfigurationError where it can't be read, or is something else."""
+    """The content of RUNS. Raises ConfigurationError where it can't be read, or is something else."""
     try:
         body = sys.stdin.buffer.read() if plan == "-" else Path(plan).read_bytes()
         return msgspec.json.decode(body, type=_Plan)
