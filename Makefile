@@ -46,7 +46,7 @@ ifneq ($(filter C POSIX,$(LC_ALL)),)
 unexport LC_ALL
 endif
 
-.PHONY: help setup run test check lock map docs bench bench-aws mutants soak collections lab-tools browser-tools photos test-fleet try-fleet lab-16 clean stale
+.PHONY: help setup run test check lock map docs bench bench-aws mutants soak collections lab-tools browser-tools photos test-fleet test-python try-fleet lab-16 clean stale
 .DEFAULT_GOAL := help
 # `make -j run test` would otherwise start two installations into one virtualenv.
 .NOTPARALLEL:
@@ -93,6 +93,9 @@ collections: $(RUNTIME) ## from Ansible Galaxy: what the playbooks for EC2 need
 test-fleet: $(DEV) $(COLLECTIONS)/.there ## as root, on Linux: a fleet of real hosts on this machine, from provision to teardown
 	@$(PROJECT_ENV) python -m tests.lab -- pytest -m 'fleet and not slow' --timeout 0 $(ARGS)
 
+test-python: $(DEV) ## as root, on Linux: the quick half of the tests on Debian 13's Python, 3.13 (SUITE=sid: 3.14)
+	@$(PROJECT_ENV) python -m tests.lab.pythons $(or $(SUITE),trixie) $(if $(ARGS),-- $(ARGS))
+
 try-fleet: $(DEV) $(COLLECTIONS)/.there ## a fleet's day on emulators: no account, no root, two minutes
 	@$(PROJECT_ENV) python -m tests.lab.try_fleet
 
@@ -106,7 +109,7 @@ browser-tools: ## as root, on Debian or Ubuntu: the browsers, ffmpeg and openh26
 	apt-get install -y --no-install-recommends chromium ffmpeg libopenh264-dev
 	apt-get install -y --no-install-recommends firefox-esr || apt-get install -y --no-install-recommends firefox
 
-lab-tools: ## as root, on Debian or Ubuntu: what `make test-fleet` needs
+lab-tools: ## as root, on Debian or Ubuntu: what `make test-fleet` and `make test-python` need
 	apt-get install -y --no-install-recommends debootstrap iproute2 openssh-client util-linux
 
 lock: ## resolve the dependencies anew and write all lock files (UPGRADE=--upgrade takes newer versions)

@@ -11,6 +11,7 @@ import asyncio
 import random
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -50,8 +51,8 @@ class Disk:
         folder = self._cuts / f"{len(self.folders):03}"
         (folder / "r").mkdir(parents=True)
         with (
-            sqlite3.connect(self._live / "r" / "kon.db") as db,
-            sqlite3.connect(folder / "r" / "kon.db") as copy,
+            closing(sqlite3.connect(self._live / "r" / "kon.db")) as db,
+            closing(sqlite3.connect(folder / "r" / "kon.db")) as copy,
         ):
             db.backup(copy)
         kept = (self._live / "results.jsonl").read_bytes()[: self.synced_bytes + torn]

@@ -15,17 +15,19 @@ MAKE = """\
 #!/bin/sh
 case $1 in --version) echo make; exit 0 ;; esac
 echo "$1" >>called
-case $1 in check) exit {check} ;; test-fleet) exit {fleet} ;; esac
+case $1 in check) exit {check} ;; test-python) exit {python} ;; test-fleet) exit {fleet} ;; esac
 """
 
 
 class Checkout:
-    """check, fleet: how `make check` and `make test-fleet` end. can: what the lab says of itself, and how."""
+    """check, python, fleet: how `make check` and the other two end. can: what the lab says of itself, and how."""
 
-    def __init__(self, folder: Path, check: int = 0, fleet: int = 0, can: tuple[str, int] = ("", 0)) -> None:
+    def __init__(
+        self, folder: Path, check: int = 0, python: int = 0, fleet: int = 0, can: tuple[str, int] = ("", 0)
+    ) -> None:
         self.folder = folder
         said, exit_code = can
-        self._write("bin/make", MAKE.format(check=check, fleet=fleet))
+        self._write("bin/make", MAKE.format(check=check, python=python, fleet=fleet))
         self._write(".venv/bin/python", f"#!/bin/sh\necho lab >>called\necho '{said}'\nexit {exit_code}\n")
         (folder / ".ci").mkdir()
         shutil.copy(CI, folder / ".ci/run")
@@ -48,12 +50,18 @@ class Checkout:
 @pytest.mark.parametrize("fleet", [0, 3])
 def test_where_the_lab_can_run_the_fleet_is_tested_and_counts(tmp_path: Path, fleet: int) -> None:
     exit_code, _, called = Checkout(tmp_path, fleet=fleet).run()
-    assert (exit_code, called) == (fleet, ["check", "lab", "test-fleet"])
+    assert (exit_code, called) == (fleet, ["check", "lab", "test-python", "lab", "test-fleet"])
+
+
+def test_another_python_on_which_tests_fail_is_the_end(tmp_path: Path) -> None:
+    exit_code, _, called = Checkout(tmp_path, python=1).run()
+    assert (exit_code, called) == (1, ["check", "lab", "test-python"])
 
 
 def test_where_it_can_not_that_is_said_and_no_failure(tmp_path: Path) -> None:
     exit_code, said, called = Checkout(tmp_path, can=("it needs root", 2)).run()
-    assert (exit_code, called) == (0, ["check", "lab"])
+    assert (exit_code, called) == (0, ["check", "lab", "lab"])
+    assert "make test-python was left out: it needs root\n" in said
     assert said.endswith("make test-fleet was left out: it needs root\n")
 
 

@@ -402,8 +402,8 @@ class SimLoop(RefusingLoop):
         for generator in list(self._asyncgens):
             await generator.aclose()
 
-    async def shutdown_default_executor(self) -> None:
-        """There is none."""
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """There is none. timeout: in seconds; asyncio's runner gives it since Python 3.12."""
 
     def _finalize_asyncgen(self, generator: AsyncGenerator[Any, Any]) -> None:
         if not self._closed:

@@ -312,7 +312,8 @@ def first_refusal(url: str) -> int:
         try:
             opened(url)
         except urllib.error.HTTPError as error:
-            return error.code
+            with error:  # it holds the connection
+                return error.code
         time.sleep(0.1)
 
 

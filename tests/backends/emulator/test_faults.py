@@ -69,7 +69,8 @@ def opens(url: str) -> bool:
     try:
         with urllib.request.urlopen(url) as answer:
             return bool(answer.status == 200)
-    except urllib.error.HTTPError:
+    except urllib.error.HTTPError as error:
+        error.close()  # it holds the connection
         return False
 
 

@@ -66,7 +66,8 @@ def opened(url: str) -> bytes | int:
             content: bytes = reply.read()
             return content
     except urllib.error.HTTPError as error:
-        return error.code
+        with error:  # it holds the connection
+            return error.code
 
 
 def plays(content: bytes, folder: Path, images: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from kon.core.errors import ConfigurationError
 from kon.kinds.video import fonts
@@ -61,6 +61,7 @@ def test_kons_own_font_has_what_most_of_the_world_reads(text: str) -> None:
     assert (luma.max() >= 225, luma.min() <= 20) == (True, True)
 
 
+@pytest.mark.skipif(not features.check("fribidi"), reason="libfribidi is not installed")
 def test_text_from_the_right_is_set_from_the_right() -> None:
     """Arabic letters change their shape by their neighbours, so that a word is narrower than its letters."""
     word = "مرحبا"
