@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import importlib
 import logging
-import os
 import platform
 import sys
 import traceback
@@ -181,7 +180,9 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt as error:
             raise Failure(Interrupted("interrupted")) from error
         except BrokenPipeError:
-            _forget_stdout()
+            from kon.cli.output import forget_stdout
+
+            forget_stdout()
             raise click.exceptions.Exit(EXIT_PIPE) from None
         except (KonError, BaseExceptionGroup) as error:
             cause = first_cause(error)
@@ -210,11 +211,6 @@ def _is_of_stdout(error: Exception) -> bool:
 
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
-
-
-def _forget_stdout() -> None:
-    """Nobody reads it any more, so that Python, which flushes it as it ends, must not try."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say_version(ctx: click.Context) -> None:
@@ -260,7 +256,9 @@ def main() -> None:
         kon(prog_name="kon")
     except Exception as error:
         if _is_of_stdout(error):
-            _forget_stdout()
+            from kon.cli.output import forget_stdout
+
+            forget_stdout()
             told = f"standard output: can't be written: {getattr(error, 'strerror', error)}"
             if logs.is_json():
                 _log.error(told, extra={"exit_code": EXIT_STDOUT})

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from kon.cli.map_sources import Item, shown
+from kon.cli.output import forget_stdout
 from kon.core.errors import ConfigurationError, StoreError
 from kon.core.task import Outcome, State
 from kon.kinds.capture import STREAMS
@@ -20,6 +21,8 @@ MOST_TOLD: Final = 10
 
 _LONGEST_ITEM: Final = 200
 _NOTHING: Final = Outcome(-1, 1, State.DONE)
+
+STDOUT: Final = "standard output"
 _COPY_BYTES: Final = 1 << 20
 
 
@@ -109,7 +112,7 @@ class Printer:
 
     def _flush(self) -> None:
         if self._is_shown:
-            with _told("standard output"):
+            with _told(STDOUT):
                 sys.stdout.buffer.flush()
 
     def _keep(self, index: int, stream: str, text: str, file: str | None) -> None:
@@ -179,7 +182,7 @@ def _warnings(result: dict[str, object]) -> list[str]:
 
 
 def _write(stream: BinaryIO, data: bytes) -> None:
-    with _told("standard output" if stream is sys.stdout.buffer else "standard error"):
+    with _told(STDOUT if stream is sys.stdout.buffer else "standard error"):
         stream.write(data)
 
 
@@ -191,4 +194,6 @@ def _told(name: str) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
+        if name == STDOUT:
+            forget_stdout()
         raise StoreError(f"{name}: can't be written: {error.strerror}") from error

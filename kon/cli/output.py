@@ -61,6 +61,11 @@ def warn(text: str) -> None:
         click.echo(f"kon: {text}", err=True)
 
 
+def forget_stdout() -> None:
+    """Nobody reads it any more, or its disk is full: Python, which flushes it as it ends, must not fail then."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def can_redraw() -> bool:
     """Whether stderr is a terminal on which lines may be drawn over."""
     return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not logs.is_json()

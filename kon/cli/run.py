@@ -143,7 +143,7 @@ def _page(asked_for: bool, root: Path) -> Iterator[None]:
     if not asked_for:
         yield
         return
-    from kon.report.live.beside import page_of
+    from kon.launch.beside import page_of
 
     with page_of(root) as link:
         note(f"live at {link}")  # even where --quiet is asked for: it was asked for as well

@@ -65,18 +65,19 @@ def serve(runs: tuple[str, ...], root: Path, host: str, port: int, open_browser:
 
 
 async def _serve(discover: Discover, host: str, port: int, open_browser: bool) -> None:
+    from kon.launch.acts import Acts
     from kon.report.live.server import serving
 
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, over.set)
-    async with serving(discover, host=host, port=port, farewell=FAREWELL) as server:
+    async with serving(discover, host=host, port=port, farewell=FAREWELL, actions=Acts()) as server:
         click.echo(server.link)
-        if server.has_token:
+        if server.is_public:
             note(
-                f"whoever has this link can see these runs from wherever {host} is reached, and nothing is "
-                "encrypted; docs/live.md has safer ways. Ctrl-C ends it"
+                f"whoever has this link can see, cancel and retry these runs from wherever {host} is "
+                "reached, and nothing is encrypted; docs/live.md has safer ways. Ctrl-C ends it"
             )
         else:
             note("for this machine alone; docs/live.md says how to reach it from another. Ctrl-C ends it")

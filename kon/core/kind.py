@@ -137,6 +137,10 @@ class Kind(ABC):
         """How long the task ideally takes, when that is known beforehand; else None."""
         return None
 
+    def output(self, index: int) -> Mapping[str, str] | None:
+        """What the task of that index has written so far, by stream, where it runs here; else None."""
+        return None
+
     async def ready(self) -> None:
         """Return when the next task may start. Called before each; most kinds never wait."""
         return

@@ -6,6 +6,7 @@ know: plug-ins given as `module:Class`, and options of plug-ins that declare non
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -44,7 +45,20 @@ def experiment_schema() -> dict[str, Any]:
             field.pop("title", None)
             form["properties"][key] = _without_null(field)
     forms.update(inside)
+    _settle(schema)
     return {"$schema": _DIALECT, "title": "An experiment of kon", **schema}
+
+
+def _settle(schema: Any) -> None:
+    """Descriptions without the indentation of docstrings, which Python takes off by itself since 3.13."""
+    if isinstance(schema, list):
+        for each in schema:
+            _settle(each)
+    elif isinstance(schema, dict):
+        if isinstance(text := schema.get("description"), str):
+            schema["description"] = inspect.cleandoc(text)
+        for each in schema.values():
+            _settle(each)
 
 
 def schema_text() -> str:

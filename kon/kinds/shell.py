@@ -78,6 +78,7 @@ class Shell(Kind):
         self._gate = Gate(checked.delay_s, checked.max_load, checked.min_free_bytes)
         self._slots = list(range(1, checked.slots + 1))  # free ones, the lowest first
         self._live: Live | None = None
+        self._running: dict[int, tuple[Capture, Capture]] = {}
         allow(checked.slots)
 
     def body_of_line(self, line: str) -> Any:
@@ -99,6 +100,12 @@ class Shell(Kind):
     async def ready(self) -> None:
         if not self._gate.is_open:
             await self._gate.wait()
+
+    def output(self, index: int) -> Mapping[str, str] | None:
+        captures = self._running.get(index)
+        if captures is None:
+            return None
+        return {stream: capture.text().text for stream, capture in zip(_STREAMS, captures)}
 
     async def execute(self, body: Any, attempt: Attempt) -> Any:
         if self._staging:
@@ -132,13 +139,15 @@ class Shell(Kind):
                 b"KON_TASK": b"%d" % attempt.index,
                 b"KON_ATTEMPT": b"%d" % attempt.number,
             }
-            captures = self._captures(body, attempt)
+            captures = self._running[attempt.index] = self._captures(body, attempt)
             try:
                 finished, in_shell = await self._run(call, environment, spawner, captures, self._input(body))
             except BaseException:
                 for capture in captures:
                     capture.drop()
                 raise
+            finally:
+                self._running.pop(attempt.index, None)
             attempt.spent = finished.spent
             return self._judged(call, finished, in_shell)
         finally:

@@ -33,7 +33,7 @@ def page_of(root: Path) -> Iterator[str]:
     """
     check_installed()
     process = subprocess.Popen(
-        [sys.executable, "-m", "kon.report.live.process", str(root.absolute())],
+        [sys.executable, "-m", "kon.launch.page", str(root.absolute())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for the run, which may go on for a while

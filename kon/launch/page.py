@@ -1,4 +1,4 @@
-"""The page of `kon run --live`, in a process of its own: `python -m kon.report.live.process FOLDER`.
+"""The page of `kon run --live`, in a process of its own: `python -m kon.launch.page FOLDER`.
 
 A process, not a thread: a thread would take the interpreter's lock from the client as it takes in answers,
 and, with the backend memory, from the workers too. It reads the run's records, as `kon serve` does, so that
@@ -19,7 +19,8 @@ import msgspec
 
 from kon.core.errors import KonError
 from kon.engine.records.records import RunFolder
-from kon.report.live.beside import Said
+from kon.launch.acts import Acts
+from kon.launch.beside import Said
 from kon.report.live.server import serving
 
 NICENESS: Final = 5
@@ -36,7 +37,7 @@ def runs_in(root: Path) -> Sequence[RunFolder]:
 
 
 async def _main(root: Path) -> None:
-    async with serving(lambda: runs_in(root), farewell=FAREWELL) as server:
+    async with serving(lambda: runs_in(root), farewell=FAREWELL, actions=Acts()) as server:
         _say(Said(link=server.link))
         await asyncio.to_thread(_until_stdin_ends)
 

@@ -35,6 +35,7 @@ from kon.core.strategy import Strategy
 from kon.core.task import Outcome, Task
 from kon.engine.eventloop import new_event_loop
 from kon.engine.life import Life
+from kon.engine.peek import answering
 from kon.engine.records.events import Event, Named, Recorder, Watch, spent
 from kon.engine.records.records import RunFolder
 from kon.engine.watchers import logs
@@ -143,6 +144,7 @@ async def work(
         watching.append(
             asyncio.create_task(_when_orphaned(parent, lambda: worker.end_when_idle(ORPHAN_IDLE_S)))
         )
+        watching.append(asyncio.create_task(answering(folder, kind.output)))
         with endpoint([worker], backend):
             await worker.run()
     finally:

@@ -65,8 +65,8 @@ def test_it_serves_until_it_is_interrupted(tmp_path: Path, number: signal.Signal
     with started("serve", "r", cwd=tmp_path) as running:
         assert running.stdout is not None
         link = running.stdout.readline().strip()
-        assert re.fullmatch(r"http://localhost:\d+/", link)
-        assert '<script type="module" src="/live.js">' in body(link)
+        assert re.fullmatch(r"http://localhost:\d+/\?token=[\w-]{43}", link), "which acting on runs needs"
+        assert '<script type="module" src="/live.js">' in body(link.partition("?")[0])
         running.send_signal(number)
         out, err = running.communicate(timeout=60)
         assert (running.returncode, out) == (0, "")
@@ -83,7 +83,7 @@ def test_beyond_this_machine_the_link_has_a_token(tmp_path: Path) -> None:
         assert re.fullmatch(rf"http://{re.escape(socket.gethostname())}:\d+/\?token=[\w-]{{43}}", link)
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=60)
-        assert "whoever has this link can see these runs" in err
+        assert "whoever has this link can see, cancel and retry these runs" in err
 
 
 def test_the_page_is_opened_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_run_serves_its_page_and_ends_with_it(tmp_path: Path) -> None:
     file = write(tmp_path, SHORT)
     with started("run", file, "--live", "--json", "--quiet", "--out", "out", cwd=tmp_path) as running:
         assert running.stderr is not None
-        link = running.stderr.readline().removeprefix("live at ").strip()
+        link = running.stderr.readline().removeprefix("live at ").partition("?")[0].strip()
         seen: list[dict[str, object]] = []
         why = ""
         with urllib.request.urlopen(f"{link}events", timeout=60) as overview:
@@ -179,7 +179,7 @@ def test_a_page_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
     file = write(tmp_path, SHORT.replace("0.05", "600"))
     with started("run", file, "--live", "--out", "out", cwd=tmp_path) as running:
         assert running.stderr is not None
-        link = running.stderr.readline().removeprefix("live at ").strip()
+        link = running.stderr.readline().removeprefix("live at ").partition("?")[0].strip()
         with urllib.request.urlopen(f"{link}events", timeout=60) as stream:
             running.kill()
             assert b"event: end" in stream.read(), "it waits for as long as the stream goes on"

@@ -20,7 +20,7 @@ case $1 in check) exit {check} ;; test-python) exit {python} ;; test-fleet) exit
 
 
 class Checkout:
-    """check, python, fleet: how `make check` and the other two end. can: what the lab says of itself, and how."""
+    """check, python, fleet: how `make check` and the other two end. can: what the lab says, and how."""
 
     def __init__(
         self, folder: Path, check: int = 0, python: int = 0, fleet: int = 0, can: tuple[str, int] = ("", 0)

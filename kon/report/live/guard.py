@@ -6,6 +6,7 @@ import hmac
 import ipaddress
 import secrets
 import socket
+from collections.abc import Mapping
 from typing import Final
 
 HERE: Final = "127.0.0.1"
@@ -34,15 +35,16 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """Who may see the pages of a server that listens at `host`.
+    """Who may see the pages of a server that listens at `host`, and who may act on runs.
 
-    A token is needed wherever other machines reach it.
+    A token is needed wherever other machines reach it, and by who acts: others have accounts here too.
     """
 
     def __init__(self, host: str) -> None:
         self.host = host
-        self.token = None if is_loopback(host) else secrets.token_urlsafe(32)
-        own = (host, socket.gethostname()) if self.token else (host,)
+        self.token = secrets.token_urlsafe(32)
+        self.is_public = not is_loopback(host)
+        own = (host, socket.gethostname()) if self.is_public else (host,)
         self._names = _LOOPBACK_NAMES | {name.lower() for name in own}
 
     def knows(self, host: str | None) -> bool:
@@ -53,20 +55,31 @@ class Guard:
         port may be any: behind `ssh -L` it is another one.
         """
         name = _name(host or "").lower()
-        return name in self._names or (self.token is not None and _address(name) is not None)
+        return name in self._names or (self.is_public and _address(name) is not None)
 
     def opens(self, given: str | None) -> bool:
         """Whether that is the token, or none is needed. Takes as long for a wrong one as for a right one."""
-        if self.token is None:
-            return True
+        return not self.is_public or self.is_token(given)
+
+    def is_token(self, given: str | None) -> bool:
+        """Whether that is the token, which whoever acts needs everywhere."""
         return hmac.compare_digest((given or "").encode(errors="replace"), self.token.encode())
 
-    def link(self, port: int) -> str:
-        """For a person to open."""
+    def link(self, port: int, acts: bool = False) -> str:
+        """For a person to open; with the token where it is needed: by other machines, and to act on runs."""
         anywhere = self.host in ("0.0.0.0", "::")
         name = socket.gethostname() if anywhere else "localhost" if self.host == HERE else self.host
         name = f"[{name}]" if ":" in name else name
-        return f"http://{name}:{port}/" + (f"?token={self.token}" if self.token else "")
+        return f"http://{name}:{port}/" + (f"?token={self.token}" if acts or self.is_public else "")
+
+
+def is_own(headers: Mapping[str, str]) -> bool:
+    """Whether a request to act was made by a page of this server: a browser tells, and no page can lie."""
+    site = headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site == "same-origin"
+    host = headers.get("Host", "")
+    return bool(host) and headers.get("Origin") in (f"http://{host}", f"https://{host}")
 
 
 def cookie_name(port: int) -> str:

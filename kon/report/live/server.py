@@ -13,9 +13,11 @@ from typing import Final
 
 from aiohttp import web
 
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, KonError
+from kon.engine.peek import asked
+from kon.report.live.actions import Actions
 from kon.report.live.board import framed
-from kon.report.live.guard import HEADERS, HERE, Guard, cookie_name
+from kon.report.live.guard import HEADERS, HERE, Guard, cookie_name, is_own
 from kon.report.live.watching import END, Discover, Watching
 from kon.report.page import STYLE
 
@@ -38,6 +40,7 @@ _FILES: Final = {
     "/style.css": (STYLE, "text/css"),
     "/icon.svg": (_PAGE / "icon.svg", "image/svg+xml"),
     "/live.js": (_PAGE / "live.js", "text/javascript"),
+    "/acting.js": (_PAGE / "acting.js", "text/javascript"),
     "/chart.js": (_PAGE / "chart.js", "text/javascript"),
     "/tables.js": (_PAGE / "tables.js", "text/javascript"),
     "/words.js": (_PAGE / "words.js", "text/javascript"),
@@ -60,7 +63,10 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class LiveServer:
     """Serves what is followed until it is closed."""
 
-    def __init__(self, watching: Watching, guard: Guard, heartbeat_s: float, stall_s: float) -> None:
+    def __init__(
+        self, watching: Watching, guard: Guard, heartbeat_s: float, stall_s: float, actions: Actions | None
+    ) -> None:
+        self._actions = actions
         self._watching = watching
         self._guard = guard
         self._heartbeat_s = heartbeat_s
@@ -74,6 +80,10 @@ class LiveServer:
         for path, (file, content_type) in _FILES.items():
             app.router.add_get(path, _static(file.read_bytes(), content_type), allow_head=False)
         app.router.add_get("/events", self._events, allow_head=False)
+        app.router.add_get("/may-act", self._may_act, allow_head=False)
+        app.router.add_post("/cancel", self._act)
+        app.router.add_post("/retry", self._act)
+        app.router.add_post("/output", self._act)
         app.on_response_prepare.append(_add_headers)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
         await runner.setup()
@@ -88,12 +98,12 @@ class LiveServer:
 
     @property
     def link(self) -> str:
-        return self._guard.link(self._port)
+        return self._guard.link(self._port, acts=self._actions is not None)
 
     @property
-    def has_token(self) -> bool:
+    def is_public(self) -> bool:
         """Whether more than this machine can reach it."""
-        return self._guard.token is not None
+        return self._guard.is_public
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -101,15 +111,44 @@ class LiveServer:
         if not guard.knows(request.headers.get("Host")):
             return _refusal("This server does not go by that name.")
         cookie = cookie_name(self._port)
-        if guard.token is not None:
-            given = request.query.get("token")
-            if given is not None and request.path == "/" and guard.opens(given):
-                response = web.Response(text=_OPENED, content_type="text/html")
-                response.set_cookie(cookie, guard.token, httponly=True, samesite="Strict", path="/")
-                return response
-            if not guard.opens(request.cookies.get(cookie)):
-                return _refusal("This page opens by the link that kon printed as it started, token and all.")
+        given = request.query.get("token")
+        if given is not None and request.path == "/" and guard.is_token(given):
+            response = web.Response(text=_OPENED, content_type="text/html")
+            response.set_cookie(cookie, guard.token, httponly=True, samesite="Strict", path="/")
+            return response
+        if not guard.opens(request.cookies.get(cookie)):
+            return _refusal("This page opens by the link that kon printed as it started, token and all.")
         return await handler(request)
+
+    def _refused(self, request: web.Request) -> str:
+        """Why who asks may not act on runs; empty where they may."""
+        if self._actions is None:
+            return "This server shows runs, and does nothing else."
+        if not self._guard.is_token(request.cookies.get(cookie_name(self._port))):
+            return "Only the link that kon printed, token and all, opens a page that may act on runs."
+        return ""
+
+    async def _may_act(self, request: web.Request) -> web.Response:
+        return web.json_response({"may": not self._refused(request)})
+
+    async def _act(self, request: web.Request) -> web.Response:
+        why = self._refused(request)
+        if why or not is_own(request.headers):
+            return _refusal(why or "Only this server's own page may ask for that.")
+        assert self._actions is not None
+        folder = await self._watching.folder(request.query.get("run", ""))
+        if folder is None:
+            raise web.HTTPNotFound(text="There is no such run here.\n")
+        try:
+            if request.path == "/output":
+                index = request.query.get("task", "")
+                if not (index.isascii() and index.isdigit()):
+                    raise web.HTTPBadRequest(text="Which task? A number is needed.\n")
+                return web.json_response(await asked(folder, int(index)))
+            act = self._actions.cancel if request.path == "/cancel" else self._actions.retry
+            return web.Response(text=f"{await act(folder)}\n")
+        except (KonError, OSError) as error:
+            return web.Response(status=409, text=f"{error}\n")
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         id, watching = request.query.get("run", ""), self._watching
@@ -163,14 +202,16 @@ async def serving(
     stall_s: float = STALL_S,
     now_s: Callable[[], float] = time.time,
     farewell: str = "",
+    actions: Actions | None = None,
 ) -> AsyncIterator[LiveServer]:
     """Within it, the page is served. At its end viewers are shown how all stands, and `farewell`.
 
+    actions: what its page may have done to runs; None for nothing.
     now_s: seconds since the epoch, for comparison with what is recorded; called in threads.
     Raises ConfigurationError where nothing can listen at that host and port.
     """
     watching = Watching(discover, now_s)
-    server = LiveServer(watching, Guard(host), heartbeat_s, stall_s)
+    server = LiveServer(watching, Guard(host), heartbeat_s, stall_s, actions)
     runner = await server.start(port)
     try:
         async with asyncio.TaskGroup() as group:  # whose body ends where the reader fails

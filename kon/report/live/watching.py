@@ -69,6 +69,10 @@ class Watching:
             await self._in_thread(self._find)
         return id in self._folders
 
+    async def folder(self, id: str) -> RunFolder | None:
+        """The run of that id; None where there is none."""
+        return self._folders[id] if await self.knows(id) else None
+
     @contextmanager
     def viewer(self, id: str) -> Iterator[None]:
         """Somebody looks at the list, and at this run; "" for none."""

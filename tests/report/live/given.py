@@ -13,7 +13,7 @@ import aiohttp
 
 from kon.core.task import Answers, Outcome, State, encode
 from kon.engine.records.events import Event
-from kon.report.live.process import runs_in
+from kon.launch.page import runs_in
 from kon.report.live.server import LiveServer, serving
 from tests.report.made import Records
 

@@ -7,22 +7,51 @@ import socket
 
 import pytest
 
-from kon.report.live.guard import HEADERS, Guard, is_loopback
+from kon.report.live.guard import HEADERS, Guard, is_loopback, is_own
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.1.2.3"])
 def test_this_machine_alone_needs_no_token(host: str) -> None:
     assert is_loopback(host)
     guard = Guard(host)
-    assert guard.token is None
     assert guard.opens(None)
     assert "token" not in guard.link(80)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_whoever_acts_has_the_token_even_here(host: str) -> None:
+    guard = Guard(host)
+    assert guard.link(80, acts=True).endswith(f"/?token={guard.token}")
+    assert [guard.is_token(given) for given in (None, "", guard.token[:-1], guard.token)] == [
+        *[False] * 3,
+        True,
+    ]
+
+
+HERE = {"Host": "localhost:80"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "own"),
+    [
+        ({**HERE, "Sec-Fetch-Site": "same-origin"}, True),
+        ({**HERE, "Sec-Fetch-Site": "same-site", "Origin": "http://localhost:80"}, False),
+        ({**HERE, "Sec-Fetch-Site": "cross-site"}, False),
+        ({**HERE, "Sec-Fetch-Site": "none"}, False),
+        ({**HERE, "Origin": "http://localhost:80"}, True),
+        ({**HERE, "Origin": "http://localhost:81"}, False),
+        ({**HERE, "Origin": "null"}, False),
+        (HERE, False),
+        ({"Origin": "http://"}, False),
+    ],
+)
+def test_only_a_page_of_its_own_may_act(headers: dict[str, str], own: bool) -> None:
+    assert is_own(headers) is own
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.com", "127.0.0.1.example.com", ""])
 def test_whatever_else_listens_has_a_token(host: str) -> None:
     guard = Guard(host)
-    assert guard.token is not None
     assert len(guard.token) >= 43, "32 random bytes"
     assert guard.link(80).endswith(f"/?token={guard.token}")
     assert not guard.opens(None)

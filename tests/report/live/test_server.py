@@ -16,7 +16,7 @@ from kon.report.live import watching
 from kon.report.live.guard import HEADERS, cookie_name
 from tests.report.live.given import Moving, asked, run, served, stream
 
-SCRIPTS = ("live.js", "chart.js", "tables.js", "words.js")
+SCRIPTS = ("live.js", "acting.js", "chart.js", "tables.js", "words.js")
 
 
 def test_every_file_of_the_page_is_there_under_its_policy(tmp_path: Path) -> None:
@@ -27,6 +27,7 @@ def test_every_file_of_the_page_is_there_under_its_policy(tmp_path: Path) -> Non
                 "live.js",
                 "live.css",
                 "style.css",
+                "acting.js",
                 "chart.js",
                 "tables.js",
                 "words.js",
@@ -41,7 +42,7 @@ def test_every_file_of_the_page_is_there_under_its_policy(tmp_path: Path) -> Non
             assert "<script>" not in page
             assert "style=" not in page
             assert "innerHTML" not in "".join(
-                [(await asked(live.link + f))[2] for f in ("live.js", "tables.js")]
+                [(await asked(live.link + f))[2] for f in ("live.js", "acting.js", "tables.js")]
             )
 
     run(main())
@@ -117,7 +118,7 @@ def test_beyond_this_machine_only_with_the_token(tmp_path: Path) -> None:
     async def main() -> None:
         Moving(tmp_path, 3)
         async with served(tmp_path, host="0.0.0.0") as live:
-            assert live.has_token
+            assert live.is_public
             parts = urlsplit(live.link)
             here, token = f"http://127.0.0.1:{parts.port}/", parts.query
             for path in ("", "events", "live.js", "nothing", "?token=", "?token=wrong", f"events?{token}"):

@@ -1,6 +1,7 @@
 "use strict";
 // The page: it listens to the server's stream, and shows the latest of what comes.
 
+import { fillSlot, showActions } from "/acting.js";
 import { draw } from "/chart.js";
 import { element, mark, say, Table } from "/tables.js";
 import { count, dollars, duration, many, percent, rounded } from "/words.js";
@@ -160,6 +161,7 @@ function showRun(run) {
   $("problem").hidden = !run.problem;
   say($("problem"), run.problem);
   showProgress(run);
+  showActions(run);
   showFigures(run);
   draw($("chart"), $("chart-text"), run.throughput, run.mean_tasks_per_s);
   showWorkers(run);
@@ -304,7 +306,7 @@ function fillWorker(row, life) {
   slots.forEach((text, number) => {
     const item = list.children[number] ?? list.appendChild(element("li", ""));
     item.classList.toggle("busy", text !== "free");
-    say(item, text);
+    fillSlot(item, text, life.busy[number]?.task ?? null);
   });
   [count(life.tasks), count(life.failed), life.host].forEach((text, number) => say(row.cells[number + 3], text));
 }

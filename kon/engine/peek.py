@@ -1,0 +1,74 @@
+"""What a task has written so far, while it runs: a reader asks in the run's folder, and its worker answers.
+
+The reader makes an empty file `peek/INDEX`, the worker that runs that task writes `peek/INDEX.json`. Both go
+with the reader. A worker looks once a second, at one folder that is mostly not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from kon.engine.records.records import RunFolder
+
+LOOK_S: Final = 1.0
+ANSWER_S: Final = 3.0
+"""How long an answer is waited for: workers of another machine, or of a kind that can't tell, give none."""
+
+STALE_S: Final = 30.0
+"""A question is so old only where its reader has gone."""
+
+Output = Mapping[str, str]
+"""Text by the stream that it was written to: `stdout`, `stderr`."""
+
+
+async def asked(folder: RunFolder, index: int) -> Output | None:
+    """What the task has written so far; None where no worker says so.
+
+    Raises OSError where the run's folder can't be written to.
+    """
+    place = folder.path / "peek"
+    question, answer = place / str(index), place / f"{index}.json"
+    place.mkdir(exist_ok=True)
+    question.touch()
+    until_s = time.monotonic() + ANSWER_S
+    try:
+        while time.monotonic() < until_s:
+            await asyncio.sleep(0.1)
+            with contextlib.suppress(FileNotFoundError):
+                return msgspec.json.decode(answer.read_bytes(), type=dict[str, str])
+        return None
+    finally:
+        for each in (question, answer):
+            each.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another one asks
+            place.rmdir()
+
+
+async def answering(folder: RunFolder, output: Callable[[int], Output | None]) -> None:
+    """Answer until cancelled. output: of a task by its index; None for one that does not run here."""
+    place = folder.path / "peek"
+    while True:
+        await asyncio.sleep(LOOK_S)
+        with contextlib.suppress(OSError):  # the reader went away, or the disk is full: no answer
+            _answer(place, output)
+
+
+def _answer(place: Path, output: Callable[[int], Output | None]) -> None:
+    for question in place.iterdir():
+        if not question.name.isdigit():
+            continue
+        said = output(int(question.name))
+        if said is not None:
+            fresh = place / f".{question.name}.{os.getpid()}"
+            fresh.write_bytes(msgspec.json.encode(said))
+            fresh.rename(place / f"{question.name}.json")
+        elif time.time() - question.stat().st_mtime > STALE_S:
+            question.unlink()
