@@ -62,7 +62,7 @@ def warn(text: str) -> None:
 
 
 def forget_stdout() -> None:
-    """Nobody reads it any more, or its disk is full: Python, which flushes it as it ends, must not fail then."""
+    """Nobody reads it any more, or its disk is full: Python, which flushes it at its end, must not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
