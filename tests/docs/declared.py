@@ -73,13 +73,15 @@ SMALLER: Final[dict[str, str]] = {
     "kon plan workloads/cloudkon-16k.yml": "kon plan workloads/cloudkon-16k.yml --workers 16 --limit 2000",
     "kon run workloads/sleep-0.yml ": "kon run workloads/sleep-0.yml --limit 50 --set workers=[1] ",
     "kon run workloads/sleep-10ms.yml": (
-        "kon run workloads/sleep-10ms.yml --limit 20 --set workers=[1] --set backend=memory"
+        "kon run workloads/sleep-10ms.yml --limit 20 --set workers=[1] --set backend=memory "
+        "--out results/sleep-10ms"
     ),
     "kon run workloads/sleep-1s.yml": (
-        "kon run workloads/sleep-1s.yml --limit 1 --set workers=[1] --set backend=memory"
+        "kon run workloads/sleep-1s.yml --limit 1 --set workers=[1] --set backend=memory "
+        "--out results/sleep-1s"
     ),
     "kon run workloads/sleep-10s.yml": (
-        "kon run workloads/sleep-10s.yml --set backend=memory --set workers=[1] "
+        "kon run workloads/sleep-10s.yml --out results/sleep-10s --set backend=memory --set workers=[1] "
         "--set 'workload={kind: sleep, items: [0.1]}'"
     ),
     "kon prove lease --seeds 1000": "kon prove lease --seeds 5 --fault crash --jobs 1",
