@@ -20,6 +20,7 @@ COLLECTIONS = .cache/collections
 SHELL = /bin/sh
 BIN = .venv/bin
 PEERS = .cache/bench-aws
+BENCH = .venv/.bench-installed
 RUNTIME = .venv/.runtime-installed
 DEV = .venv/.dev-installed
 
@@ -75,7 +76,7 @@ docs: $(DEV) ## build the pages of docs/ as a site, .cache/site
 	@$(PROJECT_ENV) mkdocs build --strict -f docs/site/mkdocs.yml
 	@echo "built: .cache/site/index.html"
 
-bench: $(DEV) ## measure kon against its peers, side by side
+bench: $(DEV) $(BENCH) ## measure kon against its peers, side by side
 	@$(PROJECT_ENV) python -m benchmarks $(ARGS)
 
 bench-aws: $(DEV) $(PEERS)/.installed ## measure kon on AWS's services, on an emulator, against its peers
@@ -116,6 +117,7 @@ lock: ## resolve the dependencies anew and write all lock files (UPGRADE=--upgra
 	@test -x .cache/uv/bin/uv || { "$(or $(PYTHON),python3)" -m venv .cache/uv && .cache/uv/bin/python -m pip install --quiet '$(UV)'; }
 	@$(LOCK) --group build --extra controller --extra live --extra metrics --output-file requirements.lock >/dev/null
 	@$(LOCK) --group build --group dev --all-extras --constraint requirements.lock --output-file requirements-dev.lock >/dev/null
+	@$(RESOLVE) --no-config --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock >/dev/null
 	@$(RESOLVE) --no-config --group bench-aws --output-file requirements-bench-aws.lock >/dev/null
 
 RESOLVE = .cache/uv/bin/uv --cache-dir .cache/uv/cache pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -198,6 +200,11 @@ echo "making .venv with $$("$$python" --version)"; \
 mkdir -p .venv; pwd -P > .venv/.place; \
 "$$python" -m venv .venv
 endef
+
+$(BENCH): requirements-bench.lock | $(DEV)
+	@echo "installing requirements-bench.lock"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
 
 # kon's peers pin another botocore than kon's emulator: they get a virtualenv of their own, and kon is not in it.
 $(PEERS)/.installed: requirements-bench-aws.lock | $(DEV)

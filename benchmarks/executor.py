@@ -1,8 +1,8 @@
 """Python functions over a list of arguments: `python -m benchmarks.executor`.
 
-`kon.Executor` compared with ProcessPoolExecutor and joblib's loky, which record nothing: two processes each,
-started before the clock. Every one does the same work in turn, over several rounds; a ratio is of one round.
-What is not installed is left out, and it says so.
+`kon.Executor` compared with ProcessPoolExecutor, joblib's loky and dask.distributed, which record nothing:
+two processes each, started before the clock. Every one does the same work in turn, over several rounds; a
+ratio is of one round. What is not installed is left out, and it says so.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from multiprocessing import get_context
 from typing import Any, Final, NamedTuple
@@ -74,6 +75,7 @@ def contenders() -> Iterator[dict[str, Run]]:
         ProcessPoolExecutor(AT_ONCE, mp_context=get_context("spawn")) as pool,
         kon.Executor(AT_ONCE) as on_sqlite,
         kon.Executor(AT_ONCE, backend="memory") as in_memory,
+        ExitStack() as others,
     ):
         found: dict[str, Run] = {
             POOL: _mapping(pool),
@@ -84,6 +86,10 @@ def contenders() -> Iterator[dict[str, Run]]:
             left_out("joblib (loky)", "its package is not installed: pip install joblib")
         else:
             found["joblib (loky)"] = _with_joblib
+        if find_spec("distributed") is None:
+            left_out("dask.distributed", "its package is not installed: make bench installs it")
+        else:
+            found["dask.distributed"] = _with_dask(others)
         for run in found.values():
             run(Work("", nothing, 4 * AT_ONCE, 1))
         yield found
@@ -99,6 +105,30 @@ def _with_joblib(work: Work) -> int:
     size: Any = work.chunk if work.chunk > 1 else "auto"
     parallel = Parallel(n_jobs=AT_ONCE, batch_size=size)
     return len(parallel(delayed(work.function)(item) for item in range(work.calls)))
+
+
+def _with_dask(others: ExitStack) -> Run:
+    """Chunks as tasks of their own, as dask's own collections have them."""
+    distributed = import_module("distributed")  # it carries few types
+    cluster = distributed.LocalCluster(
+        n_workers=AT_ONCE, threads_per_worker=1, dashboard_address=None, processes=True
+    )
+    client = others.enter_context(distributed.Client(others.enter_context(cluster)))
+
+    def run(work: Work) -> int:
+        starts = range(0, work.calls, work.chunk)
+        # pure=False: it would answer what it has called before without a call
+        futures = client.map(
+            _chunk, [(work.function, at, min(at + work.chunk, work.calls)) for at in starts], pure=False
+        )
+        return sum(len(part) for part in client.gather(futures))
+
+    return run
+
+
+def _chunk(part: tuple[Callable[[int], Any], int, int]) -> list[Any]:
+    function, first, end = part
+    return [function(item) for item in range(first, end)]
 
 
 def measure_rounds(works: Sequence[Work], rounds: int) -> dict[str, list[dict[str, float]]]:

@@ -1,15 +1,17 @@
 """Commands over a list of arguments, as people do it from a shell: `python -m benchmarks.map`.
 
-`kon map true` beside xargs, GNU parallel and HyperQueue: whole processes with their start-up, each given
+`kon map` compared with xargs, GNU parallel and HyperQueue: whole processes with their start-up, each given
 the same arguments on standard input and two commands at once, in turn over several rounds. A ratio is of
 one round; of all rounds the table has the median, and the lowest and highest. What is not installed is
 left out, and it says so. CPU time is that of everything: of the program, its helpers and the commands.
+HyperQueue keeps no output, which all others print.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -19,7 +21,7 @@ import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 
 import click
 import msgspec
@@ -37,26 +39,43 @@ class Measured(msgspec.Struct, frozen=True):
     cpu_s: float
 
 
-def contenders(scratch: Path) -> dict[str, list[str]]:
-    """By name, what runs `true` for each line of standard input. What is not there is told on stderr."""
+class Work(NamedTuple):
+    """Commands of one kind. words: before the argument. share: how many there are, of the usual number."""
+
+    label: str
+    words: list[str]
+    share: float = 1.0
+
+
+WORKS: Final = (
+    Work("true", ["true"]),
+    Work("sleep 0.1", ["sh", "-c", "sleep 0.1"], 0.02),
+    Work("1 MB of output", ["sh", "-c", "head -c 1000000 /dev/zero"], 0.1),
+)
+
+
+def contenders(scratch: Path, work: Work) -> dict[str, list[str]]:
+    """By name, what runs a work for each line of standard input. What is not there is told on stderr."""
     kept = ["--out", str(scratch / "out"), "--joblog", str(scratch / "log")]
+    command = shlex.join(work.words)
     found = {
-        XARGS: ["xargs", f"-P{AT_ONCE}", "-n1", "true"],
-        "kon map": [*_KON, "true"],
-        "kon map, all recorded": [*_KON, *kept, "true"],
-        "GNU parallel": ["parallel", "--will-cite", f"-j{AT_ONCE}", "true"],
+        XARGS: ["xargs", f"-P{AT_ONCE}", "-n1", *work.words],
+        "kon map": [*_KON, command],
+        "kon map, all recorded": [*_KON, *kept, command],
+        "GNU parallel": ["parallel", "--will-cite", f"-j{AT_ONCE}", "-q", *work.words],
     }
     for name in [name for name, (program, *_) in found.items() if shutil.which(program) is None]:
         left_out(name, f"there is no {found.pop(name)[0]} on PATH")
     if find_spec("hyperqueue") is None:
-        left_out("HyperQueue", "its package is not installed: pip install hyperqueue")
+        left_out("HyperQueue", "its package is not installed: make bench installs it")
     else:
         found["HyperQueue"] = [
             sys.executable,
             "-m",
             "benchmarks.peers.hyperqueue_commands",
             str(AT_ONCE),
-            shutil.which("true") or "true",
+            shutil.which(work.words[0]) or work.words[0],
+            *work.words[1:],
         ]
     return found
 
@@ -103,13 +122,13 @@ def rows(rounds: Sequence[dict[str, Measured]], commands: int) -> list[tuple[str
 HEADERS: Final = ("", "commands/s", "of xargs", "lowest to highest", "CPU, us a command", "of xargs")
 
 
-def measure_rounds(commands: int, rounds: int) -> list[dict[str, Measured]]:
+def measure_rounds(commands: int, rounds: int, work: Work = WORKS[0]) -> list[dict[str, Measured]]:
     """What each program took, in each round."""
     found: list[dict[str, Measured]] = []
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "items").open("w+b") as items:
         items.write(b"".join(b"%d\n" % number for number in range(commands)))
         items.flush()
-        programs = contenders(Path(folder))
+        programs = contenders(Path(folder), work)
         if XARGS not in programs:
             raise click.ClickException("without xargs there is nothing to compare with; install findutils")
         for _ in range(rounds):
@@ -123,11 +142,14 @@ def measure_rounds(commands: int, rounds: int) -> list[dict[str, Measured]]:
 @click.option("--rounds", default=3, show_default=True, help="Measurements of each.")
 def main(commands: int, rounds: int) -> None:
     print(
-        f"`true` for each of {commands:,} arguments, {AT_ONCE} at once on {os.cpu_count()} processors, "
-        f"with all start-up; {rounds} rounds"
+        f"A command for each argument, {AT_ONCE} at once on {os.cpu_count()} processors, with all start-up; "
+        f"{rounds} rounds"
     )
-    table = rows(measure_rounds(commands, rounds), commands)
-    print(tabulate(table, HEADERS, colalign=("left", *["right"] * 5), disable_numparse=True))
+    for work in WORKS:
+        count = max(2 * AT_ONCE, round(work.share * commands))
+        print(f"\n{work.label}, {count:,} commands\n")
+        table = rows(measure_rounds(count, rounds, work), count)
+        print(tabulate(table, HEADERS, colalign=("left", *["right"] * 5), disable_numparse=True))
     [few] = measure_rounds(AT_ONCE, 1)
     alone = ", ".join(f"{name} {each.wall_s:.2f}" for name, each in few.items())
     print(f"\n{AT_ONCE} commands alone, in seconds: {alone}")

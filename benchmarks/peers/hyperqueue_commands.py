@@ -1,7 +1,7 @@
 """HyperQueue, server and worker in one process, through its own Python package: `pip install hyperqueue`.
 
 As favourable to it as can be: one worker for all processors asked for, one submission, and no files for the
-commands' output. `python -m benchmarks.peers.hyperqueue_commands PROCESSORS PROGRAM < ITEMS`.
+commands' output. `python -m benchmarks.peers.hyperqueue_commands PROCESSORS PROGRAM [WORD...] < ITEMS`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tempfile
 
 
 def main() -> None:
-    processors, program = int(sys.argv[1]), sys.argv[2]
+    processors, words = int(sys.argv[1]), sys.argv[2:]
     os.environ["TQDM_DISABLE"] = "1"  # nobody looks at its progress
     hyperqueue = importlib.import_module("hyperqueue")  # it carries no types
     worker = importlib.import_module("hyperqueue.cluster").WorkerConfig(cores=processors)
@@ -23,7 +23,7 @@ def main() -> None:
     ):
         job = hyperqueue.Job(default_workdir=folder)
         for line in sys.stdin:
-            job.program([program, line.rstrip("\n")], stdout=None, stderr=None)
+            job.program([*words, line.rstrip("\n")], stdout=None, stderr=None)
         client = cluster.client()
         client.wait_for_jobs([client.submit(job)])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.map import HEADERS, XARGS, Measured, contenders, measure, rows
+from benchmarks.map import HEADERS, WORKS, XARGS, Measured, contenders, measure, rows
 
 
 def test_ratios_are_of_one_round() -> None:
@@ -26,7 +26,7 @@ def test_peers_that_are_not_there_are_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert not {XARGS, "GNU parallel"} & set(contenders(tmp_path))
+    assert not {XARGS, "GNU parallel"} & set(contenders(tmp_path, WORKS[0]))
     assert "GNU parallel is left out: there is no parallel on PATH" in capsys.readouterr().err
 
 
