@@ -69,6 +69,7 @@ TOP: Final = frozenset(
         "playbooks",
         "pyproject.toml",
         "requirements-bench-aws.lock",
+        "requirements-bench.lock",
         "requirements-dev.lock",
         "requirements.lock",
         "strategies",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, overload
 
@@ -12,12 +13,14 @@ from kon.api.background import running_in
 from kon.api.begin import begin
 from kon.api.handle import Run
 from kon.api.items import first_and_all
+from kon.api.progress import EVERY_S, ProgressLine
 from kon.api.request import Work, plan
 from kon.api.values import failure_of, raise_failures
 from kon.api.wishes import Wishes, guard, refuse_wishes
 from kon.core.errors import ConfigurationError, did_you_mean
-from kon.core.task import State
+from kon.core.task import Outcome, State
 from kon.engine.records.records import RunFolder
+from kon.engine.tally import Tally
 
 
 def map(
@@ -38,6 +41,7 @@ def map(
     max_cost: float | str | None = None,
     notify: str | None = None,
     return_exceptions: bool = False,
+    progress: bool = False,
     **settings: Any,
 ) -> list[Any]:
     """Call a function, or run a command, for each item; the results in the order of the items.
@@ -57,6 +61,7 @@ def map(
     max_cost: US dollars that it may cost at Amazon, with `out` and the backend aws: then it is paused.
     notify: the ARN of an SNS topic that is told of its end, or `fleet`; with `out`.
     return_exceptions: tasks that are not done stand in the list as TaskFailed, and nothing is raised.
+    progress: tell how far it is: one line on a terminal or in a notebook, lines now and then elsewhere.
     settings: other keys of an experiment file, such as visibility_s or max_receives.
 
     Raises TaskFailed, which names the first task that is not done and has all of them in `failures`;
@@ -90,7 +95,7 @@ def map(
         )
     )
     try:
-        return _gather(run, None, return_exceptions)
+        return _gather(run, None, return_exceptions, progress)
     finally:
         if not run.is_kept:
             run.discard()
@@ -147,37 +152,53 @@ def submit(
 
 
 @overload
-def gather(runs: Run, timeout_s: float | None = None, *, return_exceptions: bool = False) -> list[Any]: ...
+def gather(
+    runs: Run, timeout_s: float | None = None, *, return_exceptions: bool = False, progress: bool = False
+) -> list[Any]: ...
 
 
 @overload
 def gather(
-    runs: Iterable[Run], timeout_s: float | None = None, *, return_exceptions: bool = False
+    runs: Iterable[Run],
+    timeout_s: float | None = None,
+    *,
+    return_exceptions: bool = False,
+    progress: bool = False,
 ) -> list[list[Any]]: ...
 
 
 def gather(
-    runs: Run | Iterable[Run], timeout_s: float | None = None, *, return_exceptions: bool = False
+    runs: Run | Iterable[Run],
+    timeout_s: float | None = None,
+    *,
+    return_exceptions: bool = False,
+    progress: bool = False,
 ) -> list[Any]:
     """Wait for a run, and return its results in the order of the items; of several runs, a list of each.
 
+    progress: as for `map`.
     Raises TaskFailed as `map` does; TimeoutError after `timeout_s` seconds, whereupon the run goes on, as
     it does after Ctrl-C.
     """
     if isinstance(runs, Run):
-        return _gather(runs, timeout_s, return_exceptions)
+        return _gather(runs, timeout_s, return_exceptions, progress)
     give_up_s = None if timeout_s is None else time.monotonic() + timeout_s
     return [
-        _gather(run, None if give_up_s is None else max(0.0, give_up_s - time.monotonic()), return_exceptions)
+        _gather(
+            run,
+            None if give_up_s is None else max(0.0, give_up_s - time.monotonic()),
+            return_exceptions,
+            progress,
+        )
         for run in runs
     ]
 
 
-def _gather(run: Run, timeout_s: float | None, return_exceptions: bool) -> list[Any]:
+def _gather(run: Run, timeout_s: float | None, return_exceptions: bool, progress: bool) -> list[Any]:
     values: list[Any] = [None] * run.tasks
     try:
-        with run.output.shown():
-            for outcome in run.results(timeout_s):
+        with closing(_told(run, timeout_s) if progress else _shown(run, timeout_s)) as outcomes:
+            for outcome in outcomes:
                 done = outcome.state is State.DONE
                 values[outcome.index] = outcome.result if done else failure_of(outcome)
     except KeyboardInterrupt as interrupt:
@@ -192,6 +213,31 @@ def _gather(run: Run, timeout_s: float | None, return_exceptions: bool) -> list[
     if not return_exceptions:
         raise_failures(run.id, values, f"; records in {run.path}" if run.is_kept else "")
     return values
+
+
+def _shown(run: Run, timeout_s: float | None) -> Generator[Outcome, None, None]:
+    """Outcomes, as what functions write is shown."""
+    with run.output.shown():
+        yield from run.results(timeout_s)
+
+
+def _told(run: Run, timeout_s: float | None) -> Generator[Outcome, None, None]:
+    """Outcomes, as what functions write is shown, and how far the run is."""
+    status = run.status()
+    line = ProgressLine(before=status.tasks - status.left)
+    last: list[Tally] = []
+
+    def look(tally: Tally) -> None:
+        run.output.show(line.clear)
+        line.update(tally)
+        last[:] = [tally]
+
+    try:
+        yield from run.watched(timeout_s, look, EVERY_S)
+    finally:
+        run.output.show(line.clear)
+        if last:
+            line.end(last[0])
 
 
 def open_run(

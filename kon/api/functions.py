@@ -14,7 +14,10 @@ from kon.core.errors import ConfigurationError
 from kon.kinds import callee
 from kon.kinds.reference import FROM_FILE
 
-_MEND: Final = "define it with `def` at the top level of a module or script, and pass that"
+_MEND: Final = (
+    "define it with `def` at the top level of a module or script, and pass that. "
+    "kon.Executor takes any function"
+)
 
 
 def reference_of(function: Callable[..., Any], caller: str) -> str:
@@ -31,7 +34,7 @@ def reference_of(function: Callable[..., Any], caller: str) -> str:
     if "<locals>" in qualname:
         raise ConfigurationError(
             f"{caller}: {shown} is defined inside a function, where workers, in processes of their own, "
-            f"can't find it; {_MEND}. What it takes from around it can go into the items"
+            f"can't find it; {_MEND}"
         )
     module = sys.modules.get(module_name)
     _check_reachable(function, module, qualname, caller)
@@ -60,7 +63,7 @@ def _check_reachable(
         what = "nothing" if found is None else "something else"
         raise ConfigurationError(
             f"{caller}: {function!r:.80} calls itself {name}, and there is {what} under that name, so that "
-            f"workers would not find it; {_MEND} by the name that it has there"
+            f"workers would not find it; {_MEND}"
         )
 
 
@@ -73,8 +76,8 @@ def _script(module: ModuleType | None, shown: str, caller: str) -> str:
     if file is None:
         raise ConfigurationError(
             f"{caller}: {shown} was typed into an interactive session or a notebook, where workers, in "
-            "processes of their own, can't read it. Save it in a file, mine.py for example, and pass it as "
-            "`from mine import ...`"
+            "processes of their own, can't read it. kon.Executor hands it over as it is. Or save it in a "
+            "file, mine.py for example, and pass it as `from mine import ...`"
         )
     path = Path(file).absolute()
     if path.suffix != ".py" or not path.is_file():

@@ -20,6 +20,7 @@ from kon.core.spec import RunSpec
 from kon.core.task import Outcome, State
 from kon.engine.control import Control, Status
 from kon.engine.records.records import RunFolder
+from kon.engine.tally import Tally
 from kon.launch.guard import Guard
 from kon.report.read.reader import Tail
 
@@ -107,9 +108,26 @@ class Run:
         Raises TimeoutError when `timeout_s` seconds pass, whereupon the run goes on; WorkersFailed,
         StoreError, ... when the run can't go on, or output of a command can't be read.
         """
+        return self.watched(timeout_s)
+
+    def watched(
+        self,
+        timeout_s: float | None = None,
+        look: Callable[[Tally], None] = lambda tally: None,
+        every_s: float | None = None,
+    ) -> Iterator[Outcome]:
+        """What `results` yields; `look` gets the tally after all news, and at least every `every_s`."""
         give_up_s = None if timeout_s is None else time.monotonic() + timeout_s
         tail = Tail(self._folder, self.tasks)
-        for news in self.follow(tail, lambda: None if give_up_s is None else give_up_s - time.monotonic()):
+
+        def patience_s() -> float | None:
+            if give_up_s is None:
+                return every_s
+            left_s = give_up_s - time.monotonic()
+            return left_s if every_s is None else min(left_s, every_s)
+
+        for news in self.follow(tail, patience_s):
+            look(tail.tally)
             yield from (whole(each, self.path) for each in news) if self._has_output else news
             if not news and give_up_s is not None and time.monotonic() >= give_up_s:
                 raise TimeoutError(

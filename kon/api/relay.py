@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -28,16 +28,18 @@ class Relay:
         self.is_mid_line = False
         """Whether what was shown last did not end with a line end."""
 
-    def show(self) -> bool:
+    def show(self, before: Callable[[], None] = lambda: None) -> bool:
         """Show what was written since the last call. Whether there was anything.
 
-        Raises BrokenPipeError when nobody reads it any more.
+        before: called before anything is shown. Raises BrokenPipeError when nobody reads it any more.
         """
         found = False
         with self._turn:
             for entry in self._files():
                 stream = _STREAMS.get(entry.name[-4:])
                 if stream is not None and entry.stat().st_size > self._at.get(entry.name, 0):
+                    if not found:
+                        before()
                     found = True
                     self._show(Path(entry.path), stream)
         return found

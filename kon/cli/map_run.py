@@ -14,15 +14,15 @@ import click
 
 from kon.api.begin import Plan, begin
 from kon.api.feed import Feed, OpenClient
+from kon.api.progress import EVERY_S, ProgressLine
 from kon.api.relay import Relay
 from kon.cli.joblog import JobLog, read_joblog
 from kon.cli.map_incoming import Incoming
-from kon.cli.map_line import EVERY_S, ProgressLine
 from kon.cli.map_options import Request
 from kon.cli.map_output import Printer
 from kon.cli.map_sources import Item
 from kon.cli.map_tasks import Commands
-from kon.cli.output import note, print_rows
+from kon.cli.output import can_redraw, note, print_rows
 from kon.core.errors import ConfigurationError, Interrupted
 from kon.core.task import Outcome, State
 from kon.engine.records.records import RunFolder
@@ -149,7 +149,12 @@ class MapRun:
     def _follow(self) -> None:
         """Print and log what ends, until all has ended."""
         request, printer = self._request, self._printer
-        line = ProgressLine(quiet=request.quiet, before=len(self._known), always=request.progress)
+        redraws = can_redraw()
+        line = ProgressLine(
+            before=len(self._known),
+            redraws=redraws,
+            is_shown=request.progress or (redraws and not request.quiet),
+        )
         looks = line.is_shown or self._incoming is not None
         pause_s = _LIVE_S if self._relay else EVERY_S if looks else None
         try:

@@ -85,7 +85,7 @@ def test_a_function_of_a_module_run_as_a_program(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_function_typed_into_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigurationError, match=r"was typed into an interactive session.*Save it in a file"):
+    with pytest.raises(ConfigurationError, match=r"was typed into an interactive session.*save it in a file"):
         reference_of(_main_module(monkeypatch), "kon.map")
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from kon.api.progress import ProgressLine
 from kon.cli.joblog import COLUMNS, Entry, JobLog, line_of, read_joblog
-from kon.cli.map_line import ProgressLine
 from kon.cli.map_output import MOST_TOLD, Printer
 from kon.cli.map_sources import Item
 from kon.cli.map_tasks import Commands, Slots, make_plan, share
@@ -250,7 +250,7 @@ class TestProgressLine:
     ) -> None:
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-        line = ProgressLine(quiet=False, before=2)
+        line = ProgressLine(before=2)
         tally = Tally(4)
         tally.count([done(0, ""), failed(1, 1), done(2, "")])
         line.update(tally)
@@ -260,8 +260,10 @@ class TestProgressLine:
         line.clear()
         assert capsys.readouterr().err == "\r\x1b[K"
 
-    def test_off_a_terminal_nothing_is_shown(self, capsys: pytest.CaptureFixture[str]) -> None:
-        line = ProgressLine(quiet=False, before=0)
+    def test_off_a_terminal_its_end_is_a_line(self, capsys: pytest.CaptureFixture[str]) -> None:
+        line = ProgressLine()
         line.update(Tally(4))
         line.clear()
         assert capsys.readouterr().err == ""
+        line.end(Tally(4))
+        assert capsys.readouterr().err == "kon: 0/4\n"
