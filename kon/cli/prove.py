@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import click
 import msgspec
@@ -15,14 +15,15 @@ from kon.backends.sim.faults import FAULTS
 from kon.cli.output import json_option, note, print_json, quiet_option
 from kon.core.distribution import version
 from kon.core.errors import ConfigurationError, first_cause
+from kon.core.plugins import strategy_class
 from kon.core.spec import Plugin
 from kon.report.tables import draw
 from kon.trials.prove.classes import (
     ALL_FAULTS,
-    NOT_MODELLED,
     FaultClass,
     fault_class,
     fault_classes,
+    not_modelled,
     registered_strategies,
     strategy_variants,
 )
@@ -34,6 +35,7 @@ from kon.trials.prove.guarantees import write_page
 from kon.trials.prove.invariants import MEANING
 from kon.trials.prove.scenario import Played, Scenario
 from kon.trials.prove.search import SCENARIO, Cell, Searched, play_seed, scenario_of, search
+from kon.trials.prove.services import Searchable
 from kon.trials.prove.shrink import shorten, shortest
 from kon.trials.prove.table import LEGEND, findings_tables
 from kon.trials.prove.telling import tell
@@ -78,6 +80,14 @@ class Shown(msgspec.Struct, frozen=True):
     metavar="N",
     help="Schedules of each strategy with all faults at once; under each fault alone, "
     f"one in {SHARE} of these. With --fault: of each.",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(get_args(Searchable)),
+    default="sim",
+    show_default=True,
+    help="`sim`: simulated queues and tables, as SQS and DynamoDB have them; `sqlite`: SQLite's own, with a "
+    "kill or a failing disk at any statement.",
 )
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Play the schedule of one seed again.")
 @click.option(
@@ -147,6 +157,7 @@ def prove(
     strategy: str | None,
     options: tuple[str, ...],
     seeds: int,
+    backend: Searchable,
     seed: int | None,
     faults: tuple[str, ...],
     tasks: int,
@@ -177,12 +188,16 @@ def prove(
         raise ConfigurationError(
             "--write is about every strategy under every fault; leave STRATEGY, --fault and --seed out"
         )
+    if backend != "sim" and (page is not None or exhaustive):
+        raise ConfigurationError(
+            f"--backend {backend} is for a search by seeds; leave --write and --exhaustive out"
+        )
     if page is not None and page.suffix != ".md":
         raise ConfigurationError(f"--write {page}: expected a name that ends in .md")
     asked = Asked(
-        registered_strategies() if strategy is None else strategy_variants(strategy, _given(options)),
-        [fault_class(name) for name in faults],
-        msgspec.structs.replace(SCENARIO, tasks=tasks, workers=workers),
+        _strategies(strategy, options, backend),
+        [fault_class(name, backend) for name in faults],
+        msgspec.structs.replace(SCENARIO, backend=backend, tasks=tasks, workers=workers),
         as_json,
         story,
     )
@@ -191,7 +206,7 @@ def prove(
             raise ConfigurationError(
                 "--coverage is about a search; leave --write, --exhaustive and --seed out"
             )
-        measured = Coverage()
+        measured = Coverage(None if backend == "sim" else backend)
         with measured.watching():  # which one process does: so it takes a while
             kept = _report(asked, search(_cells(asked, seeds), asked.base, 1))
         _print_coverage(measured.found())
@@ -235,6 +250,23 @@ def _print_coverage(found: Sequence[ModuleLines]) -> None:
     click.echo(f"\n{share(found):.1%} of the lines of worker, client and strategies were run.")
 
 
+def _strategies(name: str | None, options: Sequence[str], backend: Searchable) -> list[Plugin]:
+    """What is to be searched. Raises ConfigurationError."""
+    if name is None:
+        return [each for each in registered_strategies() if _fits(each, backend)]
+    variants = strategy_variants(name, _given(options))
+    for each in variants:
+        if not _fits(each, backend):
+            raise ConfigurationError(
+                f"{each.label} needs a FIFO queue, which the backend {backend} does not have"
+            )
+    return variants
+
+
+def _fits(strategy: Plugin, backend: Searchable) -> bool:
+    return backend == "sim" or not strategy_class(strategy.name).needs_fifo
+
+
 def _given(options: Sequence[str]) -> dict[str, Any]:
     given = {}
     for text in options:
@@ -255,7 +287,7 @@ def _cells(asked: Asked, seeds: int) -> list[Cell]:
     return [
         Cell(strategy, faults, seeds if faults.name == ALL_FAULTS else fewer)
         for strategy in asked.strategies
-        for faults in fault_classes()
+        for faults in fault_classes(asked.base.backend)
     ]
 
 
@@ -277,7 +309,10 @@ def _report(asked: Asked, searched: Sequence[Searched]) -> bool:
     if asked.as_json:
         print_json({"searched": msgspec.to_builtins(searched), "breaks": msgspec.to_builtins(shown)})
     else:
-        click.echo(f"{findings_tables(searched)}\n\n{LEGEND}\nNot modelled: {'; '.join(NOT_MODELLED)}.")
+        click.echo(
+            f"{findings_tables(searched)}\n\n{LEGEND}\n"
+            f"Not modelled: {'; '.join(not_modelled(asked.base.backend))}."
+        )
         for unbroken in _unbroken(searched):
             click.echo(unbroken)
         for each in shown:
@@ -334,7 +369,7 @@ def _replay(asked: Asked, seed: int) -> bool:
     shown = []
     kept = True
     for strategy in asked.strategies:
-        for faults in asked.faults or [fault_class(ALL_FAULTS)]:
+        for faults in asked.faults or [fault_class(ALL_FAULTS, asked.base.backend)]:
             try:
                 played = play_seed(asked.base, strategy, faults, seed)
             except (Exception, BaseExceptionGroup) as error:  # of the strategy under test
@@ -390,6 +425,8 @@ def _one(
 def _replay_command(asked: Asked, strategy: Plugin, fault: str, seed: int) -> str:
     options = [f"{name}={value}" for name, value in strategy.options.items()]
     words = ["kon prove", strategy.name, *options, f"--fault {fault} --seed {seed}"]
+    if asked.base.backend != SCENARIO.backend:
+        words.append(f"--backend {asked.base.backend}")
     if asked.base.tasks != SCENARIO.tasks:
         words.append(f"--tasks {asked.base.tasks}")
     if asked.base.workers != SCENARIO.workers:

@@ -164,12 +164,17 @@ class SqliteBackend(Backend):
             for news in self._news[run].values():
                 news.spread()
 
-        connection = Connection(file, connect, self._busy_timeout_s, on_change)
+        connection = self._connection(file, connect, on_change)
         try:
             return await connection.read(schema.stored_options), connection
         except BaseException:
             await connection.close()
             raise
+
+    def _connection(
+        self, file: Path, connect: Callable[[], sqlite3.Connection], on_change: Callable[[], None]
+    ) -> Connection:
+        return Connection(file, connect, self._busy_timeout_s, on_change)
 
     async def _close(self, which: Callable[[_Open], bool]) -> None:
         """Close all of them, whatever happens: a cancelled close ends its thread all the same."""

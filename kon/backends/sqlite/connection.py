@@ -31,7 +31,9 @@ MOST_CALLS: Final = 16
 """Calls in one transaction, at most: other processes wait for its lock."""
 
 _FIRST_LOOK_S: Final = 0.001
-_LONGEST_LOOK_S: Final = 0.025
+LONGEST_LOOK_S: Final = 0.025
+"""Between two looks for what other processes have written, at most."""
+
 _CLOSING_TIMEOUT_S: Final = 1.0
 
 
@@ -86,8 +88,13 @@ class Connection:
         self._watchers = 0
         self._version: int | None = None
         self._look_s = _FIRST_LOOK_S
+        self._thread: threading.Thread | None = None
+        self._start()
+
+    def _start(self) -> None:
         # A daemon, so that a program that ends without `close` does end; the file allows for that.
-        self._thread = threading.Thread(target=self._run, name=f"kon-sqlite-{path.parent.name}", daemon=True)
+        name = f"kon-sqlite-{self.path.parent.name}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def read(self, work: Work[_Reply]) -> asyncio.Future[_Reply]:
@@ -130,7 +137,7 @@ class Connection:
         """End the thread. Whatever was asked of it is done first; a cancelled `close` still ends it."""
         if self._loop is not asyncio.get_running_loop():
             self._stop()  # the loop that it answered to is gone, and so is everyone who waits
-            self._thread.join()
+            self._join()
             return
         try:
             if self._under_way and not self._closing:
@@ -139,6 +146,10 @@ class Connection:
             await asyncio.shield(self._ended)
         finally:
             self._stop()
+            self._join()
+
+    def _join(self) -> None:
+        if self._thread is not None:
             self._thread.join()
 
     def _stop(self) -> None:
@@ -200,16 +211,19 @@ class Connection:
 
     def _serve(self, db: sqlite3.Connection, turn: Turn) -> None:
         while call := self._next(db):
-            calls = [call]
-            try:
-                if call.writes:
-                    self._do_in_turn(db, turn, calls)
-                else:
-                    self._do(db, calls)
-            except Exception as error:  # nobody may wait in vain
-                _fail(calls, explain(error, self.path))
-            self._post(self._deliver, calls)
-            del call, calls  # bodies and replies are large, and the next call may be long in coming
+            self._serve_call(db, turn, call)
+            del call  # bodies and replies are large, and the next call may be long in coming
+
+    def _serve_call(self, db: sqlite3.Connection, turn: Turn, call: _Call[Any]) -> None:
+        calls = [call]
+        try:
+            if call.writes:
+                self._do_in_turn(db, turn, calls)
+            else:
+                self._do(db, calls)
+        except Exception as error:  # nobody may wait in vain
+            _fail(calls, explain(error, self.path))
+        self._post(self._deliver, calls)
 
     def _do_in_turn(self, db: sqlite3.Connection, turn: Turn, calls: list[_Call[Any]]) -> None:
         if not turn.take(self._pauses()):
@@ -238,7 +252,7 @@ class Connection:
             try:
                 return self._inbox.get(timeout=self._look_s)
             except Empty:
-                self._look_s = min(2 * self._look_s, _LONGEST_LOOK_S)
+                self._look_s = min(2 * self._look_s, LONGEST_LOOK_S)
             version = _version(db)
             if version != self._version:
                 self._version = version

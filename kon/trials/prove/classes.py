@@ -16,6 +16,8 @@ from kon.core.plugins import names, strategy_class
 from kon.core.spec import Plugin
 from kon.core.strategy import Strategy, strategy_options
 from kon.trials.prove.invariants import Invariant, promised
+from kon.trials.prove.on_sqlite import ALONE, MACHINE_FAULTS, TOGETHER, SqliteRates
+from kon.trials.prove.services import Searchable
 
 NO_FAULT: Final = "none"
 ALL_FAULTS: Final = "all"
@@ -90,16 +92,29 @@ _TOGETHER: Final = FaultRates(
     cancel=0.05,
 )
 
-NOT_MODELLED: Final = (
-    "retention: SQS deletes what has been in a queue for 14 days",
-    "the 12 hours that one receipt may be extended to in all",
-    "120,000 messages in flight as a refusal",
-    "sends that fail in part and are stored in part",
-    "two clients of one run at the same time",
-    "SQLite's queue and ledger, the ledger on S3, and replies of Amazon's services as HTTP",
-    "disks: full, slow, or without what was not synced",
-)
+_NOT_MODELLED: Final[Mapping[Searchable, Sequence[str]]] = {
+    "sim": (
+        "retention: SQS deletes what has been in a queue for 14 days",
+        "the 12 hours that one receipt may be extended to in all",
+        "120,000 messages in flight as a refusal",
+        "sends that fail in part and are stored in part",
+        "two clients of one run at the same time",
+        "the ledger on S3, and replies of Amazon's services as HTTP",
+        "SQLite's queue and ledger, which --backend sqlite searches",
+    ),
+    "sqlite": (
+        "two clients of one run at the same time",
+        "a failure while a process opens the run",
+        "two transactions that are open at once: each is one step",
+        "a power cut, which loses what was not synced",
+    ),
+}
 """What no schedule of the search has. Other tests have some of it: see docs/guarantees.md."""
+
+
+def not_modelled(backend: Searchable) -> Sequence[str]:
+    """What no schedule has that is played with this backend."""
+    return _NOT_MODELLED[backend]
 
 
 class FaultClass(msgspec.Struct, frozen=True):
@@ -109,21 +124,35 @@ class FaultClass(msgspec.Struct, frozen=True):
     rates: FaultRates
 
 
-def fault_class(name: str) -> FaultClass:
+def faults_of(backend: Searchable) -> tuple[str, ...]:
+    """Every fault that the search has for a backend, by name."""
+    return FAULTS if backend == "sim" else MACHINE_FAULTS
+
+
+def fault_class(name: str, backend: Searchable = "sim") -> FaultClass:
     """The class of that name. Raises ConfigurationError."""
+    every = faults_of(backend)
     if name == NO_FAULT:
         return FaultClass(name, FaultRates())
     if name == ALL_FAULTS:
-        return FaultClass(name, _TOGETHER)
-    if name in FAULTS:
+        return FaultClass(name, _TOGETHER if backend == "sim" else _together_on_sqlite())
+    if name in every and backend == "sim":
         return FaultClass(name, FaultRates(**{name: getattr(_ALONE, name)}))
-    known = (NO_FAULT, *FAULTS, ALL_FAULTS)
-    raise ConfigurationError(f'no fault "{name}"{did_you_mean(name, known)} (known: {", ".join(known)})')
+    if name in every:
+        return FaultClass(name, SqliteRates(**{name: ALONE.get(name) or getattr(_ALONE, name)}))
+    known = (NO_FAULT, *every, ALL_FAULTS)
+    of = "" if backend == "sim" else f" of the backend {backend}"
+    raise ConfigurationError(f'no fault "{name}"{of}{did_you_mean(name, known)} (known: {", ".join(known)})')
 
 
-def fault_classes() -> list[FaultClass]:
+def _together_on_sqlite() -> FaultRates:
+    shared = {name: getattr(_TOGETHER, name) for name in MACHINE_FAULTS if name in FAULTS}
+    return SqliteRates(**shared, **TOGETHER)
+
+
+def fault_classes(backend: Searchable = "sim") -> list[FaultClass]:
     """No fault, each fault by itself, and all at once."""
-    return [fault_class(name) for name in (NO_FAULT, *FAULTS, ALL_FAULTS)]
+    return [fault_class(name, backend) for name in (NO_FAULT, *faults_of(backend), ALL_FAULTS)]
 
 
 def registered_strategies() -> list[Plugin]:

@@ -30,11 +30,15 @@ class ModuleLines(msgspec.Struct, frozen=True):
 
 
 class Coverage:
-    """Counts lines while `watching`. Each module is looked at as it is when this is made."""
+    """Counts lines while `watching`. Each module is looked at as it is when this is made.
 
-    def __init__(self) -> None:
-        self._codes = {module.__name__: list(_functions(module)) for module in _modules()}
-        self._files = {module.__file__ for module in _modules()}
+    backend: another package that is looked at, by its name.
+    """
+
+    def __init__(self, backend: str | None = None) -> None:
+        modules = list(_modules(PACKAGES if backend is None else (*PACKAGES, f"kon.backends.{backend}")))
+        self._codes = {module.__name__: list(_functions(module)) for module in modules}
+        self._files = {module.__file__ for module in modules}
         self._seen: set[tuple[CodeType, int]] = set()
 
     @contextmanager
@@ -73,9 +77,9 @@ def share(found: Sequence[ModuleLines]) -> float:
     return sum(each.run for each in found) / max(1, sum(each.lines for each in found))
 
 
-def _modules() -> list[ModuleType]:
+def _modules(packages: Sequence[str]) -> list[ModuleType]:
     modules = []
-    for package in PACKAGES:
+    for package in packages:
         path = importlib.import_module(package).__path__
         names = sorted(f"{package}.{each.name}" for each in pkgutil.iter_modules(path) if not each.ispkg)
         modules += [importlib.import_module(name) for name in names if name not in _LEFT_OUT]

@@ -14,7 +14,7 @@ from typing import Final
 
 from kon.core.errors import KonError
 from kon.report.tables import draw
-from kon.trials.prove.classes import NOT_MODELLED, promises_of
+from kon.trials.prove.classes import not_modelled, promises_of
 from kon.trials.prove.counterexample import Counterexample
 from kon.trials.prove.evidence import (
     Broken,
@@ -118,7 +118,7 @@ def guarantees(evidence: Evidence, data: str) -> str:
         fired="" if not unable else " (from the fewest to the most over the strategies)",
         tried=_tried(strategies),
         occasions=occasions if unable else "",
-        unmodelled="\n".join(f"- {each}" for each in NOT_MODELLED),
+        unmodelled="\n".join(f"- {each}" for each in not_modelled("sim")),
         small=_small(evidence.exhausted),
         under=_under(strategies),
         stories="\n".join(_stories(evidence)),

@@ -12,22 +12,18 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.backends.sim.backend import SimBackend
 from kon.backends.sim.faults import Far, FaultRates, Faults, FaultSpans, Fired
 from kon.backends.sim.latency import Latency
-from kon.backends.sim.ledger import SimLedger
 from kon.backends.sim.loop import SimDeadlock, SimLoop, SimTimeout
 from kon.backends.sim.network import Network
-from kon.backends.sim.queue import SimQueue
 from kon.backends.sim.schedule import Schedule, Seeded
 from kon.backends.sim.trace import Trace
 from kon.core.backend import Channel
 from kon.core.clock import Clock
-from kon.core.errors import BackendUnavailable, first_cause
+from kon.core.errors import BackendUnavailable, StoreError, first_cause
 from kon.core.journal import MemoryJournal
 from kon.core.ledger import Ledger
 from kon.core.plugins import strategy_class
-from kon.core.queue import Queue
 from kon.core.spec import Plugin, RunSpec
 from kon.core.strategy import Strategy
 from kon.core.task import Answers, Outcome, State, encode
@@ -39,12 +35,17 @@ from kon.engine.records.events import Event, Recorder
 from kon.engine.tally import Tally
 from kon.engine.worker import Worker, WorkerOptions
 from kon.trials.prove.invariants import Break, Invariant, promised
+from kon.trials.prove.on_sqlite import SqliteServices
+from kon.trials.prove.services import Searchable, Services, SimServices
 from kon.trials.prove.watch import InstantKind, Watch, WatchedKind, WatchedStrategy, gist
 
 RUN: Final = "sim"
 
 POLL_S: Final = 5.0
 """The long polls: as long as tasks take, or most of a schedule would be the asking for news."""
+
+OPERATOR: Final = "operator"
+"""Who cancels a run."""
 
 STOP_S: Final = 1.0
 """How long a worker that is told to stop lets tasks run: shorter than most tasks take."""
@@ -64,6 +65,7 @@ MakeStrategy = Callable[[Ledger, str, Clock], Strategy]
 class Scenario(msgspec.Struct, frozen=True):
     """What is run, and how much goes wrong.
 
+    backend: simulated services, or SQLite's own queue and ledger.
     task_s: the mean duration of a task; each task's is drawn evenly from what is within `spread`, a
         share of the mean, of it: from 0 to twice the mean, unless said otherwise.
     sizes: tasks of a message, in turn, where `bundle` is None. Each life of the client begins elsewhere in
@@ -82,6 +84,7 @@ class Scenario(msgspec.Struct, frozen=True):
     """
 
     strategy: Plugin = Plugin("lease")
+    backend: Searchable = "sim"
     tasks: int = 20
     workers: int = 3
     slots: int = 2
@@ -148,7 +151,8 @@ def play(
     faults = Faults(scenario.rates, seed, scenario.spans, plan)
     loop = SimLoop(chosen, limit_s=scenario.limit_s, max_steps=scenario.max_steps)
     network = Network(faults, latency, trace)
-    stage = _Stage(scenario, seed, loop, network, faults, make_strategy or _make(scenario.strategy))
+    services = _services(scenario, seed, network, faults)
+    stage = _Stage(scenario, seed, loop, services, faults, make_strategy or _make(scenario.strategy), trace)
     try:
         try:
             loop.run_until_complete(stage.run())
@@ -170,6 +174,13 @@ def play(
         )
     finally:
         loop.close()
+        services.close()
+
+
+def _services(scenario: Scenario, seed: int, network: Network, faults: Faults) -> Services:
+    if scenario.backend == "sqlite":
+        return SqliteServices(faults, seed)
+    return SimServices(network, strategy_class(scenario.strategy.name).needs_fifo)
 
 
 def _make(plugin: Plugin) -> MakeStrategy:
@@ -185,11 +196,12 @@ class _Stage:
         scenario: Scenario,
         seed: int,
         loop: SimLoop,
-        network: Network,
+        services: Services,
         faults: Faults,
         make_strategy: MakeStrategy,
+        trace: Trace | None,
     ) -> None:
-        self.watch = Watch(network.trace)
+        self.watch = Watch(trace)
         self.promised: frozenset[Invariant] = frozenset()
         self.tally = Tally(scenario.tasks)
         self.lives = 0
@@ -199,16 +211,17 @@ class _Stage:
         self._loop = loop
         self._faults = faults
         self._make_strategy = make_strategy
-        fifo = strategy_class(scenario.strategy.name).needs_fifo
-        self._backend = SimBackend.on(network, fifo)
-        self._away = network.away
+        self._services = services
+        services.kill = self._kill
+        self._away = services.away
+        self._killers: dict[str, Callable[[], None]] = {}
         self._clients = 0  # lives of the client so far
         self._results = MemoryJournal()
         self._journals: dict[str, MemoryJournal] = {}
         self._spec = RunSpec(
             run=RUN,
             experiment=RUN,
-            backend=Plugin("sim"),
+            backend=Plugin(scenario.backend),
             strategy=scenario.strategy,
             kind=Plugin("watched"),
             tasks=scenario.tasks,
@@ -232,24 +245,22 @@ class _Stage:
         ]
 
     async def run(self) -> None:
-        await self._backend.create(RUN, self._spec.channel_options)
-        channel = await self._backend.open(RUN)
-        assert isinstance(channel.ledger, SimLedger), "whose trace names tasks"
-        channel.ledger.tasks_per_row = self._scenario.tasks_per_row or 1
+        rows = self._scenario.tasks_per_row or 1
+        await self._services.create(RUN, self._spec.channel_options, rows)
         async with asyncio.TaskGroup() as group:
             for number in range(1, self._scenario.workers + 1):
-                group.create_task(self._worker_lives(channel, f"w{number}"))
-            await self._client_lives(channel)
+                group.create_task(self._worker_lives(f"w{number}"))
+            await self._client_lives()
         self._check_results()
 
-    async def _worker_lives(self, channel: Channel, name: str) -> None:
+    async def _worker_lives(self, name: str) -> None:
         """One life after another, until one ends because the run is over."""
         if (far := self._faults.fires("late", name)) is not None:
             await asyncio.sleep(far.uniform(0.0, LATE_S))
         for host in _names(name):
             self.lives += 1
             clock = Clock(self._skew_s(host))
-            worker = self._worker(channel, host, clock)
+            worker = self._worker(await self._services.open(RUN, host), host, clock)
             told = self._tell_to_stop(host, worker)
             if await self._lives(host, worker.run(), "crash", "pause") and not told:
                 return
@@ -268,25 +279,29 @@ class _Stage:
             self._loop.before_step(self._step(far), stop)
         return told
 
-    def _may_cancel(self, channel: Channel) -> None:
+    async def _may_cancel(self) -> None:
         """Have somebody cancel the run at some step, if this is such a schedule."""
         operators: list[asyncio.Task[None]] = []
         if (far := self._faults.fires("cancel", "client")) is not None:
+            channel = await self._services.open(RUN, OPERATOR)
 
             def cancel() -> None:
                 self.watch.note("operator", "cancels the run")
                 self.cancelled = True
-                operators.append(self._loop.spawn("operator", self._cancel(channel)))
+                operators.append(self._loop.spawn(OPERATOR, self._cancel(channel)))
 
             self._loop.before_step(self._step(far), cancel)
 
     async def _cancel(self, channel: Channel) -> None:
-        with contextlib.suppress(BackendUnavailable):  # whoever cancels is told, and may try again
+        with contextlib.suppress(
+            BackendUnavailable, StoreError
+        ):  # whoever cancels is told, and may try again
             await Control(channel.control).close(Status.CANCELLED)
 
-    async def _client_lives(self, channel: Channel) -> None:
-        self._may_cancel(channel)
+    async def _client_lives(self) -> None:
+        await self._may_cancel()
         for host in _names("client"):
+            channel = await self._services.open(RUN, host)
             if await self._lives(host, self._client(channel, host), "client_crash", "client_pause"):
                 return
             await asyncio.sleep(self._scenario.restart_s)
@@ -294,8 +309,9 @@ class _Stage:
     async def _lives(self, host: str, life: Any, crash: str, pause: str | None) -> bool:
         """Whether a life came to its end by itself."""
         task, crashed = self._loop.spawn(host, life), self._loop.create_future()
+        self._killers[host] = functools.partial(self._crash, host, task, crashed)
         if (far := self._faults.fires(crash, host)) is not None:
-            self._loop.before_step(self._step(far), functools.partial(self._crash, host, task, crashed))
+            self._loop.before_step(self._step(far), self._killers[host])
         if pause is not None and (far := self._faults.fires(pause, host)) is not None:
             self._loop.before_step(self._step(far), functools.partial(self._pause, host, task))
         await asyncio.wait([task, crashed], return_when=asyncio.FIRST_COMPLETED)
@@ -304,7 +320,7 @@ class _Stage:
         error = task.exception()
         if error is None:
             return True
-        if isinstance(first_cause(error), BackendUnavailable):
+        if isinstance(first_cause(error), BackendUnavailable | StoreError):
             self.watch.note(host, "gives up", (), str(first_cause(error)))
             return False
         raise error
@@ -314,8 +330,12 @@ class _Stage:
         drawn = far.randrange(1, self._scenario.horizon)
         return self._loop.steps + (drawn if self._scenario.at_step is None else self._scenario.at_step)
 
+    def _kill(self, host: str) -> None:
+        if host in self._killers:
+            self._killers[host]()
+
     def _crash(self, host: str, task: asyncio.Task[Any], crashed: asyncio.Future[None]) -> None:
-        if not task.done():
+        if not task.done() and not crashed.done():
             self._loop.crash(host)
             self._away.add(host)
             self.watch.note(host, "crashes")
@@ -356,14 +376,13 @@ class _Stage:
         self.tally = client.tally
         await client.run(self._bodies)
         if not self.cancelled:
-            await self._drain(channel.tasks)
+            await self._drain(channel)
         await client.close()
 
-    async def _drain(self, tasks: Queue) -> None:
+    async def _drain(self, channel: Channel) -> None:
         """Leave the workers running until no message is left; they stop once the run is closed."""
         deadline_s = self._loop.time() + self._scenario.drain_s
-        assert isinstance(tasks, SimQueue), "only a simulated queue tells its true depth"
-        while left := tasks.true_depth().total:
+        while left := await self._services.messages_left(channel):
             if self.cancelled:
                 return
             if self._loop.time() > deadline_s:

@@ -13,6 +13,7 @@ from kon.core.spec import Plugin
 from kon.engine.give_back import HoldLimits
 from kon.trials.prove.classes import FaultClass, promises_of
 from kon.trials.prove.invariants import Invariant
+from kon.trials.prove.on_sqlite import for_large
 from kon.trials.prove.pool import processes
 from kon.trials.prove.scenario import MakeStrategy, Played, Scenario, play
 
@@ -90,6 +91,7 @@ def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int)
     how many tasks there are. In every other six seeds kon finds the sizes of messages itself, in small:
     messages of every size, in pages and not, which workers split and give back while some of their tasks run.
     """
+    rates = faults.rates
     drawn: dict[str, Any] = {
         "max_receives": (1_000, 5, 2, 1)[seed // 12 % 4],
         "timeout_s": 3.0 if seed // 5 % 8 == 7 else None,
@@ -99,6 +101,7 @@ def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int)
     if seed % LARGE_EVERY == LARGE_EVERY - 1:
         # more tasks than any batch of the worker's or the client's takes
         drawn |= {"tasks": LARGE_TASKS, "bundle": 100, "instant": True, "horizon": 3_000}
+        rates = for_large(rates)
     elif seed // 6 % 2:
         draw = random.Random(f"messages:{seed}")
         drawn |= {
@@ -115,7 +118,7 @@ def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int)
         }
     else:
         drawn |= {"bundle": 1 + seed % 3, "tasks_per_row": 4 if seed // 3 % 2 else 1}
-    return msgspec.structs.replace(base, strategy=strategy, rates=faults.rates, **drawn)
+    return msgspec.structs.replace(base, strategy=strategy, rates=rates, **drawn)
 
 
 def play_seed(

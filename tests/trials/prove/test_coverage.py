@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kon.core.spec import Plugin
-from kon.trials.prove.classes import NOT_MODELLED, fault_class
+from kon.trials.prove.classes import fault_class, not_modelled
 from kon.trials.prove.coverage import Coverage, share
 from kon.trials.prove.search import Cell, search
 from tests.cli.given import invoke
@@ -28,7 +28,7 @@ def test_it_counts_what_runs_and_names_what_does_not() -> None:
 def test_the_command_prints_it_and_what_is_not_modelled() -> None:
     printed = invoke("prove", "none", "--fault", "none", "--seeds", "1", "--coverage", "-q").stdout
     assert "of the lines of worker, client and strategies were run" in printed
-    assert NOT_MODELLED[0] in printed
+    assert not_modelled("sim")[0] in printed
 
 
 def test_it_is_about_a_search() -> None:
