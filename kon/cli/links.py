@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
+
+import msgspec
 
 from kon.backends.aws.cold import ColdStore, Stored
 from kon.backends.aws.links import expiry_of
 from kon.backends.aws.objects import S3Objects
 from kon.cli.output import note
-from kon.core.errors import KonError, first_cause
+from kon.core.errors import KonError, StoreError, first_cause
 from kon.core.task import task_id
+from kon.engine.records.links import Link, LinkLog, later, link_of
 from kon.engine.records.records import RunFolder
 from kon.fleet.restore import is_at_amazon, keys_of, stored
 from kon.report.read.reader import Standing
@@ -27,22 +30,37 @@ USUAL_S: Final = 600.0
 
 
 def link_lines(
-    folder: RunFolder, outcomes: Iterable[Standing], now_s: Callable[[], float] = time.time
+    folder: RunFolder,
+    outcomes: Iterable[Standing],
+    now_s: Callable[[], float] = time.time,
+    whole: bool = False,
 ) -> Iterator[str]:
     """The run's log of links: id, link, and the time (UTC) until which it is good; a file: is for good.
 
     An expired link is signed again where its object can be reached; else the line says since when it is no
-    longer good, and why there is no other.
+    longer good, and why there is no other. whole: these are all outcomes, so that links.tsv is written from
+    them, with the fresh links.
     """
-    rest, without = iter(outcomes), 0
+    rest, without, log = iter(outcomes), 0, LinkLog(folder)
+    renewed, logged = log.read(), []
     while part := list(islice(rest, AT_ONCE)):
-        linked = [each for each in part if _url(each) is not None]
-        without += len(part) - len(linked)
-        expired = [each for each in linked if (until_s := _until_s(each)) is not None and until_s <= now_s()]
-        fresh = dict(zip((each.outcome.index for each in expired), _renewed(folder, expired), strict=True))
-        for each in linked:
-            told = fresh.get(each.outcome.index, _as_it_is(each))
-            yield "\t".join((task_id(folder.path.name, each.outcome.index), *told)).rstrip()
+        found = [(each, link) for each in part if (link := _link(each, renewed)) is not None]
+        without += len(part) - len(found)
+        expired = [pair for pair in found if pair[1].until_s is not None and pair[1].until_s <= now_s()]
+        fresh = dict(zip((link.index for _, link in expired), _renewed(folder, expired), strict=True))
+        for _, link in found:
+            made = fresh.get(link.index, link)
+            if isinstance(made, str):
+                yield "\t".join((task_id(folder.path.name, link.index), link.url, made))
+            else:
+                until = "" if made.until_s is None else _at(made.until_s)
+                yield "\t".join((task_id(folder.path.name, made.index), made.url, until)).rstrip()
+            logged.append(link if isinstance(made, str) else made)
+    if whole and logged:
+        try:
+            log.write(logged)
+        except StoreError as error:
+            note(f"{error}; the links above are good all the same")
     if without:
         note(f"{without:,} tasks have no link in their result")
 
@@ -62,10 +80,15 @@ async def _states(folder: RunFolder) -> list[Stored]:
 # --- links ----------------------------------------------------------------------------------------------
 
 
-def _url(each: Standing) -> str | None:
-    result = each.outcome.result
-    url = result.get("url") if isinstance(result, dict) else None
-    return url if isinstance(url, str) else None
+def _link(each: Standing, renewed: Mapping[int, Link]) -> Link | None:
+    """The link of a result, or a later one that it has got since."""
+    link = link_of(each.outcome)
+    if link is None:
+        return None
+    if link.until_s is not None and "url_until_s" not in each.outcome.result:
+        signed_s = expiry_of(link.url)  # an older record, which does not say
+        link = link if signed_s is None else msgspec.structs.replace(link, until_s=signed_s)
+    return later(link, renewed.get(link.index))
 
 
 def _for_s(each: Standing) -> float | None:
@@ -74,63 +97,52 @@ def _for_s(each: Standing) -> float | None:
     return float(expires_s) if isinstance(expires_s, int | float) else None
 
 
-def _until_s(each: Standing) -> float | None:
-    """Until when its link is good, in seconds since the epoch; None for good, or where nobody says."""
-    url, expires_s = _url(each) or "", _for_s(each)
-    if url.startswith("file:"):
-        return None
-    signed_s = expiry_of(url)
-    if signed_s is not None:
-        return signed_s
-    # the link was made just before the task ended
-    return None if expires_s is None else each.outcome.ended_s + expires_s
+_Expired = Sequence[tuple[Standing, Link]]
 
 
-def _as_it_is(each: Standing) -> tuple[str, str]:
-    until_s = _until_s(each)
-    return _url(each) or "", "" if until_s is None else _at(until_s)
-
-
-def _renewed(folder: RunFolder, expired: list[Standing]) -> list[tuple[str, str]]:
+def _renewed(folder: RunFolder, expired: _Expired) -> list[Link | str]:
+    """Fresh links; for those that there are none for, why."""
     if not expired:
         return []
     if not is_at_amazon(folder):
         return [
-            _stale(each, f"the backend {folder.read_run().spec.backend.name} makes no other")
-            for each in expired
+            _stale(link, f"the backend {folder.read_run().spec.backend.name} makes no other")
+            for _, link in expired
         ]
     return asyncio.run(_renew(folder, expired))
 
 
-async def _renew(folder: RunFolder, expired: list[Standing]) -> list[tuple[str, str]]:
+async def _renew(folder: RunFolder, expired: _Expired) -> list[Link | str]:
     try:
         async with stored(folder) as (objects, store), asyncio.TaskGroup() as group:
-            fresh = [group.create_task(_fresh(folder.path.name, objects, store, each)) for each in expired]
+            fresh = [
+                group.create_task(_fresh(folder.path.name, objects, store, each, link))
+                for each, link in expired
+            ]
         return [task.result() for task in fresh]
     except (KonError, BaseExceptionGroup) as error:
         cause = first_cause(error)
         if not isinstance(cause, KonError):
             raise
-        return [_stale(each, str(cause)) for each in expired]
+        return [_stale(link, str(cause)) for _, link in expired]
 
 
-async def _fresh(run: str, objects: S3Objects, store: ColdStore, each: Standing) -> tuple[str, str]:
-    link = objects.link(_url(each) or "")
+async def _fresh(run: str, objects: S3Objects, store: ColdStore, each: Standing, old: Link) -> Link | str:
+    link = objects.link(old.url)
     if link is None:
-        return _stale(each, "it is not a link to this run's store")
+        return _stale(old, "it is not a link to this run's store")
     state = await store.state_of(link.key)
     if state is None:
-        return _stale(each, "the object is gone")
+        return _stale(old, "the object is gone")
     if state.state in ("cold", "coming back"):
-        return _stale(each, f"the object is {state.state}: kon restore {run}")
-    made = await objects.url(link.key, _for_s(each) or USUAL_S)
-    return made, _at(expiry_of(made) or 0.0)
+        return _stale(old, f"the object is {state.state}: kon restore {run}")
+    url, until_s = await objects.signed(link.key, _for_s(each) or USUAL_S)
+    return Link(old.index, url, until_s)
 
 
-def _stale(each: Standing, why: str) -> tuple[str, str]:
-    until_s = _until_s(each)
-    assert until_s is not None  # or it would not have expired
-    return _url(each) or "", f"expired since {_at(until_s)}: {' '.join(why.split())}"
+def _stale(link: Link, why: str) -> str:
+    assert link.until_s is not None  # or it would not have expired
+    return f"expired since {_at(link.until_s)}: {' '.join(why.split())}"
 
 
 def _at(seconds: float) -> str:

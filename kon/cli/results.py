@@ -45,7 +45,11 @@ _IN_TEXT: Final = 6
 @click.option(
     "--stdout", "output", is_flag=True, help="Print what shell tasks wrote to stdout, and nothing else."
 )
-@click.option("--links", is_flag=True, help="Print the links in results, fresh ones for those that expired.")
+@click.option(
+    "--links",
+    is_flag=True,
+    help="Print the links in results; renew those that expired, in links.tsv too.",
+)
 @click.option(
     "--objects", is_flag=True, help="Print what tasks have stored at Amazon, and whether it is here."
 )
@@ -84,7 +88,7 @@ def results(
     elif output:
         _print_output(folder, outcomes)
     elif links:
-        _print_lines(link_lines(folder, outcomes))
+        _print_lines(link_lines(folder, outcomes, whole=not failed))
     elif as_json or style == "jsonl":
         _print_lines(_json_line(folder, each) for each in outcomes)
     else:

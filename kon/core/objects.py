@@ -34,6 +34,13 @@ class ObjectStore(ABC):
         Raises KeyError when there is no such object.
         """
 
+    async def signed(self, key: str, expires_s: float) -> tuple[str, float | None]:
+        """A link as `url` makes it, and when it dies, in seconds since the epoch; None for never.
+
+        That may be sooner than was asked for. Raises KeyError when there is no such object.
+        """
+        return await self.url(key, expires_s), None
+
 
 def check_key(key: str) -> str:
     """The key itself. Raises ConfigurationError for one that could lead out of its store."""

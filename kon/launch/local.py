@@ -18,7 +18,7 @@ from kon.core.backend import Backend, Channel
 from kon.core.clock import Clock
 from kon.core.distribution import version
 from kon.core.errors import ConfigurationError, WorkersFailed, ungrouped
-from kon.core.journal import FileJournal, LateJournal
+from kon.core.journal import FileJournal, Journal, LateJournal
 from kon.core.plugins import backend_class, open_backend, strategy_class
 from kon.core.spec import RunSpec
 from kon.core.strategy import check_queue
@@ -26,6 +26,7 @@ from kon.engine.client import Client, ClientOptions, Listener
 from kon.engine.client_lease import ClientLease, fenced
 from kon.engine.control import Control, Status, WorkerState
 from kon.engine.records.events import Event, Recorder, spent
+from kon.engine.records.links import LinkedJournal, LinkLog
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
 from kon.launch.crew import Crew, WorkersHere, doomed, worker_names
@@ -265,7 +266,7 @@ class LocalRun:
     def _client(self, backend: Backend, channel: Channel) -> Iterator[tuple[Client, Recorder]]:
         spec, clock = self.spec, Clock.of_this_host()
         with (
-            closing(FileJournal(self.folder.results, durable=backend.durable)) as results,
+            closing(self._answers(backend.durable)) as results,
             closing(FileJournal(self.folder.client_events)) as events,
             closing(LateJournal(self.folder.unreadable, durable=backend.durable)) as unreadable,
         ):
@@ -283,6 +284,9 @@ class LocalRun:
                 ),
             )
             yield client, Recorder(events, clock)
+
+    def _answers(self, durable: bool) -> Journal:
+        return LinkedJournal(FileJournal(self.folder.results, durable=durable), LinkLog(self.folder))
 
     @property
     def _first_attempt(self) -> int:

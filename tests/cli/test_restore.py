@@ -7,6 +7,7 @@ import itertools
 import json
 import time
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +182,28 @@ def test_in_a_store_that_runs_share_its_own_objects_are_meant(run: Run) -> None:
     assert invoke("results", "r", "--objects").stdout == "0.png\t1\tGLACIER\tcold\n"
     asked = invoke("restore", "r", "--no-wait", "--json")
     assert json.loads(asked.stdout)["objects"] == {"coming back": 1}
+
+
+def test_the_log_of_links_is_renewed_where_it_lies(run: Run) -> None:
+    run.record(run.store(cold=1), time.time() - 61)
+    later_s = 3_600.0
+    first, *_ = run.links(later_s)
+    assert "expired since" in first[2]
+    assert not run.folder.links.exists(), "not all outcomes were looked at"
+
+    def renew(at_s: float) -> list[str]:
+        found = standing(run.folder, 3)
+        list(link_lines(run.folder, found, lambda: time.time() + at_s, whole=True))
+        return run.folder.links.read_text().splitlines()
+
+    before = renew(0.0)
+    time.sleep(1.1)  # what is signed in the same second is the same link
+    lines = renew(later_s)
+    assert [line.split("\t")[0] for line in lines] == ["r/0", "r/1", "r/2"]
+    assert lines[0] == before[0], "the cold one has no other"
+    assert all(old != new for old, new in zip(before[1:], lines[1:], strict=True))
+    url, until = lines[1].split("\t")[1:]
+    assert datetime.fromisoformat(until).timestamp() == pytest.approx(time.time() + 60, abs=30)
+    with urllib.request.urlopen(url) as answer:
+        assert answer.read() == b"pixels"
+    assert renew(0.0) == lines, "those that are good stay"

@@ -7,6 +7,7 @@ import mimetypes
 import os
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime
 from io import FileIO
 from itertools import count
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.failures import CallRefused
-from kon.backends.aws.links import Link, parse_link
+from kon.backends.aws.links import Link, expiry_of, parse_link
 from kon.backends.aws.uploads import abort_uploads
 from kon.core.errors import BackendUnavailable, ConfigurationError, StoreError
 from kon.core.objects import ObjectStore, check_key
@@ -84,6 +85,10 @@ class S3Objects(ObjectStore):
 
         The link of a role's passing credentials, an instance's for one, ends with these at the latest.
         """
+        return (await self.signed(key, expires_s))[0]
+
+    async def signed(self, key: str, expires_s: float) -> tuple[str, float | None]:
+        """A link, and when it dies: with the credentials that signed it, where these end sooner."""
         if not 1 <= expires_s <= LONGEST_LINK_S:
             raise ConfigurationError(
                 f"a link can be good for 1 to {LONGEST_LINK_S:,} seconds (7 days), not {expires_s:g}. "
@@ -91,13 +96,13 @@ class S3Objects(ObjectStore):
             )
         about = {"Bucket": self._bucket, "Key": self._name(key)}
         await self._head(key)
-        return await self._calls.run(
-            "s3",
-            lambda client: str(
-                client.generate_presigned_url("get_object", Params=about, ExpiresIn=int(expires_s))
-            ),
-            self._bucket,
-        )
+
+        def sign(client: Any) -> tuple[str, float | None]:
+            url = str(client.generate_presigned_url("get_object", Params=about, ExpiresIn=int(expires_s)))
+            ends = (expiry_of(url), _credentials_end_s(client))
+            return url, min((end_s for end_s in ends if end_s is not None), default=None)
+
+        return await self._calls.run("s3", sign, self._bucket)
 
     def link(self, url: str) -> Link | None:
         """What an earlier link of this store says of itself, with its key as here; None for others."""
@@ -223,6 +228,14 @@ class S3Objects(ObjectStore):
                 f"takes {_MAX_KEY_BYTES:,}; nothing was stored or read"
             )
         return name
+
+
+def _credentials_end_s(client: Any) -> float | None:
+    """When the credentials of a client end, in seconds since the epoch; None for never, or where they do not
+    say. botocore keeps it to itself."""
+    credentials = client._request_signer._credentials
+    ends = getattr(credentials, "_expiry_time", None)
+    return ends.timestamp() if isinstance(ends, datetime) else None
 
 
 class _FileTrouble(Exception):

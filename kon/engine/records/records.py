@@ -53,6 +53,7 @@ class RunFolder:
 
     run.json        what was to be run; written before anything is submitted
     results.jsonl   one packet of answers a line, written by the client
+    links.tsv       links in results, with when each dies; made of results.jsonl
     unreadable.jsonl  messages that the client could not read, where there were any
     events/         one file for each life of a worker; simulated workers share one, and are named in it
     workers/        what workers wrote to stdout and stderr
@@ -64,6 +65,7 @@ class RunFolder:
         self.path = path
         self.run_file = path / "run.json"
         self.results = path / "results.jsonl"
+        self.links = path / "links.tsv"
         self.unreadable = path / "unreadable.jsonl"
         self.events = path / "events"
         self.client_events = self.events / f"{CLIENT}.jsonl"
@@ -97,14 +99,14 @@ class RunFolder:
 
     def owe_deletion(self) -> None:
         """Note that they are to be deleted, before that is begun: who takes the run up goes on with it."""
-        _replace(self._owed, b"")
+        replace(self._owed, b"")
 
     def settle_deletion(self) -> None:
         self._owed.unlink(missing_ok=True)
 
     def write_run(self, spec: RunSpec, context: dict[str, Any], attempts_before: int = 0) -> None:
         run = RunFile(SCHEMA, spec, spec.key(), context, attempts_before)
-        _replace(self.run_file, msgspec.json.format(msgspec.json.encode(run)) + b"\n")
+        replace(self.run_file, msgspec.json.format(msgspec.json.encode(run)) + b"\n")
 
     def read_run(self) -> RunFile:
         """Raises StoreError when it can't be read, StoreVersionError when a newer kon wrote it."""
@@ -139,7 +141,7 @@ class RunFolder:
         return any(self.events.glob(f"{worker}.*.jsonl"))
 
     def write_summary(self, row: dict[str, Any]) -> None:
-        _replace(self.summary, msgspec.json.format(msgspec.json.encode({"schema": SCHEMA, **row})) + b"\n")
+        replace(self.summary, msgspec.json.format(msgspec.json.encode({"schema": SCHEMA, **row})) + b"\n")
 
     def read_summary(self) -> dict[str, Any]:
         """Raises StoreError when it can't be read, StoreVersionError when a newer kon wrote it."""
@@ -192,7 +194,7 @@ _answers: Final = msgspec.json.Decoder(Answers)
 _events: Final = msgspec.json.Decoder(dict[str, Any])
 
 
-def _replace(path: Path, body: bytes) -> None:
+def replace(path: Path, body: bytes) -> None:
     """Write a file so that it is there whole or not at all, whatever happens to this machine."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -125,10 +125,13 @@ class Studio:
             if done is None:
                 done = await self._film_job(job, film, note_key, folder)
         expires_s = self.rules.url_expires_s
-        urls = {"url": await self._objects.url(done["key"], expires_s)}
+        url, until_s = await self._objects.signed(done["key"], expires_s)
+        urls: dict[str, Any] = {"url": url, "url_expires_s": expires_s}
+        if until_s is not None:
+            urls["url_until_s"] = until_s
         if "poster_key" in done:
             urls["poster_url"] = await self._objects.url(done["poster_key"], expires_s)
-        return {**done, **urls, "url_expires_s": expires_s}
+        return {**done, **urls}
 
     async def _done(self, note_key: str, file: Path) -> dict[str, Any] | None:
         """The result of the same job, where it has been done before, and its links lead to the same still."""

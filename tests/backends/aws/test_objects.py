@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -338,6 +339,28 @@ async def test_a_link_is_good_for_as_long_as_asked(place: Bucket, folder: Path) 
     for refused_s in (7 * 86_400 + 1, 0.5, float("nan")):
         with pytest.raises(ConfigurationError, match="7 days"):
             await place.objects().url("key", refused_s)
+
+
+@pytest.mark.parametrize("days", [0.1, 30.0])
+def test_a_link_dies_with_the_credentials_that_signed_it(
+    on_ministack: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: float
+) -> None:
+    """Those of a role, as instances have them, and as tools for logins put them into the environment."""
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
+
+    async def body() -> None:
+        async with bucket() as place:
+            objects = place.objects()
+            await objects.put("key", file(tmp_path, b"x"))
+            asked_s = 86_400.0
+            url, until_s = await objects.signed("key", asked_s)
+            assert "X-Amz-Security-Token=" in url
+            assert until_s is not None
+            assert until_s == pytest.approx(min(ends.timestamp(), time.time() + asked_s), abs=30)
+
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "passing")
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", ends.isoformat())
+    asyncio.run(body())
 
 
 @on_a_bucket
