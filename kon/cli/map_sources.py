@@ -8,6 +8,7 @@ import math
 import os
 import re
 import sys
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -71,8 +72,8 @@ class _Made(Sequence[Item]):
             raise IndexError(at)
         return self._made(at)
 
-    def _made(self, at: int) -> Item:
-        raise NotImplementedError
+    @abstractmethod
+    def _made(self, at: int) -> Item: ...
 
 
 class _Combinations(_Made):
