@@ -170,6 +170,19 @@ def _programs(root: Path) -> Iterator[Finding]:
             yield Finding(program, Level.OK, found)
 
 
+def _texts(root: Path) -> Iterator[Finding]:
+    """What captions in Arabic or Hebrew need, where pictures can be made at all."""
+    try:
+        from PIL import features
+    except ModuleNotFoundError:
+        return
+    if features.check("fribidi"):
+        yield Finding("libfribidi", Level.OK, "captions from right to left")
+    else:
+        mend = "for captions from right to left: Debian's package libfribidi0"
+        yield Finding("libfribidi", Level.WARN, "is not installed", mend)
+
+
 def _extras(root: Path) -> Iterator[Finding]:
     for name, packages in extras().items():
         lacking = [package for package, found in packages.items() if found is None]
@@ -187,17 +200,27 @@ def _fleets(root: Path) -> Iterator[Finding]:
         name = "collections"
         folder = project / ".cache/collections/ansible_collections/amazon/aws"
         if folder.is_dir():
-            yield Finding(name, Level.OK, "amazon.aws")
+            yield Finding(name, Level.OK, f"amazon.aws {_version(folder)}".rstrip())
         else:
             mend = "needed by playbooks for EC2 only: make collections"
             yield Finding(name, Level.WARN, "amazon.aws is not installed", mend)
     prices = usual_prices()
     age_days = (datetime.date.today() - datetime.date.fromisoformat(prices.date)).days
+    found = f"{prices.label}: {age_days} days old"
     if age_days > OLD_PRICES_DAYS:
         mend = f"compare it with Amazon's, and change {FILE}, or name another by --prices"
-        yield Finding("prices", Level.WARN, f"{prices.label}: {age_days} days old", mend)
+        yield Finding("prices", Level.WARN, found, mend)
     else:
-        yield Finding("prices", Level.OK, prices.label)
+        yield Finding("prices", Level.OK, found)
+
+
+def _version(collection: Path) -> str:
+    """The version of an installed collection of Ansible's; empty where it does not say."""
+    try:
+        about = msgspec.json.decode((collection / "MANIFEST.json").read_bytes())
+        return str(about["collection_info"]["version"])
+    except (OSError, msgspec.DecodeError, KeyError, TypeError):
+        return ""
 
 
 def _plugins(root: Path) -> Iterator[Finding]:
@@ -233,6 +256,7 @@ _CHECKS: Final[tuple[Callable[[Path], Iterator[Finding]], ...]] = (
     _limits,
     _shared_memory,
     _programs,
+    _texts,
     _extras,
     _fleets,
     _plugins,

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from kon.cli.output import json_option, note, print_json
+from kon.cli.output import json_option, note, print_json, table_width, wide_option
 from kon.cli.runs import find_runs, root_option, runs_below
 from kon.core.errors import ConfigurationError
 from kon.engine.records.records import RunFolder
@@ -19,7 +19,8 @@ from kon.engine.records.records import RunFolder
 @click.argument("b", metavar="B")
 @root_option
 @json_option
-def compare(a: str, b: str, root: Path, as_json: bool) -> None:
+@wide_option
+def compare(a: str, b: str, root: Path, as_json: bool, wide: bool) -> None:
     """Say what differs between A and B, by how much their figures differ, and whether that means anything.
 
     A and B are runs, or folders of runs, whose runs are then matched by strategy, workers and work. A run's
@@ -38,7 +39,7 @@ def compare(a: str, b: str, root: Path, as_json: bool) -> None:
     if as_json:
         print_json(msgspec.to_builtins(found))
     else:
-        click.echo(as_text(found))
+        click.echo(as_text(found, table_width(wide)))
 
 
 def _finished(name: str, root: Path) -> list[RunFolder]:

@@ -6,14 +6,15 @@ import click
 
 from kon.cli.defaults import apply, defaults
 from kon.cli.group import COMMANDS, LazyGroup
-from kon.cli.output import json_option, note, print_json
+from kon.cli.output import json_option, note, print_json, table_width, wide_option
 from kon.report.tables import draw
 
 
 @click.command()
 @json_option
+@wide_option
 @click.pass_context
-def config(ctx: click.Context, as_json: bool) -> None:
+def config(ctx: click.Context, as_json: bool, wide: bool) -> None:
     """Show the defaults that are in force for options of commands, and where each is from.
 
     \b
@@ -49,6 +50,7 @@ def config(ctx: click.Context, as_json: bool) -> None:
             [each.command, f"--{each.option.replace('_', '-')}", f"{each.value}", each.source]
             for each in rows
         ]
-        click.echo(draw(body, ["command", "option", "default", "from"], ["left"] * 4))
+        headers = ["command", "option", "default", "from"]
+        click.echo(draw(body, headers, ["left"] * 4, width=table_width(wide)))
     else:
         note("no defaults are set: neither in the environment, nor in kon.toml, nor in pyproject.toml")

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from kon.cli.checkup import Level, examine
-from kon.cli.output import json_option, print_json
+from kon.cli.output import json_option, print_json, table_width
 from kon.cli.runs import RESULTS
 from kon.core.errors import ConfigurationError
+from kon.report.fit import folded
 
 
 @click.command()
@@ -40,8 +41,10 @@ def doctor(ctx: click.Context, /, root: Path, as_json: bool) -> None:
         ]
         print_json({"ok": not failed, "checks": checks})
     else:
+        wide = max(len(each.check) for each in findings)
         for each in findings:
-            click.echo(f"{each.level.value:4}  {each.check:16}  {each.found}")
+            lines = [f"{each.level.value:4}  {each.check:{wide}}  {each.found}"]
             if each.mend:
-                click.echo(f"{'':24}{each.mend}")
+                lines.append(f"{'':{wide + 8}}{each.mend}")
+            click.echo(folded("\n".join(lines), table_width(False)))
     ctx.exit(ConfigurationError.exit_code if failed else 0)

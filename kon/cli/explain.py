@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from kon.cli.output import json_option, note, print_json
+from kon.cli.output import json_option, note, print_json, table_width
 from kon.cli.runs import find_run, root_option
 from kon.core.errors import ConfigurationError
 from kon.core.task import task_id
 from kon.engine.records.records import RunFolder
+from kon.report.fit import folded
 from kon.report.read.tally import duplicates
 from kon.report.read.traces import trace
 from kon.report.story.story import as_text, tell
@@ -52,7 +53,7 @@ def explain(task: str, index: int | None, list_duplicates: bool, root: Path, as_
     if as_json:
         print_json(msgspec.to_builtins(story))
     else:
-        click.echo(as_text(story))
+        click.echo(folded(as_text(story), table_width(False)))
 
 
 def _split(text: str) -> tuple[str, int]:

@@ -226,9 +226,9 @@ def _say_version(ctx: click.Context) -> None:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Exit codes: 0 all done; 1 some tasks failed, or are dead or lost; 2 usage or
-configuration; 3 the backend does not answer or refuses; 4 over the deadline or the
-budget; 5 something is left at Amazon; 130 interrupted.
-Tab completion: eval "$(kon completion bash)" in ~/.bashrc; zsh and fish have it too.
+configuration; 3 the backend does not answer or refuses; 4 over the deadline
+or the budget; 5 something is left at Amazon; 130 interrupted.
+Tab completion: eval "$(kon completion bash)" in ~/.bashrc; zsh and fish too.
 """,
 )
 @click.option(

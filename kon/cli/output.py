@@ -76,6 +76,11 @@ def table_width(wide: bool) -> int | None:
     return None if wide or not sys.stdout.isatty() else shutil.get_terminal_size().columns
 
 
+def terminal_width() -> int | None:
+    """The columns of the terminal that stderr is; None where it is none."""
+    return shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+
+
 _log = logging.getLogger("kon.cli")
 
 

@@ -6,12 +6,13 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from kon.cli.output import can_redraw, note
+from kon.cli.output import can_redraw, note, terminal_width
 from kon.core.task import State
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
 from kon.engine.watchers import logs
 from kon.launch.campaign import is_whole
+from kon.report.fit import folded
 from kon.report.read.reader import Avoided
 from kon.report.tables import rounded
 
@@ -72,7 +73,7 @@ class Progress(ABC):
 
     def end(self, row: dict[str, Any], fresh: bool) -> None:
         if fresh:
-            self.note(ending(row))
+            self.note(folded(ending(row), terminal_width()))
         else:
             self._recorded += 1
 

@@ -12,11 +12,12 @@ import msgspec
 import yaml
 
 from kon.backends.sim.faults import FAULTS
-from kon.cli.output import json_option, note, print_json, quiet_option
+from kon.cli.output import json_option, note, print_json, quiet_option, table_width, wide_option
 from kon.core.distribution import version
 from kon.core.errors import ConfigurationError, first_cause
 from kon.core.plugins import strategy_class
 from kon.core.spec import Plugin
+from kon.report.fit import wrapped
 from kon.report.tables import draw
 from kon.trials.prove.classes import (
     ALL_FAULTS,
@@ -55,6 +56,7 @@ class Asked(msgspec.Struct, frozen=True):
     base: Scenario
     as_json: bool
     story: bool | None
+    wide: bool
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -150,6 +152,7 @@ class Shown(msgspec.Struct, frozen=True):
     help="Tell how many lines of worker, client and strategies the schedules run, and what they never enter.",
 )
 @json_option
+@wide_option
 @quiet_option
 @click.pass_context
 def prove(
@@ -169,6 +172,7 @@ def prove(
     preemptions: int,
     coverage: bool,
     as_json: bool,
+    wide: bool,
     quiet: bool,
 ) -> None:
     """Search for schedules and faults that break what strategies promise.
@@ -200,6 +204,7 @@ def prove(
         msgspec.structs.replace(SCENARIO, backend=backend, tasks=tasks, workers=workers),
         as_json,
         story,
+        wide,
     )
     if coverage:
         if page is not None or exhaustive or seed is not None:
@@ -209,7 +214,7 @@ def prove(
         measured = Coverage(None if backend == "sim" else backend)
         with measured.watching():  # which one process does: so it takes a while
             kept = _report(asked, search(_cells(asked, seeds), asked.base, 1))
-        _print_coverage(measured.found())
+        _print_coverage(measured.found(), wide)
     elif exhaustive:
         if page is not None or seed is not None:
             raise ConfigurationError(
@@ -244,9 +249,10 @@ def prove(
     ctx.exit(0 if kept else EXIT_BROKEN)
 
 
-def _print_coverage(found: Sequence[ModuleLines]) -> None:
+def _print_coverage(found: Sequence[ModuleLines], wide: bool) -> None:
     body = [[each.module, f"{each.run}/{each.lines}", ", ".join(each.never) or "-"] for each in found]
-    click.echo(f"\n{draw(body, ['module', 'lines run', 'never entered'], ['left', 'right', 'left'])}")
+    headers, align = ["module", "lines run", "never entered"], ["left", "right", "left"]
+    click.echo(f"\n{draw(body, headers, align, width=table_width(wide))}")
     click.echo(f"\n{share(found):.1%} of the lines of worker, client and strategies were run.")
 
 
@@ -309,12 +315,11 @@ def _report(asked: Asked, searched: Sequence[Searched]) -> bool:
     if asked.as_json:
         print_json({"searched": msgspec.to_builtins(searched), "breaks": msgspec.to_builtins(shown)})
     else:
-        click.echo(
-            f"{findings_tables(searched)}\n\n{LEGEND}\n"
-            f"Not modelled: {'; '.join(not_modelled(asked.base.backend))}."
-        )
-        for unbroken in _unbroken(searched):
-            click.echo(unbroken)
+        width = table_width(asked.wide)
+        told = [LEGEND, f"Not modelled: {'; '.join(not_modelled(asked.base.backend))}.", *_unbroken(searched)]
+        click.echo(f"{findings_tables(searched, width=width)}\n")
+        for sentence in told:
+            click.echo(wrapped(sentence, width))
         for each in shown:
             _print(each)
     for rows in by_strategy(raised).values():

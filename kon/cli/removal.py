@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from kon.cli.output import json_option, note, print_json
+from kon.cli.output import json_option, note, print_json, table_width, wide_option
 from kon.cli.runs import find_run, find_runs, root_option, runs_argument
 from kon.core.errors import ConfigurationError
 from kon.engine.records.records import RunFolder
@@ -31,7 +31,8 @@ _yes = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @runs_argument
 @root_option
 @json_option
-def runs(runs: tuple[str, ...], root: Path, as_json: bool) -> None:
+@wide_option
+def runs(runs: tuple[str, ...], root: Path, as_json: bool, wide: bool) -> None:
     """List recorded runs with their sizes and ages: those named, those in a folder DIR, or all below --root.
 
     An age counts from the end of a run, or from its beginning where it is not finished. Objects are files
@@ -47,7 +48,7 @@ def runs(runs: tuple[str, ...], root: Path, as_json: bool) -> None:
     if as_json:
         print_json({"runs": [_row(folder, has) for folder, has in found]})
     elif found:
-        _show(found)
+        _show(found, wide)
     else:
         note(f"no runs below {root}")
 
@@ -126,7 +127,7 @@ def _the_run(name: str, root: Path) -> RunFolder:
 
 def _remove(folders: Sequence[RunFolder], with_objects: bool, dry_run: bool, yes: bool) -> None:
     now_s = time.time()
-    _show([(folder, held(folder, now_s)) for folder in folders])
+    _show([(folder, held(folder, now_s)) for folder in folders], wide=False)
     if dry_run:
         note("nothing was removed: --dry-run")
         return
@@ -140,7 +141,7 @@ def _remove(folders: Sequence[RunFolder], with_objects: bool, dry_run: bool, yes
         note(f"removed {folder.path}")
 
 
-def _show(found: Sequence[tuple[RunFolder, Held]]) -> None:
+def _show(found: Sequence[tuple[RunFolder, Held]], wide: bool) -> None:
     body = [
         [
             str(folder.path),
@@ -153,7 +154,7 @@ def _show(found: Sequence[tuple[RunFolder, Held]]) -> None:
     ]
     total = _size(sum(has.size_bytes for _, has in found))
     align = ["left", "left", "right", "right", "right"]
-    click.echo(draw(body, ["folder", "state", "size", "objects", "age"], align))
+    click.echo(draw(body, ["folder", "state", "size", "objects", "age"], align, width=table_width(wide)))
     click.echo(f"\n{len(found):,} runs, {total}")
 
 

@@ -92,7 +92,10 @@ def results(
     elif as_json or style == "jsonl":
         _print_lines(_json_line(folder, each) for each in outcomes)
     else:
-        _print_lines(_text_lines(frames.rows(folder, failed=failed)))
+        lines = _print_lines(_text_lines(frames.rows(folder, failed=failed)))
+        if not lines:
+            none = "no task is failed, dead or lost" if failed else "no task has an outcome yet"
+            note(f"{none} in {folder.path.name}")
 
 
 def _outcomes(folder: RunFolder, failed: bool) -> Iterator[Standing]:
@@ -161,7 +164,10 @@ def _print_file(file: Path) -> None:
         raise StoreError(f"{file}: output that was kept there can't be printed: {error.strerror}") from error
 
 
-def _print_lines(lines: Iterable[str]) -> None:
-    rest = iter(lines)
+def _print_lines(lines: Iterable[str]) -> int:
+    """How many there were."""
+    rest, count = iter(lines), 0
     while part := list(islice(rest, AT_ONCE)):
+        count += len(part)
         click.echo("\n".join(part))
+    return count

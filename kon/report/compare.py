@@ -162,24 +162,25 @@ def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def as_text(found: Comparison) -> str:
-    parts = [_pair_text(pair) for pair in found.pairs]
+def as_text(found: Comparison, width: int | None = None) -> str:
+    """width: the columns that tables have to fit; None for any."""
+    parts = [_pair_text(pair, width) for pair in found.pairs]
     for side, only in (("A", found.only_a), ("B", found.only_b)):
         if only:
             parts.append(f"only in {side}: {', '.join(only)}")
     return "\n\n".join(parts)
 
 
-def _pair_text(pair: Pair) -> str:
+def _pair_text(pair: Pair, width: int | None) -> str:
     lines = [f"A: {', '.join(pair.a)}", f"B: {', '.join(pair.b)}", ""]
     if pair.differences:
         body = [[each.name, _shown(each.a), _shown(each.b)] for each in pair.differences]
-        lines += [draw(body, ["what differs", "A", "B"], ["left", "left", "left"]), ""]
+        lines += [draw(body, ["what differs", "A", "B"], ["left", "left", "left"], width=width), ""]
     else:
         lines += ["Nothing differs in what was run, nor in the machine.", ""]
     body = [_cells_of(each) for each in pair.changes]
     body += [[each.name, f"{each.a:,}", f"{each.b:,}", "", "counts, added up"] for each in pair.tallies]
-    lines.append(draw(body, ["figure", "A", "B", "change", "does it mean anything?"], _ALIGN))
+    lines.append(draw(body, ["figure", "A", "B", "change", "does it mean anything?"], _ALIGN, width=width))
     return "\n".join(lines)
 
 

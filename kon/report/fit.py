@@ -3,6 +3,7 @@ still too wide is laid on its side, or in parts below one another."""
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
@@ -52,6 +53,24 @@ def wrapped(text: str, width: int | None) -> str:
     if width is None:
         return text
     return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False)) or text
+
+
+def folded(text: str, width: int | None) -> str:
+    """Lines, each broken at its words where it is too long; what follows stands below its last column.
+
+    A column begins after two spaces or more, in the first two thirds of the width. As it is without a width.
+    """
+    if width is None:
+        return text
+    return "\n".join(part for line in text.split("\n") for part in _fold(line, width))
+
+
+def _fold(line: str, width: int) -> list[str]:
+    if cell_len(line) <= width:
+        return [line]
+    columns = [at.end() for at in re.finditer(r"(?:^|(?<=\S))\s{2,}", line) if at.end() <= width * 2 // 3]
+    hang = " " * (columns[-1] if columns else 2)
+    return textwrap.wrap(line, width, subsequent_indent=hang, break_on_hyphens=False, expand_tabs=False)
 
 
 def _names(sheet: Sheet) -> int:

@@ -13,12 +13,67 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from kon.cli.group import COMMANDS
 from kon.core.spec import Plugin
 from kon.core.task import State
 from kon.engine.records.events import Event
 from kon.report.summary import summarise
 from tests.cli.given import invoke
 from tests.report.made import Records
+
+FITS = {
+    "table": ["runs"],
+    "status": ["runs"],
+    "runs": ["runs"],
+    "compare": ["an-experiment-lease-w1-r1", "an-experiment-conditional_put-w1-r1", "--root", "runs"],
+    "explain": ["an-experiment-lease-w1-r1", "3", "--root", "runs"],
+    "run": ["exp.yml", "--dry-run"],
+    "config": [],
+    "plan": ["sim.yml", "--quiet"],
+    "prove": ["lease", "--seeds", "2", "--quiet"],
+    "init": ["new"],
+}
+"""Commands whose output is for people to read, with words that make it wide enough to break."""
+
+LINES = "map validate calibrate serve report plot submit worker cancel gather join rm clean up down restore "
+LINES += "sweep autoscale equip emulator"
+OTHERWISE = {
+    "top": "redraws the screen",
+    "doctor": "its exit code is the machine's",
+    "collect": "prints what `run` prints",
+    "cost": "two columns",
+    **dict.fromkeys(["results", "dead", "trace", "schema", "man", "completion", "generate"], "data"),
+    **dict.fromkeys(LINES.split(), "lines"),
+}
+"""Why the others are not here."""
+
+SIMULATED = """\
+name: an-experiment-whose-name-is-long
+backend: {name: sim, latency: aws-us-east-1}
+workload: {kind: sleep, count: 100, seconds: 1}
+workers: [2, 4]
+strategies: [lease, conditional_put]
+"""
+
+
+def test_a_new_command_is_tried_on_a_terminal_or_says_why_not() -> None:
+    assert set(COMMANDS) == FITS.keys() | OTHERWISE.keys()
+
+
+@pytest.mark.parametrize("command", FITS)
+def test_what_a_command_prints_fits_80_columns(
+    runs: Path, tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KON_TABLE_ROOT", f"/{'a-long-folder/' * 8}")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sim.yml").write_text(SIMULATED)
+    long = "{kind: sleep, count: 5, seconds: 0}\nworkers: [1, 2]\n"
+    (tmp_path / "exp.yml").write_text(
+        f"name: {'long-name-' * 3}x\nworkload: {long}strategies: [lease, none]\n"
+    )
+    lines = on_terminal(80, command, *FITS[command])
+    assert len(lines) > 1
+    assert [line for line in lines if cell_len(line) > 80] == []
 
 
 def on_terminal(columns: int, *words: str | Path) -> list[str]:

@@ -11,19 +11,19 @@ from kon.trials.prove.search import Finding, Searched
 
 LEGEND: Final = (
     "held: promised, and not broken. broke 3: not promised, and broken in 3 of the schedules. "
-    "-: not promised,\nand not broken. BROKE 3: promised, and broken all the same."
+    "-: not promised, and not broken. BROKE 3: promised, and broken all the same."
 )
 
 
-def findings_tables(searched: Sequence[Searched], style: str = STYLE) -> str:
-    """A table for each strategy, with its name above, in the order of the search."""
+def findings_tables(searched: Sequence[Searched], style: str = STYLE, width: int | None = None) -> str:
+    """A table for each strategy, with its name above, in the order of the search. width: to be fitted."""
     by_label: dict[str, list[Searched]] = {}
     for each in searched:
         by_label.setdefault(each.strategy.label, []).append(each)
-    return "\n\n".join(f"{label}\n\n{findings_table(rows, style)}" for label, rows in by_label.items())
+    return "\n\n".join(f"{label}\n\n{findings_table(rows, style, width)}" for label, rows in by_label.items())
 
 
-def findings_table(rows: Sequence[Searched], style: str = STYLE) -> str:
+def findings_table(rows: Sequence[Searched], style: str = STYLE, width: int | None = None) -> str:
     """The table of one strategy: a line for each class of faults.
 
     "with a fault" counts the schedules in which one really fired; the others tell nothing of it.
@@ -37,7 +37,7 @@ def findings_table(rows: Sequence[Searched], style: str = STYLE) -> str:
         for row in rows
     ]
     align = ["left", "right", "right", *("left" for _ in invariants)]
-    return draw(body, headers, align, style)
+    return draw(body, headers, align, style, width)
 
 
 def _header(invariant: Invariant) -> str:
