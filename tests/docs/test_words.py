@@ -29,6 +29,16 @@ GENERATED: Final = frozenset({"benchmarks.md", "guarantees.md"})
 """Pages that programs write."""
 
 
+MOST_WORDS: Final = 28_000
+"""Words of all pages in docs/ that people write, without code. Say a thing once, where it is looked for."""
+
+BY_PROGRAMS: Final = re.compile(
+    r"^<!-- (?:written by|rules:|rooms:|what follows|animoto|throughput|efficiency|beyond)[^\n]*-->\n"
+    r".*?^<!-- (?:end|up to here|animoto)[^\n]*-->$",
+    re.DOTALL | re.MULTILINE,
+)
+"""The parts of pages that programs write, by their marks."""
+
 OTHER_LANGUAGES: Final = frozenset(
     {"kon/backends/sqlite/schema.py", "kon/kinds/command.py", "kon/launch/sentry.py"}
 )
@@ -62,6 +72,26 @@ def test_pages_read_at_once(page: Path) -> None:
     if page.name in GENERATED:
         return
     assert wrong(prose(page)) == []
+
+
+def words_of(page: Path) -> int:
+    text = INDENTED.sub("\n\n", BY_PROGRAMS.sub("", prose(page)))
+    return sum(re.search(r"\w", each) is not None for each in text.split())
+
+
+def test_the_pages_are_short_together() -> None:
+    docs = [page for page in PAGES if page.parent.name == "docs" and page.name not in GENERATED]
+    counts = {page.name: words_of(page) for page in docs}
+    assert sum(counts.values()) <= MOST_WORDS, counts
+
+
+def test_what_programs_write_is_not_counted(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# One\n\ntwo three | `four`\n\n    not these\n\n```sh\nnor this\n```\n\n"
+        "<!-- written by `x` -->\nnor this\n<!-- up to here -->\n\nfive\n"
+    )
+    assert words_of(page) == 5
 
 
 def docstrings(file: Path) -> Iterator[str]:
