@@ -99,6 +99,7 @@ class Background:
             spec,
             source,
             lifeline=None if temporary is None else temporary.lifeline,
+            hands_on=backend_class(spec.backend.name).keeps_files,
             on_progress=self._progress,
             on_note=lambda text: _log.warning("%s", text),
         )

@@ -277,7 +277,14 @@ def _work(folder: RunFolder, spec: RunSpec, feed: Feed, temporary: TemporaryFold
 
 async def _run(folder: RunFolder, spec: RunSpec, feed: Feed, lifeline: int | None) -> None:
     """`lifeline`: a file whose end is that of this program, for workers that are to end with it."""
-    run = LocalRun(folder, spec, _Nothing(), lifeline=lifeline, on_note=lambda text: _log.warning("%s", text))
+    run = LocalRun(
+        folder,
+        spec,
+        _Nothing(),
+        lifeline=lifeline,
+        hands_on=backend_class(spec.backend.name).keeps_files,
+        on_note=lambda text: _log.warning("%s", text),
+    )
     run.make_client = partial(OpenClient, feed)
     relay = Relay(folder.path / "live")
     showing = asyncio.create_task(_show(relay))

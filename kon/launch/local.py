@@ -30,6 +30,7 @@ from kon.engine.records.links import LinkedJournal, LinkLog
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
 from kon.launch.crew import Crew, WorkersHere, doomed, worker_names
+from kon.launch.holds import hand_on
 from kon.launch.hosts import Hosts
 from kon.launch.liveness import (
     ENDED_PAUSE_S,
@@ -107,6 +108,8 @@ class LocalRun:
     apart: these are on other machines, which share nothing with this one but the backend.
     lifeline: for a run whose records nobody keeps: its workers hold this file open, and end with this
         process, however that ends. None for workers that may outlive it.
+    hands_on: what a worker held that died comes to others in seconds, not after its timeouts. An experiment
+        measures these.
     about: where the run comes from, for its records.
     """
 
@@ -119,6 +122,7 @@ class LocalRun:
         join: bool = False,
         apart: bool = False,
         lifeline: int | None = None,
+        hands_on: bool = False,
         about: Mapping[str, Any] | None = None,
         on_progress: Callable[[Tally], None] = lambda tally: None,
         on_note: Callable[[str], None] = lambda text: None,
@@ -129,6 +133,7 @@ class LocalRun:
         self.join = join
         self._apart = apart
         self._lifeline = lifeline
+        self._hands_on = hands_on
         self._about = about or {}
         self._on_progress = on_progress
         self._on_note = on_note
@@ -350,7 +355,15 @@ class LocalRun:
         running = {name: partial(any_runs_here, workers) for name, workers in left.items()}
         kills = {} if self._begun else doomed(self.spec)
         return WorkerProcesses(
-            self.folder, worker_names(self.spec), kills, left=running, lifeline=self._lifeline
+            self.folder,
+            worker_names(self.spec),
+            kills,
+            left=running,
+            lifeline=self._lifeline,
+            # rows in pages are of several workers
+            on_death=partial(hand_on, channel=channel)
+            if self._hands_on and self.spec.tasks_per_row == 1
+            else None,
         )
 
     def detach(self) -> bool:

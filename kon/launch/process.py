@@ -40,6 +40,7 @@ from kon.engine.records.events import Event, Named, Recorder, Watch, spent
 from kon.engine.records.records import RunFolder
 from kon.engine.watchers import logs
 from kon.engine.worker import StrategyMaker, Worker
+from kon.launch.holds import Notes, noted
 from kon.launch.sentry import over_commands
 
 ORPHAN_PAUSE_S: Final = 0.5
@@ -89,6 +90,7 @@ async def work(
     *,
     parent: int,
     outlives: bool = True,
+    holds: Path | None = None,
 ) -> None:
     """Be one worker of the run until it is over, idle for too long, or told to stop.
 
@@ -97,6 +99,7 @@ async def work(
     parent: the process that has started this one.
     outlives: whether it works on when that is gone, until it has been idle; otherwise it ends at once, with
         its tasks.
+    holds: the file in which it notes what it holds (see kon.launch.holds); None for nowhere.
     """
     spec = folder.read_run().worker_spec
     if idle_s is not None:
@@ -128,6 +131,8 @@ async def work(
     watching = [] if outlives else [asyncio.create_task(_when_orphaned(parent, main.cancel))]
     try:
         channel = await backend.open(spec.run)
+        if holds is not None:
+            channel = noted(channel, Notes(holds, life))
         worker = Worker(
             Life(life, clock, recorder, random.Random(f"{spec.seed}:{life}"), usage),
             spec,
@@ -176,6 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--lifeline", type=int, metavar="FD", help="to be held; it ends with its parent, then"
     )
+    parser.add_argument("--holds", type=Path, metavar="FILE", help="where it notes what it holds")
     args = parser.parse_args(argv)
     if args.lifeline is not None:
         os.set_inheritable(args.lifeline, False)  # no command holds it
@@ -194,6 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     args.metrics,
                     parent=args.parent,
                     outlives=args.lifeline is None,
+                    holds=args.holds,
                 )
             )
         if sentry is not None:

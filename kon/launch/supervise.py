@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ import msgspec
 from kon.core.errors import WorkersCantStart, WorkersFailed, WorkersRefused
 from kon.engine.records.records import RunFolder
 from kon.engine.watchers.endpoint import asked_for
+from kon.launch.holds import COMMANDS_END_S, Held, read
 
 QUICK_DEATHS: Final = 3
 """A worker that failed so often in a row, each time within `QUICK_S`, is not started again."""
@@ -43,6 +44,8 @@ class WorkerProcesses:
     doomed: workers, by name, that are to end by SIGKILL at their n-th task; their replacements are not.
     options: further words for the command line of each (see kon.launch.process).
     lifeline: a file that each holds open; it ends with this process then. None: they go on without it.
+    on_death: gets what a worker held that died, once its commands have ended. None: it comes again after its
+        timeouts.
     left: for workers that others left running, by name, whether they still do: each is replaced by one of
         these processes once it does not.
     """
@@ -57,6 +60,7 @@ class WorkerProcesses:
         options: Sequence[str] = (),
         left: Mapping[str, Callable[[], bool]] | None = None,
         lifeline: int | None = None,
+        on_death: Callable[[Held], Awaitable[None]] | None = None,
     ) -> None:
         self._folder = folder
         self._names = names
@@ -65,6 +69,8 @@ class WorkerProcesses:
         self._metrics = asked_for()
         self._left = left or {}
         self._lifeline = lifeline
+        self._on_death = on_death
+        self._group: asyncio.TaskGroup | None = None
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping = False
         self._detached = False
@@ -77,6 +83,7 @@ class WorkerProcesses:
         self._folder.logs.mkdir(parents=True, exist_ok=True)
         try:
             async with asyncio.TaskGroup() as group:
+                self._group = group
                 for name in self._names:
                     group.create_task(self._keep(name))
         finally:
@@ -122,6 +129,7 @@ class WorkerProcesses:
             exit_code = await self._one_life(name)
             if exit_code == 0:
                 return
+            self._hand_on(name)
             if exit_code > 0 and now_s() - began_s < QUICK_S:
                 quick_deaths += 1
             else:
@@ -132,6 +140,21 @@ class WorkerProcesses:
                     f"{self._last_words(name, exit_code)}. Its tasks are still queued; mend the cause and "
                     "start again"
                 )
+
+    def _hand_on(self, name: str) -> None:
+        """Hand what a dead worker held to others. Its next life writes to the same file."""
+        held = None if self._on_death is None else read(self._holds(name))
+        if held is not None and self._group is not None:
+            self._group.create_task(self._hand_on_later(held))
+
+    async def _hand_on_later(self, held: Held) -> None:
+        due_s = asyncio.get_running_loop().time() + COMMANDS_END_S
+        while asyncio.get_running_loop().time() < due_s:
+            if self._stopping:
+                return  # nobody is left to take it
+            await asyncio.sleep(END_POLL_S)
+        assert self._on_death is not None
+        await self._on_death(held)
 
     async def _one_life(self, name: str) -> int:
         command = [
@@ -151,6 +174,8 @@ class WorkerProcesses:
             command += ["--metrics", str(self._metrics.of(self._names.index(name)))]
         if self._lifeline is not None:
             command += ["--lifeline", str(self._lifeline)]
+        if self._on_death is not None:
+            command += ["--holds", str(self._holds(name))]
         with self._log(name).open("ab") as log:
             process = subprocess.Popen(  # noqa: ASYNC220 - asyncio's own would die with the loop
                 # a session of its own: Ctrl-C in the terminal is for the client, not for its workers
@@ -168,6 +193,9 @@ class WorkerProcesses:
 
     def _log(self, name: str) -> Path:
         return self._folder.logs / f"{name}.log"
+
+    def _holds(self, name: str) -> Path:
+        return self._folder.logs / f"{name}.holds"
 
     def _last_words(self, name: str, exit_code: int) -> str:
         log = self._log(name)
