@@ -32,27 +32,30 @@ def lines_of(page: str, columns: int) -> list[list[str]]:
     return [line for line in cells if len(line) == columns and line[0].startswith("`")]
 
 
-def guarantee_of(text: str) -> Guarantee:
-    """Of a strategy as it is named in tables: `read_then_write`, `record: after`."""
-    name, *options = re.findall(r"`([^`]+)`", text)
-    given: dict[str, Any] = {}
-    for option in options:
-        key, _, given[key] = option.partition(": ")
+def guarantee_of(label: str) -> Guarantee:
+    """Of a strategy by its label, such as read_then_write(record=after)."""
+    name, _, options = label.rstrip(")").partition("(")
+    given: dict[str, Any] = dict(each.split("=") for each in options.split(", ") if each)
     made = strategy_class(name)(cast(Ledger, None), "worker", cast(Clock, None), **given)
     return made.guarantee
 
 
 def test_promises_are_those_that_strategies_declare() -> None:
-    table = {line[0]: [cell == "yes" for cell in line[1:]] for line in lines_of("docs/strategies.md", 5)}
-    assert {re.findall(r"`([^`]+)`", name)[0] for name in table} == set(names("kon.strategies"))
-    for name, said in table.items():
-        declared = guarantee_of(name)
+    part = re.search(
+        r"<!-- promises -->\n(.*?)<!-- end -->", (PROJECT / "docs/strategies.md").read_text(), re.S
+    )
+    assert part is not None
+    lines = re.findall(r"^\| \[`([^`]+)`\]\(\S+\) \| (.*) \|$", part[1], re.M)
+    table = {label: [cell == "yes" for cell in cells.split(" | ")] for label, cells in lines}
+    assert {label.partition("(")[0] for label in table} == set(names("kon.strategies"))
+    for label, said in table.items():
+        declared = guarantee_of(label)
         assert said == [
             declared.nothing_lost,
             declared.one_start,
             declared.one_start_while_held,
             declared.one_result,
-        ], name
+        ], label
 
 
 def test_the_readme_is_short_and_its_lines_are_wrapped() -> None:
