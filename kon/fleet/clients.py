@@ -85,7 +85,7 @@ UNREACHED: Final = (botocore.exceptions.HTTPClientError, botocore.exceptions.Con
 
 
 def unreached(error: Exception) -> str:
-    return f"AWS can't be asked: {error}"
+    return f"AWS can't be asked, is there a network? {error}"
 
 
 _GONE: Final = ("NotFound", "NoSuch", "NonExistent", "DoesNotExist")

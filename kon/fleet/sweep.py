@@ -20,6 +20,7 @@ from kon.fleet.thing import Filter, Thing, is_within
 BILLS: Final = "us-east-1"
 """The region in which Amazon tells of bills, whatever they are for."""
 
+_DENIED: Final = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 _THREADS: Final = 8
 _PAUSE_S: Final = 1.0
 _EMPTY_LOOKS: Final = 2
@@ -51,6 +52,8 @@ def enabled_regions() -> tuple[list[str], list[str]]:
     try:
         found = clients("ec2").describe_regions()["Regions"]
     except botocore.exceptions.ClientError as error:
+        if code_of(error) not in _DENIED:
+            raise  # of expired credentials, and the like, no region would answer
         trouble = f"{clients.region} alone was looked at, name others by --region: {said_by(error)}"
         return [clients.region], [trouble]
     finally:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from botocore.client import BaseClient
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from kon.backends.aws.policies import policy
 from kon.backends.emulator import KEY_ID, Emulator, Settings, started
@@ -186,6 +186,15 @@ def test_where_the_regions_are_not_told_the_usual_one_is_seen_to_and_exit_5_says
     assert "us-east-1 alone was looked at, name others by --region: AWS refuses" in result.stderr
 
 
+def test_expired_credentials_are_told_once(account: Strict, monkeypatch: pytest.MonkeyPatch) -> None:
+    def expired(self: Any, operation: str, given: dict[str, Any]) -> Any:
+        raise ClientError({"Error": {"Code": "ExpiredToken", "Message": "The token has expired"}}, operation)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", expired)
+    result = sweep("--fleet", "r1", "--yes")
+    assert (result.exit_code, result.stderr.count("ExpiredToken")) == (3, 1)
+
+
 def test_a_service_that_nobody_reaches_stops_no_other(
     account: Strict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,7 +224,10 @@ def test_where_nobody_answers_at_all_it_says_so(account: Strict, monkeypatch: py
     monkeypatch.setattr(BaseClient, "_make_api_call", cut)
     for words in (["--region=us-east-1"], ["--fleet", "r1", "--yes"]):
         result = sweep(*words)
-        assert (result.exit_code, "AWS can't be asked: Could not connect" in result.stderr) == (3, True)
+        assert (result.exit_code, "AWS can't be asked, is there a network? Could" in result.stderr) == (
+            3,
+            True,
+        )
 
 
 def test_a_host_that_is_protected_is_named_and_the_others_go(account: Strict) -> None:

@@ -226,7 +226,7 @@ def test_too_few_play_hosts_stop_the_play_before_anything_is_started(tiny: Place
     assert not tiny.out.exists()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_an_interrupted_play_leaves_nobody_behind(tmp_path: Path) -> None:
     place = Place(tmp_path, LONG)
     with subprocess.Popen(
@@ -248,9 +248,9 @@ def test_an_interrupted_play_leaves_nobody_behind(tmp_path: Path) -> None:
 
 
 def _interrupted(play: subprocess.Popen[bytes]) -> int:
-    """Its exit code after Ctrl-C, and another where nothing has come of that for long: ansible-playbook
-    loses one that it gets as it starts a worker. One that comes too soon would end it before it has told
-    its own workers."""
+    """Its exit code after Ctrl-C, and another where nothing has come of that for long: Python ignores an
+    exception of a hook after a fork, KeyboardInterrupt included, and Ansible forks for each host of a task.
+    One that comes too soon would end it before it has told its own workers."""
     for _ in range(3):
         play.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -260,9 +260,8 @@ def _interrupted(play: subprocess.Popen[bytes]) -> int:
 
 
 def _wait(come: Callable[[], bool]) -> None:
-    give_up_s = time.monotonic() + 100.0
+    """As long as the test may take: on a busy machine Ansible needs minutes to start its hosts."""
     while not come():
-        assert time.monotonic() < give_up_s
         time.sleep(0.05)
 
 

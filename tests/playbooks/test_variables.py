@@ -288,11 +288,24 @@ def test_a_missing_collection_is_told_with_the_command_that_mends_it(
 ) -> None:
     operator.inventory = Operator.inventory
     operator.environment["ANSIBLE_COLLECTIONS_PATH"] = str(tmp_path / "none")
-    for play in ("configure", "run", "provision"):
-        ended = operator.play(play, run="r1")
-        assert (ended.exit_code, amazon[1]) == (2, []), ended.output
-        assert "the collection amazon.aws is not installed" in ended.said
-        assert "make collections" in ended.said
+    with operator.many() as played:
+        for play in [*PLAYBOOKS, "site"]:
+            ended = played(play, **SMALLEST.get(play, {"run": "r1"}))
+            assert (ended.exit_code, amazon[1]) == (2, []), ended.output
+            assert "the collection amazon.aws is not installed" in ended.said, ended.output
+            assert "make collections" in ended.said
+
+
+@pytest.mark.parametrize("options", [[], ["--check"]])
+def test_a_playbook_for_hosts_says_so_where_there_are_none(
+    operator: Operator, amazon: tuple[str, list[str]], options: list[str]
+) -> None:
+    with operator.many() as played:
+        for play in ("configure", "run", "bake", "fetch"):
+            ended = played(play, *options, run="r1")
+            assert (ended.exit_code, amazon[1]) == (2, []), (play, ended.output)
+            said = re.search(r"(?i)the inventory names no host|has no host|names none", ended.said)
+            assert said, ended.output
 
 
 def cases_of(play: str) -> list[tuple[str, Any]]:

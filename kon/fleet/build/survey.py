@@ -13,7 +13,7 @@ from kon.backends.prices import Prices
 from kon.core.errors import BackendRefused, ConfigurationError
 from kon.fleet.build.price import Price, price_of
 from kon.fleet.build.wanted import Work, seconds, timestamp
-from kon.fleet.clients import code_of
+from kon.fleet.clients import UNREACHED, code_of
 from kon.fleet.thing import PROJECT, Filter, tags_of
 
 NEW_FLEET_HOSTS: Final = 2
@@ -109,8 +109,8 @@ def _whoami(work: Work) -> tuple[str, str]:
         raise ConfigurationError(_no_region(work.wanted.region))
     try:
         me = work.aws("sts").get_caller_identity()
-    except botocore.exceptions.EndpointConnectionError as error:
-        raise ConfigurationError(_no_region(work.wanted.region)) from error
+    except UNREACHED:
+        raise  # the region is there, and the network is not
     except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
         raise BackendRefused(
             f"AWS does not know us: {error}. Set AWS_PROFILE, call `aws configure` or `aws sso login`, and "
@@ -121,10 +121,7 @@ def _whoami(work: Work) -> tuple[str, str]:
 
 def _check_region(work: Work) -> None:
     region = work.wanted.region
-    try:
-        enabled = [each["RegionName"] for each in work.aws("ec2").describe_regions()["Regions"]]
-    except botocore.exceptions.EndpointConnectionError:
-        enabled = []
+    enabled = [each["RegionName"] for each in work.aws("ec2").describe_regions()["Regions"]]
     if region not in enabled:
         raise ConfigurationError(_no_region(region))
 
