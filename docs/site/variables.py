@@ -18,7 +18,7 @@ def table() -> str:
     """A row for each variable: its name, type and bounds, default, and meaning."""
     specs = yaml.safe_load((PROJECT / "playbooks/vars/variables.yml").read_text(encoding="utf-8"))
     defaults = yaml.safe_load((PROJECT / "inventory/group_vars/all.yml").read_text(encoding="utf-8"))
-    rows = ["| variable | what it may be | default | meaning |", "|---|---|---|---|"]
+    rows = ["| variable | type | default | meaning |", "|---|---|---|---|"]
     for name, spec in specs.items():
         cells = [f"`{name}`", _values(spec), _default(defaults.get(name)), spec["means"]]
         rows.append(f"| {' | '.join(each.replace('|', '&#124;') for each in cells)} |")
@@ -28,18 +28,14 @@ def table() -> str:
 def _values(spec: Mapping[str, Any]) -> str:
     if "choices" in spec:
         return " or ".join(f"`{each}`" for each in spec["choices"])
-    text: str = {
-        "str": "text",
-        "int": "whole number",
-        "float": "number",
-        "bool": "true or false",
-        "dict": "mapping",
-    }.get(spec["type"], spec["type"])
-    if "above" in spec:
-        text += f" above {spec['above']}"
-    if "least" in spec:
-        text += f" from {spec['least']}"
-    return f"{text} to {spec['most']}" if "most" in spec else text
+    name: str = {"str": "text", "int": "number", "float": "number", "dict": "mapping"}.get(
+        spec["type"], spec["type"]
+    )
+    if "most" not in spec:
+        return name
+    return (
+        f"{spec['least']}..{spec['most']}" if "least" in spec else f"above {spec['above']}, to {spec['most']}"
+    )
 
 
 def _default(value: Any) -> str:

@@ -38,7 +38,7 @@ EXIT_SPENT = 4
     "policy_file",
     type=click.Path(path_type=Path),
     required=True,
-    help="A file that says how many hosts there should be: docs/autoscale.md.",
+    help="A file that says how many hosts there should be: docs/operations.md.",
 )
 @click.option("--once", is_flag=True, help="Look once, act, and end: for cron and the like.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")

@@ -13,14 +13,16 @@ from kon.cli.inherited import metrics_option
 from kon.cli.interrupts import Interrupts
 from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option, wide_option
 from kon.cli.progress import Progress, progress
-from kon.cli.runs import collect_command, find_run, root_option, run_argument
+from kon.cli.runs import collect_command, find_run, root_option, run_argument, runs_below
 from kon.core.errors import ConfigurationError
 from kon.core.lock import client_lock
 from kon.engine.control import Control, RunState, Status
-from kon.engine.records.records import RunFolder
+from kon.engine.records.records import CLIENT_BEGAN, RunFolder
+from kon.fleet.adopt import published_run
+from kon.fleet.thing import Filter
 from kon.launch.campaign import check_reach, clear_away, is_whole, record
 from kon.launch.guard import Guard
-from kon.launch.local import LocalRun
+from kon.launch.local import LocalRun, context
 from kon.launch.resume import go_where_it_began, opened, remaining
 
 
@@ -28,6 +30,12 @@ from kon.launch.resume import go_where_it_began, opened, remaining
 @run_argument
 @click.option("--no-workers", is_flag=True, help="Start no workers; `kon worker` does.")
 @click.option("--apart", is_flag=True, help="With --no-workers: they are on other machines, by `kon join`.")
+@click.option(
+    "--fleet",
+    metavar="NAME",
+    help="RUN is one that this fleet works on, begun at another machine. Implies --no-workers --apart.",
+)
+@click.option("--region", help="Where that fleet is.  [default: that of the credentials]")
 @cost_options(REFUSE_AND_PAUSE)
 @notify_option
 @metrics_option
@@ -43,6 +51,8 @@ def collect(
     run: str,
     no_workers: bool,
     apart: bool,
+    fleet: str | None,
+    region: str | None,
     max_cost: str | None,
     instance: str | None,
     spot: bool,
@@ -61,10 +71,14 @@ def collect(
     Examples:
       kon collect exp-lease-w1-r1
       kon collect exp-lease-w1-r1 --max-cost 2usd --notify fleet
+      kon collect exp-lease-w4-r1 --fleet r1
     """
+    no_workers, apart = no_workers or fleet is not None, apart or fleet is not None
+    if region is not None and fleet is None:
+        raise ConfigurationError("--region says where a fleet is; add --fleet NAME")
     if apart and not no_workers:
         raise ConfigurationError("--apart says where workers are that --no-workers waits for; add that")
-    folder = find_run(run, root)
+    folder = find_run(run, root) if fleet is None else _of_fleet(run, root, fleet, region)
     wishes = Wishes(max_cost, instance, spot, notify)
     spec = folder.read_run().spec
     guard = Guard(notices=wishes.notices([spec]))
@@ -87,6 +101,23 @@ def collect(
     if folder.owes_deletion:
         asyncio.run(clear_away(folder))
     ctx.exit(0 if is_whole(row) else 1)
+
+
+def _of_fleet(run: str, root: Path, fleet: str, region: str | None) -> RunFolder:
+    """Its folder here, made by what the store itself has where there is none. Raises ConfigurationError."""
+    there = [each for each in runs_below(root) if each.path.name == run]
+    if there:
+        return find_run(run, root)
+    spec, began_s = asyncio.run(published_run(Filter(fleet).fleet or "", run, region))
+    folder = RunFolder((root / f"{spec.experiment}-aws" / run).absolute())  # as at the first machine
+    folder.client_events.parent.mkdir(parents=True, exist_ok=True)
+    folder.write_run(spec, {**context(), **({} if began_s is None else {CLIENT_BEGAN: began_s})})
+    folder.client_events.touch()  # it has begun, elsewhere
+    note(
+        f"{run} was begun at another machine. Answers that a client has taken there stand in its records: "
+        "of those tasks, what the run's table tells is known here"
+    )
+    return folder
 
 
 def _flags(no_workers: bool, apart: bool) -> list[str]:

@@ -309,6 +309,23 @@ def _end_key_pair(aws: Clients, thing: Thing) -> None:
     aws("ec2").delete_key_pair(KeyName=thing.name)  # by its id, moto says that it did and does not
 
 
+def _parameters(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
+    stem = wanted.stem or stem_of("")
+    begin = [{"Key": "Name", "Option": "BeginsWith", "Values": [stem]}]
+    for each in aws.pages("ssm", "describe_parameters", "Parameters", ParameterFilters=begin):
+        name = each["Name"]
+        if not wanted.names_of_fleets(name):
+            continue
+        ask = partial(aws("ssm").list_tags_for_resource, ResourceType="Parameter", ResourceId=name)
+        found = aws.ask(f"the parameter {name}", ask)
+        if found is not None and wanted.takes(name, tags := tags_of(found["TagList"])):
+            yield Thing("parameter", name, name, aws.region, tags)
+
+
+def _end_parameter(aws: Clients, thing: Thing) -> None:
+    aws("ssm").delete_parameter(Name=thing.id)
+
+
 KINDS: Final = (
     Kind("instance", _instances, _end_instance),
     _of_ec2(
@@ -320,6 +337,7 @@ KINDS: Final = (
         "LaunchTemplateName",
     ),
     Kind("key pair", _key_pairs, _end_key_pair),
+    Kind("parameter", _parameters, _end_parameter),
     Kind("alarm", _alarms, _end_alarm),
     Kind("topic", _topics, _end_topic),
     Kind("queue", _queues, _end_queue),

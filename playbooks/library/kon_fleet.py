@@ -14,15 +14,17 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = """
 module: kon_fleet
-short_description: Looks at a fleet, makes it as it is declared, or ends some of its hosts
+short_description: Looks at a fleet, makes it as it is declared, gets to know it, or ends some of its hosts
 description:
   - All calls to Amazon are made by kon's own C(kon.fleet.build), in one process.
   - Check mode changes nothing, and a diff shows each thing that would be changed.
 options:
   state:
-    description: C(looked) says whether it can be made, and what it costs. C(ended) ends I(instances).
+    description:
+      - C(looked) says whether it can be made, and what it costs. C(ended) ends I(instances).
+      - C(known) brings the key of a fleet that another machine made, and has this machine's address let in.
     type: str
-    choices: [looked, present, ended]
+    choices: [looked, present, ended, known]
     required: true
   variables:
     description: The variables of the playbook, checked.
@@ -78,7 +80,7 @@ class Unfit(Exception):
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["looked", "present", "ended"], "required": True},
+            "state": {"type": "str", "choices": ["looked", "present", "ended", "known"], "required": True},
             "variables": {"type": "dict", "required": True},
             "dead_queues": {"type": "list", "elements": "str", "default": []},
             "instances": {"type": "list", "elements": "str", "default": []},
@@ -88,7 +90,7 @@ def main() -> None:
     try:
         from kon.core.errors import KonError
         from kon.experiment.load import read_prices
-        from kon.fleet.build import Work, build, end_hosts, look
+        from kon.fleet.build import Work, build, end_hosts, let_in, look
         from kon.fleet.clients import Clients
     except ImportError as error:
         module.fail_json(msg=f"kon is not installed for {os.sys.executable}: {error}; make setup")
@@ -100,6 +102,18 @@ def main() -> None:
         if state == "ended":
             end_hosts(aws, given["run"], module.params["instances"], work)
             module.exit_json(changed=bool(work.changes), diff=diff(work.changes), made=[])
+        if state == "known":
+            brought = bring_key(module, Path(given["ssh_key"]), aws, work.wanted)
+            if brought:
+                work = Work(aws, wanted(module, "", my_address(given)), dry=module.check_mode)
+                let_in(work)
+                work.changes[:0] = brought
+            else:
+                module.warn(
+                    f"the fleet's key is not here, at {given['ssh_key']}, and is not kept with the fleet: "
+                    "bring it from the machine that made the fleet, or set KON_SSH_KEY to another"
+                )
+            module.exit_json(changed=bool(work.changes), diff=diff(work.changes), made=[])
         prices = read_prices()
         found = look(work, prices)
         key = Path(given["ssh_key"])
@@ -108,8 +122,11 @@ def main() -> None:
         if state == "present":
             notes = work.notes
             public, fresh = public_key(module, key, aws, work.wanted)
+            # of a person's own keys, which have other comments, none goes anywhere
+            is_ours = public.split(" ")[-1] == work.wanted.stem and key.exists()
+            private = key.read_text() if is_ours and given["share_key"] else ""
             work = Work(aws, wanted(module, public, my_address(given)), dry=module.check_mode)
-            found, made = build(work, prices)
+            found, made = build(work, prices, private)
             work.notes[:] = dict.fromkeys([*notes, *work.notes])
             work.changes[:0] = fresh
         for note in work.notes:
@@ -205,15 +222,33 @@ def public_key(module: AnsibleModule, key: Path, aws: Any, fleet: Any) -> tuple[
         return run(["ssh-keygen", "-y", "-f", str(key)]), []
     named = [{"Name": "key-name", "Values": [fleet.stem]}]
     if aws("ec2").describe_key_pairs(Filters=named)["KeyPairs"]:
+        brought = bring_key(module, key, aws, fleet)
+        if brought:
+            return run(["ssh-keygen", "-y", "-f", str(key)]) if key.exists() else "", brought
         raise Unfit(
-            f"EC2 has the key pair {fleet.stem}, and its private half is not here, at {key}: bring it from "
-            "the machine that made the fleet, or name it with -e ssh_key=... Nothing was changed"
+            f"EC2 has the key pair {fleet.stem}, and its private half is neither here, at {key}, nor kept "
+            "with the fleet: bring it from the machine that made the fleet, or name it with -e ssh_key=... "
+            "Nothing was changed"
         )
     if not module.check_mode:
         key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", fleet.stem, "-f", str(key)])
         return run(["ssh-keygen", "-y", "-f", str(key)]), [Change("key", "", str(key))]
     return "", [Change("key", "", str(key))]
+
+
+def bring_key(module: AnsibleModule, key: Path, aws: Any, fleet: Any) -> list[Any]:
+    """The change by which the key that is kept with the fleet comes here; none where it is not kept."""
+    from kon.fleet.build import Change, kept_key
+
+    kept = kept_key(aws, fleet.fleet)
+    if kept is None:
+        return []
+    if not module.check_mode:
+        key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(kept)
+    return [Change("key", "", f"{key}, as it is kept with the fleet")]
 
 
 def run(command: list[str]) -> str:

@@ -121,7 +121,7 @@ END
 
 GIVEN: Final[dict[str, str]] = {
     "README.md": "echo a > a.log; echo b > 'b c.log'; echo sound > beep.wav",
-    "autoscale.md": EXPERIMENT % "sqlite" + "echo 'max_hosts: 3' > policy.yml",
+    "operations.md": EXPERIMENT % "sqlite" + "echo 'max_hosts: 3' > policy.yml",
     "aws.md": (EXPERIMENT % "aws, depth_lag_s: 1").replace("name: exp", "name: page-aws"),
     "costs.md": EXPERIMENT % "aws" + "kon run exp.yml --quiet",
     "emulators.md": (EXPERIMENT % "aws, depth_lag_s: 1").replace("name: exp", "name: page-emulators"),

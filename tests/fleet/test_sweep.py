@@ -65,6 +65,9 @@ def everything(
     iam.create_instance_profile(InstanceProfileName=role, Tags=listed(tags))
     iam.add_role_to_instance_profile(InstanceProfileName=role, RoleName=role)
     account.client("sns", region).create_topic(Name=stem, Tags=listed(tags))
+    account.client("ssm", region).put_parameter(
+        Name=f"{stem}-key", Value="-", Type="SecureString", Tags=listed(tags)
+    )
     account.client("cloudwatch", region).put_metric_alarm(
         AlarmName=stem,
         ComparisonOperator="GreaterThanThreshold",
@@ -95,7 +98,7 @@ def everything(
         *("VPC", "subnet", "security group", "internet gateway", "route table", "key pair", "volume"),
         *("image", "snapshot"),
         *("network interface", "launch template", "instance", "role", "instance profile", "topic", "alarm"),
-        *("queue", "table", "bucket"),
+        *("queue", "table", "bucket", "parameter"),
     }
 
 

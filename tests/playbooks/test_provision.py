@@ -61,7 +61,7 @@ def test_a_fleet_is_made_once_and_removed_once(fleet: Fleet) -> None:
     left = fleet.left()
     assert {each["kind"] for each in left} == {
         *("security group", "key pair", "role", "instance profile", "launch template", "instance", "volume"),
-        *("queue", "table", "bucket"),
+        *("queue", "table", "bucket", "parameter"),
     }
     assert all(each["expires_at"] for each in left), "each has its tags from its creation"
     second = fleet.operator.play("provision")
@@ -117,7 +117,7 @@ def test_with_all_that_can_be_asked_for_and_in_check_mode(fleet: Fleet) -> None:
     assert {each["kind"] for each in left} == {
         *("VPC", "subnet", "internet gateway", "security group", "key pair", "role"),
         *("instance profile", "launch template", "instance", "volume", "alarm", "topic", "queue", "table"),
-        "bucket",
+        *("bucket", "parameter"),
     }
     assert len({each["expires_at"] for each in left if each["run"] == "bare"}) == 1
     _check_hosts()

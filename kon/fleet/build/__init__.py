@@ -2,7 +2,9 @@
 
 from kon.fleet.build.build import build, look
 from kon.fleet.build.hosts import end_hosts
+from kon.fleet.build.kept_key import kept_key
+from kon.fleet.build.network import let_in
 from kon.fleet.build.survey import Survey
 from kon.fleet.build.wanted import Change, Wanted, Work
 
-__all__ = ["Change", "Survey", "Wanted", "Work", "build", "end_hosts", "look"]
+__all__ = ["Change", "Survey", "Wanted", "Work", "build", "end_hosts", "kept_key", "let_in", "look"]

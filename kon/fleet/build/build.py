@@ -12,6 +12,7 @@ from kon.backends.prices import Prices
 from kon.fleet.build.alarms import alarms
 from kon.fleet.build.hosts import make_hosts
 from kon.fleet.build.identity import identity
+from kon.fleet.build.kept_key import keep_key
 from kon.fleet.build.network import key_pair, own_network, security_group
 from kon.fleet.build.survey import Survey, survey
 from kon.fleet.build.template import launch_template
@@ -26,8 +27,10 @@ def look(work: Work, prices: Prices) -> Survey:
 
 
 @in_kons_words
-def build(work: Work, prices: Prices) -> tuple[Survey, list[str]]:
+def build(work: Work, prices: Prices, private_key: str = "") -> tuple[Survey, list[str]]:
     """Make what is missing; what was found before, and the ids of the hosts that were made.
+
+    private_key: the fleet's own, which is kept with the fleet; nothing for one that is not to be kept.
 
     Raises ConfigurationError or BackendRefused; what was made until then stays, and the same call goes on.
     """
@@ -41,6 +44,8 @@ def build(work: Work, prices: Prices) -> tuple[Survey, list[str]]:
         found = msgspec.structs.replace(found, vpc=vpc, places=places)
     group = security_group(work, found.vpc)
     key = key_pair(work)
+    if private_key:
+        keep_key(work, private_key)
     profile = identity(work, found.partition)
     if work.wanted.alarm_mail:
         alarms(work, found.partition)

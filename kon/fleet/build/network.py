@@ -11,7 +11,7 @@ import botocore.exceptions
 from kon.core.errors import ConfigurationError
 from kon.fleet.build.survey import Subnet
 from kon.fleet.build.wanted import Work
-from kon.fleet.clients import code_of
+from kon.fleet.clients import code_of, in_kons_words
 from kon.fleet.thing import Filter
 
 _ZONES: Final = 4
@@ -125,6 +125,20 @@ def security_group(work: Work, vpc: str) -> str:
             ),
         )
         group, rules = (made["GroupId"] if made else ""), []
+    _let_in(work, group, rules)
+    return group
+
+
+@in_kons_words
+def let_in(work: Work) -> None:
+    """Let one more address in where the fleet has a group of its own. Raises BackendRefused."""
+    named = [*Filter(work.wanted.fleet).ec2, {"Name": "group-name", "Values": [work.wanted.stem]}]
+    for each in work.aws("ec2").describe_security_groups(Filters=named)["SecurityGroups"]:
+        _let_in(work, each["GroupId"], each["IpPermissions"])
+
+
+def _let_in(work: Work, group: str, rules: Sequence[dict[str, Any]]) -> None:
+    ec2, wanted = work.aws("ec2"), work.wanted
     before = [
         each["CidrIp"] for rule in rules if rule.get("FromPort") == _SSH for each in rule.get("IpRanges", [])
     ]
@@ -136,17 +150,16 @@ def security_group(work: Work, vpc: str) -> str:
             "IpRanges": [{"CidrIp": wanted.ssh_from, "Description": _RULE}],
         }
 
-        def let_in() -> None:
+        def authorize() -> None:
             try:
                 ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[permission])
             except botocore.exceptions.ClientError as error:
                 if code_of(error) != "InvalidPermission.Duplicate":
                     raise
 
-        work.change("SSH", f"from {', '.join([*before, wanted.ssh_from])}", let_in, ", ".join(before))
+        work.change("SSH", f"from {', '.join([*before, wanted.ssh_from])}", authorize, ", ".join(before))
         if before:
             work.notes.append(f"SSH is let in from {', '.join(before)} as before, and from {wanted.ssh_from}")
-    return group
 
 
 def key_pair(work: Work) -> str:

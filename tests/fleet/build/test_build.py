@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import botocore.exceptions
@@ -17,13 +18,16 @@ from kon.backends.prices import usual_prices
 from kon.core.errors import BackendRefused, ConfigurationError
 from kon.fleet import look as look_for
 from kon.fleet import remove
-from kon.fleet.build import build, end_hosts, look
+from kon.fleet.build import build, end_hosts, kept_key, let_in, look
 from kon.fleet.build.wanted import timestamp
 from kon.fleet.thing import Filter
 from tests.fleet.build.conftest import IMAGE, Maker
 from tests.fleet.conftest import Account, listed
 
 ALL = {"own_network": True, "alarm_mail": "me@example.org", "dead_queues": ["konf-r1-a-dead"], "spot": True}
+
+
+PRIVATE = "the private half, of nobody's"
 
 
 def left() -> list[str]:
@@ -250,6 +254,34 @@ def test_a_boundary_is_given_to_the_role_and_another_operator_is_let_in_beside_t
     assert [each.thing for each in second.changes] == ["SSH"]
 
 
+def test_a_fleets_key_is_kept_with_it_encrypted_and_brought_from_there(
+    work: Maker, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(work(hosts=0), usual_prices())
+    assert kept_key(work().aws, "r1") is None, "one that is not to be kept"
+    build(work(hosts=0), usual_prices(), PRIVATE)
+    again = work(hosts=0)
+    build(again, usual_prices(), PRIVATE)
+    assert again.changes == []
+    ssm = account.client("ssm")
+    stored = ssm.get_parameter(Name="konf-r1-key")["Parameter"]
+    assert stored["Type"] == "SecureString"
+    assert stored["Value"] != PRIVATE, "without decryption"
+    assert kept_key(work().aws, "r1") == PRIVATE
+    assert kept_key(work().aws, "r12") is None
+    second = work(ssh_from="198.51.100.9/32")
+    let_in(second)
+    assert [each.thing for each in second.changes] == ["SSH"]
+    assert left().count("parameter") == 1
+    remove(Filter("r1"), usual_prices(), ["us-east-1"])
+    assert kept_key(work().aws, "r1") is None
+
+    refused(monkeypatch, lambda name, given: "AccessDeniedException" if name == "PutParameter" else "")
+    job = work(hosts=0)
+    build(job, usual_prices(), PRIVATE)
+    assert "the fleet's key is not kept with the fleet, and another machine needs a copy" in job.notes[0]
+
+
 def test_two_regions_have_a_role_each(work: Maker, account: Account) -> None:
     for region in ("us-east-1", "eu-west-1"):
         build(work(region=region, hosts=0), usual_prices())
@@ -289,6 +321,62 @@ def test_only_hosts_of_the_fleet_are_ended(work: Maker, account: Account) -> Non
     assert found == {one: "terminated", other: "running"}
 
 
+# --- two terminals at once ------------------------------------------------------------------------------
+
+
+def _overtaken(work: Maker, monkeypatch: pytest.MonkeyPatch, number: int) -> bool:
+    """Whether the call of this number, of those that change something, was overtaken by a second build."""
+    original, count, busy = BaseClient._make_api_call, 0, False
+
+    def asked(self: Any, operation: str, given: dict[str, Any]) -> Any:
+        nonlocal count, busy
+        if changing(operation) and not busy:
+            count += 1
+            if count == number and operation != "RunInstances":  # whose token moto does not go by
+                busy = True
+                build(work(), usual_prices(), PRIVATE)
+                busy = False
+        return original(self, operation, given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BaseClient, "_make_api_call", asked)
+        # the first one is told that it was made meanwhile, and goes on when it is called again
+        with contextlib.suppress(BackendRefused):
+            build(work(), usual_prices(), PRIVATE)
+    return count >= number
+
+
+def _check_overtaken(work: Maker, account: Account, monkeypatch: pytest.MonkeyPatch, numbers: range) -> None:
+    for number in numbers:
+        if not _overtaken(work, monkeypatch, number):
+            break
+        again = work()
+        build(again, usual_prices(), PRIVATE)
+        assert again.changes == [], number
+        hosts = [
+            each
+            for group in account.client("ec2").describe_instances()["Reservations"]
+            for each in group["Instances"]
+        ]
+        assert len([each for each in hosts if each["State"]["Name"] == "running"]) == 2, number
+        remove(Filter("r1"), usual_prices(), ["us-east-1"], sleep=lambda seconds: None)
+
+
+@pytest.mark.timeout(300)
+def test_a_second_terminal_at_once_doubles_nothing(
+    work: Maker, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _check_overtaken(work, account, monkeypatch, range(1, 9, 4))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_second_terminal_at_any_call_doubles_nothing(
+    work: Maker, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _check_overtaken(work, account, monkeypatch, range(1, 50))
+
+
 # --- killed in the midst --------------------------------------------------------------------------------
 
 
@@ -314,10 +402,17 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, number: int, after: bool) -> Call
     return lambda: count
 
 
-def _search(work: Maker, monkeypatch: pytest.MonkeyPatch, numbers: range, act: Callable[[], Any]) -> int:
-    """Kill `act` at each of these calls; one teardown later nothing is left. How many were killed."""
+def _search(
+    work: Maker,
+    monkeypatch: pytest.MonkeyPatch,
+    numbers: Iterable[int],
+    act: Callable[[], Any],
+    before: Callable[[], Any] = lambda: None,
+) -> int:
+    """Kill `act` at each of these calls, from 1; one teardown later nothing is left. How many were killed."""
     killed = 0
     for number in numbers:
+        before()
         with monkeypatch.context() as patch:
             calls = killed_at(patch, number, after=number % 2 == 0)
             try:
@@ -332,48 +427,61 @@ def _search(work: Maker, monkeypatch: pytest.MonkeyPatch, numbers: range, act: C
     return killed
 
 
-@pytest.mark.timeout(300)
-def test_provision_killed_at_some_of_its_calls_leaves_nothing_after_one_teardown(
-    work: Maker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    killed = _search(work, monkeypatch, range(9, 70, 9), lambda: build(work(**ALL), usual_prices()))
-    assert killed >= 3
+ALARMED = {"alarm_mail": "me@example.org", "dead_queues": ["konf-r1-a-dead"]}
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_provision_killed_at_every_call_leaves_nothing_after_one_teardown(
-    work: Maker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for after in (0, 1):
-        killed = _search(
-            work, monkeypatch, range(1 + after, 500, 2), lambda: build(work(**ALL), usual_prices())
-        )
-        assert killed > 20
+def _provision(work: Maker) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    return lambda: build(work(**ALL), usual_prices(), PRIVATE), lambda: None
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_scale_and_teardown_killed_at_every_call_leave_nothing_after_one_teardown(
-    work: Maker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wishes = {"alarm_mail": "me@example.org", "dead_queues": ["konf-r1-a-dead"]}
+def _scale(work: Maker) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """One host goes and two come, as hosts that are ended are replaced by others."""
+    made: list[str] = []
 
-    def scaled() -> None:
-        _, made = build(work(hosts=2, **wishes), usual_prices())
-        job = work(hosts=1, **wishes)
+    def before() -> None:
+        made[:] = build(work(hosts=2, **ALARMED), usual_prices(), PRIVATE)[1]
+
+    def act() -> None:
+        job = work(hosts=3, **ALARMED)
         end_hosts(job.aws, "r1", made[:1], job)
-        build(job, usual_prices())
+        build(job, usual_prices(), PRIVATE)
 
-    def torn_down() -> None:
-        remove(Filter("r1"), usual_prices(), ["us-east-1"])
+    return act, before
 
-    assert _search(work, monkeypatch, range(40, 500, 1), scaled) > 20
-    killed = 0
-    for number in range(1, 500):
-        build(work(**ALL), usual_prices())
-        count = _search(work, monkeypatch, range(number, number + 1), torn_down)
-        killed += count
-        if not count:
-            break
-    assert killed > 40
+
+def _teardown(work: Maker) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    def act() -> None:
+        remove(Filter("r1"), usual_prices(), ["us-east-1"], sleep=lambda seconds: None)
+
+    return act, lambda: build(work(**ALL), usual_prices(), PRIVATE)
+
+
+Verb = Callable[[Maker], tuple[Callable[[], Any], Callable[[], Any]]]
+VERBS: list[tuple[Verb, range, int]] = [
+    (_provision, range(9, 70, 18), 20),
+    (_scale, range(4, 40, 14), 15),
+    (_teardown, range(8, 60, 22), 40),
+]
+"""What is killed, at which of its calls in `make test`, and how many it has at least."""
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("verb", "some", "least"), VERBS)
+def test_a_verb_killed_at_some_of_its_calls_leaves_nothing_after_one_teardown(
+    work: Maker, monkeypatch: pytest.MonkeyPatch, verb: Verb, some: range, least: int
+) -> None:
+    act, before = verb(work)
+    assert _search(work, monkeypatch, some, act, before) >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.parametrize(("verb", "some", "least"), VERBS)
+def test_a_verb_killed_at_every_call_leaves_nothing_after_one_teardown(
+    work: Maker, monkeypatch: pytest.MonkeyPatch, verb: Verb, some: range, least: int, after: int
+) -> None:
+    """after: at the odd calls before their effect, at the even ones after it."""
+    act, before = verb(work)
+    killed = _search(work, monkeypatch, range(1 + after, 500, 2), act, before)
+    assert killed >= least // 2

@@ -44,9 +44,9 @@ def test_the_controllers_rights_are_enough_and_lists_may_lag(amazon: Emulator, o
     )
     aws = Clients("us-east-1")
     try:
-        _, made = build(Work(aws, wanted, sleep=lambda seconds: None), usual_prices())
+        _, made = build(Work(aws, wanted, sleep=lambda seconds: None), usual_prices(), "a key")
         again = Work(aws, wanted, sleep=lambda seconds: None)
-        _, hosts = build(again, usual_prices())
+        _, hosts = build(again, usual_prices(), "a key")
         assert made
         assert (hosts, again.changes) == ([], [])
         found = remove(Filter("r1"), usual_prices(), ["us-east-1"], sleep=lambda seconds: None)

@@ -175,6 +175,10 @@ def _ec2(call: Call, where: str, tags_of: TagsOf) -> Iterator[Need]:
 def _others(call: Call, where: str) -> Iterator[Need]:
     given = call.parameters
     arn = given.get("ResourceArn") or given.get("TopicArn") or given.get("ResourceARN")
+    if call.service == "ssm" and (name := given.get("Name") or given.get("ResourceId")):
+        arn = f"arn:aws:ssm:{where}:parameter/{str(name).removeprefix('/')}"
+        if given.get("Tags"):
+            yield Need("ssm:AddTagsToResource", arn)
     if call.service == "sns" and call.operation == "CreateTopic":
         arn = f"arn:aws:sns:{where}:{given.get('Name')}"
     names = given.get("AlarmNames", [given["AlarmName"]] if "AlarmName" in given else [])
