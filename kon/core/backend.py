@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -49,6 +49,8 @@ class Backend(ABC):
     takes: ClassVar[type[msgspec.Struct] | None] = None
     """The options: a struct whose docstring describes each (see kon.core.options). None: only the
     constructor knows them."""
+    secrets: ClassVar[Sequence[str]] = ()
+    """Environment variables that no task is to see; a worker forgets them once it has its backend."""
     processes: ClassVar[bool] = True
     """Whether workers may be processes of their own; else they share the client's loop."""
     keeps_files: ClassVar[bool] = False

@@ -107,6 +107,8 @@ async def work(
     life = f"{name}.{secrets.token_hex(3)}"
     clock = Clock.of_this_host()
     backend = open_backend(spec.backend, folder.path.parent)
+    for secret in backend.secrets:
+        os.environ.pop(secret, None)  # kinds hand their environment on to tasks
     kind = make_kind(spec)
     journal = FileJournal(folder.events / f"{life}.jsonl")
     logs.about(worker=life)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -21,6 +21,7 @@ from kon.backends.aws.pace import Pace
 from kon.backends.aws.queue import FIFO, STANDARD, SqsQueue
 from kon.backends.aws.resources import Place, Resource, Resources
 from kon.backends.aws.s3_ledger import S3Ledger
+from kon.backends.aws.signed import KEY, KEY_FILE, check_key, signed, signing_key
 from kon.core.backend import Backend, Channel, ChannelOptions, RequestCount, check_channel
 from kon.core.ledger import Ledger
 from kon.core.objects import check_run
@@ -40,9 +41,11 @@ class AwsBackend(Backend):
     takes = AwsOptions
     processes: ClassVar[bool] = True
     rows_cost: ClassVar[bool] = True
+    secrets: ClassVar[Sequence[str]] = (KEY, KEY_FILE)
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = AwsOptions.parse(options)
+        self._key = signing_key()
         self._count = RequestCount()
         self._calls = Calls(self._options.region, self._count, self._options.client)
         self._resources = Resources(self._calls, self._options, time.time)
@@ -60,15 +63,18 @@ class AwsBackend(Backend):
     async def create(self, run: str, options: ChannelOptions) -> None:
         """Takes some seconds where a table is made. Raises ConfigurationError where the run is there with
         other options, BackendRefused or BackendUnavailable for what Amazon says."""
+        check_key(self._key, self._options.signed)
         check_channel(options, self._limits)
         await self._resources.create(check_run(run), options)
 
     async def open(self, run: str) -> Channel:
+        if self._options.signed:
+            check_key(self._key, True)
         place = await self._resources.find(check_run(run))
         bucket, prefix = self._options.stored or (place.bucket, place.names.stored)
         tasks, answers, dead = self._open_queues(run, place)
         ledger, control = self._ledgers(place)
-        return Channel(
+        channel = Channel(
             tasks=tasks,
             answers=answers,
             dead=dead,
@@ -76,6 +82,7 @@ class AwsBackend(Backend):
             control=control,
             objects=S3Objects(self._calls, bucket, prefix),
         )
+        return channel if self._key is None else signed(channel, run, self._key)
 
     async def stored(self, run: str) -> tuple[S3Objects, ColdStore]:
         """What the run's kind has stored, which outlives its queues: to make links, and to ask it back."""
