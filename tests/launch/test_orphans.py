@@ -57,6 +57,10 @@ class Place:
     def program(self) -> subprocess.Popen[bytes]:
         return self.start(sys.executable, "-c", PROGRAM, str(self.path))
 
+    def of_a_function(self) -> subprocess.Popen[bytes]:
+        words = "import kon, time; kon.map(time.sleep, [600] * 40, workers=2, visibility_s=2)"
+        return self.start(sys.executable, "-c", words)
+
     def kon_map(self, *options: str) -> subprocess.Popen[bytes]:
         items = [str(number) for number in range(40)]
         return self.start(*KON, "map", "-j", "2", *options, COMMAND % self.path, ":::", *items)
@@ -160,6 +164,68 @@ def test_a_run_of_which_nobody_keeps_records_ends_with_its_client(
     process.wait()
     nothing_is_left(place)
     assert len(place.begun()) <= 2
+
+
+ROLES: dict[str, Callable[[str], bool]] = {
+    "worker": lambda line: "kon.launch.process" in line,
+    "sentry of a worker": lambda line: line.startswith("/bin/sh -c") and "SESSION" in line,
+    "sentry of the folder": lambda line: line.startswith("/bin/sh -c") and "$FOLDER" in line,
+    "shell": lambda line: line.startswith("/bin/sh -c echo"),
+    "command": lambda line: line.startswith("sleep 600"),
+    "process of a function": lambda line: "callee.py" in line,
+}
+"""The processes of a run that are not its client, by their command lines."""
+
+
+def _single_kills() -> list[ParameterSet]:
+    """Every process that each client has in each state; the few that tell most are for each `make test`."""
+    of_commands = [role for role in ROLES if role != "process of a function"]
+    of_functions = [role for role in ROLES if role not in ("shell", "command")]
+    clients = (
+        ("kon map", Place.kon_map, of_commands),
+        ("kon.map", Place.program, of_commands),
+        ("kon.map of a function", Place.of_a_function, of_functions),
+    )
+    often = {
+        ("kon map", "worker", "tasks run"),
+        ("kon map", "sentry of the folder", "begun"),
+        ("kon.map of a function", "process of a function", "tasks run"),
+    }
+    return [
+        pytest.param(
+            client,
+            role,
+            state,
+            id=f"{name}, {role}, {state}",
+            marks=[] if (name, role, state) in often else [pytest.mark.slow],
+        )
+        for name, client, roles in clients
+        for role, state in itertools.product(roles, SINGLE_STATES)
+        if state == "tasks run" or "sentry" in role or (role == "worker" and state == "workers start")
+    ]
+
+
+SINGLE_STATES: dict[str, Callable[[Place], object]] = {
+    **STATES,
+    "tasks run": lambda place: len(place.sleeps) == 4 or len(place.pids("callee.py")) == 2,
+}
+
+
+@pytest.mark.parametrize(("client", "role", "state"), _single_kills())
+def test_any_one_process_is_killed_and_the_end_of_the_run_leaves_nothing(
+    place: Place, client: Callable[[Place], subprocess.Popen[bytes]], role: str, state: str
+) -> None:
+    process = client(place)
+    wait(lambda: SINGLE_STATES[state](place))
+    wait(lambda: [line for line in place.processes().values() if ROLES[role](line)], place.processes)
+    for pid in [pid for pid, line in place.processes().items() if ROLES[role](line)][:1]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    time.sleep(0.5)
+    assert process.poll() is None, "the run goes on"
+    process.send_signal(signal.SIGINT)
+    assert process.wait() != 0
+    nothing_is_left(place)
 
 
 @pytest.mark.parametrize("options", [[], ["--out", "kept"]], ids=["not kept", "kept"])
