@@ -229,7 +229,13 @@ class Background:
     def _spawn(self, what: Callable[[], Coroutine[Any, Any, None]]) -> None:
         task = asyncio.ensure_future(what())
         self._asked.add(task)
-        task.add_done_callback(self._asked.discard)
+        task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._asked.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._is_accounted_for:  # else the run had ended before it was asked
+            _log.warning("%s", error)
 
     async def _cancel(self, at_once: bool) -> None:
         if self._local is not None:

@@ -26,7 +26,7 @@ from kon.engine.tally import Tally
 def map(
     function: Work,
     items: Iterable[Any],
-    *,
+    *others: Iterable[Any],
     workers: int | None = None,
     slots: int = 1,
     strategy: str | Mapping[str, Any] = "lease",
@@ -46,6 +46,7 @@ def map(
 ) -> list[Any]:
     """Call a function, or run a command, for each item; the results in the order of the items.
 
+    others: refused: `zip` and `spread` do what several iterables do in `map()`.
     function: a function at the top level of a module or script, called with the item; a string, a command
         for the shell in which `{}` stands for the item; or a list, a command's words. Items and results
         travel as JSON. A command's result is a dict with `exit`, `stdout` and `stderr`.
@@ -68,6 +69,11 @@ def map(
     OverBudget once `max_cost` is reached, whereupon the same call with a larger one goes on;
     ConfigurationError before anything is started. On Ctrl-C the run ends, but where `out` keeps it.
     """
+    if others:
+        raise ConfigurationError(
+            "kon.map takes one iterable, unlike map(). For several write "
+            "kon.map(function, zip(a, b), spread=True)"
+        )
     some, items = first_and_all(items, "kon.map")
     if not some:
         return []

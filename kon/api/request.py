@@ -47,6 +47,7 @@ def plan(
     Raises ConfigurationError, which lists all that is wrong; WorkloadError for the items."""
     refuse_import_time(caller)
     check_items(items, caller)
+    _check_names(settings, caller)
     if callable(work):
         given: dict[str, Any]
         kind, name = "python", getattr(work, "__name__", "call")
@@ -98,6 +99,32 @@ def plan(
     folder = None if out is None else Path(out).expanduser().absolute()
     return Plan(caller, cell.spec, cell.workload, folder, rerun_failed, wishes)
 
+
+def _check_names(settings: Mapping[str, Any], caller: str) -> None:
+    """Raise ConfigurationError for an argument that other libraries have, and say what it is here."""
+    for name in settings:
+        if name in _ELSEWHERE:
+            raise ConfigurationError(f"{caller}: there is no argument {name}; {_ELSEWHERE[name]}")
+
+
+_WORKERS: Final = "`workers` is the number of worker processes"
+_OPTIONS: Final = "options of a command go into a dict: options={"
+_ELSEWHERE: Final[dict[str, str]] = {
+    "chunksize": "`bundle` is the number of tasks that travel together; left out, it suits their durations",
+    "batch_size": "`bundle` is the number of tasks that travel together; left out, it suits their durations",
+    "n_jobs": _WORKERS,
+    "max_workers": _WORKERS,
+    "nproc": _WORKERS,
+    "timeout": "`timeout_s` is the longest that a task may take, in seconds",
+    "retries": "`attempts` is how often a task is tried, the first time included",
+    "ordered": "results are in the order of the items; run.results() of kon.submit has them as they come",
+    "verbose": "progress=True tells how far it is",
+    "cwd": f'{_OPTIONS}"cwd": ...}}',
+    "env": f'{_OPTIONS}"env": ...}}',
+    "shell": f'{_OPTIONS}"shell": ...}}. A command that is one string is for the shell in any case',
+    "initializer": "kon.Executor takes one",
+}
+"""Arguments of multiprocessing, concurrent.futures, joblib and subprocess."""
 
 _KEEPING: Final = frozenset({"max_output_bytes", "exact_output", "here"})
 """Options of commands that say what is kept of their output."""

@@ -415,3 +415,24 @@ def test_where_output_can_not_be_kept_whole_its_task_fails() -> None:
     assert "its output has 588,901 bytes, and 65,536 are kept; the command has run to its end" in str(long)
     assert "its output is not UTF-8" in str(odd)
     assert short["stdout"] == "ended\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("chunksize", "`bundle` is the number of tasks"),
+        ("n_jobs", "`workers` is the number of worker processes"),
+        ("timeout", "`timeout_s` is the longest"),
+        ("cwd", 'options={"cwd": ...}'),
+    ],
+)
+def test_an_argument_of_another_library_is_told_what_it_is_here(name: str, said: str) -> None:
+    argument: dict[str, Any] = {name: 1}
+    with pytest.raises(kon.ConfigurationError, match=f"there is no argument {name}; ") as raised:
+        kon.map(double, [1], **argument, **HERE)
+    assert said in str(raised.value)
+
+
+def test_two_iterables_are_refused_with_the_way_to_write_it() -> None:
+    with pytest.raises(kon.ConfigurationError, match=r"kon.map\(function, zip\(a, b\), spread=True\)"):
+        kon.map(power, [1], [2], **HERE)

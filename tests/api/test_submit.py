@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
@@ -221,3 +222,14 @@ def test_a_program_that_starts_runs_as_a_worker_imports_it_is_told_so(
     monkeypatch.setenv("KON_LOADING", "mine.py")
     with pytest.raises(kon.ConfigurationError, match=r"imports mine.py .* starts a run"):
         kon.submit(double, [1], **HERE)
+
+
+def test_a_run_that_is_called_off_as_it_ends_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The store may be closed by then, and nothing is left to be cancelled."""
+    for _ in range(5):
+        run = kon.submit(["true"], range(2), workers=1)
+        for _ in run.results():
+            run.call_off()
+        run.discard()
+    gc.collect()
+    assert caplog.records == []
