@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -112,6 +113,32 @@ def test_what_is_installed_runs(bin_: Path, tmp_path: Path) -> None:
     kon("prove", "lease", "--seeds", "20")
     kon("report", "hello-lease-w2-r1", "--out", "page.html")
     assert (tmp_path / "page.html").stat().st_size > 0
+
+
+def found(python: Path, place: Path) -> dict[str, tuple[str, str]]:
+    """What `kon doctor` says of each extra: its level, and what there is."""
+    path = f"{python.parent}:{os.environ['PATH']}"
+    told = json.loads(checked([python.parent / "kon", "doctor", "--json"], place, PYTHONPATH="", PATH=path))
+    checks = [each for each in told["checks"] if each["check"].startswith("extra ")]
+    return {each["check"].removeprefix("extra "): (each["level"], each["found"]) for each in checks}
+
+
+def test_doctor_looks_at_every_extra_that_the_wheel_names(bin_: Path, tmp_path: Path) -> None:
+    extras = found(bin_ / "python", tmp_path)
+    assert extras.keys() == METADATA["project"]["optional-dependencies"].keys()
+    assert {level for level, _ in extras.values()} == {"ok"}, extras
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", METADATA["project"]["optional-dependencies"])
+def test_each_extra_installs_into_an_empty_environment(wheel: Path, tmp_path: Path, extra: str) -> None:
+    """From the package index."""
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env" / "bin" / "python"
+    checked([python, "-m", "pip", "install", "--quiet", f"{wheel}[{extra}]"], tmp_path)
+    assert found(python, tmp_path)[extra][0] == "ok"
+    checked([python.parent / "kon", "init"], tmp_path, PYTHONPATH="")
+    checked([python.parent / "kon", "run", "experiment.yml", "--quiet"], tmp_path, PYTHONPATH="")
 
 
 def test_strategies_are_a_part_of_kon_and_their_former_name_still_serves(bin_: Path, tmp_path: Path) -> None:
