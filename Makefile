@@ -159,7 +159,7 @@ endef
 
 # After the quickstart.
 define NEXT
-echo 'Next, after `. .venv/bin/activate`, which puts kon on your path:'; \
+echo; echo 'Next, after `. .venv/bin/activate`, which puts kon on your path:'; \
 echo '  kon explain --duplicates compare-lease-w4-r1   # tasks that came twice'; \
 echo '  kon report results/quickstart                  # a page for a browser'; \
 echo '  kon init first; cd first; kon run experiment.yml   # one of your own'

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tests.api.functions import Shelf, double
         (Shelf.triple, "tests.api.functions:Shelf.triple"),
         (len, "builtins:len"),
         (str.upper, "builtins:str.upper"),
-        (Path, "pathlib:Path"),
+        (Fraction, "fractions:Fraction"),
     ],
 )
 def test_what_a_module_offers(function: Callable[..., Any], reference: str) -> None:
