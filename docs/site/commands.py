@@ -22,7 +22,7 @@ Many commands have these options:
 """
 
 OF_MANY: Final = ("as_json", "quiet", "root", "log_format", "log_level")
-"""The options that are told of once, by their parameters."""
+"""The options that are described once, by their parameters."""
 
 
 def page() -> str:

@@ -60,7 +60,7 @@ def map(
         there. Without it they go when all results are returned.
     rerun_failed: of what is recorded in `out`, tasks that are not done are run again.
     max_cost: US dollars that it may cost at Amazon, with `out` and the backend aws: then it is paused.
-    notify: the ARN of an SNS topic that is told of its end, or `fleet`; with `out`.
+    notify: the ARN of an SNS topic that gets a message at its end, or `fleet`; with `out`.
     return_exceptions: tasks that are not done stand in the list as TaskFailed, and nothing is raised.
     progress: tell how far it is: one line on a terminal or in a notebook, lines now and then elsewhere.
     settings: other keys of an experiment file, such as visibility_s or max_receives.

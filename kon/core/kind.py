@@ -17,7 +17,7 @@ from kon.core.objects import ObjectStore
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """What the processes of an attempt have used, as the system tells of them at their end.
+    """What the processes of an attempt have used, as the system reports them at their end.
 
     peak_bytes: the most memory that one of them had; None where it was no more than their worker had, as the
         system counts that in.

@@ -27,7 +27,7 @@ class Faults(msgspec.Struct, frozen=True):
     """Faults that are put into a real run.
 
     duplicate_rate: the share of messages that are sent, and so delivered, twice.
-    kill_workers: how many workers end by SIGKILL in mid-run; each is replaced.
+    kill_workers: how many workers end by SIGKILL during the run; each is replaced.
     """
 
     duplicate_rate: float = 0.0

@@ -83,7 +83,7 @@ class Patience:
     """Repeats a call that failed with BackendUnavailable, with growing, jittered pauses.
 
     outage_s: how long one call is repeated, in seconds, before its error is let through.
-    on_trouble: told of each failure, for the records.
+    on_trouble: called with each failure, for the records.
     """
 
     def __init__(

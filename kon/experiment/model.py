@@ -87,7 +87,7 @@ class FaultsForm(_Form):
     """The share of messages that are sent, and so delivered, twice."""
 
     kill_workers: Annotated[int, Field(ge=0, le=1_000), Expected("a whole number from 0 to 1000")] = 0
-    """How many workers end by SIGKILL in mid-run; each is replaced."""
+    """How many workers end by SIGKILL during the run; each is replaced."""
 
 
 class WorkloadForm(_Form):

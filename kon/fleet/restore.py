@@ -84,8 +84,8 @@ async def restore(
 ) -> Counter[ColdState]:
     """Ask all that is cold back; how many objects are in which state, in the end.
 
-    wait: until none is on its way. on_counts: told of each look. What was asked for stays asked for, whatever
-    becomes of this.
+    wait: until none is on its way. on_counts: called after each look. What was asked for stays asked for,
+    whatever becomes of this.
     """
     keys, look_s = keys_of(folder), FIRST_LOOK_S
     async with stored(folder) as (_, store):

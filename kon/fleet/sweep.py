@@ -1,4 +1,4 @@
-"""Looking through all regions for what bears kon's tags, and removing it."""
+"""Looking through all regions for what has kon's tags, and removing it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kon.fleet.kinds import KINDS, Kind
 from kon.fleet.thing import Filter, Thing, is_within
 
 BILLS: Final = "us-east-1"
-"""The region in which Amazon tells of bills, whatever they are for."""
+"""The region in which Amazon reports bills, whatever they are for."""
 
 _DENIED: Final = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 _THREADS: Final = 8

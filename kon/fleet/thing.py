@@ -1,4 +1,4 @@
-"""One thing at Amazon that bears kon's tags."""
+"""One thing at Amazon that has kon's tags."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Thing(msgspec.Struct, frozen=True):
 class Filter(msgspec.Struct, frozen=True):
     """Which things are meant: all of kon's, or those of one fleet.
 
-    fleet: its name. What runs of its experiments have bears their own names; it is known by its prefix.
+    fleet: its name. What runs of its experiments have is named after them; it is known by its prefix.
     Raises ConfigurationError for a name that might be the beginning of another fleet's.
     """
 
@@ -97,7 +97,7 @@ def is_within(thing: Thing, regions: Collection[str]) -> bool:
     """Whether a thing belongs to one of these regions; true where none is named.
 
     What belongs to no region says in its name for which it was made: the role konf-r1-eu-west-1 is that of
-    hosts in eu-west-1, and outlives a teardown of the fleet's hosts in us-east-1. Amazon tells of bills in
+    hosts in eu-west-1, and outlives a teardown of the fleet's hosts in us-east-1. Amazon reports bills in
     us-east-1 alone: there, konf-r1-eu-west-1-bill is eu-west-1's.
     """
     if not regions:

@@ -1,4 +1,4 @@
-"""References to Python functions, `module:name` or `path/to/file.py:name`, and what can be told of
+"""References to Python functions, `module:name` or `path/to/file.py:name`, and what can be found out about
 them without running any of the code that they name."""
 
 from __future__ import annotations

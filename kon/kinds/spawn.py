@@ -100,7 +100,7 @@ class Child:
             raise asyncio.CancelledError
 
     async def _group_gone(self) -> None:
-        """Wait for what the process has started. Nothing tells of its end, so this looks now and then."""
+        """Wait for what the process has started. Nothing reports its end, so this looks now and then."""
         pause_s = 0.005
         while self._group_exists():
             await asyncio.sleep(pause_s)

@@ -100,7 +100,7 @@ class Hosts:
             await asyncio.sleep(PAUSE_S)
 
     async def _tell_of_refusals(self, control: Control) -> None:
-        """Hosts that come later, or to a run that is gone on with, are told of: others may do its work."""
+        """Hosts that come later, or to a run that is gone on with, are named: others may do its work."""
         told: set[int] = set()
         while True:
             await asyncio.sleep(REFUSALS_PAUSE_S)

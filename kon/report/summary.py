@@ -116,7 +116,7 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
 
 
 def _spent_columns(tally: RunTally) -> dict[str, Any]:
-    """What a row says of the tasks' own processes; nothing where no kind has told of them."""
+    """What a row says of the tasks' own processes; nothing where no kind has reported them."""
     if tally.task_cpu_s is None:
         return {}
     return {"task_cpu_s": _rounded(tally.task_cpu_s), "task_peak_bytes": tally.task_peak_bytes}

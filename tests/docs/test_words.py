@@ -22,6 +22,9 @@ WORST: Final = {
     r"\bof which\b": "begin another sentence",
     r"(?:^|[.!?] )Of\b": "begin with the subject",
     r"\bLikewise\b": "say it again, or leave it out",
+    r"\b(?:told|tells?) of\b": "say `report`, `name` or `describe`",
+    r"\bbears?\b": "say `has`",
+    r"\bin mid-run\b": "say `during the run`",
 }
 """What makes people read twice, and what to write in its place."""
 

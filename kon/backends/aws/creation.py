@@ -1,6 +1,6 @@
 """Making what a run needs at Amazon. What stands there already is looked at before anything is changed.
 
-Nothing is written to a thing that does not bear this run's tags. A creation that was interrupted is taken up:
+Nothing is written to a thing that does not have this run's tags. A creation that was interrupted is taken up:
 of what is there already only the tag ExpiresAt is moved on.
 """
 
@@ -265,7 +265,7 @@ class Creation:
         tags = await self._things.until(ready, f"S3 does not make the bucket {bucket}")
         if not is_ours(tags, SHARED):
             raise ConfigurationError(
-                f"there is a bucket {bucket} that does not bear the tags Project=kon and Run={SHARED}, so "
+                f"there is a bucket {bucket} that does not have the tags Project=kon and Run={SHARED}, so "
                 "kon did not make it. It is left as it is: choose another `prefix`, or, where it is yours "
                 "and kon may use it and write its rules, give it these tags"
             )

@@ -50,7 +50,8 @@ def names_of(run: str, options: AwsOptions) -> Names:
     """`<prefix>-<run>-tasks` and so on. A run's name that is too long or has signs that SQS does not
     take is cut, and told apart by a digest.
 
-    Answers have a standard queue in any case: they tell of repeats themselves, and a FIFO queue is dearer.
+    Answers have a standard queue in any case: they report repeats themselves, and a FIFO queue is more
+    expensive.
     """
     fifo = ".fifo" if options.queue == "fifo" else ""
     room = QUEUE_NAME - len(f"{options.prefix}--answers") - len(".fifo")

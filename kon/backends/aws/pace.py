@@ -46,7 +46,7 @@ class Pace:
     ) -> _Reply:
         """Make the call when there is room.
 
-        was_throttled: whether a reply tells of a throttle; a BackendUnavailable always does.
+        was_throttled: whether a reply reports a throttle; a BackendUnavailable always does.
         """
         begun = await self._begin()
         throttled = False

@@ -39,7 +39,7 @@ Item = dict[str, dict[str, Any]]
 
 
 def table_definition() -> dict[str, Any]:
-    """What CreateTable is told of the table, but for its name, its billing and its tags."""
+    """What CreateTable gets about the table, but for its name, its billing and its tags."""
     return {
         "AttributeDefinitions": [
             {"AttributeName": "pk", "AttributeType": "S"},

@@ -4,7 +4,7 @@
     replace  GET, compare tokens, PUT, If-Match: the ETag that was read
 
 A PUT's answer tells the ETag of what it wrote, so that whoever replaces its own row needs no GET.
-Two writes of one key at once may both be told of a conflict (409): they are sent again, later.
+Two writes of one key at once may both get a conflict (409): they are sent again, later.
 
 Slower and dearer than DynamoDB for small rows, by far: a request for each row, at eight times the
 price of a write unit. It needs no table, though, and a row may be of any size.

@@ -113,7 +113,7 @@ class _Signer:
 
 
 class SignedQueue(Queue):
-    """A queue of signed messages. What is not signed comes as text that no codec reads: it is told of, kept
+    """A queue of signed messages. What is not signed comes as text that no codec reads: it is reported, kept
     as unreadable, and not run."""
 
     def __init__(self, queue: Queue, signer: _Signer) -> None:

@@ -141,7 +141,7 @@ class Things:
     # --- tables --------------------------------------------------------------------------------------
 
     async def table(self, name: str) -> dict[str, Any] | None:
-        """As DescribeTable tells of it."""
+        """As DescribeTable describes it."""
         try:
             reply = await self.call("dynamodb", "DescribeTable", TableName=name)
         except CallRefused as error:

@@ -55,7 +55,7 @@ class Call(msgspec.Struct, frozen=True):
     items: in the call; a row that is written counts once for each unit that it costs.
     loses: the fault that loses its reply, if there is one of its own.
     wait_s: how long the service may let it wait on purpose.
-    take_back: told of an answer that its caller cancelled the call before having.
+    take_back: called with an answer whose caller cancelled the call before it came.
     """
 
     kind: str

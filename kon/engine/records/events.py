@@ -115,8 +115,8 @@ class Watch:
 class Recorder:
     """Writes the events of one worker to a journal.
 
-    life: where several share a journal, the name that each line bears, as `w`.
-    watches: told of the same, and of what only they care for.
+    life: where several share a journal, the name that each line has, as `w`.
+    watches: they get the same, and what only they care for.
     """
 
     def __init__(

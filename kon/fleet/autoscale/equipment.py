@@ -97,7 +97,7 @@ class FleetBucket:
             tags = {}
         if tags.get("Project") != PROJECT:
             raise ConfigurationError(
-                f"the bucket {self.name} does not bear the tag Project={PROJECT}: not used"
+                f"the bucket {self.name} does not have the tag Project={PROJECT}: not used"
             )
         return True
 

@@ -82,7 +82,7 @@ def _alarm(
     above: float,
     period_s: int,
 ) -> None:
-    """It has tags from its creation: what bears none can't be told from other people's."""
+    """It has tags from its creation: what has none can't be told from other people's."""
     namespace, called, dimensions = metric
     wanted: dict[str, Any] = {
         "AlarmName": name,

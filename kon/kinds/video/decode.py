@@ -1,7 +1,7 @@
 """From an image's bytes to a letterboxed picture in BT.709.
 
 JPEG, which nearly all photos are, goes through libavcodec: that is four times as fast as Pillow, never
-becomes RGB, and tells of broken data that libjpeg only warns of. All else goes through Pillow.
+becomes RGB, and reports broken data that libjpeg only warns about. All else goes through Pillow.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Decoder:
     def _by_pillow(self, data: bytes, header: Header, focus: Place) -> Framed:
         size = self._stored(header)
         if header.components == 4:
-            _frame(data, header, size)  # Pillow does not tell of broken data
+            _frame(data, header, size)  # Pillow does not report broken data
         with opened(data, header) as image_file:
             image_file.draft(None, size)  # a JPEG is decoded at a half, a quarter or an eighth of its size
             image = _eight_bits(image_file)

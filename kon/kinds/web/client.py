@@ -105,7 +105,7 @@ class WebClient:
     def __init__(
         self, limits: FetchLimits, guard: Guard, rng: random.Random, agent: str, accept: str = "*/*"
     ) -> None:
-        """`agent`, `accept`: what servers are told of who asks, and for what.
+        """`agent`, `accept`: what servers learn about who asks, and for what.
 
         Raises ConfigurationError for a proxy in the environment that makes no sense.
         """

@@ -130,7 +130,7 @@ class Simulation:
             if faults is not None and faults.can_fire(fault):
                 raise ConfigurationError(
                     f"the fault {fault} is for `kon prove`, which looks at every await; in an experiment "
-                    "faults.kill_workers ends workers in mid-run"
+                    "faults.kill_workers ends workers during the run"
                 )
 
     def _look(self) -> None:

@@ -1,4 +1,4 @@
-"""Lives of workers, as their events tell of them: who is there, and what runs in which slot."""
+"""Lives of workers, as their events show them: who is there, and what runs in which slot."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class RunTally:
         self.answers: Repeats | None = None
         """Outcomes sent to the client; None unless a caller sets it."""
         self.task_cpu_s: float | None = None
-        """CPU time of all attempts' processes; None where no kind has told of it."""
+        """CPU time of all attempts' processes; None where no kind has reported it."""
         self.task_peak_bytes: int | None = None
         """The most memory that one of them had, where that was more than its worker's."""
         self.client_requests = 0
@@ -139,7 +139,7 @@ class RunTally:
 
     @property
     def requests(self) -> int:
-        """Requests that workers, and clients that have ended, have told of so far."""
+        """Requests that workers, and clients that have ended, have reported so far."""
         return self.client_requests + sum(used.requests for used in self._used())
 
     @property

@@ -1,4 +1,4 @@
-"""A run's records as traces of OpenTelemetry: one for each task, with what `kon explain` tells of it."""
+"""A run's records as traces of OpenTelemetry: one for each task, with what `kon explain` says about it."""
 
 from kon.report.read.traces import traces_of
 from kon.report.traces.selection import Selection, chosen

@@ -245,7 +245,7 @@ class _SteppedConnection(Connection):
 
 
 class _Statements:
-    """A connection of sqlite3, told of each statement before it is done.
+    """A connection of sqlite3 that reports each statement before it is done.
 
     busy: how many more times it will find the database locked.
     """

@@ -30,7 +30,7 @@ def tell(
 ) -> str | None:
     """The story of a counter-example, up to the break; None when it does not break any more.
 
-    others: invariants that break in the same schedule, and are told of as well.
+    others: invariants that break in the same schedule, and are named as well.
     """
     trace = Trace()
     played = example.replay(trace, make_strategy)

@@ -108,7 +108,7 @@ def foreign_bucket(on_ministack: Emulator, prefix: str) -> Iterator[str]:
 
 
 def test_a_bucket_that_is_not_kons_is_neither_used_nor_emptied(foreign_bucket: str, prefix: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"there is a bucket {foreign_bucket} that does not bear"):
+    with pytest.raises(ConfigurationError, match=rf"there is a bucket {foreign_bucket} that does not have"):
         create(prefix)
     with pytest.raises(StoreError, match=f"the bucket {foreign_bucket} does not carry the tags"):
         delete(prefix)

@@ -28,7 +28,7 @@ _ADDED: Final = frozenset({"x-amz-date", "x-amz-security-token", "authorization"
 """Headers that each request has its own of."""
 
 _LEFT_OUT: Final = frozenset({"amz-sdk-invocation-id", "amz-sdk-request", "host"})
-"""What the SDK tells of itself; and the host, which is there only to be signed."""
+"""What the SDK says about itself; and the host, which is there only to be signed."""
 
 _KNOWN: Final = frozenset({"x-amz-target", "content-type", "x-amzn-query-mode", "user-agent"})
 

@@ -92,7 +92,7 @@ class Rules:
             shape = self._model.service_model.shape_for_error_code(details["Code"])
             if shape is not None:
                 parsed.update(parser.parse(answer, shape))
-        except (AttributeError, LookupError, TypeError, ValueError):  # JSON, but nothing that tells of errors
+        except (AttributeError, LookupError, TypeError, ValueError):  # JSON that describes no errors
             code = _code_beside(reply) or str(reply.status)
             parsed = {
                 "Error": {"Code": code, "Message": ""},
