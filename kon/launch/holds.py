@@ -67,13 +67,13 @@ class Notes:
 def read(file: Path) -> Held | None:
     """What a dead worker held; None where it had not begun."""
     try:
-        first, *lines = file.read_bytes().splitlines(keepends=True)
-    except (FileNotFoundError, ValueError):
+        first, *lines = file.read_bytes().splitlines()
+        found = Held(msgspec.json.decode(first, type=str), [], [])
+    except (FileNotFoundError, ValueError, msgspec.DecodeError):
         return None
-    found = Held(msgspec.json.decode(first), [], [])
     for line in lines:
-        if line.endswith(b"\n"):
-            what, named = msgspec.json.decode(line)
+        with suppress(msgspec.DecodeError):  # written in part, on a full disk or by a process that was killed
+            what, named = msgspec.json.decode(line, type=tuple[str, list[Any]])
             (found.messages if what == "m" else found.keys).extend(named)
     return found
 

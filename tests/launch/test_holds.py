@@ -94,3 +94,20 @@ def test_half_a_line_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b'"w1.life"\n["c",[1,2]]\n["m",[[1,')
     assert read(tmp_path / "f") == Held("w1.life", [], [1, 2])
     assert read(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", None),
+        (b'"w1.d', None),
+        (b'"w1.dead"\n', Held("w1.dead", [], [])),
+        (b'"w1.dead"\n["m",[[1,1]]]\n["c",[7', Held("w1.dead", [[1, 1]], [])),
+        (b'"w1.dead"\n["c",[7["m",[[1,1]]]\n["c",[8]]\n', Held("w1.dead", [], [8])),
+        (b"7\n", None),
+    ],
+)
+def test_a_file_that_is_written_in_part(content: bytes, found: Held | None, tmp_path: Path) -> None:
+    (tmp_path / "holds").write_bytes(content)
+    assert read(tmp_path / "holds") == found
+    assert read(tmp_path / "none") is None
