@@ -23,16 +23,19 @@ from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import av
 import numpy as np
 from PIL import Image
 
-from benchmarks.animoto_page import Compared, text, write
+from benchmarks.animoto_page import Compared, Likeness, text, write
 from benchmarks.peak_memory import own_peak_mb
 from benchmarks.photo_packages import NoPhotos
-from benchmarks.photos import FOLDER, PHOTOS, photo_set
+from benchmarks.photos import FOLDER, photo_set
 from benchmarks.similarity import ssim
+from benchmarks.wallpapers import FOLDER as WALLPAPERS
+from benchmarks.wallpapers import wallpapers
 from kon.backends.folder import FolderObjects
 from kon.core.kind import Attempt
 from kon.kinds.animoto import Animoto
@@ -152,8 +155,8 @@ def likeness(video: Path, photos: Sequence[Path]) -> tuple[float, float]:
             plane = frame.planes[0]
             shown = np.frombuffer(bytes(plane), np.uint8).reshape(plane.height, plane.line_size)
             scores.append(ssim(shown[:, : plane.width], np.round(luma).astype(np.uint8)))
-    assert len(scores) == PHOTOS
-    return sum(scores) / PHOTOS, min(scores)
+    assert len(scores) == len(photos)
+    return sum(scores) / len(scores), min(scores)
 
 
 def enlarged(photos: Sequence[Path], folder: Path) -> list[Path]:
@@ -181,6 +184,16 @@ def served(photos: Path) -> Iterator[str]:
             yield process.stdout.readline().split()[-1]
         finally:
             process.terminate()
+
+
+def on_wallpapers(folder: Path, originals: Sequence[Path]) -> Likeness | None:
+    """What a video of large pictures is like; None where there are none."""
+    if not originals:
+        return None
+    with served(originals[0].parent) as base:
+        links = [f"{base}{quote(each.name)}" for each in originals]
+        mean, least = likeness(Path(ended(start("kon", links, folder))["path"]), originals)
+    return Likeness(len(originals), mean, least)
 
 
 def compare(folder: Path, originals: Sequence[Path], quick: bool) -> Compared:
@@ -220,6 +233,7 @@ def compare(folder: Path, originals: Sequence[Path], quick: bool) -> Compared:
         cpu_s_a_job=sum(each["cpu_s"] for each in together) / (PARALLEL * JOBS_EACH),
         peak_mb=max(each["peak_mb"] for each in together),
         large_peak_mb=vast["peak_mb"],
+        wallpapers=on_wallpapers(folder / "wallpapers", wallpapers(WALLPAPERS)),
     )
 
 
