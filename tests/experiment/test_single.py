@@ -69,7 +69,7 @@ def test_settings_are_checked_as_in_a_file() -> None:
         'kon map: workload: comand: unknown option "comand" of kind shell, did you mean "command"? '
         "(it takes command, shell, env, cwd, stdin, stdin_file, stdin_item, positions, "
         "max_output_bytes, exact_output, ok_exit_codes, kill_grace_s, inputs, outputs, delay_s, max_load, "
-        "here)",
+        "min_free_bytes, here)",
     ]
 
 
