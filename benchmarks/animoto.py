@@ -29,7 +29,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from benchmarks.animoto_page import Compared, Likeness, text, write
+from benchmarks.animoto_page import Compared, Likeness, likeness_of, text, write
 from benchmarks.peak_memory import own_peak_mb
 from benchmarks.photo_packages import NoPhotos
 from benchmarks.photos import FOLDER, photo_set
@@ -143,8 +143,8 @@ def ended(process: subprocess.Popen[str]) -> dict[str, Any]:
     return found
 
 
-def likeness(video: Path, photos: Sequence[Path]) -> tuple[float, float]:
-    """Mean and least SSIM of luma, against the letterboxed sources as Pillow makes them."""
+def likeness(video: Path, photos: Sequence[Path]) -> list[float]:
+    """SSIM of luma of each picture, against the letterboxed sources as Pillow makes them."""
     scores = []
     with av.open(str(video), "r") as container:
         for number, frame in enumerate(container.decode(video=0)):
@@ -156,7 +156,7 @@ def likeness(video: Path, photos: Sequence[Path]) -> tuple[float, float]:
             shown = np.frombuffer(bytes(plane), np.uint8).reshape(plane.height, plane.line_size)
             scores.append(ssim(shown[:, : plane.width], np.round(luma).astype(np.uint8)))
     assert len(scores) == len(photos)
-    return sum(scores) / len(scores), min(scores)
+    return scores
 
 
 def enlarged(photos: Sequence[Path], folder: Path) -> list[Path]:
@@ -192,8 +192,8 @@ def on_wallpapers(folder: Path, originals: Sequence[Path]) -> Likeness | None:
         return None
     with served(originals[0].parent) as base:
         links = [f"{base}{quote(each.name)}" for each in originals]
-        mean, least = likeness(Path(ended(start("kon", links, folder))["path"]), originals)
-    return Likeness(len(originals), mean, least)
+        scores = likeness(Path(ended(start("kon", links, folder))["path"]), originals)
+    return likeness_of(scores)
 
 
 def compare(folder: Path, originals: Sequence[Path], quick: bool) -> Compared:
@@ -222,8 +222,8 @@ def compare(folder: Path, originals: Sequence[Path], quick: bool) -> Compared:
             name: statistics.median(each[name] for each in rounds)
             for name in ("wall_s", "cpu_s", "peak_mb", "mb")
         }
-        mean, least = likeness(Path(rounds[0]["path"]), photos)
-        rows.append({"way": way, **figures, "ssim_mean": mean, "ssim_min": least})
+        found = likeness_of(likeness(Path(rounds[0]["path"]), photos))
+        rows.append({"way": way, **figures, "ssim_mean": found.ssim_mean, "ssim_min": found.ssim_min})
     kon_s = [each["wall_s"] for each in took["kon"]]
     return Compared(
         rows=rows,
