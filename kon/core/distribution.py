@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import json
 import re
-from typing import Final
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 NAME: Final = "cloudkon"
 
@@ -29,8 +35,34 @@ def reports() -> str:
 
 
 def install(extra: str) -> str:
-    """The command that installs one of kon's extras. The brackets are quoted, as zsh wants it."""
-    return f"pip install '{NAME}[{extra}]' (in a checkout: pip install -e '.[{extra}]')"
+    """The command that adds one of kon's extras to this installation: by the program that made it, from
+    where kon was had. The brackets are quoted, as zsh wants it."""
+    try:
+        said = importlib.metadata.distribution(NAME).read_text("direct_url.json")
+        origin = json.loads(said or "{}")
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        origin = {}
+    return f"{_installer(Path(sys.prefix))} {_wanted(origin, extra)}"
+
+
+def _wanted(origin: Mapping[str, Any], extra: str) -> str:
+    """origin: what PEP 610 records of an installation that was not by name; empty for one that was."""
+    what, url = f"{NAME}[{extra}]", origin.get("url", "")
+    if origin.get("dir_info", {}).get("editable"):
+        return f"-e {shlex.quote(f'{unquote(urlsplit(url).path)}[{extra}]')}"
+    if "vcs_info" in origin:
+        url = f"{origin['vcs_info']['vcs']}+{url}"
+    return shlex.quote(f"{what} @ {url}" if url else what)
+
+
+def _installer(prefix: Path) -> str:
+    """pipx and uv keep a virtualenv for each program that they install, and pip is not on the path there."""
+    match prefix.parts:
+        case (*_, "pipx", "venvs", _):
+            return "pipx install --force"
+        case (*_, "uv", "tools", _):
+            return "uv tool install --force"
+    return "pip install"
 
 
 _NEEDED: Final = re.compile(r"""([A-Za-z0-9._-]+)(?:\[.*?\])?[^;]*;.*\bextra == ["']([^"']+)["']""")

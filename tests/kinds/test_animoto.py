@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 from kon.backends.memory.objects import MemoryObjects
 from kon.cli.group import kon
 from kon.cli.links import link_lines
+from kon.core.distribution import install
 from kon.core.errors import ConfigurationError
 from kon.core.task import Outcome, State
 from kon.engine.records.records import RunFolder
@@ -120,7 +122,7 @@ def test_without_the_extra_the_command_that_mends_it_is_named(monkeypatch: pytes
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name in ("av", "PIL") else find_spec(name)
     )
-    with pytest.raises(ConfigurationError, match=r"needs av, pillow, .* pip install 'cloudkon\[animoto\]'"):
+    with pytest.raises(ConfigurationError, match=f"needs av, pillow, .* {re.escape(install('animoto'))}"):
         Animoto({})
 
 

@@ -17,6 +17,7 @@ import pytest
 from pyarrow import feather, parquet
 
 import kon
+from kon.core.distribution import install
 from tests.cli.given import invoke
 
 COLUMNS = ["id", "state", "attempt", "worker", "result", "error", "index", "started_s", "ended_s"]
@@ -118,7 +119,7 @@ def test_without_pyarrow_it_is_said_how_to_get_it(kept: kon.Run, monkeypatch: py
     for style in ("parquet", "arrow"):
         result = invoke("results", str(kept.path), "--format", style)
         assert result.exit_code == 2
-        assert "pip install 'cloudkon[frames]'" in result.stderr
+        assert install("frames") in result.stderr
     assert invoke("results", str(kept.path), "--format", "csv").exit_code == 0
 
 

@@ -213,7 +213,7 @@ def _check_installed(kind: Kind) -> None:
     if missing:
         raise ConfigurationError(
             f"the emulator {kind} is not installed ({', '.join(missing)} can't be imported by "
-            f"{sys.executable}); install it with: {sys.executable} -m {install('emulator')}"
+            f"{sys.executable}); install it with: {install('emulator')}"
         )
 
 

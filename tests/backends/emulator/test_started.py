@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import site
 import socket
@@ -17,6 +18,7 @@ import pytest
 
 from kon.backends.emulator import KINDS, Emulator, Kind, started
 from kon.backends.emulator import emulator as module
+from kon.core.distribution import install
 from kon.core.errors import BackendUnavailable, ConfigurationError
 
 HOLDER = """\
@@ -160,7 +162,7 @@ def test_where_it_is_not_installed_the_error_says_how_it_is(
     kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'cloudkon\[emulator\]'"):
+    with pytest.raises(ConfigurationError, match=re.escape(install("emulator"))):
         with started(kind):
             raise AssertionError
 

@@ -17,6 +17,7 @@ import pytest
 
 from kon.backends.aws.billing import Meter as Bill
 from kon.core.backend import RequestCount
+from kon.core.distribution import install
 from kon.core.errors import ConfigurationError
 from kon.engine.records.records import RunFolder
 from kon.engine.watchers.collector import COUNTED
@@ -301,7 +302,7 @@ def test_metrics_without_the_library_are_refused_before_anything_runs(
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     result = invoke("run", write(tmp_path), "--metrics", "9464")
     assert result.exit_code == 2
-    assert "pip install 'cloudkon[metrics]'" in result.stderr
+    assert install("metrics") in result.stderr
     assert not (tmp_path / "results").exists()
     assert "KON_METRICS" not in os.environ  # what a command was given ends with it
 
