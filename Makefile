@@ -23,6 +23,7 @@ COLLECTIONS = .cache/collections
 SHELL = /bin/sh
 BIN = .venv/bin
 PEERS = .cache/bench-aws
+FILMERS = .cache/bench-looks
 BENCH = .venv/.bench-installed
 RUNTIME = .venv/.runtime-installed
 DEV = .venv/.dev-installed
@@ -50,7 +51,7 @@ ifneq ($(filter C POSIX,$(LC_ALL)),)
 unexport LC_ALL
 endif
 
-.PHONY: help setup run test check lock map docs bench bench-aws mutants soak collections lab-tools browser-tools photos test-fleet test-python try-fleet lab-16 clean stale
+.PHONY: help setup run test check lock map docs bench bench-aws bench-looks mutants soak collections lab-tools browser-tools photos test-fleet test-python try-fleet lab-16 clean stale
 .DEFAULT_GOAL := help
 # `make -j run test` would otherwise start two installations into one virtualenv.
 .NOTPARALLEL:
@@ -84,6 +85,9 @@ bench: $(DEV) $(BENCH) ## measure kon against its peers, side by side
 
 bench-aws: $(DEV) $(PEERS)/.installed ## measure kon on AWS's services, on an emulator, against its peers
 	@$(PROJECT_ENV) python -m benchmarks --aws $(ARGS)
+
+bench-looks: $(DEV) $(FILMERS)/.installed ## measure each look of videos against moviepy and ffmpeg's filters
+	@$(PROJECT_ENV) python -m benchmarks.looks $(ARGS)
 
 mutants: $(DEV) ## change the source in one place at a time, and see what no test and no search finds (MUTANTS=150)
 	@$(PROJECT_ENV) python -m tests.mutants --count $(or $(MUTANTS),150) $(ARGS)
@@ -122,6 +126,7 @@ lock: ## resolve the dependencies anew and write all lock files (UPGRADE=--upgra
 	@$(LOCK) --group build --group dev --all-extras --constraint requirements.lock --output-file requirements-dev.lock >/dev/null
 	@$(RESOLVE) --no-config --group bench --constraint requirements-dev.lock --output-file requirements-bench.lock >/dev/null
 	@$(RESOLVE) --no-config --group bench-aws --output-file requirements-bench-aws.lock >/dev/null
+	@$(RESOLVE) --no-config --group bench-looks --output-file requirements-bench-looks.lock >/dev/null
 
 RESOLVE = .cache/uv/bin/uv --cache-dir .cache/uv/cache pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(UPGRADE)
@@ -214,6 +219,12 @@ $(PEERS)/.installed: requirements-bench-aws.lock | $(DEV)
 	@echo "installing requirements-bench-aws.lock into $(PEERS)"
 	@$(BIN)/python -m venv --clear $(PEERS)
 	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench-aws.lock
+	@touch $@
+
+$(FILMERS)/.installed: requirements-bench-looks.lock | $(DEV)
+	@echo "installing requirements-bench-looks.lock into $(FILMERS)"
+	@$(BIN)/python -m venv --clear $(FILMERS)
+	@$(FILMERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench-looks.lock
 	@touch $@
 
 # Nothing is fetched that the lock does not name by hash: setuptools, which builds kon, is in the lock as well.

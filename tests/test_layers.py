@@ -70,6 +70,7 @@ TOP: Final = frozenset(
         "pyproject.toml",
         "requirements-bench-aws.lock",
         "requirements-bench.lock",
+        "requirements-bench-looks.lock",
         "requirements-dev.lock",
         "requirements.lock",
         "strategies",

@@ -27,7 +27,7 @@ from tests.kinds.video.test_job import COLOURS
 LIMIT_S = 100.0
 
 PAGE = """<!DOCTYPE html><title>video</title>
-<video id=v controls muted src="/video.mp4" width=480></video>
+<video id=v controls muted src="/VIDEO" width=480></video>
 <script>
 const v = document.getElementById("v"), log = [];
 for (const e of ["error", "stalled"]) v.addEventListener(e, () => log.push(e));
@@ -86,19 +86,30 @@ async function about() {
 </script>"""
 
 
+GIF_PAGE = """<!DOCTYPE html><title>gif</title><body style="margin: 0"><img id=v src="/VIDEO">
+<script>
+async function about() {
+  const v = document.getElementById("v");
+  await v.decode();
+  return {width: v.naturalWidth, height: v.naturalHeight, scale: devicePixelRatio};
+}
+</script>"""
+
+
 @asynccontextmanager
 async def served(video: Path) -> AsyncIterator[str]:
     """A page with the video, from a server on this machine."""
 
     async def page(request: web.Request) -> web.Response:
-        return web.Response(text=PAGE, content_type="text/html")
+        text = (GIF_PAGE if video.suffix == ".gif" else PAGE).replace("VIDEO", video.name)
+        return web.Response(text=text, content_type="text/html")
 
     async def file(request: web.Request) -> web.FileResponse:
         return web.FileResponse(video)
 
     app = web.Application()
     app.router.add_get("/", page)
-    app.router.add_get("/video.mp4", file)
+    app.router.add_get(f"/{video.name}", file)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -142,8 +153,12 @@ def browser(name: str) -> Opened:
         (Film(size="640x360", seconds=0.4), True),
         (Film(size="640x360", seconds=2.0), False),
         (Film(size="640x360", repeat="encode"), False),
+        (Film(size="640x360", transition="dip_black", transition_s=0.04, fade_out_s=0.04), True),
+        (Film(size="640x360", fps=29.97), True),
+        (Film(size="640x360", format="webm"), True),
+        (Film(size="640x360", format="webm", fps=23.976), False),
     ],
-    ids=["default", "sound", "two seconds each", "encode"],
+    ids=["default", "sound", "two seconds each", "encode", "transitions", "29.97", "webm", "webm at 23.976"],
 )
 def test_a_browser_plays_and_seeks(tmp_path: Path, name: str, film: Film, sound: bool) -> None:
     opened = browser(name)
@@ -167,6 +182,29 @@ def test_a_browser_plays_and_seeks(tmp_path: Path, name: str, film: Film, sound:
             assert abs(played["time"] - whole_s) < 0.05
             assert (played["corrupted"], played["log"]) == (0, [])
             assert played["frames"] > 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("name", BROWSERS)
+def test_a_browser_shows_each_picture_of_a_gif(tmp_path: Path, name: str) -> None:
+    opened, film = browser(name), Film(size="640x360", format="gif", seconds=0.8, fps=10)
+    video = colours(tmp_path, film)
+
+    async def main() -> None:
+        home = tmp_path / "home"
+        home.mkdir()
+        seen: set[int] = set()
+        async with asyncio.timeout(LIMIT_S), served(video) as url, opened(url, home) as page:
+            about = await page.value("about()")
+            assert (about["width"], about["height"]) == (640, 360)
+            while len(seen) < len(COLOURS):  # the GIF begins again and again
+                shot = Image.open(io.BytesIO(await page.screenshot())).convert("RGB")
+                found = shot.getpixel((int(320 * about["scale"]), int(180 * about["scale"])))
+                assert isinstance(found, tuple)
+                apart = [max(abs(a - b) for a, b in zip(found, each)) for each in COLOURS]
+                assert min(apart) <= 20, found
+                seen.add(apart.index(min(apart)))
 
     asyncio.run(main())
 
