@@ -205,20 +205,23 @@ def compare(images: int, looks: Sequence[str], ways: Sequence[str]) -> str:
             for way in ways:
                 print(f"{look}: {way}", file=sys.stderr)
                 took[way] = row(way, look, pictures, folder / f"{look}-{way}")
-            rows += [_figures(look, way, took) for way in ways]
-    heads = ["look", "way", "wall s", "CPU s", "times kon's CPU", "peak MB", "video MB"]
-    table = tabulate(rows, heads, tablefmt="github", floatfmt=("", "", ".1f", ".2f", ".1f", ".0f", ".1f"))
+                said = ", ".join(f"{name} {value:.2f}" for name, value in took[way].items())
+                print(f"  {said}", file=sys.stderr)
+            rows.append(_figures(look, took, ways))
+    heads = ["look", "CPU s", *ways[1:], "peak MB"]
+    table = tabulate(rows, heads, tablefmt="github", floatfmt=("", ".2f"))
     load = "/".join(f"{each:.1f}" for each in os.getloadavg())
     return (
-        f"{table}\n\n{images} pictures, a second each, 1080p (GIFs: 480x270); {os.cpu_count()} cores, "
-        f"{datetime.now(UTC):%Y-%m-%d}, load at the end {load}."
+        f"{table}\n\n{images} pictures, {os.cpu_count()} cores, {datetime.now(UTC):%Y-%m-%d}, load {load}. "
+        f"{' and '.join(ways[1:])}: CPU by kon's. Peaks: {', '.join(ways)}."
     )
 
 
-def _figures(look: str, way: str, took: dict[str, dict[str, Any]]) -> list[Any]:
-    own = took[way]
-    times = own["cpu_s"] / took["kon"]["cpu_s"] if "kon" in took else None
-    return [look, way, own["wall_s"], own["cpu_s"], times, own["peak_mb"], own["mb"]]
+def _figures(look: str, took: dict[str, dict[str, Any]], ways: Sequence[str]) -> list[Any]:
+    """One line: kon's CPU time, how many times as much each other way takes, and everyone's memory."""
+    kon = took["kon"]
+    others = [f"{took[way]['cpu_s'] / kon['cpu_s']:.1f}x" for way in ways[1:]]
+    return [look, kon["cpu_s"], *others, "/".join(f"{took[way]['peak_mb']:.0f}" for way in ways)]
 
 
 def main() -> None:

@@ -11,17 +11,18 @@ import os
 from abc import ABC, abstractmethod
 from math import ceil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import av
 from av.video.frame import PictureType
 
+from kon.kinds.video.allocator import give_back_all
 from kon.kinds.video.caption import Overlay
 from kon.kinds.video.film import MIDDLE, Film, Place
 from kon.kinds.video.moves import Picture, Shot, frame_at, spans
 from kon.kinds.video.planes import frame_of, planes_of
 from kon.kinds.video.times import Times
-from kon.kinds.video.videofile import VideoFile
+from kon.kinds.video.videofile import VideoFile, new_encoder
 
 
 class Prepared(NamedTuple):
@@ -111,9 +112,11 @@ class Encoder(ABC):
 
 
 class FrameEncoder(Encoder):
+    """Each picture has an encoder of its own here too, so that between two of them its memory is free."""
+
     def __init__(self, path: Path, film: Film, times: Times) -> None:
-        options = {"g": str(max(ceil(film.rate), times.longest)), "threads": str(os.cpu_count() or 1)}
-        super().__init__(path, film, times, options)
+        self._options = {"g": str(max(ceil(film.rate), times.longest)), "threads": str(os.cpu_count() or 1)}
+        super().__init__(path, film, times, self._options)
         self._made: list[av.Packet[Any]] = []
 
     def prepare(
@@ -128,18 +131,32 @@ class FrameEncoder(Encoder):
         assert shot is not None, "each picture is kept"
         last, grows = shot.following is None, shot.picture.focus is not None
         head, still, _ = spans(frames, self.film, shot.first, last, grows)
+        encoder = new_encoder(self.film, self._options)
         frame: av.VideoFrame | None = None
+        made: list[av.Packet[Any]] = []
         for number in range(frames):
             if self.stopped:
                 return
             if frame is None or not head < number < head + still:
                 frame = frame_of(frame_at(shot, number, self.film))
             frame.pict_type = PictureType.I if number == 0 else PictureType.NONE
-            self._made += self.file.encoder.encode(at(frame, self.frames_made + number))
+            made += encoder.encode(at(frame, self.frames_made + number))
+        made += encoder.encode(None)
+        del encoder
+        if self.film.format == "webm":  # whose encoder leaves 180 MB in blocks that glibc would keep
+            give_back_all()
+        if self.film.format != "webm":  # VP9 has no pictures that wait for later ones
+            for place, packet in enumerate(made):
+                packet.dts = self.frames_made + place - _REORDERED
+        self._made += made
 
     def _packets(self) -> list[av.Packet[Any]]:
-        self._made += self.file.encoder.encode(None)
         return self._made
+
+
+_REORDERED: Final = 2
+"""Frames that a picture may be decoded ahead of its time, with x264's B pictures. All encoders of a file must
+count alike, and x264 counts less where few frames follow."""
 
 
 def at(frame: av.VideoFrame, number: int) -> av.VideoFrame:

@@ -24,7 +24,6 @@ class GifEncoder(Encoder):
     def __init__(self, path: Path, film: Film, times: Times) -> None:
         super().__init__(path, film, times, {})
         self.file.encoder.open()
-        self._made: list[av.Packet[Any]] = []
 
     def prepare(
         self, frame: av.VideoFrame, caption: Overlay | None = None, focus: Place | None = MIDDLE
@@ -57,10 +56,10 @@ class GifEncoder(Encoder):
         frame.time_base = Fraction(1, TICKS_S)
         for packet in self.file.encoder.encode(at(frame, begin)):
             packet.duration = end - begin
-            self._made.append(packet)
+            self.file.write([packet])  # a frame may be a megabyte
 
     def _packets(self) -> list[av.Packet[Any]]:
-        return self._made
+        return []
 
 
 def paletted(frame: av.VideoFrame) -> av.VideoFrame:

@@ -22,6 +22,7 @@ from kon.core.scratch import working_folder
 from kon.kinds.pictures.crew import Crew
 from kon.kinds.pictures.header import Header, read_header
 from kon.kinds.pictures.refusal import BadImage
+from kon.kinds.video.allocator import give_back_all
 from kon.kinds.video.caption import Captions, of_cards
 from kon.kinds.video.cards import behind, card_of, plain
 from kon.kinds.video.decode import Decoder
@@ -46,6 +47,8 @@ FETCHED_BYTES: Final = 40_000_000
 """Room for images that are fetched and not yet decoded."""
 DECODING_BYTES: Final = 220_000_000
 """Room for images that are being decoded, by the estimate of their headers and the size of their files."""
+LARGE_BYTES: Final = 40_000_000
+"""What an image takes that is not decoded while frames are encoded, which takes 180 MB with VP9."""
 _SOUND: Final = -1
 """Place of the sound among the contents of a job."""
 MOST_LISTED: Final = 100
@@ -283,8 +286,15 @@ class Studio:
             await filming.turn(number)
             async with filming.decoding.image(number):
                 # libavcodec copies a packet, and then once more what it reads of it
-                await filming.decoding.hold(number, filming.decoder.decoded_bytes(header) + 2 * len(data))
-                return await self._crew.do(prepare, data, header)
+                takes_bytes = filming.decoder.decoded_bytes(header) + 2 * len(data)
+                await filming.decoding.hold(number, takes_bytes)
+                if filming.film.still or takes_bytes < LARGE_BYTES:
+                    return await self._crew.do(prepare, data, header)
+                async with filming.heavy:
+                    await self._crew.do(give_back_all)
+                    made = await self._crew.do(prepare, data, header)
+                    await self._crew.do(give_back_all)
+                    return made
 
     def _check(self, header: Header, decoder: Decoder) -> None:
         megapixels = header.width * header.height / 1e6
@@ -358,6 +368,8 @@ class _Filming:
         self.captions = Captions(film)
         self.lettering = Captions(film, of_cards(film))
         self._times = times
+        self.heavy = asyncio.Lock()
+        """Held while a large image is decoded, or frames are encoded: not both take their memory at once."""
         self.skipped: list[Skipped] = []
         self.room = Room(FETCHED_BYTES)
         self.decoding = Room(DECODING_BYTES, first_waits=True)
@@ -392,7 +404,9 @@ class _Filming:
         try:
             for number, picture in zip(numbers, pictures, strict=True):
                 try:
-                    await studio.do(self.encoder.add, await picture, number)
+                    prepared = await picture
+                    async with self.heavy:
+                        await studio.do(self.encoder.add, prepared, number)
                 except BadLink as error:
                     self.skipped.append(Skipped(number + 1, job.links[number][:300], str(error)))
                     # a job that has failed already need not go on

@@ -53,10 +53,10 @@ class FetchOnce:
             kept = await asyncio.shield(self._kept[link])
             await hold(kept.size_bytes)
             return Fetched(await self._crew.do(kept.file.read_bytes), kept.mark)
+        file = self._folder / f"link-{len(self._kept)}"  # now, as there are more by the time it has come
         future = self._kept[link] = asyncio.get_running_loop().create_future()
         try:
             fetched = await self._fetcher.image(self._absolute(link), hold)
-            file = self._folder / f"link-{len(self._kept)}"
             await self._crew.do(self._write, file, fetched.data)
         except Exception as error:
             future.set_exception(error)

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import av
-from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
 from PIL import Image
 
@@ -29,13 +28,12 @@ from kon.kinds.video.film import MIDDLE, Film, Place
 from kon.kinds.video.moves import Picture, Shot, Spans, frame_at, spans
 from kon.kinds.video.planes import Planes, frame_of, planes_of
 from kon.kinds.video.times import Times
-from kon.kinds.video.videofile import configure
+from kon.kinds.video.videofile import new_encoder
 
 
 class SkipEncoder(Encoder):
     def __init__(self, path: Path, film: Film, times: Times) -> None:
         super().__init__(path, film, times, _skip_options(times.longest))
-        self.file.encoder.open()
         self._skips = _skipped_frames(_coding(film), times.longest)
         self._interval = times.longest
         self._contents: list[tuple[bytes, bool]] = []
@@ -171,11 +169,7 @@ def _encoder(film: Film, interval: int, threads: int = 1) -> VideoCodecContext:
     Where none does, x264 does without the decoded picture, which the next one would refer to: a tenth of its
     time. The coded picture is the same, bit for bit.
     """
-    encoder = av.CodecContext.create("libx264", "w")
-    assert isinstance(encoder, VideoCodecContext)
-    configure(encoder, film, {**_skip_options(interval), "threads": str(threads)})
-    encoder.flags |= Flags.global_header
-    return encoder
+    return new_encoder(film, {**_skip_options(interval), "threads": str(threads)})
 
 
 def _skip_options(interval: int) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, get_args
 
 import av
 from av import VideoStream
+from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
 
 from kon.core.options import OptionError
@@ -57,6 +58,15 @@ def check_encoders(name: str) -> None:
                 "wheel of PyPI's, or take another format",
                 "format",
             ) from error
+
+
+def new_encoder(film: Film, options: Mapping[str, str]) -> VideoCodecContext:
+    """An encoder whose pictures go into a `VideoFile` that was made with the same options."""
+    encoder = av.CodecContext.create(FORMATS[film.format].video, "w")
+    assert isinstance(encoder, VideoCodecContext)
+    configure(encoder, film, options)
+    encoder.flags |= Flags.global_header
+    return encoder
 
 
 class VideoFile:

@@ -117,6 +117,23 @@ def test_more_images_than_are_held_at_once(tmp_path: Path) -> None:
         assert (result["skipped"], result["images"]) == ([], 40)
 
 
+def test_links_that_come_twice_and_arrive_together_keep_their_own_images(tmp_path: Path) -> None:
+    asked: set[str] = set()
+    all_asked = asyncio.Event()
+
+    async def together(request: web.Request) -> web.Response:
+        name = request.path.removeprefix("/")
+        asked.add(name)
+        if len(asked) == len(COLOURS):
+            all_asked.set()
+        await all_asked.wait()
+        return web.Response(body=colour(int(name)))
+
+    names = [str(number) for number in range(len(COLOURS))]
+    result, seen = made(tmp_path, names * 2, dict.fromkeys(names, together))
+    assert (result["skipped"], seen) == ([], [*range(len(COLOURS))] * 2)
+
+
 @pytest.mark.parametrize("repeat", ["skip", "encode"])
 def test_a_link_is_fetched_once_however_often_it_is_there(tmp_path: Path, repeat: Any) -> None:
     film = msgspec.structs.replace(SMALL, repeat=repeat)
