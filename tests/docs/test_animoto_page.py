@@ -50,4 +50,4 @@ UNSEEN = {
     *("repeat", "preset", "crossfade_s", "title_s", "end_s", "poster", "audio_loop", "audio_fade_s"),
     "caption_font",
 }
-"""Options that change no frame, or only for how long it is there; and a font that each host has for itself."""
+"""Options that change no frame, or only how long it is there; and a font, which hosts have for themselves."""
