@@ -52,7 +52,7 @@ class ImageOptions(Options, frozen=True, kw_only=True):
     quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 90
     key: str | None = None
     max_bytes: AtLeast1 = 50_000_000
-    max_megapixels: Annotated[float, _MEGAPIXELS] = 40.0
+    max_megapixels: Annotated[float, _MEGAPIXELS] = 50.0
 
 
 _SIZE: Final = re.compile(r"([1-9]\d{0,4})?x([1-9]\d{0,4})?")

@@ -103,7 +103,7 @@ def _plain(image: Image.Image) -> Image.Image:
         return image.convert("LA")
     if mode == "1":
         return image.convert("L")
-    return image.copy() if mode in ("L", "LA", "RGB", "RGBA") else image.convert("RGB")
+    return image if mode in ("L", "LA", "RGB", "RGBA") else image.convert("RGB")
 
 
 def _wanted(width: int, height: int, recipe: Recipe) -> tuple[int, int]:

@@ -24,4 +24,4 @@ class Recipe(msgspec.Struct, frozen=True):
     clip: float = 2.0
     format: Format | None = None
     quality: int = 90
-    max_megapixels: float = 40.0
+    max_megapixels: float = 50.0
