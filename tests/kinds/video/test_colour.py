@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -40,7 +41,7 @@ def patches() -> Image.Image:
     return image
 
 
-def in_srgb(colours: list[tuple[int, ...]], profile: bytes) -> Image.Image:
+def in_srgb(colours: Sequence[tuple[int, ...]], profile: bytes) -> Image.Image:
     image = Image.new("RGB", (len(colours), 1))
     image.putdata(colours)
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
