@@ -50,7 +50,8 @@ def _wanted(origin: Mapping[str, Any], extra: str) -> str:
     what, url = f"{NAME}[{extra}]", origin.get("url", "")
     if origin.get("dir_info", {}).get("editable"):
         return f"-e {shlex.quote(f'{unquote(urlsplit(url).path)}[{extra}]')}"
-    if "vcs_info" in origin:
+    # pip takes no requirement at git+file:///, but one at file:///
+    if "vcs_info" in origin and urlsplit(url).scheme != "file":
         url = f"{origin['vcs_info']['vcs']}+{url}"
     return shlex.quote(f"{what} @ {url}" if url else what)
 

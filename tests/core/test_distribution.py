@@ -20,6 +20,7 @@ from kon.core.distribution import _installer, _wanted, install
             {"url": "https://example.com/kon", "vcs_info": {"vcs": "git", "commit_id": "1"}},
             "'cloudkon[live] @ git+https://example.com/kon'",
         ),
+        ({"url": "file:///kon", "vcs_info": {"vcs": "git"}}, "'cloudkon[live] @ file:///kon'"),
         ({"url": "file:///c.whl", "archive_info": {}}, "'cloudkon[live] @ file:///c.whl'"),
     ],
 )
