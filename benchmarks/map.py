@@ -28,6 +28,9 @@ import msgspec
 from tabulate import tabulate
 
 AT_ONCE: Final = 2
+LIMIT_S: Final = 600.0
+"""How long one program may take for a work."""
+
 XARGS: Final = f"xargs -P{AT_ONCE}"
 _KON: Final = [sys.executable, "-c", "from kon.cli import main; main()", "map", f"-j{AT_ONCE}"]
 
@@ -85,10 +88,10 @@ def left_out(name: str, why: str) -> None:
 
 
 def measure(argv: Sequence[str], items: IO[bytes]) -> Measured:
-    """Raises CalledProcessError for a program that fails."""
+    """Raises CalledProcessError for a program that fails, TimeoutExpired for one that hangs."""
     items.seek(0)
     before, began_s = _children_s(), time.perf_counter()
-    subprocess.run(argv, stdin=items, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(argv, stdin=items, stdout=subprocess.DEVNULL, check=True, timeout=LIMIT_S)
     return Measured(time.perf_counter() - began_s, _children_s() - before)
 
 

@@ -81,8 +81,8 @@ class WholeCapture(Capture):
 
     __slots__ = ("_fd", "_path", "_problem")
 
-    def __init__(self, limit_bytes: int, path: Path) -> None:
-        """`path`: of the file, which nobody else writes to."""
+    def __init__(self, limit_bytes: int, path: str) -> None:
+        """`path`: of the file, which nobody else writes to. Most commands need none, and no Path of it."""
         super().__init__(limit_bytes)
         self._path = path
         self._fd: int | None = None
@@ -104,7 +104,7 @@ class WholeCapture(Capture):
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-            return str(self._path)
+            return self._path
         if self._problem is not None:
             raise self._problem
         return None
@@ -113,12 +113,12 @@ class WholeCapture(Capture):
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-            self._path.unlink(missing_ok=True)
+            Path(self._path).unlink(missing_ok=True)
 
     def _store(self, data: bytes) -> None:
         try:
             if self._fd is None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
+                Path(self._path).parent.mkdir(parents=True, exist_ok=True)
                 self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             left = memoryview(data)
             while left:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import heapq
+import itertools
 import os
 import secrets
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from kon.core.objects import ObjectStore
 from kon.core.options import OptionError
 from kon.core.scratch import working_folder
 from kon.kinds import shell_options
-from kon.kinds.capture import Capture, WholeCapture
+from kon.kinds.capture import STREAMS, Capture, WholeCapture
 from kon.kinds.command import Call, ShellProgram, Template
 from kon.kinds.gate import Gate
 from kon.kinds.live import Live
@@ -78,6 +79,7 @@ class Shell(Kind):
         self._gate = Gate(checked.delay_s, checked.max_load, checked.min_free_bytes)
         self._slots = list(range(1, checked.slots + 1))  # free ones, the lowest first
         self._live: Live | None = None
+        self._life, self._numbers = secrets.token_hex(4), itertools.count()
         self._running: dict[int, tuple[Capture, Capture]] = {}
         allow(checked.slots)
 
@@ -105,7 +107,7 @@ class Shell(Kind):
         captures = self._running.get(index)
         if captures is None:
             return None
-        return {stream: capture.text().text for stream, capture in zip(_STREAMS, captures)}
+        return {stream: capture.text().text for stream, capture in zip(STREAMS, captures)}
 
     async def execute(self, body: Any, attempt: Attempt) -> Any:
         if self._staging:
@@ -165,9 +167,10 @@ class Shell(Kind):
         out, err = Capture(limit_bytes), Capture(limit_bytes)
         if here.keep is not None:
             # a name of its own, as the attempt may be made twice
-            name = f"{attempt.index + 1}.{attempt.number}.{secrets.token_hex(4)}"
+            name = f"{here.keep}/{attempt.index + 1}.{attempt.number}.{self._life}-{next(self._numbers)}"
             out, err = (
-                WholeCapture(limit_bytes, Path(here.keep) / f"{name}.{stream}") for stream in _STREAMS
+                WholeCapture(limit_bytes, f"{name}.stdout"),
+                WholeCapture(limit_bytes, f"{name}.stderr"),
             )
         if here.live is None:
             return out, err
@@ -341,9 +344,6 @@ def _add_output(result: dict[str, Any], finished: Finished) -> None:
             result["encoding_errors"] = True
     if finished.output_open:
         result["output_open"] = True
-
-
-_STREAMS: Final = ("stdout", "stderr")
 
 
 def _failure(code: int, stderr: str, in_shell: bool) -> str:

@@ -161,10 +161,23 @@ def _reaped(pid: int) -> tuple[int | None, Spent | None]:
         _, status, used = os.wait4(pid, 0)
     except ChildProcessError:
         return None, None
-    # until it runs its program, a process is as large as the one that started it
-    peak = used.ru_maxrss if used.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss else None
     cpu_s = round(used.ru_utime + used.ru_stime, 6)
-    return os.waitstatus_to_exitcode(status), Spent(cpu_s, None if peak is None else peak * _RSS_UNIT_BYTES)
+    return os.waitstatus_to_exitcode(status), Spent(cpu_s, _peak_bytes(used.ru_maxrss))
+
+
+def _peak_bytes(peak: int) -> int | None:
+    """The peak of a process; None where that is of the time before it ran its program.
+
+    Until then it is as large as the one that started it.
+    """
+    global _own_peak
+    if peak > _own_peak:  # mostly it is not, which saves the call
+        _own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * _RSS_UNIT_BYTES if peak > _own_peak else None
+
+
+_own_peak = 0
+"""The largest that this process was known to have been; it only grows."""
 
 
 _RSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024

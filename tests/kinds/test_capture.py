@@ -87,7 +87,7 @@ class TestWhole:
     """What can't be kept as text is in a file, byte for byte."""
 
     def kept(self, path: Path, *chunks: bytes, limit_bytes: int = 10) -> bytes | None:
-        capture = WholeCapture(limit_bytes, path)
+        capture = WholeCapture(limit_bytes, str(path))
         for chunk in chunks:
             capture.add(chunk)
         file = capture.end()
@@ -108,14 +108,14 @@ class TestWhole:
         assert self.kept(tmp_path / "f", b"a\xff", b"b") == b"a\xffb"
 
     def test_a_disk_that_is_full(self) -> None:
-        capture = WholeCapture(2, Path("/dev/full/f"))
+        capture = WholeCapture(2, "/dev/full/f")
         capture.add(b"abc")
         capture.add(b"def")
         with pytest.raises(OSError, match=r"Not a directory|File exists"):
             capture.end()
 
     def test_of_a_command_that_was_stopped_nothing_stays(self, tmp_path: Path) -> None:
-        capture = WholeCapture(2, tmp_path / "f")
+        capture = WholeCapture(2, str(tmp_path / "f"))
         capture.add(b"abc")
         capture.drop()
         assert list(tmp_path.iterdir()) == []
