@@ -28,16 +28,9 @@ ROOT: Final = Path(__file__).parents[2]
 
 OPENERS: Final = {
     "Image.open": {"kon/kinds/pictures/opened.py": 1},  # by the format that the first bytes say, and no other
-    "av.open": {
-        "kon/kinds/video/sound.py": 1,  # with whitelists of formats and protocols
-        "kon/kinds/video/videofile.py": 1,  # writes
-    },
+    "av.open": {"kon/kinds/video/sound.py": 1},  # with whitelists of formats and protocols
     # decoders of one coded picture: they open nothing
-    "av.CodecContext.create": {
-        "kon/kinds/video/decode.py": 1,
-        "kon/kinds/video/skip.py": 1,
-        "kon/kinds/video/tiles.py": 1,
-    },
+    "av.CodecContext.create": {"kon/kinds/video/decode.py": 1, "kon/kinds/video/tiles.py": 1},
     "ImageCms.ImageCmsProfile": {"kon/kinds/video/decode.py": 1},  # of bytes
     "ImageFont.truetype": {"kon/kinds/video/fonts.py": 2},  # the option caption_font, and fonts of the host
 }
@@ -49,11 +42,16 @@ def opens() -> Iterator[tuple[str, str]]:
     for file in sorted((ROOT / "kon").rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call):
+            if isinstance(node, ast.Call) and not _writes(node):
                 name = ast.unparse(node.func)
                 first = name.partition(".")[0]
                 if name in OPENERS or (first in _LIBRARIES and name.rpartition(".")[2].lower() in _OPENING):
                     yield name, file.relative_to(ROOT).as_posix()
+
+
+def _writes(call: ast.Call) -> bool:
+    """Whether it makes a file or an encoder: its mode is written next to it."""
+    return any(isinstance(each, ast.Constant) and each.value == "w" for each in call.args[1:])
 
 
 _LIBRARIES: Final = frozenset(
