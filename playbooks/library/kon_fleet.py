@@ -126,7 +126,7 @@ def main() -> None:
             is_ours = public.split(" ")[-1] == work.wanted.stem and key.exists()
             private = key.read_text() if is_ours and given["share_key"] else ""
             work = Work(aws, wanted(module, public, my_address(given)), dry=module.check_mode)
-            found, made = build(work, prices, private)
+            found, made = build(work, prices, private, found)
             work.notes[:] = dict.fromkeys([*notes, *work.notes])
             work.changes[:0] = fresh
         for note in work.notes:

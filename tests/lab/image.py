@@ -12,7 +12,19 @@ from typing import Final
 
 from tests.lab.machine import Machine, unreached
 
-SUITE: Final = "bookworm"
+MIRRORS: Final = {
+    "bookworm": "http://deb.debian.org/debian",
+    "trixie": "http://deb.debian.org/debian",
+    "noble": "http://archive.ubuntu.com/ubuntu",
+}
+"""Distributions that hosts may have, and where their packages are: Debian 12 and 13, Ubuntu 24.04."""
+
+SUITE: Final = os.environ.get("LAB_SUITE", "bookworm")
+
+MIRROR: Final = MIRRORS[SUITE]
+
+_UBUNTUS: Final = "/usr/share/debootstrap/scripts/gutsy"
+"""debootstrap's script for every Ubuntu; a Debian's debootstrap has no link for later ones."""
 
 PACKAGES: Final = (
     "ca-certificates",
@@ -78,15 +90,16 @@ def recipe() -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-MIRROR: Final = "http://deb.debian.org/debian"
-
-
 def unavailable(home: Path, machine: Machine) -> list[str]:
     """Why there is no image and none can be built; nothing where it is there."""
-    if (home / f"image-{recipe()}").exists():
+    if _place(home).exists():
         return []
     why = unreached(f"{MIRROR}/dists/{SUITE}/InRelease", machine)
     return [f"the base image is not built yet, and {why}"] if why else []
+
+
+def _place(home: Path) -> Path:
+    return home / f"{SUITE}-{recipe()}"
 
 
 def base_image(home: Path, machine: Machine) -> Path:
@@ -94,14 +107,14 @@ def base_image(home: Path, machine: Machine) -> Path:
 
     Raises CalledProcessError where debootstrap fails; its log is in `home`.
     """
-    image = home / f"image-{recipe()}"
+    image = _place(home)
     home.mkdir(parents=True, exist_ok=True)
     with (home / "image.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not image.exists():
-            for old in home.glob("image-*"):
+            for old in home.glob(f"{SUITE}-*"):
                 shutil.rmtree(old)
-            fresh = home / "image-being-built"
+            fresh = home / f"{SUITE}-being-built"
             _build(fresh, home / "image.log", machine)
             fresh.rename(image)
     return image
@@ -112,9 +125,10 @@ def _build(root: Path, log: Path, machine: Machine) -> None:
     proxy = machine.http_proxy
     environment = {**os.environ, **({"http_proxy": proxy} if proxy else {})}
     include = f"--include={','.join(PACKAGES)}"
+    script = [_UBUNTUS] if "ubuntu" in MIRROR else []
     with log.open("wb") as output:
         subprocess.run(
-            ["debootstrap", "--variant=minbase", include, SUITE, str(root), MIRROR],
+            ["debootstrap", "--variant=minbase", include, SUITE, str(root), MIRROR, *script],
             stdout=output,
             stderr=output,
             env=environment,

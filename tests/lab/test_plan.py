@@ -17,7 +17,7 @@ import pytest
 
 from tests.lab import machine
 from tests.lab.addresses import PREFIX, host_name, is_in_lab, lab_home, namespace_name
-from tests.lab.image import recipe, unavailable
+from tests.lab.image import SUITE, recipe, unavailable
 from tests.lab.machine import Machine, missing, pip_settings, unreached
 from tests.lab.outside import sweep_leftovers
 from tests.lab.proxy import parse
@@ -173,5 +173,5 @@ def test_a_mirror_is_needed_for_an_image_that_is_not_there(tmp_path: Path) -> No
     nowhere = Machine("http://127.0.0.1:1", None, {})
     [why] = unavailable(tmp_path, nowhere)
     assert "the base image is not built yet, and http://" in why
-    (tmp_path / f"image-{recipe()}").mkdir()
+    (tmp_path / f"{SUITE}-{recipe()}").mkdir()
     assert unavailable(tmp_path, nowhere) == []

@@ -27,14 +27,17 @@ def look(work: Work, prices: Prices) -> Survey:
 
 
 @in_kons_words
-def build(work: Work, prices: Prices, private_key: str = "") -> tuple[Survey, list[str]]:
+def build(
+    work: Work, prices: Prices, private_key: str = "", found: Survey | None = None
+) -> tuple[Survey, list[str]]:
     """Make what is missing; what was found before, and the ids of the hosts that were made.
 
     private_key: the fleet's own, which is kept with the fleet; nothing for one that is not to be kept.
+    found: what `look` has found a moment ago, so that nobody looks again.
 
     Raises ConfigurationError or BackendRefused; what was made until then stays, and the same call goes on.
     """
-    found = survey(work, prices)
+    found = found or survey(work, prices)
     work.tags = work.wanted.tags_until(found.expires_at)
     if work.wanted.own_network:
         zones = list(dict.fromkeys(subnet.zone for _, subnet in found.places))
