@@ -75,7 +75,8 @@ def run(suite: str, arguments: list[str], machine: Machine) -> int:
     words = shlex.join(arguments or QUICK)
     # those that fail once more, one at a time, as `make check` does
     again = "make test PYTEST=pytest ARGS='-n 0 --last-failed --last-failed-no-failures none'"
-    inside = f"cd /root/kon; rm -rf .pytest_cache; python3 --version; make test ARGS={shlex.quote(words)} || {again}"
+    first = f"rm -rf .pytest_cache; python3 --version; make test ARGS={shlex.quote(words)}"
+    inside = f"cd /root/kon; {first} || {again}"
     spaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _IN_ROOT]
     return subprocess.run([*spaces, str(root), inside], stdin=subprocess.DEVNULL).returncode
 
