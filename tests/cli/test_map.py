@@ -131,7 +131,7 @@ class TestHabits:
             (["-N2", "echo {2}", ":::", "1", "2", "3"], "item 2: the command has {2}, and the task 1 item"),
             (["-N2", "echo '{}'", ":::", "1", "2"], "{} stands for several items, and has to be a word"),
             (["-n", "echo {}", "a"], "To see the commands and run none: --dry-run"),
-            (["--pipe", "wc", ":::", "a"], "kon map does not take --pipe: a command reads a file or its item"),
+            (["--pipe", "wc", ":::", "a"], "kon map does not take --pipe: a command reads a file or its"),
             (["-S", "host", "wc"], "kon map does not take -S: hosts reach one backend"),
             (["-L", "1", "wc"], "kon map does not take -L: items are whole lines"),
             (["--colsep", ",", "-n2", "x", ":::", "a"], "--colsep and --max-args ask for two things"),
