@@ -36,6 +36,11 @@ class Layout(ABC):
         """The key of the page that holds this row; None for a row of its own."""
 
     @abstractmethod
+    def home_of(self, key: int) -> int | None:
+        """The key of the page that this row was in at first, also once it has moved. It never changes: a call
+        that is under way goes by it, as rows may move meanwhile."""
+
+    @abstractmethod
     def is_page(self, key: int) -> bool:
         """Whether a row of the ledger below is a page."""
 
@@ -70,6 +75,9 @@ class FixedPages(Layout):
 
     def page_of(self, key: int) -> int:
         return key // self.rows
+
+    def home_of(self, key: int) -> int:
+        return self.page_of(key)
 
     def is_page(self, key: int) -> bool:
         return key < _SPILLED_OF_FIXED
@@ -121,8 +129,11 @@ class SegmentPages(Layout):
             self._segments.insert(at, segment)
 
     def page_of(self, key: int) -> int | None:
+        return None if key in self._moved else self.home_of(key)
+
+    def home_of(self, key: int) -> int | None:
         at = bisect.bisect_right(self._firsts, key) - 1
-        if at < 0 or key in self._moved:
+        if at < 0:
             return None
         first, upto, rows = self._bounds(at)
         return _PAGE | (first + (key - first) // rows * rows) if key < upto else None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 import pytest
 
-from kon.engine.layout import FixedPages
+from kon.core.task import Segment, State
+from kon.engine.layout import FixedPages, SegmentPages
 from kon.engine.paged_ledger import PagedLedger
 from kon.errors import BackendUnavailable
 from kon.ledger import Record, missing
-from kon.task import State
 from tests.engine.counted import Counted, claims, result
 
 
@@ -89,5 +90,53 @@ def test_an_outcome_that_a_stale_read_misses_is_asked_for_again() -> None:
             await ledger.read([1])
         await below.put([outcome])
         assert await ledger.read([1]) == [result(1, "a!", 2_000)]
+
+    asyncio.run(case())
+
+
+class MovesMeanwhile(Counted):
+    """A ledger in which, during the first of these calls, another coroutine of the worker moves a row out of
+    its page."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__()
+        self._call = call
+        self.pages: PagedLedger | None = None
+        self.moved = False
+
+    async def read(self, keys: Sequence[int]) -> list[Record | None]:
+        found = await super().read(keys)
+        await self._meanwhile("read")
+        return found
+
+    async def insert_new(self, records: Sequence[Record]) -> list[Record | None]:
+        found = await super().insert_new(records)
+        await self._meanwhile("insert_new")
+        return found
+
+    async def _meanwhile(self, call: str) -> None:
+        if call == self._call and self.pages is not None and not self.moved:
+            self.moved = True
+            assert await self.pages.move([4]) == [True]
+
+
+@pytest.mark.parametrize("change", ["read", "insert_new", "put"])
+def test_a_row_that_moves_while_a_call_is_under_way(change: str) -> None:
+    async def case() -> None:
+        below = MovesMeanwhile("read" if change == "read" else "insert_new")
+        layout = SegmentPages()
+        layout.add(Segment(0, 10, 10))
+        below.pages = ledger = PagedLedger(below, "w", layout)
+        large = result(4, "a", 5_000)
+        if change == "read":
+            assert await ledger.read([4, 5]) == [None, None]
+        elif change == "insert_new":
+            assert await ledger.insert_new([large]) == [None]
+        else:
+            await ledger.put([large])
+        assert below.moved
+        assert layout.page_of(4) is None
+        assert await ledger.read([4]) == [None if change == "read" else large]
+        assert (await below.read([4]) == [None]) == (change == "read"), "it has a row of its own"
 
     asyncio.run(case())
