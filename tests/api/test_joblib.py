@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import builtins
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import kon
+from kon.core.distribution import install
 from kon.engine.records.records import RunFolder
 
 joblib = pytest.importorskip("joblib")
@@ -50,5 +52,7 @@ def test_without_joblib(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(kon.ConfigurationError, match=r"pip install 'cloudkon\[joblib\]'"):
+    with pytest.raises(
+        kon.ConfigurationError, match="joblib is not installed; .*" + re.escape(install("joblib"))
+    ):
         kon.register_joblib()

@@ -127,6 +127,7 @@ GIVEN: Final[dict[str, str]] = {
     "emulators.md": (EXPERIMENT % "aws, depth_lag_s: 1").replace("name: exp", "name: page-emulators"),
     "observability.md": EXPERIMENT % "sqlite",
     "live.md": EXPERIMENT % "sqlite",
+    "security.md": (EXPERIMENT % "aws, depth_lag_s: 1").replace("name: exp", "name: page-security"),
     "simulator-fleet.md": EXPERIMENT % "sqlite"
     + "kon run exp.yml --quiet --out results/mine --set workload.count=400",
     "strategies.md": (
@@ -135,5 +136,5 @@ GIVEN: Final[dict[str, str]] = {
 }
 """What a page takes for granted, made by sh in the page's folder before its first command."""
 
-ON_AMAZON: Final = ("aws.md", "costs.md", "emulators.md")
+ON_AMAZON: Final = ("aws.md", "costs.md", "emulators.md", "security.md")
 """Pages whose commands are led to an emulator, which they all share; their own `--emulator` is left out."""

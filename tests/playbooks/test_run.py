@@ -226,7 +226,7 @@ def test_too_few_play_hosts_stop_the_play_before_anything_is_started(tiny: Place
     assert not tiny.out.exists()
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(300)
 def test_an_interrupted_play_leaves_nobody_behind(tmp_path: Path) -> None:
     place = Place(tmp_path, LONG)
     with subprocess.Popen(

@@ -37,6 +37,7 @@ def test_every_option_can_be_given() -> None:
         "results_cold_after_days": None,
         "results_storage_class": "GLACIER_IR",
         "kms_key": "alias/runs",
+        "signed": True,
     }
     assert given.keys() == set(AwsOptions.__struct_fields__)
     assert AwsOptions.parse(given) == AwsOptions(**{**given, "billing": Throughput(3, 50)})
