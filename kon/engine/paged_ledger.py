@@ -354,7 +354,7 @@ class PagedLedger(Ledger):
         return f"{self._writer}#{self._writes}"
 
     def _page_of(self, key: int) -> int:
-        """The page of a row that was in one when its call began. It tells of a row that has moved since."""
+        """The page of a row that was in one when its call began. It notes a row that has moved since."""
         page = self._layout.home_of(key)
         assert page is not None, "a row of its own is no page's"
         return page
