@@ -42,7 +42,15 @@ def nclx(matrix: int) -> bytes:
         *((nclx(matrix),) for matrix in (1, 6)),
         (box(b"colr", PROFILE),),
     ],
-    ids=str,
+    ids=[
+        "plain",
+        *(f"turned {turn}" for turn in range(4)),
+        *(f"mirrored {axis}" for axis in range(2)),
+        "turned, then mirrored",
+        "mirrored, then turned",
+        *(f"matrix {matrix}" for matrix in (1, 6)),
+        "profile",
+    ],
 )
 @pytest.mark.parametrize("full_range", [0, 1])
 def test_tiles_make_the_picture_that_libheif_makes(properties: tuple[bytes, ...], full_range: int) -> None:
