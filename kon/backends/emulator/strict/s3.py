@@ -40,7 +40,7 @@ _KEYS: Final = 1_000
 _TAGS: Final = 50
 _NAME: Final = re.compile(r"(?!xn--|sthree-)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?<!-s3alias)")
 _CONDITIONAL: Final = 5
-"""Every fifth conditional write meets another, here."""
+"""Every fifth conditional write of a bucket meets another, here."""
 
 
 def _bucket(call: Call) -> str:
@@ -155,11 +155,13 @@ def a_thousand_keys_at_a_time(call: Call, account: Account) -> Refusal | None:
 
 @refuses("s3:PutObject", source="https://github.com/apache/opendal/issues/6741")
 def conditional_writes_meet(call: Call, account: Account) -> Refusal | None:
-    """A conditional write meets another (here: every fifth): ConditionalRequestConflict, 409."""
+    """A conditional write meets another (here: every fifth of a bucket): ConditionalRequestConflict, 409."""
     if "if-none-match" not in call.headers and "if-match" not in call.headers:
         return None
-    account.calls["conditional"] += 1
-    if account.calls["conditional"] % _CONDITIONAL:
+    # by bucket: whoever counts its own requests meets as many conflicts, whatever others do meanwhile
+    counted = f"conditional {_bucket(call)}"
+    account.calls[counted] += 1
+    if account.calls[counted] % _CONDITIONAL:
         return None
     return Refusal(
         "ConditionalRequestConflict",

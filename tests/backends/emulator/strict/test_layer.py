@@ -240,6 +240,21 @@ def test_a_rule_that_is_off_has_no_say(ministack: Emulator) -> None:
         assert once("sqs").get_queue_url(QueueName="kon-off")["QueueUrl"]
 
 
+def test_conflicts_of_one_bucket_are_not_anothers(ministack: Emulator) -> None:
+    """Tests that count requests run side by side on one server: 47 were counted for 46, now and then."""
+    with ministack.in_use():
+        s3 = once("s3")
+        for bucket in ("kon-one", "kon-two"):
+            s3.create_bucket(Bucket=bucket)
+        for number in range(4):
+            for bucket in ("kon-one", "kon-two"):
+                s3.put_object(Bucket=bucket, Key=f"k{number}", Body=b"x", IfNoneMatch="*")
+        assert code(s3.put_object, Bucket="kon-one", Key="k", Body=b"x", IfNoneMatch="*") == (
+            "ConditionalRequestConflict"
+        )
+        assert ministack.strict_state().met["conditional-writes-meet"] == 1
+
+
 def test_a_reset_of_the_emulator_resets_the_layer(ministack: Emulator) -> None:
     with ministack.in_use():
         once("sqs").create_queue(QueueName="kon-reset")
