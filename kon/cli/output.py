@@ -13,6 +13,7 @@ from typing import Any, Final
 import click
 import msgspec
 
+from kon.core.errors import KonError
 from kon.engine.watchers import logs
 
 JSON_SCHEMA: Final = 1
@@ -51,6 +52,15 @@ def note(text: str) -> None:
         _log.info(text)
     else:
         click.echo(text, err=True)
+
+
+def told(failures: Iterable[KonError]) -> int:
+    """Say what went wrong with single ones of several things; the exit code: the highest of theirs, or 0."""
+    codes = [0]
+    for error in failures:
+        note(f"kon: {error}")
+        codes.append(error.exit_code)
+    return max(codes)
 
 
 def warn(text: str) -> None:

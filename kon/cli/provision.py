@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 from kon.backends.aws import AwsBackend
 from kon.backends.aws.resources import Resource
 from kon.cli.experiment import Asked, limit_option, set_option
-from kon.cli.output import json_option, note, print_json
+from kon.cli.output import json_option, note, print_json, told
 from kon.cli.runs import find_run, known_runs, root_option, runs_below
 from kon.core.backend import ChannelOptions
 from kon.core.errors import ConfigurationError
@@ -51,7 +51,10 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what wou
 @limit_option
 @dry_run_option
 @json_option
+@click.pass_context
 def up(
+    ctx: click.Context,
+    /,
     target: str,
     root: Path,
     out: Path | None,
@@ -63,7 +66,8 @@ def up(
     """Make the queues, the table and the bucket of RUN, or of all runs in the experiment FILE.
 
     Runs make what they need by themselves; this lets you look at it, or have workers there first. Repeating
-    the command makes nothing twice. Everything has the tags Project=kon, Run and ExpiresAt.
+    the command makes nothing twice. A run that can't be made keeps no other from being made, and is named at
+    the end. Everything has the tags Project=kon, Run and ExpiresAt.
 
     \b
     Examples:
@@ -79,6 +83,7 @@ def up(
         return
     changes = asyncio.run(make(needs))
     _print(changes.before, changes.after, changes.changed, as_json, "made")
+    ctx.exit(told(changes.failures))
 
 
 @click.command()
@@ -132,15 +137,13 @@ def down(
 
 def _told_of_what_is_left(changes: Changes) -> int:
     """Say what went wrong; the exit code."""
-    for error in changes.failures:
-        note(f"kon: {error}")
+    code = told(changes.failures)
     left = [each for each in own(changes.after) if each.exists]
     if left:
         names = ", ".join(f"{each.kind} {each.name}" for each in left)
         note(f"kon: still there: {names}. Mend the cause and repeat the command")
         return EXIT_LEFT
-    codes = [error.exit_code for error in changes.failures]
-    return max(codes, default=0)
+    return code
 
 
 # --- which runs -----------------------------------------------------------------------------------------

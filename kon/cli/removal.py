@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import click
 
-from kon.cli.output import json_option, note, print_json, table_width, wide_option
+from kon.cli.output import json_option, note, print_json, table_width, told, wide_option
 from kon.cli.runs import find_run, find_runs, root_option, runs_argument
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, each_of
 from kon.engine.records.records import RunFolder
 from kon.launch.removal import Held, held, remove, why_kept
 from kon.report.tables import draw
@@ -136,9 +136,14 @@ def _remove(folders: Sequence[RunFolder], with_objects: bool, dry_run: bool, yes
             raise ConfigurationError("nothing was removed: name --yes where nobody can be asked")
         if not click.confirm(f"Remove {len(folders)} runs?"):
             raise ConfigurationError("nothing was removed")
-    for folder in folders:
-        asyncio.run(remove(folder, with_objects))
+
+    async def one(folder: RunFolder) -> None:
+        await remove(folder, with_objects)
         note(f"removed {folder.path}")
+
+    failures = asyncio.run(each_of(folders, one, "runs"))
+    if failures:
+        click.get_current_context().exit(told(failures))
 
 
 def _show(found: Sequence[tuple[RunFolder, Held]], wide: bool) -> None:

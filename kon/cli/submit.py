@@ -10,7 +10,7 @@ import click
 
 from kon.cli.experiment import Asked, file_argument, limit_option, out_option, set_option
 from kon.cli.guard import Wishes, cost_options
-from kon.cli.output import json_option, note, print_json, quiet_option
+from kon.cli.output import json_option, note, print_json, quiet_option, told
 from kon.cli.runs import collect_command
 from kon.engine.records.records import RunFolder
 from kon.launch.campaign import Campaign
@@ -24,14 +24,22 @@ from kon.launch.campaign import Campaign
 @limit_option
 @cost_options("Queue nothing that would cost more at Amazon, by `kon plan`.")
 @quiet_option
+@click.pass_context
 def submit(
-    as_json: bool, quiet: bool, max_cost: str | None, instance: str | None, spot: bool, **asked: Any
+    ctx: click.Context,
+    /,
+    as_json: bool,
+    quiet: bool,
+    max_cost: str | None,
+    instance: str | None,
+    spot: bool,
+    **asked: Any,
 ) -> None:
     """Queue the tasks of the experiments in FILE and print the names of their runs.
 
     Workers are started by `kon worker`, results collected by `kon collect`. Repeating the command queues
-    nothing twice. --max-cost refuses a run that would cost more; `kon collect --max-cost` pauses one that
-    has.
+    nothing twice. A run that can't be queued keeps no other from it, and is named at the end. --max-cost
+    refuses a run that would cost more; `kon collect --max-cost` pauses one that has.
 
     \b
     Example:
@@ -48,15 +56,16 @@ def submit(
     if as_json:
         runs = [{"run": folder.path.name, "folder": str(folder.path)} for folder in folders]
         print_json({"experiment": experiments[0].name, "runs": runs})
-        return
-    for folder in folders:
-        click.echo(folder.path.name)
-    if not quiet:
-        _say_what_is_next(campaign, folders, wishes)
+    else:
+        for folder in folders:
+            click.echo(folder.path.name)
+        if not quiet:
+            _say_what_is_next(campaign, folders, wishes)
+    ctx.exit(told(campaign.failures))
 
 
 def _say_what_is_next(campaign: Campaign, folders: list[RunFolder], wishes: Wishes) -> None:
-    recorded = len(campaign.cells) - len(folders)
+    recorded = sum(campaign.folder(cell).finished for cell in campaign.cells)
     if recorded:
         note(f"{recorded} of {len(campaign.cells)} runs are recorded already, and not repeated")
     if folders:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+
+_Thing = TypeVar("_Thing")
 
 
 class KonError(Exception):
@@ -172,6 +174,38 @@ def ungrouped() -> Iterator[None]:
         for other in group.exceptions[1:]:
             cause.add_note(f"with it: {first_cause(other)!r:.300}")
         raise cause from cause.__cause__
+
+
+async def each_of(
+    things: Sequence[_Thing], work: Callable[[_Thing], Awaitable[None]], what: str
+) -> list[KonError]:
+    """Do the work for each thing, whatever becomes of the others; what went wrong, in order.
+
+    Two outages in a row end it, as each was waited for: the last error then counts the rest, called
+    `what`, such as "runs". Raises Interrupted, and what is no KonError, at once.
+    """
+    failures: list[KonError] = []
+    outages = 0
+    for number, thing in enumerate(things, start=1):
+        try:
+            await work(thing)
+        except Exception as error:
+            cause = first_cause(error)
+            if not isinstance(cause, KonError) or isinstance(cause, Interrupted):
+                raise
+            failures.append(cause)
+            outages = outages + 1 if isinstance(cause, BackendUnavailable) else 0
+        else:
+            outages = 0
+        if outages == 2 and number < len(things):
+            failures.append(
+                BackendUnavailable(
+                    f"{len(things) - number} {what} were not tried, as the backend did not answer twice in a "
+                    "row. Repeat the command in a while: it goes on with them"
+                )
+            )
+            break
+    return failures
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

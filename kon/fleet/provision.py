@@ -6,7 +6,7 @@ there before the client; to delete it is for runs that were given up.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import msgspec
 from kon.backends.aws import AwsBackend
 from kon.backends.aws.resources import Resource
 from kon.core.backend import ChannelOptions
-from kon.core.errors import BackendRefused, KonError, StoreError
+from kon.core.errors import BackendRefused, KonError, StoreError, each_of
 from kon.core.plugins import open_backend
 from kon.core.spec import Plugin, RunSpec
 
@@ -31,7 +31,8 @@ class Needs(msgspec.Struct, frozen=True):
 class Changes(msgspec.Struct, frozen=True):
     """before, after: the same things, and whether they were and are there.
 
-    failures: what went wrong with single runs; the others were seen to.
+    failures: what went wrong with single runs; the others were seen to. Where nobody could look afterwards,
+    that is one of them, and `after` is what was seen before.
     """
 
     before: list[Resource]
@@ -54,12 +55,12 @@ async def described(needs: Sequence[Needs]) -> list[Resource]:
 
 
 async def make(needs: Sequence[Needs]) -> Changes:
-    """Make what is not there. Raises at the first run that can't be made; what was made before it stays."""
-    async with _opened(needs) as backends:
-        before = await _described(backends)
-        for each, backend in backends:
-            await backend.create(each.run, each.channel)
-        return Changes(before, await _described(backends), [])
+    """Make what is not there, of every run, whatever becomes of the others."""
+
+    async def one(run: tuple[Needs, AwsBackend]) -> None:
+        await run[1].create(run[0].run, run[0].channel)
+
+    return await _changed(needs, one)
 
 
 async def remove(needs: Sequence[Needs], keep_objects: bool = False) -> Changes:
@@ -67,15 +68,26 @@ async def remove(needs: Sequence[Needs], keep_objects: bool = False) -> Changes:
 
     keep_objects: but for what tasks have stored.
     """
-    failures: list[KonError] = []
+
+    async def one(run: tuple[Needs, AwsBackend]) -> None:
+        await run[1].delete(run[0].run, keep_objects)
+
+    return await _changed(needs, one)
+
+
+async def _changed(
+    needs: Sequence[Needs], change: Callable[[tuple[Needs, AwsBackend]], Awaitable[None]]
+) -> Changes:
     async with _opened(needs) as backends:
         before = await _described(backends)
-        for each, backend in backends:
-            try:
-                await backend.delete(each.run, keep_objects)
-            except KonError as error:
-                failures.append(error)
-        return Changes(before, await _described(backends), failures)
+        failures = await each_of(backends, change, "runs")
+        try:
+            after = await _described(backends)
+        except KonError as error:
+            if not failures:
+                raise
+            return Changes(before, before, [*failures, error])  # what went wrong before that is told too
+        return Changes(before, after, failures)
 
 
 async def queued(needs: Sequence[Needs]) -> dict[str, int]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kon.core.errors import ConfigurationError, KonError, LeftBehind
+from kon.core.errors import ConfigurationError, KonError, LeftBehind, each_of
 from kon.core.lock import client_lock
 from kon.core.plugins import backend_class, open_backend
 from kon.engine.records.records import RunFolder
@@ -50,6 +50,8 @@ class Campaign:
         self.root = root
         self.cells = [cell for experiment in experiments for cell in experiment.cells()]
         self.current: ClientRun | None = None
+        self.failures: list[KonError] = []
+        """Why runs could not be submitted, the others were: to be told, with their exit codes."""
         self.left: list[LeftBehind] = []
         """What runs that are over have left at their backends: to be told, with exit code 5."""
         self._join = join
@@ -130,15 +132,24 @@ class Campaign:
 
     async def submit(self) -> list[RunFolder]:
         """Queue the tasks of all runs that are not recorded, for workers and clients started later; the
-        folders of those. Call `check` first."""
+        folders of those. `failures` has what went wrong with others. Call `check` first.
+
+        Raises what went wrong with the only run that there was to submit.
+        """
         folders = []
+
+        async def one(numbered: tuple[int, Cell]) -> None:
+            number, cell = numbered
+            self._on_begin(cell, number, len(self.cells))
+            await self._local(cell, self.folder(cell)).submit()
+            folders.append(self.folder(cell))
+
         async with client_lock(self.root):
-            for number, cell in enumerate(self.cells, start=1):
-                folder = self.folder(cell)
-                if not folder.finished:
-                    self._on_begin(cell, number, len(self.cells))
-                    await self._local(cell, folder).submit()
-                    folders.append(folder)
+            numbered = enumerate(self.cells, start=1)
+            todo = [(number, cell) for number, cell in numbered if not self.folder(cell).finished]
+            self.failures = await each_of(todo, one, "runs")
+        if len(todo) == len(self.failures) == 1:
+            raise self.failures.pop()
         return folders
 
     def _local(self, cell: Cell, folder: RunFolder) -> ClientRun:

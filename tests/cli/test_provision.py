@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import secrets
 import shutil
@@ -20,7 +21,7 @@ from kon.core.errors import BackendUnavailable, StoreError
 from kon.core.lock import client_lock
 from kon.engine.records.records import RunFolder
 from tests.cli.given import invoke, write
-from tests.emulators import queues_of, tables_of
+from tests.emulators import as_anybody, queues_of, tables_of
 
 AWS = """\
 name: {name}
@@ -227,6 +228,42 @@ def test_what_can_not_be_deleted_is_told_with_its_own_code(
     assert tables(prefix) == [f"{prefix}-ups-lease-w1-r1"]  # the other run was seen to
     monkeypatch.setattr(Resources, "delete", real)
     told("down", file)
+
+
+@pytest.mark.parametrize("verb", ["up", "submit"])
+def test_a_run_that_can_not_be_made_keeps_no_other_from_it(file: Path, prefix: str, verb: str) -> None:
+    """And whoever mends the cause and repeats the command gets the rest."""
+    theirs = as_anybody("sqs")
+    url = theirs.create_queue(QueueName=f"{prefix}-ups-lease-w1-r1-tasks")["QueueUrl"]
+    result = invoke(verb, file)
+    assert result.exit_code == 2
+    assert f"kon: there is a queue {prefix}-ups-lease-w1-r1-tasks that kon did not make" in result.stderr
+    assert f"{prefix}-ups-lease-w2-r1" in tables(prefix)
+    theirs.delete_queue(QueueUrl=url)
+    assert invoke(verb, file).exit_code == 0
+    assert len(tables(prefix)) == 2
+    told("down", file, "--force")
+
+
+def test_what_went_wrong_is_told_where_nobody_can_look_afterwards(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, looks = Resources.describe, itertools.count(1)
+
+    async def describe(self: Resources, run: str) -> Any:
+        if next(looks) > 2:
+            raise BackendUnavailable("SQS does not answer")
+        return await real(self, run)
+
+    async def create(self: Resources, run: str, channel: Any) -> None:
+        raise StoreError(f"{run} can't be made")
+
+    monkeypatch.setattr(Resources, "describe", describe)
+    monkeypatch.setattr(Resources, "create", create)
+    result = invoke("up", file)
+    assert result.exit_code == 3
+    for words in ("ups-lease-w1-r1 can't", "ups-lease-w2-r1 can't", "SQS does not answer"):
+        assert f"kon: {words}" in result.stderr
 
 
 def test_amazon_out_of_reach_is_an_error_of_amazons(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

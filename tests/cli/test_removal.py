@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from kon.cli import removal
 from kon.cli.group import kon
+from kon.core.errors import StoreError
 from kon.core.lock import client_lock
 from kon.engine.records.records import RunFolder
 
@@ -128,6 +130,26 @@ def test_nothing_goes_while_a_client_works_next_to_it(place: Path) -> None:
     assert ended.exit_code == 2
     assert "has a client at work already" in ended.stderr
     assert runs(place) == BOTH
+
+
+@pytest.mark.parametrize("command", [["rm", *sorted(BOTH)], ["clean", "--older", "0h"]])
+def test_a_run_that_can_not_be_removed_keeps_no_other_from_it(
+    place: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = vars(removal)["remove"]
+
+    async def remove(folder: RunFolder, with_objects: bool) -> None:
+        if folder.path.name == "x-lease-w1-r1":
+            raise StoreError(f"{folder.path}: can't be removed wholly")
+        await real(folder, with_objects)
+
+    monkeypatch.setattr(removal, "remove", remove)
+    ended = invoke(*command, "--yes")
+    assert ended.exit_code == 2
+    assert "kon: results/x/x-lease-w1-r1: can't be removed wholly" in ended.stderr.replace(
+        f"{place.parents[1]}/", ""
+    )
+    assert runs(place) == {"x-lease-w1-r1"}
 
 
 def test_only_old_runs_are_cleaned(place: Path) -> None:
