@@ -55,7 +55,20 @@ def fleet(tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch) 
         yield Fleet(tmp_path, variables)
 
 
-def test_a_fleet_is_made_once_and_removed_once(fleet: Fleet) -> None:
+def test_a_fleet_is_made_once_and_removed_whole(fleet: Fleet) -> None:
+    with fleet.operator.many() as play:
+        first = play("provision")
+        assert first.exit_code == 0, first.output
+        assert {"instance", "queue", "table"} < {each["kind"] for each in fleet.left()}
+        second = play("provision")
+        assert (second.exit_code, second.changes) == (0, []), second.output
+        gone = play("teardown")
+        assert gone.exit_code == 0, gone.output
+    assert fleet.left() == []
+
+
+@pytest.mark.slow
+def test_a_fleet_that_lets_nobody_in_is_left_as_it_is_and_removed_once(fleet: Fleet) -> None:
     first = fleet.operator.play("provision")
     assert first.exit_code == 0, first.output
     left = fleet.left()

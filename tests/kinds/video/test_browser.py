@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -130,6 +131,31 @@ BROWSERS: dict[str, tuple[str | None, Opened]] = {
     "firefox": (FIREFOX, firefox),
 }
 
+BOTH: Final = ["chromium", pytest.param("firefox", marks=pytest.mark.slow)]
+"""A browser takes seconds to start: `make test` tries each format in one, `make soak` each film in both."""
+
+FILMS: Final = {
+    "default": (Film(), False),
+    "sound": (Film(size="640x360", seconds=0.4), True),
+    "two seconds each": (Film(size="640x360", seconds=2.0), False),
+    "encode": (Film(size="640x360", repeat="encode"), False),
+    "transitions": (
+        Film(size="640x360", transition="dip_black", transition_s=0.04, fade_out_s=0.04),
+        True,
+    ),
+    "29.97": (Film(size="640x360", fps=29.97), True),
+    "webm": (Film(size="640x360", format="webm"), True),
+    "webm at 23.976": (Film(size="640x360", format="webm", fps=23.976), False),
+}
+QUICK: Final = {("29.97", "chromium"), ("webm", "chromium")}
+PLAYED: Final = [
+    pytest.param(
+        *FILMS[film], name, id=f"{film}-{name}", marks=[] if (film, name) in QUICK else [pytest.mark.slow]
+    )
+    for film in FILMS
+    for name in BROWSERS
+]
+
 
 def colours(folder: Path, film: Film, sound: bool = False) -> Path:
     decoder = Decoder(film)
@@ -145,21 +171,7 @@ def browser(name: str) -> Opened:
     return opened
 
 
-@pytest.mark.parametrize("name", BROWSERS)
-@pytest.mark.parametrize(
-    ("film", "sound"),
-    [
-        (Film(), False),
-        (Film(size="640x360", seconds=0.4), True),
-        (Film(size="640x360", seconds=2.0), False),
-        (Film(size="640x360", repeat="encode"), False),
-        (Film(size="640x360", transition="dip_black", transition_s=0.04, fade_out_s=0.04), True),
-        (Film(size="640x360", fps=29.97), True),
-        (Film(size="640x360", format="webm"), True),
-        (Film(size="640x360", format="webm", fps=23.976), False),
-    ],
-    ids=["default", "sound", "two seconds each", "encode", "transitions", "29.97", "webm", "webm at 23.976"],
-)
+@pytest.mark.parametrize(("film", "sound", "name"), PLAYED)
 def test_a_browser_plays_and_seeks(tmp_path: Path, name: str, film: Film, sound: bool) -> None:
     opened = browser(name)
     video = colours(tmp_path, film, sound)
@@ -186,7 +198,7 @@ def test_a_browser_plays_and_seeks(tmp_path: Path, name: str, film: Film, sound:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("name", BROWSERS)
+@pytest.mark.parametrize("name", BOTH)
 def test_a_browser_shows_each_picture_of_a_gif(tmp_path: Path, name: str) -> None:
     opened, film = browser(name), Film(size="640x360", format="gif", seconds=0.8, fps=10)
     video = colours(tmp_path, film)
@@ -209,7 +221,7 @@ def test_a_browser_shows_each_picture_of_a_gif(tmp_path: Path, name: str) -> Non
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("name", BROWSERS)
+@pytest.mark.parametrize("name", BOTH)
 def test_the_examples_pictures_show_as_they_are(tmp_path: Path, name: str) -> None:
     """With KON_SCREENSHOTS=FOLDER it leaves there what is seen: docs/pictures/animoto-*.png."""
     opened, film = browser(name), Film()

@@ -29,7 +29,12 @@ def forecast(wanted: Cell, sample: int = 2_000, instance: str = "t3.micro", spot
     ("workload", "more", "sample"),
     [
         ("count: 12000, seconds: 0", "workers: 4\nstrategies: conditional_put\nbundle: 1", 2_000),
-        ("count: 400000, seconds: 0", "workers: 8\nstrategies: conditional_put", 100_000),
+        pytest.param(
+            "count: 400000, seconds: 0",
+            "workers: 8\nstrategies: conditional_put",
+            100_000,
+            marks=pytest.mark.slow,
+        ),
         ("count: 6000, seconds: 0.02", "workers: 8\nstrategies: lease", 2_000),
         ("count: 100000, seconds: 0", "workers: 8\nstrategies: conditional_put\nbundle: 10", 20_000),
     ],

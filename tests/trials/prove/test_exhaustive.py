@@ -31,7 +31,17 @@ def schedules_of(exhausted: Exhausted, fault: str) -> int:
     return next(each.schedules for each in exhausted.searched if each.fault == fault)
 
 
-@pytest.mark.parametrize("strategy", registered_strategies(), ids=lambda strategy: strategy.label)
+IN_MAKE_TEST = {"lease", "fifo"}
+"""One with a queue of its own order and one without. `make soak` and test_search.py try all."""
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        pytest.param(each, id=each.label, marks=[] if each.label in IN_MAKE_TEST else [pytest.mark.slow])
+        for each in registered_strategies()
+    ],
+)
 def test_every_promise_holds_under_every_single_fault(strategy: Plugin) -> None:
     exhausted = exhaust(strategy, 0)
     assert exhausted.broken == ()
@@ -44,7 +54,7 @@ def test_every_promise_holds_under_every_single_fault(strategy: Plugin) -> None:
     assert none_of == {"reorder", "stale_ack_deletes", "stale_ack_agrees"} | (none_of & seldom)
 
 
-@pytest.mark.parametrize("strategy", ["lease", "conditional_put"])
+@pytest.mark.parametrize("strategy", [pytest.param("lease", marks=pytest.mark.slow), "conditional_put"])
 def test_every_promise_holds_where_two_workers_share_a_page(strategy: str) -> None:
     paged = msgspec.structs.replace(SMALL, tasks=2, tasks_per_row=2)
     exhausted = exhaust(Plugin(strategy), 0, scenario=paged)

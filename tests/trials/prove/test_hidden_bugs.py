@@ -1,4 +1,7 @@
-"""A bug that somebody hides in a copy of a strategy, and how soon the daily search finds it."""
+"""A bug that somebody hides in a copy of a strategy, and how soon the daily search finds it.
+
+Part of `make soak`: that each of these is found at all is shown by test_search.py and test_ablations.py.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from kon.core.spec import Plugin
 from kon.trials.prove.classes import ALL_FAULTS, fault_class
 from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.search import SCENARIO, play_seed
+
+pytestmark = pytest.mark.slow
 
 SEEDS = 1_000
 
