@@ -5,17 +5,30 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import selectors
+import signal
 import subprocess
 import textwrap
-import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 display = Display()
+
+LOOK_S = 0.5
+"""How long a Ctrl-C, or the end of ansible-playbook, may go unseen. A signal wakes a system call only in the
+thread that the kernel gives it to, so that a wait without an end may sleep through it."""
+
+READ_BYTES = 1 << 16
+
+
+class Orphaned(AnsibleError):  # type: ignore[misc]
+    """ansible-playbook has ended, and was not able to say so: a second Ctrl-C, or SIGKILL."""
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -43,37 +56,51 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             display.display(f"  {args['instead']}")
             result.update(skipped=True, msg=args["instead"])
             return result
-        process = subprocess.Popen(
-            args["argv"],
-            cwd=args["chdir"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="backslashreplace",
-        )
-        talk: list[str] = []
-        assert process.stdout is not None
-        assert process.stderr is not None
-        reader = threading.Thread(target=_show, args=(process.stderr, talk))
-        reader.start()
-        stdout = process.stdout.read()
-        reader.join()
-        result.update(
-            rc=process.wait(),
-            stdout=stdout,
-            stdout_lines=stdout.splitlines(),
-            stderr_lines=talk,
-            changed=True,
-        )
+        result.update(changed=True, **follow(args["argv"], args["chdir"], _show))
         return result
 
 
-def _show(lines: Iterable[str], into: list[str]) -> None:
-    for line in lines:
-        into.append(line.rstrip("\n"))
-        for part in _parts(into[-1]):
-            display.display(f"  {part}")
+def follow(argv: Sequence[str], folder: str, show: Callable[[str], None]) -> dict[str, Any]:
+    """Run a program, and give each line of its stderr to `show` as it comes. Returns its exit code and what
+    it wrote. Raises Orphaned, once the program was interrupted and has ended."""
+    parent = os.getppid()
+    process = subprocess.Popen(
+        argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    out, err = (codecs.getincrementaldecoder("utf-8")("backslashreplace") for _ in range(2))
+    stdout, begun, talk, orphaned = [], "", [], False
+    with selectors.DefaultSelector() as pipes, process.stdout, process.stderr:
+        pipes.register(process.stdout, selectors.EVENT_READ)
+        pipes.register(process.stderr, selectors.EVENT_READ)
+        while pipes.get_map():
+            for key, _ in pipes.select(LOOK_S):
+                data = os.read(key.fd, READ_BYTES)
+                if not data:
+                    pipes.unregister(key.fileobj)
+                if key.fileobj is process.stdout:
+                    stdout.append(out.decode(data, final=not data))
+                    continue
+                *lines, begun = (begun + err.decode(data, final=not data)).split("\n")
+                if begun and not data:
+                    lines.append(begun)
+                talk += lines
+                for line in lines if not orphaned else ():  # nobody would read it: the pipe would fill up
+                    show(line)
+            if not orphaned and os.getppid() != parent:
+                orphaned = True
+                process.send_signal(signal.SIGINT)
+    code = process.wait()
+    if orphaned:
+        raise Orphaned("ansible-playbook has ended, and so has what it ran")
+    text = "".join(stdout)
+    return {"rc": code, "stdout": text, "stdout_lines": text.splitlines(), "stderr_lines": talk}
+
+
+def _show(line: str) -> None:
+    for part in _parts(line):
+        display.display(f"  {part}")
 
 
 def _parts(line: str) -> list[str]:
