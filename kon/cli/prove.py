@@ -89,7 +89,7 @@ class Shown(msgspec.Struct, frozen=True):
     default="sim",
     show_default=True,
     help="`sim`: simulated queues and tables, as SQS and DynamoDB have them; `sqlite`: SQLite's own, with a "
-    "kill or a failing disk at any statement.",
+    "kill or a failing disk at any statement; `aws`: the backend's own code, over a model of Amazon's HTTP.",
 )
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Play the schedule of one seed again.")
 @click.option(
@@ -270,7 +270,7 @@ def _strategies(name: str | None, options: Sequence[str], backend: Searchable) -
 
 
 def _fits(strategy: Plugin, backend: Searchable) -> bool:
-    return backend == "sim" or not strategy_class(strategy.name).needs_fifo
+    return backend != "sqlite" or not strategy_class(strategy.name).needs_fifo
 
 
 def _given(options: Sequence[str]) -> dict[str, Any]:
@@ -344,7 +344,7 @@ def _shown(asked: Asked, searched: Sequence[Searched]) -> list[Shown]:
             assert seed is not None, "the cell was chosen as one with a break"
             example = None
             if asked.story is not False:
-                faults = fault_class(row.fault)
+                faults = fault_class(row.fault, asked.base.backend)
                 example = shortest(asked.base, row.strategy, faults, broken.invariant)
                 if example is None:
                     played = play_seed(asked.base, row.strategy, faults, seed)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kon.backends.sim.backend import SimBackend
-from kon.backends.sim.queue import FIFO_WINDOW_S
+from kon.backends.sim.messages import FIFO_WINDOW_S
 from kon.core.clock import Clock
 from kon.core.errors import ConfigurationError
 from kon.core.plugins import names, strategy_class

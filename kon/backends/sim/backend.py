@@ -121,7 +121,7 @@ class SimBackend(Backend):
             batch = min(self._max_batch, queue.limits.max_batch)
             queue.limits = msgspec.structs.replace(queue.limits, max_batch=batch)
             if self.fleet is not None and self.fleet.max_in_flight is not None:
-                queue.max_in_flight = self.fleet.max_in_flight
+                queue.messages.max_in_flight = self.fleet.max_in_flight
         for table in (ledger, control):
             table.max_batch = min(self._max_batch, table.max_batch)
         self.tasks = tasks

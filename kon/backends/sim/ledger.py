@@ -217,9 +217,7 @@ class SimLedger(Ledger):
     def _tasks(self, keys: Sequence[int]) -> tuple[int, ...]:
         if self._network.trace is None:
             return ()
-        each = self.tasks_per_row
-        keys = [key & ~_MESSAGE_PAGE for key in keys]  # which the trace names by its first task
-        return tuple((key * each + at) & _KEY_MASK for key in keys if key < _PAGED for at in range(each))
+        return tasks_of_rows(keys, self.tasks_per_row)
 
     def _tell(self, what: What, host: str, op: str, key: int, note: str) -> None:
         if self._network.trace is not None:
@@ -230,6 +228,14 @@ class SimLedger(Ledger):
 def _units(records: Sequence[Record]) -> list[int]:
     """DynamoDB's write units, one for each begun kilobyte; what a row has besides the outcome is little."""
     return [1 if row.outcome is None else 1 + len(row.outcome) // UNIT_BYTES for row in records]
+
+
+def tasks_of_rows(keys: Sequence[int], tasks_per_row: int) -> tuple[int, ...]:
+    """The indexes of the tasks that have these rows, for the trace."""
+    keys = [key & ~_MESSAGE_PAGE for key in keys]  # which the trace names by its first task
+    return tuple(
+        (key * tasks_per_row + at) & _KEY_MASK for key in keys if key < _PAGED for at in range(tasks_per_row)
+    )
 
 
 def _row(record: Record | None) -> str:

@@ -121,12 +121,12 @@ class Network:
         for attempt in range(TRIES):
             self.requests += 1
             reply: asyncio.Future[_Answer] = loop.create_future()
-            if loses != _REQUEST and not self._is_cut(host, call.kind, reply=False):
+            if loses != _REQUEST and not self.is_cut(host, call.kind, reply=False):
                 way_s = 0.0
                 if self.latency is not None:
                     name = f"{call.kind}.{call.op}"
                     way_s = self.latency.delay_s(name, call.service, call.items, loop.time()) / 2
-                self._after(way_s, self._arrive, Request(call, host, effect, reply, way_s, loses))
+                self.after(way_s, self._arrive, Request(call, host, effect, reply, way_s, loses))
             else:
                 self._lose(call, host, reply, "the request is lost")
             try:
@@ -138,7 +138,7 @@ class Network:
                     await asyncio.sleep(BACKOFF_S * 2**attempt)
             except asyncio.CancelledError:
                 if call.take_back is not None and _has_answer(reply):
-                    self._after(0.0, call.take_back, reply.result())
+                    self.after(0.0, call.take_back, reply.result())
                 raise
         error = f"{call.service}.{call.op}: no reply in {TRIES} tries of {TIMEOUT_S + call.wait_s:g} s each"
         if self.trace is not None:
@@ -182,14 +182,15 @@ class Network:
             self._send_back(request, answer.result())
 
     def _send_back(self, request: Request, answer: object) -> None:
-        if request.loses or self._is_cut(request.host, request.call.kind, reply=True):
+        if request.loses or self.is_cut(request.host, request.call.kind, reply=True):
             self._lose(request.call, request.host, request.reply, "the reply is lost")
         elif request.way_s > 0.0:
-            self._after(request.way_s, _resolve, request, answer)
+            self.after(request.way_s, _resolve, request, answer)
         else:
             _resolve(request, answer)
 
-    def _after(self, delay_s: float, callback: Callable[..., None], *args: object) -> None:
+    def after(self, delay_s: float, callback: Callable[..., None], *args: object) -> None:
+        """Have the services do something, in so many seconds."""
         loop = asyncio.get_running_loop()
         if delay_s > 0.0:
             loop.call_later(delay_s, callback, *args, context=self.context)
@@ -198,12 +199,13 @@ class Network:
 
     def _lose(self, call: Call, host: str, reply: asyncio.Future[Any], what: str) -> None:
         """Leave the caller to its timeout."""
-        self._after(TIMEOUT_S + call.wait_s, _give_up, reply)
+        self.after(TIMEOUT_S + call.wait_s, _give_up, reply)
         if self.trace is not None:
             now_s = asyncio.get_running_loop().time()
             self.trace.add(now_s, What.FAULT, host, call.service, call.op, call.tasks, what)
 
-    def _is_cut(self, host: str, kind: str, reply: bool) -> bool:
+    def is_cut(self, host: str, kind: str, reply: bool) -> bool:
+        """Whether a request of this host, or a reply to it, does not get through now."""
         cut = self._cuts.get((host, kind)) if self._cuts else None
         if cut is None:
             return False

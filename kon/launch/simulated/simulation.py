@@ -351,7 +351,7 @@ class Simulation:
             host_s=self._loop.time() * self.spec.workers,
             requests=self._requests(),
             limits=[] if fleet is None else fleet.report(wall_s),
-            most_in_flight=0 if queue is None else queue.most_in_flight,
+            most_in_flight=0 if queue is None else queue.messages.most_in_flight,
             worker_cpu_s=self._worker_cpu_s(),
             client_cpu_s=0.0 if fleet is None else fleet.cpu_s.get(CLIENT, 0.0),
             lives=self._ups,

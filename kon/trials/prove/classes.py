@@ -15,8 +15,10 @@ from kon.core.errors import ConfigurationError, did_you_mean
 from kon.core.plugins import names, strategy_class
 from kon.core.spec import Plugin
 from kon.core.strategy import Strategy, strategy_options
+from kon.trials.prove import on_aws, on_sqlite
 from kon.trials.prove.invariants import Invariant, promised
-from kon.trials.prove.on_sqlite import ALONE, MACHINE_FAULTS, TOGETHER, SqliteRates
+from kon.trials.prove.on_aws import AMAZON_FAULTS, AwsRates
+from kon.trials.prove.on_sqlite import MACHINE_FAULTS, SqliteRates
 from kon.trials.prove.services import Searchable
 
 NO_FAULT: Final = "none"
@@ -94,19 +96,24 @@ _TOGETHER: Final = FaultRates(
 
 _NOT_MODELLED: Final[Mapping[Searchable, Sequence[str]]] = {
     "sim": (
-        "retention: SQS deletes what has been in a queue for 14 days",
-        "the 12 hours that one receipt may be extended to in all",
-        "120,000 messages in flight as a refusal",
-        "sends that fail in part and are stored in part",
+        "retention, the 12 hours of a receipt and 120,000 messages in flight, which --backend aws has",
+        "sends that fail in part and are stored in part, which --backend aws has too",
         "two clients of one run at the same time",
-        "the ledger on S3, and replies of Amazon's services as HTTP",
-        "SQLite's queue and ledger, which --backend sqlite searches",
+        "the backends' own queues and ledgers, which --backend sqlite and --backend aws search",
     ),
     "sqlite": (
         "two clients of one run at the same time",
         "a failure while a process opens the run",
         "two transactions that are open at once: each is one step",
         "a power cut, which loses what was not synced",
+    ),
+    "aws": (
+        "the making, finding and deleting of queues, tables and buckets",
+        "the option client: boto3 for the calls that the lean client makes",
+        "boto3's own retries, and its reading of replies that are damaged",
+        "TLS, proxies, and credentials that are renewed",
+        "messages that are signed",
+        "two clients of one run at the same time",
     ),
 }
 """What no schedule of the search has. Other tests have some of it: see docs/guarantees.md."""
@@ -126,7 +133,7 @@ class FaultClass(msgspec.Struct, frozen=True):
 
 def faults_of(backend: Searchable) -> tuple[str, ...]:
     """Every fault that the search has for a backend, by name."""
-    return FAULTS if backend == "sim" else MACHINE_FAULTS
+    return _FAULTS[backend]
 
 
 def fault_class(name: str, backend: Searchable = "sim") -> FaultClass:
@@ -135,19 +142,39 @@ def fault_class(name: str, backend: Searchable = "sim") -> FaultClass:
     if name == NO_FAULT:
         return FaultClass(name, FaultRates())
     if name == ALL_FAULTS:
-        return FaultClass(name, _TOGETHER if backend == "sim" else _together_on_sqlite())
-    if name in every and backend == "sim":
-        return FaultClass(name, FaultRates(**{name: getattr(_ALONE, name)}))
+        return FaultClass(name, _RATES[backend](**_rates(backend, _TOGETHER, _OWN_TOGETHER[backend])))
     if name in every:
-        return FaultClass(name, SqliteRates(**{name: ALONE.get(name) or getattr(_ALONE, name)}))
+        return FaultClass(name, _RATES[backend](**{name: _rates(backend, _ALONE, _OWN_ALONE[backend])[name]}))
     known = (NO_FAULT, *every, ALL_FAULTS)
     of = "" if backend == "sim" else f" of the backend {backend}"
     raise ConfigurationError(f'no fault "{name}"{of}{did_you_mean(name, known)} (known: {", ".join(known)})')
 
 
-def _together_on_sqlite() -> FaultRates:
-    shared = {name: getattr(_TOGETHER, name) for name in MACHINE_FAULTS if name in FAULTS}
-    return SqliteRates(**shared, **TOGETHER)
+def _rates(backend: Searchable, shared: FaultRates, own: Mapping[str, float]) -> dict[str, float]:
+    """The rates of a backend's faults: those that all have, and its own."""
+    return {name: own[name] if name in own else getattr(shared, name) for name in _FAULTS[backend]}
+
+
+_FAULTS: Final[Mapping[Searchable, tuple[str, ...]]] = {
+    "sim": FAULTS,
+    "sqlite": MACHINE_FAULTS,
+    "aws": AMAZON_FAULTS,
+}
+_RATES: Final[Mapping[Searchable, type[FaultRates]]] = {
+    "sim": FaultRates,
+    "sqlite": SqliteRates,
+    "aws": AwsRates,
+}
+_OWN_ALONE: Final[Mapping[Searchable, Mapping[str, float]]] = {
+    "sim": {},
+    "sqlite": on_sqlite.ALONE,
+    "aws": on_aws.ALONE,
+}
+_OWN_TOGETHER: Final[Mapping[Searchable, Mapping[str, float]]] = {
+    "sim": {},
+    "sqlite": on_sqlite.TOGETHER,
+    "aws": on_aws.TOGETHER,
+}
 
 
 def fault_classes(backend: Searchable = "sim") -> list[FaultClass]:

@@ -35,6 +35,7 @@ from kon.engine.records.events import Event, Recorder
 from kon.engine.tally import Tally
 from kon.engine.worker import Worker, WorkerOptions
 from kon.trials.prove.invariants import Break, Invariant, promised
+from kon.trials.prove.on_aws import AwsServices
 from kon.trials.prove.on_sqlite import SqliteServices
 from kon.trials.prove.services import Searchable, Services, SimServices
 from kon.trials.prove.watch import InstantKind, Watch, WatchedKind, WatchedStrategy, gist
@@ -53,6 +54,9 @@ STOP_S: Final = 1.0
 LATE_S: Final = 60.0
 """How much later than others a worker may join, at most."""
 
+MANY_TASKS: Final = 100
+"""Of so many tasks, what takes a call for each is not tried."""
+
 SPARE_RECEIVES: Final = 5
 """Receipts that are enough for a message that arrives again and again as its worker is told to stop."""
 
@@ -65,7 +69,7 @@ MakeStrategy = Callable[[Ledger, str, Clock], Strategy]
 class Scenario(msgspec.Struct, frozen=True):
     """What is run, and how much goes wrong.
 
-    backend: simulated services, or SQLite's own queue and ledger.
+    backend: simulated services, or the queue and ledger of SQLite or of the backend aws.
     task_s: the mean duration of a task; each task's is drawn evenly from what is within `spread`, a
         share of the mean, of it: from 0 to twice the mean, unless said otherwise.
     sizes: tasks of a message, in turn, where `bundle` is None. Each life of the client begins elsewhere in
@@ -178,9 +182,12 @@ def play(
 
 
 def _services(scenario: Scenario, seed: int, network: Network, faults: Faults) -> Services:
+    fifo = strategy_class(scenario.strategy.name).needs_fifo
     if scenario.backend == "sqlite":
         return SqliteServices(faults, seed)
-    return SimServices(network, strategy_class(scenario.strategy.name).needs_fifo)
+    if scenario.backend == "aws":
+        return AwsServices(network, seed, fifo, scenario.tasks > MANY_TASKS)
+    return SimServices(network, fifo)
 
 
 def _make(plugin: Plugin) -> MakeStrategy:
@@ -406,7 +413,7 @@ class _Stage:
             if last.get(index) in (State.DONE, State.FAILED):
                 watch.broken(Invariant.TRUE_COUNTS, index, "the client records it a second time")
             last[index] = outcome.state
-            if outcome.state is State.LOST:
+            if outcome.state is State.LOST and index not in self._services.expired:
                 watch.broken(Invariant.NOTHING_LOST, index, "the client counts it as lost")
                 if self._away.isdisjoint(watch.askers.get(index, ())):
                     how = "the client counts it as lost, and nobody who asked for it was away"

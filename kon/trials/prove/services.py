@@ -12,7 +12,7 @@ from kon.backends.sim.network import Network
 from kon.backends.sim.queue import SimQueue
 from kon.core.backend import Channel, ChannelOptions
 
-Searchable = Literal["sim", "sqlite"]
+Searchable = Literal["sim", "sqlite", "aws"]
 """Backends whose queue and ledger the search can play with."""
 
 
@@ -20,11 +20,13 @@ class Services(ABC):
     """The services of one schedule.
 
     away: hosts that were out of reach for a while; the scenario adds those that crash or stand still.
+    expired: tasks whose message a queue deleted, as it had kept it for too long. They may be lost.
     kill: ends a host at once, by its name. The scenario sets it; services that strike hosts call it.
     """
 
     def __init__(self) -> None:
         self.away: set[str] = set()
+        self.expired: set[int] = set()
         self.kill: Callable[[str], None] = lambda host: None
 
     @abstractmethod
@@ -64,4 +66,4 @@ class SimServices(Services):
     async def messages_left(self, channel: Channel) -> int:
         tasks = channel.tasks
         assert isinstance(tasks, SimQueue), "only a simulated queue tells its true depth"
-        return tasks.true_depth().total
+        return tasks.messages.true_depth().total

@@ -84,7 +84,7 @@ def test_faults_latency_and_seed_reach_the_services() -> None:
         channel = await backend.open("run")
         await channel.tasks.send(messages(range(10)))
         took_s = asyncio.get_running_loop().time()
-        return took_s, channel.tasks.true_depth().delayed  # type: ignore[attr-defined] # SimQueue's own
+        return took_s, channel.tasks.messages.true_depth().delayed  # type: ignore[attr-defined] # SimQueue's own
 
     results = [run(main(seed)) for seed in (1, 1, 2)]
     assert results[0] == results[1] != results[2]

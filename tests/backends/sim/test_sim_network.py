@@ -49,7 +49,7 @@ def test_an_error_after_leaves_everything_behind_once_for_each_try() -> None:
         with pytest.raises(BackendUnavailable):
             await world.queue.send(messages([1]))
         assert world.ledger.rows == {1: Record(1, "t")}
-        assert world.queue.true_depth().visible == TRIES
+        assert world.queue.messages.true_depth().visible == TRIES
 
     run(main())
 

@@ -102,9 +102,9 @@ def test_a_handle_that_nobody_made_stale_still_holds() -> None:
         await world.queue.send(messages([1]))
         held = await world.queue.receive(1, 0.0)
         await asyncio.sleep(VISIBILITY_S + 1.0)
-        assert world.queue.true_depth() == Depth(visible=1, in_flight=0, delayed=0)
+        assert world.queue.messages.true_depth() == Depth(visible=1, in_flight=0, delayed=0)
         assert await world.queue.extend(held, 10.0) == [True]
-        assert world.queue.true_depth() == Depth(visible=0, in_flight=1, delayed=0)
+        assert world.queue.messages.true_depth() == Depth(visible=0, in_flight=1, delayed=0)
         await asyncio.sleep(11.0)
         assert await world.queue.ack(held) == [True]
         assert await receive_until(world, 200.0) == []
@@ -184,7 +184,7 @@ def test_limits_are_kept() -> None:
             await queue.send(messages([1], delay_s=901.0))
         with pytest.raises(MessageTooLarge):
             await queue.send([Message(bytes(1 << 20)), Message(b"x")])
-        assert queue.true_depth().total == 0
+        assert queue.messages.true_depth().total == 0
 
     run(main())
 
@@ -195,7 +195,7 @@ def test_the_heap_does_not_grow_with_messages_long_acked() -> None:
         for _ in range(6_000):
             await world.queue.send(messages([1]))
             await world.queue.ack(await world.queue.receive(1, 0.0))
-        assert len(world.queue._hidden) < 2_000
+        assert len(world.queue.messages._hidden) < 2_000
 
     run(main())
 
@@ -321,7 +321,7 @@ def test_an_acks_reply_is_lost_and_its_repeat_finds_the_message_gone() -> None:
         await world.queue.send(messages([1]))
         assert await world.queue.ack(await world.queue.receive(1, 0.0)) == [False]
         assert now_s() > 1.0
-        assert world.queue.true_depth().total == 0
+        assert world.queue.messages.true_depth().total == 0
 
     run(main())
 
@@ -364,7 +364,7 @@ def test_an_ack_with_a_stale_handle_may_or_may_not_delete(
         first = await world.queue.receive(1, 0.0)
         second = await world.queue.receive(1, 40.0)
         assert await world.queue.ack(first) == [verdict]
-        assert world.queue.true_depth().total == left
+        assert world.queue.messages.true_depth().total == left
         assert await world.queue.ack(second) == [left == 1]
 
     run(main())
@@ -382,7 +382,7 @@ def test_the_depth_may_be_an_old_one_and_says_so() -> None:
         for _ in range(200):
             await world.queue.send(messages([1]))
             await asyncio.sleep(1.0)
-        assert len(world.queue._past_depths) < 5
+        assert len(world.queue.messages._past_depths) < 5
 
     run(main())
     assert not World().queue.limits.stale_depth

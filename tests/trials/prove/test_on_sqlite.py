@@ -123,6 +123,20 @@ def test_a_safeguard_that_is_taken_out_is_missed(
     raise AssertionError(f"{take_out.__doc__} {SEEDS} schedules did not notice")
 
 
+def test_a_promise_that_breaks_has_a_story(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a fault that no other backend has; it need not be short here."""
+    _overwritten(monkeypatch)
+    monkeypatch.setattr("kon.cli.prove.shortest", lambda *_: None)
+    monkeypatch.setattr("kon.cli.prove.shorten", lambda example: example)
+    found = invoke(
+        *("prove", "lease", "--backend", "sqlite", "--fault", "statement_kill", "--seeds", "4"),
+        *("--jobs", "1", "--tasks", "4", "-q"),
+    )
+    assert found.exit_code == 1, found.stderr
+    assert "--fault statement_kill --seed" in found.stdout
+    assert "!! " in found.stdout or "crashes" in found.stdout
+
+
 def test_the_command() -> None:
     found = invoke("prove", "lease", "--backend", "sqlite", "--seeds", "3", "--jobs", "1", "-q")
     assert found.exit_code == 0, found.stderr

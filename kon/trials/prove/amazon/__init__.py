@@ -1,0 +1,1 @@
+"""A model of SQS, DynamoDB and S3 at the level of HTTP: requests in, replies out, in virtual time."""
