@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from kon.engine.tally import Tally
 from kon.launch.guard import Guard
 from kon.launch.local import LocalRun, Source
 from kon.launch.sentry import Sentry, over_folder
+from kon.launch.spare import Spare
 
 _log = logging.getLogger("kon")
 
@@ -77,6 +78,7 @@ class Background:
     temporary: the folder of a run that is not kept; it lasts as long as the run is at work.
     guard: over a run that is kept.
     make_client: makes its client.
+    spares: become its first workers; it ends them with itself.
     """
 
     def __init__(
@@ -90,16 +92,19 @@ class Background:
         temporary: TemporaryFolder | None = None,
         guard: Guard | None = None,
         make_client: Callable[..., Client] = Client,
+        spares: Sequence[Spare] = (),
     ) -> None:
         self.folder = folder
         self.spec = spec
         self.error: BaseException | None = None
+        self._spares = spares
         self._local: LocalRun | None = LocalRun(
             folder,
             spec,
             source,
             lifeline=None if temporary is None else temporary.lifeline,
             hands_on=backend_class(spec.backend.name).keeps_files,
+            spares=spares,
             on_progress=self._progress,
             on_note=lambda text: _log.warning("%s", text),
         )
@@ -185,6 +190,8 @@ class Background:
         except BaseException as error:
             self.error = first_cause(error)
         finally:
+            for spare in self._spares:
+                spare.dismiss()
             # what it holds, the file that items are kept in for example, goes with it, not some time later
             self._local = None
             self._source = Queued()

@@ -17,14 +17,16 @@ from kon.api.wishes import Wishes, guard, refuse_wishes
 from kon.core.errors import ConfigurationError
 from kon.core.journal import FileJournal
 from kon.core.lock import client_lock
-from kon.core.plugins import backend_class
+from kon.core.plugins import backend_class, kind_class, strategy_class
 from kon.core.spec import RunSpec
 from kon.core.task import CLIENT, Answers, Outcome, State, encode
 from kon.engine.client import RECORDED_AT_ONCE, Client
 from kon.engine.packing import chunks
 from kon.engine.records.records import RunFolder
+from kon.launch.crew import worker_names
 from kon.launch.guard import Guard
 from kon.launch.local import Source, context
+from kon.launch.spare import Spare, fork
 
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_]+")
 _LONGEST_NAME: Final = 40
@@ -49,6 +51,7 @@ class Plan(NamedTuple):
     rerun_failed: of what is recorded there, tasks that are not done are run again.
     wishes: what else is asked for.
     make_client: makes the run's client, of the arguments of Client.
+    forks: this program is kon's own, so that workers may be copies of it (see kon.launch.spare).
     """
 
     caller: str
@@ -58,6 +61,7 @@ class Plan(NamedTuple):
     rerun_failed: bool = False
     wishes: Wishes = Wishes()
     make_client: Callable[..., Client] = Client
+    forks: bool = False
 
 
 def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
@@ -76,12 +80,13 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
         temporary = TemporaryFolder()
         folder = RunFolder(temporary.path / spec.run)
         spec = _placed(spec, folder.path)
+        plan = plan._replace(spec=spec)
         folder.write_run(spec, context(), attempts_before=1 if recorded else 0)
         _record_again(folder, recorded)
         return Run(
             folder,
             spec,
-            _begun(folder, spec, plan.source, kept=False, temporary=temporary, make_client=plan.make_client),
+            _begun(plan, folder, temporary=temporary),
             temporary,
         )
     folder = RunFolder(plan.out / spec.run)
@@ -93,12 +98,13 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
     guarding = guard(plan.caller, plan.wishes, folder, spec)
     if folder.exists:
         spec = _taken_up(plan, folder)
+        plan = plan._replace(spec=spec)
     else:  # now, so that `open_run` finds it as soon as this returns
         folder.write_run(spec, context())
     if folder.finished:
         return Run(folder, spec)
     guarding.check()
-    return Run(folder, spec, _begun(folder, spec, plan.source, kept=True, guard=guarding))
+    return Run(folder, spec, _begun(plan, folder, guard=guarding))
 
 
 def _placed(spec: RunSpec, folder: Path) -> RunSpec:
@@ -132,17 +138,32 @@ def _check_text(plan: Plan) -> None:
 
 
 def _begun(
+    plan: Plan,
     folder: RunFolder,
-    spec: RunSpec,
-    source: Source,
     *,
-    kept: bool,
     temporary: TemporaryFolder | None = None,
     guard: Guard | None = None,
-    make_client: Callable[..., Client] = Client,
 ) -> Background:
+    spec = plan.spec
+    spares: list[Spare] = []
+    if plan.forks:
+        for find, plugin in (
+            (backend_class, spec.backend),
+            (strategy_class, spec.strategy),
+            (kind_class, spec.kind),
+        ):
+            find(plugin.name)  # imported once, for all of them
+        held = () if temporary is None else (temporary.lifeline,)
+        spares = fork(len(worker_names(spec)), held)
     background = Background(
-        folder, spec, source, kept=kept, temporary=temporary, guard=guard, make_client=make_client
+        folder,
+        spec,
+        plan.source,
+        kept=temporary is None,
+        temporary=temporary,
+        guard=guard,
+        make_client=plan.make_client,
+        spares=spares,
     )
     background.begin()
     return background

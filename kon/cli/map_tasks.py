@@ -163,7 +163,7 @@ def make_plan(
         drain_s=drain_s,
         workload_digest=source.digest,
     )
-    return Plan("kon map", spec, source, out, rerun_failed)
+    return Plan("kon map", spec, source, out, rerun_failed, forks=True)
 
 
 def share(slots: int, processors: int) -> int:

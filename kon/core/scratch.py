@@ -24,8 +24,8 @@ from kon.core.errors import KindError
 PREFIX: Final = "kon-task-"
 """Beginning of the names of working folders, and of nothing else."""
 
-_MARK: Final = secrets.token_hex(6)
-"""Part of the names of this process's own folders, and of no other's."""
+_mark = secrets.token_hex(6)
+"""Part of the names of this process's own folders, and of no other's: its sentry removes all that have it."""
 
 _TRIES: Final = 100
 _PAUSE_S: Final = 0.05
@@ -34,9 +34,18 @@ _cleared: set[str] = set()
 """Places where this process has looked for abandoned folders."""
 
 
+def _begin_anew() -> None:
+    global _mark
+    _mark = secrets.token_hex(6)
+    _cleared.clear()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
 def own_prefix() -> str:
     """The beginning of the paths of this process's working folders."""
-    return str(Path(tempfile.gettempdir()) / f"{PREFIX}{_MARK}-")
+    return str(Path(tempfile.gettempdir()) / f"{PREFIX}{_mark}-")
 
 
 @asynccontextmanager
@@ -89,7 +98,7 @@ def _make(kind: str) -> tuple[tempfile.TemporaryDirectory[str], int]:
     """A new folder, locked. Raises OSError."""
     while True:
         # its own errors are ignored, as it is asked again until the folder is gone
-        made = tempfile.TemporaryDirectory(prefix=f"{PREFIX}{_MARK}-{kind}-", ignore_cleanup_errors=True)
+        made = tempfile.TemporaryDirectory(prefix=f"{PREFIX}{_mark}-{kind}-", ignore_cleanup_errors=True)
         lock = -1
         try:
             lock = _opened(Path(made.name))

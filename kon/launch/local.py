@@ -9,7 +9,7 @@ import random
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from functools import partial
 from typing import Any, Final, Protocol
@@ -42,6 +42,7 @@ from kon.launch.liveness import (
     signal_workers,
     this_client,
 )
+from kon.launch.spare import Spare
 from kon.launch.supervise import WorkerProcesses
 
 READY_POLL_S: Final = 0.02
@@ -110,6 +111,7 @@ class LocalRun:
         process, however that ends. None for workers that may outlive it.
     hands_on: what a worker held that died comes to others in seconds, not after its timeouts. An experiment
         measures these.
+    spares: processes that become its first workers.
     about: where the run comes from, for its records.
     """
 
@@ -123,6 +125,7 @@ class LocalRun:
         apart: bool = False,
         lifeline: int | None = None,
         hands_on: bool = False,
+        spares: Sequence[Spare] = (),
         about: Mapping[str, Any] | None = None,
         on_progress: Callable[[Tally], None] = lambda tally: None,
         on_note: Callable[[str], None] = lambda text: None,
@@ -134,6 +137,7 @@ class LocalRun:
         self._apart = apart
         self._lifeline = lifeline
         self._hands_on = hands_on
+        self._spares = spares
         self._about = about or {}
         self._on_progress = on_progress
         self._on_note = on_note
@@ -364,6 +368,7 @@ class LocalRun:
             on_death=partial(hand_on, channel=channel)
             if self._hands_on and self.spec.tasks_per_row == 1
             else None,
+            spares=self._spares,
         )
 
     def detach(self) -> bool:

@@ -20,6 +20,7 @@ from kon.core.errors import WorkersCantStart, WorkersFailed, WorkersRefused
 from kon.engine.records.records import RunFolder
 from kon.engine.watchers.endpoint import asked_for
 from kon.launch.holds import COMMANDS_END_S, Held, read
+from kon.launch.spare import PROGRAM, Spare
 
 QUICK_DEATHS: Final = 3
 """A worker that failed so often in a row, each time within `QUICK_S`, is not started again."""
@@ -46,6 +47,7 @@ class WorkerProcesses:
     lifeline: a file that each holds open; it ends with this process then. None: they go on without it.
     on_death: gets what a worker held that died, once its commands have ended. None: it comes again after its
         timeouts.
+    spares: processes that become the first of them; the others are started (see kon.launch.spare).
     left: for workers that others left running, by name, whether they still do: each is replaced by one of
         these processes once it does not.
     """
@@ -61,6 +63,7 @@ class WorkerProcesses:
         left: Mapping[str, Callable[[], bool]] | None = None,
         lifeline: int | None = None,
         on_death: Callable[[Held], Awaitable[None]] | None = None,
+        spares: Sequence[Spare] = (),
     ) -> None:
         self._folder = folder
         self._names = names
@@ -70,8 +73,9 @@ class WorkerProcesses:
         self._left = left or {}
         self._lifeline = lifeline
         self._on_death = on_death
+        self._spares = list(spares)
         self._group: asyncio.TaskGroup | None = None
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, subprocess.Popen[bytes] | Spare] = {}
         self._stopping = False
         self._detached = False
 
@@ -157,11 +161,7 @@ class WorkerProcesses:
         await self._on_death(held)
 
     async def _one_life(self, name: str) -> int:
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "kon.launch.process",
+        words = [
             str(self._folder.path),
             name,
             *("--parent", str(os.getpid())),
@@ -169,27 +169,35 @@ class WorkerProcesses:
         ]
         kill_after = self._doomed.pop(name, None)
         if kill_after is not None:
-            command += ["--kill-after", str(kill_after)]
+            words += ["--kill-after", str(kill_after)]
         if self._metrics is not None:
-            command += ["--metrics", str(self._metrics.of(self._names.index(name)))]
+            words += ["--metrics", str(self._metrics.of(self._names.index(name)))]
         if self._lifeline is not None:
-            command += ["--lifeline", str(self._lifeline)]
+            words += ["--lifeline", str(self._lifeline)]
         if self._on_death is not None:
-            command += ["--holds", str(self._holds(name))]
-        with self._log(name).open("ab") as log:
-            process = subprocess.Popen(  # noqa: ASYNC220 - asyncio's own would die with the loop
-                # a session of its own: Ctrl-C in the terminal is for the client, not for its workers
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                pass_fds=() if self._lifeline is None else (self._lifeline,),
-            )
+            words += ["--holds", str(self._holds(name))]
+        process = self._started(words, self._log(name))
         self._processes[name] = process
         if self._stopping:
             process.send_signal(signal.SIGTERM)
         return await _exit_code(process)
+
+    def _started(self, words: Sequence[str], log: Path) -> subprocess.Popen[bytes] | Spare:
+        """The process of a worker with this command line, in a session of its own: Ctrl-C in the terminal is
+        for the client, not for its workers."""
+        with log.open("ab") as output:
+            if self._spares:
+                spare = self._spares.pop()
+                spare.work(words, log)
+                return spare
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", PROGRAM, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                pass_fds=() if self._lifeline is None else (self._lifeline,),
+            )
 
     def _log(self, name: str) -> Path:
         return self._folder.logs / f"{name}.log"
@@ -215,7 +223,7 @@ def _message(line: str) -> str:
         return line
 
 
-async def _exit_code(process: subprocess.Popen[bytes]) -> int:
+async def _exit_code(process: subprocess.Popen[bytes] | Spare) -> int:
     """Wait for its end, in a thread: a process of asyncio's is killed when the loop that started it
     closes, and a worker may outlive its client."""
     loop = asyncio.get_running_loop()
