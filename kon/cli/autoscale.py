@@ -15,7 +15,7 @@ import msgspec
 from kon.backends.prices import FILE
 from kon.cli.output import json_option, note, print_json
 from kon.core.distribution import version
-from kon.core.errors import Interrupted
+from kon.core.errors import Interrupted, counted
 from kon.experiment.load import read_prices
 from kon.fleet.autoscale.demand import Demand
 from kon.fleet.autoscale.equipment import PLACE, Equipment, FleetBucket, packed
@@ -129,7 +129,7 @@ def _line(look: Look) -> str:
     at = datetime.fromtimestamp(look.at_s, UTC).strftime("%H:%M:%SZ")
     if look.why == "not known":
         return f"{at}  not known: left as it is"
-    hosts = f"{look.hosts} hosts"
+    hosts = counted(look.hosts, "host")
     parts = [f"{look.booting} booting"] if look.booting else []
     parts += [f"{look.draining} draining"] if look.draining else []
     hosts += f" ({', '.join(parts)})" if parts else ""

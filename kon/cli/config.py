@@ -53,4 +53,4 @@ def config(ctx: click.Context, as_json: bool, wide: bool) -> None:
         headers = ["command", "option", "default", "from"]
         click.echo(draw(body, headers, ["left"] * 4, width=table_width(wide)))
     else:
-        note("no defaults are set: neither in the environment, nor in kon.toml, nor in pyproject.toml")
+        note("no defaults are set in the environment, kon.toml or pyproject.toml")

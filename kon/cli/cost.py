@@ -10,7 +10,7 @@ import click
 from kon.backends.prices import FILE
 from kon.cli.output import json_option, note, print_json
 from kon.cli.runs import find_run, root_option, run_argument
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, counted
 from kon.core.plugins import backend_class
 from kon.engine.records.records import RunFolder
 from kon.experiment.load import read_prices
@@ -109,7 +109,7 @@ def _text(run: str, backend: str, tasks: int, found: Cost) -> str:
     table = draw(lines, ["service", "requests", "billed", "$"], ["left", "right", "left", "right"])
     per_task = sum(found.requests.values()) / tasks
     parts = [
-        f"{run}: {tasks:,} tasks on {backend}; prices of {where}, without hosts",
+        f"{run}: {counted(tasks, 'task')} on {backend}; prices of {where}, without hosts",
         table,
         f"A million such tasks: ${_dollars(found.dollars_per_million_tasks)} for {per_task * 1e6:,.0f} "
         f"requests ({where}).",

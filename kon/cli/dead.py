@@ -10,7 +10,7 @@ import click
 
 from kon.cli.output import json_option, note, print_json
 from kon.cli.runs import find_run, root_option, run_argument
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, counted
 from kon.core.lock import client_lock
 from kon.core.task import Outcome, State, task_id
 from kon.engine.records.records import RunFolder
@@ -48,7 +48,7 @@ def list_dead(run: str, root: Path, as_json: bool) -> None:
     for each in tasks:
         click.echo(f"{task_id(name, each.index)}\t{each.error}")
     for number, message in enumerate(messages, start=1):
-        click.echo(f"m{number}\t{message.queue}, {len(message.body)} bytes: {message.error}")
+        click.echo(f"m{number}\t{message.queue}, {counted(len(message.body), 'byte')}: {message.error}")
     if not tasks and not messages:
         note(f"{name} has no dead tasks, and every message could be read")
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from kon.cli.output import print_json, table_width
+from kon.core.errors import counted
 from kon.core.plugins import backend_class
 from kon.experiment import Cell
 from kon.launch.campaign import Campaign, is_whole
@@ -28,7 +29,9 @@ def print_plan(campaign: Campaign, experiment: str, rerun_failed: bool, as_json:
     click.echo(draw(shown, headers, align, width=table_width(wide)))
     fresh = [run for run in runs if run["would"] != RECORDED]
     tasks = sum(run["tasks"] for run in fresh)
-    click.echo(f"\n{len(fresh)} of {len(runs)} runs would be made, {tasks:,} tasks, in {campaign.root}/")
+    click.echo(
+        f"\n{len(fresh)} of {len(runs)} runs would be made, {counted(tasks, 'task')}, in {campaign.root}/"
+    )
 
 
 def _line(campaign: Campaign, cell: Cell, rerun_failed: bool) -> dict[str, Any]:

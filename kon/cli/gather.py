@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from kon.cli.output import note
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, counted
 from kon.engine.records.records import RunFolder
 from kon.report.summary import summarise
 
@@ -38,7 +38,11 @@ def gather(out: Path, parts: Sequence[Path]) -> None:
         if found and folder.finished:
             folder.write_summary(summarise(folder))
         changed += found
-    note(f"{changed} files of hosts are new in {out}" if changed else f"{out} has all of it already")
+    note(
+        f"{counted(changed, 'file')} of hosts came new into {out}"
+        if changed
+        else f"{out} has all of it already"
+    )
 
 
 def _take(part: RunFolder, into: RunFolder) -> int:

@@ -10,7 +10,7 @@ import click
 import yaml
 
 from kon.cli.output import note
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, counted
 from kon.kinds.distributions import FORMS, parse_distribution
 from kon.kinds.generate import sleep_lines, stats_lines, write_lines
 from kon.kinds.video.generate import draw_jobs, names_in, write_jobs
@@ -127,4 +127,4 @@ def _write(lines: Iterable[str], out: Path | None) -> None:
         while part := list(islice(rest, 10_000)):
             click.echo("\n".join(part))
         return
-    note(f"{out}: {write_lines(out, lines):,} lines")
+    note(f"{out}: {counted(write_lines(out, lines), 'line')}")

@@ -16,7 +16,7 @@ from kon.backends.aws import AwsBackend
 from kon.cli.dry_run import RECORDED, RUN_AGAIN
 from kon.cli.inherited import metrics_option
 from kon.cli.output import note
-from kon.core.errors import ConfigurationError, Interrupted
+from kon.core.errors import ConfigurationError, Interrupted, counted
 from kon.core.plugins import backend_class
 from kon.core.spec import Plugin
 from kon.fleet.thing import Filter
@@ -96,8 +96,7 @@ def join(plan: str, number: int | None, elastic: bool, patience_s: float | None,
     most = max((number if each.hosts is None else each.hosts for each in left), default=0)
     is_elastic = elastic or read.elastic
     if read.fleet is None and (not left or (number > most and not is_elastic)):
-        hosts = "1 host" if most == 1 else f"{most} hosts"
-        note(f"host {number}: nothing to do: no run has work for more than {hosts}")
+        note(f"host {number}: nothing to do: no run has work for more than {counted(most, 'host')}")
         return
     runs = [
         Awaited(each.run, Plugin(each.backend, each.backend_options), again=each.would == RUN_AGAIN)

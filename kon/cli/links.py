@@ -15,7 +15,7 @@ from kon.backends.aws.cold import ColdStore, Stored
 from kon.backends.aws.links import expiry_of
 from kon.backends.aws.objects import S3Objects
 from kon.cli.output import note
-from kon.core.errors import KonError, StoreError, first_cause
+from kon.core.errors import KonError, StoreError, counted, first_cause
 from kon.core.task import task_id
 from kon.engine.records.links import Link, LinkLog, later, link_of
 from kon.engine.records.records import RunFolder
@@ -62,7 +62,7 @@ def link_lines(
         except StoreError as error:
             note(f"{error}; the links above are good all the same")
     if without:
-        note(f"{without:,} tasks have no link in their result")
+        note(f"no link in the result of {counted(without, 'task')}")
 
 
 def object_lines(folder: RunFolder) -> Iterator[str]:

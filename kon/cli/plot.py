@@ -10,7 +10,7 @@ import click
 from kon.cli.output import note, reference_option
 from kon.cli.runs import find_runs, root_option, runs_argument
 from kon.cli.written import force_option, refuse, write
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, counted
 
 
 @click.command()
@@ -68,4 +68,4 @@ def plot(
     for path, body in made.items():
         write(path, body, force)
         click.echo(path)
-    note(f"{len(made)} files")
+    note(counted(len(made), "file"))

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kon.cli.output import can_redraw, note, terminal_width
+from kon.core.errors import counted
 from kon.core.task import State
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
@@ -79,8 +80,8 @@ class Progress(ABC):
 
     def _tell_recorded(self) -> None:
         if self._recorded:
-            runs = "1 run is" if self._recorded == 1 else f"{self._recorded} runs are"
-            self.note(f"{runs} recorded already, and not repeated")
+            are = "is" if self._recorded == 1 else "are"
+            self.note(f"{counted(self._recorded, 'run')} {are} recorded already, and not repeated")
             self._recorded = 0
 
     def note(self, text: str) -> None:

@@ -17,7 +17,7 @@ from kon.cli.experiment import Asked, limit_option, set_option
 from kon.cli.output import json_option, note, print_json, told
 from kon.cli.runs import find_run, known_runs, root_option, runs_below
 from kon.core.backend import ChannelOptions
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, counted
 from kon.core.lock import client_lock
 from kon.core.plugins import backend_class
 from kon.core.spec import Plugin
@@ -208,8 +208,8 @@ def _check_over(needs: Sequence[Needs], target: str, root: Path) -> None:
             _refuse(each.run, folder)
     for run, messages in asyncio.run(queued(unknown)).items():
         raise ConfigurationError(
-            f"the run {run} has no records here, but about {messages:,} messages at Amazon: perhaps somebody "
-            "elsewhere is at work on it. Nothing was deleted; add --force if it is to go"
+            f"the run {run} has no records here, but about {counted(messages, 'message')} at Amazon: perhaps "
+            "somebody elsewhere is at work on it. Nothing was deleted; add --force if it is to go"
         )
 
 

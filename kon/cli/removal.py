@@ -14,7 +14,7 @@ import click
 
 from kon.cli.output import json_option, note, print_json, table_width, told, wide_option
 from kon.cli.runs import find_run, find_runs, root_option, runs_argument
-from kon.core.errors import ConfigurationError, each_of
+from kon.core.errors import ConfigurationError, counted, each_of
 from kon.engine.records.records import RunFolder
 from kon.launch.removal import Held, held, remove, why_kept
 from kon.report.tables import draw
@@ -134,7 +134,7 @@ def _remove(folders: Sequence[RunFolder], with_objects: bool, dry_run: bool, yes
     if not yes:
         if not sys.stdin.isatty():
             raise ConfigurationError("nothing was removed: name --yes where nobody can be asked")
-        if not click.confirm(f"Remove {len(folders)} runs?"):
+        if not click.confirm(f"Remove {counted(len(folders), 'run')}?"):
             raise ConfigurationError("nothing was removed")
 
     async def one(folder: RunFolder) -> None:
@@ -160,7 +160,7 @@ def _show(found: Sequence[tuple[RunFolder, Held]], wide: bool) -> None:
     total = _size(sum(has.size_bytes for _, has in found))
     align = ["left", "left", "right", "right", "right"]
     click.echo(draw(body, ["folder", "state", "size", "objects", "age"], align, width=table_width(wide)))
-    click.echo(f"\n{len(found):,} runs, {total}")
+    click.echo(f"\n{counted(len(found), 'run')}, {total}")
 
 
 def _row(folder: RunFolder, has: Held) -> dict[str, Any]:

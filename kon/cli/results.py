@@ -15,7 +15,7 @@ import msgspec
 from kon.cli.links import link_lines, object_lines
 from kon.cli.output import note
 from kon.cli.runs import find_run, root_option, run_argument
-from kon.core.errors import StoreError
+from kon.core.errors import StoreError, counted
 from kon.core.task import State, task_id
 from kon.engine.records.records import RunFolder
 from kon.kinds.capture import kept_file
@@ -147,9 +147,9 @@ def _print_output(folder: RunFolder, outcomes: Iterable[Standing]) -> None:
             cut += "stdout_bytes" in result
             click.echo(result["stdout"], nl=False)
     if without:
-        note(f"{without:,} tasks have no output, as they are not of the kind shell or did not run to an end")
+        note(f"{counted(without, 'task')} without output: not of the kind shell, or not run to an end")
     if cut:
-        note(f"the output of {cut:,} tasks was over max_output_bytes, and its middle is left out")
+        note(f"the output of {counted(cut, 'task')} was over max_output_bytes, and its middle is left out")
 
 
 def _print_file(file: Path) -> None:

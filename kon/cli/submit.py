@@ -12,6 +12,7 @@ from kon.cli.experiment import Asked, file_argument, limit_option, out_option, s
 from kon.cli.guard import Wishes, cost_options
 from kon.cli.output import json_option, note, print_json, quiet_option, told
 from kon.cli.runs import collect_command
+from kon.core.errors import counted
 from kon.engine.records.records import RunFolder
 from kon.launch.campaign import Campaign
 
@@ -67,7 +68,7 @@ def submit(
 def _say_what_is_next(campaign: Campaign, folders: list[RunFolder], wishes: Wishes) -> None:
     recorded = sum(campaign.folder(cell).finished for cell in campaign.cells)
     if recorded:
-        note(f"{recorded} of {len(campaign.cells)} runs are recorded already, and not repeated")
+        note(f"{recorded} of {counted(len(campaign.cells), 'run')} recorded already, and not repeated")
     if folders:
         note("queued. To work on one of them, and to collect its results (which starts workers as well):")
         note(f"    {shlex.join(['kon', 'worker', str(folders[0].path)])}")

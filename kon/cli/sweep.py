@@ -9,6 +9,7 @@ import click
 
 from kon.backends.prices import FILE
 from kon.cli.output import json_option, note, print_json
+from kon.core.errors import counted
 from kon.experiment.load import read_prices
 from kon.fleet.sweep import Found, look, remove
 from kon.fleet.thing import Filter, Thing
@@ -106,7 +107,7 @@ def _print(found: Found, fleet: str | None) -> None:
     ]
     headers = ["region", "kind", "name", "id", "run", "expires", "$ an hour"]
     click.echo(draw(rows, headers, ["left"] * 6 + ["right"]))
-    note(f"{len(rows)} things of {whose} are there, for {_usd(found.usd_per_hour)} $ an hour")
+    note(f"there now: {counted(len(rows), 'thing')} of {whose}, for {_usd(found.usd_per_hour)} $ an hour")
 
 
 def _usd(amount: float | None) -> str:

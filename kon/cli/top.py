@@ -24,7 +24,7 @@ from rich.text import Text
 from kon.cli.output import json_option, print_json
 from kon.cli.progress import duration
 from kon.cli.runs import find_run, known_runs, root_option, runs_below
-from kon.core.errors import ConfigurationError, StoreError, printable
+from kon.core.errors import ConfigurationError, StoreError, counted, printable
 from kon.engine.records.records import RunFolder
 from kon.report.live.follower import Follower
 from kon.report.live.snapshot import LifeShown, Snapshot
@@ -175,19 +175,15 @@ def summary_lines(run: Snapshot) -> list[str]:
     counts += [f"{number:,} {name}" for name, number in ended.items() if number]
     return [
         first,
-        ", ".join([*counts, f"{run.left:,} left", f"{_many(run.retries, 'attempt')} tried again"]),
+        ", ".join([*counts, f"{run.left:,} left", f"{counted(run.retries, 'attempt')} tried again"]),
         f"{'-' if rate is None else rounded(rate)} tasks/s {'lately' if lately else 'in all'}"
-        f"; {_many(run.lives_at_work, 'worker')}, {run.slots_busy:,} of {run.slots:,} slots busy",
+        f"; {counted(run.lives_at_work, 'worker')}, {run.slots_busy:,} of {run.slots:,} slots busy",
         f"{run.deliveries_again:,} delivered again, {run.avoided:,} duplicates avoided, "
-        f"{_many(run.second_starts, 'second start')}, {_many(run.second_results, 'result')} kept twice",
-        f"{_many(run.requests, 'request')}{_cost(run)}",
+        f"{counted(run.second_starts, 'second start')}, {counted(run.second_results, 'result')} kept twice",
+        f"{counted(run.requests, 'request')}{_cost(run)}",
         *([run.problem] if run.problem else []),
         *run.notes,
     ]
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _cost(run: Snapshot) -> str:
@@ -220,7 +216,7 @@ def plain(run: Snapshot, failures: Sequence[Failure]) -> Iterator[str]:
     yield from summary_lines(run)
     for life in run.lives:
         name, state, slots, tasks, failed = worker_cells(life)
-        yield f"worker {name}: {state}, slots {slots}, {tasks} tasks, {failed} failed"
+        yield f"worker {name}: {state}, slots {slots}, tasks {tasks}, failed {failed}"
     for failure in failures:
         task, state, attempt, worker, text = failure_cells(failure)
         yield f"task {task}: {state} in attempt {attempt} on {worker}: {text}"

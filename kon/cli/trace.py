@@ -11,6 +11,7 @@ import msgspec
 
 from kon.cli.output import json_option, note, print_json, quiet_option
 from kon.cli.runs import find_run, root_option, run_argument
+from kon.core.errors import counted
 from kon.core.task import task_id
 from kon.engine.records.records import RunFolder
 from kon.report.story.story import tell
@@ -70,7 +71,7 @@ def trace(
     for index in indexes:
         click.echo(f"{task_id(origin.spec.run, index)}\t{origin.trace_id(index):032x}")
     if not quiet:
-        note(f"{len(indexes):,} of {origin.spec.tasks:,} tasks, {sent:,} spans")
+        note(f"{len(indexes):,} of {origin.spec.tasks:,} tasks, {counted(sent, 'span')}")
 
 
 def _spans(folder: RunFolder, origin: RunIdentity, indexes: list[int]) -> Iterator[Span]:

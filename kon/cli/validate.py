@@ -9,7 +9,7 @@ import click
 
 from kon.cli.experiment import set_option
 from kon.cli.output import json_option, note, print_json
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, counted
 from kon.experiment import load
 
 
@@ -31,7 +31,9 @@ def validate(ctx: click.Context, files: tuple[Path, ...], overrides: tuple[str, 
     else:
         for each in checked:
             if each["ok"]:
-                click.echo(f"{each['file']}: {each['runs']:,} runs, {each['tasks']:,} tasks")
+                click.echo(
+                    f"{each['file']}: {counted(each['runs'], 'run')}, {counted(each['tasks'], 'task')}"
+                )
             for problem in each["problems"]:
                 note(problem)
     ctx.exit(0 if all(each["ok"] for each in checked) else ConfigurationError.exit_code)

@@ -228,6 +228,11 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
+def counted(count: int, noun: str) -> str:
+    """Number and noun as people say them: `1 run`, `2,000 runs`. noun: singular, with a plural in s."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def describe(value: object) -> str:
     """A value as an error shows it, written as in YAML."""
     match value:

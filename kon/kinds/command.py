@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, counted
 from kon.kinds.quoting import PLACEHOLDER, check_no_code, item_as_variable, several_in_a_word
 
 DEFAULT_SHELL: Final = "/bin/sh"
@@ -122,7 +122,7 @@ class Template:
         items = (item,) if isinstance(item, str) else item
         if self.highest_position > len(items):
             raise ConfigurationError(
-                f"the command has {{{self.highest_position}}}, and the task {_items(len(items))}"
+                f"the command has {{{self.highest_position}}}, and the task {counted(len(items), 'item')}"
             )
         return self._form(len(items)).call(items, number, slot)
 
@@ -140,10 +140,6 @@ def _check_words(words: Sequence[str], positions: bool) -> None:
         for placeholder in placeholders([word], positions) - _NOT_THE_ITEM:
             if word != placeholder:
                 check_no_code(" ".join(words[:at]), placeholder, "KON_ITEM")
-
-
-def _items(count: int) -> str:
-    return f"{count} item" if count == 1 else f"{count} items"
 
 
 class _Form(NamedTuple):

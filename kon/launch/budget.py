@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from kon.backends.prices import Prices, cost_of_requests
-from kon.core.errors import BackendUnavailable, ConfigurationError, OverBudget, StoreError
+from kon.core.errors import BackendUnavailable, ConfigurationError, OverBudget, StoreError, counted
 from kon.core.journal import decode_lines, leave_out
 from kon.core.plugins import backend_class
 from kon.core.spec import RunSpec
@@ -60,7 +60,7 @@ class Budget(msgspec.Struct, frozen=True):
         """Raises OverBudget where what is still to be run, `wanted_usd` each, would cost too much."""
         in_all_usd = sum(wanted_usd)
         if spent_usd + in_all_usd > self.most_usd:
-            what = f"{len(wanted_usd)} runs would cost about ${in_all_usd:.4f}"
+            what = f"{counted(len(wanted_usd), 'run')} would cost about ${in_all_usd:.4f}"
             before = f", after ${spent_usd:.4f} that was spent before" if spent_usd else ""
             hint = "`kon plan` says what would cost less; " if wanted_usd else ""
             raise OverBudget(

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from kon.core.backend import Backend, Channel
 from kon.core.clock import Clock
 from kon.core.distribution import version
-from kon.core.errors import ConfigurationError, WorkersFailed, ungrouped
+from kon.core.errors import ConfigurationError, WorkersFailed, counted, ungrouped
 from kon.core.journal import FileJournal, Journal, LateJournal
 from kon.core.plugins import backend_class, open_backend, strategy_class
 from kon.core.spec import RunSpec
@@ -246,8 +246,9 @@ class LocalRun:
         if submitted:
             name = self.spec.backend.name
             keeps_files = backend_class(name).keeps_files
+            queued = counted(submitted, "task")
             raise ConfigurationError(
-                f'there is a run "{self.spec.run}" on {name} already, with {submitted:,} tasks queued, and '
+                f'there is a run "{self.spec.run}" on {name} already, with {queued} queued, and '
                 f"{self.folder.path} knows nothing of it. It is left as it is: go on with it in its own "
                 f"folder, delete it{'' if keeps_files else ' by `kon down`'}, or take another name for the "
                 f"experiment or another {'path of the backend' if keeps_files else 'prefix'}"
@@ -316,7 +317,8 @@ class LocalRun:
                 await self._hosts.check(control)
             if asyncio.get_running_loop().time() > give_up_s:
                 self._on_note(
-                    f"not all {wanted} workers are ready after {READY_S:.0f} s; starting without them"
+                    f"not all of {counted(wanted, 'worker')} are ready after {READY_S:.0f} s; "
+                    "starting without the others"
                 )
                 return
             await asyncio.sleep(pause_s)

@@ -4,8 +4,9 @@ them side by side, any other run has a short one. `kon.report.views` has tables 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
+from kon.core.errors import counted
 from kon.report.columns import (
     PLAIN,
     Column,
@@ -92,7 +93,7 @@ def _optional(columns: Sequence[Column], groups: Sequence[Sequence[Row]]) -> lis
 
 def hidden_differences(groups: Sequence[Sequence[Row]]) -> Iterator[str]:
     """What repeats can't tell: for each number of workers the strategies as fast as the fastest, perhaps."""
-    by_workers: dict[tuple[object, ...], list[Sequence[Row]]] = {}
+    by_workers: dict[tuple[Any, ...], list[Sequence[Row]]] = {}
     for group in groups:
         row = group[0]
         at = (row["workers"], *(row.get(key) for key in ("backend", "slots", "bundle", "kind", "task_s")))
@@ -110,11 +111,10 @@ def hidden_differences(groups: Sequence[Sequence[Row]]) -> Iterator[str]:
         ]
         if alike:
             repeated = min(len(speeds[label]) for label in (fastest, *alike))
-            who = "1 worker" if workers == 1 else f"{workers:,} workers"
             hides = (
                 f"the spread of {repeated} repeats hides whether {fastest} is faster than {_listed(alike)}"
             )
-            yield f"{who}: {hides}"
+            yield f"{counted(workers, 'worker')}: {hides}"
 
 
 def _speeds(group: Sequence[Row]) -> list[float]:

@@ -39,7 +39,7 @@ def test_the_row_is_drawn_anew_with_what_hosts_know(tmp_path: Path) -> None:
     folder.write_summary(row)
     words = ["gather", str(out), *map(str, parts)]
     said = CliRunner().invoke(kon, words)
-    assert (said.exit_code, "2 files of hosts are new" in said.stderr) == (0, True), said.output
+    assert (said.exit_code, "2 files of hosts came new" in said.stderr) == (0, True), said.output
     assert json.loads(folder.summary.read_text()) == whole
     again = CliRunner().invoke(kon, words)
     assert (again.exit_code, "has all of it already" in again.stderr) == (0, True)
@@ -62,7 +62,7 @@ def test_what_a_host_has_of_an_earlier_run_of_that_name_is_left_out(tmp_path: Pa
 
     there.write_run(run.spec, {CLIENT_BEGAN: run.begun_s, "started_s": 5.0})
     said = CliRunner().invoke(kon, words)
-    assert "1 files of hosts are new" in said.stderr, "the client's clock is what counts, not the host's own"
+    assert "1 file of hosts came new" in said.stderr, "the client's clock is what counts, not the host's own"
 
 
 def test_a_part_that_is_not_there_is_refused(tmp_path: Path) -> None:

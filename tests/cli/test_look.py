@@ -52,7 +52,7 @@ def test_validate_checks_every_file_and_says_all_that_is_wrong(tmp_path: Path) -
     bad = write(tmp_path, SLEEPS + "wrokers: 1\nslots: 0\n", "bad.yml")
     result = invoke("validate", good, bad, "missing.yml")
     assert result.exit_code == 2
-    assert result.stdout == f"{good}: 1 runs, 20 tasks\n"
+    assert result.stdout == f"{good}: 1 run, 20 tasks\n"
     assert len(result.stderr.splitlines()) == 3
     assert f"{bad}:4:1: unknown key" in result.stderr
     checked = json.loads(invoke("validate", good, bad, "--json").stdout)["files"]

@@ -71,7 +71,7 @@ def test_tasks_without_output_are_counted_on_stderr(tmp_path: Path) -> None:
     invoke("run", write(tmp_path), "-q")
     result = invoke("results", "sleeps-lease-w1-r1", "--stdout")
     assert result.stdout == ""
-    assert result.stderr.startswith("20 tasks have no output")
+    assert result.stderr.startswith("20 tasks without output")
 
 
 def test_a_run_by_its_folder() -> None:

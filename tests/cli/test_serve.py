@@ -198,7 +198,7 @@ def test_top_off_a_terminal_is_one_look(tmp_path: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[:2] == ["r: stopped", "10 x sleep, lease on memory, 1 worker, 2 slots each"]
     assert "3 done, 1 failed, 6 left, 0 attempts tried again" in lines
-    assert "worker w1.aaaaaa: killed, slots 0/2, 4 tasks, 1 failed" in lines
+    assert "worker w1.aaaaaa: killed, slots 0/2, tasks 4, failed 1" in lines
     assert "\x1b" not in result.stdout
     assert f"task 3: failed in attempt 1 on w1.aaaaaa: exit 4 | {HOSTILE}\\x1b[2J[bold]" in lines
 

@@ -175,3 +175,59 @@ def test_messages_are_found_whole(tmp_path: Path) -> None:
     source = tmp_path / "a.py"
     source.write_text('"""It is a docstring of words."""\nraise E(f"one {a} of " "three so many words")\n')
     assert list(said(source)) == ["one X of three so many words"]
+
+
+COUNTED: Final = re.compile(
+    r"^ (runs|tasks(?!/s)|hosts|workers|files|objects|messages|links|things|spans|lines)\b"
+)
+"""Nouns after a number that may be one: `counted` in kon/core/errors.py writes them."""
+
+ALWAYS_MANY: Final = {
+    "api/progress.py",
+    "backends/sim/queue.py",
+    "cli/map.py",
+    "cli/map_words.py",
+    "cli/plan.py",
+    "fleet/autoscale/policy.py",
+    "kinds/web/numbered.py",
+    "report/tables.py",
+    "report/traces/selection.py",
+    "trials/calibrate.py",
+    "trials/plan/elastic.py",
+    "trials/plan/forecast.py",
+    "trials/prove/scenario.py",
+}
+"""Modules whose numbers can't be one, or stand in a trace."""
+
+
+def uncounted(tree: ast.AST) -> Iterator[ast.JoinedStr]:
+    """Texts that would say `1 runs`. `1 of 3 runs`, `1 tasks/s` and a constant are as they should be."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.JoinedStr):
+            continue
+        before = ""
+        for value, after in zip(node.values, node.values[1:], strict=False):
+            text = str(after.value) if isinstance(after, ast.Constant) else ""
+            if (
+                isinstance(value, ast.FormattedValue)
+                and COUNTED.match(text)
+                and not before.endswith((" of ", " of its "))
+                and not ast.unparse(value.value).isupper()
+            ):
+                yield node
+            before = str(value.value) if isinstance(value, ast.Constant) else ""
+
+
+def test_a_text_that_says_1_runs_is_found() -> None:
+    said = [ast.parse(f"f'{text}'") for text in ("{n} runs", "1 of {n} runs", "{n} tasks/s", "{MOST} runs")]
+    assert [bool(list(uncounted(each))) for each in said] == [True, False, False, False]
+
+
+def test_one_run_is_not_1_runs() -> None:
+    found = [
+        f"{file}:{node.lineno}: {ast.unparse(node):.100}"
+        for file in sorted((PROJECT / "kon").rglob("*.py"))
+        if str(file.relative_to(PROJECT / "kon")) not in ALWAYS_MANY
+        for node in uncounted(ast.parse(file.read_text()))
+    ]
+    assert found == []

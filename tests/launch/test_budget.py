@@ -56,7 +56,7 @@ def write(folder: Path, text: str, prefix: str) -> Path:
 def test_what_would_cost_too_much_is_not_begun(folder: Path) -> None:
     refused = invoke("run", write(folder, KNOWN, "refused"), "-q", "--max-cost", "0.00001usd")
     assert refused.exit_code == 4, refused.output
-    assert "1 runs would cost about $0.0" in refused.stderr
+    assert "1 run would cost about $0.0" in refused.stderr
     assert "--max-cost is $1e-05; nothing was begun" in refused.stderr
     assert not (folder / "results/known/known-lease-w1-r1").exists()
     hosts = invoke(
@@ -119,7 +119,7 @@ def test_a_client_that_comes_later_keeps_to_a_limit(folder: Path) -> None:
     assert invoke("submit", write(folder, KNOWN, "later"), "-q").exit_code == 0
     refused = invoke("collect", run, "-q", "--max-cost", "0.00001")
     assert refused.exit_code == 4, refused.output
-    assert "1 runs would cost about $0.0" in refused.stderr
+    assert "1 run would cost about $0.0" in refused.stderr
     assert not list((folder / "results/known" / run).glob("events/w*")), "no worker was started"
     collected = invoke("collect", run, "-q", "--max-cost", "1usd", "--json")
     assert collected.exit_code == 0, collected.output

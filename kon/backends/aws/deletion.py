@@ -12,7 +12,7 @@ from kon.backends.aws.names import PROJECT, SHARED, Names
 from kon.backends.aws.options import AwsOptions
 from kon.backends.aws.things import Things, is_ours
 from kon.backends.aws.uploads import abort_uploads
-from kon.core.errors import KonError, StoreError
+from kon.core.errors import KonError, StoreError, counted
 
 NEW_S: Final = 1.0
 """For so long after its creation a queue may not be found by its name, in seconds."""
@@ -139,7 +139,7 @@ class Deletion:
             raise
         if failed := reply.get("Errors"):
             raise StoreError(
-                f"{len(failed)} objects of the bucket {bucket} can't be deleted "
+                f"{counted(len(failed), 'object')} of the bucket {bucket} can't be deleted "
                 f"({failed[0].get('Code')}, {failed[0].get('Key')}). Mend the cause and delete the run again"
             )
 

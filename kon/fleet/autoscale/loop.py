@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from kon.backends.prices import Prices
-from kon.core.errors import BackendRefused, BackendUnavailable, ConfigurationError, WorkersFailed
+from kon.core.errors import BackendRefused, BackendUnavailable, ConfigurationError, WorkersFailed, counted
 from kon.fleet.autoscale.boot import Links, user_data
 from kon.fleet.autoscale.demand import Left
 from kon.fleet.autoscale.equipment import Equipment, FleetBucket, Memory, Taken
@@ -168,7 +168,8 @@ class Autoscaler:
             try:
                 made.append(self._make_one(number, equipment, template))
             except BackendRefused as error:
-                notes.append(f"{error}; {len(numbers) - len(made)} hosts are not made now, and tried again")
+                left = counted(len(numbers) - len(made), "host")
+                notes.append(f"{error}; {left} not made now, and tried again")
                 break
         return made
 
@@ -212,7 +213,8 @@ class Autoscaler:
             self._memory = msgspec.structs.replace(self._memory, broken=0)
             self._keep()
             raise WorkersFailed(
-                f"{count} hosts in a row never came to work, and no more are made. " + "; ".join(notes[-3:])
+                f"{counted(count, 'host')} in a row never came to work, and no more are made. "
+                + "; ".join(notes[-3:])
             )
         return [*broken, *stubborn]
 

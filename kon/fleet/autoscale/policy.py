@@ -12,6 +12,8 @@ from typing import Annotated, Final
 
 import msgspec
 
+from kon.core.errors import counted
+
 _Seconds = Annotated[float, msgspec.Meta(ge=0)]
 _AboveZero = Annotated[float, msgspec.Meta(gt=0)]
 _Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -185,7 +187,7 @@ def _due_rules(policy: Policy, state: State, now_s: float) -> list[str]:
 
 def _within(policy: Policy, wanted: int, why: str) -> tuple[int, str]:
     if wanted > policy.max_hosts:
-        return policy.max_hosts, f"{why}: {wanted} hosts, and max_hosts is {policy.max_hosts}"
+        return policy.max_hosts, f"{why}: {counted(wanted, 'host')}, and max_hosts is {policy.max_hosts}"
     if wanted < policy.min_hosts:
         return policy.min_hosts, f"{why}; min_hosts is {policy.min_hosts}"
     return wanted, why

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import botocore.exceptions
 
-from kon.core.errors import BackendRefused, BackendUnavailable, ConfigurationError
+from kon.core.errors import BackendRefused, BackendUnavailable, ConfigurationError, counted
 from kon.fleet.autoscale.hosts import ELSEWHERE
 from kon.fleet.build.survey import Survey
 from kon.fleet.build.template import interface
@@ -34,7 +34,7 @@ def make_hosts(work: Work, found: Survey, group: str) -> list[str]:
     if missing <= 0:
         return []
     if work.dry:
-        work.change("hosts", f"{found.hosts} of them: would make {missing} hosts", lambda: None)
+        work.change("hosts", f"{found.hosts} of them: would make {counted(missing, 'host')}", lambda: None)
         return []
     made, refused = list[str](), list[str]()
     for kind, subnet in found.places:
@@ -114,7 +114,8 @@ def _wait_until_up(work: Work, made: Sequence[str]) -> None:
             return
         if work.now_s() > give_up_s:
             raise BackendUnavailable(
-                f"{len(made)} hosts were made, and not all run after {_UP_S:g} s. They stay; call this again"
+                f"{counted(len(made), 'host')} made, and not all run after {_UP_S:g} s. "
+                "They stay; call this again"
             )
         work.sleep(_LOOK_S)
 

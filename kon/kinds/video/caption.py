@@ -10,6 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 from PIL import Image, ImageDraw
 
+from kon.core.errors import counted
 from kon.kinds.video.film import Film
 from kon.kinds.video.fonts import Fonts, Run
 from kon.kinds.video.planes import Planes
@@ -84,7 +85,7 @@ class Captions:
         most = self._most_lines(size_px)
         wrong = []
         if len(lines) > most:
-            wrong.append(f"{len(lines) - most} lines of it were cut off")
+            wrong.append(f"{counted(len(lines) - most, 'line')} of it cut off")
             lines = [*lines[: most - 1], self._shortened(lines[most - 1], size_px)]
         missing = self._fonts.runs(text)[1]
         if missing:

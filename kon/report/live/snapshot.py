@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from kon.backends.prices import usual_prices
+from kon.core.errors import counted
 from kon.core.spec import RunSpec
 from kon.core.task import State
 from kon.engine.records.events import Event
@@ -200,7 +201,7 @@ def snapshot(
 
 
 def _about(spec: RunSpec) -> str:
-    shape = f"{spec.workers:,} {'worker' if spec.workers == 1 else 'workers'}"
+    shape = f"{counted(spec.workers, 'worker')}"
     if spec.processes > 1:
         shape += f" of {spec.processes} processes"
     if spec.slots > 1:
@@ -211,8 +212,10 @@ def _about(spec: RunSpec) -> str:
 def _notes(unread_lines: int) -> list[str]:
     if not unread_lines:
         return []
-    lines = "1 line" if unread_lines == 1 else f"{unread_lines:,} lines"
-    return [f"{lines} of the records can't be read, as a killed process leaves them; shown without."]
+    return [
+        f"{counted(unread_lines, 'line')} of the records can't be read, as a killed process leaves "
+        "them; shown without."
+    ]
 
 
 def _elapsed_s(tally: RunTally, run_state: RunState, now_s: float) -> float | None:

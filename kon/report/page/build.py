@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from kon.core.distribution import install, version
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, counted
 from kon.core.task import State, task_id
 from kon.engine.records.records import RunFolder
 from kon.report.gathered import MOST_TIMELINES, Gathered, gather
@@ -110,8 +110,7 @@ def _contents(failures: bool, plots: bool) -> list[tuple[str, str]]:
 def _subtitle(runs: Sequence[Gathered]) -> str:
     tasks = sum(each.run.spec.tasks for each in runs)
     done = sum(each.row["done"] for each in runs)
-    many = "1 run" if len(runs) == 1 else f"{len(runs):,} runs"
-    return f"{many}, {done:,} of {tasks:,} tasks done"
+    return f"{counted(len(runs), 'run')}, {done:,} of {tasks:,} tasks done"
 
 
 def _problems(runs: Sequence[Gathered]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from matplotlib.figure import Figure
 
+from kon.core.errors import counted
 from kon.report.columns import Row
 from kon.report.gathered import Gathered
 from kon.report.groups import repeats
@@ -73,7 +74,7 @@ def _latencies(experiment: str, runs: Sequence[Gathered]) -> Iterator[Plot]:
             made = latencies({label: _together([each.latencies for each in group]) for label, group in part})
             if made:
                 number = f"-{first // MOST_CURVES + 1}" if len(cells) > MOST_CURVES else ""
-                title = f"{experiment}: task latency, {_workers(count)}"
+                title = f"{experiment}: task latency, {counted(count, 'worker')}"
                 about = f"{title}: the share of tasks by latency; the table has 50 % and 99 %"
                 yield Plot(f"{experiment}-latency-w{count}{number}", title, about, made)
 
@@ -87,10 +88,6 @@ def _costs(runs: Sequence[Gathered]) -> dict[str, dict[str, float]]:
         for each in sorted(group, key=lambda each: each.run.spec.workers):
             found[", ".join([*words, each.row["label"]])] = each.usd_by_service
     return found
-
-
-def _workers(count: int) -> str:
-    return "1 worker" if count == 1 else f"{count:,} workers"
 
 
 def _of_run(each: Gathered) -> Iterator[Plot]:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from kon.core.errors import counted
 from kon.report.columns import Row
 from kon.report.groups import repeats, with_labels
 from kon.report.plots.style import FAINT, figure, legend_below, log_labels, series
@@ -82,7 +83,7 @@ def efficiency_by_length(rows: Sequence[Row], others: Sequence[Reference] = ()) 
         return None
     lines: dict[str, dict[float, list[float]]] = {}
     for row in rows:
-        label = f"{row['label']}, {row['workers']:,} workers"
+        label = f"{row['label']}, {counted(row['workers'], 'worker')}"
         lines.setdefault(label, {}).setdefault(row["task_s"], []).append(100 * row["efficiency"])
     made, axes = figure(2.3)
     for number, (label, points) in enumerate(lines.items()):
@@ -90,7 +91,9 @@ def efficiency_by_length(rows: Sequence[Row], others: Sequence[Reference] = ()) 
         curve = Curve(label, [(at, median(each), min(each), max(each)) for at, each in ordered])
         _draw(axes, curve, number)
     for count in sorted({row["workers"] for row in rows if is_comparable(row)}):
-        found = {f"{each.system}, {count:,} workers": each.efficiency_by_length(count) for each in others}
+        found = {
+            f"{each.system}, {counted(count, 'worker')}": each.efficiency_by_length(count) for each in others
+        }
         _rivals(axes, {name: given for name, given in found.items() if len(given) > 2}, math.inf)
     axes.set_xscale("log")
     axes.set_xlabel("length of a task")

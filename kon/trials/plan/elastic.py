@@ -9,7 +9,7 @@ import msgspec
 
 from kon.backends.prices import Prices
 from kon.backends.sim.model import Choice, chosen, to_model
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, counted
 from kon.core.spec import Plugin, RunSpec
 from kon.experiment import Cell
 from kon.fleet.autoscale.policy import HOUR_S, Policy
@@ -63,7 +63,7 @@ def try_policy(
     hour_usd = prices.hour(instance) * (prices.ec2.spot_share if spot else 1.0)
     trials = []
     for hosts in (None, *counts):
-        on_try(f"{cell.spec.run} {'by the policy' if hosts is None else f'on {hosts} hosts'} ...")
+        on_try(f"{cell.spec.run} {'by the policy' if hosts is None else 'on ' + counted(hosts, 'host')} ...")
         spec = _placed(cell.spec, hosts or policy.max_hosts, instance)
         simulation = ElasticSimulation(
             spec,

@@ -12,6 +12,7 @@ import msgspec
 from kon.backends.sim.faults import Fired
 from kon.backends.sim.story import CLIENT, story, worker_of
 from kon.backends.sim.trace import Step, Trace, What
+from kon.core.errors import counted
 from kon.trials.prove.counterexample import Counterexample
 from kon.trials.prove.invariants import MEANING, Break, Invariant
 from kon.trials.prove.scenario import MakeStrategy, Played
@@ -61,8 +62,7 @@ def first_breaks(played: Played, invariants: Collection[Invariant]) -> list[Brea
 def heading(example: Counterexample) -> str:
     """What it takes."""
     scenario = example.scenario
-    tasks = "1 task" if scenario.tasks == 1 else f"{scenario.tasks} tasks"
-    workers = "1 worker" if scenario.workers == 1 else f"{scenario.workers} workers"
+    tasks, workers = counted(scenario.tasks, "task"), counted(scenario.workers, "worker")
     return f"{example.strategy.label}: {tasks}, {workers}, {faults_in_words(example.faults)}."
 
 

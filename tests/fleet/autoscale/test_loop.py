@@ -205,7 +205,7 @@ def test_where_ec2_makes_none_it_is_tried_again(made: Fleet, monkeypatch: pytest
         without.setattr(Ec2Hosts, "launch", refused)
         look = scaler.look(200.0)
     assert (look.made, made.hosts()) == ([], [])
-    said = "InsufficientInstanceCapacity: none left; 2 hosts are not made now, and tried again"
+    said = "InsufficientInstanceCapacity: none left; 2 hosts not made now, and tried again"
     assert said in look.notes[0]
     assert len(scaler.look(200.0).made) == 2
 

@@ -112,7 +112,7 @@ def test_no_word_is_lost_by_wrapping() -> None:
 
 def test_what_is_too_long_for_any_size_says_so() -> None:
     planes, wrong = shown("a whole letter home " * 60)
-    assert "lines of it were cut off" in wrong
+    assert "1 line of it cut off" in wrong
     assert box(planes)[1] > 720 * 0.6
 
 
