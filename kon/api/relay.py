@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from kon.api import streams
+
 _LOOK_S: Final = 0.1
 """Between two looks at what functions print."""
 
@@ -70,16 +72,19 @@ class Relay:
 
     def _show(self, path: Path, stream: str) -> None:
         to = getattr(sys, stream)
+        to.flush()
         with path.open("rb") as file:
-            file.seek(self._at.get(path.name, 0))
+            at = self._at.get(path.name, 0)
+            if hasattr(to, "buffer"):
+                at = streams.send(file.fileno(), at, os.fstat(file.fileno()).st_size, to.buffer)
+            file.seek(at)
             while part := file.read(_READ_BYTES):
                 if hasattr(to, "buffer"):
-                    to.flush()
-                    to.buffer.write(part)
+                    streams.write(to.buffer, part)
                 else:  # a notebook's, or a test's
                     to.write(part.decode(errors="backslashreplace"))
-                self.is_mid_line = not part.endswith(b"\n")
             self._at[path.name] = file.tell()
+            self.is_mid_line = os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
         to.flush()
 
 

@@ -6,13 +6,13 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
+from kon.api import streams
+from kon.cli.kept import STDERR, STDOUT, parts_of, print_kept, written
 from kon.cli.map_sources import Item, shown
-from kon.cli.output import forget_stdout
-from kon.core.errors import ConfigurationError, StoreError
+from kon.core.errors import ConfigurationError
 from kon.core.task import Outcome, State
 from kon.kinds.capture import STREAMS
 
@@ -21,9 +21,6 @@ MOST_TOLD: Final = 10
 
 _LONGEST_ITEM: Final = 200
 _NOTHING: Final = Outcome(-1, 1, State.DONE)
-
-STDOUT: Final = "standard output"
-_COPY_BYTES: Final = 1 << 20
 
 
 class Printer:
@@ -96,30 +93,38 @@ class Printer:
             yield outcome
 
     def _show(self, index: int, stream: str, text: str, file: str | None) -> None:
-        to = sys.stdout.buffer if stream == "stdout" else sys.stderr.buffer
-        if stream == "stderr" and (text or file):
+        if not (text or file):
+            return
+        to, name = (sys.stdout.buffer, STDOUT) if stream == "stdout" else (sys.stderr.buffer, STDERR)
+        if stream == "stderr":
             self._flush()
-        for part in self._tagged(index, _parts(text, file)) if self._tag else _parts(text, file):
-            _write(to, part)
+        if file is not None and not self._tag:
+            self.is_mid_line = print_kept(Path(file), to, name)
+            return
+        parts = iter((text.encode(),)) if file is None else parts_of(Path(file))
+        for part in self._tagged(index, parts) if self._tag else parts:
+            with written(name):
+                streams.write(to, part)
             self.is_mid_line = not part.endswith(b"\n")
 
     def _say(self, text: bytes) -> None:
         if text:
             self._flush()
-            _write(sys.stderr.buffer, text)
-            sys.stderr.buffer.flush()
+            with written(STDERR):
+                streams.write(sys.stderr.buffer, text)
+                streams.flush(sys.stderr.buffer)
             self.is_mid_line = False
 
     def _flush(self) -> None:
         if self._is_shown:
-            with _told(STDOUT):
-                sys.stdout.buffer.flush()
+            with written(STDOUT):
+                streams.flush(sys.stdout.buffer)
 
     def _keep(self, index: int, stream: str, text: str, file: str | None) -> None:
         if self._results is None:
             return
         kept = self._results / str(index + 1) / stream
-        with _told(f"--results {kept}"):
+        with written(f"--results {kept}"):
             kept.parent.mkdir(parents=True, exist_ok=True)
             if file is not None:
                 shutil.copyfile(file, kept)
@@ -156,20 +161,6 @@ def _ending(outcome: Outcome, result: dict[str, object]) -> str:
     return head if found and lines and lines[-1].strip().startswith(last) else said
 
 
-def _parts(text: str, file: str | None) -> Iterator[bytes]:
-    """The output: what is in the file, where there is one."""
-    if file is None:
-        if text:
-            yield text.encode()
-        return
-    try:
-        with Path(file).open("rb") as opened:
-            while part := opened.read(_COPY_BYTES):
-                yield part
-    except OSError as error:
-        raise StoreError(f"{file}: output that was kept there can't be read: {error.strerror}") from error
-
-
 def _warnings(result: dict[str, object]) -> list[str]:
     found = []
     if result.get("truncated") and not (result.get("stdout_file") or result.get("stderr_file")):
@@ -179,21 +170,3 @@ def _warnings(result: dict[str, object]) -> list[str]:
     if result.get("output_open"):
         found.append("it left a process running that held its output open; what that writes is not read")
     return found
-
-
-def _write(stream: BinaryIO, data: bytes) -> None:
-    with _told(STDOUT if stream is sys.stdout.buffer else "standard error"):
-        stream.write(data)
-
-
-@contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Raises StoreError in place of an OSError; a pipe that nobody reads any more stays what it is."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        if name == STDOUT:
-            forget_stdout()
-        raise StoreError(f"{name}: can't be written: {error.strerror}") from error

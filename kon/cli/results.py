@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -12,10 +11,11 @@ from typing import Final
 import click
 import msgspec
 
+from kon.cli.kept import STDOUT, print_kept
 from kon.cli.links import link_lines, object_lines
 from kon.cli.output import note
 from kon.cli.runs import find_run, root_option, run_argument
-from kon.core.errors import StoreError, counted
+from kon.core.errors import counted
 from kon.core.task import State, task_id
 from kon.engine.records.records import RunFolder
 from kon.kinds.capture import kept_file
@@ -142,7 +142,8 @@ def _print_output(folder: RunFolder, outcomes: Iterable[Standing]) -> None:
         if not isinstance(result, dict) or not isinstance(result.get("stdout"), str):
             without += 1
         elif (kept := kept_file(result, "stdout", folder.path)) is not None:
-            _print_file(kept)
+            sys.stdout.flush()
+            print_kept(kept, sys.stdout.buffer, STDOUT)
         else:
             cut += "stdout_bytes" in result
             click.echo(result["stdout"], nl=False)
@@ -150,18 +151,6 @@ def _print_output(folder: RunFolder, outcomes: Iterable[Standing]) -> None:
         note(f"{counted(without, 'task')} without output: not of the kind shell, or not run to an end")
     if cut:
         note(f"the output of {counted(cut, 'task')} was over max_output_bytes, and its middle is left out")
-
-
-def _print_file(file: Path) -> None:
-    """Raises StoreError where it can't be read."""
-    sys.stdout.flush()
-    try:
-        with file.open("rb") as opened:
-            shutil.copyfileobj(opened, sys.stdout.buffer)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise StoreError(f"{file}: output that was kept there can't be printed: {error.strerror}") from error
 
 
 def _print_lines(lines: Iterable[str]) -> int:

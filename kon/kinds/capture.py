@@ -1,4 +1,8 @@
-"""What a command writes: its beginning and its end are kept, within a bound; or all of it, in a file."""
+"""What a command writes: its beginning and its end are kept, within a bound; or all of it, in a file.
+
+A pipe is read by what takes its bytes: the kernel copies long output into its file, and they never come
+into this process.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,16 @@ from typing import Any, Final, NamedTuple
 
 STREAMS: Final = ("stdout", "stderr")
 """What a command writes to: the keys of its output in its result."""
+
+
+CHUNK_BYTES: Final = 65_536
+"""Read at once: what a pipe holds by default."""
+
+SHOWN_BYTES: Final = 2_048
+"""How much a result has of output that a file has whole, for people who read records."""
+
+_SPLICE_BYTES: Final = 1 << 20
+"""The largest pipe that Linux gives to everybody."""
 
 
 class Text(NamedTuple):
@@ -36,6 +50,16 @@ class Capture:
         self.size_bytes = 0
         """All that was ever added."""
 
+    def read(self, pipe: int) -> int:
+        """Take some of what a pipe holds; how many bytes, 0 at its end.
+
+        Raises BlockingIOError where it holds nothing for now.
+        """
+        chunk = os.read(pipe, CHUNK_BYTES)
+        if chunk:
+            self.add(chunk)
+        return len(chunk)
+
     def add(self, chunk: bytes) -> None:
         """Take what was written next."""
         self.size_bytes += len(chunk)
@@ -43,7 +67,9 @@ class Capture:
         if room > 0:
             self._head += chunk[:room]
             chunk = chunk[room:]
-        if chunk:
+        if len(chunk) >= self._tail_limit:
+            self._tail = self._end_of(chunk)
+        elif chunk:
             joined = self._tail + chunk
             # cut now and then, not at each addition: a program may write byte by byte
             self._tail = joined if len(joined) <= 2 * self._tail_limit else self._end_of(joined)
@@ -62,9 +88,9 @@ class Capture:
         return Text(text, whole=False, utf8=first_utf8 and last_utf8)
 
     def end(self) -> str | None:
-        """Called once, after the last `add`: the file that has all of it, None where there is none.
+        """Called once, after the last `read` or `add`: the file that has all of it, None where there is none.
 
-        Raises OSError where it could not be written.
+        Raises OSError where it could not be written. The text is there afterwards in any case.
         """
         return None
 
@@ -76,8 +102,8 @@ class Capture:
 
 
 class WholeCapture(Capture):
-    """Keeps all of it as well, byte for byte, in a file, where the text of it would not be the same: where it
-    is longer than `limit_bytes`, or not UTF-8."""
+    """Keeps all of it, byte for byte, in a file, where the text of it would not be the same: where it is
+    longer than `limit_bytes`, or not UTF-8. Then its text is a beginning and an end of `SHOWN_BYTES`."""
 
     __slots__ = ("_fd", "_path", "_problem")
 
@@ -88,26 +114,50 @@ class WholeCapture(Capture):
         self._fd: int | None = None
         self._problem: OSError | None = None
 
+    def read(self, pipe: int) -> int:
+        if self._fd is None or len(self._head) < self._head_limit or not _CAN_SPLICE:
+            return super().read(pipe)
+        try:
+            size_bytes = os.splice(pipe, self._fd, _SPLICE_BYTES, flags=os.SPLICE_F_NONBLOCK)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self._give_up(error)
+            return super().read(pipe)
+        self.size_bytes += size_bytes
+        return size_bytes
+
     def add(self, chunk: bytes) -> None:
-        if self._fd is None and self._problem is None:
-            kept = self._head_limit + self._tail_limit
-            if self.size_bytes + len(chunk) > kept:
-                # until now nothing was left out
-                self._store(self._head + self._tail)
+        if self._fd is None and self._problem is None and self._is_more_than_fits(chunk):
+            self._begin()
+        if self._fd is None:
+            super().add(chunk)
+            return
+        try:
+            _write_all(self._fd, chunk)
+        except OSError as error:
+            self._give_up(error)
+            super().add(chunk)
+        else:
+            self._head += chunk[: self._head_limit - len(self._head)]
+            self.size_bytes += len(chunk)
+
+    def text(self) -> Text:
         if self._fd is not None:
-            self._store(chunk)
-        super().add(chunk)
+            self._tail = self._end_of_file()
+        return super().text()
 
     def end(self) -> str | None:
         if self._fd is None and self._problem is None and not _decode(self._head + self._tail)[1]:
-            self._store(self._head + self._tail)
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-            return self._path
+            self._begin()
         if self._problem is not None:
             raise self._problem
-        return None
+        if self._fd is None:
+            return None
+        self._tail = self._end_of_file()
+        os.close(self._fd)
+        self._fd = None
+        return self._path
 
     def drop(self) -> None:
         if self._fd is not None:
@@ -115,18 +165,52 @@ class WholeCapture(Capture):
             self._fd = None
             Path(self._path).unlink(missing_ok=True)
 
-    def _store(self, data: bytes) -> None:
+    def _is_more_than_fits(self, chunk: bytes) -> bool:
+        return self.size_bytes + len(chunk) > self._head_limit + self._tail_limit
+
+    def _begin(self) -> None:
+        """Have all that there is in the file, and no more of it in memory than is shown."""
+        taken = self._head + self._tail  # until now nothing was left out
         try:
-            if self._fd is None:
-                Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            left = memoryview(data)
-            while left:
-                left = left[os.write(self._fd, left) :]
-        except OSError as error:  # the command may go on; that it can't be kept is told at its end
+            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            _write_all(self._fd, taken)
+        except OSError as error:
             self._problem = error
-            with contextlib.suppress(OSError):
-                self.drop()
+            self._drop_quietly()
+            return
+        self._head_limit = min(self._head_limit, SHOWN_BYTES // 2)
+        self._tail_limit = min(self._tail_limit, SHOWN_BYTES // 2)
+        self._head = taken[: self._head_limit]
+
+    def _give_up(self, error: OSError) -> None:
+        """The command may go on; that its output can't be kept is told at its end."""
+        self._problem = error
+        self._tail = self._end_of_file()
+        self._drop_quietly()
+
+    def _drop_quietly(self) -> None:
+        with contextlib.suppress(OSError):
+            self.drop()
+
+    def _end_of_file(self) -> bytes:
+        """The last bytes that were taken, without those that are in the head; none where it can't be read."""
+        assert self._fd is not None
+        length = min(self._tail_limit, self.size_bytes - len(self._head))
+        try:
+            return os.pread(self._fd, length, self.size_bytes - length)
+        except OSError:
+            return b""
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]
+
+
+_CAN_SPLICE: Final = hasattr(os, "splice")
+"""Linux alone has it."""
 
 
 def kept_file(result: Mapping[str, Any], stream: str, run: Path) -> Path | None:

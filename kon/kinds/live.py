@@ -75,9 +75,12 @@ class LiveCapture(Capture):
         if self._rest:
             self._show(self._tag + self._rest)
             self._rest = b""
+        file = self._inner.end()
         if self._problem is not None:
+            if file is not None:
+                Path(file).unlink(missing_ok=True)
             raise self._problem
-        return self._inner.end()
+        return file
 
     def text(self) -> Text:
         return self._inner.text()

@@ -7,7 +7,7 @@ import heapq
 import itertools
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -330,11 +330,15 @@ def _functions(environment: Mapping[bytes, bytes]) -> frozenset[str]:
 
 
 def _add_output(result: dict[str, Any], finished: Finished) -> None:
-    streams: Sequence[tuple[str, Capture]] = (("stdout", finished.stdout), ("stderr", finished.stderr))
-    for name, capture in streams:
+    """Raises OSError where output could not be kept whole; what there is of it is in the result."""
+    problem: OSError | None = None
+    for name, capture in zip(STREAMS, (finished.stdout, finished.stderr)):
+        try:
+            file = capture.end()
+        except OSError as error:
+            problem, file = problem or error, None
         text, whole, utf8 = capture.text()
         result[name] = text
-        file = capture.end()
         if file is not None:
             result[f"{name}_file"] = file
         if not whole:
@@ -344,6 +348,8 @@ def _add_output(result: dict[str, Any], finished: Finished) -> None:
             result["encoding_errors"] = True
     if finished.output_open:
         result["output_open"] = True
+    if problem is not None:
+        raise problem
 
 
 def _failure(code: int, stderr: str, in_shell: bool) -> str:

@@ -16,11 +16,11 @@ from typing import Final, TypeVar
 _log = logging.getLogger("kon")
 
 PER_COMMAND: Final = 5
-"""Descriptors of a running command at most: two pipes, its pidfd, and while it starts their other ends or
-what it reads."""
+"""Descriptors of a running command at most: two pipes, two files that keep long output, and its pidfd."""
 
 OTHERS: Final = 64
-"""Descriptors for everything else in a worker: the queue, records, logs, what it was started with."""
+"""Descriptors for everything else in a worker: the queue, records, logs, what it was started with, and what
+the command that starts right now reads and writes to."""
 
 PATIENCE_S: Final = 60.0
 """How long a start is tried again while no command of this worker ends: then others hold what is short."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import functools
 import os
 import resource
@@ -233,24 +234,30 @@ def have_pidfd() -> bool:
 
 
 class _Stream:
-    """The reading end of a pipe that a command writes to, read as long as it is open."""
+    """The reading end of a pipe that a command writes to, read as long as it is open.
 
-    __slots__ = ("_ended", "_fd", "_loop", "capture", "open")
+    It is read when there is something. Where a command writes much at once, its pipe becomes larger and is
+    read every `_PAUSE_S`: else the two processes would take turns with each few kilobytes.
+    """
+
+    __slots__ = ("_ended", "_fd", "_loop", "_pause", "capture", "open")
 
     def __init__(self, fd: int, capture: Capture) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(fd, self._read)
+        self._loop.add_reader(fd, self._come)
+        self._pause: asyncio.TimerHandle | None = None
         self._ended: asyncio.Future[None] | None = None
         self.capture = capture
         self.open = True
 
-    def read_rest(self) -> None:
-        """Read what an ended command has left in the pipe. Not forever: another may still be writing."""
-        reads = 0
-        while self.open and reads < _MOST_READS and self._read():
-            reads += 1
+    def read_rest(self) -> int:
+        """Read what is in the pipe; how many bytes. Not forever: somebody may still be writing."""
+        size_bytes = 0
+        while size_bytes < _MOST_BYTES and (more := self._read()):
+            size_bytes += more
+        return size_bytes
 
     async def end(self) -> None:
         if self.open:
@@ -261,28 +268,60 @@ class _Stream:
         if not self.open:
             return
         self.open = False
-        self._loop.remove_reader(self._fd)
+        if self._pause is None:
+            self._loop.remove_reader(self._fd)
+        else:
+            self._pause.cancel()
         os.close(self._fd)
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
 
-    def _read(self) -> bool:
-        """Read once. False where there was nothing to be had for now."""
+    def _come(self) -> None:
+        if self._read() >= _MUCH_BYTES:
+            self._loop.remove_reader(self._fd)
+            _widen(self._fd)
+            self._pause = self._loop.call_later(_PAUSE_S, self._look)
+
+    def _look(self) -> None:
+        size_bytes = self.read_rest()
+        if not self.open:
+            return
+        if size_bytes:
+            self._pause = self._loop.call_later(_PAUSE_S, self._look)
+        else:
+            self._pause = None
+            self._loop.add_reader(self._fd, self._come)
+
+    def _read(self) -> int:
+        """Read once; 0 where there was nothing to be had for now, or ever."""
+        if not self.open:
+            return 0
         try:
-            chunk = os.read(self._fd, _CHUNK_BYTES)
+            size_bytes = self.capture.read(self._fd)
         except BlockingIOError:
-            return False
-        if chunk:
-            self.capture.add(chunk)
-            return True
-        self.close()
-        return False
+            return 0
+        if not size_bytes:
+            self.close()
+        return size_bytes
 
 
-_CHUNK_BYTES: Final = 65_536
+_MUCH_BYTES: Final = 4_096
+"""As much as C programs write at once to what is no terminal, where they write more than that in all."""
 
-_MOST_READS: Final = 32
-"""Reads of `_CHUNK_BYTES` each: more than a pipe of the largest size that Linux allows by default holds."""
+_PAUSE_S: Final = 0.001
+"""A pipe of `_PIPE_BYTES` that is emptied as often takes half a gigabyte a second."""
+
+_PIPE_BYTES: Final = 1 << 20
+
+_MOST_BYTES: Final = 2 * _PIPE_BYTES
+"""More than a pipe of the largest size that Linux allows by default holds."""
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold more, as far as this system and this user's share allow it."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 class Finished(msgspec.Struct, frozen=True):

@@ -302,6 +302,28 @@ class TestStreams:
             assert ended.out == content
             assert (tmp_path / "kept/1/stdout").read_bytes() == content
 
+    def test_to_a_file_that_is_appended_to(self, tmp_path: Path) -> None:
+        """The kernel doesn't copy to such a one."""
+        (tmp_path / "to").write_bytes(b"before\n")
+        with (tmp_path / "to").open("ab") as to:
+            subprocess.run([*KON, "seq", ":::", "50000"], stdin=subprocess.DEVNULL, stdout=to, check=True)
+        expected = b"before\n" + b"".join(b"%d\n" % number for number in range(1, 50_001))
+        assert (tmp_path / "to").read_bytes() == expected
+
+    def test_to_a_pipe_that_does_not_wait(self) -> None:
+        """One of its other users, such as node, has made it so; then whoever writes too fast is refused."""
+        ours, theirs = os.pipe()
+        os.set_blocking(theirs, False)
+        with running(
+            [*KON, "-k", "seq", ":::", "9999", "50000"], stdin=subprocess.DEVNULL, stdout=theirs
+        ) as it:
+            os.close(theirs)
+            time.sleep(1)
+            with open(ours, "rb") as pipe:  # noqa: PTH123 - a descriptor
+                out = pipe.read()
+            assert it.wait(60) == 0
+        assert out.split() == [b"%d" % each for last in (9_999, 50_000) for each in range(1, last + 1)]
+
     def test_limited_where_that_is_asked_for(self) -> None:
         ended = kon_map("--max-output", "20", "seq", ":::", "1000")
         assert b"[kon left out" in ended.out

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kon.kinds.capture import Capture, WholeCapture
+from kon.kinds import capture as captures
+from kon.kinds.capture import SHOWN_BYTES, Capture, WholeCapture
 
 _LEFT_OUT = re.compile(r"\n\[kon left out (\d+) bytes here\]\n")
 
@@ -118,4 +122,91 @@ class TestWhole:
         capture = WholeCapture(2, str(tmp_path / "f"))
         capture.add(b"abc")
         capture.drop()
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """Both ends, neither of which waits."""
+    ends = os.pipe()
+    for end in ends:
+        os.set_blocking(end, False)
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+class TestReadFromAPipe:
+    DATA = b"".join(b"%07d\n" % number for number in range(5_000))
+
+    def taken(self, capture: Capture, pipe: tuple[int, int]) -> None:
+        """Have it read `DATA`, piece by piece."""
+        for at in range(0, len(self.DATA), 10_000):
+            os.write(pipe[1], self.DATA[at : at + 10_000])
+            while True:
+                try:
+                    assert capture.read(pipe[0]) > 0
+                except BlockingIOError:
+                    break
+
+    @pytest.mark.parametrize("can_splice", [True, False])
+    def test_all_of_it_is_in_the_file(
+        self, tmp_path: Path, pipe: tuple[int, int], can_splice: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """And in memory little more than is shown."""
+        monkeypatch.setattr(captures, "_CAN_SPLICE", can_splice and hasattr(os, "splice"))
+        capture = WholeCapture(15_000, str(tmp_path / "f"))
+        self.taken(capture, pipe)
+        running = capture.text()
+        assert capture.end() == str(tmp_path / "f")
+        assert (tmp_path / "f").read_bytes() == self.DATA
+        assert capture.size_bytes == len(self.DATA)
+        assert capture.text() == running
+        shown = SHOWN_BYTES // 2
+        text = f"{self.DATA[:shown].decode()}\n[kon left out {40_000 - SHOWN_BYTES} bytes here]\n"
+        assert running == (text + self.DATA[-shown:].decode(), False, True)
+        assert sum(sys.getsizeof(getattr(capture, name)) for name in Capture.__slots__) < 3_000
+
+    @pytest.mark.skipif(not hasattr(os, "splice"), reason="this system has no splice")
+    def test_the_bytes_do_not_come_into_this_process(
+        self, tmp_path: Path, pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        capture = WholeCapture(10, str(tmp_path / "f"))
+        capture.add(b"more than ten")
+
+        def read(fd: int, size_bytes: int) -> bytes:
+            raise AssertionError("read")
+
+        monkeypatch.setattr(os, "read", read)
+        self.taken(capture, pipe)
+        capture.end()
+        assert (tmp_path / "f").read_bytes() == b"more than ten" + self.DATA
+
+    def test_the_end_of_the_pipe(self, tmp_path: Path) -> None:
+        ours, theirs = os.pipe()
+        os.close(theirs)
+        for capture in (Capture(10), WholeCapture(1, str(tmp_path / "f"))):
+            capture.add(b"ab")
+            assert capture.read(ours) == 0
+            capture.end()
+        os.close(ours)
+
+    def test_a_disk_that_becomes_full(
+        self, tmp_path: Path, pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The command may go on writing; that it is not whole is told at the end, with what is known."""
+
+        def no_room(*_: object, **__: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        capture = WholeCapture(10, str(tmp_path / "f"))
+        os.write(pipe[1], b"0123456789ABCDEF")
+        capture.read(pipe[0])
+        monkeypatch.setattr(os, "splice", no_room, raising=False)
+        monkeypatch.setattr(os, "write", no_room)
+        capture.add(b"GHIJ")
+        with pytest.raises(OSError, match="No space left"):
+            capture.end()
+        assert capture.size_bytes == 20
+        assert capture.text().text == "01234\n[kon left out 10 bytes here]\nFGHIJ"
         assert list(tmp_path.iterdir()) == []

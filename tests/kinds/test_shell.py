@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from kon.core.errors import ConfigurationError
-from kon.core.kind import Attempt
+from kon.core.kind import Attempt, Kind
 from kon.kinds.shell import Shell
-from tests.kinds.running import execute, failure
+from kon.kinds.shortage import PER_COMMAND
+from tests.kinds.running import attempt, execute, failure, open_files, with_kind
 
 
 def test_the_result_is_how_it_ended_and_what_it_wrote() -> None:
@@ -294,6 +295,24 @@ class TestForAClientHere:
         assert result["truncated"] is True
         assert result["stdout_bytes"] == len(expected)
         assert execute(kind, "echo x") == {"exit": 0, "stdout": "x\n", "stderr": ""}
+
+    def test_the_descriptors_that_it_takes_are_counted_on(self, tmp_path: Path) -> None:
+        """A worker runs as many at once as it has descriptors for."""
+
+        async def use(kind: Kind) -> int:
+            await kind.execute("true", attempt())
+            before = len(open_files())
+            running = asyncio.create_task(kind.execute("seq 20000 | tee /dev/stderr; sleep 1000", attempt()))
+            while sum(file.stat().st_size for file in tmp_path.iterdir()) < 2 * 108_894:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            taken = len(open_files()) - before
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            return taken
+
+        options = {"max_output_bytes": 100, "here": {"keep": str(tmp_path)}}
+        assert with_kind(Shell(options), use) <= PER_COMMAND
 
     def test_output_that_can_not_be_kept_is_a_failed_attempt(self) -> None:
         error = failure(Shell({"max_output_bytes": 10, "here": {"keep": "/dev/null/x"}}), "seq 1000")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import resource
 import signal
@@ -18,6 +19,7 @@ import pytest
 
 from kon.core.errors import KindError
 from kon.kinds import spawn
+from kon.kinds.capture import Capture
 from kon.kinds.shell import Shell
 from kon.kinds.spawn import Child, Finished, Spawner, have_pidfd
 from kon.kinds.start import let_go
@@ -86,6 +88,68 @@ def test_a_command_that_writes_without_end_is_drained(use_pidfd: bool) -> None:
 
     finished = run(use_pidfd, use)
     assert finished.stdout.size_bytes == finished.stderr.size_bytes == 3_000_000
+
+
+class Watched(Capture):
+    """Notes how much its pipe holds whenever it is read."""
+
+    __slots__ = ("pipes_bytes",)
+
+    def __init__(self) -> None:
+        super().__init__(1_000)
+        self.pipes_bytes: list[int] = []
+
+    def read(self, pipe: int) -> int:
+        self.pipes_bytes.append(fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ))
+        return super().read(pipe)
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_GETPIPE_SZ"), reason="pipes of this system have one size")
+@pytest.mark.parametrize(("count", "is_much"), [(2_000, True), (2, False)])
+def test_a_command_that_writes_much_has_a_larger_pipe(count: int, is_much: bool) -> None:
+    out = Watched()
+
+    async def use(spawner: Spawner) -> Finished:
+        argv = ["/bin/sh", "-c", f"head -c {1_000 * count} /dev/zero"]
+        return await spawner.run(argv, {b"PATH": b"/usr/bin:/bin"}, captures=(out, Capture(10)))
+
+    assert run(True, use).stdout.size_bytes == 1_000 * count
+    assert (out.pipes_bytes[-1] > out.pipes_bytes[0]) == is_much
+
+
+class Waited(Capture):
+    """Tells when "little" has come."""
+
+    __slots__ = ("little",)
+
+    def __init__(self) -> None:
+        super().__init__(10)
+        self.little = asyncio.Event()
+
+    def add(self, chunk: bytes) -> None:
+        if chunk.endswith(b"little\n"):
+            self.little.set()
+
+
+@both_ways
+def test_after_much_little_is_taken_as_it_comes(use_pidfd: bool, tmp_path: Path) -> None:
+    out = Waited()
+
+    async def use(spawner: Spawner) -> None:
+        async with fifo(tmp_path) as pipe:
+            script = (
+                f"head -c 200000 /dev/zero; sleep 0.1; echo little; echo up > {pipe.path}; exec sleep 1000"
+            )
+            argv = ["/bin/sh", "-c", script]
+            task = asyncio.create_task(
+                spawner.run(argv, {b"PATH": b"/usr/bin:/bin"}, captures=(out, Capture(10)))
+            )
+            assert await pipe.line() == "up"
+            async with asyncio.timeout(LIMIT_S):
+                await out.little.wait()
+            await cancelled(task)
+
+    run(use_pidfd, use)
 
 
 @both_ways
