@@ -80,6 +80,8 @@ class FaultRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The client ends by SIGKILL at any await, and is started again."""
     client_pause: float = 0.0
     """The client stands still for longer than leases and visibility timeouts, and goes on."""
+    second_client: float = 0.0
+    """Another client is started for the run, and takes over where the first stands still for too long."""
     stop: float = 0.0
     """A worker is told to stop at any await, drains, and another takes its place."""
     late: float = 0.0

@@ -329,6 +329,10 @@ class SimLoop(RefusingLoop):
         heapq.heapify(self._timers)
         self._cancelled_timers = sum(timer[2].callback is None for timer in self._timers)
 
+    def is_alive(self, host: str) -> bool:
+        """Whether the host has not crashed; one that stands still is alive."""
+        return host not in self._crashed
+
     def pause(self, host: str, for_s: float) -> None:
         """Stop a host for a while, as a long garbage collection or a suspended machine would.
 

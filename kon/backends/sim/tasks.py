@@ -67,6 +67,6 @@ def drop(task: asyncio.Task[Any]) -> None:
         except RuntimeError as error:  # "coroutine ignored GeneratorExit": it has more such blocks
             if "GeneratorExit" in str(error):
                 continue
-        except Exception:  # whatever it fails with has no effect any more either
+        except (Exception, BaseExceptionGroup):  # whatever it fails with has no effect any more either
             pass
         return

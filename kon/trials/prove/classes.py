@@ -56,6 +56,7 @@ _ALONE: Final = FaultRates(
     skew=1.0,
     client_crash=0.6,
     client_pause=0.6,
+    second_client=1.0,
     stop=0.8,
     late=0.6,
     cancel=0.6,
@@ -89,6 +90,7 @@ _TOGETHER: Final = FaultRates(
     skew=1.0,
     client_crash=0.4,
     client_pause=0.1,
+    second_client=0.2,
     stop=0.15,
     late=0.2,
     cancel=0.05,
@@ -98,11 +100,9 @@ _NOT_MODELLED: Final[Mapping[Searchable, Sequence[str]]] = {
     "sim": (
         "retention, the 12 hours of a receipt and 120,000 messages in flight, which --backend aws has",
         "sends that fail in part and are stored in part, which --backend aws has too",
-        "two clients of one run at the same time",
         "the backends' own queues and ledgers, which --backend sqlite and --backend aws search",
     ),
     "sqlite": (
-        "two clients of one run at the same time",
         "a failure while a process opens the run",
         "two transactions that are open at once: each is one step",
         "a power cut, which loses what was not synced",
@@ -113,7 +113,6 @@ _NOT_MODELLED: Final[Mapping[Searchable, Sequence[str]]] = {
         "boto3's own retries, and its reading of replies that are damaged",
         "TLS, proxies, and credentials that are renewed",
         "messages that are signed",
-        "two clients of one run at the same time",
     ),
 }
 """What no schedule of the search has. Other tests have some of it: see docs/guarantees.md."""

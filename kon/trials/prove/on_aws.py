@@ -78,6 +78,7 @@ AMAZON_FAULTS: Final = (
     "skew",
     "client_crash",
     "client_pause",
+    "second_client",
     "stop",
     "late",
     "cancel",

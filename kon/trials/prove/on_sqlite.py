@@ -45,6 +45,7 @@ MACHINE_FAULTS: Final = (
     "pause",
     "client_crash",
     "client_pause",
+    "second_client",
     "stop",
     "late",
     "cancel",

@@ -20,7 +20,7 @@ from kon.backends.sim.schedule import Schedule, Seeded
 from kon.backends.sim.trace import Trace
 from kon.core.backend import Channel
 from kon.core.clock import Clock
-from kon.core.errors import BackendUnavailable, StoreError, first_cause
+from kon.core.errors import BackendUnavailable, ClientReplaced, ConfigurationError, StoreError, first_cause
 from kon.core.journal import MemoryJournal
 from kon.core.ledger import Ledger
 from kon.core.plugins import strategy_class
@@ -28,7 +28,8 @@ from kon.core.spec import Plugin, RunSpec
 from kon.core.strategy import Strategy
 from kon.core.task import Answers, Outcome, State, encode
 from kon.engine.client import Client, ClientOptions
-from kon.engine.control import Control, Status
+from kon.engine.client_lease import ClientLease, fenced
+from kon.engine.control import Control, Holder, Status
 from kon.engine.give_back import DEFAULT_HOLD, HoldLimits
 from kon.engine.life import Life
 from kon.engine.records.events import Event, Recorder
@@ -57,11 +58,22 @@ LATE_S: Final = 60.0
 MANY_TASKS: Final = 100
 """Of so many tasks, what takes a call for each is not tried."""
 
+CLIENT: Final = "client"
+
+SECOND: Final = "client_b"
+"""The name of a second client."""
+
+CLIENTS_SKEW_S: Final = 40.0
+"""How far the second client's clock may be off: less than leases allow for."""
+
 SPARE_RECEIVES: Final = 5
 """Receipts that are enough for a message that arrives again and again as its worker is told to stop."""
 
-GRACEFUL: Final = frozenset({"stop", "late", "cancel", "client_pause", "receive_missed"})
+GRACEFUL: Final = frozenset({"stop", "late", "cancel", "client_pause", "second_client", "receive_missed"})
 """Faults under which nothing goes wrong: whatever else fired, no task may end as anything but done."""
+
+IsAlive = Callable[[Holder], bool | None] | None
+"""Whether the process of another client lives; None where nobody can tell of any."""
 
 MakeStrategy = Callable[[Ledger, str, Clock], Strategy]
 
@@ -84,6 +96,7 @@ class Scenario(msgspec.Struct, frozen=True):
         twice is to be turned away, and not to come for ever.
     horizon: crashes and pauses fall on one of that many first steps of a host's life. at_step: on
         just this one, where it is given.
+    leased: a client takes the run's lease before it does anything, as those do that others can reach.
     limit_s, max_steps: by when it must have ended, in virtual seconds and in callbacks.
     """
 
@@ -112,6 +125,7 @@ class Scenario(msgspec.Struct, frozen=True):
     drain_s: float = 5_000.0
     horizon: int = 1_000
     at_step: int | None = None
+    leased: bool = False
     limit_s: float = 50_000.0
     max_steps: int = 500_000
 
@@ -223,6 +237,7 @@ class _Stage:
         self._away = services.away
         self._killers: dict[str, Callable[[], None]] = {}
         self._clients = 0  # lives of the client so far
+        self._at_work: tuple[str, asyncio.Task[Any]] | None = None  # the client that was started last
         self._results = MemoryJournal()
         self._journals: dict[str, MemoryJournal] = {}
         self._spec = RunSpec(
@@ -257,7 +272,12 @@ class _Stage:
         async with asyncio.TaskGroup() as group:
             for number in range(1, self._scenario.workers + 1):
                 group.create_task(self._worker_lives(f"w{number}"))
-            await self._client_lives()
+            second, started = None, asyncio.Event()
+            if (far := self._faults.fires("second_client", CLIENT)) is not None:
+                second = group.create_task(self._second_client(far, started))
+            await self._client_lives(CLIENT, Clock(0.0), None)
+            if second is not None and not started.is_set():
+                second.cancel()  # the run ended before
         self._check_results()
 
     async def _worker_lives(self, name: str) -> None:
@@ -305,17 +325,38 @@ class _Stage:
         ):  # whoever cancels is told, and may try again
             await Control(channel.control).close(Status.CANCELLED)
 
-    async def _client_lives(self) -> None:
+    async def _client_lives(self, name: str, clock: Clock, is_alive: IsAlive) -> None:
         await self._may_cancel()
-        for host in _names("client"):
+        for host in _names(name):
             channel = await self._services.open(RUN, host)
-            if await self._lives(host, self._client(channel, host), "client_crash", "client_pause"):
+            life = self._client(channel, host, clock, is_alive)
+            if await self._lives(host, life, "client_crash", "client_pause"):
                 return
             await asyncio.sleep(self._scenario.restart_s)
+
+    async def _second_client(self, far: Far, started: asyncio.Event) -> None:
+        """Somebody starts another client at some step: on the first one's host, or on one with a clock of its
+        own, and mostly as the first one stands still."""
+        at, elsewhere, stands_still = self._step(far), far.random() < 0.5, far.random() < 0.7
+        skew_s = far.uniform(-CLIENTS_SKEW_S, CLIENTS_SKEW_S)
+
+        def start() -> None:
+            if stands_still and self._at_work is not None:
+                self._pause(*self._at_work)
+            started.set()
+
+        self._loop.before_step(at, start)
+        await started.wait()
+        if elsewhere:
+            await self._client_lives(SECOND, Clock(skew_s), None)
+        else:
+            await self._client_lives(SECOND, Clock(0.0), lambda holder: self._loop.is_alive(holder.host))
 
     async def _lives(self, host: str, life: Any, crash: str, pause: str | None) -> bool:
         """Whether a life came to its end by itself."""
         task, crashed = self._loop.spawn(host, life), self._loop.create_future()
+        if host.startswith(CLIENT):
+            self._at_work = (host, task)
         self._killers[host] = functools.partial(self._crash, host, task, crashed)
         if (far := self._faults.fires(crash, host)) is not None:
             self._loop.before_step(self._step(far), self._killers[host])
@@ -326,6 +367,9 @@ class _Stage:
             return False
         error = task.exception()
         if error is None:
+            return True
+        if isinstance(first_cause(error), ClientReplaced | ConfigurationError):
+            self.watch.note(host, "leaves the run to another client")
             return True
         if isinstance(first_cause(error), BackendUnavailable | StoreError):
             self.watch.note(host, "gives up", (), str(first_cause(error)))
@@ -373,17 +417,43 @@ class _Stage:
         options = WorkerOptions(wait_s=POLL_S, hold=self._scenario.hold)
         return Worker(life, self._spec, channel, make, kind, options)
 
-    async def _client(self, channel: Channel, host: str) -> None:
+    async def _client(self, channel: Channel, host: str, clock: Clock, is_alive: IsAlive) -> None:
+        """A life of a client, as `kon.launch.local` has it."""
+        if not self._scenario.leased:
+            await self._collect(channel, channel, host, clock)
+            return
+        lease = ClientLease(
+            Control(channel.control),
+            clock,
+            Holder(host, 0, "", clock.now_s()),
+            f"lease:{host}",
+            is_alive=is_alive or (lambda holder: None),
+        )
+        await lease.take()
+        self.watch.note(host, "has the lease of the run")
+        # what it records from here on stays its own, whoever is the next
+        records, self._results = self._results, MemoryJournal()
+        self._results.append(records.lines)
+        try:
+            async with asyncio.TaskGroup() as group:
+                keeping = group.create_task(lease.keep())
+                await self._collect(fenced(channel, lease), channel, host, clock)
+                keeping.cancel()
+        finally:
+            await lease.give_up()
+
+    async def _collect(self, channel: Channel, plain: Channel, host: str, clock: Clock) -> None:
+        """plain: the channel without a fence."""
         rng = random.Random(f"{self._seed}:{host}")
         sizes, self._clients = self._scenario.sizes, self._clients + 1
         at = self._clients % len(sizes) if sizes else 0
         options = ClientOptions(wait_s=POLL_S, sizes=sizes[at:] + sizes[:at])
-        client = Client(self._spec, channel, self._results, Clock(0.0), rng, options)
+        client = Client(self._spec, channel, self._results, clock, rng, options)
         client.recall(self._recorded())
         self.tally = client.tally
         await client.run(self._bodies)
         if not self.cancelled:
-            await self._drain(channel)
+            await self._drain(plain)
         await client.close()
 
     async def _drain(self, channel: Channel) -> None:

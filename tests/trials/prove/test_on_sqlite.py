@@ -141,7 +141,7 @@ def test_the_command() -> None:
     found = invoke("prove", "lease", "--backend", "sqlite", "--seeds", "3", "--jobs", "1", "-q")
     assert found.exit_code == 0, found.stderr
     assert "statement_kill" in found.stdout
-    assert "two clients of one run at the same time" in found.stdout
+    assert "a power cut" in found.stdout
     refused = invoke("prove", "fifo", "--backend", "sqlite")
     assert refused.exit_code == 2
     assert "needs a FIFO queue, which the backend sqlite does not have" in refused.stderr

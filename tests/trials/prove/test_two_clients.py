@@ -1,0 +1,85 @@
+"""Two clients of one run: the second is refused, or takes over from one that stands still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from kon.backends.sim.trace import Trace
+from kon.core.spec import Plugin
+from kon.engine.client_lease import ClientLease
+from kon.trials.prove.classes import fault_class
+from kon.trials.prove.scenario import SECOND, play
+from kon.trials.prove.search import SCENARIO, play_seed, scenario_of
+from kon.trials.prove.services import Searchable
+
+BACKENDS: Final[tuple[Searchable, ...]] = ("sim", "sqlite", "aws")
+STRATEGY: Final = Plugin("conditional_put")
+"""It reads nothing back, so that what the wrong client takes is lost."""
+
+SEEDS: Final = 60
+
+
+def breaks(seed: int, backend: Searchable = "sim") -> list[Any]:
+    base = msgspec.structs.replace(SCENARIO, backend=backend)
+    return list(play_seed(base, STRATEGY, fault_class("second_client", backend), seed).broken)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_each_way_of_it_comes_up_and_breaks_nothing(backend: Searchable) -> None:
+    """The second is refused; it takes over, and the first learns of it; it begins where the first is done."""
+    base = msgspec.structs.replace(SCENARIO, backend=backend)
+    ways = set()
+    for seed in range(14):
+        trace = Trace()
+        scenario = scenario_of(base, STRATEGY, fault_class("second_client", backend), seed)
+        assert not play(scenario, seed, trace=trace).broken
+        told = [(step.host, step.op) for step in trace.steps if "lease" in step.op or "leaves" in step.op]
+        ways.add(tuple(f"{host} {op.split()[0]}" for host, op in told))
+    assert {("client has", f"{SECOND} leaves"), ("client has", f"{SECOND} has", "client leaves")} <= ways
+
+
+async def _nothing(lease: ClientLease) -> None:
+    return
+
+
+def _no_fence(patch: pytest.MonkeyPatch) -> None:
+    """A client that was replaced goes on with what it was doing until its next renewal."""
+    patch.setattr("kon.trials.prove.scenario.fenced", lambda channel, lease: channel)
+
+
+def _no_renewal(patch: pytest.MonkeyPatch) -> None:
+    """A client renews its lease only where it must before a write."""
+    patch.setattr(ClientLease, "keep", _nothing)
+
+
+def _neither(patch: pytest.MonkeyPatch) -> None:
+    """A client that was replaced never learns of it."""
+    _no_fence(patch)
+    _no_renewal(patch)
+
+
+def _takes_it_at_once(patch: pytest.MonkeyPatch) -> None:
+    """A second client does not look whether there is one."""
+
+    for method in ("take", "check", "give_up", "keep"):
+        patch.setattr(ClientLease, method, _nothing)
+
+
+@pytest.mark.parametrize("take_out", [_neither, _takes_it_at_once])
+def test_a_safeguard_that_is_taken_out_is_missed(
+    take_out: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_out(monkeypatch)
+    assert any(breaks(seed) for seed in range(SEEDS)), take_out.__doc__
+
+
+@pytest.mark.parametrize("take_out", [_no_fence, _no_renewal])
+def test_either_of_two_safeguards_is_enough(
+    take_out: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_out(monkeypatch)
+    assert not any(breaks(seed) for seed in range(SEEDS // 2)), take_out.__doc__
