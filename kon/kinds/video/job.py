@@ -39,7 +39,7 @@ from kon.kinds.video.ways import make_encoder
 from kon.kinds.web.links import Guard
 from kon.kinds.web.refusal import BadLink
 
-VERSION: Final = 4
+VERSION: Final = 5
 """Version of what is made of a job. It is part of the keys: a kon that makes videos otherwise stores them
 elsewhere."""
 

@@ -191,9 +191,9 @@ def test_a_picture_is_coded_alone_as_it_would_be_with_others_after_it(tmp_path: 
         msgspec.structs.replace(SMALL, fps=60),
     ):
         for frame in pictures(film, 2):
-            followed = skip._encoder(film, film.frames(film.seconds))
+            followed = skip._encoder(film, film.frames(film.seconds), parameters="qp=23")
             packets = [*followed.encode(intra(frame, 0)), *followed.encode(None)]
-            assert skip._slice(skip._coded(frame, film)) == skip._slice(bytes(packets[0])), film
+            assert skip._slice(skip._coded(frame, film, 23)) == skip._slice(bytes(packets[0])), film
 
 
 def test_a_picture_that_would_be_coded_otherwise_alone_is_not_taken(
@@ -201,8 +201,8 @@ def test_a_picture_that_would_be_coded_otherwise_alone_is_not_taken(
 ) -> None:
     options = skip._skip_options
 
-    def sharper(interval: int) -> dict[str, str]:
-        said = options(interval)
+    def sharper(interval: int, parameters: str = "") -> dict[str, str]:
+        said = options(interval, parameters)
         return {**said, "x264-params": said["x264-params"] + (":8x8dct=1" if interval == 1 else "")}
 
     monkeypatch.setattr(skip, "_skip_options", sharper)
