@@ -11,7 +11,6 @@ the person's folder for settings. A file has a table for each command:
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -91,7 +90,12 @@ def _files() -> Iterator[Path]:
 
 def _in_file(file: Path, commands: Mapping[str, Any]) -> Iterator[Default]:
     try:
-        content: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        if file.name == "pyproject.toml" and "kon" not in text:
+            return
+        import tomllib  # which most do without
+
+        content: dict[str, Any] = tomllib.loads(text)
     except (OSError, ValueError) as error:
         if file.name == "pyproject.toml":
             return  # another tool's business, which will say so

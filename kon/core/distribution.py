@@ -5,9 +5,6 @@ The distribution is called cloudkon, as "kon" is another project's on PyPI. Only
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
-import json
 import re
 import shlex
 import sys
@@ -16,17 +13,20 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from kon.core.installed import version_of
+
 NAME: Final = "cloudkon"
 
 
-@functools.cache
 def version() -> str:
     """The version that is installed. Raises importlib.metadata.PackageNotFoundError where none is."""
-    return importlib.metadata.version(NAME)
+    return version_of(NAME)
 
 
 def reports() -> str:
     """The address where faults are reported: `Issues` of the project's URLs; empty where it names none."""
+    import importlib.metadata
+
     for line in importlib.metadata.metadata(NAME).get_all("Project-URL") or ():
         label, _, url = line.partition(", ")
         if label == "Issues":
@@ -37,6 +37,9 @@ def reports() -> str:
 def install(extra: str) -> str:
     """The command that adds one of kon's extras to this installation: by the program that made it, from
     where kon was had. The brackets are quoted, as zsh wants it."""
+    import importlib.metadata
+    import json
+
     try:
         said = importlib.metadata.distribution(NAME).read_text("direct_url.json")
         origin = json.loads(said or "{}")
@@ -72,6 +75,8 @@ _NEEDED: Final = re.compile(r"""([A-Za-z0-9._-]+)(?:\[.*?\])?[^;]*;.*\bextra == 
 
 def extras() -> dict[str, dict[str, str | None]]:
     """The packages of each extra with the versions that are installed; None for one that is not."""
+    import importlib.metadata
+
     found: dict[str, dict[str, str | None]] = {}
     for line in importlib.metadata.requires(NAME) or ():
         if (needed := _NEEDED.match(line)) is not None:
@@ -80,6 +85,8 @@ def extras() -> dict[str, dict[str, str | None]]:
 
 
 def _installed(package: str) -> str | None:
+    import importlib.metadata
+
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -7,8 +7,6 @@ that is not a `KonError` is a fault of kon's own and keeps its traceback.
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
@@ -216,6 +214,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def closest(word: str, known: Iterable[str]) -> str | None:
     """The known name that `word` is likely a slip of; None where none is close."""
+    import difflib  # which no command needs that is written as it should be
+
     by_fold = {name.casefold(): name for name in known}
     close = difflib.get_close_matches(word.casefold(), by_fold, n=1)
     return by_fold[close[0]] if close else None
@@ -246,6 +246,8 @@ def describe(value: object) -> str:
         case int() | float():
             return f"{value}"[:40]
         case list() | dict():
+            import json
+
             shown = json.dumps(value, ensure_ascii=False, default=str)
             if value and len(shown) <= 40 and shown.isprintable():
                 return shown

@@ -150,7 +150,7 @@ def _inside(value: Any, hint: Any, path: Path) -> list[Misfit]:
 
 
 def _in_struct(value: Mapping[Any, Any], struct: Struct, path: Path) -> list[Misfit]:
-    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+    fields = _fields(struct)
     found = []
     meant = set()  # keys that are there, but misspelt, are not reported as missing too
     for key, each in value.items():
@@ -163,6 +163,11 @@ def _in_struct(value: Mapping[Any, Any], struct: Struct, path: Path) -> list[Mis
         if field.required and name not in value and name not in meant:
             found.append(Misfit(path, f'missing key "{name}"', lacks=name))
     return found
+
+
+@functools.cache
+def _fields(struct: Struct) -> dict[str, msgspec.structs.FieldInfo]:
+    return {field.encode_name: field for field in msgspec.structs.fields(struct)}
 
 
 def unknown(name: str, known: Iterable[str], what: str = "key") -> str:

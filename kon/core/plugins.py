@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.metadata
 import inspect
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from typing import Any, Final, Literal
 
 from kon.core.backend import Backend
 from kon.core.errors import UnknownPlugin, did_you_mean
+from kon.core.installed import entries
 from kon.core.kind import Kind
 from kon.core.options import Struct
 from kon.core.spec import Plugin
@@ -86,10 +86,11 @@ def names(group: Group) -> list[str]:
 def _registered(group: Group) -> dict[str, list[str]]:
     """What each name stands for; more than one value where distributions disagree."""
     found: dict[str, list[str]] = {}
-    for entry in importlib.metadata.entry_points(group=group):
-        values = found.setdefault(entry.name, [])
-        if entry.value not in values:  # one distribution may be on the path twice
-            values.append(entry.value)
+    for entry in entries():
+        if entry.group == group:
+            values = found.setdefault(entry.name, [])
+            if entry.value not in values:
+                values.append(entry.value)
     return found
 
 
@@ -152,8 +153,9 @@ def _dotted(name: str) -> bool:
 
 
 def _import(what: str, module_name: str, search_here: bool) -> ModuleType:
+    own = module_name.partition(".")[0] == __name__.partition(".")[0]  # which is not in the current folder
     try:
-        with _current_folder_last(search_here):
+        with _current_folder_last(search_here and not own):
             return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name == _FORMER and _FORMER not in sys.modules:

@@ -5,7 +5,6 @@ Without a word from anybody nothing is set up, and people read what they always 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -58,6 +57,8 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
+        import json  # for those alone who ask for it
+
         return json.dumps(line, default=str)  # in ASCII, whatever a task's error has in it
 
 
