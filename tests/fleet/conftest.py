@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import boto3
-import botocore.loaders
-import botocore.session
 import pytest
 
 from tests.lab import servers
@@ -30,15 +28,6 @@ class Account:
     def close(self) -> None:
         for each in self._made:
             each.close()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_loader() -> Iterator[None]:
-    """Sessions share what they read of services: EC2's description alone takes half a second to parse."""
-    shared = botocore.loaders.create_loader()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", lambda *args: shared)
-        yield
 
 
 @pytest.fixture(scope="session")

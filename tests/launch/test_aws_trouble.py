@@ -21,7 +21,7 @@ def without_kills(path: Path, tasks: int, seconds: float, backend: Plugin = AWS)
     return run
 
 
-@pytest.mark.parametrize("client", ["lean", "boto3"])
+@pytest.mark.parametrize("client", ["lean", pytest.param("boto3", marks=pytest.mark.slow)])
 def test_lost_replies_errors_throttles_and_late_requests_lose_nothing(
     client: str, tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

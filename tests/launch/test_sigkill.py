@@ -30,11 +30,9 @@ MANY_KILLS: Final = 30  # of so many, some hit a task that has started and is no
 SQLITE: Final = Plugin("sqlite")
 AWS: Final = Plugin("aws", {"prefix": "killed", "depth_lag_s": 1.0})
 
-BUNDLES: Final = pytest.mark.parametrize(
-    ("bundle", "tasks_per_row"),
-    [(1, 1), (10, 25)],  # messages that have parts of rows, too
-    ids=["a message each", "bundles"],
-)
+EACH: Final = pytest.param(1, 1, id="a message each")
+BUNDLES: Final = pytest.param(10, 25, id="bundles")
+"""Messages that have parts of rows, too."""
 
 
 def spec_of(
@@ -120,15 +118,18 @@ def _tasks_of(line: dict[str, Any]) -> list[int]:
     return tasks
 
 
-def test_with_lease_fifty_killed_workers_lose_nothing_and_no_result_counts_twice(tmp_path: Path) -> None:
-    run = Run(tmp_path, spec_of("lease", 20_000, lease_s=1.0, skew_s=0.1))
-    asyncio.run(run.run(seconds=0.002, kills=50, every_s=0.2))
-    assert run.kills == 50
-    all_done_once(run, 20_000)
+@pytest.mark.parametrize(("kills", "tasks"), [(12, 5_000), pytest.param(50, 20_000, marks=pytest.mark.slow)])
+def test_with_lease_killed_workers_lose_nothing_and_no_result_counts_twice(
+    tmp_path: Path, kills: int, tasks: int
+) -> None:
+    run = Run(tmp_path, spec_of("lease", tasks, lease_s=1.0, skew_s=0.1))
+    asyncio.run(run.run(seconds=0.002, kills=kills, every_s=0.2))
+    assert run.kills == kills
+    all_done_once(run, tasks)
 
 
 @pytest.mark.slow
-@BUNDLES
+@pytest.mark.parametrize(("bundle", "tasks_per_row"), [EACH, BUNDLES])
 def test_on_sqs_and_dynamodb_thirty_killed_workers_lose_nothing_either(
     tmp_path: Path, on_ministack: Emulator, bundle: int, tasks_per_row: int
 ) -> None:
@@ -138,7 +139,7 @@ def test_on_sqs_and_dynamodb_thirty_killed_workers_lose_nothing_either(
     all_done_once(run, 10_000)
 
 
-@BUNDLES
+@pytest.mark.parametrize(("bundle", "tasks_per_row"), [BUNDLES])
 def test_on_sqs_and_dynamodb_killed_workers_lose_nothing(
     tmp_path: Path, on_ministack: Emulator, bundle: int, tasks_per_row: int
 ) -> None:

@@ -178,6 +178,10 @@ def test_what_is_recorded_is_not_run_again_unless_asked(tiny: Place) -> None:
     assert "To run it anew: make run ARGS='-e fresh=true'" in second.output
     assert second.tables().partition("\n\nAll of this")[0] in first.tables()
 
+
+@pytest.mark.slow
+def test_what_is_run_anew_leaves_its_records_aside(tiny: Place) -> None:
+    assert tiny.play().exit_code == 0
     third = tiny.play("--extra-vars", "fresh=true", "--extra-vars", "set=workers=1")
     assert (third.exit_code, tiny.folder("tiny-none-w2-r1").exists) == (0, False), third.output
     [aside] = (tiny.path / "earlier").iterdir()

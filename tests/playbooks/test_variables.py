@@ -10,7 +10,7 @@ import random
 import re
 import shlex
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from tests.lab import servers
-from tests.playbooks.plays import PROJECT, Operator
+from tests.playbooks.plays import PROJECT, Operator, Play
 
 PLAYBOOKS = sorted(
     each.stem for each in (PROJECT / "playbooks").glob("*.yml") if each.stem not in ("checked", "site")
@@ -236,8 +236,22 @@ def operator(tmp_path: Path, amazon: tuple[str, list[str]]) -> Operator:
     return operator
 
 
-def check(operator: Operator, asked: list[str], play: str, variables: dict[str, Any], name: str) -> None:
-    ended = operator.play(play, **variables)
+@pytest.fixture(scope="module")
+def slips(
+    tmp_path_factory: pytest.TempPathFactory, amazon: tuple[str, list[str]]
+) -> Iterator[Callable[..., Play]]:
+    """Plays of one operator, without the start of Ansible for each."""
+    operator = Operator(tmp_path_factory.mktemp("slips"), servers.variables(amazon[0]))
+    operator.inventory = "inventory/local.yml"
+    with operator.many() as play:
+        yield play
+
+
+def check(
+    slips: Callable[..., Play], asked: list[str], play: str, variables: dict[str, Any], name: str
+) -> None:
+    asked.clear()
+    ended = slips(play, **variables)
     assert ended.exit_code == 2, ended.output
     assert asked == [], "Amazon was asked nothing"
     assert "Nothing was changed" in ended.said
@@ -258,10 +272,10 @@ def check(operator: Operator, asked: list[str], play: str, variables: dict[str, 
     ],
 )
 def test_a_slip_of_the_operators_touches_nothing(
-    operator: Operator, amazon: tuple[str, list[str]], play: str, name: str, value: Any
+    slips: Callable[..., Play], amazon: tuple[str, list[str]], play: str, name: str, value: Any
 ) -> None:
     said = {key: each for key, each in {**SMALLEST[play], name: value}.items() if each is not MISSING}
-    check(operator, amazon[1], play, said, name)
+    check(slips, amazon[1], play, said, name)
 
 
 def test_without_a_slip_amazon_is_asked(operator: Operator, amazon: tuple[str, list[str]]) -> None:
@@ -276,36 +290,48 @@ def test_without_a_slip_amazon_is_asked(operator: Operator, amazon: tuple[str, l
     [{"confirm": True}, {"confirm": True, "run": "r1", "all": True}, {"confirm": "yes", "run": ""}],
 )
 def test_whose_is_swept_is_said_or_nothing_goes(
-    operator: Operator, amazon: tuple[str, list[str]], variables: dict[str, Any]
+    slips: Callable[..., Play], amazon: tuple[str, list[str]], variables: dict[str, Any]
 ) -> None:
-    ended = operator.play("sweep", **variables)
+    amazon[1].clear()
+    ended = slips("sweep", **variables)
     assert (ended.exit_code, amazon[1]) == (2, []), ended.output
     assert "Nothing was removed" in ended.said or "Nothing was changed" in ended.said
 
 
+@pytest.mark.parametrize(
+    "plays", [["teardown", "site"], pytest.param([*PLAYBOOKS, "site"], marks=pytest.mark.slow)]
+)
 def test_a_missing_collection_is_told_with_the_command_that_mends_it(
-    operator: Operator, amazon: tuple[str, list[str]], tmp_path: Path
+    operator: Operator, amazon: tuple[str, list[str]], tmp_path: Path, plays: list[str]
 ) -> None:
     operator.inventory = Operator.inventory
     operator.environment["ANSIBLE_COLLECTIONS_PATH"] = str(tmp_path / "none")
     with operator.many() as played:
-        for play in [*PLAYBOOKS, "site"]:
+        for play in plays:
             ended = played(play, **SMALLEST.get(play, {"run": "r1"}))
             assert (ended.exit_code, amazon[1]) == (2, []), ended.output
             assert "the collection amazon.aws is not installed" in ended.said, ended.output
             assert "make collections" in ended.said
 
 
-@pytest.mark.parametrize("options", [[], ["--check"]])
+@pytest.mark.parametrize(
+    ("options", "plays"),
+    [
+        ([], ["configure", "run"]),
+        (["--check"], ["bake", "fetch"]),
+        pytest.param(["--check"], ["configure", "run"], marks=pytest.mark.slow),
+        pytest.param([], ["bake", "fetch"], marks=pytest.mark.slow),
+    ],
+)
 def test_a_playbook_for_hosts_says_so_where_there_are_none(
-    operator: Operator, amazon: tuple[str, list[str]], options: list[str]
+    slips: Callable[..., Play], amazon: tuple[str, list[str]], options: list[str], plays: list[str]
 ) -> None:
-    with operator.many() as played:
-        for play in ("configure", "run", "bake", "fetch"):
-            ended = played(play, *options, run="r1")
-            assert (ended.exit_code, amazon[1]) == (2, []), (play, ended.output)
-            said = re.search(r"(?i)the inventory names no host|has no host|names none", ended.said)
-            assert said, ended.output
+    amazon[1].clear()
+    for play in plays:
+        ended = slips(play, *options, run="r1")
+        assert (ended.exit_code, amazon[1]) == (2, []), (play, ended.output)
+        said = re.search(r"(?i)the inventory names no host|has no host|names none", ended.said)
+        assert said, ended.output
 
 
 def cases_of(play: str) -> list[tuple[str, Any]]:
@@ -315,32 +341,31 @@ def cases_of(play: str) -> list[tuple[str, Any]]:
     return [*found.values(), ("worker", 8)]
 
 
-def search(operator: Operator, asked: list[str], play: str, cases: Sequence[tuple[str, Any]]) -> None:
-    with operator.many() as played:
-        for name, value in cases:
-            said = {**SMALLEST[play], name: value}
-            if value is None:
-                del said[name]
-            ended = played(play, **said)
-            assert ended.exit_code == 2, (name, value, ended.output)
-            assert "Nothing was changed" in ended.said, (name, value, ended.output)
-            assert asked == [], (name, value)
-            assert ended.changes == [], (name, value)
+def search(slips: Callable[..., Play], asked: list[str], play: str, cases: Sequence[tuple[str, Any]]) -> None:
+    asked.clear()
+    for name, value in cases:
+        said = {**SMALLEST[play], name: value}
+        if value is None:
+            del said[name]
+        ended = slips(play, **said)
+        assert ended.exit_code == 2, (name, value, ended.output)
+        assert "Nothing was changed" in ended.said, (name, value, ended.output)
+        assert asked == [], (name, value)
+        assert ended.changes == [], (name, value)
 
 
 @pytest.mark.parametrize("play", [*DESTRUCTIVE, "site"])
 def test_some_variables_wrong_in_some_way_touch_nothing(
-    operator: Operator, amazon: tuple[str, list[str]], play: str
+    slips: Callable[..., Play], amazon: tuple[str, list[str]], play: str
 ) -> None:
-    cases = cases_of(play)
-    search(operator, amazon[1], play, random.Random(play).sample(cases, 4))
+    search(slips, amazon[1], play, random.Random(play).sample(cases_of(play), 2))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("play", [*DESTRUCTIVE, "site"])
 def test_each_variable_wrong_in_each_way_touches_nothing(
-    operator: Operator, amazon: tuple[str, list[str]], play: str
+    slips: Callable[..., Play], amazon: tuple[str, list[str]], play: str
 ) -> None:
     """The whole search: each is a play of its own."""
-    search(operator, amazon[1], play, cases_of(play))
+    search(slips, amazon[1], play, cases_of(play))

@@ -60,8 +60,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> kon.Run:
 
 
 def written(run: kon.Run, style: str) -> bytes:
-    line = [sys.executable, "-m", "kon", "results", str(run.path), "--format", style]
-    return subprocess.run(line, check=True, stdout=subprocess.PIPE).stdout
+    return invoke("results", run.path, "--format", style).stdout_bytes
 
 
 def check(rows: list[dict[str, Any]]) -> None:
