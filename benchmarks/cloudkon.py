@@ -19,7 +19,7 @@ from benchmarks.published import A_REMOTE, PAPER, SHEET
 from kon.backends.sim.backend import SimBackend
 from kon.backends.sim.fleet import Fleet
 from kon.backends.sim.loop import SimLoop, simulate
-from kon.backends.sim.model import Choice
+from kon.backends.sim.model import ServiceChoice
 from kon.backends.sim.network import Network
 from kon.core.backend import Channel, ChannelOptions
 from kon.core.ledger import Record
@@ -57,7 +57,7 @@ async def _worker(channel: Channel, seconds: float) -> None:
 def one_call_per_step(workers: int, tasks_each: int, seconds: float) -> float:
     """The makespan in seconds of so many workers' loops, over a queue that was filled before."""
     loop = SimLoop()
-    fleet = Fleet(read_model(FOLDER / "aws-us-east-1.yml"), 1, Choice(table="warm_raised"))
+    fleet = Fleet(read_model(FOLDER / "aws-us-east-1.yml"), 1, ServiceChoice(table="warm_raised"))
 
     async def main() -> float:
         backend = SimBackend.on(Network())

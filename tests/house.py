@@ -117,6 +117,10 @@ FLAT: Final = frozenset({"__init__", "__main__", "dedup", "errors", "kind", "led
 strategies and kinds import, kept for one release."""
 
 
+TINY_LINES: Final = 25
+"""A file with fewer lines is a part of another one, where only that one imports it."""
+
+
 @cache
 def modules() -> Mapping[str, Path]:
     """Every module of kon, by its dotted name."""
@@ -211,6 +215,32 @@ def circle(members: Iterable[str]) -> list[str] | None:
 
 def members_of(room: str) -> list[str]:
     return [module for module in modules() if room_of(module) == room]
+
+
+def doubles() -> dict[str, list[str]]:
+    """Public classes whose name stands more than once in `kon/`, each with the modules that it stands in."""
+    found: dict[str, list[str]] = {}
+    for module, file in modules().items():
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(module)
+    return {name: where for name, where in found.items() if len(where) > 1}
+
+
+def tiny() -> dict[str, str]:
+    """Modules of fewer than `TINY_LINES` lines, each with the only module that imports it."""
+    users: dict[str, set[str]] = {}
+    for module in modules():
+        for imported in imports_of(module) - {module}:
+            users.setdefault(imported, set()).add(module)
+    return {
+        module: next(iter(by))
+        for module, by in users.items()
+        if len(by) == 1
+        and modules()[module].name != "__init__.py"
+        and room_of(module) != "strategies"  # a strategy is a file of its own, whoever builds on it
+        and _lines([modules()[module]]) < TINY_LINES
+    }
 
 
 def _lines(files: Iterable[Path]) -> int:

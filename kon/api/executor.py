@@ -18,7 +18,7 @@ import msgspec
 
 from kon.api.background import TemporaryFolder
 from kon.api.begin import processors
-from kon.api.feed import MOST_TASKS, Call, Feed, OpenClient, broken_by
+from kon.api.feed import MOST_TASKS, Feed, OpenClient, SubmittedCall, broken_by
 from kon.api.functions import import_path
 from kon.api.relay import Relay
 from kon.core.errors import ConfigurationError, TaskFailed, first_cause
@@ -132,7 +132,7 @@ class Executor(futures.Executor):
             future.set_running_or_notify_cancel()
             future.set_exception(error)
             return future
-        if not self._feed.put(Call(future, [pickled, self._folder, self._wrapped_initializer])):
+        if not self._feed.put(SubmittedCall(future, [pickled, self._folder, self._wrapped_initializer])):
             forget(pickled)
             self._check()
             raise RuntimeError("cannot schedule new futures after shutdown")
@@ -219,7 +219,7 @@ def _plugin(backend: str | Mapping[str, Any]) -> Plugin:
     return Plugin(str(options.pop("name", "")), options)
 
 
-def _settle(call: Call, outcome: Outcome) -> BaseException | None:
+def _settle(call: SubmittedCall, outcome: Outcome) -> BaseException | None:
     """Hand an outcome to the future that waits for it. Why no more calls can be made, None as a rule."""
     forget(call.body[0])
     result = outcome.result

@@ -39,7 +39,7 @@ _WAIT_S: Final = 0.1
 """The client's wait for answers, before it looks whether the run is over."""
 
 
-class Call(NamedTuple):
+class SubmittedCall(NamedTuple):
     """A call that waits. body: of its task."""
 
     future: Future[Any]
@@ -63,17 +63,17 @@ class OpenTally(Tally):
 class Feed:
     """Calls on their way from the threads of a program to the loop of its client, and their outcomes back."""
 
-    def __init__(self, slots: int, settle: Callable[[Call, Outcome], BaseException | None]) -> None:
+    def __init__(self, slots: int, settle: Callable[[SubmittedCall, Outcome], BaseException | None]) -> None:
         """slots: calls at once. settle: what is done with a call that has ended; it returns why none can be
         made any more, None as a rule.
         """
         self.slots = slots
         self._settle = settle
         self._lock = threading.Lock()
-        self._begun: deque[Call] = deque()
+        self._begun: deque[SubmittedCall] = deque()
         """Calls that can't be cancelled any more, and are not queued yet."""
-        self._waiting: deque[Call] = deque()
-        self._in_flight: dict[int, Call] = {}
+        self._waiting: deque[SubmittedCall] = deque()
+        self._in_flight: dict[int, SubmittedCall] = {}
         self._count = 0
         self._mean_s: float | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -85,7 +85,7 @@ class Feed:
 
     # --- for the program's threads -----------------------------------------------------------------
 
-    def put(self, call: Call) -> bool:
+    def put(self, call: SubmittedCall) -> bool:
         """Queue a call. False where the feed is closed."""
         with self._lock:
             if self.is_closed:
@@ -145,7 +145,7 @@ class Feed:
         assert self._news is not None
         self._news.set()
 
-    async def next(self) -> list[tuple[int, Call]]:
+    async def next(self) -> list[tuple[int, SubmittedCall]]:
         """The calls to be queued now, with their indexes; none when no more come."""
         assert self._news is not None
         while True:
@@ -155,8 +155,8 @@ class Feed:
                 return found
             await self._news.wait()
 
-    def _take(self, most: int) -> list[tuple[int, Call]]:
-        found: list[tuple[int, Call]] = []
+    def _take(self, most: int) -> list[tuple[int, SubmittedCall]]:
+        found: list[tuple[int, SubmittedCall]] = []
         while len(found) < most:
             with self._lock:
                 if self._begun:
@@ -282,7 +282,7 @@ class OpenClient(Client):
         self.tally.close(self._feed.count)
         super()._account_for(state, error)
 
-    def _tasks(self, calls: Sequence[tuple[int, Call]], limit_bytes: int) -> list[Task] | None:
+    def _tasks(self, calls: Sequence[tuple[int, SubmittedCall]], limit_bytes: int) -> list[Task] | None:
         """The tasks of calls, but of those that fit into no message; None where there are no calls."""
         tasks = []
         for index, call in calls:

@@ -103,7 +103,7 @@ COMMANDS: Final = {name: lazy for section in SECTIONS.values() for name, lazy in
 _log = logging.getLogger("kon.cli")
 
 
-class Failure(click.ClickException):
+class CommandFailure(click.ClickException):
     """An error of the user's, or of the world's: its message, no traceback, its own exit code."""
 
     def __init__(self, error: KonError) -> None:
@@ -178,7 +178,7 @@ class LazyGroup(click.Group):
             logs.set_up()
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            raise Failure(Interrupted("interrupted")) from error
+            raise CommandFailure(Interrupted("interrupted")) from error
         except BrokenPipeError:
             from kon.cli.output import forget_stdout
 
@@ -187,7 +187,7 @@ class LazyGroup(click.Group):
         except (KonError, BaseExceptionGroup) as error:
             cause = first_cause(error)
             if isinstance(cause, KonError):
-                raise Failure(cause) from error
+                raise CommandFailure(cause) from error
             raise
 
 

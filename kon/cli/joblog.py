@@ -29,7 +29,7 @@ _NO_EXIT: Final = -1
 """The exit value of a task that left none: its command was not there, or took too long."""
 
 
-class Entry(NamedTuple):
+class JobLine(NamedTuple):
     """What a job log says of one task. task: its index, from 0; the log has numbers from 1."""
 
     task: int
@@ -87,7 +87,7 @@ def line_of(outcome: Outcome, command: bytes) -> bytes:
     return b"\t".join([*(column.encode() for column in columns), command.replace(b"\n", b"\0")])
 
 
-def read_joblog(path: Path, commands: Commands, items: int) -> Iterator[Entry]:
+def read_joblog(path: Path, commands: Commands, items: int) -> Iterator[JobLine]:
     """What is in a job log; nothing where there is none. If a task is there twice, the last entry counts.
 
     Raises ConfigurationError for a log of other commands: its numbers would mean other tasks.
@@ -98,7 +98,7 @@ def read_joblog(path: Path, commands: Commands, items: int) -> Iterator[Entry]:
         return
     except OSError as error:
         raise StoreError(f"--joblog {path}: can't be read: {error.strerror}") from error
-    entries: dict[int, Entry] = {}
+    entries: dict[int, JobLine] = {}
     for number, line in enumerate(lines, start=1):
         if not line or line == _HEADER:
             continue
@@ -120,7 +120,7 @@ def read_joblog(path: Path, commands: Commands, items: int) -> Iterator[Entry]:
                 "is not what it would be now; nothing was run. Give --resume the same command and items, or "
                 "start again without it"
             )
-        entries[index] = Entry(index, int(found["exit"]) == 0 and int(found["signal"]) == 0)
+        entries[index] = JobLine(index, int(found["exit"]) == 0 and int(found["signal"]) == 0)
     yield from entries.values()
 
 

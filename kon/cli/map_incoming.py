@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
-from kon.api.feed import Call, Feed
+from kon.api.feed import Feed, SubmittedCall
 from kon.api.stored import Stored
 from kon.core.errors import ConfigurationError, WorkloadError
 
@@ -46,7 +46,7 @@ class Incoming(Sequence[str]):
         """Have the items run, and in a thread those that come later. `body`: of an item's task; it raises
         ConfigurationError for one that no command can take."""
         for item in self.first:
-            feed.put(Call(Future(), body(item)))
+            feed.put(SubmittedCall(Future(), body(item)))
         threading.Thread(target=self._follow, args=(feed, body), name="kon-input", daemon=True).start()
 
     def _follow(self, feed: Feed, body: Callable[[str], Any]) -> None:
@@ -55,7 +55,7 @@ class Incoming(Sequence[str]):
                 item = os.fsdecode(piece)
                 made = body(item)
                 self._more.append(item)
-                if not feed.put(Call(Future(), made)):
+                if not feed.put(SubmittedCall(Future(), made)):
                     self._more.pop()
                     break  # the run was given up
         except OSError as error:

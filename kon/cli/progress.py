@@ -112,7 +112,7 @@ class Progress(ABC):
         self._tell_recorded()
 
 
-class Lines(Progress):
+class ProgressLines(Progress):
     """A line every few seconds, and one at the end of each run."""
 
     every_s = LINE_S
@@ -178,7 +178,7 @@ class Redrawn:
             self._live = None
 
 
-class Picture(Progress):
+class ProgressPicture(Progress):
     """Redrawn in place, with a bar."""
 
     every_s = REDRAW_S
@@ -218,8 +218,8 @@ def progress(quiet: bool) -> Progress:
     if quiet:
         return Silence()
     if can_redraw():
-        return Picture()
-    return Lines()
+        return ProgressPicture()
+    return ProgressLines()
 
 
 def ending(row: dict[str, Any]) -> str:

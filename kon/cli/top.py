@@ -28,12 +28,9 @@ from kon.core.errors import ConfigurationError, StoreError, counted, printable
 from kon.engine.records.records import RunFolder
 from kon.report.live.follower import Follower
 from kon.report.live.snapshot import LifeShown, Snapshot
+from kon.report.live.watching import LOOK_S
 from kon.report.read.recent import Failure
 from kon.report.tables import rounded
-
-LOOK_S: Final = 0.5
-"""Between two looks, in seconds."""
-
 
 _Pressed = Callable[[float], bool]
 

@@ -22,7 +22,7 @@ from kon.engine.records.events import Event, Recorder
 from kon.engine.settler import Settler
 from kon.engine.sizing import MOST_TASKS
 
-LOOK_S: Final = 0.01
+LEAST_LOOK_S: Final = 0.01
 """Between two looks at what waits, at least."""
 
 Move = Callable[[Sequence[int]], Awaitable[list[bool]]]
@@ -103,7 +103,7 @@ class GiveBack:
                 kept = int(slots * min(prefetch.horizon_s, limits.wait_s) / mean_s)
                 await self.back(self.waiting - kept, _parts(limits.part_s, mean_s))
                 continue
-            await asyncio.sleep(max(stuck_s - since_s, LOOK_S))
+            await asyncio.sleep(max(stuck_s - since_s, LEAST_LOOK_S))
 
     async def back(self, count: int, part: int) -> None:
         """Give back the last `count` tasks that wait, in messages of up to `part` tasks."""

@@ -60,9 +60,9 @@ class Layout(ABC):
         """How many rows this page has."""
         return self.rows
 
+    @abstractmethod
     def moved(self, key: int) -> None:
         """Note that a page says of this row that it has moved to a row of its own."""
-        raise NotImplementedError("no row moves out of a page of this layout")
 
 
 class FixedPages(Layout):
@@ -90,6 +90,10 @@ class FixedPages(Layout):
 
     def scan_from(self, key: int) -> int:
         return self.page_of(key)
+
+    def moved(self, key: int) -> None:
+        """Raises ValueError: a run's size of pages is fixed, and no row of its moves."""
+        raise ValueError(f"row {key} is said to have moved out of a page of fixed size")
 
 
 class SegmentPages(Layout):

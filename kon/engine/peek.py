@@ -18,7 +18,9 @@ import msgspec
 
 from kon.engine.records.records import RunFolder
 
-LOOK_S: Final = 1.0
+QUESTION_LOOK_S: Final = 1.0
+"""Between two looks at whether somebody asks, in seconds."""
+
 ANSWER_S: Final = 3.0
 """How long an answer is waited for: workers of another machine, or of a kind that can't tell, give none."""
 
@@ -56,7 +58,7 @@ async def answering(folder: RunFolder, output: Callable[[int], Output | None]) -
     """Answer until cancelled. output: of a task by its index; None for one that does not run here."""
     place = folder.path / "peek"
     while True:
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(QUESTION_LOOK_S)
         with contextlib.suppress(OSError):  # the reader went away, or the disk is full: no answer
             _answer(place, output)
 

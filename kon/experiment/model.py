@@ -46,7 +46,7 @@ class _Form(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
-class Choice(_Form):
+class PluginChoice(_Form):
     """A plug-in by name, with its options next to the name."""
 
     model_config = ConfigDict(extra="allow")
@@ -76,7 +76,7 @@ def _given(value: _Value | None) -> _Value:
 
 _NotNull: Final = AfterValidator(_given)
 
-Named = Annotated[Choice, BeforeValidator(_named, json_schema_input_type=str | Choice)]
+Named = Annotated[PluginChoice, BeforeValidator(_named, json_schema_input_type=str | PluginChoice)]
 Workers = Annotated[int, Field(ge=1, le=100_000), Expected("a whole number from 1 to 100000")]
 
 
@@ -156,7 +156,7 @@ class ExperimentForm(_Form):
     """Names the experiment's runs, files and queues."""
 
     backend: Annotated[Named, Expected("the name of a backend, or a mapping with its name and options")] = (
-        Choice(name="sqlite")
+        PluginChoice(name="sqlite")
     )
     """Where queues, ledger and objects live."""
 
@@ -165,10 +165,10 @@ class ExperimentForm(_Form):
 
     strategies: Annotated[
         list[Annotated[Named, Expected("the name of a strategy, or a mapping with its name and options")]],
-        BeforeValidator(_listed, json_schema_input_type=list[str | Choice] | str | Choice),
+        BeforeValidator(_listed, json_schema_input_type=list[str | PluginChoice] | str | PluginChoice),
         Field(min_length=1),
         Expected("a list of strategies such as [none, lease]"),
-    ] = [Choice(name="lease")]
+    ] = [PluginChoice(name="lease")]
     """How repeated deliveries are kept from repeating work, each compared with the others."""
 
     workers: Annotated[

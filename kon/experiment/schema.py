@@ -24,7 +24,7 @@ def experiment_schema() -> dict[str, Any]:
     schema = ExperimentForm.model_json_schema()
     forms = schema["$defs"]
     properties = schema["properties"]
-    mapping = forms.pop("Choice")
+    mapping = forms.pop("PluginChoice")
     del mapping["title"], mapping["properties"]["name"]["title"]
     inside: dict[str, Any] = {}
     forms["Backend"] = _named("kon.backends", mapping, inside)

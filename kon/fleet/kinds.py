@@ -20,7 +20,7 @@ _ALARM_MONTH: Final = 0.10  # aws.amazon.com/cloudwatch/pricing, January 2026, a
 _OBJECTS_A_CALL: Final = 1_000
 
 
-class Kind(msgspec.Struct, frozen=True):
+class ThingKind(msgspec.Struct, frozen=True):
     """find: things of one region that the filter takes. remove: one of them; it may be gone already.
 
     everywhere: it belongs to no region, and is looked for once.
@@ -77,7 +77,7 @@ def _snapshots(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
 
 def _of_ec2(
     kind: str, operation: str, key: str, id_key: str, remove: str, name_key: str | None = None
-) -> Kind:
+) -> ThingKind:
     """A kind that is described and deleted like most of EC2's."""
 
     def find(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
@@ -89,7 +89,7 @@ def _of_ec2(
     def end(aws: Clients, thing: Thing) -> None:
         getattr(aws("ec2"), remove)(**{id_key: thing.id})
 
-    return Kind(kind, find, end)
+    return ThingKind(kind, find, end)
 
 
 def _end_gateway(aws: Clients, thing: Thing) -> None:
@@ -327,7 +327,7 @@ def _end_parameter(aws: Clients, thing: Thing) -> None:
 
 
 KINDS: Final = (
-    Kind("instance", _instances, _end_instance),
+    ThingKind("instance", _instances, _end_instance),
     _of_ec2(
         "launch template",
         "describe_launch_templates",
@@ -336,16 +336,16 @@ KINDS: Final = (
         "delete_launch_template",
         "LaunchTemplateName",
     ),
-    Kind("key pair", _key_pairs, _end_key_pair),
-    Kind("parameter", _parameters, _end_parameter),
-    Kind("alarm", _alarms, _end_alarm),
-    Kind("topic", _topics, _end_topic),
-    Kind("queue", _queues, _end_queue),
-    Kind("table", _tables, _end_table),
-    Kind("bucket", _buckets, _end_bucket, everywhere=True),
-    Kind("volume", _volumes, lambda aws, thing: aws("ec2").delete_volume(VolumeId=thing.id)),
-    Kind("image", _images, lambda aws, thing: aws("ec2").deregister_image(ImageId=thing.id)),
-    Kind("snapshot", _snapshots, lambda aws, thing: aws("ec2").delete_snapshot(SnapshotId=thing.id)),
+    ThingKind("key pair", _key_pairs, _end_key_pair),
+    ThingKind("parameter", _parameters, _end_parameter),
+    ThingKind("alarm", _alarms, _end_alarm),
+    ThingKind("topic", _topics, _end_topic),
+    ThingKind("queue", _queues, _end_queue),
+    ThingKind("table", _tables, _end_table),
+    ThingKind("bucket", _buckets, _end_bucket, everywhere=True),
+    ThingKind("volume", _volumes, lambda aws, thing: aws("ec2").delete_volume(VolumeId=thing.id)),
+    ThingKind("image", _images, lambda aws, thing: aws("ec2").deregister_image(ImageId=thing.id)),
+    ThingKind("snapshot", _snapshots, lambda aws, thing: aws("ec2").delete_snapshot(SnapshotId=thing.id)),
     _of_ec2(
         "network interface",
         "describe_network_interfaces",
@@ -353,8 +353,8 @@ KINDS: Final = (
         "NetworkInterfaceId",
         "delete_network_interface",
     ),
-    Kind("instance profile", _profiles, _end_profile, everywhere=True),
-    Kind("role", _roles, _end_role, everywhere=True),
+    ThingKind("instance profile", _profiles, _end_profile, everywhere=True),
+    ThingKind("role", _roles, _end_role, everywhere=True),
     _of_ec2(
         "security group",
         "describe_security_groups",

@@ -14,7 +14,7 @@ import msgspec
 
 from kon.backends.prices import Prices
 from kon.fleet.clients import UNREACHED, Clients, code_of, in_kons_words, is_gone, said_by, unreached
-from kon.fleet.kinds import KINDS, Kind
+from kon.fleet.kinds import KINDS, ThingKind
 from kon.fleet.thing import Filter, Thing, is_within
 
 BILLS: Final = "us-east-1"
@@ -74,7 +74,7 @@ def look(wanted: Filter, prices: Prices, regions: Sequence[str] = ()) -> Found:
 
 
 def _look(
-    kinds: Sequence[Kind],
+    kinds: Sequence[ThingKind],
     wanted: Filter,
     prices: Prices,
     clients: Sequence[Clients],
@@ -93,7 +93,9 @@ def _look(
     return [each for each in distinct.values() if is_within(each, regions)]
 
 
-def _find(kind: Kind, aws: Clients, wanted: Filter, prices: Prices, failures: list[Exception]) -> list[Thing]:
+def _find(
+    kind: ThingKind, aws: Clients, wanted: Filter, prices: Prices, failures: list[Exception]
+) -> list[Thing]:
     """failures: takes those by which nobody was reached."""
     things: list[Thing] = []
     where = "" if kind.everywhere else f" in {aws.region}"
@@ -165,7 +167,7 @@ def remove(
             sleep(_PAUSE_S)
 
 
-def _in_turn(things: Iterable[Thing]) -> Iterator[tuple[Kind, Thing]]:
+def _in_turn(things: Iterable[Thing]) -> Iterator[tuple[ThingKind, Thing]]:
     by_name = {kind.name: kind for kind in KINDS}
     for thing in things:
         yield by_name[thing.kind], thing
@@ -192,7 +194,7 @@ _WAITS: Final = (
 """In codes that say "not now": something else has to go first, or the service is busy."""
 
 
-def _asked_to_go(kind: Kind, aws: Clients, thing: Thing) -> bool:
+def _asked_to_go(kind: ThingKind, aws: Clients, thing: Thing) -> bool:
     """False where something else has to go first, or nobody answers. Raises ClientError for what will not
     pass."""
     try:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-LOOK_S: Final = 0.5
+LOAD_LOOK_S: Final = 0.5
 """Between two looks at the load or the memory, which the system itself updates every few seconds."""
 
 _SETTLE_S: Final = 1.0
@@ -49,7 +49,7 @@ class Gate:
             if self._last_s is not None:
                 await asyncio.sleep(max(0.0, self._last_s + self._pause_s() - now_s()))
             while self._is_busy():  # noqa: ASYNC110 - nothing but a look tells
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(LOAD_LOOK_S)
             self._last_s = now_s()
 
     def _pause_s(self) -> float:

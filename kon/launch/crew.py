@@ -15,11 +15,11 @@ from kon.core.clock import Clock
 from kon.core.journal import FileJournal
 from kon.core.spec import RunSpec
 from kon.engine.life import Life
-from kon.engine.records.events import Recorder, Watch, spent
+from kon.engine.records.events import Recorder, Watcher, spent
 from kon.engine.records.records import RunFolder
 from kon.engine.watchers.endpoint import asked_for, serving
 from kon.engine.watchers.logs import logged
-from kon.engine.watchers.meter import Meter
+from kon.engine.watchers.meter import EventMeter
 from kon.engine.worker import Worker
 from kon.launch.process import make_kind, strategy_maker
 
@@ -59,9 +59,9 @@ class WorkersHere:
         self._journals = []
         self._workers: list[Worker] = []
         self._serving: AbstractContextManager[None] = nullcontext()
-        watches: list[Watch] = []
+        watches: list[Watcher] = []
         if address := asked_for():
-            watches.append(meter := Meter())
+            watches.append(meter := EventMeter())
             self._serving = serving(address, spec, meter, self._workers, backend)
         for number, name in enumerate(worker_names(spec)):
             journal = FileJournal(folder.events / f"{name}.jsonl")

@@ -31,7 +31,7 @@ from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
 from kon.launch.crew import Crew, WorkersHere, doomed, worker_names
 from kon.launch.holds import hand_on
-from kon.launch.hosts import Hosts
+from kon.launch.joined import JoinedHosts
 from kon.launch.liveness import (
     ENDED_PAUSE_S,
     NOT_ENDED,
@@ -143,7 +143,7 @@ class LocalRun:
         self._on_note = on_note
         self._begun = False
         self._workers: Crew | None = None
-        self._hosts: Hosts | None = None
+        self._hosts: JoinedHosts | None = None
         self._backend: Backend | None = None
         self._control: Control | None = None
         self._stopping = False
@@ -194,7 +194,7 @@ class LocalRun:
         if not folder.exists:
             folder.write_run(spec, {**context(), **self._about})
         if self.join:
-            self._hosts = Hosts(folder.path.parent, folder.read_run(), self._on_note, apart=self._apart)
+            self._hosts = JoinedHosts(folder.path.parent, folder.read_run(), self._on_note, apart=self._apart)
         try:
             await backend.create(spec.run, spec.channel_options)
             channel = await backend.open(spec.run)

@@ -36,7 +36,7 @@ from kon.core.task import Outcome, Task
 from kon.engine.eventloop import new_event_loop
 from kon.engine.life import Life
 from kon.engine.peek import answering
-from kon.engine.records.events import Event, Named, Recorder, Watch, spent
+from kon.engine.records.events import Event, Named, Recorder, Watcher, spent
 from kon.engine.records.records import RunFolder
 from kon.engine.watchers import logs
 from kon.engine.worker import StrategyMaker, Worker
@@ -53,7 +53,7 @@ ORPHAN_IDLE_S: Final = 10.0
 class DoomedRecorder(Recorder):
     """Ends this process by SIGKILL as its n-th task starts: the fault `kill_workers`."""
 
-    def __init__(self, journal: Journal, clock: Clock, watches: Sequence[Watch], starts: int) -> None:
+    def __init__(self, journal: Journal, clock: Clock, watches: Sequence[Watcher], starts: int) -> None:
         super().__init__(journal, clock, watches=watches)
         self._starts_left = starts
 
@@ -112,13 +112,13 @@ async def work(
     kind = make_kind(spec)
     journal = FileJournal(folder.events / f"{life}.jsonl")
     logs.about(worker=life)
-    watches: list[Watch] = logs.logged(spec.run, life)
+    watches: list[Watcher] = logs.logged(spec.run, life)
     endpoint: Callable[[Sequence[Worker], Backend], AbstractContextManager[None]] = _no_endpoint
     if metrics is not None:
         from kon.engine.watchers.endpoint import Address, serving
-        from kon.engine.watchers.meter import Meter
+        from kon.engine.watchers.meter import EventMeter
 
-        watches.append(meter := Meter())
+        watches.append(meter := EventMeter())
         endpoint = partial(serving, Address.parse(metrics), spec, meter)
     if kill_after is None:
         recorder = Recorder(journal, clock, watches=watches)

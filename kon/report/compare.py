@@ -14,7 +14,7 @@ from kon.engine.records.records import RunFile, RunFolder
 from kon.report.columns import Row, draw, per_million, rounded
 from kon.report.gathered import row_of
 from kon.report.groups import with_labels
-from kon.report.spread import Verdict, verdict
+from kon.report.spread import SpreadVerdict, verdict
 
 
 class Recorded(NamedTuple):
@@ -32,7 +32,7 @@ class Difference(msgspec.Struct, frozen=True):
     b: Any
 
 
-class Change(msgspec.Struct, frozen=True):
+class MedianChange(msgspec.Struct, frozen=True):
     """A figure's medians; change: of b against a, as a fraction of a; None where a is 0 or one is unknown."""
 
     name: str
@@ -58,7 +58,7 @@ class Pair(msgspec.Struct, frozen=True):
     a: list[str]
     b: list[str]
     differences: list[Difference]
-    changes: list[Change]
+    changes: list[MedianChange]
     tallies: list[TaskCount]
 
 
@@ -118,15 +118,15 @@ def _pair(a: Sequence[Recorded], b: Sequence[Recorded]) -> Pair:
     )
 
 
-def _change(name: str, of: Any, a: Sequence[Recorded], b: Sequence[Recorded]) -> Change:
+def _change(name: str, of: Any, a: Sequence[Recorded], b: Sequence[Recorded]) -> MedianChange:
     one = [value for each in a if (value := of(each.row)) is not None]
     other = [value for each in b if (value := of(each.row)) is not None]
     if not one or not other:
         middles = [median(values) if values else None for values in (one, other)]
-        return Change(name, middles[0], middles[1], None, Verdict.CANNOT_TELL, one, other)
+        return MedianChange(name, middles[0], middles[1], None, SpreadVerdict.CANNOT_TELL, one, other)
     before, after = median(one), median(other)
     change = (after - before) / before if before else None
-    return Change(name, before, after, change, verdict(one, other), one, other)
+    return MedianChange(name, before, after, change, verdict(one, other), one, other)
 
 
 def _sum(runs: Sequence[Recorded], name: str) -> int:
@@ -187,23 +187,23 @@ def _pair_text(pair: Pair, width: int | None) -> str:
 _ALIGN: Final = ["left", "right", "right", "right", "left"]
 
 
-def _cells_of(each: Change) -> list[str]:
+def _cells_of(each: MedianChange) -> list[str]:
     change = "" if each.change is None else f"{each.change:+.1%}"
     return [each.name, _figure(each.a), _figure(each.b), change, _meaning(each)]
 
 
-def _meaning(each: Change) -> str:
+def _meaning(each: MedianChange) -> str:
     fewest = min(len(each.a_values), len(each.b_values))
     if not fewest:
         return "cannot tell: unknown on one side"
-    match Verdict(each.verdict):
-        case Verdict.CANNOT_TELL:
+    match SpreadVerdict(each.verdict):
+        case SpreadVerdict.CANNOT_TELL:
             return "cannot tell: one repeat has no spread"
-        case Verdict.HIDDEN:
+        case SpreadVerdict.HIDDEN:
             return "no: the spread of the repeats hides it"
-        case Verdict.APART:
+        case SpreadVerdict.APART:
             return f"perhaps: all repeats lie apart, but {fewest} are too few to be sure"
-        case Verdict.DIFFERENT:
+        case SpreadVerdict.DIFFERENT:
             return "yes: more than the spread of the repeats (p <= 5 %)"
 
 

@@ -19,7 +19,7 @@ LEVEL: Final = 0.05
 """Significance level of each comparison by itself: one in twenty looks different without being so."""
 
 
-class Verdict(enum.StrEnum):
+class SpreadVerdict(enum.StrEnum):
     """What two sets of repeats say of each other."""
 
     DIFFERENT = "different"  # the test says so
@@ -28,13 +28,13 @@ class Verdict(enum.StrEnum):
     CANNOT_TELL = "cannot tell"  # there is one repeat of one of them, so that their spread is unknown
 
 
-def verdict(one: Sequence[float], other: Sequence[float]) -> Verdict:
+def verdict(one: Sequence[float], other: Sequence[float]) -> SpreadVerdict:
     if min(len(one), len(other)) < 2:
-        return Verdict.CANNOT_TELL
+        return SpreadVerdict.CANNOT_TELL
     if least_p(len(one), len(other)) <= LEVEL:
-        return Verdict.DIFFERENT if mann_whitney_p(one, other) <= LEVEL else Verdict.HIDDEN
+        return SpreadVerdict.DIFFERENT if mann_whitney_p(one, other) <= LEVEL else SpreadVerdict.HIDDEN
     overlap = min(one) <= max(other) and min(other) <= max(one)
-    return Verdict.HIDDEN if overlap else Verdict.APART
+    return SpreadVerdict.HIDDEN if overlap else SpreadVerdict.APART
 
 
 def least_p(one: int, other: int) -> float:

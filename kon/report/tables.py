@@ -26,7 +26,7 @@ from kon.report.columns import (
 )
 from kon.report.fit import wrapped
 from kon.report.groups import by_experiment, per_worker, repeats, with_labels
-from kon.report.spread import Verdict, verdict
+from kon.report.spread import SpreadVerdict, verdict
 
 __all__ = ["STYLE", "draw", "rounded", "table", "tables", "with_labels", "with_spread"]
 
@@ -107,7 +107,7 @@ def hidden_differences(groups: Sequence[Sequence[Row]]) -> Iterator[str]:
         alike = [
             label
             for label, known in speeds.items()
-            if label != fastest and verdict(speeds[fastest], known) is Verdict.HIDDEN
+            if label != fastest and verdict(speeds[fastest], known) is SpreadVerdict.HIDDEN
         ]
         if alike:
             repeated = min(len(speeds[label]) for label in (fastest, *alike))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kon.api.progress import ProgressLine
-from kon.cli.joblog import COLUMNS, Entry, JobLog, line_of, read_joblog
+from kon.cli.joblog import COLUMNS, JobLine, JobLog, line_of, read_joblog
 from kon.cli.map_output import MOST_TOLD, Printer
 from kon.cli.map_sources import Item
 from kon.cli.map_tasks import Commands, Slots, make_plan, share
@@ -202,11 +202,11 @@ class TestJobLog:
         log.add(failed(0, 1))
         log.add(done(1, ""))
         log.close()
-        assert list(read_joblog(path, self.COMMANDS, 3)) == [Entry(0, False), Entry(1, True)]
+        assert list(read_joblog(path, self.COMMANDS, 3)) == [JobLine(0, False), JobLine(1, True)]
         again = JobLog(path, self.COMMANDS, append=True)
         again.add(done(0, ""))
         again.close()
-        assert list(read_joblog(path, self.COMMANDS, 3)) == [Entry(0, True), Entry(1, True)]
+        assert list(read_joblog(path, self.COMMANDS, 3)) == [JobLine(0, True), JobLine(1, True)]
         assert path.read_bytes().count(b"Seq") == 1
         JobLog(path, self.COMMANDS, append=False).close()
         assert list(read_joblog(path, self.COMMANDS, 3)) == []
@@ -218,11 +218,11 @@ class TestJobLog:
     def test_the_last_line_cut_short(self, tmp_path: Path, cut: bytes) -> None:
         path = tmp_path / "log"
         path.write_bytes(line_of(done(0, ""), self.COMMANDS[0]) + b"\n" + cut)
-        assert list(read_joblog(path, self.COMMANDS, 3)) == [Entry(0, True)]
+        assert list(read_joblog(path, self.COMMANDS, 3)) == [JobLine(0, True)]
         again = JobLog(path, self.COMMANDS, append=True)
         again.add(done(2, ""))
         again.close()
-        assert list(read_joblog(path, self.COMMANDS, 3)) == [Entry(0, True), Entry(2, True)]
+        assert list(read_joblog(path, self.COMMANDS, 3)) == [JobLine(0, True), JobLine(2, True)]
 
     @pytest.mark.parametrize(
         ("text", "said"),

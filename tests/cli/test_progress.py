@@ -11,7 +11,17 @@ import pytest
 from rich.console import Console
 
 from kon.cli import progress as module
-from kon.cli.progress import Lines, Picture, Progress, Redrawn, Silence, Speed, duration, ending, progress
+from kon.cli.progress import (
+    Progress,
+    ProgressLines,
+    ProgressPicture,
+    Redrawn,
+    Silence,
+    Speed,
+    duration,
+    ending,
+    progress,
+)
 from kon.core.task import Outcome, State
 from kon.engine.records.events import Event
 from kon.engine.tally import Tally
@@ -63,7 +73,7 @@ def follow(shown: Progress, records: Records, time: HandTime) -> None:
 def test_off_a_terminal_there_is_a_line_every_five_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    follow(Lines(), Records(tmp_path, 1_000), HandTime(monkeypatch))
+    follow(ProgressLines(), Records(tmp_path, 1_000), HandTime(monkeypatch))
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err == (
@@ -73,7 +83,7 @@ def test_off_a_terminal_there_is_a_line_every_five_seconds(
 
 def test_on_a_terminal_it_is_drawn_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     time = HandTime(monkeypatch)
-    shown = Picture()
+    shown = ProgressPicture()
     screen = io.StringIO()
     shown._drawn = Redrawn(Console(file=screen, force_terminal=True, width=100, no_color=True))
     with shown:
@@ -102,7 +112,7 @@ def test_quiet_says_nothing(
 def test_runs_that_were_recorded_are_counted_not_listed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Lines() as shown:
+    with ProgressLines() as shown:
         shown.end(row(), fresh=False)
         shown.end(row(), fresh=False)
         shown.begin(Records(tmp_path, 1).folder, 3, 4)
@@ -118,9 +128,9 @@ def test_runs_that_were_recorded_are_counted_not_listed(
     ("quiet", "terminal", "term", "kind"),
     [
         (True, True, "xterm", Silence),
-        (False, True, "xterm", Picture),
-        (False, True, "dumb", Lines),
-        (False, False, "xterm", Lines),
+        (False, True, "xterm", ProgressPicture),
+        (False, True, "dumb", ProgressLines),
+        (False, False, "xterm", ProgressLines),
     ],
 )
 def test_the_one_that_fits(

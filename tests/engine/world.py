@@ -21,7 +21,7 @@ from kon.core.strategy import Strategy
 from kon.core.task import Answers, Bundle, Outcome, Task, decode_answers, encode
 from kon.engine.client import Client, ClientOptions
 from kon.engine.life import Life
-from kon.engine.records.events import Recorder, Watch
+from kon.engine.records.events import Recorder, Watcher
 from kon.engine.tally import Tally
 from kon.engine.worker import Worker, WorkerOptions
 from kon.strategies.lease import Lease
@@ -97,7 +97,7 @@ class World:
         options: WorkerOptions | None = None,
         channel: Channel | None = None,
         clock: Clock | None = None,
-        watches: Sequence[Watch] = (),
+        watches: Sequence[Watcher] = (),
         **strategy_options: Any,
     ) -> Worker:
         clock = clock or self.clock

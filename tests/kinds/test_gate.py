@@ -42,7 +42,7 @@ def test_some_time_after_the_one_before() -> None:
     ],
 )
 def test_not_while_the_machine_is_busy(monkeypatch: pytest.MonkeyPatch, busy: object) -> None:
-    monkeypatch.setattr(gate, "LOOK_S", 0.05)
+    monkeypatch.setattr(gate, "LOAD_LOOK_S", 0.05)
     values = [9.0, 8.0, 3.0, 1.0, 1.0, 1.0]
     [at_s] = starts_s(busy(values), 1)  # type: ignore[operator]
     assert 0.1 <= at_s < 0.3

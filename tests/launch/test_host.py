@@ -17,7 +17,7 @@ from kon.engine.control import Control
 from kon.engine.records.records import RunFolder
 from kon.experiment import Cell, loads
 from kon.launch import host as host_module
-from kon.launch import hosts
+from kon.launch import joined
 from kon.launch.campaign import Campaign
 from kon.launch.host import Awaited, Host
 from kon.launch.liveness import runs_here
@@ -252,7 +252,7 @@ def test_a_host_that_is_not_in_the_clients_folder_is_refused(tmp_path: Path) -> 
 
 
 def test_a_client_that_no_host_joins_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hosts, "FIRST_S", 0.2)
+    monkeypatch.setattr(joined, "FIRST_S", 0.2)
     with pytest.raises(WorkersFailed, match=r"^no host has been at work for 0 s"):
         asyncio.run(Place(tmp_path, QUICK).campaign(join=True).run())
 
@@ -263,7 +263,7 @@ def test_a_client_whose_hosts_have_gone_gives_up_and_is_taken_up_again(
     place = Place(tmp_path, SLOW)
 
     async def main() -> None:
-        monkeypatch.setattr(hosts, "RETURN_S", 0.6)
+        monkeypatch.setattr(joined, "RETURN_S", 0.6)
         host = place.host(1)
         working = asyncio.create_task(host.run())
         client = asyncio.create_task(place.campaign(join=True).run())

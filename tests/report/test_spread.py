@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kon.report.spread import Verdict, least_p, mann_whitney_p, verdict
+from kon.report.spread import SpreadVerdict, least_p, mann_whitney_p, verdict
 
 
 @pytest.mark.parametrize(
@@ -37,9 +37,9 @@ def test_the_smallest_p_value() -> None:
 
 
 def test_the_rule() -> None:
-    assert verdict([1.0], [2.0]) is Verdict.CANNOT_TELL
-    assert verdict([1.0], [2.0, 3.0, 4.0]) is Verdict.CANNOT_TELL
-    assert verdict([1.0, 2.0, 3.0], [2.5, 4.0, 5.0]) is Verdict.HIDDEN
-    assert verdict([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]) is Verdict.APART
-    assert verdict([1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]) is Verdict.DIFFERENT
-    assert verdict([1.0, 2.0, 3.0, 5.0], [4.0, 6.0, 7.0, 8.0]) is Verdict.HIDDEN, "p is 0.057"
+    assert verdict([1.0], [2.0]) is SpreadVerdict.CANNOT_TELL
+    assert verdict([1.0], [2.0, 3.0, 4.0]) is SpreadVerdict.CANNOT_TELL
+    assert verdict([1.0, 2.0, 3.0], [2.5, 4.0, 5.0]) is SpreadVerdict.HIDDEN
+    assert verdict([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]) is SpreadVerdict.APART
+    assert verdict([1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]) is SpreadVerdict.DIFFERENT
+    assert verdict([1.0, 2.0, 3.0, 5.0], [4.0, 6.0, 7.0, 8.0]) is SpreadVerdict.HIDDEN, "p is 0.057"

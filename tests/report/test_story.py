@@ -14,7 +14,7 @@ from kon.core.task import Answers, Outcome, State, encode
 from kon.engine.records.events import Event
 from kon.report.read.tally import duplicates
 from kon.report.read.traces import trace
-from kon.report.story.story import Moment, Story, as_text, tell
+from kon.report.story.story import Story, StoryMoment, as_text, tell
 from tests.report.made import Life, Records
 
 
@@ -55,7 +55,7 @@ def events(story: Story) -> list[tuple[str, str]]:
     return [(moment.who, moment.event) for moment in story.moments]
 
 
-def moment(story: Story, event: str, number: int = 0) -> Moment:
+def moment(story: Story, event: str, number: int = 0) -> StoryMoment:
     return [each for each in story.moments if each.event == event][number]
 
 

@@ -11,7 +11,7 @@ from kon.backends.sim.faults import FaultRates, Faults, FaultSpans
 from kon.backends.sim.fleet import Fleet
 from kon.backends.sim.latency import CallTime, CallTimes, Latency
 from kon.backends.sim.ledger import SimLedger
-from kon.backends.sim.model import Choice, to_model
+from kon.backends.sim.model import ServiceChoice, to_model
 from kon.backends.sim.network import Network
 from kon.backends.sim.objects import SimObjects
 from kon.backends.sim.queue import FIFO_LIMITS, LIMITS, SimQueue
@@ -24,7 +24,7 @@ LARGEST_BATCH: Final = 1_000
 """Larger than any that a service takes."""
 
 
-class SimOptions(Choice, frozen=True, kw_only=True):
+class SimOptions(ServiceChoice, frozen=True, kw_only=True):
     """Options of `sim`. With none of them it behaves well and at once.
 
     seed: what randomness starts from.
@@ -75,9 +75,9 @@ class SimBackend(Backend):
                 "experiment file may name one",
                 "latency",
             )
-        chosen = {name: getattr(given, name) for name in Choice.__struct_fields__ if name in options}
+        chosen = {name: getattr(given, name) for name in ServiceChoice.__struct_fields__ if name in options}
         if "calls" in latency:
-            self.fleet = Fleet(to_model(latency), given.seed, Choice(**chosen))
+            self.fleet = Fleet(to_model(latency), given.seed, ServiceChoice(**chosen))
             return self.fleet
         for name in chosen.keys() - {"queue"} if self._fifo else chosen:
             raise OptionError(

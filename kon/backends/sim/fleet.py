@@ -15,7 +15,7 @@ import msgspec
 
 from kon.backends.sim.latency import P99, Latency
 from kon.backends.sim.loop import current_host
-from kon.backends.sim.model import CallTime, Choice, Model, Spread, TableLimits, chosen
+from kon.backends.sim.model import CallTime, Model, ServiceChoice, Spread, TableLimits, chosen
 
 STALE_READ_UNITS: Final = 0.5
 """Read units for one item that may be stale."""
@@ -109,11 +109,11 @@ class Fleet(Latency):
     """The latency of a model, with the choices made and `processes` workers sharing a host."""
 
     def __init__(
-        self, model: Model, seed: int | str, choice: Choice | None = None, processes: int = 1
+        self, model: Model, seed: int | str, choice: ServiceChoice | None = None, processes: int = 1
     ) -> None:
         """Raises ConfigurationError for a choice that the model does not have."""
         self.model = model
-        self.choice = choice or Choice()
+        self.choice = choice or ServiceChoice()
         self._times = model.calls.by_name()
         self._queue = chosen(model.queues, self.choice.queue, "queue", model.name)
         self._table = chosen(model.tables, self.choice.table, "table", model.name)

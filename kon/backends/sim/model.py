@@ -130,7 +130,7 @@ class Cpu(Figure, frozen=True):
     late_us: Seconds = 0.0
 
 
-class Hosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class HostModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """boot: from the request for a host to its worker's being ready. restart: of a worker on such a host."""
 
     boot: Spread
@@ -168,13 +168,13 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     queues: dict[str, QueueLimits]
     tables: dict[str, TableLimits]
     objects: ObjectLimits
-    hosts: Hosts
+    hosts: HostModel
     instances: dict[str, Instance]
     about: str = ""
     tasks: Spread | None = None
 
 
-class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ServiceChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an experiment chooses of a model, by name; None for the first that the model has.
 
     boot: whether hosts take their time to boot. spot: whether they may be taken back.

@@ -90,7 +90,7 @@ def _group(indexes: list[int], attempt: int) -> dict[str, Any]:
     return named
 
 
-class Watch:
+class Watcher:
     """Looks on while a worker works: what it counts for Prometheus, what it writes to a log.
 
     Each call is about a batch, as the lines of events are, and what is left as it is here costs nothing more.
@@ -120,7 +120,7 @@ class Recorder:
     """
 
     def __init__(
-        self, journal: Journal, clock: Clock, life: str | None = None, watches: Sequence[Watch] = ()
+        self, journal: Journal, clock: Clock, life: str | None = None, watches: Sequence[Watcher] = ()
     ) -> None:
         self._journal = journal
         self._clock = clock

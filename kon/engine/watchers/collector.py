@@ -19,7 +19,7 @@ from kon.core.backend import Backend
 from kon.core.distribution import version
 from kon.core.spec import RunSpec
 from kon.engine.records.events import Event
-from kon.engine.watchers.meter import Meter
+from kon.engine.watchers.meter import EventMeter
 from kon.engine.worker import Worker
 
 LABELS: Final = ("run", "strategy", "kind", "backend")
@@ -46,7 +46,7 @@ COUNTED: Final = (
 class WorkerCollector(Collector):
     """Metrics of all workers in this process. It only reads what they keep, from whatever thread asks."""
 
-    def __init__(self, spec: RunSpec, meter: Meter, workers: Sequence[Worker], backend: Backend) -> None:
+    def __init__(self, spec: RunSpec, meter: EventMeter, workers: Sequence[Worker], backend: Backend) -> None:
         self._meter = meter
         self._workers = workers
         self._backend = backend

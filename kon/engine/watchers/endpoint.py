@@ -12,7 +12,7 @@ from kon.core.distribution import install
 from kon.core.errors import ConfigurationError
 from kon.core.plugins import backend_class
 from kon.core.spec import RunSpec
-from kon.engine.watchers.meter import Meter
+from kon.engine.watchers.meter import EventMeter
 
 if TYPE_CHECKING:
     from kon.core.backend import Backend
@@ -65,7 +65,7 @@ def asked_for(environment: Mapping[str, str] = os.environ) -> Address | None:
 
 @contextmanager
 def serving(
-    address: Address, spec: RunSpec, meter: Meter, workers: Sequence[Worker], backend: Backend
+    address: Address, spec: RunSpec, meter: EventMeter, workers: Sequence[Worker], backend: Backend
 ) -> Iterator[None]:
     """Serve at this address. Raises ConfigurationError where that can't be.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from kon.core.task import Outcome, task_id
-from kon.engine.records.events import Event, Named, Watch
+from kon.engine.records.events import Event, Named, Watcher
 
 LINES: Final[Mapping[Event, tuple[int, str]]] = {
     Event.UP: (logging.INFO, "the worker is ready"),
@@ -39,7 +39,7 @@ _SHOWN: Final = {
 }  # fmt: skip
 
 
-class EventLog(Watch):
+class EventLog(Watcher):
     """Writes a line for each task of each event whose level is on; one that is off costs a look."""
 
     def __init__(self, run: str, worker: str) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kon.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from kon.engine.records.events import Watch
+    from kon.engine.records.events import Watcher
 
 FORMAT: Final = "KON_LOG_FORMAT"
 LEVEL: Final = "KON_LOG_LEVEL"
@@ -108,7 +108,7 @@ def is_set_up() -> bool:
     return _state.handler is not None
 
 
-def logged(run: str, worker: str) -> list[Watch]:
+def logged(run: str, worker: str) -> list[Watcher]:
     """Who writes the log of a worker, where somebody asked for it."""
     if not is_set_up():
         return []

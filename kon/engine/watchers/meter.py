@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from kon.core.task import Outcome
-from kon.engine.records.events import Event, Named, Watch
+from kon.engine.records.events import Event, Named, Watcher
 
 TASK_BOUNDS_S: Final = (
     0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0
@@ -40,7 +40,7 @@ class Histogram:
         return added_up, total_s
 
 
-class Meter(Watch):
+class EventMeter(Watcher):
     """Watches the workers of one process: an addition or two for a whole batch, whatever its size."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from kon.report.live.snapshot import (
     IN_MOTION,
     FailuresShown,
     RunLine,
-    RunState,
+    ShownState,
     Snapshot,
     silent_after_s,
     snapshot,
@@ -42,7 +42,7 @@ class Follower:
         self._records = GrowingRun(folder)
         self._tally: RunTally | None = None
         self._unread_lines = 0
-        self._state = RunState.STARTING
+        self._state = ShownState.STARTING
         self._problem = ""
         self._refused: StoreError | None = None
         self._snapshot: Snapshot | None = None
@@ -61,15 +61,15 @@ class Follower:
         """Read what has been written since the last look. What goes wrong is shown, not raised."""
         self._snapshot, self._problem = None, ""
         try:
-            self._state = self._look() if self._know_the_run() else RunState.GONE
+            self._state = self._look() if self._know_the_run() else ShownState.GONE
         except KonError as error:
-            self._state, self._problem = RunState.UNREADABLE, str(error)
+            self._state, self._problem = ShownState.UNREADABLE, str(error)
 
-    def _look(self) -> RunState:
+    def _look(self) -> ShownState:
         try:
             self._read()
         except Gone:
-            return RunState.GONE
+            return ShownState.GONE
         except Rewritten:  # what was counted can't be told from what is there now
             self._forget()
             self._read()
@@ -116,14 +116,14 @@ class Follower:
     def _leave_out(self, _: int) -> None:
         self._unread_lines += 1
 
-    def _where_it_stands(self) -> RunState:
+    def _where_it_stands(self) -> ShownState:
         assert self._tally is not None
         if self.folder.finished:
             self.folder.read_summary()  # one of a newer kon is a run of a newer kon
-            return RunState.FINISHED
+            return ShownState.FINISHED
         if client_lock(self.folder.path.parent).is_held():
-            return RunState.STARTING if self._tally.began_s is None else RunState.RUNNING
-        return RunState.DETACHED if any(self._heard_lately()) else RunState.STOPPED
+            return ShownState.STARTING if self._tally.began_s is None else ShownState.RUNNING
+        return ShownState.DETACHED if any(self._heard_lately()) else ShownState.STOPPED
 
     def _heard_lately(self) -> Iterator[bool]:
         assert self._tally is not None

@@ -34,7 +34,7 @@ def is_loopback(host: str) -> bool:
     return address is not None and address.is_loopback
 
 
-class Guard:
+class PageGuard:
     """Who may see the pages of a server that listens at `host`, and who may act on runs.
 
     A token is needed wherever other machines reach it, and by who acts: others have accounts here too.

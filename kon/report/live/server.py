@@ -17,7 +17,7 @@ from kon.core.errors import ConfigurationError, KonError
 from kon.engine.peek import asked
 from kon.report.live.actions import Actions
 from kon.report.live.board import framed
-from kon.report.live.guard import HEADERS, HERE, Guard, cookie_name, is_own
+from kon.report.live.guard import HEADERS, HERE, PageGuard, cookie_name, is_own
 from kon.report.live.watching import END, Discover, Watching
 from kon.report.page import STYLE
 
@@ -64,7 +64,12 @@ class LiveServer:
     """Serves what is followed until it is closed."""
 
     def __init__(
-        self, watching: Watching, guard: Guard, heartbeat_s: float, stall_s: float, actions: Actions | None
+        self,
+        watching: Watching,
+        guard: PageGuard,
+        heartbeat_s: float,
+        stall_s: float,
+        actions: Actions | None,
     ) -> None:
         self._actions = actions
         self._watching = watching
@@ -211,7 +216,7 @@ async def serving(
     Raises ConfigurationError where nothing can listen at that host and port.
     """
     watching = Watching(discover, now_s)
-    server = LiveServer(watching, Guard(host), heartbeat_s, stall_s, actions)
+    server = LiveServer(watching, PageGuard(host), heartbeat_s, stall_s, actions)
     runner = await server.start(port)
     try:
         async with asyncio.TaskGroup() as group:  # whose body ends where the reader fails

@@ -13,7 +13,7 @@ from kon.core.spec import RunSpec
 from kon.core.task import State
 from kon.engine.records.events import Event
 from kon.report.costs import cost_of
-from kon.report.read.lives import Life
+from kon.report.read.lives import WorkerLife
 from kon.report.read.recent import Ends, Failure
 from kon.report.read.tally import RunTally
 
@@ -27,7 +27,7 @@ MOST_SLOTS: Final = 64
 """Slots of one life that are shown one by one."""
 
 
-class RunState(enum.StrEnum):
+class ShownState(enum.StrEnum):
     """Where a run stands, as `kon status` calls it, and what only those see who stay."""
 
     STARTING = "starting"  # its workers are not ready yet
@@ -39,7 +39,7 @@ class RunState(enum.StrEnum):
     UNREADABLE = "unreadable"  # its records can't be read; `problem` says why
 
 
-IN_MOTION: Final = frozenset({RunState.STARTING, RunState.RUNNING, RunState.DETACHED})
+IN_MOTION: Final = frozenset({ShownState.STARTING, ShownState.RUNNING, ShownState.DETACHED})
 
 
 class RunLine(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ class RunLine(msgspec.Struct, frozen=True):
 
     id: str
     name: str
-    state: RunState
+    state: ShownState
     tasks: int = 0
     done: int = 0
     failed: int = 0
@@ -78,7 +78,7 @@ class LifeShown(msgspec.Struct, frozen=True):
     failed: int
 
 
-class Throughput(msgspec.Struct, frozen=True):
+class ShownThroughput(msgspec.Struct, frozen=True):
     """Tasks that ended in each of equal parts of the time since the run began; the last is not over yet."""
 
     bin_s: float
@@ -96,7 +96,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     id: str
     name: str
     about: str
-    state: RunState
+    state: ShownState
     problem: str
     notes: list[str]
     reading: float
@@ -112,7 +112,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     left_s: float | None
     tasks_per_s: float | None
     mean_tasks_per_s: float | None
-    throughput: Throughput
+    throughput: ShownThroughput
     deliveries_again: int
     avoided: int
     second_starts: int
@@ -145,7 +145,7 @@ def snapshot(
     id: str,
     spec: RunSpec,
     tally: RunTally,
-    run_state: RunState,
+    run_state: ShownState,
     now_s: float,
     *,
     reading: float = 1.0,
@@ -218,21 +218,21 @@ def _notes(unread_lines: int) -> list[str]:
     ]
 
 
-def _elapsed_s(tally: RunTally, run_state: RunState, now_s: float) -> float | None:
+def _elapsed_s(tally: RunTally, run_state: ShownState, now_s: float) -> float | None:
     if tally.began_s is None:
         return None
     until_s = tally.closed_s or (now_s if run_state in IN_MOTION else tally.latest_s)
     return max(0.0, until_s - tally.began_s)
 
 
-def _throughput(ends: Ends | None, now_s: float | None) -> Throughput:
+def _throughput(ends: Ends | None, now_s: float | None) -> ShownThroughput:
     """Up to `now_s`: where nothing ends any more, the line must go to zero and not stand still."""
     if ends is None:
-        return Throughput(1.0, [])
+        return ShownThroughput(1.0, [])
     bins = list(ends.bins)
     if now_s is not None:
         bins += [0] * (int((now_s - ends.began_s) / ends.bin_s) + 1 - len(bins))
-    return Throughput(ends.bin_s, bins)
+    return ShownThroughput(ends.bin_s, bins)
 
 
 def _usd(spec: RunSpec, tally: RunTally, elapsed_s: float | None) -> tuple[float | None, str]:
@@ -243,13 +243,13 @@ def _usd(spec: RunSpec, tally: RunTally, elapsed_s: float | None) -> tuple[float
     return cost_of(spec, billed, elapsed_s, prices).dollars_in_all, prices.label
 
 
-def _shown(lives: list[Life], spec: RunSpec, in_motion: bool, now_s: float) -> list[LifeShown]:
+def _shown(lives: list[WorkerLife], spec: RunSpec, in_motion: bool, now_s: float) -> list[LifeShown]:
     shown = [_life(life, spec, in_motion, now_s) for life in lives]
     shown.sort(key=lambda life: (_ORDER[life.state], _natural(life.name)))
     return sorted(shown[:MOST_LIVES], key=lambda life: _natural(life.name))
 
 
-def _life(life: Life, spec: RunSpec, in_motion: bool, now_s: float) -> LifeShown:
+def _life(life: WorkerLife, spec: RunSpec, in_motion: bool, now_s: float) -> LifeShown:
     busy = life.busy() if in_motion else []
     if life.slots is None:
         state = "elsewhere"

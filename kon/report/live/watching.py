@@ -16,10 +16,10 @@ from kon.core.errors import KonError
 from kon.engine.records.records import RunFolder
 from kon.report.live.board import Board
 from kon.report.live.follower import Follower
-from kon.report.live.snapshot import IN_MOTION, RunLine, RunState
+from kon.report.live.snapshot import IN_MOTION, RunLine, ShownState
 
 LOOK_S: Final = 0.5
-"""Between two looks at a run that somebody looks at, in seconds; at least as long as the look took."""
+"""Between two looks at a run that somebody watches, in seconds; at least as long as the look took."""
 
 LIST_S: Final = 2.0
 """Between two looks at all the others."""
@@ -207,7 +207,7 @@ def _finished(id: str, folder: RunFolder) -> RunLine:
         return RunLine(
             id,
             name,
-            RunState.FINISHED,
+            ShownState.FINISHED,
             tasks=row["tasks"],
             done=row["done"],
             failed=row["failed"],
@@ -216,6 +216,6 @@ def _finished(id: str, folder: RunFolder) -> RunLine:
             began_s=row.get("began_s"),
         )
     except KonError as error:
-        return RunLine(id, name, RunState.UNREADABLE, problem=str(error))
+        return RunLine(id, name, ShownState.UNREADABLE, problem=str(error))
     except (KeyError, TypeError):
-        return RunLine(id, name, RunState.UNREADABLE, problem=f"{folder.summary}: is not a row of kon's")
+        return RunLine(id, name, ShownState.UNREADABLE, problem=f"{folder.summary}: is not a row of kon's")

@@ -46,7 +46,7 @@ class Drawn(NamedTuple):
     svg: Markup
 
 
-class Failure(NamedTuple):
+class FailureRow(NamedTuple):
     id: str
     state: str
     worker: str
@@ -127,7 +127,7 @@ def _not_done(each: Gathered) -> int:
     return sum(each.row[state] for state in (State.FAILED, State.DEAD, State.LOST, State.CANCELLED))
 
 
-def _failures(each: Gathered) -> Iterator[Failure]:
+def _failures(each: Gathered) -> Iterator[FailureRow]:
     """Some of them: those of each run that come first."""
     if not _not_done(each):
         return
@@ -135,7 +135,7 @@ def _failures(each: Gathered) -> Iterator[Failure]:
     for worker, outcome in standing(each.folder, each.run.spec.tasks):
         if outcome.state is State.DONE:
             continue
-        yield Failure(
+        yield FailureRow(
             task_id(each.name, outcome.index),
             outcome.state.value,
             worker,

@@ -12,7 +12,7 @@ from kon.report.groups import by_experiment, repeats, with_labels
 from kon.report.tables import caption, columns_of, hidden_differences
 
 
-class Cell(NamedTuple):
+class TableCell(NamedTuple):
     """key: the number that it is sorted by; None for what is sorted as text, or is unknown."""
 
     text: str
@@ -20,15 +20,15 @@ class Cell(NamedTuple):
     is_name: bool
 
 
-class Header(NamedTuple):
+class HeadCell(NamedTuple):
     header: str
     is_name: bool
 
 
 class Table(NamedTuple):
     caption: str
-    columns: list[Header]
-    rows: list[list[Cell]]
+    columns: list[HeadCell]
+    rows: list[list[TableCell]]
     notes: list[str]
 
 
@@ -53,10 +53,10 @@ def every_run(runs: Sequence[Gathered]) -> Table:
 
 def _table(title: str, columns: Sequence[Column], groups: Sequence[Sequence[Row]], notes: list[str]) -> Table:
     body = [
-        [Cell(column.show(group), _key(column, group), column.is_name) for column in columns]
+        [TableCell(column.show(group), _key(column, group), column.is_name) for column in columns]
         for group in groups
     ]
-    return Table(title, [Header(column.header, column.is_name) for column in columns], body, notes)
+    return Table(title, [HeadCell(column.header, column.is_name) for column in columns], body, notes)
 
 
 def _key(column: Column, group: Sequence[Row]) -> float | None:

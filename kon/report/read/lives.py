@@ -28,7 +28,7 @@ class Used(msgspec.Struct):
     billed: dict[str, float] | None = None
 
 
-class Life(msgspec.Struct):
+class WorkerLife(msgspec.Struct):
     """One life of a worker: a process, from its start to its end. Times in seconds since the epoch.
 
     ended: it says so itself. replaced: another life of its worker began without that: it was killed.

@@ -16,7 +16,7 @@ from kon.core.task import NOT_WORKERS, State
 from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
 from kon.report.read.lines import EVENTS, STATES, Ended, EventLine, Packet, Told, tasks_of, worker_files
-from kon.report.read.lives import Life, Used
+from kon.report.read.lives import Used, WorkerLife
 from kon.report.read.moments import Moments
 from kon.report.read.recent import RETRY, Failure, Recent
 
@@ -89,7 +89,7 @@ class RunTally:
 
     def __init__(self, tasks: int) -> None:
         self.tasks = tasks
-        self.lives: dict[str, Life] = {}
+        self.lives: dict[str, WorkerLife] = {}
         self.lives_begun = 0
         """Times that a worker became ready."""
         self.recent = Recent()
@@ -120,7 +120,7 @@ class RunTally:
         self.client_billed: dict[str, float] | None = None
         self._opened_s: float | None = None
         self._marks = bytearray(tasks)
-        self._by_worker: dict[str, Life] = {}
+        self._by_worker: dict[str, WorkerLife] = {}
 
     # --- what it comes to ----------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class RunTally:
             event, name = line.e, line.w or stem
             life = self.lives.get(name)
             if life is None:
-                life = self.lives[name] = Life(name)
+                life = self.lives[name] = WorkerLife(name)
                 if event == _USAGE:  # of all workers of a simulation: no life of its own
                     life.slots, life.ended = 0, True
             if line.t > life.last_s:
@@ -231,7 +231,7 @@ class RunTally:
                 life.says(line)
         self.latest_s = latest_s
 
-    def _up(self, life: Life, line: EventLine) -> None:
+    def _up(self, life: WorkerLife, line: EventLine) -> None:
         self.lives_begun += 1
         life.begin(line)
         before = self._by_worker.get(life.worker)
@@ -277,7 +277,7 @@ class RunTally:
         if packet.worker not in NOT_WORKERS:
             life = self.lives.get(packet.worker)
             if life is None:
-                life = self.lives[packet.worker] = Life(packet.worker)
+                life = self.lives[packet.worker] = WorkerLife(packet.worker)
             life.answered += len(outcomes)
             life.failed += len(bad)
 

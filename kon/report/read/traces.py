@@ -46,7 +46,7 @@ class Answered(NamedTuple):
     outcome: Outcome
 
 
-class Trace(msgspec.Struct, frozen=True):
+class TaskTrace(msgspec.Struct, frozen=True):
     """What was found of a task. opened_s: each time that a client began, in seconds since the epoch."""
 
     spec: RunSpec
@@ -57,7 +57,7 @@ class Trace(msgspec.Struct, frozen=True):
     lives: dict[str, LifeSeen]
 
 
-def trace(folder: RunFolder, index: int) -> Trace:
+def trace(folder: RunFolder, index: int) -> TaskTrace:
     """All about one task; see `traces_of`. Raises ConfigurationError where the run has no such task."""
     spec = folder.read_run().spec
     if not 0 <= index < spec.tasks:
@@ -68,7 +68,7 @@ def trace(folder: RunFolder, index: int) -> Trace:
     return found
 
 
-def traces_of(folder: RunFolder, indexes: Sequence[int]) -> Iterator[Trace]:
+def traces_of(folder: RunFolder, indexes: Sequence[int]) -> Iterator[TaskTrace]:
     """All about each of these tasks, in order of time; what has the same time in the order in which it was
     written.
 
@@ -78,7 +78,7 @@ def traces_of(folder: RunFolder, indexes: Sequence[int]) -> Iterator[Trace]:
         yield from _traces(folder, indexes[at : at + AT_ONCE])
 
 
-def _traces(folder: RunFolder, indexes: Sequence[int]) -> Iterator[Trace]:
+def _traces(folder: RunFolder, indexes: Sequence[int]) -> Iterator[TaskTrace]:
     spec = folder.read_run().spec
     sightings: dict[int, list[Sighting]] = {index: [] for index in indexes}
     answers: dict[int, list[Answered]] = {index: [] for index in indexes}
@@ -103,7 +103,7 @@ def _traces(folder: RunFolder, indexes: Sequence[int]) -> Iterator[Trace]:
         seen = sorted(sightings[index], key=lambda sighting: sighting.line.t)
         met = {sighting.life for sighting in seen}
         own = {name: life for name, life in lives.items() if name in met}
-        yield Trace(spec, index, opened_s, seen, answers[index], own)
+        yield TaskTrace(spec, index, opened_s, seen, answers[index], own)
 
 
 def _about(line: EventLine, indexes: Sequence[int], wanted: dict[int, list[Sighting]]) -> Sequence[int]:

@@ -12,7 +12,7 @@ from kon.core.plugins import strategy_class
 from kon.core.strategy import strategy_options
 from kon.core.task import CLIENT, task_id
 from kon.engine.records.events import Event
-from kon.report.read.traces import Sighting, Trace, encoded
+from kon.report.read.traces import Sighting, TaskTrace, encoded
 from kon.report.story.reasons import Past, reason
 
 SUBMITTED: Final = "submit"
@@ -22,7 +22,7 @@ VANISHED: Final = "vanish"
 """What happens to a task besides the events of workers."""
 
 
-class Moment(msgspec.Struct, frozen=True):
+class StoryMoment(msgspec.Struct, frozen=True):
     """One thing that happened.
 
     t: seconds since the epoch, on the clock of `who`; None where the records have no time of it.
@@ -49,19 +49,19 @@ class Story(msgspec.Struct, frozen=True):
     strategy: str
     backend: str
     ending: str
-    moments: list[Moment]
+    moments: list[StoryMoment]
     outcomes: list[dict[str, Any]]
     notes: list[str]
 
 
-def tell(found: Trace) -> Story:
+def tell(found: TaskTrace) -> Story:
     return _Teller(found).story()
 
 
 class _Teller:
     """Goes through what happened and remembers what the next decision may rest on."""
 
-    def __init__(self, found: Trace) -> None:
+    def __init__(self, found: TaskTrace) -> None:
         self._found = found
         self._began_s = min(found.opened_s, default=None)
         self._options = {**_defaults(found.spec.strategy.name), **found.spec.strategy.options}
@@ -92,7 +92,7 @@ class _Teller:
 
     # --- what workers wrote --------------------------------------------------------------------------
 
-    def _moment(self, sighting: Sighting) -> Moment:
+    def _moment(self, sighting: Sighting) -> StoryMoment:
         life, line = sighting
         words = self._words(sighting)
         before = self._past._replace(now_s=line.t)
@@ -158,14 +158,14 @@ class _Teller:
 
     # --- what is beside their events -----------------------------------------------------------------
 
-    def _submissions(self) -> Iterator[Moment]:
+    def _submissions(self) -> Iterator[StoryMoment]:
         for number, opened_s in enumerate(self._found.opened_s):
             words = (
                 "the client begins to submit the run's tasks" if not number else "a client takes the run up"
             )
             yield self._made(opened_s, CLIENT, SUBMITTED, 1, words, "")
 
-    def _ends(self) -> Iterator[Moment]:
+    def _ends(self) -> Iterator[StoryMoment]:
         """Ends of the attempts whose outcome the client has; of others only the start is known."""
         for worker, outcome in self._found.answers:
             if worker in self._found.lives and outcome.ended_s:
@@ -175,7 +175,7 @@ class _Teller:
                     words += f": {outcome.error}"
                 yield self._made(outcome.ended_s, worker, ENDED, outcome.attempt, words, "")
 
-    def _vanished(self) -> Iterator[Moment]:
+    def _vanished(self) -> Iterator[StoryMoment]:
         """Lives that end while they held the task, without a word."""
         last = {each.life: each.line for each in self._found.sightings}
         for name, line in last.items():
@@ -184,12 +184,12 @@ class _Teller:
                 words = "its records end here, without an end: it was killed, or is at work still"
                 yield self._made(life.last_s, name, VANISHED, line.a, words, "")
 
-    def _recorded(self) -> Iterator[Moment]:
+    def _recorded(self) -> Iterator[StoryMoment]:
         for worker, outcome in self._found.answers:
             words = f"{outcome.state.value}, by {worker}"
             if outcome.error:
                 words += f": {outcome.error}"
-            yield Moment(None, None, CLIENT, None, RECORDED, outcome.attempt, words, "")
+            yield StoryMoment(None, None, CLIENT, None, RECORDED, outcome.attempt, words, "")
 
     def _ending(self) -> str:
         if not self._found.answers:
@@ -213,10 +213,10 @@ class _Teller:
 
     def _made(
         self, t: float, who: str, event: str, attempt: int, words: str, why: str, token: str | None = None
-    ) -> Moment:
+    ) -> StoryMoment:
         life = self._found.lives.get(who)
         since_s = None if self._began_s is None else t - self._began_s
-        return Moment(t, since_s, who, life.host if life else None, event, attempt, words, why, token)
+        return StoryMoment(t, since_s, who, life.host if life else None, event, attempt, words, why, token)
 
     def _at(self, t: float) -> str:
         return since(None if self._began_s is None else t - self._began_s)

@@ -16,7 +16,7 @@ from kon.core.spec import RunSpec
 from kon.core.task import CLIENT
 from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
-from kon.report.story.story import ENDED, SUBMITTED, VANISHED, Moment, Story
+from kon.report.story.story import ENDED, SUBMITTED, VANISHED, Story, StoryMoment
 
 Attributes = dict[str, Any]
 """Attributes of a span: plain strings and numbers."""
@@ -30,7 +30,7 @@ class Happening(msgspec.Struct, frozen=True):
     attributes: Attributes
 
 
-class Link(msgspec.Struct, frozen=True):
+class SpanLink(msgspec.Struct, frozen=True):
     """To another span of the same trace, and why: `duplicate of`, or `retry of`."""
 
     span_id: int
@@ -54,7 +54,7 @@ class Span(msgspec.Struct):
     end_ns: int
     attributes: Attributes
     events: list[Happening] = []
-    links: list[Link] = []
+    links: list[SpanLink] = []
     error: str | None = None
 
 
@@ -109,7 +109,7 @@ class _Maker:
         self._alike: dict[tuple[str, str, int], int] = {}
         self._first: dict[tuple[str, int], int] = {}  # the span of each name that an attempt had first
 
-    def spans(self, moments: Iterable[Moment]) -> list[Span]:
+    def spans(self, moments: Iterable[StoryMoment]) -> list[Span]:
         moments = list(moments)
         root = self._root(moments[0])
         for moment in moments:
@@ -117,7 +117,7 @@ class _Maker:
         root.end_ns = max(span.end_ns for span in self._spans)
         return [root, *sorted(self._spans[1:], key=lambda span: span.start_ns)]
 
-    def _root(self, first: Moment) -> Span:
+    def _root(self, first: StoryMoment) -> Span:
         story, spec = self._story, self._spec
         root = self._span("task", first, None, CLIENT, 1, _ns(first.t))
         root.attributes = {
@@ -135,7 +135,7 @@ class _Maker:
                 root.error = outcome["error"] or story.ending
         return root
 
-    def _take(self, moment: Moment, root: Span) -> None:
+    def _take(self, moment: StoryMoment, root: Span) -> None:
         event = moment.event
         if event == SUBMITTED:
             self._step(event, moment, root, _ns(moment.t)).kind = "producer"
@@ -173,13 +173,13 @@ class _Maker:
             delivery.last_ns = max(delivery.last_ns, t_ns)
         delivery.span.end_ns = max(delivery.span.end_ns, t_ns)
 
-    def _deliver(self, moment: Moment, root: Span) -> None:
+    def _deliver(self, moment: StoryMoment, root: Span) -> None:
         span = self._step("delivery", moment, root, _ns(moment.t))
         span.kind = "consumer"
         self._link(span, "delivery", moment.attempt)
         self._deliveries.setdefault(moment.who, []).append(_Delivery(span, moment.attempt))
 
-    def _delivery(self, moment: Moment) -> _Delivery | None:
+    def _delivery(self, moment: StoryMoment) -> _Delivery | None:
         """Which delivery to this worker a moment belongs to: the oldest for which it is due. A worker that
         has the task in two messages does not write from which of them each step comes."""
         own = self._deliveries.get(moment.who, [])
@@ -189,13 +189,13 @@ class _Maker:
         same = [each for each in due if each.attempt == moment.attempt]
         return next(iter(same or due or own[-1:]), None)
 
-    def _step(self, name: str, moment: Moment, parent: Span, start_ns: int) -> Span:
+    def _step(self, name: str, moment: StoryMoment, parent: Span, start_ns: int) -> Span:
         span = self._span(name, moment, parent.span_id, moment.who, moment.attempt, start_ns)
         span.attributes = _attributes(moment)
         return span
 
     def _span(
-        self, name: str, moment: Moment, parent_id: int | None, who: str, attempt: int, start_ns: int
+        self, name: str, moment: StoryMoment, parent_id: int | None, who: str, attempt: int, start_ns: int
     ) -> Span:
         number = self._alike.get((name, who, attempt), 0)
         self._alike[name, who, attempt] = number + 1
@@ -218,12 +218,12 @@ class _Maker:
         """To the first of this attempt, or, where this is it, to the first of the attempt before."""
         first = self._first.setdefault((name, attempt), span.span_id)
         if first != span.span_id:
-            span.links.append(Link(first, "duplicate of"))
+            span.links.append(SpanLink(first, "duplicate of"))
         elif before := self._first.get((name, attempt - 1)):
-            span.links.append(Link(before, "retry of"))
+            span.links.append(SpanLink(before, "retry of"))
 
 
-def _close(span: Span, moment: Moment) -> None:
+def _close(span: Span, moment: StoryMoment) -> None:
     span.end_ns = max(span.start_ns, _ns(moment.t))
     span.attributes["kon.ended"] = moment.words
     state = moment.words.partition(" s: ")[2].partition(":")[0]
@@ -231,11 +231,11 @@ def _close(span: Span, moment: Moment) -> None:
         span.error = moment.words
 
 
-def _happening(moment: Moment) -> Happening:
+def _happening(moment: StoryMoment) -> Happening:
     return Happening(moment.event, _ns(moment.t), {**_attributes(moment), "kon.worker": moment.who})
 
 
-def _attributes(moment: Moment) -> Attributes:
+def _attributes(moment: StoryMoment) -> Attributes:
     named = {
         "kon.event": str(moment.event),
         "kon.attempt": moment.attempt,

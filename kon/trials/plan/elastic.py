@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from kon.backends.prices import Prices
-from kon.backends.sim.model import Choice, chosen, to_model
+from kon.backends.sim.model import ServiceChoice, chosen, to_model
 from kon.core.errors import ConfigurationError, counted
 from kon.core.spec import Plugin, RunSpec
 from kon.experiment import Cell
@@ -126,7 +126,9 @@ def _bill(
 ) -> dict[str, float]:
     options: dict[str, Any] = spec.backend.options
     model = to_model(options["latency"])
-    choice = msgspec.convert({k: options[k] for k in Choice.__struct_fields__ if k in options}, Choice)
+    choice = msgspec.convert(
+        {k: options[k] for k in ServiceChoice.__struct_fields__ if k in options}, ServiceChoice
+    )
     items = {name: float(usage.items) for name, usage in report.requests.items()}
     messages = messages_of(spec, items)
     use = Use(

@@ -18,7 +18,7 @@ import msgspec
 
 from kon.backends.prices import Prices
 from kon.backends.sim.fleet import Fleet, LimitReport, Usage
-from kon.backends.sim.model import Choice, Model, TableLimits, chosen, part_of, to_model
+from kon.backends.sim.model import Model, ServiceChoice, TableLimits, chosen, part_of, to_model
 from kon.core.spec import Plugin, RunSpec
 from kon.engine.sizing import Sizing
 from kon.experiment import Cell
@@ -289,10 +289,10 @@ def _whole_limit(limit: LimitReport, parts: int) -> LimitReport:
     )
 
 
-def _model(spec: RunSpec) -> tuple[Model, Choice]:
+def _model(spec: RunSpec) -> tuple[Model, ServiceChoice]:
     options: Mapping[str, Any] = spec.backend.options
-    choices = {name: options[name] for name in Choice.__struct_fields__ if name in options}
-    return to_model(options["latency"]), msgspec.convert(choices, Choice)
+    choices = {name: options[name] for name in ServiceChoice.__struct_fields__ if name in options}
+    return to_model(options["latency"]), msgspec.convert(choices, ServiceChoice)
 
 
 def _boot_s(model: Model, spec: RunSpec) -> float:
@@ -302,7 +302,7 @@ def _boot_s(model: Model, spec: RunSpec) -> float:
 
 
 def _held_back_by(
-    report: Report, spec: RunSpec, model: Model, choice: Choice, efficiency: float | None, parts: int
+    report: Report, spec: RunSpec, model: Model, choice: ServiceChoice, efficiency: float | None, parts: int
 ) -> str:
     """What it would take to be faster."""
     if efficiency is not None and efficiency >= FULL:

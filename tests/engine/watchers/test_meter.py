@@ -12,7 +12,7 @@ import pytest
 from kon.core.ledger import Record
 from kon.core.task import Outcome, State, Task
 from kon.engine.records.events import Event, Named
-from kon.engine.watchers.meter import Histogram, Meter
+from kon.engine.watchers.meter import EventMeter, Histogram
 from kon.engine.worker import Load
 from kon.kinds.sleep import Sleep
 from kon.strategies.lease import Lease
@@ -20,7 +20,7 @@ from kon.strategies.none import NoDeduplication
 from tests.engine.world import World, in_virtual_time
 
 
-class Followed(Meter):
+class Followed(EventMeter):
     """Keeps in which order it was told, and what it said after each."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ def test_a_histogram_counts_what_lies_at_or_below_its_bounds() -> None:
 
 def test_no_counter_ever_shrinks() -> None:
     """Between the word that tasks have failed and that their outcomes were kept somebody may look."""
-    meter, seen = Meter(), list[dict[str, int]]()
+    meter, seen = EventMeter(), list[dict[str, int]]()
     failed = [Outcome(index, 1, State.FAILED, None, "x", 0.0, 1.0) for index in range(2)]
     for _ in range(2):
         seen.append(meter.ended())
@@ -85,7 +85,7 @@ def test_what_failed_is_told_just_before_it_is_kept() -> None:
 def test_each_attempt_is_in_the_histogram_once_with_its_time() -> None:
     async def main() -> None:
         world = await World.create(12, slots=3, attempts=2, backoff_s=0.01)
-        meter = Meter()
+        meter = EventMeter()
         bodies = [{"s": 0.2, "fail": 1}, *[{"s": 0.3}] * 11]
         await world.run(bodies, world.worker(watches=[meter]))
         buckets, total_s = meter.task_s.buckets()
@@ -101,7 +101,7 @@ def test_each_attempt_is_in_the_histogram_once_with_its_time() -> None:
 def test_tasks_that_run_many_at_a_time_are_in_it_as_well() -> None:
     async def main() -> None:
         world = await World.create(1_000, prefetch=50)
-        meter = Meter()
+        meter = EventMeter()
         await world.run([0.0] * 1_000, world.worker(kind=Sleep({}), watches=[meter]))
         assert meter.task_s.buckets()[0][-1] == ("+Inf", 1_000)
         assert meter.count(Event.START) == meter.ended()["done"] == 1_000
@@ -134,7 +134,7 @@ def test_takeovers_are_the_claims_of_what_another_let_run_out() -> None:
     async def main() -> None:
         world = await World.create(4, slots=4, visibility_s=5.0)
         await world.send(*[{"s": 1.0}] * 4)
-        meter = Meter()
+        meter = EventMeter()
         dead = world.worker("dead", Lease, lease_s=4.0)
         heir = world.worker("heir", Lease, lease_s=4.0, watches=[meter])
         dying = asyncio.ensure_future(dead.run())

@@ -6,7 +6,7 @@ import pytest
 
 from kon.backends.sim.fleet import Fleet, Limit
 from kon.backends.sim.loop import current_host
-from kon.backends.sim.model import Choice
+from kon.backends.sim.model import ServiceChoice
 from kon.experiment.models import DEFAULT, FOLDER, read_model
 
 MODEL = read_model(FOLDER / f"{DEFAULT}.yml")
@@ -47,7 +47,7 @@ def test_a_host_makes_one_request_after_another() -> None:
 
 @pytest.mark.parametrize(("instance", "processes", "factor"), [("t3.micro", 2, 1.0), ("t3.micro", 4, 2.0)])
 def test_processes_share_the_cpus_of_their_host(instance: str, processes: int, factor: float) -> None:
-    fleet = Fleet(MODEL, 1, Choice(instance=instance), processes)
+    fleet = Fleet(MODEL, 1, ServiceChoice(instance=instance), processes)
     assert fleet.work("one", 1.0, 0.0) == pytest.approx(factor)
 
 
@@ -63,14 +63,14 @@ def test_requests_are_counted_by_service_and_call() -> None:
 @pytest.mark.parametrize(
     ("choice", "call", "service", "items", "per_s"),
     [
-        (Choice(queue="fifo"), "queue.receive", "tasks", 10, 300.0),
-        (Choice(), "ledger.insert_new", "ledger", 25, 4_000.0),
-        (Choice(table="provisioned"), "ledger.put", "ledger", 1, 50.0),
-        (Choice(), "objects.put", "objects", 1, 3_500.0),
+        (ServiceChoice(queue="fifo"), "queue.receive", "tasks", 10, 300.0),
+        (ServiceChoice(), "ledger.insert_new", "ledger", 25, 4_000.0),
+        (ServiceChoice(table="provisioned"), "ledger.put", "ledger", 1, 50.0),
+        (ServiceChoice(), "objects.put", "objects", 1, 3_500.0),
     ],
 )
 def test_each_service_has_its_limit(
-    choice: Choice, call: str, service: str, items: int, per_s: float
+    choice: ServiceChoice, call: str, service: str, items: int, per_s: float
 ) -> None:
     fleet = Fleet(MODEL, 1, choice)
     fleet.delay_s(call, service, items, 0.0)

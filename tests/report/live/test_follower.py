@@ -18,7 +18,7 @@ from kon.core.task import Answers, Outcome, State, encode
 from kon.engine.records.events import Event
 from kon.report.live import follower
 from kon.report.live.follower import Follower
-from kon.report.live.snapshot import RunState, Snapshot
+from kon.report.live.snapshot import ShownState, Snapshot
 from kon.report.read import reader, recent
 from kon.report.read.recent import Ends
 from tests.report.made import Records
@@ -57,9 +57,9 @@ def answer(
 def test_a_run_from_its_start_to_its_end(tmp_path: Path) -> None:
     records = Records(tmp_path, 10, slots=2)
     watched = watching(records)
-    assert looked(watched).state is RunState.STOPPED
+    assert looked(watched).state is ShownState.STOPPED
     with with_client(records):
-        assert looked(watched).state is RunState.STARTING
+        assert looked(watched).state is ShownState.STARTING
         records.life("client").note(Event.OPEN)
         life = records.life("w1.aaaaaa")
         life.note(Event.UP, worker="w1.aaaaaa", slots=2, host="here", requests=3)
@@ -70,7 +70,7 @@ def test_a_run_from_its_start_to_its_end(tmp_path: Path) -> None:
         records.clock.t += 2
         life.tasks(Event.START, [1])
         found = looked(watched)
-        assert (found.state, found.left, found.elapsed_s) == (RunState.RUNNING, 10, 2.0)
+        assert (found.state, found.left, found.elapsed_s) == (ShownState.RUNNING, 10, 2.0)
         assert (found.deliveries_again, found.avoided, found.requests) == (1, 1, 3)
         assert (found.lives_at_work, found.slots, found.slots_busy) == (1, 2, 2)
         assert [(each.task, each.for_s) for each in found.lives[0].busy] == [(0, 2.0), (1, 0.0)]
@@ -100,7 +100,7 @@ def test_a_run_from_its_start_to_its_end(tmp_path: Path) -> None:
         records.life("client").note(Event.CLOSE, requests=4)
     records.folder.write_summary({"done": 9})
     found = looked(watched)
-    assert (found.state, found.tasks_per_s, found.requests) == (RunState.FINISHED, None, 7)
+    assert (found.state, found.tasks_per_s, found.requests) == (ShownState.FINISHED, None, 7)
 
 
 def test_the_last_outcome_of_a_task_stands(tmp_path: Path) -> None:
@@ -147,9 +147,9 @@ def test_workers_without_a_client_are_detached(tmp_path: Path) -> None:
     records = Records(tmp_path, 5)
     records.life("w1.aaaaaa").note(Event.UP, worker="w1.aaaaaa", slots=1)
     watched = watching(records)
-    assert looked(watched).state is RunState.DETACHED
+    assert looked(watched).state is ShownState.DETACHED
     records.clock.t += 3600
-    assert looked(watched).state is RunState.STOPPED
+    assert looked(watched).state is ShownState.STOPPED
 
 
 def test_answers_of_workers_elsewhere_count(tmp_path: Path) -> None:
@@ -279,10 +279,10 @@ def test_a_run_whose_failed_tasks_are_run_again_is_the_same(tmp_path: Path) -> N
     watched = watching(records)
     answer(records, 1, State.FAILED)
     records.folder.write_summary({"done": 0})
-    assert looked(watched).state is RunState.FINISHED
+    assert looked(watched).state is ShownState.FINISHED
     records.folder.reopen()
     found = looked(watched)
-    assert (found.state, found.failed) == (RunState.STOPPED, 1)
+    assert (found.state, found.failed) == (ShownState.STOPPED, 1)
 
 
 def test_a_folder_that_is_deleted_leaves_what_was_read(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_a_folder_that_is_deleted_leaves_what_was_read(tmp_path: Path) -> None:
     looked(watched)
     shutil.rmtree(records.folder.path)
     found = looked(watched)
-    assert (found.state, found.done) == (RunState.GONE, 1)
+    assert (found.state, found.done) == (ShownState.GONE, 1)
 
 
 def test_records_that_are_being_deleted_leave_what_was_read(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_records_that_are_being_deleted_leave_what_was_read(tmp_path: Path) -> N
     looked(watched)
     records.folder.results.unlink()
     found = looked(watched)
-    assert (found.state, found.done) == (RunState.GONE, 1)
+    assert (found.state, found.done) == (ShownState.GONE, 1)
 
 
 @pytest.mark.parametrize("name", ["run.json", "summary.json"])
@@ -313,7 +313,7 @@ def test_records_of_a_newer_kon_say_so(tmp_path: Path, name: str) -> None:
     looked(watched)
     (records.folder.path / name).write_text('{"schema": 99}')
     found = looked(watched)
-    assert found.state is RunState.UNREADABLE
+    assert found.state is ShownState.UNREADABLE
     assert "written by a newer kon (records of version 99" in found.problem
     assert watched.line().problem == found.problem
 
@@ -323,11 +323,11 @@ def test_records_of_another_run_say_so(tmp_path: Path) -> None:
     watched = watching(records)
     answer(records, 10)
     found = looked(watched)
-    assert found.state is RunState.UNREADABLE
+    assert found.state is ShownState.UNREADABLE
     assert "results.jsonl: names a task beyond the 10 of its run" in found.problem
     assert watched.behind is False, "or it would be read again and again"
     answer(records, 1)
-    assert looked(watched).state is RunState.UNREADABLE, "it does not get better by what comes after"
+    assert looked(watched).state is ShownState.UNREADABLE, "it does not get better by what comes after"
 
 
 def test_failures_are_kept_to_a_number_and_a_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

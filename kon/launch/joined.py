@@ -29,7 +29,7 @@ REFUSALS_PAUSE_S: Final = 10.0
 """Between two looks at whether hosts have another kon, in seconds."""
 
 
-class Hosts:
+class JoinedHosts:
     """The hosts of one run.
 
     root: the folder of the runs, by whose locks hosts of this machine are seen.
