@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 _GROUPS: Final = ("kon.backends", "kon.kinds", "kon.strategies")
 
 
-class Entry(NamedTuple):
+class InstalledEntry(NamedTuple):
     """A name that a distribution registers in a group, and what it stands for: `module:Class`."""
 
     group: str
@@ -39,7 +39,7 @@ class _Distribution(NamedTuple):
 
 
 @functools.cache
-def entries() -> tuple[Entry, ...]:
+def entries() -> tuple[InstalledEntry, ...]:
     """All that is registered for kon. Where a distribution is on the path twice, the first counts."""
     try:
         return tuple(entry for each in _distributions() for entry in _entries_of(each.folder))
@@ -47,7 +47,7 @@ def entries() -> tuple[Entry, ...]:
         import importlib.metadata
 
         found = [each for group in _GROUPS for each in importlib.metadata.entry_points(group=group)]
-        return tuple(Entry(each.group, each.name, each.value) for each in found)
+        return tuple(InstalledEntry(each.group, each.name, each.value) for each in found)
 
 
 def version_of(distribution: str) -> str:
@@ -97,7 +97,7 @@ def _key(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-def _entries_of(folder: str) -> Iterator[Entry]:
+def _entries_of(folder: str) -> Iterator[InstalledEntry]:
     try:
         with open(f"{folder}/entry_points.txt", encoding="utf-8") as file:  # noqa: PTH123 - there are many
             text = file.read()
@@ -111,4 +111,4 @@ def _entries_of(folder: str) -> Iterator[Entry]:
             group = line[1:-1]
         elif line and not line.startswith("#") and group in _GROUPS:
             name, _, value = line.partition("=")
-            yield Entry(group, name.strip(), value.strip())
+            yield InstalledEntry(group, name.strip(), value.strip())
