@@ -1,6 +1,7 @@
 """The rooms of `kon/`: the one list, what the code makes of it, and the map that `make map` prints.
 
     python -m tests.house            the map: rooms, floors, files, lines, arrows
+    python -m tests.house ROOM       its files, each with what it says of itself: `make map ARGS=report`
     python -m tests.house --write    draws the list into CONTRIBUTING.md and docs/design.md
 
 A room imports from lower floors only, never from its own floor, and has no circle of imports inside.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -262,6 +264,16 @@ def map_lines() -> Iterator[str]:
     yield f"{len(files)} files, {_lines(files):,} lines."
 
 
+def file_lines(room: str) -> Iterator[str]:
+    """The files of a room, each with its number of lines and the first sentence of its docstring."""
+    for module in members_of(room):
+        file = modules()[module]
+        said = ast.get_docstring(ast.parse(file.read_text())) or ""
+        name = str(file.relative_to(PROJECT / "kon" / room)).removesuffix("__init__.py")
+        first = " ".join(said.split("\n\n")[0].split())
+        yield f"{name or '.':26} {_lines([file]):>4}  {textwrap.shorten(first, 96, placeholder=' ...')}"
+
+
 def listed() -> str:
     """The list of rooms as a table of Markdown."""
     rows = ["| floor | room | what belongs there | ask |", "|---|---|---|---|"]
@@ -287,8 +299,10 @@ def main() -> None:
     if sys.argv[1:] == ["--write"]:
         for page in PAGES:
             page.write_text(drawn(page.read_text()))
+    elif len(sys.argv) == 2 and sys.argv[1] in FLOOR:
+        print("\n".join(file_lines(sys.argv[1])))
     elif sys.argv[1:]:
-        sys.exit("usage: python -m tests.house [--write]")
+        sys.exit(f"usage: python -m tests.house [--write | {' | '.join(FLOOR)}]")
     else:
         print("\n".join(map_lines()))
 

@@ -33,6 +33,20 @@ def test_no_circle_inside_a_room(room: str) -> None:
     assert found is None, " -> ".join(found or [])
 
 
+def test_the_house_is_as_small_as_the_page_says() -> None:
+    """docs/design.md has the figures; `make map` shows the arrows."""
+    assert len(house.ROOMS) <= 18
+    assert len(set(house.FLOOR.values())) <= 8
+    assert len(house.arrows()) <= 60
+
+
+@pytest.mark.parametrize("room", house.FLOOR)
+def test_each_file_says_what_it_is_about(room: str) -> None:
+    """`make map ARGS=ROOM` is how a newcomer finds the file for a line."""
+    said = [line.split(None, 2) for line in house.file_lines(room)]
+    assert [line for line in said if len(line) < 3] == []
+
+
 def test_every_room_is_there() -> None:
     """A name that stands for nothing any more would allow anything."""
     assert {house.room_of(module) for module in house.modules()} - {None} == set(house.FLOOR)

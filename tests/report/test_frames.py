@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import csv
+import functools
 import io
 import json
 import subprocess
@@ -122,6 +123,12 @@ def test_without_pyarrow_it_is_said_how_to_get_it(kept: kon.Run, monkeypatch: py
     assert invoke("results", str(kept.path), "--format", "csv").exit_code == 0
 
 
+@functools.cache
+def run_of(values: str) -> kon.Run:
+    """A run whose tasks have these values, and one that fails."""
+    return kon.submit(itself, [*json.loads(values), "fails"], **HERE)
+
+
 @pytest.mark.parametrize("package", ["pandas", "polars"])
 @pytest.mark.parametrize(
     ("values", "types"),
@@ -140,7 +147,7 @@ def test_without_pyarrow_it_is_said_how_to_get_it(kept: kon.Run, monkeypatch: py
 def test_values_are_of_one_type_that_changes_none(
     package: str, values: list[Any], types: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = kon.submit(itself, [*values, "fails"], **HERE)
+    run = run_of(json.dumps(values))
     if package == "polars":
         without(monkeypatch, "pandas")
     frame = run.to_frame()
