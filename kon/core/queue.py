@@ -6,6 +6,7 @@ it for the visibility timeout, under a receipt handle that a later receive makes
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -27,6 +28,7 @@ class QueueLimits(msgspec.Struct, frozen=True):
     depth_lag_s: by how much, at most, in seconds.
     silent_acks: `ack` and `extend` may answer True for a stale receipt handle.
     poll_s: how long a receive that is in no hurry should wait, in seconds: where each call is billed, long.
+    max_receipt_s: how long one receipt can hold a message in all, however often it is extended, in seconds.
     call_batch: messages that one request brings at most, so that multiples of it are the cheapest to receive.
     """
 
@@ -40,6 +42,7 @@ class QueueLimits(msgspec.Struct, frozen=True):
     depth_lag_s: float = 60.0
     poll_s: float = 1.0
     call_batch: int = 1
+    max_receipt_s: float = math.inf
 
     @property
     def longest_hold_s(self) -> float:

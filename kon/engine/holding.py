@@ -22,7 +22,7 @@ def heartbeat_s(visibility_s: float, lease_s: float | None) -> float:
 class Held:
     """A delivery, from its receipt until its last task is settled."""
 
-    __slots__ = ("abandoned", "bundle", "delivery", "jobs", "open", "receives")
+    __slots__ = ("abandoned", "bundle", "delivery", "extended_s", "jobs", "open", "receives")
 
     def __init__(self, delivery: Delivery, bundle: Bundle, receives: int) -> None:
         self.delivery = delivery
@@ -30,6 +30,7 @@ class Held:
         self.receives = receives  # in all messages that carried these tasks
         self.open = len(bundle.tasks)  # not settled yet
         self.jobs: list[Job] = []
+        self.extended_s = 0.0  # for how long heartbeats have kept it
         self.abandoned = False  # a task of it must come again, so the message is left to its timeout
 
     def forget(self) -> None:

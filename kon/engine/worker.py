@@ -7,6 +7,7 @@ runs it in a slot, the settler commits, answers and acks.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
@@ -34,6 +35,8 @@ from kon.engine.patience import Patience, patient
 from kon.engine.prefetch import Prefetch
 from kon.engine.records.events import Event
 from kon.engine.settler import Settler
+
+_log = logging.getLogger(__name__)
 
 PARKED_FROM: Final = 2
 """A receive may bring this many times the tasks that were wanted before some of them are parked: claiming a
@@ -272,6 +275,7 @@ class Worker:
         while True:
             await asyncio.sleep(beat_s)
             held = [held.delivery for held in self._holding.deliveries]
+            self._tell_of_those_that_end(beat_s)
             for batch in chunks(held, queue.limits.max_batch):
                 await queue.extend(batch, self.spec.visibility_s)
             if self._strategy.lease_s is not None:
@@ -281,6 +285,27 @@ class Worker:
             self._recorder.flush()
             if await self._is_over():
                 self.stop()
+
+    def _tell_of_those_that_end(self, beat_s: float) -> None:
+        """Some queues hold a message for so long and no longer, SQS for 12 hours: said once, before it ends."""
+        most_s = self._queue.limits.max_receipt_s
+        if math.isinf(most_s):
+            return
+        for held in self._holding.deliveries:
+            before_s, held.extended_s = held.extended_s, held.extended_s + beat_s
+            if before_s + self.spec.visibility_s <= most_s < held.extended_s + self.spec.visibility_s:
+                tasks = ", ".join(str(task.index) for task in held.bundle.tasks[:3])
+                more = f" and {len(held.bundle.tasks) - 3} more" if len(held.bundle.tasks) > 3 else ""
+                _log.warning(
+                    "task %s%s: the queue holds its message for %.0f h from the receipt and no longer, then "
+                    "it comes again. %s. Cut tasks that take so long into shorter ones",
+                    tasks,
+                    more,
+                    most_s / 3600,
+                    "Another worker may run it a second time meanwhile"
+                    if self._strategy.lease_s is None
+                    else "Its claim is renewed all the same, so that no other worker runs it meanwhile",
+                )
 
     async def _is_over(self) -> bool:
         """Whether the client has closed the run; answers its roll call where there is a new one."""

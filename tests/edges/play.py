@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import msgspec
 
 from kon.backends.emulator.strict.faults import Fault, FaultKind
-from tests.edges.world import BUCKET, World, differences
+from tests.edges import fleet
+from tests.edges.world import World
 
 FILE: Final = """\
 name: e
@@ -24,18 +27,32 @@ workers: [1]
 backend: {name: aws, client: boto3, depth_lag_s: 0.2}
 visibility_s: 2
 """
+RUN: Final = "e-lease-w1-r1"
 
-ARGUMENTS: Final = {
+ARGUMENTS: Final[Mapping[str, list[str]]] = {
     "up": ["up", "e.yml"],
     "run": ["run", "e.yml", "--out", "rec", "-q"],
+    "submit": ["submit", "e.yml", "--out", "rec", "-q"],
+    "collect": ["collect", RUN, "--root", "rec", "-q"],
     "down": ["down", "e.yml", "--root", "rec", "--force"],
-    "sweep": ["sweep", "--all", "--region", "us-east-1", "--yes"],
+    "sweep": ["sweep", "--all", "--region", fleet.REGION, "--yes"],
+    "provision": [],  # see tests/edges/fleet.py
+    "scale": [],
+    "teardown": ["sweep", "--fleet", fleet.FLEET, "--region", fleet.REGION, "--yes"],
 }
-BEFORE: Final = {"up": (), "run": ("up",), "down": ("up",), "sweep": ("up",)}
+OF_FLEETS: Final = ("provision", "scale", "teardown")
+BEFORE: Final = {
+    **dict.fromkeys(("down", "sweep", "run"), ("up",)),
+    "collect": ("submit",),
+    **dict.fromkeys(("scale", "teardown"), ("provision",)),
+}
 """Commands that have gone well when the faulted one begins."""
 
+GOES_ON: Final = {"up": "run", "submit": "collect"}
+"""The command that takes up what this one has begun, and ends it."""
+
 DOCUMENTED: Final = frozenset({0, 1, 2, 3, 5, 130})
-LONGEST_S: Final = 60.0
+LONGEST_S: Final = 120.0
 _DEADLY: Final = frozenset({"killed", "killed_after"})
 
 
@@ -55,8 +72,18 @@ class Play(msgspec.Struct, frozen=True):
 
 
 class Done(msgspec.Struct, frozen=True):
+    """hits: calls that the fault has met."""
+
     code: int
     said: str
+    hits: int = 0
+
+
+class Outcome(msgspec.Struct):
+    """What is wrong after a play, and whether its fault was met at all."""
+
+    wrong: list[str] = []
+    met: bool = False
 
 
 def do(world: World, folder: Path, command: str, play: Play | None = None) -> Done:
@@ -65,7 +92,7 @@ def do(world: World, folder: Path, command: str, play: Play | None = None) -> Do
     ready, go = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _child(folder, said, ready, ARGUMENTS[command])
+        _child(folder, said, ready, command)
     os.close(ready)
     if play is not None:
         world.meet(Fault(play.call, play.kind, play.nth, times=0 if play.for_good else 1, pid=pid))
@@ -81,9 +108,12 @@ def do(world: World, folder: Path, command: str, play: Play | None = None) -> Do
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         return Done(-1, f"it goes on after {LONGEST_S:.0f} s; {said.read_text(errors='replace')}")
+    hits = 0
     if play is not None:
+        hits = world.hits()
         world.meet(None)
-    return Done(os.waitstatus_to_exitcode(status), said.read_text(errors="replace"))
+    words = said.read_text(errors="replace") if said.exists() else ""
+    return Done(os.waitstatus_to_exitcode(status), words, hits)
 
 
 def begin(world: World, folder: Path, command: str) -> None:
@@ -91,36 +121,63 @@ def begin(world: World, folder: Path, command: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "e.yml").write_text(FILE)
-    world.begin()
-    for each in BEFORE[command]:
+    world.begin(other_fleets=command in OF_FLEETS)
+    for each in BEFORE.get(command, ()):
         done = do(world, folder, each)
         assert done.code == 0, done.said
 
 
-def faults_of(world: World, folder: Path, play: Play) -> list[str]:
-    """What is wrong after it."""
-    begin(world, folder, play.command)
-    before = _foreign(world)
-    first = do(world, folder, play.command, play)
-    found = [f"after the fault: {each}" for each in _of_what_is_said(first, play.kind)]
-    found += [f"after the fault: {each}" for each in _foreign_changed(before, world)]
+def played(world: World, folder: Path, play: Play) -> Outcome:
+    """What is wrong after the fault, after the same command again, after that the run is ended by, after
+    `down`, and after `sweep`: in this order, as a `down` before would hide what is left."""
+    command, is_fleet = play.command, play.command in OF_FLEETS
+    begin(world, folder, command)
+    first = do(world, folder, command, play)
+    outcome = Outcome(met=first.hits > 0)
+    found = outcome.wrong
+    found += [f"after the fault: {each}" for each in _of_what_is_said(first, play.kind)]
+    found += [f"after the fault: {each}" for each in world.foreign_changes()]
     # what a process that was killed has begun may be named by nobody but a later command
-    if first.code == 0 and play.command in ("run", "down", "sweep"):
-        found += [f"exit 0, and {each}" for each in _left(world)]
-    again = do(world, folder, play.command)
-    if again.code != 0:
-        found.append(f"the same command again: exit {again.code}: {_last_line(again)}")
-    elif play.command != "up":
-        found += [f"after the same command again: {each}" for each in _left(world)]
-    down = do(world, folder, "down")
-    if down.code != 0:
-        found.append(f"then down: exit {down.code}: {_last_line(down)}")
-    found += [f"after down: {each}" for each in _left(world)]
-    found += [f"at the end: {each}" for each in _foreign_changed(before, world)]
-    return found
+    if first.code == 0 and command in ("run", "collect", "down", "sweep", "teardown"):
+        found += [f"exit 0, and {each}" for each in world.left()]
+    _well(world, folder, command, "the same command again", found)
+    if command in GOES_ON:
+        _well(world, folder, GOES_ON[command], f"then {GOES_ON[command]}", found)
+    if command in ("run", "collect", *GOES_ON):
+        found += _of_the_record(folder)
+    if command in ("provision", "scale"):
+        hosts = world.hosts()
+        found += [] if len(hosts) == 1 else [f"there are {len(hosts)} hosts, not 1"]
+        _well(world, folder, "teardown", "then teardown", found)
+        found += [f"after teardown: {each}" for each in world.left(bucket_too=True)]
+    elif command != "sweep":
+        found += [f"after the same command again: {each}" for each in world.left()]
+    if not is_fleet:
+        if command != "sweep":
+            _well(world, folder, "down", "then down", found)
+            found += [f"after down: {each}" for each in world.left()]
+            _well(world, folder, "sweep", "then sweep", found)
+        found += [f"after sweep: {each}" for each in world.left(bucket_too=True)]
+    found += [f"at the end: {each}" for each in world.foreign_changes()]
+    return outcome
 
 
-def _child(folder: Path, said: Path, ready: int, arguments: list[str]) -> NoReturn:
+def _well(world: World, folder: Path, command: str, words: str, found: list[str]) -> None:
+    done = do(world, folder, command)
+    if done.code != 0:
+        found.append(f"{words}: exit {done.code}: {_last_line(done)}")
+
+
+def _of_the_record(folder: Path) -> list[str]:
+    """The run has ended, and each of its tasks is done."""
+    summary = folder / "rec" / RUN / "summary.json"
+    if not summary.exists():
+        return ["the run is not recorded to its end"]
+    row = json.loads(summary.read_bytes())
+    return [] if row["done"] == row["tasks"] == 4 else [f"of 4 tasks {row['done']} are done"]
+
+
+def _child(folder: Path, said: Path, ready: int, command: str) -> NoReturn:
     try:
         os.read(ready, 1)
         output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -130,13 +187,16 @@ def _child(folder: Path, said: Path, ready: int, arguments: list[str]) -> NoRetu
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
         os.chdir(folder)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        _hurry()
-        sys.argv = ["kon", *arguments]
+        _hurry(in_one_process=command not in ("submit", "collect"))
+        sys.argv = ["kon", *ARGUMENTS[command]]
         code = 0
         try:
-            from kon.cli.group import main
+            if command in fleet.COMMANDS:
+                fleet.main(command)
+            else:
+                from kon.cli.group import main
 
-            main()
+                main()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
         except BaseException:
@@ -149,8 +209,11 @@ def _child(folder: Path, said: Path, ready: int, arguments: list[str]) -> NoRetu
         os._exit(98)
 
 
-def _hurry() -> None:
-    """Pauses that are for Amazon, and patience that is for outages, shortened; workers in this process."""
+def _hurry(in_one_process: bool) -> None:
+    """Pauses that are for Amazon, and patience that is for outages, shortened.
+
+    in_one_process: workers are in this process too, which spares a start. What is submitted outlives it.
+    """
     import botocore.endpoint
 
     import kon.fleet.sweep as sweep
@@ -167,10 +230,19 @@ def _hurry() -> None:
     things.FIRST_PAUSE_S = 0.002  # type: ignore[misc]
     things.CHANGE_S = 1.0  # type: ignore[misc]
     things.Things.__init__.__defaults__ = (1.0,)
-    sweep._PAUSE_S = 0.02  # type: ignore[misc]
+    # its patience by a clock that its own pauses move: a busy machine is no slow Amazon
+    slept_s = [0.0]
+
+    def pause(seconds: float) -> None:
+        slept_s[0] += seconds
+
     removed: Any = sweep.remove
-    removed.__wrapped__.__kwdefaults__["patience_s"] = 1.0
-    AwsBackend.processes = False
+    removed.__wrapped__.__kwdefaults__ |= {
+        "patience_s": 20.0,
+        "now_s": lambda: slept_s[0],
+        "sleep": pause,
+    }
+    AwsBackend.processes = not in_one_process
 
 
 def _of_what_is_said(done: Done, kind: str) -> list[str]:
@@ -188,29 +260,3 @@ def _of_what_is_said(done: Done, kind: str) -> list[str]:
 
 def _last_line(done: Done) -> str:
     return (done.said.strip().splitlines() or [""])[-1][:300]
-
-
-def _foreign(world: World) -> dict[str, dict[str, Any]]:
-    return {
-        kind: {n: v for n, v in things.items() if not _is_ours(n)} for kind, things in world.seen().items()
-    }
-
-
-def _foreign_changed(before: dict[str, dict[str, Any]], world: World) -> list[str]:
-    return [f"not kon's, and {each}" for each in differences(before, _foreign(world))]
-
-
-def _left(world: World) -> list[str]:
-    """What is kon's and still there: not the bucket, which stays, but what is in it."""
-    found = []
-    for kind, things in world.seen().items():
-        for name, seen in things.items():
-            if name == BUCKET:
-                found += [f"left: object {key}" for key in seen[2]]
-            elif _is_ours(name):
-                found.append(f"left: {kind} {name}")
-    return found
-
-
-def _is_ours(name: str) -> bool:
-    return name.startswith("kon-e-lease") or name == BUCKET

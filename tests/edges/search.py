@@ -1,4 +1,4 @@
-"""The whole search: `python -m tests.edges.search [--minutes N] [--command up]`"""
+"""The whole search: `python -m tests.edges.search [--minutes N] [--command up] [--part 1/2]`"""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from kon.backends.emulator.strict.faults import FAULTS
-from tests.edges.play import ARGUMENTS, Play, begin, do, faults_of
+from tests.edges.play import ARGUMENTS, Play, begin, do, played
 from tests.edges.world import World, world
 
 _READS: Final = ("Get", "List", "Describe", "Head", "Batch", "Query", "Receive", "Scan")
@@ -25,54 +27,71 @@ _HOT: Final = frozenset(
 )
 """The core's, which `kon prove` searches: one fault of each kind at the first will do here."""
 
+_FOR_GOOD: Final = ("throttled", "failed", "lost_after")
+"""Beyond the SDK's attempts. A denial for good is played at reads as well."""
+
 
 def plays_of(command: str, calls: Sequence[str]) -> Iterator[Play]:
-    """Every fault at the first and the last call of each name, and denials for good."""
+    """Every fault at every call that changes something, and at the first and last of those that look."""
     for name, times in Counter(calls).items():
         operation = name.partition(":")[2]
-        is_read = operation.startswith(_READS)
+        is_read, is_hot = operation.startswith(_READS), operation in _HOT
+        numbers = {1} if is_hot else {1, times} if is_read or times > 4 else set(range(1, times + 1))
         for kind in FAULTS:
             if (is_read and kind not in _OF_READS) or (kind == "empty" and operation not in _EMPTY):
                 continue
-            for nth in sorted({1, times if operation not in _HOT else 1}):
+            for nth in sorted(numbers):
                 yield Play(command, kind, name, nth)
         yield Play(command, "denied", name, for_good=True)
-        if operation not in _HOT:  # those are ridden out for five minutes
-            yield Play(command, "throttled", name, for_good=True)
+        if not is_hot:  # those are ridden out for five minutes
+            for kind in _FOR_GOOD if not is_read else _FOR_GOOD[:1]:
+                yield Play(command, kind, name, for_good=True)
 
 
 def calls_of(place: World, folder: Path, command: str) -> list[str]:
     """The calls that a command makes when it goes well."""
     begin(place, folder, command)
-    before = len(place.calls())
+    before = Counter(place.calls())
     done = do(place, folder, command)
     assert done.code == 0, done.said
-    return [each for each in place.calls()[before:] if ":" in each]
+    return sorted((Counter(place.calls()) - before).elements())
 
 
 def main() -> int:
+    """Prints what is wrong as it comes, and at the end a line of JSON: plays by command."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--minutes", type=float, default=1e6)
     parser.add_argument("--command", choices=ARGUMENTS, action="append")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--part", default="1/1", help="of the plays, for several processes side by side")
     given = parser.parse_args()
-    over_s, number, broken = time.monotonic() + 60.0 * given.minutes, 0, 0
+    over_s, broken = time.monotonic() + 60.0 * given.minutes, 0
+    part, parts = map(int, given.part.split("/"))
+    counted, without = Counter[str](), Counter[str]()
     with tempfile.TemporaryDirectory() as folder, world() as place:
         plays = [
             play
             for command in given.command or ARGUMENTS
             for play in plays_of(command, calls_of(place, Path(folder) / "play", command))
         ]
+        of = Counter(play.command for play in plays)
         random.Random(given.seed).shuffle(plays)  # a search that runs out of time has been everywhere
-        for play in plays:
+        for play in plays[part - 1 :: parts]:
             if time.monotonic() > over_s:
                 break
-            found = faults_of(place, Path(folder) / "play", play)
-            number += 1
-            if found:
+            try:
+                outcome = played(place, Path(folder) / "play", play)
+            except AssertionError as error:
+                print(f"{play}: not played: {error}", flush=True)
+                continue
+            counted[play.command] += 1
+            without[play.command] += not outcome.met
+            if outcome.wrong:
                 broken += 1
-                print(f"{play}", *found, sep="\n    ", flush=True)
-    print(f"{number} of {len(plays)} plays, {broken} with a finding", flush=True)
+                print(f"{play}", *outcome.wrong, sep="\n    ", flush=True)
+    told = {each: [counted[each], of[each], without[each]] for each in of}
+    print(f"{counted.total()} of {len(plays)} plays, {broken} with a finding", flush=True)
+    print(msgspec.json.encode(told).decode(), flush=True)
     return int(broken > 0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -17,9 +17,9 @@ from tests.emulators import as_anybody
 PREFIX: Final = "kon"
 ACCOUNT: Final = "000000000000"
 BUCKET: Final = f"{PREFIX}-{ACCOUNT}-us-east-1"
+FLEETS: Final = "konf-r1"
 
 _DATA: Final = ("SQS", "DYNAMODB", "S3", "STS")
-_MOTO_OFF: Final = ["new-hosts-are-not-listed"]
 _KEY: Final = {
     "KeySchema": [{"AttributeName": "k", "KeyType": "HASH"}],
     "AttributeDefinitions": [{"AttributeName": "k", "AttributeType": "S"}],
@@ -36,9 +36,13 @@ class World:
     def __init__(self, data: Emulator, api: Emulator) -> None:
         self._servers = (data, api)
         self._clients: dict[str, Any] = {}
+        self._foreign: State = {}
 
-    def begin(self) -> None:
-        """An account with nothing in it but what is somebody else's, of names like kon's."""
+    def begin(self, *, other_fleets: bool = False) -> None:
+        """An account with nothing in it but what is somebody else's, of names like kon's.
+
+        other_fleets: kon's own, too, under names that begin as r1's do.
+        """
         for server, page in zip(self._servers, ("_ministack/reset", "moto-api/reset"), strict=True):
             request = urllib.request.Request(f"{server.endpoint}/{page}", data=b"")
             urllib.request.urlopen(request, timeout=60).close()
@@ -54,15 +58,52 @@ class World:
         sqs.create_queue(QueueName="konling-tasks")
         tables.create_table(TableName="kon-e", Tags=[{"Key": "Project", "Value": "payroll"}], **_KEY)
         iam.create_role(RoleName="konf-r10", AssumeRolePolicyDocument="{}")
+        self._others_fleet({"Project": "payroll", "Run": "r1"}, "konf-payroll")
+        if other_fleets:
+            self._others_fleet({"Project": "kon", "Run": "r10"}, f"{FLEETS}0")
+        self._foreign = self._seen()
         self._set(None)
+
+    def _others_fleet(self, tags: Mapping[str, str], stem: str) -> None:
+        ec2, sns, alarms = (self._client(each) for each in ("ec2", "sns", "cloudwatch"))
+        pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
+
+        def tagged(kind: str) -> list[dict[str, Any]]:
+            return [{"ResourceType": kind, "Tags": pairs}]
+
+        ec2.create_key_pair(KeyName=stem, TagSpecifications=tagged("key-pair"))
+        group = ec2.create_security_group(
+            GroupName=stem, Description="theirs", TagSpecifications=tagged("security-group")
+        )["GroupId"]
+        ec2.run_instances(
+            ImageId="ami-12c6146b",
+            InstanceType="t3.micro",
+            MinCount=1,
+            MaxCount=1,
+            SecurityGroupIds=[group],
+            TagSpecifications=tagged("instance"),
+        )
+        sns.create_topic(Name=stem, Tags=pairs)
+        alarms.put_metric_alarm(
+            AlarmName=stem,
+            Tags=pairs,
+            MetricName="m",
+            Namespace="n",
+            Statistic="Sum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=1.0,
+            ComparisonOperator="GreaterThanThreshold",
+        )
 
     def meet(self, fault: Fault | None) -> None:
         """From here on calls may meet this fault."""
         self._set(fault)
 
     def calls(self) -> list[str]:
-        """Names of all calls since `forget`, in their order."""
-        return [made.call for server in self._servers for made in server.strict_state().calls]
+        """Names of all calls of kon's since `begin`, in their order, server by server."""
+        states = [server.strict_state() for server in self._servers]
+        return [made.call for state in states for made in state.calls if made.key_id == KEY_ID]
 
     def refusals(self) -> list[str]:
         """What kon's policies have refused: a call that is missing in them."""
@@ -72,9 +113,45 @@ class World:
     def hits(self) -> int:
         return sum(len(server.strict_state().hits) for server in self._servers)
 
-    def seen(self) -> State:
+    def hosts(self) -> list[str]:
+        """Those of r1's that run, or are about to."""
+        return list(self._new()["host"])
+
+    def left(self, *, bucket_too: bool = False) -> list[str]:
+        """What is there and was not at the beginning. The bucket outlives runs, but not what is in it."""
+        found = []
+        for kind, things in self._new().items():
+            for name, seen in things.items():
+                if name == BUCKET and not bucket_too:
+                    found += [f"left: object {key}" for key in seen[2]]
+                else:
+                    found.append(f"left: {kind} {name}")
+        return found
+
+    def foreign_changes(self) -> list[str]:
+        """What was there at the beginning, and is not, or not as it was."""
+        now = self._settled()
+        return [
+            f"not kon's, and {'changed' if name in now[kind] else 'gone'}: {kind} {name}"
+            for kind, things in self._foreign.items()
+            for name, seen in things.items()
+            if now[kind].get(name) != seen
+        ]
+
+    def _new(self) -> State:
+        return {
+            kind: {name: seen for name, seen in things.items() if name not in self._foreign[kind]}
+            for kind, things in self._settled().items()
+        }
+
+    def _settled(self) -> State:
         """All that there is, past all that Amazon shows late."""
         self._set(None, off=list(RULES))
+        found = self._seen()
+        self._set(None)
+        return found
+
+    def _seen(self) -> State:
         s3, sqs, tables, iam = (self._client(each) for each in ("s3", "sqs", "dynamodb", "iam"))
         buckets = {}
         for each in s3.list_buckets()["Buckets"]:
@@ -95,13 +172,39 @@ class World:
             tags = tables.list_tags_of_resource(ResourceArn=arn)["Tags"]
             found[name] = (tags, expiry.get("TimeToLiveStatus"))
         roles = {role["RoleName"]: role["Arn"] for role in iam.list_roles()["Roles"]}
-        self._set(None)
-        return {"bucket": buckets, "queue": queues, "table": found, "role": roles}
+        return {"bucket": buckets, "queue": queues, "table": found, "role": roles, **self._fleets()}
+
+    def _fleets(self) -> State:
+        """By the id or the name of each thing, its tags, and what is in it."""
+        ec2, ssm = self._client("ec2"), self._client("ssm")
+        groups = ec2.describe_instances()["Reservations"]
+        hosts = [host for group in groups for host in group["Instances"]]
+        found: dict[str, dict[str, Any]] = {
+            "host": {
+                each["InstanceId"]: each.get("Tags")
+                for each in hosts
+                if each["State"]["Name"] not in ("shutting-down", "terminated")
+            }
+        }
+        for call, key, name in _OF_EC2:
+            things = getattr(ec2, f"describe_{call}")()[key]
+            # moto gives a host a second disk, without tags, that nobody has asked for
+            things = [each for each in things if call != "volumes" or each.get("Tags")]
+            found[call] = {each[name]: (each.get("Tags"), each.get("IpPermissions")) for each in things}
+        profiles = self._client("iam").list_instance_profiles()["InstanceProfiles"]
+        found["profile"] = {
+            each["InstanceProfileName"]: [role["RoleName"] for role in each["Roles"]] for each in profiles
+        }
+        alarms = self._client("cloudwatch").describe_alarms()["MetricAlarms"]
+        found["alarm"] = {each["AlarmName"]: each["MetricName"] for each in alarms}
+        found["topic"] = {each["TopicArn"]: "" for each in self._client("sns").list_topics()["Topics"]}
+        found["parameter"] = {each["Name"]: "" for each in ssm.describe_parameters()["Parameters"]}
+        return found
 
     def _set(self, fault: Fault | None, off: list[str] | None = None) -> None:
         bound = {KEY_ID: [policy("client", PREFIX), policy("controller")]}
         for server in self._servers:
-            server.set_strict(Settings(off=_MOTO_OFF if off is None else off, policies=bound, fault=fault))
+            server.set_strict(Settings(off=off or [], policies=bound, fault=fault))
 
     def _client(self, service: str) -> Any:
         if service not in self._clients:
@@ -109,16 +212,16 @@ class World:
         return self._clients[service]
 
 
-def differences(before: State, after: State) -> list[str]:
-    """What is there and was not, what was and is not, and what is another than it was."""
-    told = []
-    for kind in before:
-        for name in sorted(before[kind].keys() | after[kind].keys()):
-            was, now = before[kind].get(name), after[kind].get(name)
-            if was != now:
-                word = "left" if was is None else "gone" if now is None else "changed"
-                told.append(f"{word}: {kind} {name}")
-    return told
+_OF_EC2: Final = (
+    ("volumes", "Volumes", "VolumeId"),
+    ("security_groups", "SecurityGroups", "GroupId"),
+    ("key_pairs", "KeyPairs", "KeyName"),
+    ("launch_templates", "LaunchTemplates", "LaunchTemplateName"),
+    ("vpcs", "Vpcs", "VpcId"),
+    ("subnets", "Subnets", "SubnetId"),
+    ("internet_gateways", "InternetGateways", "InternetGatewayId"),
+    ("route_tables", "RouteTables", "RouteTableId"),
+)
 
 
 @contextmanager
@@ -133,8 +236,10 @@ def world() -> Iterator[World]:
 
 def _preload() -> None:
     """What commands load and what boto3 reads from disk, once for all that is forked."""
+    import kon.cli.collect
     import kon.cli.provision
     import kon.cli.run
+    import kon.cli.submit
     import kon.cli.sweep
     import kon.launch.local  # noqa: F401
     from kon.backends.aws.billing import Meter
@@ -147,7 +252,7 @@ def _preload() -> None:
     clients.close()
 
 
-def _or_none(ask: Any) -> Any:
+def _or_none(ask: Callable[[], Any]) -> Any:
     try:
         return ask()
     except Exception:

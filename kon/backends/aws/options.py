@@ -83,8 +83,9 @@ class AwsOptions(msgspec.Struct, frozen=True):
     objects: `s3://BUCKET/PREFIX`, where kinds store what they make. Runs may share it; kon neither makes
         nor deletes it. null for a place of each run's own in kon's bucket.
     kms_key: the ARN, id or alias of a key of KMS that encrypts queues, table and bucket; null: Amazon's own.
-    signed: messages and the run's description are signed with a key that is in the environment of client
-        and workers (docs/security.md). Who has the key always signs; with `signed` a missing key is refused.
+    signed: messages, results and the run's description are signed with a key that is in the environment of
+        client and workers (docs/security.md). Who has the key always signs; with `signed` a missing key is
+        refused.
     client: `lean` makes the hot calls of SQS and DynamoDB without boto3, `boto3` makes all with it.
     """
 

@@ -39,11 +39,15 @@ CALL_MESSAGES: Final = 10
 CALL_BYTES: Final = 1 << 20
 """What one call carries, and one message: SQS's limits."""
 
+RECEIPT_S: Final = 43_200.0
+"""From its receipt on SQS hides a message for so long, in seconds, however often that is extended."""
+
 STANDARD: Final = QueueLimits(
     max_batch=100,
     max_bytes=16 << 20,
     max_delay_s=900.0,
-    max_visibility_s=43_200.0,
+    max_visibility_s=RECEIPT_S,
+    max_receipt_s=RECEIPT_S,
     stale_depth=True,
     silent_acks=True,
     poll_s=20.0,
@@ -53,6 +57,8 @@ FIFO: Final = msgspec.structs.replace(STANDARD, max_delay_s=0.0, fifo=True)
 
 LONGEST_POLL_S: Final = 20
 _LATE_S: Final = 0.25  # a poll may come back so late and still be waited for
+_CALL_S: Final = 60.0
+"""How long a call may take, with its repeats, until SQS counts from it, in seconds."""
 _TRIES: Final = 6  # of items that the service failed at, while it took others of their batch
 _FIRST_PAUSE_S: Final = 0.1
 
@@ -118,12 +124,19 @@ class SqsQueue(Queue):
     async def extend(self, deliveries: Sequence[Delivery], visible_s: float) -> list[bool]:
         check_batch(self.limits, len(deliveries))
         check_visibility(self.limits, visible_s)
-        entries = [
-            {"ReceiptHandle": delivery.handle[0], "VisibilityTimeout": math.ceil(visible_s)}
-            for delivery in deliveries
-        ]
-        faults = await self._in_batches("ChangeMessageVisibilityBatch", entries)
-        return [fault is None for fault in faults]
+        now_s = asyncio.get_running_loop().time()
+        extended = [False] * len(deliveries)
+        places, entries = list[int](), list[dict[str, Any]]()
+        for at, delivery in enumerate(deliveries):
+            # SQS refuses what would go on for longer, and leaves the message to end even earlier
+            left_s = delivery.handle[2] + RECEIPT_S - _CALL_S - now_s
+            if left_s >= 1 or not visible_s:
+                hidden_s = math.ceil(min(visible_s, max(0.0, left_s)))
+                places.append(at)
+                entries.append({"ReceiptHandle": delivery.handle[0], "VisibilityTimeout": hidden_s})
+        for at, fault in zip(places, await self._in_batches("ChangeMessageVisibilityBatch", entries)):
+            extended[at] = fault is None
+        return extended
 
     async def ack(self, deliveries: Sequence[Delivery]) -> list[bool]:
         check_batch(self.limits, len(deliveries))
@@ -337,7 +350,8 @@ def _delivery(message: dict[str, Any], text: str, key: str | None = None) -> Del
     except CodecError:
         body = text.encode()  # not kon's: whoever reads it says so
     receives = int(message["Attributes"]["ApproximateReceiveCount"])
-    return Delivery((message["ReceiptHandle"], key), body, receives)
+    # by this moment SQS has hidden it already: it ends no later than counted from here
+    return Delivery((message["ReceiptHandle"], key, asyncio.get_running_loop().time()), body, receives)
 
 
 def _size_bytes(body: bytes, text: str) -> int:

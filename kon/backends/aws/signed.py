@@ -78,17 +78,24 @@ def check_key(key: bytes | None, is_signed: bool) -> None:
 
 
 def signed(channel: Channel, run: str, key: bytes) -> Channel:
-    """The channel, with everything signed but the strategy's own rows, and with nothing else let in."""
+    """The channel, with messages, results and the run's own rows signed, and with nothing else let in.
+
+    Claims, which have no outcome, are not signed: a forged one holds a task up, and gives it no result.
+    """
 
     def queue(inner: Queue, name: str) -> Queue:
         return SignedQueue(inner, _Signer(key, f"{run}/{name}"))
+
+    def ledger(inner: Ledger, name: str, called: str) -> Ledger:
+        return SignedLedger(inner, _Signer(key, f"{run}/{name}"), called)
 
     return msgspec.structs.replace(
         channel,
         tasks=queue(channel.tasks, "tasks"),
         answers=queue(channel.answers, "answers"),
         dead=queue(channel.dead, "tasks"),  # SQS moves messages here as they are
-        control=SignedLedger(channel.control, _Signer(key, f"{run}/control")),
+        ledger=ledger(channel.ledger, "ledger", "strategy's table"),
+        control=ledger(channel.control, "control", "control table"),
     )
 
 
@@ -144,11 +151,15 @@ class SignedQueue(Queue):
 
 
 class SignedLedger(Ledger):
-    """A table whose rows have signed outcomes. Reading one that was changed raises StoreError."""
+    """A table whose rows have signed outcomes. Reading one that was changed raises StoreError.
 
-    def __init__(self, ledger: Ledger, signer: _Signer) -> None:
+    called: the table, in errors.
+    """
+
+    def __init__(self, ledger: Ledger, signer: _Signer, called: str) -> None:
         self._ledger = ledger
         self._signer = signer
+        self._called = called
         self.max_batch = ledger.max_batch
         self.max_outcome_bytes = ledger.max_outcome_bytes
         self.stale_reads = ledger.stale_reads
@@ -191,13 +202,14 @@ class SignedLedger(Ledger):
         outcome = self._signer.verified(row.outcome, _about(row))
         if outcome is None:
             raise StoreError(
-                f"row {row.key} of the run's control table is not signed with the key of {KEY}: the run is "
+                f"row {row.key} of the run's {self._called} is not signed with the key of {KEY}: the run is "
                 "not signed, or with another key, or somebody without the key has written the row. None of "
-                "it was used"
+                "it was used. Where it is forged, take the right to write that table from whoever has it, "
+                "delete the row, and repeat the command"
             )
         return msgspec.structs.replace(row, outcome=outcome)
 
 
 def _about(row: Record) -> bytes:
-    """What an outcome belongs to: it is worth nothing in another row."""
-    return b"%d/%s/" % (row.key, row.token.encode())
+    """What an outcome belongs to: it is worth nothing in another row, or as the end of another sort."""
+    return b"%d/%s/%s/" % (row.key, row.state.encode(), row.token.encode())

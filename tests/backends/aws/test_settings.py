@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +19,6 @@ from kon.core.errors import BackendRefused, BackendUnavailable, KonError
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No settings but the test's own."""
-    import os
-
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
@@ -79,6 +80,40 @@ def test_an_mfa_code_that_nobody_can_be_asked_for_is_told() -> None:
     told = in_kons_words(EOFError(), "sqs", "SendMessage", "")
     assert isinstance(told, BackendRefused)
     assert "MFA" in str(told)
+
+
+def test_a_role_that_asks_for_a_code_is_refused_at_the_start_where_nobody_can_be_asked(
+    tmp_path: Path,
+) -> None:
+    """As of a worker, which has no terminal: a line that says how, and exit code 3."""
+    (tmp_path / "config").write_text(
+        "[profile mfa]\nregion = us-east-1\nrole_arn = arn:aws:iam::123456789012:role/r\n"
+        "mfa_serial = arn:aws:iam::123456789012:mfa/me\nsource_profile = base\n"
+    )
+    (tmp_path / "credentials").write_text("[base]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    experiment = "name: x\nbackend: aws\nworkload: {kind: sleep, count: 1, seconds: 0}\n"
+    (tmp_path / "x.yml").write_text(experiment)
+    ended = subprocess.run(
+        [sys.executable, "-m", "kon", "up", "x.yml"],
+        cwd=tmp_path,
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            "AWS_PROFILE": "mfa",
+            "AWS_CONFIG_FILE": str(tmp_path / "config"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        start_new_session=True,
+    )
+    assert ended.returncode == 3, ended.stderr
+    assert "kon: the AWS profile asks for an MFA code, and there is no terminal to ask at" in ended.stderr
+    assert "aws configure export-credentials --format env" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_host_whose_metadata_fails_for_now_is_asked_again() -> None:

@@ -13,12 +13,17 @@ import pytest
 from kon.backends.aws.signed import KEY, KEY_FILE, MAKE_A_KEY, signed, signing_key
 from kon.backends.memory.backend import MemoryBackend
 from kon.core.backend import Channel, ChannelOptions
-from kon.core.errors import ConfigurationError, StoreError
+from kon.core.errors import ConfigurationError, StoreError, first_cause
 from kon.core.journal import MemoryJournal
 from kon.core.ledger import Record
 from kon.core.queue import Message
-from kon.core.task import Bundle, State, Task, encode
+from kon.core.strategy import Strategy
+from kon.core.task import Bundle, Outcome, State, Task, encode
 from kon.engine.control import Control, Status
+from kon.strategies.conditional_put import ConditionalPut
+from kon.strategies.lease import Lease
+from kon.strategies.read_then_write import ReadThenWrite
+from kon.strategies.result_once import ResultOnce
 from tests.engine.world import World, in_virtual_time
 
 MINE: Final = bytes(range(32))
@@ -87,6 +92,75 @@ def test_a_changed_description_is_refused(forged: str) -> None:
             await Control(mine.control).read()
 
     on_a_channel(body)
+
+
+@pytest.mark.parametrize("forged", ["plain", "other key", "other row", "other state", "other table"])
+def test_a_forged_result_is_refused_wherever_a_strategy_meets_it(forged: str) -> None:
+    """By each call that answers with a row: a strategy takes a result from any of them."""
+
+    async def body(channel: Channel) -> None:
+        mine = signed(channel, "r", MINE)
+        row = Record(4, "t", State.FAILED, outcome=b"forged")
+        if forged == "other key":
+            await signed(channel, "r", OTHER).ledger.put([row])
+        elif forged == "other table":
+            await mine.control.put([row])
+            await channel.ledger.put([each for each in await channel.control.scan(0, 9) if each.key == 4])
+        elif forged == "other row":
+            await mine.ledger.put([msgspec.structs.replace(row, key=5)])
+            [true] = await channel.ledger.read([5])
+            assert true is not None
+            await channel.ledger.put([msgspec.structs.replace(true, key=4)])
+        elif forged == "other state":
+            await mine.ledger.put([row])
+            [true] = await channel.ledger.read([4])
+            assert true is not None
+            await channel.ledger.put([msgspec.structs.replace(true, state=State.DONE)])
+        else:
+            await channel.ledger.put([row])
+        claim = Record(4, "c")
+        for call in (
+            mine.ledger.read([4]),
+            mine.ledger.insert_new([claim]),
+            mine.ledger.replace([claim], ["c"]),
+            mine.ledger.scan(0, 9),
+        ):
+            with pytest.raises(StoreError, match=r"row 4 of the run's strategy's table is not signed"):
+                await call
+
+    on_a_channel(body)
+
+
+@pytest.mark.parametrize("strategy", [Lease, ResultOnce, ReadThenWrite, ConditionalPut])
+def test_a_run_of_each_strategy_goes_by_signed_rows(strategy: type[Strategy]) -> None:
+    async def main() -> None:
+        world = await World.create(3)
+        world.channel = signed(world.channel, "r", MINE)
+        tally = await world.run([{"result": 1}, {"fail": 1}, {"s": 100.0}], world.worker(strategy=strategy))
+        assert tally.counts[State.DONE] == 3
+
+    in_virtual_time(main())
+
+
+def test_no_forged_result_is_counted() -> None:
+    """The forger knows the task and the run; the worker meets the row, ends with the reason, and answers
+    nothing."""
+
+    async def main() -> None:
+        world = await World.create(1)
+        outcome = encode(Outcome(0, 1, State.DONE, "forged"))
+        await world.channel.ledger.put([Record(0, "t!", State.DONE, outcome=outcome)])
+        world.channel = signed(world.channel, "r", MINE)
+        client, worker = world.client(), world.worker()
+        running = asyncio.create_task(client.run([{"result": "mine"}]))
+        [ended] = await asyncio.gather(worker.run(), return_exceptions=True)
+        assert ended is not None
+        assert "is not signed with the key" in str(first_cause(ended))
+        assert client.tally.left == 1
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    in_virtual_time(main())
 
 
 def test_keys(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def _launched(call: Call, account: Account, reply: Reply) -> None:
         host.about["protected"] = call.parameters.get("DisableApiTermination") == "true"
     token = call.parameters.get("ClientToken")
     if token and account.get("token", token) is None:
-        account.made("token", token).about["asked"] = _plain(call)
+        account.made("token", token).about = {"asked": _plain(call), "reply": reply}
 
 
 @tracks("ec2:TerminateInstances")
@@ -145,6 +145,16 @@ def tokens_fit_one_launch(call: Call, account: Account) -> Refusal | None:
     if token is None or token.about["asked"] == _plain(call):
         return None
     return Refusal("IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent")
+
+
+@refuses(
+    "ec2:RunInstances",
+    source="https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Run_Instance_Idempotency.html",
+)
+def tokens_launch_once(call: Call, account: Account) -> Reply | None:
+    """A ClientToken comes again with the same parameters: the first answer again, and no more hosts."""
+    token = account.get("token", call.parameters.get("ClientToken", ""))
+    return None if token is None or token.about["asked"] != _plain(call) else token.about["reply"]
 
 
 @refuses(

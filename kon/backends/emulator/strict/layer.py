@@ -114,16 +114,7 @@ class Strict:
                     if changed is not None:
                         self._met[rule.name] += 1
                         reply = changed
-        fault = verdict.after
-        if fault is None:
-            return Verdict(call, reply)
-        if fault.kind == "killed_after":
-            _signal(fault.pid, signal.SIGKILL)
-        if fault.kind == "failed_after":
-            answer = refusal_of(fault, call)
-            assert answer is not None
-            return Verdict(call, refused(call, answer))
-        return Verdict(call, drop=True)
+        return _with_fault(verdict, call, reply)
 
     # --- judging -------------------------------------------------------------------------------------
 
@@ -141,11 +132,15 @@ class Strict:
             self._note(call, needs, fault.kind)
             return verdict
         for rule in self._rules.get(call.name, ()):
-            refusal: Refusal | None = None if rule.check is None else rule.check(call, self._account)
-            if refusal is not None:
-                self._met[rule.name] += 1
-                self._note(call, needs, refusal.code)
-                return Verdict(call, refused(call, refusal))
+            answer = None if rule.check is None else rule.check(call, self._account)
+            if answer is None:
+                continue
+            self._met[rule.name] += 1
+            if isinstance(answer, Refusal):
+                self._note(call, needs, answer.code)
+                return Verdict(call, refused(call, answer))
+            self._note(call, needs, "" if fault is None else fault.kind)
+            return _with_fault(Verdict(call, after=fault), call, answer)
         self._note(call, needs, "" if fault is None else fault.kind)
         watched = call.name in TRACKERS or call.name in self._rules or fault is not None
         return Verdict(call, after=fault, watched=watched)
@@ -222,6 +217,20 @@ class Strict:
         self._account = Account(self._account_id, limits=dict(self._settings.limits))
         self._numbers, self._met = Counter(), Counter()
         self._hits, self._calls = [], []
+
+
+def _with_fault(verdict: Verdict, call: Call, reply: Reply) -> Verdict:
+    """What becomes of a reply once the call is done."""
+    fault = verdict.after
+    if fault is None:
+        return Verdict(call, reply)
+    if fault.kind == "killed_after":
+        _signal(fault.pid, signal.SIGKILL)
+    if fault.kind == "failed_after":
+        answer = refusal_of(fault, call)
+        assert answer is not None
+        return Verdict(call, refused(call, answer))
+    return Verdict(call, drop=True)
 
 
 def _page(status: int, body: bytes) -> Reply:

@@ -68,7 +68,7 @@ class Account(msgspec.Struct):
         return [thing for (each, _), thing in self.gone.items() if each == kind]
 
 
-Check = Callable[[Call, Account], Refusal | None]
+Check = Callable[[Call, Account], Refusal | Reply | None]
 Change = Callable[[Call, Account, Reply], Reply | None]
 
 
@@ -89,7 +89,8 @@ TRACKERS: Final[dict[str, list[Callable[[Call, Account, Reply], None]]]] = {}
 
 
 def refuses(*on: str, source: str) -> Callable[[Check], Check]:
-    """A rule that refuses a call before it has any effect. Its docstring is what the table says."""
+    """A rule that refuses a call before it has any effect, or answers it without one. Its docstring is what
+    the table says."""
 
     def register(check: Check) -> Check:
         rule = Rule(_name(check), on, " ".join((check.__doc__ or "").split()), source, check=check)
