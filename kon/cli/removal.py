@@ -141,7 +141,7 @@ def _remove(folders: Sequence[RunFolder], with_objects: bool, dry_run: bool, yes
         await remove(folder, with_objects)
         note(f"removed {folder.path}")
 
-    failures = asyncio.run(each_of(folders, one, "runs"))
+    failures = asyncio.run(each_of(folders, one, "run"))
     if failures:
         click.get_current_context().exit(told(failures))
 

@@ -180,7 +180,7 @@ async def each_of(
     """Do the work for each thing, whatever becomes of the others; what went wrong, in order.
 
     Two outages in a row end it, as each was waited for: the last error then counts the rest, called
-    `what`, such as "runs". Raises Interrupted, and what is no KonError, at once.
+    `what`, such as "run". Raises Interrupted, and what is no KonError, at once.
     """
     failures: list[KonError] = []
     outages = 0
@@ -198,8 +198,8 @@ async def each_of(
         if outages == 2 and number < len(things):
             failures.append(
                 BackendUnavailable(
-                    f"{len(things) - number} {what} were not tried, as the backend did not answer twice in a "
-                    "row. Repeat the command in a while: it goes on with them"
+                    f"not tried: {counted(len(things) - number, what)}, as the backend did not answer twice "
+                    "in a row. Repeat the command in a while: it goes on with the rest"
                 )
             )
             break

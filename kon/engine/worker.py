@@ -287,7 +287,7 @@ class Worker:
                 self.stop()
 
     def _tell_of_those_that_end(self, beat_s: float) -> None:
-        """Some queues hold a message for so long and no longer, SQS for 12 hours: said once, before it ends."""
+        """Some queues hold a message for so long and no longer, SQS for 12 hours: said once, before."""
         most_s = self._queue.limits.max_receipt_s
         if math.isinf(most_s):
             return

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import boto3
 import botocore.exceptions
+import botocore.parsers
 from botocore.config import Config
 
 from kon.backends.aws.clients import S3_LINKS, expect_owners
@@ -80,12 +81,17 @@ def code_of(error: botocore.exceptions.ClientError) -> str:
     return code
 
 
-UNREACHED: Final = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError)
-"""What botocore raises where nobody answers, or the answer breaks off."""
+UNREACHED: Final = (
+    botocore.exceptions.HTTPClientError,
+    botocore.exceptions.ConnectionError,
+    botocore.parsers.ResponseParserError,
+)
+"""What botocore raises where nobody answers, the answer breaks off, or it is a page of some proxy's."""
 
 
 def unreached(error: Exception) -> str:
-    return f"AWS can't be asked, is there a network? {error}"
+    said = " ".join(str(error).split())
+    return f"AWS can't be asked, is there a network? {said[:300]}"
 
 
 _GONE: Final = ("NotFound", "NoSuch", "NonExistent", "DoesNotExist")
@@ -117,7 +123,7 @@ def in_kons_words(call: Callable[..., Any]) -> Callable[..., Any]:
             raise BackendRefused("no region for AWS: set AWS_DEFAULT_REGION") from error
         except botocore.exceptions.ClientError as error:
             raise BackendRefused(said_by(error)) from error
-        except botocore.exceptions.BotoCoreError as error:
+        except (botocore.exceptions.BotoCoreError, *UNREACHED) as error:
             raise BackendRefused(unreached(error)) from error
 
     return wrapped

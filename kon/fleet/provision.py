@@ -80,7 +80,7 @@ async def _changed(
 ) -> Changes:
     async with _opened(needs) as backends:
         before = await _described(backends)
-        failures = await each_of(backends, change, "runs")
+        failures = await each_of(backends, change, "run")
         try:
             after = await _described(backends)
         except KonError as error:

@@ -147,7 +147,7 @@ class Campaign:
         async with client_lock(self.root):
             numbered = enumerate(self.cells, start=1)
             todo = [(number, cell) for number, cell in numbered if not self.folder(cell).finished]
-            self.failures = await each_of(todo, one, "runs")
+            self.failures = await each_of(todo, one, "run")
         if len(todo) == len(self.failures) == 1:
             raise self.failures.pop()
         return folders

@@ -19,7 +19,7 @@ def tried(errors: Mapping[int, BaseException]) -> tuple[list[int], list[KonError
         if thing in errors:
             raise errors[thing]
 
-    return seen, asyncio.run(each_of(range(5), work, "runs"))
+    return seen, asyncio.run(each_of(range(5), work, "run"))
 
 
 def test_the_others_are_seen_to() -> None:
@@ -35,7 +35,7 @@ def test_the_error_in_a_group_is_told() -> None:
 def test_two_outages_in_a_row_end_it_as_each_was_waited_for() -> None:
     seen, failures = tried({1: BackendUnavailable("a"), 2: BackendUnavailable("b")})
     assert seen == [0, 1, 2]
-    assert str(failures[-1]).startswith("2 runs were not tried, as the backend did not answer twice in a row")
+    assert str(failures[-1]).startswith("not tried: 2 runs, as the backend did not answer twice in a row")
     assert tried({3: BackendUnavailable("a"), 4: BackendUnavailable("b")})[0] == [0, 1, 2, 3, 4]
 
 

@@ -19,7 +19,7 @@ from tests.edges.play import ARGUMENTS, Play, begin, do, played
 from tests.edges.world import World, world
 
 _READS: Final = ("Get", "List", "Describe", "Head", "Batch", "Query", "Receive", "Scan")
-_OF_READS: Final = frozenset({"denied", "failed", "not_there", "empty", "interrupted", "lost"})
+_OF_READS: Final = frozenset({"denied", "failed", "not_there", "empty", "interrupted", "lost", "garbled"})
 _EMPTY: Final = frozenset({"ListTagsOfResource", "ListTables", "ListQueueTags", "ListQueues"})
 _HOT: Final = frozenset(
     {"SendMessageBatch", "ReceiveMessage", "DeleteMessageBatch", "BatchExecuteStatement"}

@@ -29,6 +29,7 @@ TELLING = [
     Play("provision", "lost_after", "ec2:RunInstances"),
     Play("provision", "killed_after", "iam:CreateInstanceProfile"),
     Play("teardown", "denied", "ec2:DeleteVpc"),
+    Play("teardown", "garbled", "iam:RemoveRoleFromInstanceProfile"),
 ]
 
 
@@ -57,7 +58,7 @@ def test_every_call_meets_every_fault_that_it_can() -> None:
     assert Play("up", "killed", "sqs:CreateQueue", 2) in plays
     assert Play("up", "empty", "sqs:ListQueueTags") in plays
     assert Play("up", "lost_after", "sqs:CreateQueue", for_good=True) in plays
-    assert len(plays) == len(set(plays)) == (22 + 4) + (6 + 2)
+    assert len(plays) == len(set(plays)) == (24 + 4) + (7 + 2)
 
 
 def test_a_thing_that_is_left_and_one_that_is_changed_are_seen(place: World) -> None:

@@ -6,6 +6,7 @@ import re
 from typing import Any, Final
 
 from botocore import exceptions
+from botocore.parsers import ResponseParserError
 
 from kon.core.errors import BackendRefused, BackendUnavailable, ConfigurationError, KonError
 
@@ -96,6 +97,7 @@ _NOT_THERE: Final = frozenset(
 _MAY_PASS: Final = (
     exceptions.ConnectionError,
     exceptions.HTTPClientError,
+    ResponseParserError,  # a page of some proxy's, in place of an answer
     exceptions.IncompleteReadError,
     exceptions.MetadataRetrievalError,
     OSError,
@@ -175,8 +177,8 @@ def in_kons_words(error: BaseException, service: str, operation: str, resource: 
         )
     if isinstance(error, _MAY_PASS):
         return BackendUnavailable(
-            f"{_name(service)} does not answer {operation}: {_one_line(error)}. Where this lasts, check the "
-            "network, the region and AWS_ENDPOINT_URL"
+            f"{_name(service)} does not answer {operation}: {_one_line(error)[:300]}. Where this lasts, "
+            "check the network, the region and AWS_ENDPOINT_URL"
         )
     if isinstance(error, ValueError) and "Invalid endpoint" in str(error):
         return ConfigurationError(f"{_one_line(error)}; check AWS_ENDPOINT_URL and its like")

@@ -18,6 +18,8 @@ from kon.fleet.thing import Filter
 
 _NOT_MORE: Final = ("VcpuLimitExceeded", "InstanceLimitExceeded", "MaxSpotInstanceCountExceeded")
 _UP_S: Final = 300.0
+_TOKENS: Final = 20
+"""For one launch, at most: each stands for hosts that have ended within a day, or that end at once."""
 _KNOWN_S: Final = 60.0
 """How long a new instance profile may take to be known to EC2, in seconds."""
 _LOOK_S: Final = 2.0
@@ -73,9 +75,22 @@ def _run(
     """One RunInstances, of as many as the place has room for.
 
     Its token follows from what was there: a call whose answer was lost, and is made again, makes no others.
+    Where as much was there before, EC2 answers with the hosts of then. If these have ended since, it is asked
+    by another token.
     """
+    seen = [work.wanted.stem, found.expires_at, *sorted(found.running), *before, kind, subnet, str(count)]
+    came: list[str] = []
+    for nth in range(_TOKENS):
+        came = _launched(work, [*seen, str(nth)] if nth else seen, kind, subnet, group, count)
+        states = {each["InstanceId"]: each["State"]["Name"] for each in _described(work.aws, came)}
+        alive = [name for name in came if states.get(name, "pending") in ("pending", "running")]
+        if alive:
+            return alive
+    return came
+
+
+def _launched(work: Work, seen: Sequence[str], kind: str, subnet: str, group: str, count: int) -> list[str]:
     ec2, wanted = work.aws("ec2"), work.wanted
-    seen = [wanted.stem, found.expires_at, *sorted(found.running), *before, kind, subnet, str(count)]
     token = hashlib.sha256(" ".join(seen).encode()).hexdigest()[:32]
     give_up_s = work.now_s() + _KNOWN_S
     while True:

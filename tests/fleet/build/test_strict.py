@@ -12,7 +12,7 @@ from kon.backends.aws.policies import policy
 from kon.backends.emulator import KEY_ID, Emulator, Settings, started
 from kon.backends.prices import usual_prices
 from kon.fleet import remove
-from kon.fleet.build import Wanted, Work, build
+from kon.fleet.build import Wanted, Work, build, end_hosts
 from kon.fleet.clients import Clients
 from kon.fleet.thing import Filter
 from tests.emulators import as_anybody
@@ -55,6 +55,29 @@ def test_the_controllers_rights_are_enough_and_lists_may_lag(amazon: Emulator, o
         aws.close()
     denied = [each.answer for each in amazon.strict_state().calls if each.answer.startswith("denied")]
     assert denied == []
+
+
+def test_a_host_that_was_ended_is_replaced_though_its_launch_was_asked_for_before(amazon: Emulator) -> None:
+    """EC2 answers a token that it knows with the hosts of then, for a day after they have ended."""
+
+    def wanted(hosts: int) -> Work:
+        more: dict[str, Any] = {"types": ["t3.micro"], "image_id": IMAGE, "public_key": KEY}
+        fleet = Wanted(fleet="r1", region="us-east-1", hosts=hosts, ssh_from="203.0.113.7/32", **more)
+        return Work(aws, fleet, sleep=lambda seconds: None)
+
+    aws = Clients("us-east-1")
+    try:
+        _, first = build(wanted(1), usual_prices())
+        for _ in range(3):
+            _, second = build(wanted(2), usual_prices())
+            assert len(second) == 1
+            end_hosts(aws, "r1", second, wanted(1))
+        running = [{"Name": "instance-state-name", "Values": ["running"]}]
+        groups = as_anybody("ec2").describe_instances(Filters=running)["Reservations"]
+        assert [host["InstanceId"] for group in groups for host in group["Instances"]] == first
+    finally:
+        aws.close()
+    assert amazon.strict_state().met["tokens-launch-once"] >= 2
 
 
 def test_the_controllers_rights_end_nothing_that_is_not_kons(amazon: Emulator) -> None:

@@ -18,12 +18,14 @@ FaultKind = Literal[
     "not_there",
     "conflict",
     "empty",
+    "garbled",
     "killed",
     "killed_after",
     "interrupted",
 ]
 """failed: 500 before the effect; failed_after: after it. lost: neither a reply nor an effect; lost_after: no
-reply. killed: SIGKILL to the process `pid`; interrupted: SIGINT to it, and the call goes on."""
+reply. garbled: a page of some proxy's, 502, and no effect. killed: SIGKILL to the process `pid`; interrupted:
+SIGINT to it, and the call goes on."""
 
 FAULTS: Final[tuple[FaultKind, ...]] = get_args(FaultKind)
 

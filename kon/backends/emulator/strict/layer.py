@@ -164,6 +164,10 @@ class Strict:
                 return None
             headers = {"content-type": "application/x-amz-json-1.0", "content-length": str(len(body))}
             return Verdict(call, Reply(200, headers, body))
+        if kind == "garbled":
+            page = b"<html>\n<head><title>502 Bad Gateway</title></head>\n</html>\n"
+            headers = {"content-type": "text/html", "content-length": str(len(page))}
+            return Verdict(call, Reply(502, headers, page))
         if kind in ("killed_after", "lost_after", "failed_after"):
             return None
         answer = refusal_of(fault, call)

@@ -14,16 +14,20 @@ from typing import Any
 import boto3
 import msgspec
 import pytest
+from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.parsers import ResponseParserError
 
+from kon.backends.aws.failures import in_kons_words
 from kon.backends.aws.policies import ROLES, policy
 from kon.backends.emulator import KINDS, Emulator, Settings, started
 from kon.backends.emulator.strict import RULES
 from kon.backends.emulator.strict.calls import Call, Request, call_of
 from kon.backends.emulator.strict.faults import FAULTS, Fault
 from kon.backends.emulator.strict.rights import Need, Policy, needs_of
-from kon.core.errors import ConfigurationError
+from kon.core.errors import BackendUnavailable, ConfigurationError
+from kon.fleet.clients import UNREACHED
 from tests.backends.emulator.strict.page import PAGE, page
 
 KEY = {
@@ -218,6 +222,19 @@ def test_an_empty_answer(ministack: Emulator) -> None:
         ministack.set_strict(Settings(fault=Fault("sqs:ListQueueTags", "empty")))
         url = once("sqs").create_queue(QueueName="kon-empty", tags={"a": "b"})["QueueUrl"]
         assert once("sqs").list_queue_tags(QueueUrl=url).get("Tags") is None
+
+
+def test_a_proxys_page_in_place_of_an_answer_is_an_outage(server: Emulator) -> None:
+    """At Amazon's errors boto3 gives their codes; at such a page it breaks off, by another class of error."""
+    for service, call in (("iam", "ListRoles"), ("sqs", "ListQueues"), ("ec2", "DescribeRegions")):
+        server.set_strict(Settings(fault=Fault(f"{service}:{call}", "garbled", times=0)))
+        with pytest.raises((ResponseParserError, ClientError)) as raised:
+            getattr(once(service), xform_name(call))()
+        told = in_kons_words(raised.value, service, call, "")
+        assert isinstance(told, BackendUnavailable), raised.value
+        assert "\n" not in str(told)
+        if isinstance(raised.value, ResponseParserError):
+            assert isinstance(raised.value, UNREACHED)
 
 
 def test_every_kind_of_fault_does_something() -> None:
