@@ -258,7 +258,9 @@ class LocalRun:
         with self._client(backend, channel) as (client, recorder):
             for packet in self.folder.packets():
                 client.recall(packet.outcomes)
-            if not (self.join and self._begun):  # nobody has to come to a run whose clock runs already
+            # nobody has to come to a run whose clock runs already, and nobody reads the clock of one whose
+            # records go with it
+            if self._lifeline is None and not (self.join and self._begun):
                 await self._until_ready(Control(channel.control))
             self._note_open(backend, recorder)
             end = Event.USAGE  # for one that is interrupted: another client goes on

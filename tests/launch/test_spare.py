@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+import kon
+from kon.engine.control import Control
+from kon.launch.local import LocalRun
 from kon.launch.spare import fork
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="spares are forked on Linux alone")
@@ -310,3 +313,20 @@ def test_a_program_that_is_under_test_has_threads_or_spares_that_end() -> None:
     for each in fork(1):
         each.dismiss()
         assert each.poll() == 0
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["nobody keeps", "somebody keeps"])
+def test_tasks_wait_for_the_workers_of_a_run_whose_records_are_kept(
+    kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its clock starts when they are there. Nobody reads the clock of a run whose records go with it."""
+    waited: list[str] = []
+    until_ready = LocalRun._until_ready
+
+    async def note(self: LocalRun, control: Control) -> None:
+        waited.append(self.spec.run)
+        await until_ready(self, control)
+
+    monkeypatch.setattr(LocalRun, "_until_ready", note)
+    kon.map("true {}", ["1", "2"], out=str(tmp_path / "out") if kept else None, workers=1)
+    assert len(waited) == kept
