@@ -92,6 +92,14 @@ class Kind(ABC):
     def check(self, body: Any) -> None:
         """Raise ConfigurationError when no attempt at this body could ever succeed (a wrong type, NaN)."""
 
+    def shared_keys(self, body: Any) -> Sequence[str]:
+        """Keys under which this body's task stores something, where another's may store under them too.
+
+        None by default: most kinds name what they store by the run and the task's index. A workload in which
+        two bodies have one of them in common is refused.
+        """
+        return ()
+
     def body_of_line(self, line: str) -> Any:
         """The body, or `Several`, that a line of a workload file stands for: by default, a JSON value.
 

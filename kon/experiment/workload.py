@@ -231,6 +231,25 @@ class Summary(msgspec.Struct, frozen=True):
     largest_bytes: int
 
 
+class TakenKeys:
+    """Keys that bodies store under, so that no two store under one: who came last would replace the other."""
+
+    def __init__(self) -> None:
+        # hashes in place of texts: 200 bytes for each of a million pictures
+        self._by_key: dict[int, tuple[int, int]] = {}
+
+    def add(self, number: int, encoded: bytes, keys: Sequence[str], place: Callable[[int], str]) -> None:
+        """Raises ConfigurationError where another body has one of the keys."""
+        for key in keys:
+            before, content = self._by_key.setdefault(hash(key), (number, hash(encoded)))
+            if content != hash(encoded):
+                raise ConfigurationError(
+                    f'it would be stored as "{key}", and so would that of {place(before)}: one of them would '
+                    "be lost. Give each a key of its own; in a template, {} is the whole item, as in "
+                    "`small/{}`, and {#} the task's number, as in `small/{#}-{/}`"
+                )
+
+
 class Workload:
     """One source, read by one kind's rules. All but the constructor raise WorkloadError.
 
@@ -310,6 +329,7 @@ class Workload:
         total_s: float | None = 0.0
         previous: Any = Bad("")
         encoded, took_s = b"", None
+        taken = TakenKeys()
         for number, body in itertools.islice(bodies, limit):
             tasks += 1
             if body is not previous:
@@ -318,6 +338,7 @@ class Workload:
                         raise ConfigurationError(body.text)
                     encoded = encode_body(body)
                     check(body)
+                    taken.add(number, encoded, self._checker.shared_keys(body), self._source.place)
                     took_s = duration_s(body)
                 except Exception as error:
                     # a kind that stumbles over a body would do so at every attempt

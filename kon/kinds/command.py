@@ -271,6 +271,12 @@ def placeholders(command: str | Sequence[str], positions: bool = False) -> set[s
     return found if positions else found & _PLAIN_NAMES
 
 
+def tells_apart(template: str) -> bool:
+    """Whether a template makes different texts of different items. Their names or folders alone may be the
+    same."""
+    return not placeholders(template).isdisjoint({"{}", "{#}"})
+
+
 def fill(word: str, item: str, number: int, quote: Callable[[str], str] | None = None) -> str:
     """A word of a template with its placeholders filled in.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
@@ -77,6 +77,9 @@ class Image(TakesObjects):
 
     def check(self, body: Any) -> None:
         self._key.check(input_key(body))
+
+    def shared_keys(self, body: Any) -> Sequence[str]:
+        return self._key.shared(input_key(body))
 
     async def open(self, objects: ObjectStore) -> None:
         from kon.kinds.pictures.crew import Crew

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
@@ -85,6 +85,10 @@ class Mirror(Kind):
             check_key(key_of(item, self._options.prefix))
         except (BadLink, ValueError) as error:
             raise ConfigurationError(f"the link {item.link!r:.200}: {error}") from error
+
+    def shared_keys(self, body: Any) -> Sequence[str]:
+        key = parse_item(body).key
+        return () if key is None else (key,)  # keys that are made of links differ as these do
 
     async def open(self, objects: ObjectStore) -> None:
         """Raises ConfigurationError where `images` is no folder."""

@@ -7,7 +7,7 @@ import heapq
 import itertools
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -95,6 +95,9 @@ class Shell(Kind):
         self._call(body, 1)
         if self._staging:
             self._staging.check(self._one_item(body))
+
+    def shared_keys(self, body: Any) -> Sequence[str]:
+        return self._staging.shared_keys(self._one_item(body)) if self._staging else ()
 
     async def open(self, objects: ObjectStore) -> None:
         self._objects = objects

@@ -14,7 +14,7 @@ from kon.core.errors import ConfigurationError, KindError
 from kon.core.kind import Attempt
 from kon.core.objects import ObjectStore, check_key
 from kon.core.options import OptionError
-from kon.kinds.command import fill, placeholders
+from kon.kinds.command import fill, placeholders, tells_apart
 from kon.kinds.stored import fetch
 
 _NUMBER: Final = "{#}"
@@ -76,6 +76,16 @@ class Staging:
                 raise ConfigurationError(
                     f'the output "{name}" would replace the input "{stored}", which a repeat would then take'
                 )
+
+    def shared_keys(self, item: str | None) -> list[str]:
+        """Keys of outputs that another item's task may have too. What a glob matches nobody knows before."""
+        attempt = Attempt(run="run", index=0, number=1)
+        found = []
+        for name, key in self._outputs.items():
+            if key is None or _is_glob(name) or tells_apart(key + name if key.endswith("/") else key):
+                continue
+            found.append(self._output_key(key, item, attempt, _filled(name, item, attempt)))
+        return found
 
     async def fetch(self, objects: ObjectStore, folder: Path, item: str | None, attempt: Attempt) -> None:
         """Put the inputs into the folder. Raises KindError where one can't be had."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from kon.core.errors import ConfigurationError, KindError
 from kon.core.kind import Attempt, Kind, Several
 from kon.core.objects import ObjectStore, check_key
 from kon.core.options import OptionError
-from kon.kinds.command import fill, placeholders
+from kon.kinds.command import fill, placeholders, tells_apart
 from kon.kinds.web.numbered import count_of, numbered
 
 AtLeast1 = Annotated[int, msgspec.Meta(ge=1)]
@@ -84,6 +85,12 @@ class OutputKey:
         if self._template is None:
             return f"{self._kind}/{attempt.run}/{attempt.index:06}.{suffix}"
         return check_key(fill(self._template, item, attempt.index + 1))
+
+    def shared(self, item: str) -> Sequence[str]:
+        """The key, where that of another item may be the same, as with `small/{/}`."""
+        if self._template is None or tells_apart(self._template):
+            return ()
+        return (fill(self._template, item, 1),)
 
     def check(self, item: str) -> None:
         """Raises ConfigurationError where the item makes it no key, or its own, so that a repeat would take

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
@@ -89,6 +89,9 @@ class Transcode(TakesObjects):
 
     def check(self, body: Any) -> None:
         self._key.check(input_key(body))
+
+    def shared_keys(self, body: Any) -> Sequence[str]:
+        return self._key.shared(input_key(body))
 
     async def open(self, objects: ObjectStore) -> None:
         """Raises ConfigurationError where there is no ffmpeg."""
