@@ -91,7 +91,8 @@ class Animoto(Kind):
         from kon.kinds.pictures.crew import Crew
         from kon.kinds.video.allocator import give_back_large_blocks
         from kon.kinds.video.fetch import Fetcher
-        from kon.kinds.video.job import Rules, Studio
+        from kon.kinds.video.filming import Rules
+        from kon.kinds.video.job import Studio
         from kon.kinds.video.server import HERE, ImageServer, images_of
         from kon.kinds.web.links import Guard
 

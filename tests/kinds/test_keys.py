@@ -25,9 +25,9 @@ from kon.kinds.mirroritem import LinkItem, key_of, parse_item
 from kon.kinds.stored import OutputKey
 from kon.kinds.transcode import Transcode, TranscodeOptions
 from kon.kinds.video.film import Film
-from kon.kinds.video.job import key_of as video_key
-from kon.kinds.video.job import made_of
 from kon.kinds.video.jobfile import Job
+from kon.kinds.video.notes import key_of as video_key
+from kon.kinds.video.notes import made_of
 from tests.kinds.video.given import encoded, photo
 
 LOOKS: Final[dict[str, dict[str, Any]]] = {

@@ -6,10 +6,12 @@ Which font has a character is told by drawing it: a character that a font lacks 
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import shutil
 import subprocess
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -29,10 +31,11 @@ _FONTCONFIG_S: Final = 10.0
 
 
 class Face(NamedTuple):
-    """A font file. number: of the font within a collection, from 0."""
+    """A font file. number: of the font within a collection, from 0. digest: of the file, SHA-256."""
 
     file: str
     number: int = 0
+    digest: str = ""
 
     def at(self, size_px: float) -> ImageFont.FreeTypeFont:
         return _loaded(self, size_px)
@@ -54,6 +57,11 @@ class Fonts:
     def __init__(self, first: str = "") -> None:
         """Raises ConfigurationError where there is no such font."""
         self._faces = [*([_named(first)] if first else []), Face(str(OWN))]
+
+    def digests(self, texts: Iterable[str]) -> list[str]:
+        """What tells the fonts of these texts from others, for a video's key. kon's own is left out."""
+        faces = {run.face for text in texts for run in self.runs(text)[0]}
+        return sorted(f"{face.digest} {face.number}" for face in faces if face.file != str(OWN))
 
     def runs(self, text: str) -> tuple[list[Run], str]:
         """The text in parts, each with its font; and the characters that no font has, each once.
@@ -108,7 +116,7 @@ def _named(name: str) -> Face:
             ImageFont.truetype(name, _TRIED_PX)
         except OSError as error:
             raise ConfigurationError(f"caption_font: {name:.300} can't be used as a font: {error}") from error
-        return Face(name)
+        return _face(name)
     said = _asked("%{family}|%{file}|%{index}", name)
     if said is None:
         raise ConfigurationError(
@@ -121,13 +129,34 @@ def _named(name: str) -> Face:
             f'caption_font: there is no font "{name:.80}" here (the nearest is "{families}"); '
             "`fc-list` lists them"
         )
-    return Face(file, int(index or 0))
+    return _face(file, int(index or 0))
+
+
+def _of_system(character: str) -> Face | None:
+    found = _file_of_system(character)
+    return None if found is None else _face(*found)
 
 
 @functools.lru_cache(maxsize=4_096)
-def _of_system(character: str) -> Face | None:
+def _file_of_system(character: str) -> tuple[str, int] | None:
     said = _asked("%{family}|%{file}|%{index}", f":charset={ord(character):x}:scalable=true:color=false")
-    return None if said is None else Face(said[1], int(said[2] or 0))
+    return None if said is None else (said[1], int(said[2] or 0))
+
+
+def _face(file: str, number: int = 0) -> Face:
+    """The font as its file is now: one that has changed is loaded again, and makes other videos."""
+    try:
+        found = os.stat(file)  # noqa: PTH116 - as fontconfig writes it
+    except OSError as error:
+        raise ConfigurationError(f"caption_font: {file:.300} can't be read: {error.strerror}") from error
+    return Face(file, number, _digest(file, (found.st_ino, found.st_mtime_ns, found.st_size)))
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(file: str, version: tuple[int, int, int]) -> str:
+    """version: tells one content of the file from another, so that a file is read once."""
+    with open(file, "rb") as content:  # noqa: PTH123
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _asked(form: str, pattern: str) -> tuple[str, str, str] | None:

@@ -14,7 +14,7 @@ from kon.kinds.pictures.header import Type, read_header, type_of
 from kon.kinds.pictures.refusal import BadImage
 from kon.kinds.video.decode import Decoder
 from kon.kinds.video.film import Film
-from kon.kinds.video.job import DECODING_BYTES
+from kon.kinds.video.filming import DECODING_BYTES
 from tests.kinds.video.given import encoded, photo, plain
 
 FORMS: Final[dict[str, str]] = {

@@ -9,6 +9,7 @@ import threading
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from kon.backends.memory.objects import MemoryObjects
 from kon.core.errors import KindError
 from kon.core.objects import ObjectStore
 from kon.kinds.pictures.crew import Crew
-from kon.kinds.video import job as jobs
+from kon.kinds.video import filming
 from kon.kinds.video.fetch import Fetcher
 from kon.kinds.video.film import Film
-from kon.kinds.video.job import Rules, Studio, key_of
+from kon.kinds.video.filming import Rules
+from kon.kinds.video.job import Studio
 from kon.kinds.video.jobfile import Job
+from kon.kinds.video.notes import key_of
 from kon.kinds.video.room import Room
 from kon.kinds.web.limits import FetchLimits
 from kon.kinds.web.links import Guard
@@ -451,7 +454,7 @@ def test_where_nobody_waits_for_another_the_first_image_waits_for_room_too_and_a
 
 
 def test_memory_for_fetched_images_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "FETCHED_BYTES", 300_000)
+    monkeypatch.setattr(filming, "FETCHED_BYTES", 300_000)
     rooms: list[Room] = []
 
     class Noted(Room):
@@ -459,7 +462,7 @@ def test_memory_for_fetched_images_is_bounded(tmp_path: Path, monkeypatch: pytes
             super().__init__(size_bytes, first_waits=first_waits)
             rooms.append(self)
 
-    monkeypatch.setattr(jobs, "Room", Noted)
+    monkeypatch.setattr(filming, "Room", Noted)
     image = encoded(photo(900, 700))
     pages = {f"{number}": image for number in range(20)}
     result, _ = made(tmp_path, list(pages), pages)
@@ -483,3 +486,26 @@ def test_captions_and_sound_are_part_of_the_video(tmp_path: Path) -> None:
                 await works.make(Job(job.links, audio=place.url("none")))
 
     run(main())
+
+
+def test_a_changed_font_makes_another_video(tmp_path: Path) -> None:
+    font = tmp_path / "own.ttf"
+    film = msgspec.structs.replace(SMALL, caption_font=str(font))
+    fonts = resources.files("matplotlib") / "mpl-data" / "fonts" / "ttf"
+    font.write_bytes((fonts / "DejaVuSans.ttf").read_bytes())
+
+    async def main() -> list[Any]:
+        objects, found = MemoryObjects(), []
+        async with site() as place, studio(objects, film) as works:
+            place.pages["0"] = colour(0)
+            plain_job, job = Job((place.url("0"),)), Job((place.url("0"),), captions=("Ours",))
+            for name in ("DejaVuSans.ttf", "DejaVuSans.ttf", "DejaVuSerif.ttf"):
+                font.write_bytes((fonts / name).read_bytes())
+                found.append((await works.make(job), await works.make(plain_job)))
+        return found
+
+    (first, plain), (same, _), (other, still_plain) = run(main())
+    assert same["key"] == first["key"]
+    assert other["key"] != first["key"]
+    assert other["uploaded"]
+    assert still_plain["key"] == plain["key"]  # it has no text

@@ -23,9 +23,9 @@ from kon.kinds.pictures.header import read_header
 from kon.kinds.video import videofile
 from kon.kinds.video.decode import Decoder
 from kon.kinds.video.film import LOOKS, Film, Place, Transition, rate_of
-from kon.kinds.video.job import key_of, made_of
 from kon.kinds.video.jobfile import Job, film_for, parse_job, read_job
 from kon.kinds.video.moves import BLACK, TRANSITIONS, Picture, Shot, Spans, frame_at
+from kon.kinds.video.notes import key_of, made_of
 from kon.kinds.video.planes import Planes
 from kon.kinds.video.skip import apart
 from kon.kinds.video.times import TITLE, Times, way_of

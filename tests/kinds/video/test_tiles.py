@@ -17,7 +17,7 @@ from kon.kinds.pictures.opened import opened
 from kon.kinds.pictures.refusal import BadImage
 from kon.kinds.video.decode import Decoder
 from kon.kinds.video.film import Film
-from kon.kinds.video.job import DECODING_BYTES
+from kon.kinds.video.filming import DECODING_BYTES
 from kon.kinds.video.tiles import decoded_tiles
 from tests.kinds.pictures.tiled import box, grid_of, tiled
 from tests.kinds.video.given import encoded, photo
