@@ -111,8 +111,9 @@ class TestWhole:
     def test_what_is_not_text(self, tmp_path: Path) -> None:
         assert self.kept(tmp_path / "f", b"a\xff", b"b") == b"a\xffb"
 
-    def test_a_disk_that_is_full(self) -> None:
-        capture = WholeCapture(2, "/dev/full/f")
+    def test_a_place_where_no_file_can_be(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        capture = WholeCapture(2, str(tmp_path / "file/f"))
         capture.add(b"abc")
         capture.add(b"def")
         with pytest.raises(OSError, match=r"Not a directory|File exists"):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import http.server
 import json
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from http.server import ThreadingHTTPServer
 from typing import Any, Final
 
 import msgspec
 
+from tests import answering
+from tests.answering import Answer, Asked
 from tests.lab.addresses import REGION
 
 TOKEN: Final = "X-aws-ec2-metadata-token"
@@ -90,43 +91,23 @@ def _credentials(now: datetime.datetime) -> dict[str, str]:
     }
 
 
-def server(
-    bound: tuple[str, int],
-    find: Callable[[str], Host | None],
-    tokens: Tokens,
-) -> http.server.ThreadingHTTPServer:
+def server(bound: tuple[str, int], find: Callable[[str], Host | None], tokens: Tokens) -> ThreadingHTTPServer:
     """find: the host of an address."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
-            address, ttl = self.client_address[0], self.headers.get(TTL)
-            token = tokens.issue(address, ttl)
-            if self.path != "/latest/api/token" or token is None:
-                self._say(400)
-            else:
-                self._say(200, token, {TTL: str(ttl)})
+    def answer(asked: Asked) -> Answer:
+        if asked.method == "PUT":
+            ttl = asked.headers.get(TTL.lower())
+            token = tokens.issue(asked.address, ttl)
+            if asked.path != "/latest/api/token" or token is None:
+                return Answer(400)
+            return Answer(200, token.encode(), {TTL: str(ttl)})
+        host = find(asked.address)
+        if host is None:
+            return Answer(404)
+        if not tokens.is_good(asked.address, asked.headers.get(TOKEN.lower())):
+            return Answer(401)
+        answers = metadata(host, datetime.datetime.now(datetime.UTC))
+        found = answers.get(asked.path.removeprefix("/latest/").rstrip("/"))
+        return Answer(404) if found is None else Answer(200, found.encode())
 
-        def do_GET(self) -> None:
-            host = find(self.client_address[0])
-            if host is None:
-                self._say(404)
-            elif not tokens.is_good(self.client_address[0], self.headers.get(TOKEN)):
-                self._say(401)
-            else:
-                answers = metadata(host, datetime.datetime.now(datetime.UTC))
-                found = answers.get(self.path.removeprefix("/latest/").rstrip("/"))
-                self._say(404) if found is None else self._say(200, found)
-
-        def _say(self, code: int, text: str = "", headers: Mapping[str, str] | None = None) -> None:
-            body = text.encode()
-            self.send_response(code)
-            for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-                self.send_header(name, value)
-            with contextlib.suppress(ConnectionError):  # whoever asked has given up, or is gone
-                self.end_headers()
-                self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    return http.server.ThreadingHTTPServer(bound, Handler)
+    return answering.server(bound, answer)

@@ -8,11 +8,12 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Final
 from urllib.parse import urlsplit
+
+from tests.answering import Answer, Asked, answering
 
 RATES: Final = {
     "reply lost": 0.04,  # the service did it, and nobody is told: whoever asks again meets his own deed
@@ -30,7 +31,8 @@ DATA: Final = re.compile(
 """The calls that a run consists of. What makes and deletes queues and tables is left in peace: a person
 would see it fail, and ask again."""
 
-_HOP: Final = frozenset({"connection", "transfer-encoding", "keep-alive", "date", "server"})
+_HOP: Final = frozenset({"connection", "transfer-encoding", "keep-alive", "date", "server", "content-length"})
+_JSON: Final = {"Content-Type": "application/x-amz-json-1.0"}
 
 
 class FaultyProxy:
@@ -56,77 +58,29 @@ class FaultyProxy:
                 drawn -= rate
             return None
 
-    def forward(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, Any, bytes]:
+    def listening(self) -> AbstractContextManager[str]:
+        """Its address, while it serves."""
+        return answering(self.answer)
+
+    def answer(self, asked: Asked) -> Answer | None:
+        fault = self.fault() if DATA.fullmatch(asked.headers.get("x-amz-target", "")) else None
+        if fault == "error":
+            return Answer(500, b'{"__type":"InternalFailure","message":"by the test"}', _JSON)
+        if fault == "throttled":
+            return Answer(400, b'{"__type":"ThrottlingException","message":"Rate exceeded"}', _JSON)
+        if fault == "late":
+            time.sleep(LATE_S)
+        reply = self.forward(asked)
+        if fault == "twice":
+            reply = self.forward(asked)
+        return None if fault == "reply lost" else reply
+
+    def forward(self, asked: Asked) -> Answer:
         connection = http.client.HTTPConnection(self._target, timeout=60)
         try:
-            connection.request(method, path, body, dict(headers))
+            connection.request(asked.method, asked.path, asked.body, dict(asked.headers))
             reply = connection.getresponse()
-            return reply.status, reply.getheaders(), reply.read()
+            headers = {name: value for name, value in reply.getheaders() if name.lower() not in _HOP}
+            return Answer(reply.status, reply.read(), headers)
         finally:
             connection.close()
-
-    @contextmanager
-    def listening(self) -> Iterator[str]:
-        """Its address, while it serves."""
-        server = _Server(("127.0.0.1", 0), _handler(self))
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever asked may have gone: a process that is stopped waits for no reply."""
-
-
-def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def handle_any(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            fault = proxy.fault() if DATA.fullmatch(self.headers.get("X-Amz-Target") or "") else None
-            if fault == "error":
-                self._say(500, [], b'{"__type":"InternalFailure","message":"by the test"}')
-                return
-            if fault == "throttled":
-                self._say(400, [], b'{"__type":"ThrottlingException","message":"Rate exceeded"}')
-                return
-            if fault == "late":
-                time.sleep(LATE_S)
-            reply = proxy.forward(self.command, self.path, dict(self.headers), body)
-            if fault == "twice":
-                reply = proxy.forward(self.command, self.path, dict(self.headers), body)
-            if fault == "reply lost":
-                self.close_connection = True
-                return
-            self._say(*reply)
-
-        do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = handle_any  # noqa: N815 - the base class's names
-
-        def _say(self, status: int, headers: Any, body: bytes) -> None:
-            self.send_response(status)
-            for name, value in headers:
-                if name.lower() not in _HOP and name.lower() != "content-length":
-                    self.send_header(name, value)
-            if status >= 400:
-                self.send_header("Content-Type", "application/x-amz-json-1.0")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Not to be told."""
-
-    return Handler

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import http.server
 import importlib.util
 import json
 import random
 import re
 import shlex
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.answering import Answer, Asked, answering
 from tests.lab import servers
 from tests.playbooks.plays import PROJECT, Operator, Play
 
@@ -28,8 +27,6 @@ DESTRUCTIVE = ("teardown", "sweep", "scale", "configure", "provision")
 TABLE: dict[str, dict[str, Any]] = yaml.safe_load((PROJECT / "playbooks/vars/variables.yml").read_text())
 
 MISSING = object()
-
-VERBS = ("do_GET", "do_POST", "do_PUT", "do_DELETE", "do_HEAD")
 
 SMALLEST: dict[str, dict[str, Any]] = {
     "teardown": {"run": "r1"},
@@ -197,35 +194,18 @@ def test_each_command_on_a_page_says_variables_that_are_right(page: str, command
 # --- as an operator calls it ----------------------------------------------------------------------------
 
 
-class Amazon(http.server.BaseHTTPRequestHandler):
-    """Counts what it is asked, and refuses it."""
-
-    asked: list[str]
-
-    def refuse(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode(errors="replace")
-        self.asked.append(f"{self.path} {body[:200]}")
-        said = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"
-        self.send_response(403)
-        self.send_header("Content-Length", str(len(said)))
-        self.end_headers()
-        self.wfile.write(said)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def amazon() -> Iterator[tuple[str, list[str]]]:
-    """A URL, and what was asked there."""
+    """A URL, and what was asked there: everything is refused."""
     asked: list[str] = []
-    handler = type("Asked", (Amazon,), {"asked": asked, **dict.fromkeys(VERBS, Amazon.refuse)})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", asked
-        server.shutdown()
-        thread.join()
+    said = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"
+
+    def refuse(request: Asked) -> Answer:
+        asked.append(f"{request.path} {request.body.decode(errors='replace')[:200]}")
+        return Answer(403, said)
+
+    with answering(refuse) as url:
+        yield url, asked
 
 
 @pytest.fixture

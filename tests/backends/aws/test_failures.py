@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from kon.backends.aws import AwsBackend
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.failures import CallRefused, in_kons_words
 from kon.core.errors import BackendRefused, BackendUnavailable, ConfigurationError, KonError
+from tests.answering import Answer, Answering, Asked, answering
 
 
 def said(code: str, message: str = "", status: int = 400, operation: str = "SendMessage") -> KonError:
@@ -150,33 +148,15 @@ def test_an_endpoint_that_is_none(no_settings: pytest.MonkeyPatch) -> None:
 # --- what is sent, and counted ------------------------------------------------------------------------
 
 
-@contextmanager
-def answering(*statuses: int) -> Iterator[str]:
-    """A server that gives these answers, one after the other, and the last one for ever."""
+def one_by_one(*statuses: int) -> Answering:
+    """These answers, one after the other, and the last one for ever."""
     left = list(statuses)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            status = left.pop(0) if len(left) > 1 else left[0]
-            body = b'{"QueueUrl": "http://x/1/q"}' if status == 200 else b"{}"
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(asked: Asked) -> Answer:
+        status = left.pop(0) if len(left) > 1 else left[0]
+        return Answer(status, b'{"QueueUrl": "http://x/1/q"}' if status == 200 else b"{}")
 
-        def log_message(self, *_: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return answer
 
 
 async def url_of_a_queue(calls: Calls) -> dict[str, Any]:
@@ -187,7 +167,7 @@ async def url_of_a_queue(calls: Calls) -> dict[str, Any]:
 
 
 def test_retries_are_made_and_counted(no_settings: pytest.MonkeyPatch) -> None:
-    with answering(500, 503, 200) as endpoint:
+    with answering(one_by_one(500, 503, 200)) as endpoint:
         with_keys(no_settings, endpoint)
         calls = Calls()
         assert asyncio.run(url_of_a_queue(calls))["QueueUrl"] == "http://x/1/q"
@@ -196,7 +176,7 @@ def test_retries_are_made_and_counted(no_settings: pytest.MonkeyPatch) -> None:
 
 
 def test_a_service_that_stays_in_trouble_is_unavailable(no_settings: pytest.MonkeyPatch) -> None:
-    with answering(500) as endpoint:
+    with answering(one_by_one(500)) as endpoint:
         with_keys(no_settings, endpoint)
         calls = Calls()
         with pytest.raises(BackendUnavailable, match="SQS is in trouble"):

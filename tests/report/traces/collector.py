@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import gzip
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+
+from tests.answering import Answer, Asked, answering
 
 
 class Taken(NamedTuple):
@@ -58,29 +58,11 @@ def attributes(of: Any) -> dict[str, Any]:
 @contextmanager
 def collecting(*answers: int) -> Iterator[Collector]:
     collector = Collector(*answers)
+    reply = ExportTraceServiceResponse().SerializeToString()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            status = collector.take(self.path, headers, body)
-            reply = ExportTraceServiceResponse().SerializeToString()
-            self.send_response(status)
-            self.send_header("content-type", "application/x-protobuf")
-            self.send_header("content-length", str(len(reply)))
-            self.end_headers()
-            self.wfile.write(reply)
+    def answer(asked: Asked) -> Answer:
+        status = collector.take(asked.path, dict(asked.headers), asked.body)
+        return Answer(status, reply, {"Content-Type": "application/x-protobuf"})
 
-        def log_message(self, *args: Any) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        collector.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield collector
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(answer) as collector.endpoint:
+        yield collector
