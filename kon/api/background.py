@@ -10,7 +10,6 @@ import asyncio
 import logging
 import secrets
 import shutil
-import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -28,6 +27,7 @@ from kon.core.errors import (
 )
 from kon.core.lock import client_lock
 from kon.core.plugins import backend_class, open_backend
+from kon.core.scratch import temporary_place
 from kon.core.spec import RunSpec
 from kon.engine.client import Client
 from kon.engine.control import Control
@@ -46,9 +46,16 @@ class TemporaryFolder:
     workers, however these end."""
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.gettempdir()) / f"kon-{secrets.token_hex(8)}"
+        """Raises StoreError where none can be made."""
+        self.path = temporary_place() / f"kon-{secrets.token_hex(8)}"
         sentry = over_folder(self.path)  # before the folder, so that no moment is left without
-        self.path.mkdir(mode=0o700)
+        try:
+            self.path.mkdir(mode=0o700)
+        except OSError as error:
+            sentry.dismiss()
+            raise StoreError(
+                f"no folder can be made in {self.path.parent}: {error.strerror}. Name another place in TMPDIR"
+            ) from error
         self.lifeline = sentry.lifeline
         """A file that keeps the folder, as long as any process has it open."""
         self._finalizer = weakref.finalize(self, _remove, self.path, sentry)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import logging
+import os
 import platform
 import sys
 import traceback
@@ -191,6 +193,18 @@ class LazyGroup(click.Group):
             raise
 
 
+def _take_closed_files() -> None:
+    """Have nothing that is opened later become one of the standard files that kon was started without: a
+    database would take what programs say. Without stderr, kon says what it says to nobody."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - as long as the process lasts
+
+
 def _say_warning(
     message: Warning | str,
     category: type[Warning],
@@ -251,6 +265,7 @@ def kon() -> None:
 
 def main() -> None:
     """The installed script. Ends the process."""
+    _take_closed_files()
     warnings.showwarning = _say_warning
     try:
         kon(prog_name="kon")
@@ -263,7 +278,8 @@ def main() -> None:
             if logs.is_json():
                 _log.error(told, extra={"exit_code": EXIT_STDOUT})
             else:
-                click.echo(f"kon: {told}", err=True)
+                with contextlib.suppress(OSError):  # it was stderr, and there is nowhere to say so
+                    click.echo(f"kon: {told}", err=True)
             sys.exit(EXIT_STDOUT)
         from kon.cli.fault import told as kept
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
+from kon.api import streams
 from kon.cli.map_tasks import Commands
 from kon.core.errors import ConfigurationError, StoreError
 from kon.core.task import Outcome, State
@@ -58,7 +59,7 @@ class JobLog:
         if outcome.state is State.CANCELLED:
             return
         try:
-            self._file.write(line_of(outcome, self._commands[outcome.index]) + b"\n")
+            streams.write(self._file, line_of(outcome, self._commands[outcome.index]) + b"\n")
         except OSError as error:
             raise StoreError(
                 f"--joblog {self._path}: can't be written: {error.strerror}. Make room, then go on "

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from kon.api.feed import Feed, SubmittedCall
 from kon.api.stored import Stored
+from kon.cli.map_sources import refusal
 from kon.core.errors import ConfigurationError, WorkloadError
 
 QUIET_S: Final = 0.5
@@ -42,9 +43,19 @@ class Incoming(Sequence[str]):
         count = len(self.first)
         return self.first[at] if at < count else self._more[at - count]
 
+    def check(self, body: Callable[[str], Any]) -> None:
+        """Raises WorkloadError where no command can take one of the items that are there."""
+        for number, item in enumerate(self.first, start=1):
+            try:
+                body(item)
+            except ConfigurationError as error:
+                raise WorkloadError(refusal(number, error)) from error
+
     def follow(self, feed: Feed, body: Callable[[str], Any]) -> None:
-        """Have the items run, and in a thread those that come later. `body`: of an item's task; it raises
-        ConfigurationError for one that no command can take."""
+        """Have the items run, which have been checked, and in a thread those that come later.
+
+        body: of an item's task; it raises ConfigurationError for one that no command can take.
+        """
         for item in self.first:
             feed.put(SubmittedCall(Future(), body(item)))
         threading.Thread(target=self._follow, args=(feed, body), name="kon-input", daemon=True).start()
@@ -61,7 +72,7 @@ class Incoming(Sequence[str]):
         except OSError as error:
             self.problem = WorkloadError(f"standard input: can't be read: {error.strerror}")
         except ConfigurationError as error:
-            self.problem = WorkloadError(f"kon map: item {len(self) + 1}: {error}")
+            self.problem = WorkloadError(refusal(len(self) + 1, error))
         self.is_over = True
 
     def _pieces(self, *, until_quiet: bool) -> Iterator[bytes]:

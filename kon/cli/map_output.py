@@ -35,10 +35,12 @@ class Printer:
         is_shown: bool = True,
         results: Path | None = None,
         files_go: bool = False,
+        may_cut: bool = False,
     ) -> None:
         """is_shown: output is to be printed; where it is not, it was shown as it came, or nobody wants it.
         results: the folder where it is kept, a folder for each task. files_go: the files of long output are
-        removed once they are printed.
+        removed once they are printed. may_cut: the middle of long output may be missing; else what is not
+        whole, which its task has failed of, is not taken for output.
 
         Raises ConfigurationError where there is nowhere to print to.
         """
@@ -53,6 +55,7 @@ class Printer:
         self._is_shown = is_shown
         self._results = results
         self._files_go = files_go
+        self._may_cut = may_cut
         self._early: dict[int, Outcome] = {}
         self._next = 0
         self.failures = 0
@@ -73,6 +76,8 @@ class Printer:
             result = outcome.result if isinstance(outcome.result, dict) else {}
             for stream in STREAMS:
                 text, file = str(result.get(stream) or ""), result.get(f"{stream}_file")
+                if file is None and f"{stream}_bytes" in result and not self._may_cut:
+                    continue
                 self._keep(outcome.index, stream, text, file)
                 if self._is_shown:
                     self._show(outcome.index, stream, text, file)
@@ -133,8 +138,13 @@ class Printer:
 
     def _comments(self, outcome: Outcome, result: dict[str, object]) -> Iterator[bytes]:
         """What there is to say about it."""
-        for warning in _warnings(result):
+        for warning in _warnings(result) if self._may_cut else ():
             yield f"kon: task {outcome.index + 1}: {warning}\n".encode()
+        if result.get("output_open"):
+            yield (
+                b"kon: task %d: it left a process running that held its output open; what that writes is not "
+                b"read\n" % (outcome.index + 1)
+            )
         if outcome.state is State.DONE or outcome.state is State.CANCELLED:
             return
         self.failures += 1
@@ -167,6 +177,4 @@ def _warnings(result: dict[str, object]) -> list[str]:
         found.append("its output is longer than --max-output allows, and the middle is left out")
     if result.get("encoding_errors") and not (result.get("stdout_file") or result.get("stderr_file")):
         found.append("its output was not UTF-8; other bytes stand there as \\xff. Leave out --max-output")
-    if result.get("output_open"):
-        found.append("it left a process running that held its output open; what that writes is not read")
     return found

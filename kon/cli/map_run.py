@@ -51,6 +51,7 @@ class MapRun:
             is_shown=not (request.as_json or request.is_live),
             results=request.results,
             files_go=plan.out is None,
+            may_cut=request.max_output_bytes is not None,
         )
         recorded = self._recorded()
         self._known = {outcome.index for outcome in recorded if self._stands(outcome)}
@@ -58,6 +59,7 @@ class MapRun:
         self._incoming = items if isinstance(items, Incoming) else None
         self._feed = Feed(plan.spec.workers * plan.spec.slots, lambda call, outcome: None)
         if self._incoming is not None:
+            self._incoming.check(commands.body)  # once it has begun, it would have to be ended
             plan = plan._replace(make_client=partial(OpenClient, self._feed))
         self._run = begin(plan, () if plan.out else recorded)
         self._tail = Tail(RunFolder(self._run.path), self._run.tasks)

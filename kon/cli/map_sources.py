@@ -18,7 +18,7 @@ import click
 
 from kon.api.stored import Stored
 from kon.cli.map_words import Source
-from kon.core.errors import WorkloadError
+from kon.core.errors import ConfigurationError, WorkloadError
 
 Item = str | tuple[str, ...]
 """What a task gets: an item, or several."""
@@ -190,3 +190,9 @@ def _split(source: BinaryIO, separator: bytes) -> Iterator[bytes]:
         yield from whole
     if rest:
         yield rest
+
+
+def refusal(number: int, error: ConfigurationError) -> str:
+    """What is said of an item, counted from 1, that no command can take."""
+    hint = ". Items that end with NUL are read with -0" if "NUL" in str(error) else ""
+    return f"kon map: item {number}: {error}{hint}"

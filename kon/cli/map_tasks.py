@@ -19,7 +19,7 @@ from kon.api.begin import Plan, processors, run_name
 from kon.api.feed import MOST_TASKS
 from kon.api.items import Bodies, for_command
 from kon.cli.map_incoming import Incoming
-from kon.cli.map_sources import Item
+from kon.cli.map_sources import Item, refusal
 from kon.core.errors import ConfigurationError, WorkloadError
 from kon.core.kind import Kind
 from kon.core.plugins import kind_class, strategy_class
@@ -80,7 +80,7 @@ class ItemSource:
             try:
                 kind.check(body)
             except ConfigurationError as error:
-                bad.append(f"kon map: item {number}: {error}")
+                bad.append(refusal(number, error))
                 if len(bad) == _MOST_BAD:
                     break
             digest.update(msgspec.json.encode(body))

@@ -162,7 +162,7 @@ def _import(what: str, module_name: str, search_here: bool) -> ModuleType:
             sys.modules[_FORMER] = importlib.import_module("kon.strategies")
             return _import(what, module_name, search_here)
         if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
-            where = f", nor in {Path.cwd()}" if search_here else ""
+            where = f", nor in {_current_folder()}" if search_here else ""
             raise UnknownPlugin(
                 f'{what}: there is no module "{error.name}" among the installed packages{where}'
             ) from error
@@ -174,8 +174,8 @@ def _import(what: str, module_name: str, search_here: bool) -> ModuleType:
 
 @contextmanager
 def _current_folder_last(search_here: bool) -> Iterator[None]:
-    here = str(Path.cwd())
-    if not search_here or here in sys.path:
+    here = _current_folder()
+    if not search_here or here is None or here in sys.path:
         yield
         return
     sys.path.append(here)
@@ -185,6 +185,14 @@ def _current_folder_last(search_here: bool) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(here)
+
+
+def _current_folder() -> str | None:
+    """None where it has been removed: a program may stand in such a one, and finds nothing there."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return None
 
 
 def open_backend(plugin: Plugin, root: Path) -> Backend:

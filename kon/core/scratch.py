@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import secrets
 import shutil
@@ -19,7 +20,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from kon.core.errors import KindError
+from kon.core.errors import KindError, StoreError
+
+_log = logging.getLogger("kon")
 
 PREFIX: Final = "kon-task-"
 """Beginning of the names of working folders, and of nothing else."""
@@ -43,9 +46,29 @@ def _begin_anew() -> None:
 os.register_at_fork(after_in_child=_begin_anew)
 
 
+def temporary_place() -> Path:
+    """Where temporary files are kept: TMPDIR, or where that can't be used another place, which is told.
+
+    Raises StoreError where there is none, as all are full for instance.
+    """
+    wanted, is_first = os.environ.get("TMPDIR"), tempfile.tempdir is None
+    try:
+        place = tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"no temporary file can be written: {error.strerror}. Make room there, or name another place "
+            "in TMPDIR"
+        ) from error
+    if is_first and wanted and os.path.realpath(wanted) != os.path.realpath(place):
+        _log.warning(
+            "TMPDIR names %s, where nothing can be written: temporary files are in %s", wanted, place
+        )
+    return Path(place)
+
+
 def own_prefix() -> str:
     """The beginning of the paths of this process's working folders."""
-    return str(Path(tempfile.gettempdir()) / f"{PREFIX}{_mark}-")
+    return str(temporary_place() / f"{PREFIX}{_mark}-")
 
 
 @asynccontextmanager
@@ -54,10 +77,13 @@ async def working_folder(kind: str) -> AsyncIterator[Path]:
 
     Cancelled, the attempt still waits until the folder is gone.
     """
-    place = tempfile.gettempdir()
-    if place not in _cleared:
-        _cleared.add(place)
-        await asyncio.to_thread(clear_abandoned, Path(place))
+    try:
+        place = temporary_place()
+    except StoreError as error:
+        raise KindError(str(error)) from error
+    if str(place) not in _cleared:
+        _cleared.add(str(place))
+        await asyncio.to_thread(clear_abandoned, place)
     try:
         made, lock = _make(kind)
     except OSError as error:

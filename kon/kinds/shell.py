@@ -253,6 +253,13 @@ class Shell(Kind):
             return f'there is no program "{program}" on PATH ({path})'
         if error.errno == errno.ENOENT:
             return f'there is no program "{program}", or not the interpreter that its first line names'
+        if error.errno == errno.E2BIG:
+            longest_bytes = max(len(os.fsencode(word)) for word in (*call.argv, *call.variables.values()))
+            return (
+                f'can\'t start "{program:.200}": its arguments and variables are too long for this system, '
+                f"one with {longest_bytes:,} bytes. A command can read its item from standard input "
+                "(stdin_item; kon map --stdin item)"
+            )
         return f'can\'t start "{program:.200}": {error.strerror}'
 
     def _judged(self, call: Call, finished: Finished, in_shell: bool) -> dict[str, Any]:

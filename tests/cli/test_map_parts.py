@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -159,6 +160,16 @@ class TestPrinter:
             printer.print([done(0, text)])
             assert printer.is_mid_line is is_mid_line
 
+    def test_what_is_not_whole_is_no_output(self, capsysbinary: Captured) -> None:
+        """Its task failed of that, as on a full disk: a middle that is missing is for no program to read."""
+        text = "a\n[kon left out 9 bytes here]\nz"
+        result = {"exit": 0, "stdout": text, "stderr": "said\n", "truncated": True, "stdout_bytes": 11}
+        outcome = Outcome(0, 1, State.FAILED, result, "can't be kept whole")
+        Printer(ITEMS).print([outcome])
+        assert capsysbinary.readouterr() == (b"", b"said\nkon: task 1 (a): can't be kept whole\n")
+        Printer(ITEMS, may_cut=True).print([outcome])
+        assert capsysbinary.readouterr().out == text.encode()
+
     def test_a_task_that_left_nothing(self, capsysbinary: Captured) -> None:
         Printer(ITEMS, keep_order=False, tag=False).print(
             [Outcome(1, 1, State.LOST, None, "gone"), Outcome(2, 1, State.CANCELLED, None, "x")]
@@ -166,7 +177,7 @@ class TestPrinter:
         assert capsysbinary.readouterr().err == b"kon: task 2 (b): gone\n"
 
     def test_output_that_is_not_whole_is_no_secret(self, capsysbinary: Captured) -> None:
-        Printer(ITEMS, keep_order=False, tag=False).print(
+        Printer(ITEMS, may_cut=True).print(
             [Outcome(0, 1, State.DONE, {"exit": 0, "truncated": True, "encoding_errors": True})]
         )
         told = capsysbinary.readouterr().err
@@ -195,6 +206,20 @@ class TestJobLog:
     )
     def test_how_it_ended(self, outcome: Outcome, columns: list[bytes]) -> None:
         assert line_of(outcome, b"x").split(b"\t")[6:8] == columns
+
+    def test_a_line_is_written_whole(self, tmp_path: Path) -> None:
+        """Also where the system takes it in pieces, as when a disk becomes full."""
+
+        class Pieces(io.FileIO):
+            def write(self, data: Any) -> int:
+                return super().write(bytes(data)[:10])
+
+        joblog = JobLog(tmp_path / "log", self.COMMANDS, append=False)
+        joblog.close()
+        joblog._file = Pieces(tmp_path / "log", "a")
+        joblog.add(failed(0, 3))
+        joblog.close()
+        assert (tmp_path / "log").read_bytes().endswith(b"\t3\t0\trun a\n")
 
     def test_written_and_read_again(self, tmp_path: Path) -> None:
         path = tmp_path / "log"

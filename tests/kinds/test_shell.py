@@ -28,6 +28,16 @@ def test_the_result_is_how_it_ended_and_what_it_wrote() -> None:
     assert execute(Shell({"command": ["printf", "%s %s", 7]}), 2.5)["stdout"] == "7 2.5"
 
 
+def test_an_item_that_is_longer_than_an_argument_may_be() -> None:
+    """How it can be given to the command is said."""
+    for command in ("cat", "cat {};"):
+        told = str(failure(Shell({"command": command}), "x" * 200_000))
+        assert "too long for this system, one with 200,000 bytes. A command can read its item from" in told
+    assert (
+        execute(Shell({"command": "wc -c", "stdin_item": True}), "x" * 200_000)["stdout"].strip() == "200001"
+    )
+
+
 def test_a_task_knows_where_it_is() -> None:
     result = execute(Shell({}), "echo $KON_RUN $KON_TASK $KON_ATTEMPT", index=41, number=3)
     assert result["stdout"] == "a-run 41 3\n"

@@ -22,6 +22,7 @@ import msgspec
 from kon.backends.emulator.strict import CONTROL, Settings, State
 from kon.core.distribution import install
 from kon.core.errors import BackendUnavailable, ConfigurationError
+from kon.core.scratch import temporary_place
 
 Kind = Literal["ministack", "moto"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -160,7 +161,7 @@ def started(
     _check_installed(kind)
     # The server gets a socket that is bound already, so that no other program can take its port meanwhile.
     bound = _bound(port)
-    folder = Path(tempfile.mkdtemp(prefix="kon-emulator-"))
+    folder = Path(tempfile.mkdtemp(prefix="kon-emulator-", dir=temporary_place()))
     log = folder / f"{kind}.log"
     try:
         with bound, log.open("wb") as output:

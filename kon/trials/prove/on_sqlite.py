@@ -26,6 +26,7 @@ from kon.backends.sqlite.backend import SqliteBackend
 from kon.backends.sqlite.connection import LONGEST_LOOK_S, Connection, Work
 from kon.backends.sqlite.turn import Pauses, Turn
 from kon.core.backend import Channel, ChannelOptions
+from kon.core.scratch import temporary_place
 from kon.trials.prove.services import Services
 
 
@@ -91,7 +92,7 @@ class SqliteServices(Services):
         super().__init__()
         self.faults = faults
         self.seed = seed
-        self.folder = Path(tempfile.mkdtemp(prefix="kon-prove-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="kon-prove-", dir=temporary_place()))
         self._connections: list[_SteppedConnection] = []
 
     async def create(self, run: str, options: ChannelOptions, tasks_per_row: int) -> None:

@@ -1,0 +1,110 @@
+"""Runs of `kon map` that are interrupted, and taken up again."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.mapping import KON, Ended, kon_map, running
+
+pytestmark = pytest.mark.usefixtures("temporary")
+
+
+class TestResume:
+    COMMAND = "echo {}; echo {} >> ran; test -e may || test {} != b"
+
+    def test_records(self, tmp_path: Path) -> None:
+        words = ["-k", "--out", "records", self.COMMAND, "a", "b", "c"]
+        first = kon_map(*words, cwd=tmp_path)
+        assert (first.code, first.out) == (1, b"a\nb\nc\n")
+        assert "(kon results" in first.err
+        refused = kon_map(*words, cwd=tmp_path)
+        assert refused.code == 2
+        assert (
+            "--out records holds a run echo already; nothing was run. Go on with it by --resume"
+            in refused.err
+        )
+        assert kon_map("--resume", *words, cwd=tmp_path)[:2] == (1, b"")
+        (tmp_path / "may").touch()
+        assert kon_map("--resume-failed", *words, cwd=tmp_path)[:2] == (0, b"b\n")
+        assert sorted((tmp_path / "ran").read_text().split()) == ["a", "b", "b", "c"]
+        other = kon_map("--resume", *words[:-1], "d", cwd=tmp_path)
+        assert (other.code, "differs in its items" in other.err) == (2, True)
+
+    def test_job_log(self, tmp_path: Path) -> None:
+        words = ["-k", "--joblog", "log", self.COMMAND, "a", "b", "c"]
+        assert kon_map(*words, cwd=tmp_path).code == 1
+        log = (tmp_path / "log").read_text().splitlines()
+        lines = sorted(log[1:])
+        assert [line.split("\t")[6] for line in lines] == ["0", "1", "0"]
+        # as if it had been killed before the third
+        (tmp_path / "log").write_text("\n".join([log[0], *lines[:2], ""]))
+        resumed = kon_map("--resume", *words, cwd=tmp_path)
+        assert resumed[:2] == (1, b"c\n")
+        (tmp_path / "may").touch()
+        assert kon_map("--resume-failed", *words, cwd=tmp_path)[:2] == (0, b"b\n")
+        columns = [line.split("\t") for line in (tmp_path / "log").read_text().splitlines()]
+        assert [(line[0], line[6]) for line in columns[1:]] == [
+            ("1", "0"),
+            ("2", "1"),
+            ("3", "0"),
+            ("2", "0"),
+        ]
+        assert sorted((tmp_path / "ran").read_text().split()) == ["a", "b", "b", "c", "c"]
+
+
+class TestInterrupt:
+    def interrupted(self, folder: Path, *words: str, by: int = signal.SIGINT) -> Ended:
+        """`kon map` with two commands at once, told to stop once both run."""
+        command = "touch {}.begun; until test -e {}.may; do sleep 0.05; done; echo {}"
+        line = [*KON, "-k", *words, "-j2", command, "a", "b", "c"]
+        with running(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder) as process:
+            while not ((folder / "a.begun").exists() and (folder / "b.begun").exists()):
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.02)
+            process.send_signal(by)
+            out, err = process.communicate(timeout=60)
+            return Ended(process.returncode, out, err.decode())
+
+    @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+    def test_without_records_all_is_stopped(self, tmp_path: Path, temporary: Path, by: int) -> None:
+        ended = self.interrupted(tmp_path, by=by)
+        assert (ended.code, ended.out) == (130, b"")
+        assert (
+            "interrupted with 0 of 3 tasks ended; those that ran were stopped, and of the others" in ended.err
+        )
+        assert list(temporary.iterdir()) == []
+        running = subprocess.run(["ps", "-e", "-o", "args"], capture_output=True, text=True, check=True)
+        assert "until test -e a.may" not in running.stdout.replace('"$KON_ITEM"', "a")
+
+    def test_what_had_ended_is_in_the_job_log(self, tmp_path: Path) -> None:
+        """Only what ran at that moment runs again."""
+        line = ["--joblog", "log", "-j2", "echo {} >> ran", ":::", *map(str, range(1_000))]
+        with running(
+            [*KON, *line], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path
+        ) as process:
+            while not (tmp_path / "ran").exists() or (tmp_path / "ran").stat().st_size < 400:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+            assert process.returncode == 130
+        logged = (tmp_path / "log").read_text().count("\n") - 1
+        assert f"interrupted with {logged} of 1,000 tasks ended" in err.decode()
+        assert kon_map("--resume", *line, cwd=tmp_path).code == 0
+        ran = (tmp_path / "ran").read_text().split()
+        assert set(ran) == set(map(str, range(1_000)))
+        assert len(ran) <= 1_002
+
+    def test_with_records_it_goes_on(self, tmp_path: Path) -> None:
+        ended = self.interrupted(tmp_path, "--out", "records")
+        assert ended.code == 130
+        assert "the others go on in the background. To see them end: kon " in ended.err
+        for name in "abc":
+            (tmp_path / f"{name}.may").touch()
+        command = "touch {}.begun; until test -e {}.may; do sleep 0.05; done; echo {}"
+        resumed = kon_map("-k", "--resume", "--out", "records", "-j2", command, "a", "b", "c", cwd=tmp_path)
+        assert resumed == (0, b"a\nb\nc\n", "")
