@@ -89,14 +89,15 @@ def _script(module: ModuleType | None, shown: str, caller: str) -> str:
 
 
 def import_path() -> list[str]:
-    """The folders that this program imports from beyond those of Python itself; its workers need them too."""
+    """The folders and archives that this program imports from beyond those of Python itself; its workers need
+    them too."""
     own = {str(Path(place).resolve()) for place in sysconfig.get_paths().values()}
     folders = [Path(entry or ".").absolute() for entry in sys.path]
     return list(
         dict.fromkeys(
             str(folder)
             for folder in folders
-            if folder.is_dir() and str(folder.resolve()) not in own and folder.name != "lib-dynload"
+            if folder.exists() and str(folder.resolve()) not in own and folder.name != "lib-dynload"
         )
     )
 

@@ -103,7 +103,7 @@ class Template:
         self._complete: str | Sequence[str] = command
         if appends and not used:
             self._complete = f"{command.rstrip()} {{}}" if isinstance(command, str) else [*command, "{}"]
-        self._needs_item = not used <= _NOT_THE_ITEM
+        self._needs_item = not used <= NUMBERS
         if not isinstance(command, str):
             _check_words(command, positions)
         self._forms: dict[int, _Form] = {}
@@ -137,7 +137,7 @@ class Template:
 def _check_words(words: Sequence[str], positions: bool) -> None:
     """Raises ConfigurationError for a placeholder inside a word that is code for an interpreter."""
     for at, word in enumerate(words):
-        for placeholder in placeholders([word], positions) - _NOT_THE_ITEM:
+        for placeholder in placeholders([word], positions) - NUMBERS:
             if word != placeholder:
                 check_no_code(" ".join(words[:at]), placeholder, "KON_ITEM")
 
@@ -204,7 +204,9 @@ _PARTS: Final[Mapping[str, _Part]] = {
 }
 _NUMBER: Final = "{#}"
 _SLOT: Final = "{%}"
-_NOT_THE_ITEM: Final = frozenset({_NUMBER, _SLOT})
+NUMBERS: Final = frozenset({_NUMBER, _SLOT})
+"""Placeholders that stand for no part of the item."""
+
 _PLAIN_NAMES: Final = frozenset({_NUMBER, *(f"{{{part}}}" for part in _PARTS)})
 
 

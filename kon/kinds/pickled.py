@@ -43,6 +43,8 @@ def dumps(value: Any) -> bytes:
         return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     import cloudpickle  # not before: results are mostly numbers and texts, and a process starts faster
 
+    if _SPAWNED in sys.modules:
+        cloudpickle.register_pickle_by_value(sys.modules[_SPAWNED])
     made: bytes = cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     return made
 
@@ -50,6 +52,10 @@ def dumps(value: Any) -> bytes:
 _SAFE: Final = frozenset({str, bytes, int, float, bool, type(None)})
 """Types that pickle itself takes as they are. It would look for others by a name in `__main__`, which is
 another module in a worker."""
+
+
+_SPAWNED: Final = "__mp_main__"
+"""The name of a program's main module in processes that its `multiprocessing` has spawned, and only there."""
 
 
 def wrapped(pickled: bytes, folder: str | None) -> Any:

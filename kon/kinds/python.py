@@ -196,8 +196,8 @@ def _path(sys_path: list[str]) -> list[str]:
     """Where a function's module is looked for."""
     first = [str(Path(folder).absolute()) for folder in sys_path]
     for folder in first:
-        if not Path(folder).is_dir():
-            raise ConfigurationError(f'`sys_path` names "{folder}", which is not a folder')
+        if not Path(folder).exists():
+            raise ConfigurationError(f'`sys_path` names "{folder}", which is neither a folder nor an archive')
     rest = [str(Path(folder).absolute()) if folder == "" else folder for folder in sys.path]
     here = str(Path.cwd())
     return list(dict.fromkeys([*first, *rest, here]))

@@ -18,7 +18,7 @@ from kon.core.options import OptionError
 from kon.core.scratch import working_folder
 from kon.kinds import shell_options
 from kon.kinds.capture import STREAMS, Capture, WholeCapture
-from kon.kinds.command import Call, ShellProgram, Template
+from kon.kinds.command import NUMBERS, Call, ShellProgram, Template, placeholders
 from kon.kinds.gate import Gate
 from kon.kinds.live import Live
 from kon.kinds.shell_options import Here, ShellOptions
@@ -41,7 +41,8 @@ class Shell(Kind):
     size_bytes.
 
     The environment has KON_RUN, KON_TASK (the task's index) and KON_ATTEMPT, for string commands
-    with an item KON_ITEM as well, or KON_ITEM_1, KON_ITEM_2, ... where there are several.
+    with an item KON_ITEM as well, or KON_ITEM_1, KON_ITEM_2, ... where there are several. With
+    `stdin_item` an item of more than 32,000 characters has no variable.
     """
 
     name: ClassVar[str] = "shell"
@@ -65,6 +66,10 @@ class Shell(Kind):
                 appends=not self._options.stdin_item,
             )
         )
+        item_in_command = (
+            isinstance(command, str) and placeholders(command, self._options.positions) - NUMBERS
+        )
+        self._reads_its_item = self._options.stdin_item and not item_in_command
         self._staging = Staging(self.name, self._options.inputs, self._options.outputs)
         if self._staging and self._options.cwd is not None:
             raise OptionError(
@@ -139,7 +144,7 @@ class Shell(Kind):
             call = self._call(body, attempt.index + 1, slot)
             environment = {
                 **self._environment,
-                **{name.encode(): os.fsencode(value) for name, value in call.variables.items()},
+                **{name.encode(): os.fsencode(value) for name, value in self._variables(call).items()},
                 b"KON_RUN": os.fsencode(attempt.run),
                 b"KON_TASK": b"%d" % attempt.index,
                 b"KON_ATTEMPT": b"%d" % attempt.number,
@@ -181,6 +186,12 @@ class Shell(Kind):
             self._live = Live(Path(here.live), here.mode)
         tag = b" ".join(map(os.fsencode, self._items(body))) + b"\t" if here.tag else b""
         return self._live.of((out, err), tag)
+
+    def _variables(self, call: Call) -> Mapping[str, str]:
+        """Without items that are too long for one, where the command reads its item."""
+        if not self._reads_its_item:
+            return call.variables
+        return {name: value for name, value in call.variables.items() if len(value) <= _LONGEST_VARIABLE}
 
     def _input(self, body: Any) -> bytes | Path | None:
         """What this command reads, where that is not the same for all."""
@@ -379,3 +390,6 @@ not, its message is the one that people know."""
 
 _SHELL_SAYS: Final = {126: "the command can't be executed", 127: "the command was not found"}
 _LONGEST_LINE: Final = 300
+
+_LONGEST_VARIABLE: Final = 32_000
+"""Characters, of up to four bytes: Linux takes 128 KiB with the name."""

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -259,3 +260,41 @@ def test_when_the_program_is_killed_its_workers_end_and_nothing_is_left(
         assert time.monotonic() < give_up_s
         time.sleep(0.05)
     assert len((tmp_path / "ran").read_text()) < 60
+
+
+def run_program(*words: str | Path, cwd: Path) -> str:
+    """What a Python program prints, which must end well."""
+    ended = subprocess.run(
+        [sys.executable, *words], cwd=cwd, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+class TestWhereFunctionsComeFrom:
+    def test_an_archive(self, tmp_path: Path) -> None:
+        """A program in one file, as zipapp makes it, and the modules that it brings along."""
+        main = (
+            "import kon\nfrom lib import one\ndef two(x): return one(x) + 1\n"
+            "if __name__ == '__main__':\n"
+            "    with kon.Executor(1) as e: print(*e.map(one, [1]), *e.map(two, [1]))\n"
+        )
+        with zipfile.ZipFile(tmp_path / "program.pyz", "w") as archive:
+            archive.writestr("__main__.py", main)
+            archive.writestr("lib.py", "def one(x): return x + 1\n")
+        assert run_program(tmp_path / "program.pyz", cwd=tmp_path) == "2 3\n"
+
+    @pytest.mark.parametrize("method", ["fork", "spawn"])
+    def test_a_process_that_multiprocessing_has_started(self, tmp_path: Path, method: str) -> None:
+        (tmp_path / "program.py").write_text(
+            "import kon, multiprocessing\n"
+            "def double(x): return 2 * x\n"
+            "def work():\n"
+            "    with kon.Executor(1) as executor: print(executor.submit(double, 4).result(), flush=True)\n"
+            "if __name__ == '__main__':\n"
+            f"    process = multiprocessing.get_context({method!r}).Process(target=work)\n"
+            "    process.start()\n"
+            "    process.join()\n"
+            "    raise SystemExit(process.exitcode)\n"
+        )
+        assert run_program("program.py", cwd=tmp_path) == "8\n"

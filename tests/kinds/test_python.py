@@ -186,7 +186,7 @@ def test_a_function_that_is_not_there_is_refused_before_any_task(pool: str, func
 
 
 def test_a_folder_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match='names "/no/such/folder", which is not a folder'):
+    with pytest.raises(ConfigurationError, match='names "/no/such/folder", which is neither a folder nor an'):
         PythonFunction({"function": "json:dumps", "sys_path": ["/no/such/folder"]})
 
 
