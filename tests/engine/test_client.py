@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
 
 import msgspec
@@ -14,8 +15,8 @@ from kon.core.journal import MemoryJournal
 from kon.core.ledger import Record
 from kon.core.queue import Delivery, Depth, Message, Queue
 from kon.core.spec import Faults
-from kon.core.task import Answers, Bundle, Outcome, State, decode_bundle, encode
-from kon.engine.client import ANSWERS_BYTES
+from kon.core.task import Answers, Bundle, Outcome, State, Task, decode_bundle, encode
+from kon.engine.client import ANSWERS_BYTES, Client, ClientOptions, Listener
 from kon.engine.control import Control, Status
 from kon.engine.tally import Tally
 from kon.strategies.conditional_put import ConditionalPut
@@ -186,6 +187,45 @@ def test_dead_letters_are_reported_with_their_reason() -> None:
         tally = await collecting
         assert tally.counts[State.DEAD] >= 1
         assert "received more than 2 times" in str(world.recorded()[0].error)
+
+    in_virtual_time(main())
+
+
+def test_progress_is_told_after_each_look_and_at_the_end() -> None:
+    async def main() -> None:
+        world = await World.create(1)
+        left: list[int] = []
+        listener = Listener(on_progress=lambda tally: left.append(tally.left))
+        rng = random.Random(0)
+        client = Client(world.spec, world.channel, world.results, world.clock, rng, ClientOptions(), listener)
+        async with asyncio.TaskGroup() as group:
+            worker = world.worker()
+            group.create_task(worker.run())
+            await client.run([{"s": 30.0}])
+            worker.stop()
+        assert left[0] == 1, "a look in vain"
+        assert left[-1] == 0
+        left.clear()
+        again = Client(world.spec, world.channel, world.results, world.clock, rng, ClientOptions(), listener)
+        again.recall(world.recorded().values())
+        await again.collect()
+        assert left == [0], "all was accounted for before"
+
+    in_virtual_time(main())
+
+
+def test_more_dead_letters_than_a_first_receive_brings_are_all_recorded() -> None:
+    """Where each call is billed, the first receive of a look is a small one."""
+
+    async def main() -> None:
+        world = await World.create(25)
+        dead = world.channel.dead
+        dead.limits = msgspec.structs.replace(dead.limits, poll_s=20.0)
+        await world.client().submit([{}] * 25)
+        letters = [Message(encode(Bundle("r", [Task(index, {})]))) for index in range(25)]
+        await dead.send(letters)
+        tally = await world.client().collect()
+        assert tally.counts[State.DEAD] == 25
 
     in_virtual_time(main())
 

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from kon.core.queue import Message
-from kon.core.task import State
+from kon.core.strategy import Claim
+from kon.core.task import Bundle, Outcome, State, Task, encode
 from kon.engine.settler import MOST_WAITING, SETTLE_BATCH
 from kon.kinds.sleep import Sleep
-from tests.engine.world import World, in_virtual_time
+from kon.strategies.lease import Lease
+from tests.engine.world import Scripted, World, in_virtual_time
 
 FLUSH_S = 10.0
 
@@ -75,3 +77,70 @@ def test_a_worker_takes_no_more_than_it_can_settle(monkeypatch: pytest.MonkeyPat
 
 def _tasks(line: dict[str, Any]) -> int:
     return len(line["i"]) if "i" in line else int(line["r"][1])
+
+
+class RefusesTheFirst(Lease):
+    """Lets no outcome of task 0 stand."""
+
+    async def commit(self, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> list[Outcome | None]:
+        stands = await super().commit(claims, outcomes)
+        return [None if each is None or each.index == 0 else each for each in stands]
+
+
+def test_what_is_kept_next_to_what_is_refused_is_recorded_so() -> None:
+    async def main() -> None:
+        world = await World.create(2)
+        await world.send({}, {}, bundle=True)
+        worker = world.worker(strategy=RefusesTheFirst)
+        worker.end_when_idle(1.0)
+        await worker.run()
+        assert (world.tasks_of("keep"), world.tasks_of("refuse")) == ([1], [0])
+
+    in_virtual_time(main())
+
+
+def test_an_ack_is_recorded_for_all_tasks_of_its_message_and_no_others() -> None:
+    """Also where they were settled by and by, and together with tasks of a message that goes on."""
+
+    async def main() -> None:
+        world = await World.create(4, slots=4, flush_s=0.5)
+        for first, seconds in ((0, (1.0, 3.0)), (2, (3.0, 6.0))):
+            tasks = [Task(first + at, {"s": each}) for at, each in enumerate(seconds)]
+            await world.channel.tasks.send([Message(encode(Bundle("r", tasks)))])
+        worker = world.worker()
+        worker.end_when_idle(1.0)
+        await worker.run()
+        assert world.tasks_of("ack") == [0, 1, 2, 3]
+
+    in_virtual_time(main())
+
+
+def test_a_task_that_comes_twice_in_one_receive_is_run_once_and_leaves_no_message() -> None:
+    async def main() -> None:
+        world = await World.create(1, slots=4)
+        kind = Scripted({})
+        await world.send({})
+        await world.send({})
+        worker = world.worker(kind=kind)
+        worker.end_when_idle(100.0)
+        await worker.run()
+        assert kind.ended == [0]
+        assert (await world.channel.tasks.depth()).total == 0
+
+    in_virtual_time(main())
+
+
+def test_what_a_worker_did_is_in_its_records_before_its_answer_is_sent() -> None:
+    async def main() -> None:
+        world = await World.create(1)
+        send, kept = world.channel.answers.send, []
+
+        async def look_and_send(messages: Sequence[Message]) -> None:
+            kept.append(world.tasks_of("keep"))
+            await send(messages)
+
+        world.channel.answers.send = look_and_send  # type: ignore[method-assign]
+        await world.run([{}], world.worker())
+        assert kept == [[0]]
+
+    in_virtual_time(main())

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import functools
 import random
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -35,6 +37,7 @@ from kon.engine.life import Life
 from kon.engine.records.events import Event, Recorder
 from kon.engine.tally import Tally
 from kon.engine.worker import Worker, WorkerOptions
+from kon.launch.holds import COMMANDS_END_S, Notes, hand_on, noted, read
 from kon.trials.prove.invariants import Break, Invariant, promised
 from kon.trials.prove.on_aws import AwsServices
 from kon.trials.prove.on_sqlite import SqliteServices
@@ -97,6 +100,7 @@ class Scenario(msgspec.Struct, frozen=True):
     horizon: crashes and pauses fall on one of that many first steps of a host's life. at_step: on
         just this one, where it is given.
     leased: a client takes the run's lease before it does anything, as those do that others can reach.
+    hands_on: workers note what they hold, and their parent hands that on when they crash.
     limit_s, max_steps: by when it must have ended, in virtual seconds and in callbacks.
     """
 
@@ -126,6 +130,7 @@ class Scenario(msgspec.Struct, frozen=True):
     horizon: int = 1_000
     at_step: int | None = None
     leased: bool = False
+    hands_on: bool = False
     limit_s: float = 50_000.0
     max_steps: int = 500_000
 
@@ -193,6 +198,7 @@ def play(
     finally:
         loop.close()
         services.close()
+        stage.close()
 
 
 def _services(scenario: Scenario, seed: int, network: Network, faults: Faults) -> Services:
@@ -236,6 +242,12 @@ class _Stage:
         services.kill = self._kill
         self._away = services.away
         self._killers: dict[str, Callable[[], None]] = {}
+        self._notes: Path | None = None  # the folder of what workers note
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        if scenario.hands_on:
+            self._folder = tempfile.TemporaryDirectory(prefix="kon-prove-")
+            self._notes = Path(self._folder.name)
+        self._parents: list[asyncio.Task[None]] = []
         self._clients = 0  # lives of the client so far
         self._at_work: tuple[str, asyncio.Task[Any]] | None = None  # the client that was started last
         self._results = MemoryJournal()
@@ -287,11 +299,33 @@ class _Stage:
         for host in _names(name):
             self.lives += 1
             clock = Clock(self._skew_s(host))
-            worker = self._worker(await self._services.open(RUN, host), host, clock)
+            channel = await self._services.open(RUN, host)
+            if self._notes is not None:
+                channel = noted(channel, Notes(self._notes / host, host))
+            worker = self._worker(channel, host, clock)
             told = self._tell_to_stop(host, worker)
             if await self._lives(host, worker.run(), "crash", "pause") and not told:
                 return
+            if self._notes is not None and not self._loop.is_alive(host):
+                self._parents.append(asyncio.create_task(self._hand_on(host, self._notes / host)))
             await asyncio.sleep(self._scenario.restart_s)
+
+    async def _hand_on(self, host: str, notes: Path) -> None:
+        """What a worker's parent does that saw it die: at once, or when the worker's commands have ended.
+
+        Whatever the worker has sent by then may arrive before, between or after.
+        """
+        draw = random.Random(f"{self._seed}:parent:{host}")
+        await asyncio.sleep(draw.choice((0.0, 0.0, draw.uniform(0.0, COMMANDS_END_S), COMMANDS_END_S)))
+        held = read(notes)
+        if held is None:
+            return
+        parent = f"parent of {host}"
+        self.watch.died(host)
+        self.watch.note(parent, f"hands on what {host} held")
+        channel = await self._services.open(RUN, parent)
+        with contextlib.suppress(BackendUnavailable, StoreError):  # then it comes again by itself
+            await self._loop.spawn(parent, hand_on(held, channel))
 
     def _tell_to_stop(self, host: str, worker: Worker) -> list[str]:
         """Has the host, once it was told to stop."""
@@ -467,6 +501,11 @@ class _Stage:
                 self.watch.broken(Invariant.DRAINS, None, how)
                 return
             await asyncio.sleep(1.0)
+
+    def close(self) -> None:
+        """Remove what workers noted."""
+        if self._folder is not None:
+            self._folder.cleanup()
 
     # --- at the end ----------------------------------------------------------------------------------
 

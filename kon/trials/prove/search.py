@@ -102,7 +102,7 @@ def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int)
     }
     if seed % LARGE_EVERY == LARGE_EVERY - 1:
         # more tasks than any batch of the worker's or the client's takes
-        drawn |= {"tasks": LARGE_TASKS, "bundle": 100, "instant": True, "horizon": 3_000}
+        drawn |= {"tasks": LARGE_TASKS, "bundle": 100, "tasks_per_row": 1, "instant": True, "horizon": 3_000}
         rates = for_large(rates)
     elif seed // 6 % 2:
         draw = random.Random(f"messages:{seed}")
@@ -120,6 +120,8 @@ def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int)
         }
     else:
         drawn |= {"bundle": 1 + seed % 3, "tasks_per_row": 4 if seed // 3 % 2 else 1}
+    if base.backend != "sim":  # whose receipt handles can be noted
+        drawn["hands_on"] = drawn["tasks_per_row"] == 1 and seed % 3 > 0
     return msgspec.structs.replace(base, strategy=strategy, rates=rates, **drawn)
 
 

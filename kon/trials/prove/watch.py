@@ -66,6 +66,12 @@ class Watch:
         if offset_s:
             self.note(host, "clock", (), f"is {offset_s:+.3f} s off")
 
+    def died(self, host: str) -> None:
+        """A host is no more, and its parent ends its claims: none of them is in force."""
+        for claims in self._claims.values():
+            for held in claims:
+                held.ended = held.ended or held.host == host
+
     def note(self, host: str, op: str, tasks: Sequence[int] = (), text: str = "") -> None:
         if self._trace is not None:
             self._trace.add(_now_s(), What.HOST, host, "", op, tasks, text)
