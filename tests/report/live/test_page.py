@@ -112,6 +112,7 @@ def test_it_says_that_the_server_has_gone(tmp_path: Path, monkeypatch: pytest.Mo
     asyncio.run(asyncio.wait_for(main(), LIMIT_S))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     FIREFOX is None, reason="there is no firefox on this machine; `make browser-tools` installs it, as root"
 )

@@ -13,7 +13,9 @@ from tests.report.live.page import Page, in_chromium, on_a_page
 
 
 @in_chromium
-@pytest.mark.parametrize("width", [320, 400, 1200])
+@pytest.mark.parametrize(
+    "width", [320, *(pytest.param(width, marks=pytest.mark.slow) for width in (400, 1200))]
+)
 def test_it_fits(tmp_path: Path, width: int) -> None:
     async def use(page: Page, records: Moving, live: LiveServer) -> None:
         await page.wide(width)
