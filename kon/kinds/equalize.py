@@ -1,12 +1,15 @@
-"""Histogram equalization of one channel: of the whole picture, or tile by tile (CLAHE).
+"""Histogram equalization of channels: of the whole picture, or tile by tile (CLAHE).
 
 With Pillow alone, so that a worker's host needs no numpy: a tile's curve is a table that Pillow applies in C,
 and between the middles of four tiles their four results are blended by masks that grow evenly.
+
+A picture is looked at and changed part by part: the parts of a channel are asked for by their boxes, so that
+no channel of 48 megapixels has to be there whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import Final
 
@@ -14,54 +17,69 @@ from PIL import Image
 
 _LEVELS: Final = 256
 _SAME: Final = list(range(_LEVELS))
+_ROWS: Final = 256
+"""Rows of a picture that are looked at, or changed, at once."""
 
 Table = list[int]
 """For each level the one that takes its place."""
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom of a part of a picture, in pixels."""
+Part = Callable[[Box], tuple[Image.Image, Image.Image | None]]
+"""A part of a channel, and where it is visible: where the other is not 0, pixels count; None for everywhere.
+All pixels are changed alike."""
+Step = tuple[Box, Callable[[Image.Image], Image.Image]]
+"""A part of a channel, and what makes of it the new one. The boxes of all steps cover the channel once."""
 
 
-def equalized(channel: Image.Image, visible: Image.Image | None = None) -> Image.Image:
-    """Its levels spread evenly over all that there are.
-
-    visible: where it is not 0, pixels count; None for everywhere. All pixels are changed alike.
-    """
-    counts = channel.histogram(visible)
+def equalized(size: tuple[int, int], part: Part) -> Iterator[Step]:
+    """A channel's levels spread evenly over all that there are. All is looked at before the first step."""
+    width, height = size
+    strips = [(0, top, width, min(top + _ROWS, height)) for top in range(0, height, _ROWS)]
+    counts = [0] * _LEVELS
+    for strip in strips:
+        channel, visible = part(strip)
+        counts = [sum(pair) for pair in zip(counts, channel.histogram(visible), strict=True)]
     total, least = sum(counts), next((count for count in counts if count), 0)
-    if total == least:  # one level or none: there is nothing to spread
-        return channel.copy()
     span = total - least
-    return channel.point([max(0, round((below - least) * 255 / span)) for below in accumulate(counts)])
+    # with one level or none there is nothing to spread
+    table = [max(0, round((below - least) * 255 / span)) for below in accumulate(counts)] if span else _SAME
+    return ((strip, lambda channel: channel.point(table)) for strip in strips)
 
 
-def clahe(
-    channel: Image.Image, tiles: tuple[int, int], clip: float, visible: Image.Image | None = None
-) -> Image.Image:
+def clahe(size: tuple[int, int], part: Part, tiles: tuple[int, int], clip: float) -> Iterator[Step]:
     """Contrast-limited adaptive histogram equalization (Zuiderveld 1994), to within 2 levels.
 
     tiles: across and down; fewer where the picture has fewer pixels. clip: the most that a level may count,
-    as a multiple of the mean; what is above is shared out among all levels.
+    as a multiple of the mean; what is above is shared out among all levels. All is looked at before the first
+    step.
     """
-    columns = _edges(channel.width, tiles[0])
-    rows = _edges(channel.height, tiles[1])
+    columns, rows = _edges(size[0], tiles[0]), _edges(size[1], tiles[1])
     tables = [
-        [_table(channel, visible, (left, top, right, bottom), clip) for left, right in pairwise(columns)]
+        [_table(*part((left, top, right, bottom)), clip) for left, right in pairwise(columns)]
         for top, bottom in pairwise(rows)
     ]
-    out = Image.new("L", channel.size)
-    across, down = _bands(columns), _bands(rows)
-    for above, below, top, bottom, weight_down in down:
-        for left, right, start, end, weight_across in across:
-            box = (start, top, end, bottom)
-            part = channel.crop(box)
+    return _blended(tables, columns, rows)
 
-            def blended(row: int) -> Image.Image:
-                first, second = part.point(tables[row][left]), part.point(tables[row][right])  # noqa: B023
-                return _blend(first, second, weight_across, lambda mask: mask)  # noqa: B023
 
-            upper = blended(above)
-            lower = upper if below == above else blended(below)
-            turned = _blend(upper, lower, weight_down, lambda mask: mask.transpose(Image.Transpose.TRANSPOSE))
-            out.paste(turned, box)
-    return out
+def _blended(tables: list[list[Table]], columns: list[int], rows: list[int]) -> Iterator[Step]:
+    for above, below, top, bottom, weight_down in _bands(rows):
+        for left, right, start, end, weight_across in _bands(columns):
+
+            def change(channel: Image.Image) -> Image.Image:
+                def blended(row: int) -> Image.Image:
+                    first, second = channel.point(tables[row][left]), channel.point(tables[row][right])  # noqa: B023
+                    return _blend(first, second, weight_across, lambda mask: mask)  # noqa: B023
+
+                upper = blended(above)  # noqa: B023
+                lower = upper if below == above else blended(below)  # noqa: B023
+                return _blend(
+                    upper,
+                    lower,
+                    weight_down,  # noqa: B023
+                    lambda mask: mask.transpose(Image.Transpose.TRANSPOSE),
+                )
+
+            yield (start, top, end, bottom), change
 
 
 def _edges(size: int, tiles: int) -> list[int]:
@@ -69,10 +87,8 @@ def _edges(size: int, tiles: int) -> list[int]:
     return [round(number * size / tiles) for number in range(tiles + 1)]
 
 
-def _table(
-    channel: Image.Image, visible: Image.Image | None, box: tuple[int, int, int, int], clip: float
-) -> Table:
-    counts = channel.crop(box).histogram(None if visible is None else visible.crop(box))
+def _table(tile: Image.Image, visible: Image.Image | None, clip: float) -> Table:
+    counts = tile.histogram(visible)
     total = sum(counts)
     if not total:
         return _SAME

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import io
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 from PIL import Image
 
-from kon.kinds.equalize import clahe, equalized
+from kon.kinds.equalize import Box, Part, Step, clahe, equalized
 from kon.kinds.pictures.header import Header, Type, read_header
 from kon.kinds.pictures.opened import opened
 from kon.kinds.pictures.refusal import BadImage
@@ -43,8 +46,14 @@ def make(data: bytes, recipe: Recipe) -> Picture:
     if size != image.size:
         image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     if recipe.equalize is not None:
-        image = _equalized(image, recipe)
+        _equalize(image, recipe)
     return _encoded(image, profile, format_of(data, recipe), recipe.quality)
+
+
+@functools.cache
+def _has_av() -> bool:
+    """Whether PyAV is here, which decodes a HEIC tile by tile. libheif holds a picture three times."""
+    return importlib.util.find_spec("av") is not None
 
 
 def _check_size(width: int, height: int, who: str, recipe: Recipe) -> None:
@@ -58,6 +67,11 @@ def _check_size(width: int, height: int, who: str, recipe: Recipe) -> None:
 def _decoded(data: bytes, header: Header, recipe: Recipe) -> tuple[Image.Image, bytes]:
     """Upright, as L, LA, RGB or RGBA; and its ICC profile, as far as that still holds."""
     try:
+        if header.grid is not None and _has_av():
+            from kon.kinds.video.tiles import decoded_tiles
+
+            tiled = decoded_tiles(data, header.grid, halvings=0)
+            return tiled, header.grid.profile
         with opened(data, header) as image_file:
             if header.type != "JPEG" and getattr(image_file, "n_frames", 1) > 1:
                 raise BadImage("it is animated, and only still pictures are taken")
@@ -123,28 +137,44 @@ def _wanted(width: int, height: int, recipe: Recipe) -> tuple[int, int]:
     return across, down
 
 
-def _equalized(image: Image.Image, recipe: Recipe) -> Image.Image:
-    colours, visible, alpha = image, None, None
-    if image.mode in ("LA", "RGBA"):
-        alpha = image.getchannel("A")
-        visible = alpha.point([0, *[255] * 255])  # what can't be seen has no part in the histogram
-        colours = image.convert(image.mode[:-1])
+def _equalize(image: Image.Image, recipe: Recipe) -> None:
+    """Equalize a picture in its place, part by part: copies of 48 megapixels would take 800 MB."""
+    luminance = image.mode in ("L", "LA") or recipe.channels == "luminance"
 
-    def one(channel: Image.Image) -> Image.Image:
+    def channel(number: int) -> Part:
+        def part(box: Box) -> tuple[Image.Image, Image.Image | None]:
+            colours, alpha = _apart(image.crop(box), luminance)
+            # what can't be seen has no part in the histogram
+            visible = None if alpha is None else alpha.point([0, *[255] * 255])
+            return colours.getchannel(number), visible
+
+        return part
+
+    def steps(number: int) -> Iterator[Step]:
         if recipe.equalize == "clahe":
-            return clahe(channel, recipe.tiles, recipe.clip, visible)
-        return equalized(channel, visible)
+            return clahe(image.size, channel(number), recipe.tiles, recipe.clip)
+        return equalized(image.size, channel(number))
 
-    if colours.mode == "L":
-        colours = one(colours)
-    elif recipe.channels == "each":
-        colours = Image.merge("RGB", [one(channel) for channel in colours.split()])
-    else:
-        luma, *chroma = colours.convert("YCbCr").split()
-        colours = Image.merge("YCbCr", [one(luma), *chroma]).convert("RGB")
-    if alpha is not None:
-        colours.putalpha(alpha)
-    return colours
+    # tables of all channels are made before the first part is changed
+    for each in zip(*[steps(number) for number in range(1 if luminance else 3)], strict=True):
+        box = each[0][0]
+        colours, alpha = _apart(image.crop(box), luminance)
+        channels = list(colours.split())
+        for number, (_, change) in enumerate(each):
+            channels[number] = change(channels[number])
+        made = Image.merge(colours.mode, channels)
+        if made.mode == "YCbCr":
+            made = made.convert("RGB")
+        if alpha is not None:
+            made.putalpha(alpha)
+        image.paste(made, box)
+
+
+def _apart(part: Image.Image, luminance: bool) -> tuple[Image.Image, Image.Image | None]:
+    """A part's colours, as L, RGB or, for their luminance, YCbCr; and its alpha."""
+    alpha = part.getchannel("A") if part.mode in ("LA", "RGBA") else None
+    colours = part if alpha is None else part.convert(part.mode[:-1])
+    return colours.convert("YCbCr") if luminance and colours.mode == "RGB" else colours, alpha
 
 
 def _encoded(image: Image.Image, profile: bytes, form: Format, quality: int) -> Picture:
