@@ -17,6 +17,7 @@ from typing import Final
 from kon.backends.sim.faults import Far, FaultSpans
 from kon.backends.sim.network import Network
 from kon.backends.sim.trace import What, tasks_of
+from kon.core.errors import counted
 from kon.core.queue import Delivery, Depth, Message
 
 MAX_BATCH: Final = 10
@@ -222,7 +223,9 @@ class Messages:
             then_s = asyncio.get_running_loop().time() - far.uniform(0.0, self._spans.stale_s)
             past = [depth for at_s, depth in self._past_depths if at_s <= then_s]
             then = past[-1] if past else Depth(0, 0, 0)
-            self._tell(What.FAULT, host, "depth", [], f"{then.total} messages, as it was; now {now.total}")
+            self._tell(
+                What.FAULT, host, "depth", [], f"{counted(then.total, 'message')}, as it was; now {now.total}"
+            )
             return then
         return now
 

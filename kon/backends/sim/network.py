@@ -190,7 +190,7 @@ class Network:
             _resolve(request, answer)
 
     def after(self, delay_s: float, callback: Callable[..., None], *args: object) -> None:
-        """Have the services do something, in so many seconds."""
+        """Have the services do something after some seconds."""
         loop = asyncio.get_running_loop()
         if delay_s > 0.0:
             loop.call_later(delay_s, callback, *args, context=self.context)

@@ -1,4 +1,4 @@
-"""Pictures with grain, of which an encoder keeps less than of others at one quality.
+"""Pictures with grain: at one quality an encoder keeps less of them than of others.
 
 Grain is faint and everywhere. A quantiser that leaves edges as they are wipes it out, and the picture is less
 like its source: SSIM .94 where others have .98. Such pictures are few, and a look at parts of them tells.

@@ -120,7 +120,7 @@ class AwsServices(Services):
     """A model of Amazon, and each host's own backend in front of it.
 
     The seed decides where claims are kept: in a table, by calls for one or for many, read strongly or not;
-    or in a bucket. large: with so many tasks only batches are tried.
+    or in a bucket. large: whether there are `MANY_TASKS` or more, with which only batches are tried.
     """
 
     def __init__(self, network: Network, seed: int, fifo: bool, large: bool) -> None:

@@ -59,7 +59,7 @@ LATE_S: Final = 60.0
 """How much later than others a worker may join, at most."""
 
 MANY_TASKS: Final = 100
-"""Of so many tasks, what takes a call for each is not tried."""
+"""With this many tasks or more, what takes a call for each task is not tried."""
 
 CLIENT: Final = "client"
 
@@ -76,7 +76,7 @@ GRACEFUL: Final = frozenset({"stop", "late", "cancel", "client_pause", "second_c
 """Faults under which nothing goes wrong: whatever else fired, no task may end as anything but done."""
 
 IsAlive = Callable[[Holder], bool | None] | None
-"""Whether the process of another client lives; None where nobody can tell of any."""
+"""Whether the process of another client lives; None where nobody can say."""
 
 MakeStrategy = Callable[[Ledger, str, Clock], Strategy]
 
