@@ -15,6 +15,7 @@ import msgspec
 from tests import answering
 from tests.answering import Answer, Asked
 from tests.lab.addresses import REGION
+from tests.lab.rights import HOSTS
 
 TOKEN: Final = "X-aws-ec2-metadata-token"
 TTL: Final = "X-aws-ec2-metadata-token-ttl-seconds"
@@ -83,7 +84,7 @@ def _credentials(now: datetime.datetime) -> dict[str, str]:
     return {
         "Code": "Success",
         "Type": "AWS-HMAC",
-        "AccessKeyId": "ASIALABLABLABLABLAB0",
+        "AccessKeyId": HOSTS,
         "SecretAccessKey": "lab",
         "Token": "lab",
         "LastUpdated": stamp(now),

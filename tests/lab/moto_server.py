@@ -15,14 +15,10 @@ from typing import Any
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from kon.backends.aws.policies import policy
 from kon.backends.emulator.server import moto_tags
-from kon.backends.emulator.strict import Settings, Strict, Wsgi
-from kon.backends.emulator.strict.rules import RULES
+from kon.backends.emulator.strict import Strict, Wsgi
 from tests.lab.moto_gaps import mend
-
-OPERATOR = "operator"
-"""An access key with the documented rights of who has a fleet. Others may do all."""
+from tests.lab.rights import rights
 
 
 def main() -> None:
@@ -31,7 +27,7 @@ def main() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # or there is a line for each request
     mend()
     account = os.environ["MOTO_ACCOUNT_ID"]
-    strict = Strict(account, rights_of_operator(), moto_tags(account))
+    strict = Strict(account, rights(), moto_tags(account))
     server = make_server(
         address,
         port,
@@ -42,12 +38,6 @@ def main() -> None:
     os.environ["MOTO_PORT"] = str(server.server_port)
     print(server.server_port, flush=True)
     server.serve_forever()
-
-
-def rights_of_operator(*more: dict[str, Any]) -> Settings:
-    """Rights alone: that lists lag and things take their time is searched elsewhere. more: policies."""
-    documents = [policy("controller"), policy("client", "konf"), *more]
-    return Settings(off=list(RULES), policies={OPERATOR: documents})
 
 
 def one_at_a_time(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:

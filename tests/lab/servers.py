@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -12,9 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from tests.lab.addresses import DATA_PORT, DATA_URL, GATEWAY, REGION
+from tests.lab.rights import rights
 
 START_S: Final = 60.0
+
+_BACKLOG: Final = 256
 
 DATA_SERVICES: Final = ("SQS", "DYNAMODB", "S3")
 
@@ -83,20 +89,23 @@ def ministack(folder: Path) -> Iterator[str]:
         "DOCKER_HOST": f"unix://{folder}/no-docker.sock",
     }
     log = folder / "ministack.log"
-    with log.open("wb") as output:
+    with socket.create_server((GATEWAY, DATA_PORT), backlog=_BACKLOG) as bound, log.open("wb") as output:
+        settings = msgspec.json.encode(rights()).decode()
+        words = ["kon.backends.emulator.server", "ministack", str(bound.fileno()), str(folder), settings]
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "ministack"],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-P", "-m", *words],
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
+            pass_fds=[bound.fileno()],
             env=environment,
             cwd=folder,
         )
-        try:
-            _wait_for(process, GATEWAY, DATA_PORT, "/_ministack/health", log)
-            yield DATA_URL
-        finally:
-            _end(process)
+    try:
+        _wait_for(process, GATEWAY, DATA_PORT, "/_ministack/health", log)
+        yield DATA_URL
+    finally:
+        _end(process)
 
 
 def _wait_for(process: subprocess.Popen[bytes], address: str, port: int, path: str, log: Path) -> None:

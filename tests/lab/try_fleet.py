@@ -20,7 +20,7 @@ from typing import Any, Final
 from kon.backends.aws.policies import policy
 from kon.backends.emulator import started
 from tests.lab import servers
-from tests.lab.moto_server import OPERATOR, rights_of_operator
+from tests.lab.rights import OPERATOR, rights
 from tests.playbooks.plays import IMAGE, PROJECT, Operator
 
 FLEET: Final = "try"
@@ -42,8 +42,8 @@ STEPS: Final[tuple[tuple[str, Sequence[str], dict[str, Any]], ...]] = (
 
 def main() -> int:
     """Play each step; exit code 1 at the first that fails, with what it said."""
-    rights = rights_of_operator(policy("worker", "konf"))  # as workers are processes of the operator's
-    with tempfile.TemporaryDirectory() as place, started("ministack", strict=rights) as data:
+    theirs = rights(policy("worker", "konf"))  # as workers are processes of the operator's
+    with tempfile.TemporaryDirectory() as place, started("ministack", strict=theirs) as data:
         folder = Path(place)
         (folder / "tried.yml").write_text(EXPERIMENT)
         with servers.moto("127.0.0.1", 0, folder / "moto.log") as api:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -13,10 +14,12 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from kon.engine.records.records import RunFolder
-from tests.lab.moto_server import OPERATOR
+from tests.lab.addresses import API_URL, DATA_URL
 from tests.lab.reconciler import SPOT_ACTION
+from tests.lab.rights import HOSTS, OPERATOR, denied
 from tests.playbooks.plays import Operator, Play
 
 pytestmark = pytest.mark.fleet
@@ -147,6 +150,21 @@ def test_a_fleets_day(day: Day) -> None:
     assert day.hosts() == []
     assert json.loads(day.operator.kon("sweep", "--json").stdout)["left"] == []
     assert day.play("teardown").changes == [], "a second time, nothing is changed"
+    _check_rights()
+
+
+def _check_rights() -> None:
+    """Nothing was refused, as all who take part have the rights that they need; the servers do refuse."""
+    assert [each for url in (API_URL, DATA_URL) for each in denied(url)] == []
+    for key_id in (OPERATOR, HOSTS):
+        other = boto3.Session(aws_access_key_id=key_id, aws_secret_access_key="-")
+        for service, call, given in (
+            ("sqs", "create_queue", {"QueueName": "foreign"}),
+            ("sns", "create_topic", {"Name": "foreign"}),
+        ):
+            with contextlib.closing(other.client(service)) as client, pytest.raises(ClientError) as refused:
+                getattr(client, call)(**given)
+            assert "Denied" in refused.value.response["Error"]["Code"]
 
 
 def _disturb(day: Day) -> None:

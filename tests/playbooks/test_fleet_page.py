@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.lab.moto_server import OPERATOR
+from tests.lab.rights import OPERATOR
 from tests.playbooks.plays import IMAGE, PROJECT
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(1800)]
