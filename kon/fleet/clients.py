@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
@@ -119,11 +120,18 @@ def in_kons_words(call: Callable[..., Any]) -> Callable[..., Any]:
             raise BackendRefused(
                 f"no credentials for AWS ({error}); set AWS_PROFILE, or call `aws configure`"
             ) from error
+        except botocore.exceptions.ProfileNotFound as error:
+            raise BackendRefused(
+                f"AWS_PROFILE is {os.environ.get('AWS_PROFILE')!r}: {error}. Unset it, or name one of "
+                "`aws configure list-profiles`"
+            ) from error
         except botocore.exceptions.NoRegionError as error:
             raise BackendRefused("no region for AWS: set AWS_DEFAULT_REGION") from error
         except botocore.exceptions.ClientError as error:
             raise BackendRefused(said_by(error)) from error
-        except (botocore.exceptions.BotoCoreError, *UNREACHED) as error:
+        except UNREACHED as error:
             raise BackendRefused(unreached(error)) from error
+        except botocore.exceptions.BotoCoreError as error:
+            raise BackendRefused(f"AWS can't be asked: {error}") from error
 
     return wrapped

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible import context
+from ansible import constants, context
 from ansible.module_utils.common.validation import (
     check_type_bool,
     check_type_dict,
@@ -27,7 +27,13 @@ from ansible.module_utils.common.validation import (
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
-TABLE = Path(__file__).parents[1] / "vars/variables.yml"
+PLAYBOOKS = Path(__file__).parents[1]
+TABLE = PLAYBOOKS / "vars/variables.yml"
+
+NO_LIMIT = (
+    "what these playbooks judge, and which hosts they end, goes by a whole fleet. Hosts that do not answer "
+    "are left out by -e min_workers=..."
+)
 
 EXPECTED = {
     "str": "text",
@@ -45,10 +51,10 @@ class Unfit(ValueError):
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """play: the playbook. Sets the fact `checked`: each variable of it, of its type, or null if not said;
-    but for secret ones, which facts would show.
+    """play: the playbook. Returns `checked`: each variable of it, of its type, or null if not said; but for
+    secret ones, which facts would show.
 
-    `checked_said` lists those that were said with -e. Fails with a line for each that is wrong.
+    `said` lists those that were said with -e. Fails with a line for each that is wrong.
     """
 
     supports_check_mode = True
@@ -59,7 +65,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         _, args = self.validate_argument_spec({"play": {"type": "str", "required": True}})
         table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
         said = sorted(load_extra_vars(self._loader))
-        problems = unknown(table, said)
+        problems = [*unknown(table, said), *options_wrong(context.CLIARGS)]
+        if not_read := [name for name in table if name != "run" and name not in (task_vars or {})]:
+            problems.append(
+                f"the defaults of inventory/group_vars/all.yml were not read ({not_read[0]} has none): name "
+                f"an inventory of the project, as -i {PLAYBOOKS.parent}/inventory/kon.aws_ec2.yml"
+            )
         checked: dict[str, Any] = {}
         earlier = (task_vars or {}).get("checked") or {}  # of a playbook that imports this one
         for name, spec in table.items():
@@ -78,8 +89,31 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if problems:
             result.update(failed=True, msg="\n".join([*problems, "Nothing was changed"]))
             return result
-        result["ansible_facts"] = {"checked": {**earlier, **checked}, "checked_said": said}
+        result.update(checked={**earlier, **checked}, said=said)
         return result
+
+
+def options_wrong(options: Mapping[str, Any]) -> list[str]:
+    """What is wrong with those of Ansible's own options that would have a playbook do less than it says."""
+    problems = []
+    if options.get("subset"):
+        problems.append(f"--limit {options['subset']}: {NO_LIMIT}")
+    known = set().union(*(tags_of(Path(each)) for each in options.get("args") or ()))
+    for option in ("tags", "skip_tags"):
+        for name in sorted({*(options.get(option) or ())} - known - {"all", "always", "never"}):
+            words = f"its tags are {', '.join(sorted(known))}" if known else "it has no tags"
+            problems.append(f"--{option.replace('_', '-')} {name}: no part of the playbook has it; {words}")
+    return problems
+
+
+def tags_of(playbook: Path) -> set[str]:
+    """The tags of a playbook's plays, and of those that it imports."""
+    found: set[str] = set()
+    for play in yaml.safe_load(playbook.read_text(encoding="utf-8")) or ():
+        found |= set(play.get("tags") or ())
+        if imported := play.get("ansible.builtin.import_playbook"):
+            found |= tags_of(playbook.parent / imported)
+    return found - {"always"}
 
 
 def unknown(table: Mapping[str, Any], said: Iterable[str]) -> list[str]:
@@ -180,4 +214,10 @@ def collections_missing(inventories: Iterable[str]) -> list[str]:
         found = None
     if found is not None:
         return []
+    project = PLAYBOOKS.parent / "ansible.cfg"
+    if not constants.CONFIG_FILE or Path(constants.CONFIG_FILE).resolve() != project.resolve():
+        return [
+            f"{project} was not read, and so the collection amazon.aws is not found: call this in that "
+            f"folder, or set ANSIBLE_CONFIG={project}"
+        ]
     return ["the collection amazon.aws is not installed, by which hosts at EC2 are found: make collections"]

@@ -60,6 +60,11 @@ hosts:
   description: How many hosts there are to be.
   type: int
   returned: unless hosts were ended
+running:
+  description: Ids of the hosts that were there before.
+  type: list
+  elements: str
+  returned: unless hosts were ended
 said:
   description: What will be there and what it costs, in words.
   type: str
@@ -91,12 +96,13 @@ def main() -> None:
         from kon.core.errors import KonError
         from kon.experiment.load import read_prices
         from kon.fleet.build import Work, build, end_hosts, let_in, look
-        from kon.fleet.clients import Clients
+        from kon.fleet.clients import Clients, in_kons_words
     except ImportError as error:
         module.fail_json(msg=f"kon is not installed for {os.sys.executable}: {error}; make setup")
     given, state = module.params["variables"], module.params["state"]
-    aws = Clients(given["region"])
+    aws = None
     try:
+        aws = in_kons_words(Clients)(given["region"])
         # nothing is made where it can't be: the key comes after the look
         work = Work(aws, wanted(module, "", ""), dry=module.check_mode)
         if state == "ended":
@@ -136,13 +142,15 @@ def main() -> None:
             diff=diff(work.changes),
             made=made,
             hosts=found.hosts,
+            running=found.running,
             expires_at=found.expires_at,
             said=said(found, work.wanted),
         )
     except (KonError, Unfit) as error:
         module.fail_json(msg=str(error))
     finally:
-        aws.close()
+        if aws is not None:
+            aws.close()
 
 
 def wanted(module: AnsibleModule, public_key: str, ssh_from: str) -> Any:

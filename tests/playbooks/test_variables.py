@@ -8,6 +8,7 @@ import json
 import random
 import re
 import shlex
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -312,6 +313,87 @@ def test_a_playbook_for_hosts_says_so_where_there_are_none(
         assert (ended.exit_code, amazon[1]) == (2, []), (play, ended.output)
         said = re.search(r"(?i)the inventory names no host|has no host|names none", ended.said)
         assert said, ended.output
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--limit", "worker1"], "--limit worker1: what these playbooks judge"),
+        (["--limit", "localhost,worker1"], "--limit localhost,worker1: what these playbooks judge"),
+        (["--tags", "nosuch"], "--tags nosuch: no part of the playbook has it"),
+        (["--skip-tags", "nosuch"], "--skip-tags nosuch: no part of the playbook has it"),
+        (["-i", "/dev/null"], "the defaults of inventory/group_vars/all.yml were not read"),
+    ],
+)
+def test_an_option_of_ansibles_that_would_leave_out_half_of_it_is_refused(
+    operator: Operator, amazon: tuple[str, list[str]], options: list[str], said: str
+) -> None:
+    """A limit that leaves out localhost leaves out all checks, and a tag that no task has, all tasks: Ansible
+    ends with 0 for both."""
+    if options[0] == "-i":
+        operator.inventory = options[1]
+        options = []
+    with operator.many() as played:
+        for play in ("teardown", "configure"):  # each checks first, and in one place
+            ended = played(play, *options, **SMALLEST[play])
+            assert (ended.exit_code, amazon[1]) == (2, []), ended.output
+            assert said in ended.said, ended.output
+            assert "Nothing was changed" in ended.said
+
+
+def test_tags_are_those_of_all_plays_that_a_playbook_has() -> None:
+    assert plugin().tags_of(PROJECT / "playbooks/scale.yml") == {
+        "scale",
+        "validate",
+        "provision",
+        "configure",
+    }
+    for play in PLAYBOOKS:
+        options = {"args": [f"playbooks/{play}.yml"], "tags": ["all", play], "skip_tags": []}
+        assert len(plugin().options_wrong(options)) == (play == "run"), (
+            "of its tags there are those of `fetch` alone"
+        )
+
+
+def test_what_is_checked_is_known_where_facts_are_no_variables(
+    operator: Operator, amazon: tuple[str, list[str]]
+) -> None:
+    operator.environment["ANSIBLE_INJECT_FACT_VARS"] = "false"
+    ended = operator.play("teardown", **SMALLEST["teardown"])
+    assert amazon[1], ended.output
+
+
+@pytest.mark.parametrize("profile", ["", "nosuch"])
+def test_a_profile_that_is_not_there_is_named(
+    operator: Operator, amazon: tuple[str, list[str]], profile: str
+) -> None:
+    operator.environment["AWS_PROFILE"] = profile
+    for play in ("validate", "teardown"):
+        ended = operator.play(play, run="r1")
+        assert (ended.exit_code, amazon[1]) == (2, []), ended.output
+        assert f"AWS_PROFILE is '{profile}'" in ended.said.replace("''", "'"), ended.output
+
+
+def test_the_projects_settings_are_named_where_they_were_not_read(operator: Operator) -> None:
+    del operator.environment["ANSIBLE_CONFIG"]
+    operator.inventory = str(PROJECT / Operator.inventory)
+    command = operator.command("validate", run="r1")
+    command[3] = str(PROJECT / command[3])
+    ended = subprocess.run(
+        command, cwd="/", env=operator.environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert f"ANSIBLE_CONFIG={PROJECT}/ansible.cfg" in ended.stdout
+
+
+@pytest.mark.parametrize("play", ["scale", "site"])
+def test_no_host_is_made_that_the_inventory_can_not_name(
+    operator: Operator, amazon: tuple[str, list[str]], play: str
+) -> None:
+    ended = operator.play(play, "--skip-tags", "validate", **SMALLEST[play])
+    assert (ended.exit_code, amazon[1], ended.changes) == (2, [], []), ended.output
+    assert "-i inventory/kon.aws_ec2.yml" in ended.said
+    assert "Nothing was changed" in ended.said
 
 
 def cases_of(play: str) -> list[tuple[str, Any]]:
