@@ -110,7 +110,8 @@ class TestStreams:
 def test_on_a_terminal_progress_is_told_below_the_output(tmp_path: Path) -> None:
     ours, theirs = os.openpty()
     command = [*KON, "-j1", "test {} = a || until test -e go; do sleep 0.05; done; echo {}", "a", "b"]
-    with running(command, stdout=theirs, stderr=theirs, cwd=tmp_path) as process:
+    environment = {**os.environ, "TERM": "xterm"}  # without one there is no line to wipe
+    with running(command, stdout=theirs, stderr=theirs, cwd=tmp_path, env=environment) as process:
         os.close(theirs)
         shown = b""
         try:
