@@ -252,8 +252,13 @@ class Background:
             _log.warning("%s", error)
 
     async def _cancel(self, at_once: bool) -> None:
-        if self._local is not None:
-            await self._local.cancel(at_once)
+        if self._local is None:
+            return
+        await self._local.cancel(at_once)
+        if at_once:
+            # a worker that was told twice keeps its messages, whose time the client would wait for
+            await self._local.workers_ended()
+            await self._stop()
 
     async def _stop(self) -> None:
         if self._task is not None:

@@ -237,7 +237,7 @@ def slow(path):
     time.sleep(60)
 
 if __name__ == "__main__":
-    run = dict(workers=2, out={out!r}, drain_s=0)
+    run = dict(workers=2, out={out!r})
     if {background}:
         kon.gather(kon.submit(slow, {items!r}, **run))
     else:
@@ -274,7 +274,7 @@ class TestInterrupt:
     def test_without_records_all_ends(self, tmp_path: Path, temporary: Path, background: bool) -> None:
         ended, took_s = interrupted(tmp_path, None, background)
         assert "KeyboardInterrupt" in ended.stderr
-        assert took_s < 30
+        assert took_s < 10  # nor is the time waited for in which a worker that was killed may come back
         assert list(temporary.iterdir()) == []
 
     def test_with_records_the_workers_go_on(self, tmp_path: Path) -> None:
