@@ -17,7 +17,7 @@ from kon.backends.aws.objects import S3Objects
 from kon.cli.output import note
 from kon.core.errors import KonError, StoreError, counted, first_cause
 from kon.core.task import task_id
-from kon.engine.records.links import Link, LinkLog, later, link_of
+from kon.engine.records.links import Link, LinkLog, later, links_of
 from kon.engine.records.records import RunFolder
 from kon.fleet.restore import is_at_amazon, keys_of, stored
 from kon.report.read.reader import Standing
@@ -35,7 +35,8 @@ def link_lines(
     now_s: Callable[[], float] = time.time,
     whole: bool = False,
 ) -> Iterator[str]:
-    """The run's log of links: id, link, and the time (UTC) until which it is good; a file: is for good.
+    """The run's log of links: id, link, the time (UTC) until which it is good, and `poster` for a poster.
+    A file: is for good.
 
     An expired link is signed again where its object can be reached; else the line says since when it is no
     longer good, and why there is no other. whole: these are all outcomes, so that links.tsv is written from
@@ -44,17 +45,18 @@ def link_lines(
     rest, without, log = iter(outcomes), 0, LinkLog(folder)
     renewed, logged = log.read(), []
     while part := list(islice(rest, AT_ONCE)):
-        found = [(each, link) for each in part if (link := _link(each, renewed)) is not None]
-        without += len(part) - len(found)
+        linked = [(each, _links(each, renewed)) for each in part]
+        without += sum(not links for _, links in linked)
+        found = [(each, link) for each, links in linked for link in links]
         expired = [pair for pair in found if pair[1].until_s is not None and pair[1].until_s <= now_s()]
-        fresh = dict(zip((link.index for _, link in expired), _renewed(folder, expired), strict=True))
+        fresh = dict(zip((link.place for _, link in expired), _renewed(folder, expired), strict=True))
         for _, link in found:
-            made = fresh.get(link.index, link)
+            made = fresh.get(link.place, link)
             if isinstance(made, str):
                 yield "\t".join((task_id(folder.path.name, link.index), link.url, made))
             else:
                 until = "" if made.until_s is None else _at(made.until_s)
-                yield "\t".join((task_id(folder.path.name, made.index), made.url, until)).rstrip()
+                yield "\t".join((task_id(folder.path.name, made.index), made.url, until, made.name)).rstrip()
             logged.append(link if isinstance(made, str) else made)
     if whole and logged:
         try:
@@ -80,15 +82,17 @@ async def _states(folder: RunFolder) -> list[Stored]:
 # --- links ----------------------------------------------------------------------------------------------
 
 
-def _link(each: Standing, renewed: Mapping[int, Link]) -> Link | None:
-    """The link of a result, or a later one that it has got since."""
-    link = link_of(each.outcome)
-    if link is None:
-        return None
-    if link.until_s is not None and "url_until_s" not in each.outcome.result:
+def _links(each: Standing, renewed: Mapping[tuple[int, str], Link]) -> list[Link]:
+    """The links of a result, or later ones that it has got since."""
+    return [_latest(each, link, renewed) for link in links_of(each.outcome)]
+
+
+def _latest(each: Standing, link: Link, renewed: Mapping[tuple[int, str], Link]) -> Link:
+    key = "poster_url_until_s" if link.name else "url_until_s"
+    if link.until_s is not None and key not in each.outcome.result:
         signed_s = expiry_of(link.url)  # an older record, which does not say
         link = link if signed_s is None else msgspec.structs.replace(link, until_s=signed_s)
-    return later(link, renewed.get(link.index))
+    return later(link, renewed.get(link.place))
 
 
 def _for_s(each: Standing) -> float | None:
@@ -137,7 +141,7 @@ async def _fresh(run: str, objects: S3Objects, store: ColdStore, each: Standing,
     if state.state in ("cold", "coming back"):
         return _stale(old, f"the object is {state.state}: kon restore {run}")
     url, until_s = await objects.signed(link.key, _for_s(each) or USUAL_S)
-    return Link(old.index, url, until_s)
+    return Link(old.index, url, until_s, old.name)
 
 
 def _stale(link: Link, why: str) -> str:

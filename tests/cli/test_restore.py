@@ -121,6 +121,24 @@ def test_a_link_that_has_expired_is_made_anew(run: Run) -> None:
         assert before[1].partition("?")[0] == after[1].partition("?")[0]
 
 
+def test_the_link_to_a_poster_is_made_anew_too(run: Run) -> None:
+    video, poster, _ = run.store()
+    result = {"key": "0.png", "url": video, "poster_url": poster, "url_expires_s": 60.0}
+    ended_s = time.time()
+    outcome = Outcome(0, 1, State.DONE, result, None, ended_s, ended_s)
+    run.folder.results.write_bytes(encode(Answers("w1.1", [outcome])) + b"\n")
+    recorded = run.links()
+    time.sleep(1.1)  # a signature has whole seconds
+    fresh = run.links(later_s=3_600.0)
+    assert [line[1] for line in recorded] == [video, poster]
+    for before, after, name in zip(recorded, fresh, ([], ["poster"]), strict=True):
+        assert (after[0], after[3:]) == ("r/0", name)
+        assert after[1].partition("?")[0] == before[1].partition("?")[0]
+        assert after[1] != before[1]
+        with urllib.request.urlopen(after[1]) as reply:
+            assert reply.read() == b"pixels"
+
+
 def test_where_no_link_can_be_made_it_says_since_when_and_why(run: Run) -> None:
     run.record(run.store(cold=1), time.time())
     bucket = run.links()[1][1].partition("://")[2].split("/")[1]

@@ -11,7 +11,7 @@ import pytest
 
 from kon.core.journal import FileJournal
 from kon.core.task import Answers, Outcome, State, encode
-from kon.engine.records.links import Link, LinkedJournal, LinkLog, link_of
+from kon.engine.records.links import Link, LinkedJournal, LinkLog, links_of
 from kon.engine.records.records import RunFolder
 
 URL = "https://h/{}.mp4?sig"
@@ -88,6 +88,20 @@ def test_what_was_renewed_meanwhile_stays(folder: RunFolder) -> None:
     assert folder.links.read_text() == renewed.line("run") + "\n" + line(1) + line(2)
 
 
+def test_a_poster_has_a_line_of_its_own(folder: RunFolder) -> None:
+    result = {"url": "https://h/0.mp4", "poster_url": "https://h/0.jpg", "url_until_s": FIRST}
+    made = Outcome(0, 1, State.DONE, {**result, "poster_url_until_s": FIRST})
+    writing = journal(folder)
+    writing.append([encode(Answers("w1.1", [made])), answers(1)])
+    video, poster = links_of(made)
+    assert poster.line("run") == video.line("run").replace("0.mp4", "0.jpg") + "\tposter"
+    assert folder.links.read_text().splitlines()[:2] == [video.line("run"), poster.line("run")]
+    renewed = Link(0, "https://h/0.jpg?fresh", FIRST + 3_600.0, "poster")
+    LinkLog(folder).write([renewed])
+    writing.close()
+    assert folder.links.read_text().splitlines()[:2] == [video.line("run"), renewed.line("run")]
+
+
 @pytest.mark.parametrize(
     ("result", "until_s"),
     [
@@ -98,14 +112,14 @@ def test_what_was_renewed_meanwhile_stays(folder: RunFolder) -> None:
     ],
 )
 def test_when_a_link_dies(result: dict[str, Any], until_s: float | None) -> None:
-    link = link_of(Outcome(0, 1, State.DONE, result, None, 0.0, 100.0))
+    [link] = links_of(Outcome(0, 1, State.DONE, result, None, 0.0, 100.0))
     assert link == Link(0, result["url"], until_s)
     assert link.line("r").count("\t") == (1 if until_s is None else 2)
 
 
 @pytest.mark.parametrize("result", [None, {"url": 5}, {"url": "a\tb"}, {"url": ""}, ["url"], {"exit": 0}])
 def test_what_is_no_link(result: Any) -> None:
-    assert link_of(Outcome(0, 1, State.DONE, result)) is None
+    assert links_of(Outcome(0, 1, State.DONE, result)) == []
 
 
 def test_waiting_for_the_disk_is_waiting_for_the_answers(folder: RunFolder) -> None:

@@ -24,35 +24,52 @@ _answers: Final = msgspec.json.Decoder(Answers)
 
 
 class Link(msgspec.Struct, frozen=True):
-    """until_s: when it dies, in seconds since the epoch; None for never, or where nobody knows."""
+    """until_s: when it dies, in seconds since the epoch; None for never, or where nobody knows.
+
+    name: `poster` for `poster_url`; empty for `url`.
+    """
 
     index: int
     url: str
     until_s: float | None
+    name: str = ""
+
+    @property
+    def place(self) -> tuple[int, str]:
+        """Tells it from all other links of its run."""
+        return self.index, self.name
 
     def line(self, run: str) -> str:
-        """The task's id, the link, and the time in ISO 8601 (UTC)."""
-        return "\t".join((task_id(run, self.index), self.url, iso(self.until_s))).rstrip()
+        """The task's id, the link, the time in ISO 8601 (UTC), and the name of one that has a name."""
+        return "\t".join((task_id(run, self.index), self.url, iso(self.until_s), self.name)).rstrip()
 
 
 def iso(until_s: float | None) -> str:
     return "" if until_s is None else datetime.fromtimestamp(until_s, UTC).isoformat("T", "seconds")
 
 
-def link_of(outcome: Outcome) -> Link | None:
-    """The link in a result, if any."""
+def links_of(outcome: Outcome) -> list[Link]:
+    """The links in a result, if any: the one to what was made, and one to its poster."""
+    found = (_link_of(outcome, key, name) for key, name in _NAMES.items())
+    return [link for link in found if link is not None]
+
+
+_NAMES: Final = {"url": "", "poster_url": "poster"}
+
+
+def _link_of(outcome: Outcome, key: str, name: str) -> Link | None:
     result: Any = outcome.result
-    url = result.get("url") if isinstance(result, dict) else None
+    url = result.get(key) if isinstance(result, dict) else None
     if not isinstance(url, str) or url.split() != [url]:
         return None
     if url.startswith("file:"):
-        return Link(outcome.index, url, None)
-    until_s, expires_s = result.get("url_until_s"), result.get("url_expires_s")
+        return Link(outcome.index, url, None, name)
+    until_s, expires_s = result.get(f"{key}_until_s"), result.get("url_expires_s")
     if isinstance(until_s, int | float):
-        return Link(outcome.index, url, float(until_s))
+        return Link(outcome.index, url, float(until_s), name)
     # it was made just before the task ended
     known = isinstance(expires_s, int | float)
-    return Link(outcome.index, url, outcome.ended_s + expires_s if known else None)
+    return Link(outcome.index, url, outcome.ended_s + expires_s if known else None, name)
 
 
 class LinkLog:
@@ -81,7 +98,7 @@ class LinkLog:
         """Write the file from the records, whole or not at all; what was renewed stays. Raises StoreError."""
         try:
             with self._folder.results.open("rb") as file:
-                links = {link.index: link for link in _links(file)}
+                links = {link.place: link for link in _links(file)}
         except FileNotFoundError:
             return
         except OSError as error:
@@ -89,10 +106,10 @@ class LinkLog:
         if links:
             renewed = self.read()
             self._has_some = True
-            self.write(later(link, renewed.get(link.index)) for link in links.values())
+            self.write(later(link, renewed.get(place)) for place, link in links.items())
 
-    def read(self) -> dict[int, Link]:
-        """The whole lines of links that die; none where the file is missing."""
+    def read(self) -> dict[tuple[int, str], Link]:
+        """The whole lines of links that die, by their places; none where the file is missing."""
         try:
             lines = self._path.read_text("utf-8", "replace").splitlines()
         except OSError:
@@ -100,11 +117,13 @@ class LinkLog:
         found = {}
         for line in lines:
             name, _, rest = line.partition("\t")
-            url, _, until = rest.partition("\t")
+            url, _, rest = rest.partition("\t")
+            until, _, named = rest.partition("\t")
             owner, _, index = name.rpartition("/")
             try:
                 if owner == self._run and until:
-                    found[int(index)] = Link(int(index), url, datetime.fromisoformat(until).timestamp())
+                    link = Link(int(index), url, datetime.fromisoformat(until).timestamp(), named)
+                    found[link.place] = link
             except ValueError:
                 continue  # half a line
         return found
@@ -153,7 +172,7 @@ def _links(lines: Iterable[bytes]) -> list[Link]:
                 outcomes = _answers.decode(line).outcomes
             except (msgspec.DecodeError, UnicodeDecodeError):
                 continue  # half a line, of which whoever reads the records warns
-            found += [link for outcome in outcomes if (link := link_of(outcome)) is not None]
+            found += [link for outcome in outcomes for link in links_of(outcome)]
     return found
 
 

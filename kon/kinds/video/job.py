@@ -82,12 +82,12 @@ class Studio:
 
     async def _links_to(self, done: dict[str, Any]) -> dict[str, Any]:
         expires_s = self._rules.url_expires_s
-        url, until_s = await self._objects.signed(done["key"], expires_s)
-        urls: dict[str, Any] = {"url": url, "url_expires_s": expires_s}
-        if until_s is not None:
-            urls["url_until_s"] = until_s
-        if "poster_key" in done:
-            urls["poster_url"] = await self._objects.url(done["poster_key"], expires_s)
+        urls: dict[str, Any] = {"url_expires_s": expires_s}
+        for key, name in (("key", "url"), ("poster_key", "poster_url")):
+            if key in done:
+                urls[name], until_s = await self._objects.signed(done[key], expires_s)
+                if until_s is not None:
+                    urls[f"{name}_until_s"] = until_s
         return urls
 
     async def _film_job(
