@@ -51,7 +51,7 @@ ifneq ($(filter C POSIX,$(LC_ALL)),)
 unexport LC_ALL
 endif
 
-.PHONY: help setup run test check lock map docs bench bench-aws bench-looks mutants soak collections lab-tools browser-tools photos test-fleet test-python try-fleet lab-16 clean stale
+.PHONY: help setup run test check lock map docs guarantees bench bench-aws bench-looks mutants soak collections lab-tools browser-tools photos test-fleet test-python try-fleet lab-16 clean stale
 .DEFAULT_GOAL := help
 # `make -j run test` would otherwise start two installations into one virtualenv.
 .NOTPARALLEL:
@@ -79,6 +79,9 @@ map: $(DEV) ## show the rooms of kon/: floors, files, lines, imports
 docs: $(DEV) ## build the pages of docs/ as a site, .cache/site
 	@$(PROJECT_ENV) mkdocs build --strict -f docs/site/mkdocs.yml
 	@echo "built: .cache/site/index.html"
+
+guarantees: $(DEV) ## search for schedules that break promises, and write docs/guarantees.md (SEEDS=1000 of each strategy)
+	@$(PROJECT_ENV) python -m docs.site.guarantees --seeds $(or $(SEEDS),1000) $(ARGS)
 
 bench: $(DEV) $(BENCH) ## measure kon against its peers, side by side
 	@$(PROJECT_ENV) python -m benchmarks $(ARGS)

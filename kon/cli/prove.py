@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final, get_args
 
 import click
@@ -13,7 +12,6 @@ import yaml
 
 from kon.backends.sim.faults import FAULTS
 from kon.cli.output import json_option, note, print_json, quiet_option, table_width, wide_option
-from kon.core.distribution import version
 from kon.core.errors import ConfigurationError, first_cause
 from kon.core.plugins import strategy_class
 from kon.core.spec import Plugin
@@ -29,10 +27,9 @@ from kon.trials.prove.classes import (
     strategy_variants,
 )
 from kon.trials.prove.counterexample import Counterexample, taken_from
-from kon.trials.prove.coverage import Coverage, ModuleLines, share
-from kon.trials.prove.evidence import Evidence, Head, by_strategy, counterexamples, most_telling, summed_up
+from kon.trials.prove.coverage import Coverage
 from kon.trials.prove.exhaustive import Covered, Exhausted, exhaust_each
-from kon.trials.prove.guarantees import write_page
+from kon.trials.prove.findings import by_strategy, most_telling, summed_up
 from kon.trials.prove.invariants import MEANING
 from kon.trials.prove.scenario import Played, Scenario
 from kon.trials.prove.search import SCENARIO, Cell, Searched, play_seed, scenario_of, search
@@ -127,13 +124,6 @@ class Shown(msgspec.Struct, frozen=True):
     help="Tell a story of every break, or of none.  [default: of broken promises]",
 )
 @click.option(
-    "--write",
-    "page",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.md",
-    help="Write what was found as a page, like docs/guarantees.md.",
-)
-@click.option(
     "--exhaustive",
     is_flag=True,
     help="Search a small model in whole: 2 workers, 1 task, every order within a bound, every single fault.",
@@ -144,12 +134,12 @@ class Shown(msgspec.Struct, frozen=True):
     default=1,
     show_default=True,
     metavar="N",
-    help="With --exhaustive and --write: how often something may go first that is not first in line.",
+    help="With --exhaustive: how often something may go first that is not first in line.",
 )
 @click.option(
     "--coverage",
     is_flag=True,
-    help="Tell how many lines of worker, client and strategies the schedules run, and what they never enter.",
+    help="Tell how many lines of engine, strategies and backend run, and what is never entered.",
 )
 @json_option
 @wide_option
@@ -167,7 +157,6 @@ def prove(
     workers: int,
     jobs: int | None,
     story: bool | None,
-    page: Path | None,
     exhaustive: bool,
     preemptions: int,
     coverage: bool,
@@ -188,16 +177,8 @@ def prove(
       kon prove lease --exhaustive --preemptions 1
       kon prove mylab.strategies:Mine --fault crash --seed 17
     """
-    if page is not None and (strategy is not None or faults or seed is not None):
-        raise ConfigurationError(
-            "--write is about every strategy under every fault; leave STRATEGY, --fault and --seed out"
-        )
-    if backend != "sim" and (page is not None or exhaustive):
-        raise ConfigurationError(
-            f"--backend {backend} is for a search by seeds; leave --write and --exhaustive out"
-        )
-    if page is not None and page.suffix != ".md":
-        raise ConfigurationError(f"--write {page}: expected a name that ends in .md")
+    if backend != "sim" and exhaustive:
+        raise ConfigurationError(f"--backend {backend} is for a search by seeds; leave --exhaustive out")
     asked = Asked(
         _strategies(strategy, options, backend),
         [fault_class(name, backend) for name in faults],
@@ -207,19 +188,15 @@ def prove(
         wide,
     )
     if coverage:
-        if page is not None or exhaustive or seed is not None:
-            raise ConfigurationError(
-                "--coverage is about a search; leave --write, --exhaustive and --seed out"
-            )
-        measured = Coverage(None if backend == "sim" else backend)
+        if exhaustive or seed is not None:
+            raise ConfigurationError("--coverage is about a search; leave --exhaustive and --seed out")
+        measured = Coverage(backend)
         with measured.watching():  # which one process does: so it takes a while
             kept = _report(asked, search(_cells(asked, seeds), asked.base, 1))
-        _print_coverage(measured.found(), wide)
+        _print_coverage(measured, wide)
     elif exhaustive:
-        if page is not None or seed is not None:
-            raise ConfigurationError(
-                "--exhaustive tries what there is, by no seed; leave --seed and --write out"
-            )
+        if seed is not None:
+            raise ConfigurationError("--exhaustive tries what there is, by no seed; leave --seed out")
         named = [each.name for each in asked.faults]
         of = None if not named or ALL_FAULTS in named else [name for name in named if name in FAULTS]
         kept = _prove_exhaustively(asked.strategies, preemptions, of, jobs, as_json, story, quiet)
@@ -229,31 +206,16 @@ def prove(
         cells = _cells(asked, seeds)
         searched = search(cells, asked.base, jobs, lambda done: None if quiet else _say(cells, done))
         kept = _report(asked, searched)
-        if page is not None:
-            if not kept:
-                raise ConfigurationError(f"{page} was not written: a promise broke, as is said above")
-            command = f"kon prove --seeds {seeds} --write {page}"
-            head = Head(version(), command, tasks, workers)
-            small = exhaust_each(
-                asked.strategies,
-                preemptions,
-                jobs=jobs,
-                on_progress=lambda done: None if quiet else _say_exhausted(done),
-            )
-            if broken := [each.strategy.label for each in small if each.broken]:
-                raise ConfigurationError(
-                    f"{page} was not written: a promise of {', '.join(broken)} broke in the small model; see "
-                    "`kon prove --exhaustive`"
-                )
-            write_page(page, Evidence(head, searched, counterexamples(searched, asked.base), small))
     ctx.exit(0 if kept else EXIT_BROKEN)
 
 
-def _print_coverage(found: Sequence[ModuleLines], wide: bool) -> None:
+def _print_coverage(measured: Coverage, wide: bool) -> None:
+    found, parts = measured.found(), [each for each in measured.parts() if each.lines]
     body = [[each.module, f"{each.run}/{each.lines}", ", ".join(each.never) or "-"] for each in found]
     headers, align = ["module", "lines run", "never entered"], ["left", "right", "left"]
     click.echo(f"\n{draw(body, headers, align, width=table_width(wide))}")
-    click.echo(f"\n{share(found):.1%} of the lines of worker, client and strategies were run.")
+    shares = [f"{each.run / each.lines:.1%} of {each.name}" for each in parts]
+    click.echo(f"\nLines that were run: {', '.join(shares)}.")
 
 
 def _strategies(name: str | None, options: Sequence[str], backend: Searchable) -> list[Plugin]:

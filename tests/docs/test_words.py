@@ -184,7 +184,7 @@ COUNTED: Final = re.compile(
 
 ALWAYS_MANY: Final = {
     "api/progress.py",
-    "backends/sim/queue.py",
+    "backends/sim/messages.py",
     "cli/map.py",
     "cli/map_words.py",
     "cli/plan.py",

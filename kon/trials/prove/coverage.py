@@ -14,10 +14,26 @@ from typing import Any, Final
 
 import msgspec
 
-PACKAGES: Final = ("kon.engine", "kon.strategies")
-"""What is looked at; what only writes records, or watches, is not a part of a task's way."""
+from kon.trials.prove.pool import processes
+from kon.trials.prove.search import SCENARIO, Cell, search
+from kon.trials.prove.services import Searchable
 
-_LEFT_OUT: Final = ("kon.engine.records", "kon.engine.watchers", "kon.engine.eventloop")
+PACKAGES: Final = {"engine": "kon.engine", "strategies": "kon.strategies"}
+"""What is looked at, by the name of its part, but for what only writes records or watches."""
+
+_LEFT_OUT: Final = ("kon.engine.records", "kon.engine.watchers", "kon.engine.eventloop", "kon.engine.peek")
+
+DATA_PATH: Final = {
+    "sqlite": ("queue", "spans", "rows", "ledger", "inserts", "connection", "turn", "failures"),
+    "aws": (
+        *("queue", "bodies", "overflow", "dynamodb", "rows", "s3_ledger", "pace", "calls"),
+        *("lean.client", "lean.codec", "lean.connections", "lean.reply", "lean.retries", "lean.signing"),
+    ),
+}
+"""The modules of a backend that a task's way leads through, by the backend's name."""
+
+Seen = set[tuple[str, int]]
+"""Lines that were run, by module and number."""
 
 
 class ModuleLines(msgspec.Struct, frozen=True):
@@ -29,21 +45,40 @@ class ModuleLines(msgspec.Struct, frozen=True):
     never: list[str]
 
 
+class PartLines(msgspec.Struct, frozen=True):
+    """Lines of a part of the project, as `ModuleLines` has them of a module."""
+
+    name: str
+    lines: int
+    run: int
+    never: list[str]
+
+
 class Coverage:
     """Counts lines while `watching`. Each module is looked at as it is when this is made.
 
-    backend: another package that is looked at, by its name.
+    backends: whose data path is looked at, too.
     """
 
-    def __init__(self, backend: str | None = None) -> None:
-        modules = list(_modules(PACKAGES if backend is None else (*PACKAGES, f"kon.backends.{backend}")))
-        self._codes = {module.__name__: list(_functions(module)) for module in modules}
-        self._files = {module.__file__ for module in modules}
-        self._seen: set[tuple[CodeType, int]] = set()
+    def __init__(self, *backends: str) -> None:
+        self.seen: Seen = set()
+        self._codes: dict[str, dict[str, list[CodeType]]] = {}  # by part and module
+        for part, package in PACKAGES.items():
+            self._codes[part] = {each.__name__: list(_functions(each)) for each in _modules(package)}
+        for backend in backends:
+            names = [f"kon.backends.{backend}.{module}" for module in DATA_PATH.get(backend, ())]
+            modules = map(importlib.import_module, names)
+            self._codes[backend] = {each.__name__: list(_functions(each)) for each in modules}
+        self._left: dict[CodeType, tuple[str, set[int]]] = {
+            code: (module, _lines(code))
+            for modules_of in self._codes.values()
+            for module, codes in modules_of.items()
+            for code in codes
+        }
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Slows what runs within it down, several times."""
+        """Slows what runs within it down, until most lines have been seen."""
         before = sys.gettrace()
         sys.settrace(self._enter)
         try:
@@ -53,37 +88,69 @@ class Coverage:
 
     def found(self) -> list[ModuleLines]:
         """What was run so far, by module."""
-        return [self._of(module, codes) for module, codes in self._codes.items() if codes]
+        return [
+            ModuleLines(module, *self._of(module, codes))
+            for modules in self._codes.values()
+            for module, codes in modules.items()
+            if codes
+        ]
 
-    def _of(self, module: str, codes: Sequence[CodeType]) -> ModuleLines:
-        lines = {(code, line) for code in codes for line in _lines(code)}
-        run = lines & self._seen
-        entered = {code for code, _ in run}
-        never = [code.co_qualname for code in codes if code not in entered]
-        return ModuleLines(module, len(lines), len(run), never)
+    def parts(self) -> list[PartLines]:
+        """What was run so far, by part."""
+        parts = []
+        for name, modules in self._codes.items():
+            counted = {module: self._of(module, codes) for module, codes in modules.items()}
+            lines = sum(every for every, _, _ in counted.values())
+            run = sum(some for _, some, _ in counted.values())
+            never = [
+                f"{module.rpartition('.')[2]}.{each}"
+                for module, (_, _, left) in counted.items()
+                for each in left
+            ]
+            parts.append(PartLines(name, lines, run, never))
+        return parts
+
+    def _of(self, module: str, codes: Sequence[CodeType]) -> tuple[int, int, list[str]]:
+        lines = {code: _lines(code) for code in codes}
+        run = {code: {line for line in every if (module, line) in self.seen} for code, every in lines.items()}
+        never = [code.co_qualname for code in codes if not run[code]]
+        return sum(map(len, lines.values())), sum(map(len, run.values())), never
 
     def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if frame.f_code.co_filename not in self._files:
-            return None
-        return self._line(frame, event, argument)
+        left = self._left.get(frame.f_code)
+        # what has run in whole costs no more than this look
+        return None if left is None or not left[1] else self._line(frame, event, argument)
 
     def _line(self, frame: FrameType, event: str, argument: Any) -> Any:
-        self._seen.add((frame.f_code, frame.f_lineno))
-        return self._line
+        module, left = self._left[frame.f_code]
+        left.discard(frame.f_lineno)
+        self.seen.add((module, frame.f_lineno))
+        return self._line if left else None
 
 
-def share(found: Sequence[ModuleLines]) -> float:
-    """The share of lines that were run, from 0 to 1."""
-    return sum(each.run for each in found) / max(1, sum(each.lines for each in found))
+def coverage_of(
+    searches: Sequence[tuple[Searchable, Sequence[Cell]]], jobs: int | None = None
+) -> list[PartLines]:
+    """The lines that all these searches run, by part. Each of them takes one process."""
+    whole = Coverage(*DATA_PATH)
+    with processes(_seen_in, jobs) as run:
+        for seen in run(searches):
+            whole.seen |= seen
+    return whole.parts()
 
 
-def _modules(packages: Sequence[str]) -> list[ModuleType]:
-    modules = []
-    for package in packages:
-        path = importlib.import_module(package).__path__
-        names = sorted(f"{package}.{each.name}" for each in pkgutil.iter_modules(path) if not each.ispkg)
-        modules += [importlib.import_module(name) for name in names if name not in _LEFT_OUT]
-    return modules
+def _seen_in(part: tuple[Searchable, Sequence[Cell]]) -> Seen:
+    backend, cells = part
+    measured = Coverage(backend)
+    with measured.watching():
+        search(cells, msgspec.structs.replace(SCENARIO, backend=backend), jobs=1)
+    return measured.seen
+
+
+def _modules(package: str) -> list[ModuleType]:
+    path = importlib.import_module(package).__path__
+    names = sorted(f"{package}.{each.name}" for each in pkgutil.iter_modules(path) if not each.ispkg)
+    return [importlib.import_module(name) for name in names if name not in _LEFT_OUT]
 
 
 def _functions(module: ModuleType) -> Iterator[CodeType]:

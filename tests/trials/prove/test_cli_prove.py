@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from kon.core.spec import Plugin
 from kon.trials.prove.classes import registered_strategies
 from tests.cli.given import invoke, process
 
@@ -139,36 +138,6 @@ def test_a_seed_under_which_a_strategy_raises_shows_the_traceback() -> None:
     assert "none: seed 3 raises ZeroDivisionError" in result.stderr
 
 
-# --- a page ------------------------------------------------------------------------------------------
-
-
-def test_a_page_is_written_with_its_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("kon.cli.prove.registered_strategies", lambda: [Plugin("conditional_put")])
-    result = prove("--seeds", "2", "-q", "--write", "page.md", "--preemptions", "0")
-    assert result.exit_code == 0
-    assert "`kon prove --seeds 2 --write page.md`" in (tmp_path / "page.md").read_text()
-    assert "| `conditional_put` |            0 |" in (tmp_path / "page.md").read_text()
-    assert (tmp_path / "page.jsonl").exists()
-
-
-def test_no_page_tells_of_a_promise_that_broke_in_the_small_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    bad = Plugin("tests.trials.prove.mistakes:NoTokenCompare")
-    monkeypatch.setattr("kon.cli.prove.registered_strategies", lambda: [bad])
-    monkeypatch.setattr("kon.cli.prove._cells", lambda asked, seeds: [])
-    monkeypatch.setattr("kon.cli.prove._report", lambda asked, searched: True)
-    result = prove("--seeds", "1", "-q", "--write", "page.md", "--preemptions", "0")
-    assert result.exit_code == 2
-    assert (
-        "page.md was not written: a promise of tests.trials.prove.mistakes:NoTokenCompare broke"
-        in result.stderr
-    )
-    assert list(tmp_path.iterdir()) == []
-
-
 # --- bad input ---------------------------------------------------------------------------------------
 
 
@@ -180,8 +149,6 @@ def test_no_page_tells_of_a_promise_that_broke_in_the_small_model(
         (["lease", "lease_s"], 'expected OPTION=VALUE, such as lease_s=60, found "lease_s"'),
         (["lease", "lease_s=[1"], 'expected OPTION=VALUE, such as lease_s=60, found "lease_s=[1"'),
         (["lease", "leases=1"], 'no option "leases", did you mean "lease_s"?'),
-        (["lease", "--write", "x.md"], "--write is about every strategy under every fault"),
-        (["--write", "x.txt"], "expected a name that ends in .md"),
         (["--seeds", "0"], "0 is not in the range x>=1"),
         (["nowhere:Strategy"], 'there is no module "nowhere"'),
     ],

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from kon.core.spec import Plugin
 from kon.trials.prove.classes import fault_class, not_modelled
-from kon.trials.prove.coverage import Coverage, share
+from kon.trials.prove.coverage import Coverage, coverage_of
 from kon.trials.prove.search import Cell, search
 from tests.cli.given import invoke
 
 
 def test_it_counts_what_runs_and_names_what_does_not() -> None:
     measured = Coverage()
-    assert share(measured.found()) == 0.0
+    assert not any(each.run for each in measured.found())
     with measured.watching():
         search([Cell(Plugin("lease"), fault_class("all"), 6)], jobs=1)
     found = {each.module: each for each in measured.found()}
@@ -27,8 +27,18 @@ def test_it_counts_what_runs_and_names_what_does_not() -> None:
 
 def test_the_command_prints_it_and_what_is_not_modelled() -> None:
     printed = invoke("prove", "none", "--fault", "none", "--seeds", "1", "--coverage", "-q").stdout
-    assert "of the lines of worker, client and strategies were run" in printed
+    assert "Lines that were run: " in printed
+    assert "% of engine, " in printed
     assert not_modelled("sim")[0] in printed
+
+
+def test_a_backend_s_data_path_is_a_part_and_searches_add_up() -> None:
+    cells = [Cell(Plugin("none"), fault_class("none", "sqlite"), 1)]
+    both = {each.name: each for each in coverage_of([("sqlite", cells), ("sim", [])], jobs=1)}
+    assert both["sqlite"].run > 100
+    assert both["aws"].run == 0
+    assert "queue.SqsQueue.send" in both["aws"].never
+    assert 0 < both["engine"].run < both["engine"].lines
 
 
 def test_it_is_about_a_search() -> None:

@@ -1,37 +1,64 @@
-"""docs/guarantees.md, drawn from evidence.
+"""docs/guarantees.md: `make guarantees` searches and writes it, and the evidence next to it.
 
-`kon prove --write docs/guarantees.md` searches again.
-`python -m kon.trials.prove.guarantees docs/guarantees.md` draws
-the page again from the evidence next to it, after a change to the text or to how stories are told.
+`python -m docs.site.guarantees --again` draws the page from the evidence that is there, after a change to the
+text or to how stories are told.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from kon.core.errors import KonError
-from kon.report.tables import draw
-from kon.trials.prove.classes import not_modelled, promises_of
-from kon.trials.prove.counterexample import Counterexample
-from kon.trials.prove.evidence import (
-    Broken,
+import msgspec
+
+from docs.site.evidence import (
     Evidence,
-    by_strategy,
+    Head,
     classes_without_occasion,
+    counterexamples,
     in_one_schedule,
     read_evidence,
-    summed_up,
     write_evidence,
 )
-from kon.trials.prove.exhaustive import Exhausted
+from kon.core.distribution import version
+from kon.core.errors import KonError
+from kon.core.plugins import strategy_class
+from kon.report.tables import draw
+from kon.trials.prove.classes import (
+    ALL_FAULTS,
+    fault_classes,
+    not_modelled,
+    promises_of,
+    registered_strategies,
+)
+from kon.trials.prove.counterexample import Counterexample
+from kon.trials.prove.coverage import PartLines, coverage_of
+from kon.trials.prove.exhaustive import Exhausted, exhaust_each
+from kon.trials.prove.findings import Broken, by_strategy, summed_up
 from kon.trials.prove.invariants import MEANING, Invariant
-from kon.trials.prove.search import Searched
+from kon.trials.prove.search import SCENARIO, Cell, Searched, search
+from kon.trials.prove.services import Searchable
 from kon.trials.prove.telling import tell
 
 _STYLE: Final = "github"
+
+PAGE: Final = Path(__file__).parents[1] / "guarantees.md"
+
+BACKENDS: Final[tuple[Searchable, ...]] = ("sqlite", "aws")
+"""Backends whose own code is searched."""
+
+SHARE: Final = 20
+"""Schedules with all faults at once, for each one with a fault alone."""
+
+FEWER: Final = 10
+"""The backends' own code takes ten times as long, and has a tenth of the schedules."""
+
+COVERED: Final[dict[Searchable, tuple[int, int]]] = {"sim": (160, 2), "sqlite": (20, 1), "aws": (20, 1)}
+"""Schedules whose lines are counted, of each strategy with all faults at once, and with each fault alone."""
+
 
 _INTRO: Final = """\
 # Guarantees
@@ -70,6 +97,28 @@ Schedules for each strategy, and in how many of them a fault really fired{fired}
 
 Other tests kill real processes, cut the power at every write of client and queue, and hold all backends to
 one contract.
+
+## The backends' own code
+
+`kon prove --backend sqlite` plays the queue and ledger of SQLite on a real file: a process is killed, or the
+disk fails, at any statement. `kon prove --backend aws` plays kon's own code for Amazon over a model of SQS,
+DynamoDB and S3. Its replies are bytes; calls and items of a batch fail, and requests and replies are lost.
+
+{others}
+
+Not modelled there:
+
+{unmodelled_others}
+
+## What the search runs
+
+The share of lines that these schedules ran, without what only writes records or watches.
+
+{parts}
+
+Functions that no schedule entered:
+
+{left_out}
 
 ## The small case in whole
 
@@ -119,6 +168,12 @@ def guarantees(evidence: Evidence, data: str) -> str:
         tried=_tried(strategies),
         occasions=occasions if unable else "",
         unmodelled="\n".join(f"- {each}" for each in not_modelled("sim")),
+        others=_others(evidence.others),
+        unmodelled_others="\n".join(
+            f"- `{backend}`: {each}" for backend in BACKENDS for each in not_modelled(backend)
+        ),
+        parts=_parts(evidence.parts),
+        left_out="\n".join(f"- {each.name}: {', '.join(each.never) or 'none'}" for each in evidence.parts),
         small=_small(evidence.exhausted),
         under=_under(strategies),
         stories="\n".join(_stories(evidence)),
@@ -148,6 +203,25 @@ def _tried(strategies: dict[str, list[Searched]]) -> str:
         fired = sorted({row.faulty for row in rows})
         body.append([f"`{rows[0].fault}`", _span(counts), _span(fired)])
     return draw(body, ["fault", "schedules", "with a fault"], ["left", "right", "right"], _STYLE)
+
+
+def _others(others: dict[Searchable, list[Searched]]) -> str:
+    body = []
+    for backend, searched in others.items():
+        for label, rows in by_strategy(searched).items():
+            broken = summed_up(rows)
+            kept = "**BROKEN**" if any(each.promised and each.breaks for each in broken) else "held"
+            broke = ", ".join(each.invariant for each in broken if each.breaks and not each.promised)
+            faulty = sum(row.faulty for row in rows)
+            counts = [f"{broken[0].schedules:,}", f"{faulty:,}"]
+            body.append([f"`{backend}`", f"`{label}`", *counts, kept, broke or "nothing"])
+    names = ["backend", "strategy", "schedules", "with a fault", "promises", "broke what is not promised"]
+    return draw(body, names, ["left", "left", "right", "right", "left", "left"], _STYLE)
+
+
+def _parts(parts: Sequence[PartLines]) -> str:
+    body = [[each.name, f"{each.lines:,}", f"{each.run:,}", f"{each.run / each.lines:.1%}"] for each in parts]
+    return draw(body, ["part", "lines", "run", "share"], ["left", "right", "right", "right"], _STYLE)
 
 
 def _small(exhausted: Sequence[Exhausted]) -> str:
@@ -212,7 +286,7 @@ def story_of(group: Sequence[Counterexample]) -> str:
         each = missing[0]
         raise NoLongerBreaks(
             f'{each.strategy.label}: the counter-example to "{each.invariant}", seed {each.seed}, does not '
-            "break it any more. Find another by `kon prove --seeds 10000 --write docs/guarantees.md`; where "
+            "break it any more. Find another by `make guarantees SEEDS=10000`; where "
             "there is none any more, the strategy may promise it"
         )
     return story
@@ -231,9 +305,51 @@ def write_page(page: Path, evidence: Evidence) -> None:
     page.write_text(text)
 
 
+# --- the search --------------------------------------------------------------------------------------
+
+
+def searched_anew(seeds: int, jobs: int | None) -> Evidence:
+    """Search everything. Raises KonError where a promise breaks."""
+    head = Head(version(), f"make guarantees SEEDS={seeds}", SCENARIO.tasks, SCENARIO.workers)
+    found = search(_cells("sim", seeds, seeds // SHARE), SCENARIO, jobs, _tell)
+    others = {}
+    for backend in BACKENDS:
+        base = msgspec.structs.replace(SCENARIO, backend=backend)
+        others[backend] = search(_cells(backend, seeds // FEWER, seeds // FEWER // SHARE), base, jobs, _tell)
+    small = exhaust_each(registered_strategies(), 1, jobs=jobs, on_progress=lambda each: print(each.extent()))
+    for each in (*found, *(cell for cells in others.values() for cell in cells)):
+        if each.broken_promises or each.raised:
+            raise KonError(f"{each.strategy.label}, {each.fault}: a promise broke; see `kon prove`")
+    if any(each.broken for each in small):
+        raise KonError("a promise broke in the small model; see `kon prove --exhaustive`")
+    parts = coverage_of([(name, _cells(name, *each)) for name, each in COVERED.items()], jobs)
+    return Evidence(head, found, counterexamples(found, SCENARIO), small, others, parts)
+
+
+def _cells(backend: Searchable, together: int, alone: int) -> list[Cell]:
+    """together, alone: schedules of each strategy with all faults at once, and with each; at least one."""
+    return [
+        Cell(strategy, faults, max(1, together if faults.name == ALL_FAULTS else alone))
+        for strategy in registered_strategies()
+        if backend != "sqlite" or not strategy_class(strategy.name).needs_fifo
+        for faults in fault_classes(backend)
+    ]
+
+
+def _tell(done: int) -> None:
+    if not done % 30:
+        print(f"{done} cells", file=sys.stderr)
+
+
 def main() -> None:
-    page = Path(sys.argv[1])
-    write_page(page, read_evidence(data_file(page)))
+    parser = argparse.ArgumentParser(prog="docs.site.guarantees")
+    parser.add_argument("--seeds", type=int, default=1_000, help="schedules of each strategy")
+    parser.add_argument("--jobs", type=int, help="processes; all cores without it")
+    parser.add_argument("--again", action="store_true", help="draw the page from the evidence that is there")
+    parser.add_argument("page", type=Path, nargs="?", default=PAGE)
+    args = parser.parse_args()
+    page: Path = args.page
+    write_page(page, read_evidence(data_file(page)) if args.again else searched_anew(args.seeds, args.jobs))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What shows that a promise is kept, or that one was rightly not made: counts, and counter-examples."""
+"""What docs/guarantees.md is drawn from, as docs/guarantees.jsonl has it: counts, and counter-examples."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import msgspec
 from kon.backends.sim.faults import Fired
 from kon.core.errors import ConfigurationError
 from kon.core.spec import Plugin
-from kon.trials.prove.classes import ALL_FAULTS, NO_FAULT, fault_class
+from kon.trials.prove.classes import NO_FAULT, fault_class
 from kon.trials.prove.counterexample import Counterexample
+from kon.trials.prove.coverage import PartLines
 from kon.trials.prove.exhaustive import Exhausted
+from kon.trials.prove.findings import by_strategy, most_telling, summed_up
 from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.scenario import Scenario
 from kon.trials.prove.search import Finding, Searched
+from kon.trials.prove.services import Searchable
 from kon.trials.prove.shrink import shortest
 
 
@@ -32,59 +35,16 @@ class Head(msgspec.Struct, frozen=True):
 class Evidence(msgspec.Struct, frozen=True):
     """A search, and a counter-example for each invariant that broke in it without being promised.
 
-    exhausted: the small model of each strategy, searched in whole.
+    exhausted: the small model of each strategy, searched in whole. others: cells of the backends' own code,
+    by backend. parts: which lines all that has run.
     """
 
     head: Head
     searched: list[Searched]
     counterexamples: list[Counterexample]
     exhausted: list[Exhausted]
-
-
-class Broken(msgspec.Struct, frozen=True):
-    """One invariant of one strategy, over all classes of faults.
-
-    schedules: how many were tried. breaks: by class of faults, how many of them broke it.
-    """
-
-    invariant: Invariant
-    promised: bool
-    schedules: int
-    breaks: dict[str, int]
-
-
-def by_strategy(searched: Sequence[Searched]) -> dict[str, list[Searched]]:
-    """The cells of each strategy, by its label, in the order of the search."""
-    found: dict[str, list[Searched]] = {}
-    for each in searched:
-        found.setdefault(each.strategy.label, []).append(each)
-    return found
-
-
-def summed_up(rows: Sequence[Searched]) -> list[Broken]:
-    """What became of each invariant of one strategy."""
-    schedules = sum(row.schedules for row in rows)
-    return [
-        Broken(
-            finding.invariant,
-            finding.promised,
-            schedules,
-            {row.fault: row.findings[at].broken for row in rows if row.findings[at].broken},
-        )
-        for at, finding in enumerate(rows[0].findings)
-    ]
-
-
-def most_telling(rows: Sequence[Searched], invariant: Invariant) -> list[Searched]:
-    """The cells that broke the invariant, the ones whose counter-example is worth most a look first: those
-    with a single fault, and among them those that broke it most often."""
-
-    def rank(row: Searched) -> tuple[bool, float]:
-        broken = next(each.broken for each in row.findings if each.invariant is invariant)
-        return row.fault != ALL_FAULTS, broken / row.schedules
-
-    breaking = [row for row in rows if any(f.invariant is invariant and f.broken for f in row.findings)]
-    return sorted(breaking, key=rank, reverse=True)
+    others: dict[Searchable, list[Searched]] = {}
+    parts: list[PartLines] = []
 
 
 def counterexamples(searched: Sequence[Searched], base: Scenario) -> list[Counterexample]:
@@ -137,7 +97,7 @@ class _Example(msgspec.Struct, frozen=True):
     picks: tuple[int, ...]
 
 
-class _Cell(msgspec.Struct, frozen=True):
+class _Cell(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was found in a cell. broken: how often, and by which seed first, where an invariant broke."""
 
     strategy: Plugin
@@ -146,6 +106,7 @@ class _Cell(msgspec.Struct, frozen=True):
     faulty: int
     promised: list[Invariant]
     broken: dict[Invariant, tuple[int, int | None]]
+    backend: Searchable = "sim"
 
 
 class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -153,12 +114,15 @@ class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
     cell: _Cell | None = None
     counterexample: _Example | None = None
     exhausted: Exhausted | None = None
+    part: PartLines | None = None
 
 
 def write_evidence(file: Path, evidence: Evidence) -> None:
     """One line for the head, for each cell, counter-example and small model."""
     lines = [_Line(head=evidence.head)]
     lines += [_Line(cell=_cell(each)) for each in evidence.searched]
+    lines += [_Line(cell=_cell(each, name)) for name, cells in evidence.others.items() for each in cells]
+    lines += [_Line(part=each) for each in evidence.parts]
     lines += [_Line(counterexample=_packed(each)) for each in evidence.counterexamples]
     lines += [_Line(exhausted=each) for each in evidence.exhausted]
     file.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
@@ -170,12 +134,18 @@ def read_evidence(file: Path) -> Evidence:
     searched: list[Searched] = []
     examples: list[Counterexample] = []
     exhausted: list[Exhausted] = []
+    others: dict[Searchable, list[Searched]] = {}
+    parts: list[PartLines] = []
     for number, text in enumerate(file.read_bytes().splitlines(), start=1):
         try:
             line = msgspec.json.decode(text, type=_Line)
             head = line.head or head
-            if line.cell is not None:
+            if line.cell is not None and line.cell.backend == "sim":
                 searched.append(_searched(line.cell))
+            elif line.cell is not None:
+                others.setdefault(line.cell.backend, []).append(_searched(line.cell))
+            if line.part is not None:
+                parts.append(line.part)
             if line.counterexample is not None:
                 examples.append(_unpacked(line.counterexample))
             if line.exhausted is not None:
@@ -184,12 +154,12 @@ def read_evidence(file: Path) -> Evidence:
             raise ConfigurationError(f"{file}:{number}: {error}") from error
     if head is None:
         raise ConfigurationError(
-            f"{file}: no line says how this was found; write it again by kon prove --write"
+            f"{file}: no line says how this was found; write it again by `make guarantees`"
         )
-    return Evidence(head, searched, examples, exhausted)
+    return Evidence(head, searched, examples, exhausted, others, parts)
 
 
-def _cell(searched: Searched) -> _Cell:
+def _cell(searched: Searched, backend: Searchable = "sim") -> _Cell:
     return _Cell(
         searched.strategy,
         searched.fault,
@@ -197,6 +167,7 @@ def _cell(searched: Searched) -> _Cell:
         searched.faulty,
         [each.invariant for each in searched.findings if each.promised],
         {each.invariant: (each.broken, each.seed) for each in searched.findings if each.broken},
+        backend,
     )
 
 
