@@ -136,6 +136,7 @@ def remove(
     give_up_s = now_s() + patience_s
     asked: set[tuple[str, str, str]] = set()
     refused: dict[tuple[str, str, str], str] = {}
+    waits: dict[tuple[str, str, str], str] = {}
     with _clients(_asked(wanted, places)) as clients:
         by_region = {each.region: each for each in clients}
         empty_looks, has_tried = 0, False
@@ -149,19 +150,21 @@ def remove(
                 for kind, thing in _in_turn(found):
                     if _key(thing) in refused:
                         continue
+                    about = f"{thing.kind} {thing.name or thing.id}"
                     try:
-                        gone = _asked_to_go(kind, by_region.get(thing.region, clients[0]), thing)
+                        wait = _asked_to_go(kind, by_region.get(thing.region, clients[0]), thing)
                     except botocore.exceptions.ClientError as error:
-                        refused[_key(thing)] = f"{thing.kind} {thing.name or thing.id}: {said_by(error)}"
+                        refused[_key(thing)] = f"{about}: {said_by(error)}"
                         continue
-                    if gone and _key(thing) not in asked:
+                    waits[_key(thing)] = f"{about}: {wait or 'it was asked to go, and is still there'}"
+                    if wait is None and _key(thing) not in asked:
                         on_removed(thing)
                         asked.add(_key(thing))
             waited_for = [each for each in there if _key(each) not in refused]
             empty_looks = 0 if waited_for else empty_looks + 1
             if empty_looks == _EMPTY_LOOKS or (has_tried and waited_for and now_s() > give_up_s):
                 left = {_key(each) for each in there}
-                told = [trouble for key, trouble in refused.items() if key in left]
+                told = [trouble for key, trouble in {**waits, **refused}.items() if key in left]
                 return Found(there, places, [*troubles, *told, *_troubles(clients)])
             has_tried = has_tried or bool(waited_for)
             sleep(_PAUSE_S)
@@ -194,20 +197,20 @@ _WAITS: Final = (
 """In codes that say "not now": something else has to go first, or the service is busy."""
 
 
-def _asked_to_go(kind: ThingKind, aws: Clients, thing: Thing) -> bool:
-    """False where something else has to go first, or nobody answers. Raises ClientError for what will not
-    pass."""
+def _asked_to_go(kind: ThingKind, aws: Clients, thing: Thing) -> str | None:
+    """What it waits for, where something else has to go first, or nobody answers; None where it goes. Raises
+    ClientError for what will not pass."""
     try:
         kind.remove(aws, thing)
     except botocore.exceptions.ClientError as error:
         if is_gone(error):
-            return True
+            return None
         if any(word in code_of(error) for word in _WAITS):
-            return False
+            return said_by(error)
         raise
-    except UNREACHED:
-        return False
-    return True
+    except UNREACHED as error:
+        return unreached(error)
+    return None
 
 
 def _key(thing: Thing) -> tuple[str, str, str]:

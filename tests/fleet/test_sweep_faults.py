@@ -5,6 +5,7 @@ The account here keeps Amazon's rules, and kon has the rights of its policy for 
 
 from __future__ import annotations
 
+import itertools
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -116,6 +117,18 @@ def test_a_thing_that_can_not_be_removed_is_told_and_the_others_go(account: Stri
     assert {each.kind for each in found.things} <= {"role", "queue", "table", "bucket", "volume"}
     assert len(found.things) >= 1
     assert len([each for each in found.troubles if call.partition(":")[2] in each]) == len(found.things)
+    account.meets(None)
+    assert removed().things == []
+
+
+def test_what_is_still_there_at_the_end_says_what_it_waits_for(account: Strict) -> None:
+    everything(account, stem="konf-r1")
+    account.meets(Fault("ec2:DeleteVolume", "conflict", times=0))
+    ticks = itertools.count(0, 60)
+    found = removed(patience_s=200.0, now_s=lambda: float(next(ticks)))
+    assert {each.kind for each in found.things} == {"volume"}
+    assert all("AWS refuses DeleteVolume: DependencyViolation" in each for each in found.troubles)
+    assert len(found.troubles) == len(found.things)
     account.meets(None)
     assert removed().things == []
 
