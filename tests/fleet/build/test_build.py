@@ -385,13 +385,16 @@ class Killed(BaseException):
 
 
 def killed_at(monkeypatch: pytest.MonkeyPatch, number: int, after: bool) -> Callable[[], int]:
-    """End at the call of this number, before or after its effect; how many calls there were."""
+    """End at the call of this number, before or after its effect; how many calls there were.
+
+    Whoever ends makes no other call, in no thread.
+    """
     original, count = BaseClient._make_api_call, 0
 
     def asked(self: Any, operation: str, given: dict[str, Any]) -> Any:
         nonlocal count
         count += 1
-        if count == number and not after:
+        if count > number or (count == number and not after):
             raise Killed
         reply = original(self, operation, given)
         if count == number:
