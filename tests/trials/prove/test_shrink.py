@@ -65,7 +65,7 @@ def test_what_it_does_not_take_is_left_out() -> None:
     short = shortened()
     assert breaks(short)
     assert 1 <= len(short.faults) < 10
-    assert 1 <= short.deviations < long_one().deviations / 10
+    assert short.deviations < long_one().deviations / 10
     # none of what is left can be spared: no fault, and no turn out of order
     for at in range(len(short.faults)):
         left = short.faults[:at] + short.faults[at + 1 :]
