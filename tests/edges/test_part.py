@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kon.backends.emulator.strict import RULES
 from tests.edges.play import ARGUMENTS, BEFORE, GOES_ON, Play, played
 from tests.edges.search import calls_of, plays_of
 from tests.edges.world import World, world
@@ -65,6 +66,7 @@ def test_a_thing_that_is_left_and_one_that_is_changed_are_seen(place: World) -> 
     """The invariants are no rubber stamp."""
     place.begin(other_fleets=True)
     assert place.left(bucket_too=True) == place.foreign_changes() == []
+    place._set(None, off=list(RULES))
     place._client("sqs").create_queue(QueueName="kon-e-lease-w1-r1-tasks")
     place._client("sqs").tag_queue(
         QueueUrl=place._client("sqs").get_queue_url(QueueName="kon-mail")["QueueUrl"], Tags={"Project": "kon"}
