@@ -1,0 +1,199 @@
+"""A file without a knob beside messages of 1, 10 and 100 tasks, where tasks are alike and where they are not.
+
+    python -m benchmarks.uneven [--workers 64] [--write]
+
+Whole runs in virtual time at the latencies of SQS and DynamoDB, with `lease`, five seeds each: what else goes
+on here does not count. Makespans of heavy tails differ by a tenth between seeds, so that a ratio is taken
+within a seed, and the median of the seeds is shown. Nobody tells kon how long tasks take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import msgspec
+from tabulate import tabulate
+
+from benchmarks.records import ROOT
+from kon.experiment import loads
+from kon.launch.simulated.billing import billed
+from kon.launch.simulated.simulation import Simulation
+
+PAGE: Final = ROOT / "docs" / "cloudkon.md"
+WANTED: Final = 1.1
+SEEDS: Final = range(1, 6)
+WORKERS: Final = (4, 16, 64, 1_024)
+MEANS_S: Final = (0.001, 0.01, 0.1, 1.0, 10.0)
+BY_HAND: Final = (1, 10, 100)
+WORK_S: Final = 10.0
+"""Work for each worker, where that is not more than `MOST_TASKS` together and not less than `LEAST_EACH`."""
+
+LEAST_EACH: Final = 4
+MOST_TASKS: Final = 4_000
+
+
+def alike(rng: random.Random, count: int, mean_s: float) -> list[float]:
+    return [mean_s] * count
+
+
+def few_long(rng: random.Random, count: int, mean_s: float) -> list[float]:
+    """One in a hundred takes a hundred times as long."""
+    short_s = mean_s / 1.99
+    return [short_s * (100 if rng.random() < 0.01 else 1) for _ in range(count)]
+
+
+def lognormal(rng: random.Random, count: int, mean_s: float) -> list[float]:
+    """Sigma 2: half of the work is in some 2 % of the tasks."""
+    sigma = 2.0
+    return [mean_s * math.exp(rng.gauss(-sigma * sigma / 2, sigma)) for _ in range(count)]
+
+
+def longest_last(rng: random.Random, count: int, mean_s: float) -> list[float]:
+    return sorted(few_long(rng, count, mean_s))
+
+
+SHAPES: Final[dict[str, Callable[[random.Random, int, float], list[float]]]] = {
+    "alike": alike,
+    "1 % a hundred times longer": few_long,
+    "lognormal, sigma 2": lognormal,
+    "longest last": longest_last,
+}
+
+
+class Cell(msgspec.Struct, frozen=True):
+    shape: str
+    mean_s: float
+    workers: int
+
+    @property
+    def tasks(self) -> int:
+        each = max(LEAST_EACH, min(WORK_S / self.mean_s, MOST_TASKS / self.workers))
+        return int(each * self.workers)
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a run took. makespan_s: in virtual seconds. requests, write_units: a task."""
+
+    makespan_s: float
+    requests: float
+    write_units: float
+
+
+def simulate(cell: Cell, seed: int, bundle: int | None) -> Outcome:
+    """bundle: tasks in a message, or None for a file without a knob."""
+    knobs = "" if bundle is None else f"bundle: {bundle}\n"
+    text = (
+        "name: uneven\n"
+        f"backend: {{name: sim, latency: aws-us-east-1, table: warm_raised, boot: false, seed: {seed}}}\n"
+        f"workload: {{kind: sleep, count: {cell.tasks}, seconds: 0}}\nworkers: {cell.workers}\nseed: {seed}\n"
+        f"strategies: lease\n{knobs}"
+    )
+    [planned] = loads(text, "benchmarks/uneven.py", Path())[0].cells()
+    spec = msgspec.structs.replace(planned.spec, ideal_s=None)
+    bodies = SHAPES[cell.shape](random.Random(f"{seed}:{cell.shape}"), cell.tasks, cell.mean_s)
+    report = Simulation(spec, bodies).run()
+    calls = {name: usage.calls for name, usage in report.requests.items()}
+    items = {name: usage.items for name, usage in report.requests.items()}
+    units = billed(calls, items, message_bytes=0.0, request_bytes=262_144, fifo=False)
+    return Outcome(
+        report.wall_s, sum(calls.values()) / cell.tasks, units["dynamodb.write_units"] / cell.tasks
+    )
+
+
+class Row(msgspec.Struct, frozen=True):
+    """Medians over seeds of the file without a knob: makespan over the best by hand and over bundle 1,
+    requests over bundle 1, write units over bundle 1."""
+
+    cell: Cell
+    over_best: float
+    over_single: float
+    requests: float
+    units: float
+
+
+def compare(cell: Cell) -> Row:
+    ratios = []
+    for seed in SEEDS:
+        auto = simulate(cell, seed, None)
+        fixed = {bundle: simulate(cell, seed, bundle) for bundle in BY_HAND}
+        best_s = min(each.makespan_s for each in fixed.values())
+        single = fixed[1]
+        ratios.append(
+            (
+                auto.makespan_s / best_s,
+                auto.makespan_s / single.makespan_s,
+                auto.requests / single.requests,
+                auto.write_units / single.write_units,
+            )
+        )
+    return Row(cell, *(median(each) for each in zip(*ratios, strict=True)))
+
+
+def cells(workers: Sequence[int]) -> Iterator[Cell]:
+    for count in workers:
+        for mean_s in MEANS_S:
+            for shape in SHAPES:
+                yield Cell(shape, mean_s, count)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Makespans over the best by hand, by shape and mean; a column for each number of workers."""
+    workers = sorted({row.cell.workers for row in rows})
+    found = {(row.cell.shape, row.cell.mean_s, row.cell.workers): row for row in rows}
+    lines = [
+        [shape, f"{mean_s:g}", *(f"{found[shape, mean_s, count].over_best:.2f}" for count in workers)]
+        for shape in SHAPES
+        for mean_s in MEANS_S
+    ]
+    headers = ["tasks", "mean (s)", *(f"{count:,} workers" for count in workers)]
+    return tabulate(lines, headers, "github", disable_numparse=True)
+
+
+def findings(rows: Sequence[Row]) -> str:
+    def worst(of: Callable[[Row], float]) -> str:
+        return f"{median(map(of, rows)):.2f} (at most {max(map(of, rows)):.2f})"
+
+    within = sum(row.over_best <= WANTED for row in rows)
+    return (
+        f"In {within} of {len(rows)} cells the makespan is within {WANTED:g} times the best by hand. Over "
+        f"all cells, in the median: {worst(lambda row: row.over_best)} times the best by hand, "
+        f"{worst(lambda row: row.over_single)} times a message for each task, with "
+        f"{worst(lambda row: row.requests)} times its requests and {worst(lambda row: row.units)} times its "
+        "write units."
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.uneven", description=__doc__)
+    parser.add_argument("--workers", type=int, action="append", help="this many; may be given several times")
+    parser.add_argument("--processes", type=int, default=2, help="processes that simulate")
+    parser.add_argument("--write", action="store_true", help=f"put the table into docs/{PAGE.name}")
+    given = parser.parse_args(argv)
+    rows = []
+    with ProcessPoolExecutor(given.processes) as pool:
+        for row in pool.map(compare, cells(given.workers or WORKERS)):
+            rows.append(row)
+            figures = f"{row.over_best:.2f} {row.over_single:.2f} {row.requests:.2f} {row.units:.2f}"
+            cell = row.cell
+            print(
+                f"{cell.workers:>5} x {cell.mean_s:<6g} {cell.shape:<28} {cell.tasks:>6} {figures}",
+                flush=True,
+            )
+    made = f"{table(rows)}\n\n{findings(rows)}"
+    print(f"\n{made}")
+    if given.write:
+        page = PAGE.read_text()
+        before, _, rest = page.partition("<!-- uneven -->\n")
+        _, _, after = rest.partition("<!-- end -->")
+        PAGE.write_text(f"{before}<!-- uneven -->\n{made}\n<!-- end -->{after}")
+
+
+if __name__ == "__main__":
+    main()
