@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
 
 from kon.backends.aws import AwsBackend
+from kon.backends.aws.things import Things
 from kon.backends.emulator import Emulator, Settings
 from kon.core.backend import ChannelOptions
 from kon.core.errors import BackendRefused, ConfigurationError, StoreError
@@ -205,3 +207,28 @@ def test_the_bucket_is_public_to_nobody_and_encrypted(on_ministack: Emulator, pr
     url = queues.get_queue_url(QueueName=f"{prefix}-r-tasks")["QueueUrl"]
     attributes = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert attributes["KmsMasterKeyId"] == "alias/runs"
+
+
+@pytest.mark.parametrize("has_tls", [True, False])
+def test_what_comes_without_tls_is_refused_where_kon_itself_has_it(
+    on_ministack: Emulator, prefix: str, has_tls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An emulator on this machine has no TLS: a policy that asks for it would keep kon out."""
+
+    async def tls(self: Things, service: str) -> bool:
+        return has_tls
+
+    monkeypatch.setattr(Things, "has_tls", tls)
+    create(prefix)
+    queues, policies = as_anybody("sqs"), list[str | None]()
+    for name in ("tasks", "answers", "dead"):
+        url = queues.get_queue_url(QueueName=f"{prefix}-r-{name}")["QueueUrl"]
+        attributes = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        policies.append(attributes.get("Policy"))
+    if has_tls:
+        policies.append(as_anybody("s3").get_bucket_policy(Bucket=f"{prefix}-{ACCOUNT}-us-east-1")["Policy"])
+    statements = [None if each is None else json.loads(each)["Statement"][0] for each in policies]
+    denied = {"Effect": "Deny", "Principal": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+    for statement in statements:
+        assert (statement is not None) == has_tls
+        assert statement is None or denied.items() <= statement.items()
