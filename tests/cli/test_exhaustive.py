@@ -53,4 +53,4 @@ def test_json_has_the_counts() -> None:
 def test_a_seed_has_no_place_in_it() -> None:
     result = kon("lease", "--seed", "1")
     assert result.exit_code == 2
-    assert "leave --seed and --write out" in result.stderr
+    assert "leave --seed out" in result.stderr

@@ -166,7 +166,7 @@ def test_what_is_queued_by_somebody_elsewhere_is_kept_without_force(
     asked = ["ups-lease-w1-r1", "--set", f"backend.prefix={prefix}"] if by_name else [file]
     refused = invoke("down", *asked)
     assert refused.exit_code == 2
-    assert "has no records here, but about 1 messages at Amazon" in refused.stderr
+    assert "has no records here, but about 1 message at Amazon" in refused.stderr
     assert len(queues(prefix)) == 6
     assert told("down", *asked, "--force")["changed"] is True
     told("down", file, "--force")

@@ -466,13 +466,19 @@ class _Stage:
         await lease.take()
         self.watch.note(host, "has the lease of the run")
         # what it records from here on stays its own, whoever is the next
-        records, self._results = self._results, MemoryJournal()
-        self._results.append(records.lines)
+        before, tally, records = self._results, self.tally, MemoryJournal()
+        records.append(before.lines)
+        self._results = records
         try:
             async with asyncio.TaskGroup() as group:
                 keeping = group.create_task(lease.keep())
                 await self._collect(fenced(channel, lease), channel, host, clock)
                 keeping.cancel()
+        except* ClientReplaced:
+            # it may have stood still since it took the lease: then what counts is what the next one records
+            if self._results is records and len(records.lines) == len(before.lines):
+                self._results, self.tally = before, tally
+            raise
         finally:
             await lease.give_up()
 

@@ -19,7 +19,17 @@ from kon.core.ledger import Record
 from kon.core.queue import Queue
 from tests.backends.sim.world import VISIBILITY_S, World, messages, run
 
-HOST_FAULTS = ("crash", "pause", "skew", "client_crash", "client_pause", "stop", "late", "cancel")
+HOST_FAULTS = (
+    "crash",
+    "pause",
+    "skew",
+    "client_crash",
+    "client_pause",
+    "second_client",
+    "stop",
+    "late",
+    "cancel",
+)
 """For the scenario to see to; the services have no occasion for them."""
 
 RATE = 0.2

@@ -44,12 +44,15 @@ def test_promises_hold(strategy: Plugin) -> None:
 
 @pytest.mark.parametrize("fault", AMAZON_FAULTS)
 def test_each_fault_strikes(fault: str) -> None:
-    """And lease holds under each."""
+    """And lease holds under each, until it struck."""
     faults = fault_class(fault, "aws")
-    played = [play_seed(BASE, LEASE, faults, seed) for seed in (0, 2, 4)]
-    fired = {each.fault for one in played for each in one.fired}
-    assert fired == {fault} or (fault in SELDOM and not fired)
-    assert not [each for one in played for each in one.broken]
+    for seed in range(3 if fault in SELDOM else SEEDS):
+        played = play_seed(BASE, LEASE, faults, seed)
+        assert not played.broken
+        if played.fired:
+            assert {each.fault for each in played.fired} == {fault}
+            return
+    assert fault in SELDOM
 
 
 @pytest.mark.parametrize("seed", [3, 4])

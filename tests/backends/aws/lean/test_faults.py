@@ -433,7 +433,7 @@ async def test_no_reply_meets_another_request(server: Server, calls: Calls) -> N
     for some in range(40):
         done += await asyncio.gather(*[one(f"{some}-{n}") for n in range(8)])
     assert done.count(True) > 40
-    assert done.count(False) > 40
+    assert done.count(False) > 10
 
 
 @pytest.mark.parametrize("said", [b"", HALF])
