@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peak_memory import PeakMemory
+from benchmarks.peak_memory import PeakMemory, own_peak_mb
 from kon.core.spec import Plugin, RunSpec
 from kon.engine.records.records import RunFolder
 from kon.launch.local import LocalRun
@@ -122,9 +122,3 @@ def cpu_s() -> float:
     """CPU time of this process and of those that it has started and seen end."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
-
-
-def own_peak_mb() -> float:
-    """The most memory that this process has had resident."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
