@@ -249,6 +249,7 @@ class _Stage:
             self._notes = Path(self._folder.name)
         self._parents: list[asyncio.Task[None]] = []
         self._clients = 0  # lives of the client so far
+        self._closed = False  # by a client that came to its end
         self._at_work: tuple[str, asyncio.Task[Any]] | None = None  # the client that was started last
         self._results = MemoryJournal()
         self._journals: dict[str, MemoryJournal] = {}
@@ -495,12 +496,13 @@ class _Stage:
         if not self.cancelled:
             await self._drain(plain)
         await client.close()
+        self._closed = True
 
     async def _drain(self, channel: Channel) -> None:
         """Leave the workers running until no message is left; they stop once the run is closed."""
         deadline_s = self._loop.time() + self._scenario.drain_s
         while left := await self._services.messages_left(channel):
-            if self.cancelled:
+            if self.cancelled or self._closed:  # by another client: then no worker is there any more
                 return
             if self._loop.time() > deadline_s:
                 how = f"{left} messages are left {self._scenario.drain_s:g} s after the last task's outcome"
