@@ -140,7 +140,12 @@ def efficiencies(kon: dict[str, dict[int, Forecast]]) -> str:
         assert batched.efficiency is not None
         given = SHEET.efficiency_by_length(64).get(ms / 1e3)
         sheet = "" if given is None else f"{given:g}"
-        shown = [f"{ms:,}", rounded(100 * batched.efficiency), f"{batched.bundle}", rounded(100 * older)]
+        shown = [
+            f"{ms:,}",
+            rounded(100 * batched.efficiency),
+            f"{batched.tasks_per_message:.3g}",
+            rounded(100 * older),
+        ]
         rows.append([*shown, sheet])
     headers = [
         "task (ms)",
@@ -156,7 +161,7 @@ def beyond(kon: dict[str, dict[int, Forecast]]) -> str:
     rows = [
         [
             name,
-            f"{each.bundle}",
+            f"{each.tasks_per_message:.3g}",
             duration(each.work_s),
             rounded(each.tasks_per_s),
             rounded(100 * (each.efficiency or 0.0)),

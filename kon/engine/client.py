@@ -61,6 +61,7 @@ class ClientOptions(msgspec.Struct, frozen=True):
     settle_s: how long an empty queue must stay empty before what is missing counts as lost, at most, for
         queues whose depth is an estimate; less where a queue says that its estimates lag by less.
     sizes: tasks of a message, in turn, where the spec leaves them to the client; for trials.
+    following: tasks that would come after the run's, where it is the beginning of a larger one.
     first_attempt: above 1 when failed tasks are run again.
     """
 
@@ -69,6 +70,7 @@ class ClientOptions(msgspec.Struct, frozen=True):
     in_flight: int = 16
     settle_s: float = 60.0
     sizes: tuple[int, ...] = ()
+    following: int = 0
     first_attempt: int = 1
 
 
@@ -118,7 +120,9 @@ class Client:
         self._dead_letters_s = self._wait_s if channel.dead.limits.poll_s > LONGEST_WAIT_S else 0.0
         first_attempt = options.first_attempt
         self._missing = Missing(spec, self._channel, self._control, clock, options.settle_s, first_attempt)
-        self._submitter = Submitter(spec, self._channel, self.tally, rng, options.in_flight, options.sizes)
+        self._submitter = Submitter(
+            spec, self._channel, self.tally, rng, options.in_flight, options.sizes, options.following
+        )
         self._answer_bytes = ANSWERS_BYTES // 10  # of the largest answer, lately; ten for a start
 
     async def run(self, bodies: Iterable[Any]) -> Tally:

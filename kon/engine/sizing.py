@@ -66,10 +66,12 @@ class Sizing:
     """Sizes of a run's messages.
 
     forced: sizes to be used in turn instead, for trials.
+    following: tasks that would come after the run's, where it is the beginning of a larger one.
     """
 
-    def __init__(self, spec: RunSpec, forced: Sequence[int] = ()) -> None:
+    def __init__(self, spec: RunSpec, forced: Sequence[int] = (), following: int = 0) -> None:
         self._fixed = spec.bundle
+        self._following = following
         self._forced = forced
         self._turn = 0
         self._slots = spec.slots
@@ -121,7 +123,7 @@ class Sizing:
         if self._forced:
             self._turn += 1
             return self._forced[self._turn % len(self._forced)]
-        guided = math.ceil(left / (ROUNDS * self._processes))
+        guided = math.ceil((left + self._following) / (ROUNDS * self._processes))
         if self._mean_s is None:
             most: float = 1 if self._rows_cost else guided
         elif self._mean_s > 0:

@@ -38,10 +38,11 @@ class Submitter:
         rng: random.Random,
         in_flight: int,
         sizes: Sequence[int] = (),
+        following: int = 0,
     ) -> None:
         """`channel`: one with patience. `tally`: what an earlier client has recorded.
 
-        in_flight: sends under way at once. sizes: tasks of a message, in turn; for trials.
+        in_flight: sends under way at once. sizes, following: see ClientOptions.
         """
         self._spec = spec
         self._channel = channel
@@ -49,7 +50,7 @@ class Submitter:
         self._tally = tally
         self._rng = rng
         self._in_flight = in_flight
-        self._sizing = Sizing(spec, sizes)
+        self._sizing = Sizing(spec, sizes, following)
         self._answered = asyncio.Event()
         self._waited = False
         self.expects_answers = False

@@ -84,6 +84,12 @@ def test_messages_shrink_towards_the_end_but_not_below_what_a_fetch_takes() -> N
     assert [sizing.size(left) for left in (10_000, 1_600, 800, 100)] == [100, 50, 25, 3]
 
 
+def test_the_beginning_of_a_larger_run_is_packed_like_that() -> None:
+    sizing = Sizing(spec(workers=4), following=100_000)
+    sizing.learn(took(*[0.004] * 16))
+    assert [sizing.size(left) for left in (10_000, 100)] == [100, 100]
+
+
 @pytest.mark.parametrize(("tasks_per_row", "size"), [(None, 1), (1, 100)])
 def test_a_guess_is_made_only_where_it_costs_nothing(tasks_per_row: int | None, size: int) -> None:
     sizing = Sizing(spec(tasks_per_row=tasks_per_row))

@@ -72,6 +72,7 @@ class Simulation:
     events: of the workers, all in one. client_events: when the client began and ended. results: as
         everywhere. Without journals nothing is written.
     recorded: answers of an earlier time, when what had failed is run again.
+    following: tasks that would come after these, where this is the beginning of a larger run.
     stop: asked now and then whether to give up; then `run` raises Interrupted.
     """
 
@@ -85,6 +86,7 @@ class Simulation:
         results: Journal | None = None,
         recorded: Iterable[Answers] = (),
         first_attempt: int = 1,
+        following: int = 0,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """Raises ConfigurationError for what can't be simulated in an experiment."""
@@ -104,6 +106,7 @@ class Simulation:
         self._results = results or NoJournal()
         self._recorded = recorded
         self._first_attempt = first_attempt
+        self._following = following
         self._stop = stop
         self._rng = random.Random(f"{spec.seed}:hosts")
         self._loop = SimLoop()
@@ -162,6 +165,7 @@ class Simulation:
             ClientOptions(
                 in_flight=round(ClientOptions().in_flight * max(1.0, self._clients)),
                 first_attempt=self._first_attempt,
+                following=self._following,
             ),
         )
         self.tally = client.tally

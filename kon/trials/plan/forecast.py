@@ -20,6 +20,7 @@ from kon.backends.prices import Prices
 from kon.backends.sim.fleet import Fleet, LimitReport, Usage
 from kon.backends.sim.model import Model, ServiceChoice, TableLimits, chosen, part_of, to_model
 from kon.core.spec import Plugin, RunSpec
+from kon.core.task import Outcome, State
 from kon.engine.sizing import Sizing
 from kon.experiment import Cell
 from kon.launch.simulated.billing import message_bytes, messages_of
@@ -154,7 +155,11 @@ class Forecaster:
         )
 
     def _sample(self, spec: RunSpec) -> int:
-        bundle = Sizing(spec).size(spec.tasks)
+        sizing = Sizing(spec)
+        if spec.ideal_s is not None:  # what the client learns from the first answers
+            mean_s = spec.ideal_s / max(1, spec.tasks)
+            sizing.learn([Outcome(0, 1, State.DONE, None, None, 0.0, mean_s)])
+        bundle = sizing.size(spec.tasks)
         enough = max(self._sample_tasks, ROUNDS * spec.lanes, BUNDLE_ROUNDS * spec.lanes * bundle)
         # a little more than enough is not worth reckoning
         return spec.tasks if spec.tasks <= 1.2 * enough else enough
@@ -170,12 +175,13 @@ class Forecaster:
         type_ = chosen(model.instances, choice.instance, "instance", model.name)
         options = {**spec.backend.options, "instance": None}
         same = msgspec.structs.replace(spec, backend=Plugin(spec.backend.name, options))
-        key = f"{same.key()} {tasks} {type_.speed} {type_.vcpus}"
+        key = f"{same.key()} {spec.tasks} {tasks} {type_.speed} {type_.vcpus}"
         if key not in self._reports:
             ideal_s = None if spec.ideal_s is None else spec.ideal_s * tasks / spec.tasks
             sample = msgspec.structs.replace(spec, tasks=tasks, ideal_s=ideal_s)
             bodies = itertools.islice(cell.workload.bodies(cell.spec.workers), tasks)
-            self._reports[key] = Simulation(sample, bodies).run()
+            # messages are packed as in the whole run, and not as at its end, where they shrink
+            self._reports[key] = Simulation(sample, bodies, following=spec.tasks - tasks).run()
         return self._reports[key]
 
     def _without_table_limits(self, cell: Cell, spec: RunSpec, tasks: int, report: Report) -> float | None:

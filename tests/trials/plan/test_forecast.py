@@ -50,6 +50,13 @@ def test_what_is_reckoned_is_what_a_whole_simulation_says(workload: str, more: s
     assert part.usd_by_service["DynamoDB"] == pytest.approx(whole.usd_by_service["DynamoDB"], rel=within)
 
 
+def test_a_part_of_a_run_is_packed_as_the_whole_is() -> None:
+    """At the end of a run messages shrink: from a part that was packed so, nothing follows for the whole."""
+    large = forecast(cell("count: 1000000, seconds: 0.05", "workers: 32\nstrategies: conditional_put"))
+    assert large.simulated < large.tasks
+    assert 5 < large.tasks_per_message < 15
+
+
 def test_a_part_of_a_fleet_stands_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     more = "workers: 64\nstrategies: conditional_put\nbundle: 5"
     for workload, backend in [("count: 8000, seconds: 0.1", "sim"), ("count: 40000, seconds: 0", "sim")]:
