@@ -163,8 +163,8 @@ def findings(rows: Sequence[Row]) -> str:
     within = sum(row.over_best <= WANTED for row in rows)
     return (
         f"In {within} of {len(rows)} cells the makespan is within {WANTED:g} times the best by hand; in the "
-        f"median it is {worst(lambda row: row.over_best)} times. Next to a message for each task, the makespan "
-        f"is {worst(lambda row: row.over_single)} times as long. There are "
+        f"median it is {worst(lambda row: row.over_best)} times. Next to a message for each task, it "
+        f"takes {worst(lambda row: row.over_single)} times as long. There are "
         f"{worst(lambda row: row.requests)} times its requests, and {worst(lambda row: row.units)} times its "
         "write units."
     )

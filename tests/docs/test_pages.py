@@ -110,21 +110,18 @@ def test_figures_beside_peers_are_those_of_the_benchmarks() -> None:
 
     spread = r"[\d.]+x \([\d.]+ to [\d.]+\)"
     celery = figure(rf"^- ({spread}) Celery").replace("x (", " times Celery's tasks/s (")
-    bundled = figure(rf"^- ({spread}) with bundles of 100").replace("x (", " times (")
+    no_knob = figure(rf"^- ({spread}) with a file without a knob").replace("x (", " times (")
     million = figure(r"^- (\d+ s and \$[\d.]+) with `lease`")
-    huey = [
-        float(figure(rf"^\| kon, normal, {row} +\| +([\d.]+) "))
-        for row in ("bundle 1, prefetch 10", "bundle 100")
-    ]
+    huey = float(figure(r"^\| kon, normal, no knob +\| +([\d.]+) "))
     commands = r"^ +{} +[\d,]+ +([\d.]+) "
     kon, parallel, hyperqueue = (
         float(figure(commands.format(row))) for row in ("kon map", "GNU parallel", "HyperQueue")
     )
     for said in (
         celery,
-        f"{bundled} with bundles of 100",
+        f"{no_knob} without a knob",
         f"take {million} there",
-        f"{huey[0]:.1f} times huey's tasks/s with defaults, {huey[1]:.1f} with bundles of 100",
+        f"kon has {huey:.1f} times huey's tasks/s",
         f"{1 / kon:.1f} times kon map's",
         f"{parallel / kon:.1f} times kon map's",
         f"{hyperqueue / kon:.1f} times kon map's",
