@@ -94,8 +94,9 @@ class _Body:
     option: ClassVar[str] = "audio_bytes"
 
     def __init__(self, max_bytes: int, hold: Hold) -> None:
-        self._content = bytearray()
         self.max_bytes = max_bytes
+        self._size_bytes = 0
+        self._parts: list[bytes] = []  # joined once: a buffer that grows is copied again and again
         self._hold = hold
         self._held_bytes = 0
 
@@ -109,30 +110,30 @@ class _Body:
         )
 
     async def add(self, chunk: bytes) -> None:
-        size_bytes = len(self._content) + len(chunk)
-        if size_bytes > self.max_bytes:
+        before_bytes, self._size_bytes = self._size_bytes, self._size_bytes + len(chunk)
+        if self._size_bytes > self.max_bytes:
             raise self.too_large()
-        if size_bytes > self._held_bytes:
-            self._held_bytes = size_bytes + _STEP_BYTES
+        if self._size_bytes > self._held_bytes:
+            self._held_bytes = self._size_bytes + _STEP_BYTES
             await self._hold(self._held_bytes)
-        self._content += chunk
-        self._look()
+        self._parts.append(chunk)
+        if before_bytes < SNIFF_BYTES <= self._size_bytes:
+            self._look(b"".join(self._parts))
 
     def whole(self) -> bytes:
-        if not self._content:
+        if not self._size_bytes:
             raise BadImage("it is empty")
-        return bytes(self._content)
+        return b"".join(self._parts)
 
-    def _look(self) -> None:
-        """Raises BadImage as soon as it is clear that the rest is not worth fetching."""
+    def _look(self, start: bytes) -> None:
+        """Raises BadImage where the first bytes tell that the rest is not worth fetching."""
 
 
 class _Image(_Body):
     option = "image_bytes"
 
-    def _look(self) -> None:
-        if len(self._content) >= SNIFF_BYTES:
-            type_of(bytes(self._content[:SNIFF_BYTES]))
+    def _look(self, start: bytes) -> None:
+        type_of(start[:SNIFF_BYTES])
 
     def whole(self) -> bytes:
         content = super().whole()

@@ -20,7 +20,9 @@ from kon.core.errors import ConfigurationError, KindError
 from kon.core.options import read_options
 from kon.kinds import transcode
 from kon.kinds.pictures.header import read_header
-from kon.kinds.video import skip, sound
+from kon.kinds.video import alone, skip, sound
+from kon.kinds.video.alone import Alone
+from kon.kinds.video.bits import START, slice_of
 from kon.kinds.video.decode import Decoder
 from kon.kinds.video.encode import FrameEncoder, intra
 from kon.kinds.video.film import Film
@@ -191,21 +193,35 @@ def test_a_picture_is_coded_alone_as_it_would_be_with_others_after_it(tmp_path: 
         msgspec.structs.replace(SMALL, fps=60),
     ):
         for frame in pictures(film, 2):
-            followed = skip._encoder(film, film.frames(film.seconds), parameters="qp=23")
+            followed = alone.encoder_of(film, film.frames(film.seconds), parameters="qp=23")
             packets = [*followed.encode(intra(frame, 0)), *followed.encode(None)]
-            assert skip._slice(skip._coded(frame, film, 23)) == skip._slice(bytes(packets[0])), film
+            assert Alone(film).with_qp(frame, 23) == START + slice_of(bytes(packets[0])), film
+
+
+@pytest.mark.parametrize("film", [SMALL, FULL, msgspec.structs.replace(SMALL, preset="slow", crf=1)])
+def test_an_encoder_that_is_used_again_codes_each_picture_as_a_fresh_one(film: Film) -> None:
+    again = Alone(film)
+    for frame in pictures(film, 5):
+        assert again.coded(frame) == Alone(film).coded(frame)
+
+
+def test_skipped_frames_are_those_that_x264_makes_of_whole_pictures() -> None:
+    """Sizes that are no whole number of macroblocks, and more frames than their numbers count to."""
+    for size in ("1920x1080", "1280x720", "854x480", "322x178", "16x16"):
+        film = msgspec.structs.replace(SMALL, size=size)
+        assert list(skip._skipped_frames(film, 20)) == skip._followers(film, 20)
 
 
 def test_a_picture_that_would_be_coded_otherwise_alone_is_not_taken(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    options = skip._skip_options
+    options = alone.skip_options
 
     def sharper(interval: int, parameters: str = "") -> dict[str, str]:
         said = options(interval, parameters)
         return {**said, "x264-params": said["x264-params"] + (":8x8dct=1" if interval == 1 else "")}
 
-    monkeypatch.setattr(skip, "_skip_options", sharper)
+    monkeypatch.setattr(alone, "skip_options", sharper)
     with pytest.raises(KindError, match=r"another picture where it is the only one.*say repeat: encode"):
         SkipEncoder(tmp_path / "1.mp4", film := msgspec.structs.replace(SMALL, crf=23), times(film))
 
@@ -218,10 +234,13 @@ def test_the_index_of_an_mp4_stands_first(tmp_path: Path) -> None:
 def test_frames_that_would_not_be_skips_are_not_copied(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(skip, "_SLICE_BYTES", 1)
-    monkeypatch.setattr(skip, "_PIXELS_A_BYTE", 10**9)
-    with pytest.raises(KindError, match="say repeat: encode"):
-        SkipEncoder(tmp_path / "1.mp4", film := msgspec.structs.replace(SMALL, crf=24), times(film))
+    def coded(unit: bytes, macroblocks: int) -> bytes:
+        raise ValueError
+
+    for wrong in (coded, lambda unit, macroblocks: unit):
+        monkeypatch.setattr(skip, "skipping", wrong)
+        with pytest.raises(KindError, match=r"where nothing moves.*say repeat: encode"):
+            SkipEncoder(tmp_path / "1.mp4", film := msgspec.structs.replace(SMALL, crf=24), times(film))
 
 
 def test_a_crossfade_is_on_its_way_from_one_image_to_the_next(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from kon.kinds.pictures.header import read_header
-from kon.kinds.video import skip
+from kon.kinds.video.alone import Alone, encoder_of
 from kon.kinds.video.decode import Decoder
 from kon.kinds.video.film import Film
 from kon.kinds.video.grain import FINER, is_grainy
@@ -33,7 +33,7 @@ def grainy(deviation: float) -> av.VideoFrame:
 
 def shown(coded: bytes) -> av.VideoFrame:
     decoder = av.CodecContext.create("h264", "r")
-    encoder = skip._encoder(FILM, 1)
+    encoder = encoder_of(FILM, 1)
     encoder.open()
     decoder.extradata = encoder.extradata
     [frame] = [*decoder.decode(av.Packet(coded)), *decoder.decode(None)]
@@ -44,27 +44,27 @@ def shown(coded: bytes) -> av.VideoFrame:
 @pytest.mark.parametrize("deviation", [2, 3, 4, 5])
 def test_a_picture_with_grain_is_coded_better(deviation: float) -> None:
     frame = grainy(deviation)
-    plain = skip._coded(frame, FILM, round(FILM.crf))
+    plain = Alone(FILM).with_qp(frame, round(FILM.crf))
     assert ssim(luma_of(shown(plain)), luma_of(frame)) < 0.97  # other pictures have .98
-    assert ssim(luma_of(shown(skip._coded_alone(frame, FILM))), luma_of(frame)) >= 0.97
+    assert ssim(luma_of(shown(Alone(FILM).coded(frame))), luma_of(frame)) >= 0.97
 
 
 @pytest.mark.parametrize("deviation", [0, 12, 20])
 def test_other_pictures_are_coded_once(deviation: float) -> None:
     frame = grainy(deviation)
     assert not is_grainy(frame)
-    assert skip._coded_alone(frame, FILM) == skip._coded(frame, FILM, round(FILM.crf))
+    assert Alone(FILM).coded(frame) == Alone(FILM).with_qp(frame, round(FILM.crf))
 
 
 def test_grain_counts_at_any_quality() -> None:
     film = msgspec.structs.replace(FILM, crf=40.0)
     frame = grainy(3)
-    assert skip._coded_alone(frame, film) == skip._coded(frame, film, 40 - FINER)
+    assert Alone(film).coded(frame) == Alone(film).with_qp(frame, 40 - FINER)
 
 
 def test_the_best_quality_stays_lossy() -> None:
     frame = grainy(3)
-    assert skip._coded_alone(frame, msgspec.structs.replace(FILM, crf=2.0)) == skip._coded(frame, FILM, 1)
+    assert Alone(msgspec.structs.replace(FILM, crf=2.0)).coded(frame) == Alone(FILM).with_qp(frame, 1)
 
 
 def test_a_small_picture_is_taken_as_it_is() -> None:
