@@ -1,6 +1,6 @@
 """The tests on another Debian's Python: a root of that suite, what is committed, and `make test` in it.
 
-`python -m tests.lab.pythons [--can] [SUITE [PYTEST ARGUMENT ...]]`: trixie has Python 3.13, sid 3.14.
+`python -m tests.lab.pythons [--can] [SUITE [PYTEST ARGUMENT ...]]`: trixie has Python 3.13, forky 3.14.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ QUICK: Final = (
     "tests/test_wheel.py",
 )
 """What meets most of Python: event loops, processes, sockets, SQLite, packages. Some minutes on two cores."""
+
+SCRIPT: Final = "sid"
+"""debootstrap's script for a suite that is younger than it: the same steps make each of today's suites."""
 
 CANT: Final = 2
 TOOLS: Final = ("debootstrap", "git", "unshare", "chroot")
@@ -101,6 +104,7 @@ def _build(suite: str, root: Path, machine: Machine) -> None:
                 suite,
                 str(fresh),
                 MIRROR,
+                SCRIPT,
             ],
             stdout=output,
             stderr=output,
@@ -136,7 +140,7 @@ def main() -> int:
         prog="python -m tests.lab.pythons", description="Tests on other Pythons."
     )
     parser.add_argument("--can", action="store_true", help="Only say whether it can be done here.")
-    parser.add_argument("suite", nargs="?", default=SUITE, help="of Debian: trixie, sid")
+    parser.add_argument("suite", nargs="?", default=SUITE, help="of Debian: trixie, forky")
     parser.add_argument("arguments", nargs="*", help="for pytest, after --; without any, the quick half")
     args = parser.parse_args()
     machine = this_machine()
