@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,3 +42,10 @@ def errors(text: str, folder: Path | None = None, overrides: Sequence[str] = ())
 
 def workload_errors(workload: str, folder: Path | None = None) -> list[str]:
     return errors(f"name: x\nbackend: memory\nworkload: {workload}\n", folder)
+
+
+def bodies(workload: str, folder: Path | None = None, workers: int = 1) -> list[Any]:
+    made = with_workload(workload, folder).workload
+    found = list(made.bodies(workers))
+    assert len(found) == made.count(workers)
+    return found

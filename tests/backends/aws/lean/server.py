@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from zlib import crc32
@@ -14,7 +14,11 @@ import msgspec
 import pytest
 from botocore.retries.standard import ExponentialBackoff
 
+from kon.backends.aws.calls import Calls
+
 QUEUE: Final = "http://queues/1/q"
+HALF: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"
+"""A reply that says more bytes than come."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -177,3 +181,43 @@ def error(code: str, status: int = 400, message: str = "words", **headers: str) 
 
 def with_checksum(body: bytes, right: bool = True) -> bytes:
     return reply(body, x_amz_crc32=str(crc32(body) if right else crc32(body) ^ 1))
+
+
+Body = Callable[[Server, Calls], Coroutine[Any, Any, None]]
+
+
+def send(calls: Calls, *ids: str) -> Coroutine[Any, Any, dict[str, Any]]:
+    wanted = [{"Id": each, "MessageBody": "hello"} for each in ids or ("0",)]
+    return calls.call("sqs", "SendMessageBatch", QueueUrl=QUEUE, Entries=wanted)
+
+
+def ids(answer: dict[str, Any]) -> list[str]:
+    return [each["Id"] for each in answer["Successful"]]
+
+
+def on_a_server(body: Body) -> Callable[[pytest.MonkeyPatch], None]:
+    """Makes a test of a coroutine function, with the lean client."""
+
+    def test(monkeypatch: pytest.MonkeyPatch) -> None:
+        async def whole() -> None:
+            async with serving(monkeypatch) as server, asyncio.timeout(60.0):
+                calls = Calls()
+                try:
+                    await body(server, calls)
+                finally:
+                    await calls.close()
+
+        without_pauses(monkeypatch)
+        asyncio.run(whole())
+
+    test.__name__ = body.__name__
+    test.__doc__ = body.__doc__
+    return test
+
+
+def hang_up(peer: Peer) -> None:
+    peer.hang_up()
+
+
+def reset(peer: Peer) -> None:
+    peer.reset()
