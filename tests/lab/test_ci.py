@@ -11,10 +11,13 @@ import pytest
 
 CI = Path(__file__).parents[2] / ".ci/run"
 
+PYTHONS = ["lab", "test-python SUITE=trixie", "lab", "test-python SUITE=forky"]
+"""Every Python that the package names and this machine's may lack."""
+
 MAKE = """\
 #!/bin/sh
 case $1 in --version) echo make; exit 0 ;; esac
-echo "$1" >>called
+echo "$*" >>called
 case $1 in check) exit {check} ;; test-python) exit {python} ;; test-fleet) exit {fleet} ;; esac
 """
 
@@ -44,24 +47,25 @@ class Checkout:
         ended = subprocess.run(
             [self.folder / ".ci/run"], env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, text=True
         )
-        return ended.returncode, ended.stdout, (self.folder / "called").read_text().split()
+        return ended.returncode, ended.stdout, (self.folder / "called").read_text().splitlines()
 
 
 @pytest.mark.parametrize("fleet", [0, 3])
 def test_where_the_lab_can_run_the_fleet_is_tested_and_counts(tmp_path: Path, fleet: int) -> None:
     exit_code, _, called = Checkout(tmp_path, fleet=fleet).run()
-    assert (exit_code, called) == (fleet, ["check", "lab", "test-python", "lab", "test-fleet"])
+    assert (exit_code, called) == (fleet, ["check", *PYTHONS, "lab", "test-fleet"])
 
 
 def test_another_python_on_which_tests_fail_is_the_end(tmp_path: Path) -> None:
     exit_code, _, called = Checkout(tmp_path, python=1).run()
-    assert (exit_code, called) == (1, ["check", "lab", "test-python"])
+    assert (exit_code, called) == (1, ["check", *PYTHONS[:2]])
 
 
 def test_where_it_can_not_that_is_said_and_no_failure(tmp_path: Path) -> None:
     exit_code, said, called = Checkout(tmp_path, can=("it needs root", 2)).run()
-    assert (exit_code, called) == (0, ["check", "lab", "lab"])
-    assert "make test-python was left out: it needs root\n" in said
+    assert (exit_code, called) == (0, ["check", "lab", "lab", "lab"])
+    for suite in ("trixie", "forky"):
+        assert f"make test-python SUITE={suite} was left out: it needs root\n" in said
     assert said.endswith("make test-fleet was left out: it needs root\n")
 
 
