@@ -355,7 +355,7 @@ def test_a_start_waits_for_file_descriptors(caplog: pytest.LogCaptureFixture) ->
 
 
 def test_without_a_pidfd_for_want_of_file_descriptors_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(pid: int) -> int:
+    def refuse(pid: int, flags: int = 0) -> int:
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
@@ -387,7 +387,7 @@ def test_where_there_are_no_pidfds(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not have_pidfd()
     have_pidfd.cache_clear()
 
-    def forbidden(pid: int) -> int:
+    def forbidden(pid: int, flags: int = 0) -> int:
         raise PermissionError
 
     with monkeypatch.context() as patch:
