@@ -88,25 +88,9 @@ DOUBLES: Final = frozenset(
         "Stored",
         "Thing",
         # to be told apart when their files are next changed
-        "Asked",
         "Cell",
-        "Crew",
-        "Finding",
-        "Guard",
-        "Held",
-        "Host",
-        "Image",
         "Job",
-        "Load",
-        "Made",
-        "Note",
-        "Picture",
         "Place",
-        "Reference",
-        "Source",
-        "Spent",
-        "Template",
-        "Wishes",
     ]
 )
 """Public classes whose name stands for two things. The list gets no longer."""

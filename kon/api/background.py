@@ -33,8 +33,8 @@ from kon.engine.client import Client
 from kon.engine.control import Control
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
-from kon.launch.guard import Guard
-from kon.launch.local import LocalRun, Source
+from kon.launch.guard import RunGuard
+from kon.launch.local import BodySource, LocalRun
 from kon.launch.sentry import Sentry, over_folder
 from kon.launch.spare import Spare
 
@@ -92,12 +92,12 @@ class Background:
         self,
         folder: RunFolder,
         spec: RunSpec,
-        source: Source,
+        source: BodySource,
         *,
         kept: bool,
         cancelled: bool = False,
         temporary: TemporaryFolder | None = None,
-        guard: Guard | None = None,
+        guard: RunGuard | None = None,
         make_client: Callable[..., Client] = Client,
         spares: Sequence[Spare] = (),
     ) -> None:
@@ -120,7 +120,7 @@ class Background:
         self._kept = kept
         self._cancelled = cancelled
         self._temporary = temporary
-        self._guard = guard or Guard()
+        self._guard = guard or RunGuard()
         self._news = threading.Condition()
         self._beat = 0
         self._ended = False

@@ -24,8 +24,8 @@ from kon.engine.client import RECORDED_AT_ONCE, Client
 from kon.engine.packing import chunks
 from kon.engine.records.records import RunFolder
 from kon.launch.crew import worker_names
-from kon.launch.guard import Guard
-from kon.launch.local import Source, context
+from kon.launch.guard import RunGuard
+from kon.launch.local import BodySource, context
 from kon.launch.spare import Spare, fork
 
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_]+")
@@ -56,7 +56,7 @@ class Plan(NamedTuple):
 
     caller: str
     spec: RunSpec
-    source: Source
+    source: BodySource
     out: Path | None = None
     rerun_failed: bool = False
     wishes: Wishes = Wishes()
@@ -142,7 +142,7 @@ def _begun(
     folder: RunFolder,
     *,
     temporary: TemporaryFolder | None = None,
-    guard: Guard | None = None,
+    guard: RunGuard | None = None,
 ) -> Background:
     spec = plan.spec
     spares: list[Spare] = []

@@ -21,7 +21,7 @@ from kon.core.task import Outcome, State
 from kon.engine.control import Control, Status
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
-from kon.launch.guard import Guard
+from kon.launch.guard import RunGuard
 from kon.report.read.reader import Tail
 
 _OTHERS_POLL_S: Final = 0.2
@@ -54,14 +54,14 @@ class Run:
         spec: RunSpec,
         background: Background | None = None,
         temporary: TemporaryFolder | None = None,
-        guard: Guard | None = None,
+        guard: RunGuard | None = None,
     ) -> None:
         """guard: over a run that is taken up by this object."""
         self._folder = folder
         self._spec = spec
         self._background = background
         self._temporary = temporary
-        self._guard = guard or Guard()
+        self._guard = guard or RunGuard()
         self._seen = Tail(folder, spec.tasks)
         self.output = Relay(folder.path / "live", skips=temporary is None)
         """What its functions write, from here on, on this machine."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kon.core.errors import ConfigurationError
 from kon.core.spec import RunSpec
 from kon.engine.records.records import RunFolder
-from kon.launch.guard import Guard
+from kon.launch.guard import RunGuard
 
 if TYPE_CHECKING:  # with the prices and boto3, which a run that asks for neither does without
     from kon.launch.budget import Spending
@@ -27,13 +27,13 @@ class Wishes(NamedTuple):
         return self != Wishes()
 
 
-def guard(caller: str, wishes: Wishes, folder: RunFolder | None, spec: RunSpec) -> Guard:
+def guard(caller: str, wishes: Wishes, folder: RunFolder | None, spec: RunSpec) -> RunGuard:
     """The guard over a run that is not over; folder: its kept records.
 
     Raises ConfigurationError for wishes that can't be met.
     """
     if not wishes:
-        return Guard()
+        return RunGuard()
     if folder is None:
         raise ConfigurationError(
             f"{caller}: max_cost and notify are for runs whose records are kept, so that a run which was "
@@ -41,7 +41,7 @@ def guard(caller: str, wishes: Wishes, folder: RunFolder | None, spec: RunSpec) 
         )
     try:
         spending = None if wishes.max_cost is None else _spending(wishes.max_cost, folder, spec)
-        return Guard(spending, None if wishes.notify is None else _notices(wishes.notify, spec))
+        return RunGuard(spending, None if wishes.notify is None else _notices(wishes.notify, spec))
     except ConfigurationError as error:
         raise ConfigurationError(f"{caller}: {error}") from error
 

@@ -47,7 +47,7 @@ class Level(enum.StrEnum):
     FAIL = "fail"  # kon can't work like this
 
 
-class Finding(msgspec.Struct, frozen=True):
+class CheckResult(msgspec.Struct, frozen=True):
     """What one check found. mend: what to do about it; empty where nothing is to be done."""
 
     check: str
@@ -56,35 +56,35 @@ class Finding(msgspec.Struct, frozen=True):
     mend: str = ""
 
 
-def examine(root: Path) -> list[Finding]:
+def examine(root: Path) -> list[CheckResult]:
     """All checks. root: where runs are to be recorded."""
     return [finding for check in _CHECKS for finding in check(root.absolute())]
 
 
-def _software(root: Path) -> Iterator[Finding]:
+def _software(root: Path) -> Iterator[CheckResult]:
     found = f"kon {version()}, Python {platform.python_version()} ({sys.executable})"
     if sys.version_info < PYTHON:
-        yield Finding("python", Level.FAIL, found, "install Python 3.11 or newer, then kon again")
+        yield CheckResult("python", Level.FAIL, found, "install Python 3.11 or newer, then kon again")
     else:
-        yield Finding("python", Level.OK, found)
+        yield CheckResult("python", Level.OK, found)
     found = f"SQLite {sqlite3.sqlite_version}"
     if sqlite3.sqlite_version_info < SQLITE:
         wanted = ".".join(map(str, SQLITE))
         mend = f"the backend sqlite needs {wanted} or newer: take a Python that was built with it"
-        yield Finding("sqlite", Level.FAIL, found, mend)
+        yield CheckResult("sqlite", Level.FAIL, found, mend)
     else:
-        yield Finding("sqlite", Level.OK, found)
+        yield CheckResult("sqlite", Level.OK, found)
 
 
-def _machine(root: Path) -> Iterator[Finding]:
+def _machine(root: Path) -> Iterator[CheckResult]:
     found = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
     if sys.platform in ("linux", "darwin"):
-        yield Finding("machine", Level.OK, found)
+        yield CheckResult("machine", Level.OK, found)
     else:
-        yield Finding("machine", Level.WARN, found, "kon is tested on Linux and macOS only")
+        yield CheckResult("machine", Level.WARN, found, "kon is tested on Linux and macOS only")
 
 
-def _disk(root: Path) -> Iterator[Finding]:
+def _disk(root: Path) -> Iterator[CheckResult]:
     place = root
     while not place.exists():
         place = place.parent
@@ -92,7 +92,7 @@ def _disk(root: Path) -> Iterator[Finding]:
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
-        yield Finding(
+        yield CheckResult(
             "results",
             Level.FAIL,
             f"{root}: can't be written: {error.strerror}",
@@ -104,13 +104,13 @@ def _disk(root: Path) -> Iterator[Finding]:
     if free_bytes < LITTLE_BYTES:
         level = Level.FAIL if free_bytes < LEAST_BYTES else Level.WARN
         mend = "a task takes some 200 bytes, and its result; make room, or name another folder with --out"
-        yield Finding("results", level, found, mend)
+        yield CheckResult("results", level, found, mend)
     else:
-        yield Finding("results", Level.OK, found)
+        yield CheckResult("results", Level.OK, found)
     kind = _file_system(place)
     if kind in _REMOTE:
         mend = "the backend sqlite needs a disk of this machine: name a folder there with --out"
-        yield Finding("disk", Level.FAIL, f"{place} is on a network file system ({kind})", mend)
+        yield CheckResult("disk", Level.FAIL, f"{place} is on a network file system ({kind})", mend)
 
 
 def _file_system(place: Path) -> str:
@@ -123,40 +123,40 @@ def _file_system(place: Path) -> str:
     return max(inside)[1] if inside else ""
 
 
-def _clock(root: Path) -> Iterator[Finding]:
+def _clock(root: Path) -> Iterator[CheckResult]:
     now_s, installed_s = time.time(), Path(__file__).stat().st_mtime
     found = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now_s))
     if now_s < installed_s:
         mend = "it is before kon was installed: set it, and have it kept by NTP"
-        yield Finding("clock", Level.WARN, found, mend)
+        yield CheckResult("clock", Level.WARN, found, mend)
     else:
-        yield Finding("clock", Level.OK, found)
+        yield CheckResult("clock", Level.OK, found)
 
 
-def _limits(root: Path) -> Iterator[Finding]:
+def _limits(root: Path) -> Iterator[CheckResult]:
     for check, number, few, mend in (
         ("open files", resource.RLIMIT_NOFILE, FEW_FILES, "for many slots raise it: ulimit -n 4096"),
         ("processes", resource.RLIMIT_NPROC, FEW_PROCESSES, "for many workers raise it: ulimit -u 4096"),
     ):
         soft, hard = resource.getrlimit(number)
         if soft != resource.RLIM_INFINITY and soft < few:
-            yield Finding(check, Level.WARN, f"at most {soft} (could be {hard})", mend)
+            yield CheckResult(check, Level.WARN, f"at most {soft} (could be {hard})", mend)
         else:
-            yield Finding(check, Level.OK, f"at most {'any' if soft == resource.RLIM_INFINITY else soft}")
+            yield CheckResult(check, Level.OK, f"at most {'any' if soft == resource.RLIM_INFINITY else soft}")
 
 
-def _shared_memory(root: Path) -> Iterator[Finding]:
+def _shared_memory(root: Path) -> Iterator[CheckResult]:
     if sys.platform != "linux":
         return
     place = Path("/dev/shm")
     if place.is_dir() and os.access(place, os.W_OK):
-        yield Finding("/dev/shm", Level.OK, f"{shutil.disk_usage(place).free / 1e9:,.1f} GB free")
+        yield CheckResult("/dev/shm", Level.OK, f"{shutil.disk_usage(place).free / 1e9:,.1f} GB free")
     else:
         mend = "tasks that share memory between processes need it: mount -t tmpfs shm /dev/shm"
-        yield Finding("/dev/shm", Level.WARN, "is not there, or can't be written", mend)
+        yield CheckResult("/dev/shm", Level.WARN, "is not there, or can't be written", mend)
 
 
-def _programs(root: Path) -> Iterator[Finding]:
+def _programs(root: Path) -> Iterator[CheckResult]:
     # a virtualenv's programs stand beside its Python, on the path or not
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     for program, mend in (
@@ -165,53 +165,53 @@ def _programs(root: Path) -> Iterator[Finding]:
     ):
         found = shutil.which(program, path=path)
         if found is None:
-            yield Finding(program, Level.WARN, "is not installed", mend)
+            yield CheckResult(program, Level.WARN, "is not installed", mend)
         else:
-            yield Finding(program, Level.OK, found)
+            yield CheckResult(program, Level.OK, found)
 
 
-def _texts(root: Path) -> Iterator[Finding]:
+def _texts(root: Path) -> Iterator[CheckResult]:
     """What captions in Arabic or Hebrew need, where pictures can be made at all."""
     try:
         from PIL import features
     except ModuleNotFoundError:
         return
     if features.check("fribidi"):
-        yield Finding("libfribidi", Level.OK, "captions from right to left")
+        yield CheckResult("libfribidi", Level.OK, "captions from right to left")
     else:
         mend = "for captions from right to left: Debian's package libfribidi0"
-        yield Finding("libfribidi", Level.WARN, "is not installed", mend)
+        yield CheckResult("libfribidi", Level.WARN, "is not installed", mend)
 
 
-def _extras(root: Path) -> Iterator[Finding]:
+def _extras(root: Path) -> Iterator[CheckResult]:
     for name, packages in extras().items():
         lacking = [package for package, found in packages.items() if found is None]
         if lacking:
-            yield Finding(f"extra {name}", Level.WARN, f"lacks {', '.join(lacking)}", install(name))
+            yield CheckResult(f"extra {name}", Level.WARN, f"lacks {', '.join(lacking)}", install(name))
         else:
             has = ", ".join(f"{package} {found}" for package, found in packages.items())
-            yield Finding(f"extra {name}", Level.OK, has)
+            yield CheckResult(f"extra {name}", Level.OK, has)
 
 
-def _fleets(root: Path) -> Iterator[Finding]:
+def _fleets(root: Path) -> Iterator[CheckResult]:
     """What playbooks for EC2 go by, where kon stands in a checkout with such."""
     project = Path(__file__).parents[2]
     if (project / "playbooks").is_dir():
         name = "collections"
         folder = project / ".cache/collections/ansible_collections/amazon/aws"
         if folder.is_dir():
-            yield Finding(name, Level.OK, f"amazon.aws {_version(folder)}".rstrip())
+            yield CheckResult(name, Level.OK, f"amazon.aws {_version(folder)}".rstrip())
         else:
             mend = "needed by playbooks for EC2 only: make collections"
-            yield Finding(name, Level.WARN, "amazon.aws is not installed", mend)
+            yield CheckResult(name, Level.WARN, "amazon.aws is not installed", mend)
     prices = usual_prices()
     age_days = (datetime.date.today() - datetime.date.fromisoformat(prices.date)).days
     found = f"{prices.label}: {age_days} days old"
     if age_days > OLD_PRICES_DAYS:
         mend = f"compare it with Amazon's, and change {FILE}, or name another by --prices"
-        yield Finding("prices", Level.WARN, found, mend)
+        yield CheckResult("prices", Level.WARN, found, mend)
     else:
-        yield Finding("prices", Level.OK, found)
+        yield CheckResult("prices", Level.OK, found)
 
 
 def _version(collection: Path) -> str:
@@ -223,7 +223,7 @@ def _version(collection: Path) -> str:
         return ""
 
 
-def _plugins(root: Path) -> Iterator[Finding]:
+def _plugins(root: Path) -> Iterator[CheckResult]:
     for group in get_args(Group):
         what = group.removeprefix("kon.")
         known = names(group)
@@ -232,14 +232,14 @@ def _plugins(root: Path) -> Iterator[Finding]:
                 _FINDERS[group](name)
             except UnknownPlugin as error:
                 mend = "mend or uninstall the package that registers it"
-                yield Finding(what, Level.FAIL, str(error), mend)
+                yield CheckResult(what, Level.FAIL, str(error), mend)
                 break
         else:
             if known:
-                yield Finding(what, Level.OK, ", ".join(known))
+                yield CheckResult(what, Level.OK, ", ".join(known))
             else:
                 mend = "kon is not installed in this Python; for a checkout: make setup"
-                yield Finding(what, Level.FAIL, "none is registered", mend)
+                yield CheckResult(what, Level.FAIL, "none is registered", mend)
 
 
 _FINDERS: Final[dict[str, Callable[[str], type]]] = {
@@ -248,7 +248,7 @@ _FINDERS: Final[dict[str, Callable[[str], type]]] = {
     "kon.backends": backend_class,
 }
 
-_CHECKS: Final[tuple[Callable[[Path], Iterator[Finding]], ...]] = (
+_CHECKS: Final[tuple[Callable[[Path], Iterator[CheckResult]], ...]] = (
     _software,
     _machine,
     _disk,

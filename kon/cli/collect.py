@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from kon.cli.guard import REFUSE_AND_PAUSE, Wishes, asked_before, cost_options, notify_option
+from kon.cli.guard import REFUSE_AND_PAUSE, CostAndNotice, asked_before, cost_options, notify_option
 from kon.cli.inherited import metrics_option
 from kon.cli.interrupts import Interrupts
 from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option, wide_option
@@ -21,7 +21,7 @@ from kon.engine.records.records import CLIENT_BEGAN, RunFolder
 from kon.fleet.adopt import published_run
 from kon.fleet.thing import Filter
 from kon.launch.campaign import check_reach, clear_away, is_whole, record
-from kon.launch.guard import Guard
+from kon.launch.guard import RunGuard
 from kon.launch.local import LocalRun, context
 from kon.launch.resume import go_where_it_began, opened, remaining
 
@@ -79,9 +79,9 @@ def collect(
     if apart and not no_workers:
         raise ConfigurationError("--apart says where workers are that --no-workers waits for; add that")
     folder = find_run(run, root) if fleet is None else _of_fleet(run, root, fleet, region)
-    wishes = Wishes(max_cost, instance, spot, notify)
+    wishes = CostAndNotice(max_cost, instance, spot, notify)
     spec = folder.read_run().spec
-    guard = Guard(notices=wishes.notices([spec]))
+    guard = RunGuard(notices=wishes.notices([spec]))
     if folder.finished:
         note(f"{folder.path.name} is recorded already")
         row = folder.read_summary()
@@ -134,7 +134,7 @@ class _Client:
     """The client of a run that another has begun."""
 
     def __init__(
-        self, folder: RunFolder, shown: Progress, guard: Guard, *, no_workers: bool, apart: bool
+        self, folder: RunFolder, shown: Progress, guard: RunGuard, *, no_workers: bool, apart: bool
     ) -> None:
         self._folder = folder
         self._shown = shown

@@ -44,7 +44,7 @@ _OF_BACKEND: Final = re.compile(r"([^=:]*:)?backend(\.name)?=")
 """--set that names a backend: `backend=aws`, `compare:backend.name=aws`."""
 
 
-class Asked(msgspec.Struct, frozen=True):
+class RunArguments(msgspec.Struct, frozen=True):
     """What a command line asks for. Paths are as they were given."""
 
     file: Path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 import click
 import msgspec
 
-from kon.cli.experiment import Asked
+from kon.cli.experiment import RunArguments
 from kon.cli.output import note
 from kon.core.errors import ConfigurationError
 from kon.core.plugins import backend_class
@@ -30,7 +30,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def cost_options(what: str) -> Callable[[_Command], _Command]:
-    """A command's options for a limit, the first parameters of `Wishes`. what: the command does by it."""
+    """Options of a command for a limit, the first parameters of `CostAndNotice`. what: their help."""
     options = [
         click.option("--max-cost", metavar="USD", help=what),
         click.option(
@@ -58,7 +58,7 @@ REFUSE_AND_PAUSE: Final = (
 )
 
 
-class Wishes(NamedTuple):
+class CostAndNotice(NamedTuple):
     """What a command line asks for in addition to runs: a limit on their cost, and word of their end."""
 
     max_cost: str | None
@@ -82,7 +82,7 @@ class Wishes(NamedTuple):
         return Notices(self.notify, specs, note)
 
     def spending(
-        self, asked: Asked | None, root: Path, specs: Sequence[RunSpec], *, apart: bool
+        self, asked: RunArguments | None, root: Path, specs: Sequence[RunSpec], *, apart: bool
     ) -> Spending | None:
         """The limit on these runs below `root`; None where none was asked for.
 
@@ -96,13 +96,13 @@ class Wishes(NamedTuple):
         return None
 
 
-def asked_before(folder: RunFolder) -> Asked | None:
+def asked_before(folder: RunFolder) -> RunArguments | None:
     """What was asked for when a run was begun, where that would give the same run today."""
     run = folder.read_run()
     where = origin(run)
     if where is None:
         return None
-    asked = Asked(Path(where.file), None, where.set, where.limit)
+    asked = RunArguments(Path(where.file), None, where.set, where.limit)
     try:
         same = any(cell.spec.key() == run.key for each in asked.load() for cell in each.cells())
     except ConfigurationError:
@@ -111,7 +111,7 @@ def asked_before(folder: RunFolder) -> Asked | None:
 
 
 def _spending(
-    words: Wishes, asked: Asked | None, root: Path, specs: Sequence[RunSpec], *, apart: bool
+    words: CostAndNotice, asked: RunArguments | None, root: Path, specs: Sequence[RunSpec], *, apart: bool
 ) -> Spending:
     from kon.backends.prices import usual_prices
     from kon.launch.budget import Budget, Spending
@@ -135,7 +135,7 @@ def _spending(
     return spending
 
 
-def _hour_usd(prices: Prices, words: Wishes) -> float | None:
+def _hour_usd(prices: Prices, words: CostAndNotice) -> float | None:
     if words.instance is None:
         if words.spot:
             raise ConfigurationError("--spot: say which hosts, --instance TYPE")
@@ -151,7 +151,7 @@ def _share_left(folder: RunFolder, spec: RunSpec) -> float:
 
 
 def _forecasts(
-    asked: Asked | None, todo: Sequence[RunSpec], words: Wishes, prices: Prices
+    asked: RunArguments | None, todo: Sequence[RunSpec], words: CostAndNotice, prices: Prices
 ) -> dict[str, Forecast]:
     """By the runs' names. Nothing where nobody knows how long tasks take; a note says so."""
     from kon.trials.plan.forecast import Forecaster, Setting

@@ -19,7 +19,7 @@ from kon.cli.map_options import MapCommand, Request, check, map_options
 from kon.cli.map_run import MapRun
 from kon.cli.map_sources import Item
 from kon.cli.map_tasks import Commands, Slots, make_plan
-from kon.cli.map_words import Source, check_placeholders, check_shell, read_words, replaced, stdin_now
+from kon.cli.map_words import ItemInput, check_placeholders, check_shell, read_words, replaced, stdin_now
 from kon.cli.output import note, print_rows
 from kon.kinds.command import DEFAULT_SHELL
 
@@ -83,7 +83,7 @@ def _command_and_items(words: Sequence[str], request: Request) -> tuple[str, Seq
         raise click.UsageError(
             f"--stdin {request.stdin}: there is no such file. `item` stands for the item of each command"
         )
-    if meant.sources == [Source(file="-")] and _may_come_slowly(request):
+    if meant.sources == [ItemInput(file="-")] and _may_come_slowly(request):
         incoming = Incoming(sys.stdin.fileno(), request.item_delimiter)
         if not incoming.is_over:
             return command, incoming

@@ -15,7 +15,7 @@ from kon.cli.map_values import (
     HaltType,
     Jobs,
     JobsType,
-    Load,
+    LoadLimit,
     LoadType,
     SecondsType,
     SizeType,
@@ -40,7 +40,7 @@ class Request(NamedTuple):
     no_run_if_empty: bool
     jobs: Jobs | None
     delay_s: float
-    load: Load | None
+    load: LoadLimit | None
     memfree: int | None
     keep_order: bool
     tag: bool

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final
 import click
 
 from kon.api.stored import Stored
-from kon.cli.map_words import Source
+from kon.cli.map_words import ItemInput
 from kon.core.errors import ConfigurationError, WorkloadError
 
 Item = str | tuple[str, ...]
@@ -32,7 +32,7 @@ _NAMED_BYTES: Final = 24
 """Bytes of an item's name in a script and of what stands around it, at most."""
 
 
-def read_sources(sources: Sequence[Source], delimiter: bytes) -> list[Sequence[str]]:
+def read_sources(sources: Sequence[ItemInput], delimiter: bytes) -> list[Sequence[str]]:
     """The items of each. Raises UsageError, and WorkloadError for a file that can't be read."""
     if sum(source.file == "-" for source in sources) > 1:
         raise click.UsageError("standard input is named twice, and can be read once")
@@ -42,7 +42,7 @@ def read_sources(sources: Sequence[Source], delimiter: bytes) -> list[Sequence[s
     ]
 
 
-def combined(sources: Sequence[Source], values: Sequence[Sequence[str]]) -> Sequence[Item]:
+def combined(sources: Sequence[ItemInput], values: Sequence[Sequence[str]]) -> Sequence[Item]:
     """The items of the tasks: of one source as they are, of several each with each.
 
     Raises UsageError for sources that are linked and differ in length.

@@ -46,7 +46,7 @@ class Halt(NamedTuple):
         return found >= max(1.0, self.threshold * tasks if self.is_share else self.threshold)
 
 
-class Load(NamedTuple):
+class LoadLimit(NamedTuple):
     """A load average, or a share of what the processors take."""
 
     value: float
@@ -163,19 +163,19 @@ class SizeType(click.ParamType[int]):
         return int(float(found["number"]) * base ** (" kmgt".index(unit.lower()) if unit else 0))
 
 
-class LoadType(click.ParamType[Load]):
+class LoadType(click.ParamType[LoadLimit]):
     """A load average, or a share of the processors: `100%` is one for each."""
 
     name = "load"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Load:
-        if isinstance(value, Load):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> LoadLimit:
+        if isinstance(value, LoadLimit):
             return value
         found = re.fullmatch(r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?P<share>%?)", value.strip())
         if found is None or not float(found["number"]):
             self.fail(f'expected a load average above 0, or a share of the processors: "{value}"', param, ctx)
         number = float(found["number"])
-        return Load(number / 100 if found["share"] else number, bool(found["share"]))
+        return LoadLimit(number / 100 if found["share"] else number, bool(found["share"]))
 
 
 class DelimiterType(click.ParamType[bytes]):

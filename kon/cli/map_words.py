@@ -24,7 +24,7 @@ Stdin = Literal["none", "ended", "open"]
 left; `open`, one that may hold items."""
 
 
-class Source(NamedTuple):
+class ItemInput(NamedTuple):
     """Where items come from: words of the command line, a file, or (`-`) standard input.
 
     linked: its items go with those of the source before, the first with the first, and so on.
@@ -39,13 +39,13 @@ class Words(NamedTuple):
     """What the words mean."""
 
     command: str
-    sources: list[Source]
+    sources: list[ItemInput]
 
 
 def read_words(words: Sequence[str], arg_files: Sequence[str], stdin: Stdin) -> Words:
     """The command and the sources of its items. Raises UsageError for what can be read in two ways."""
     at = next((at for at, word in enumerate(words) if word in _SEPARATORS), None)
-    files = [Source(file=file) for file in arg_files]
+    files = [ItemInput(file=file) for file in arg_files]
     if at is not None:
         sources = [*files, *_after_separators(words[at:], bool(files))]
         return Words(_joined(words[:at]), sources)
@@ -65,9 +65,9 @@ def read_words(words: Sequence[str], arg_files: Sequence[str], stdin: Stdin) -> 
     return Words(_joined(words), [_from_stdin(stdin)])
 
 
-def _after_separators(words: Sequence[str], has_files: bool) -> list[Source]:
+def _after_separators(words: Sequence[str], has_files: bool) -> list[ItemInput]:
     """The sources behind the command; the first word is a separator."""
-    sources: list[Source] = []
+    sources: list[ItemInput] = []
     starts = [at for at, word in enumerate(words) if word in _SEPARATORS]
     for start, end in zip(starts, [*starts[1:], len(words)], strict=True):
         separator, values = words[start], list(words[start + 1 : end])
@@ -80,13 +80,13 @@ def _after_separators(words: Sequence[str], has_files: bool) -> list[Source]:
         if separator.startswith("::::"):
             if not values:
                 raise click.UsageError(f"{separator} is followed by files of items, or - for standard input")
-            sources += [Source(file=file, linked=linked) for file in values]
+            sources += [ItemInput(file=file, linked=linked) for file in values]
         else:
-            sources.append(Source(values, linked=linked))
+            sources.append(ItemInput(values, linked=linked))
     return sources
 
 
-def _items_behind(command: str, items: Sequence[str], stdin: Stdin) -> Source:
+def _items_behind(command: str, items: Sequence[str], stdin: Stdin) -> ItemInput:
     """The items of a command that is one word, a whole line: the words behind it, or standard input."""
     if not items:
         return _from_stdin(stdin)
@@ -105,16 +105,16 @@ def _items_behind(command: str, items: Sequence[str], stdin: Stdin) -> Source:
                 (_line([f"{command} {item}"], others), "an option of the command"),
                 (_line([command], ":::", items), "an item"),
             )
-    return Source(items)
+    return ItemInput(items)
 
 
-def _from_stdin(stdin: Stdin) -> Source:
+def _from_stdin(stdin: Stdin) -> ItemInput:
     if stdin == "none" and _is_terminal():
         raise click.UsageError(
             "no items: name them after ::: as in `kon map 'gzip {}' ::: *.log`, or send them to standard "
             "input, one a line"
         )
-    return Source(()) if stdin == "none" else Source(file="-")
+    return ItemInput(()) if stdin == "none" else ItemInput(file="-")
 
 
 def _bare_word(words: Sequence[str]) -> click.UsageError:

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from kon.backends.prices import FILE, Prices
-from kon.cli.experiment import Asked, file_argument, limit_option, set_option
+from kon.cli.experiment import RunArguments, file_argument, limit_option, set_option
 from kon.cli.output import json_option, note, print_json, quiet_option, table_width, wide_option
 from kon.core.errors import ConfigurationError
 from kon.core.plugins import backend_class
@@ -108,7 +108,7 @@ def plan(
     deadline_s = None if deadline is None else parse_time(deadline, "--deadline")
     budget_usd = None if budget is None else parse_usd(budget, "--budget")
     prices = read_prices(prices_file)
-    experiments = _load(Asked(out=None, **asked), counts, model)
+    experiments = _load(RunArguments(out=None, **asked), counts, model)
     if policy_file is not None:
         if deadline or budget:
             raise ConfigurationError("--autoscale takes no --deadline and no --budget: the policy has them")
@@ -142,7 +142,7 @@ def plan(
     ctx.exit(0 if meets else EXIT_NONE_MEETS)
 
 
-def _load(asked: Asked, workers: Sequence[int] | None, model: str | None) -> list[Experiment]:
+def _load(asked: RunArguments, workers: Sequence[int] | None, model: str | None) -> list[Experiment]:
     """The experiments, on a backend that simulates: the file's own where that does."""
     overrides = list(asked.overrides)
     if workers is not None:

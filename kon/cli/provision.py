@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from kon.backends.aws import AwsBackend
 from kon.backends.aws.resources import Resource
-from kon.cli.experiment import Asked, limit_option, set_option
+from kon.cli.experiment import RunArguments, limit_option, set_option
 from kon.cli.output import json_option, note, print_json, told
 from kon.cli.runs import find_run, known_runs, root_option, runs_below
 from kon.core.backend import ChannelOptions
@@ -154,7 +154,7 @@ def _needs(
 ) -> list[Needs]:
     """What the runs need at Amazon. Raises ConfigurationError where none needs anything."""
     if Path(target).is_file():
-        asked = Asked(file=Path(target), out=None, overrides=overrides, limit=limit)
+        asked = RunArguments(file=Path(target), out=None, overrides=overrides, limit=limit)
         found = [needs_of(cell.spec) for each in asked.load() for cell in each.cells()]
     elif or_by_name and not _has_records(target, root):
         return [_by_name(target, overrides, limit)]

@@ -16,7 +16,7 @@ from kon.cli.output import json_option, note, print_json, table_width, told, wid
 from kon.cli.runs import find_run, find_runs, root_option, runs_argument
 from kon.core.errors import ConfigurationError, counted, each_of
 from kon.engine.records.records import RunFolder
-from kon.launch.removal import Held, held, remove, why_kept
+from kon.launch.removal import FolderContents, held, remove, why_kept
 from kon.report.tables import draw
 
 _UNITS_S: Final = {"h": 3_600, "d": 86_400, "w": 7 * 86_400}
@@ -146,7 +146,7 @@ def _remove(folders: Sequence[RunFolder], with_objects: bool, dry_run: bool, yes
         click.get_current_context().exit(told(failures))
 
 
-def _show(found: Sequence[tuple[RunFolder, Held]], wide: bool) -> None:
+def _show(found: Sequence[tuple[RunFolder, FolderContents]], wide: bool) -> None:
     body = [
         [
             str(folder.path),
@@ -163,7 +163,7 @@ def _show(found: Sequence[tuple[RunFolder, Held]], wide: bool) -> None:
     click.echo(f"\n{counted(len(found), 'run')}, {total}")
 
 
-def _row(folder: RunFolder, has: Held) -> dict[str, Any]:
+def _row(folder: RunFolder, has: FolderContents) -> dict[str, Any]:
     return {
         "run": folder.path.name,
         "folder": str(folder.path),

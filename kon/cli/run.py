@@ -12,8 +12,8 @@ import click
 
 from kon.cli.dry_run import print_plan
 from kon.cli.emulator import emulated, emulator_option
-from kon.cli.experiment import Asked, file_argument, limit_option, out_option, set_option
-from kon.cli.guard import REFUSE_AND_PAUSE, Wishes, cost_options, notify_option
+from kon.cli.experiment import RunArguments, file_argument, limit_option, out_option, set_option
+from kon.cli.guard import REFUSE_AND_PAUSE, CostAndNotice, cost_options, notify_option
 from kon.cli.inherited import check_metrics, metrics_option
 from kon.cli.interrupts import Interrupts
 from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option, wide_option
@@ -22,7 +22,7 @@ from kon.cli.runs import collect_command
 from kon.core.errors import ConfigurationError, LeftBehind
 from kon.engine.records.records import RunFolder
 from kon.launch.campaign import Campaign, is_whole
-from kon.launch.guard import Guard
+from kon.launch.guard import RunGuard
 
 
 @click.command()
@@ -84,13 +84,13 @@ def run(
         )
     if apart and not join:
         raise ConfigurationError("--apart says where hosts are that --join waits for; add --join")
-    want = Asked(**asked)
+    want = RunArguments(**asked)
     experiments = want.load()
     check_metrics(experiments)
     root = want.root(experiments, emulator)
-    wishes = Wishes(max_cost, instance, spot, notify)
+    wishes = CostAndNotice(max_cost, instance, spot, notify)
     specs = [cell.spec for each in experiments for cell in each.cells()]
-    guard = Guard(notices=wishes.notices(specs))
+    guard = RunGuard(notices=wishes.notices(specs))
     with progress(quiet) as shown:
 
         def ended(row: dict[str, Any], fresh: bool) -> None:
@@ -150,5 +150,5 @@ def _page(asked_for: bool, root: Path) -> Iterator[None]:
         yield
 
 
-async def _run(campaign: Campaign, guard: Guard, interrupts: Interrupts) -> list[dict[str, Any]]:
+async def _run(campaign: Campaign, guard: RunGuard, interrupts: Interrupts) -> list[dict[str, Any]]:
     return await interrupts.watch(guard.hold(campaign.run(), lambda: campaign.current))

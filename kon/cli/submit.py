@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from kon.cli.experiment import Asked, file_argument, limit_option, out_option, set_option
-from kon.cli.guard import Wishes, cost_options
+from kon.cli.experiment import RunArguments, file_argument, limit_option, out_option, set_option
+from kon.cli.guard import CostAndNotice, cost_options
 from kon.cli.output import json_option, note, print_json, quiet_option, told
 from kon.cli.runs import collect_command
 from kon.core.errors import counted
@@ -46,12 +46,12 @@ def submit(
     Example:
       kon submit exp.yml && kon worker exp-lease-w1-r1 & kon collect exp-lease-w1-r1 --no-workers
     """
-    want = Asked(**asked)
+    want = RunArguments(**asked)
     experiments = want.load()
     root = want.root(experiments)
     campaign = Campaign(experiments, root, about=want.origin())
     campaign.check()
-    wishes = Wishes(max_cost, instance, spot)
+    wishes = CostAndNotice(max_cost, instance, spot)
     wishes.spending(want, root, [cell.spec for cell in campaign.cells], apart=False)
     folders = asyncio.run(campaign.submit())
     if as_json:
@@ -65,7 +65,7 @@ def submit(
     ctx.exit(told(campaign.failures))
 
 
-def _say_what_is_next(campaign: Campaign, folders: list[RunFolder], wishes: Wishes) -> None:
+def _say_what_is_next(campaign: Campaign, folders: list[RunFolder], wishes: CostAndNotice) -> None:
     recorded = sum(campaign.folder(cell).finished for cell in campaign.cells)
     if recorded:
         note(f"{recorded} of {counted(len(campaign.cells), 'run')} recorded already, and not repeated")

@@ -18,7 +18,7 @@ from kon.experiment.workload import (
     Bad,
     Items,
     Lines,
-    Made,
+    MadeBodies,
     Source,
     Workload,
     matching_files,
@@ -146,7 +146,7 @@ class _Reader:
         except OptionError as error:
             self._add(self._place(*map(str, error.path)), str(error))
             return None
-        return Made(made, "the made-up tasks", range(count), "task")
+        return MadeBodies(made, "the made-up tasks", range(count), "task")
 
     def _lines(self, kind: Kind) -> Source | None:
         assert self._form.file is not None
@@ -188,7 +188,7 @@ class _Reader:
             )
             return None
         name = f"the range from {numbers.start} to {numbers.stop}"
-        return Made(each_number(numbers, kind.body_of_number), name, numbers, "number")
+        return MadeBodies(each_number(numbers, kind.body_of_number), name, numbers, "number")
 
     def _first_pass(self, workload: Workload, source: Source, key: str) -> bool:
         try:

@@ -87,7 +87,7 @@ class Items(Source):
         return self._place(number)
 
 
-class Made(Source):
+class MadeBodies(Source):
     """Bodies that are made, not read.
 
     noun: what a body is called by its number, such as "task".

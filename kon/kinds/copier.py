@@ -28,7 +28,7 @@ _NO_HEAD: Final = frozenset({400, 403, 404, 405, 501})
 """What servers answer that know no HEAD; some of them to a GET as well, which is then asked."""
 
 
-class Note(msgspec.Struct, frozen=True, omit_defaults=True):
+class CopyNote(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is known of a copy. link: where it came from. modified: the server's Last-Modified.
 
     digests: by algorithm, sha256 always among them.
@@ -41,7 +41,7 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     modified: str | None = None
 
 
-_BEGUN: Final = Note("", -1, {})
+_BEGUN: Final = CopyNote("", -1, {})
 """In place of a note: another copy was about to be put there, so that nobody knows which one it is."""
 
 
@@ -102,17 +102,17 @@ class Copier:
         except KeyError:
             return None
 
-    async def _noted(self, item: LinkItem, key: str, size_bytes: int, folder: Path) -> Note | None:
+    async def _noted(self, item: LinkItem, key: str, size_bytes: int, folder: Path) -> CopyNote | None:
         """The note of the copy that is there; None where it speaks of something else."""
         file = folder / "note.json"
         try:
             await self._objects.get(self._note_key(key), file)
-            note = msgspec.json.decode(await asyncio.to_thread(file.read_bytes), type=Note)
+            note = msgspec.json.decode(await asyncio.to_thread(file.read_bytes), type=CopyNote)
         except (KeyError, msgspec.DecodeError):
             return None
         return note if note == _BEGUN or (note.link, note.size_bytes) == (item.link, size_bytes) else None
 
-    async def _put_note(self, key: str, note: Note, folder: Path) -> None:
+    async def _put_note(self, key: str, note: CopyNote, folder: Path) -> None:
         file = folder / "note.json"
         await asyncio.to_thread(file.write_bytes, msgspec.json.encode(note))
         await self._objects.put(self._note_key(key), file)
@@ -121,8 +121,8 @@ class Copier:
         return f"{self._prefix}-notes/{key}.json"
 
     async def _found(
-        self, link: str, item: LinkItem, size_bytes: int | None, noted: Note | None, file: Path
-    ) -> Note | Same:
+        self, link: str, item: LinkItem, size_bytes: int | None, noted: CopyNote | None, file: Path
+    ) -> CopyNote | Same:
         """Whether the copy is still right; if not, a new one in the file. Raises BadLink, KindError."""
         conditions: dict[str, str] = {}
         if size_bytes is not None and item.size_bytes in (None, size_bytes):
@@ -136,7 +136,7 @@ class Copier:
             elif await self._has_size(link, size_bytes):
                 return Same("size")
 
-        async def save(response: aiohttp.ClientResponse, deadline: Deadline) -> Note | Same:
+        async def save(response: aiohttp.ClientResponse, deadline: Deadline) -> CopyNote | Same:
             if response.status == 304:
                 return Same("etag" if "If-None-Match" in conditions else "modified")
             if noted is not None and conditions and _says_the_same(response, noted):
@@ -157,7 +157,7 @@ class Copier:
                 return False
             raise
 
-    async def _save(self, response: aiohttp.ClientResponse, item: LinkItem, file: Path) -> Note:
+    async def _save(self, response: aiohttp.ClientResponse, item: LinkItem, file: Path) -> CopyNote:
         if (response.content_length or 0) > self._max_bytes:
             raise self._too_large()
         digests = {name: hashlib.new(name) for name in {"sha256", *(item.digest or ())[:1]}}
@@ -190,7 +190,7 @@ class Copier:
         await flush()
         values = {name: each.hexdigest() for name, each in digests.items()}
         _check(item, size_bytes, values)
-        return Note(item.link, size_bytes, values, _etag(response), response.headers.get("Last-Modified"))
+        return CopyNote(item.link, size_bytes, values, _etag(response), response.headers.get("Last-Modified"))
 
     def _too_large(self) -> BadLink:
         return BadLink(
@@ -212,7 +212,7 @@ def _etag(response: aiohttp.ClientResponse) -> str | None:
     return response.headers.get("ETag")
 
 
-def _says_the_same(response: aiohttp.ClientResponse, noted: Note) -> bool:
+def _says_the_same(response: aiohttp.ClientResponse, noted: CopyNote) -> bool:
     if noted.etag:
         return _etag(response) == noted.etag
     return (response.headers.get("Last-Modified"), response.content_length) == (
@@ -222,7 +222,7 @@ def _says_the_same(response: aiohttp.ClientResponse, noted: Note) -> bool:
 
 
 def _result(
-    item: LinkItem, key: str, size_bytes: int, note: Note | None, same: Same | None
+    item: LinkItem, key: str, size_bytes: int, note: CopyNote | None, same: Same | None
 ) -> dict[str, Any]:
     result: dict[str, Any] = {"key": key, "link": item.link, "size_bytes": size_bytes, "copied": same is None}
     if note is not None:

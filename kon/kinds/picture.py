@@ -22,7 +22,7 @@ SUFFIXES: Final[dict[str, str]] = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 _ORIENTATION: Final = 0x0112
 
 
-class Picture(msgspec.Struct, frozen=True):
+class PictureFile(msgspec.Struct, frozen=True):
     """As a file."""
 
     format: Format
@@ -37,7 +37,7 @@ def format_of(data: bytes, recipe: Recipe) -> Format:
     return recipe.format or kept.get(read_header(data).type, "png")
 
 
-def make(data: bytes, recipe: Recipe) -> Picture:
+def make(data: bytes, recipe: Recipe) -> PictureFile:
     """Raises BadImage with the reason: it is none, too large, cut short or corrupt, or animated."""
     header = read_header(data)
     _check_size(header.width, header.height, "its header says", recipe)
@@ -177,7 +177,7 @@ def _apart(part: Image.Image, luminance: bool) -> tuple[Image.Image, Image.Image
     return colours.convert("YCbCr") if luminance and colours.mode == "RGB" else colours, alpha
 
 
-def _encoded(image: Image.Image, profile: bytes, form: Format, quality: int) -> Picture:
+def _encoded(image: Image.Image, profile: bytes, form: Format, quality: int) -> PictureFile:
     if form == "jpeg" and image.mode in ("LA", "RGBA"):
         raise BadImage("it has transparent parts, which JPEG can't hold; the option format: png or webp can")
     options: dict[str, Any] = {} if form == "png" else {"quality": quality}
@@ -185,4 +185,4 @@ def _encoded(image: Image.Image, profile: bytes, form: Format, quality: int) -> 
         options["icc_profile"] = profile
     out = io.BytesIO()
     image.save(out, form.upper(), **options)
-    return Picture(form, image.width, image.height, out.getvalue())
+    return PictureFile(form, image.width, image.height, out.getvalue())

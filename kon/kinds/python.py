@@ -20,7 +20,7 @@ from kon.core.options import OptionError, Options, read_options
 from kon.kinds import callee, reference
 from kon.kinds.live import Live
 from kon.kinds.pool import Pool, Start
-from kon.kinds.reference import Reference
+from kon.kinds.reference import FunctionReference
 from kon.kinds.threads import DaemonThreads
 
 
@@ -141,7 +141,7 @@ class _Caller(ABC):
 
 
 class _InProcesses(_Caller):
-    def __init__(self, options: PythonOptions, function: Reference, path: list[str]) -> None:
+    def __init__(self, options: PythonOptions, function: FunctionReference, path: list[str]) -> None:
         self._start = Start(function.module, function.file, function.qualname, path, options.argv)
         self._options = options
         self._live: Live | None = None
@@ -203,7 +203,7 @@ def _path(sys_path: list[str]) -> list[str]:
     return list(dict.fromkeys([*first, *rest, here]))
 
 
-def _loaded(function: Reference, path: list[str]) -> Callable[..., Any]:
+def _loaded(function: FunctionReference, path: list[str]) -> Callable[..., Any]:
     """The function, imported into this process, whose `sys.path` stays as the function needs it."""
     sys.path[:] = path
     try:

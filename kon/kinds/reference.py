@@ -21,7 +21,7 @@ FROM_FILE: Final = "_kon_"
 """How the names of modules begin that are read from a file."""
 
 
-class Reference(msgspec.Struct, frozen=True):
+class FunctionReference(msgspec.Struct, frozen=True):
     """module: the name to import, for a file a private one that follows from its path.
     file: the absolute path, for a file.
     qualname: `function`, or `Class.method`.
@@ -32,20 +32,22 @@ class Reference(msgspec.Struct, frozen=True):
     qualname: str
 
 
-def parse(text: str) -> Reference:
+def parse(text: str) -> FunctionReference:
     """Raises ConfigurationError for a text that can't be a reference."""
     where, colon, qualname = text.rpartition(":")
     if not colon or not where or not all(part.isidentifier() for part in qualname.split(".")):
         raise ConfigurationError(f'expected "module:function" or "path/to/file.py:function", got "{text}"')
     if where.endswith(".py") or "/" in where:
         file = str(Path(where).absolute())
-        return Reference(f"{FROM_FILE}{hashlib.sha256(file.encode()).hexdigest()[:16]}", file, qualname)
+        return FunctionReference(
+            f"{FROM_FILE}{hashlib.sha256(file.encode()).hexdigest()[:16]}", file, qualname
+        )
     if not all(part.isidentifier() for part in where.split(".")):
         raise ConfigurationError(f'"{where}" in "{text}" is neither the name of a module nor a .py file')
-    return Reference(where, None, qualname)
+    return FunctionReference(where, None, qualname)
 
 
-def check(reference: Reference, path: Sequence[str]) -> None:
+def check(reference: FunctionReference, path: Sequence[str]) -> None:
     """Raises ConfigurationError where the function can't be there.
 
     Reads source and runs none, so what modules do as they run (`sys.modules`, `__getattr__`) may hide

@@ -85,7 +85,7 @@ class Spending:
     ) -> None:
         self.budget = budget
         paid = [spec for spec in specs if not backend_class(spec.backend.name).virtual_time]
-        self._runs = [Spent(RunFolder(root / spec.run), spec, budget) for spec in paid]
+        self._runs = [RunCost(RunFolder(root / spec.run), spec, budget) for spec in paid]
         for run in self._runs:
             run.elsewhere_usd = (elsewhere_usd or {}).get(run.spec.run)
 
@@ -103,7 +103,7 @@ class Spending:
         return sum(run.usd(now_s, live.get(run.spec.run)) for run in self._runs)
 
 
-class Spent:
+class RunCost:
     """What one run has cost so far; see Spending."""
 
     def __init__(self, folder: RunFolder, spec: RunSpec, budget: Budget) -> None:

@@ -24,7 +24,7 @@ from kon.engine.worker import Worker
 from kon.launch.process import make_kind, strategy_maker
 
 
-class Crew(Protocol):
+class RunWorkers(Protocol):
     """The workers of a run, while it runs."""
 
     outlives: bool

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # with the prices and boto3, which most runs do without
 _Result = TypeVar("_Result")
 
 
-class Guard:
+class RunGuard:
     """Guards the runs of one client.
 
     spending: the limit that they are held to; it may be set later, before `hold`.

@@ -25,7 +25,7 @@ COMMANDS_END_S: Final = 2.0
 no two of a task run at once."""
 
 
-class Held(msgspec.Struct, frozen=True):
+class WorkerHolds(msgspec.Struct, frozen=True):
     """life: of the worker. messages: handles of those received. keys: of rows claimed, perhaps long ago."""
 
     life: str
@@ -64,11 +64,11 @@ class Notes:
             os.write(self._fd, msgspec.json.encode(line) + b"\n")
 
 
-def read(file: Path) -> Held | None:
+def read(file: Path) -> WorkerHolds | None:
     """What a dead worker held; None where it had not begun."""
     try:
         first, *lines = file.read_bytes().splitlines()
-        found = Held(msgspec.json.decode(first, type=str), [], [])
+        found = WorkerHolds(msgspec.json.decode(first, type=str), [], [])
     except (FileNotFoundError, ValueError, msgspec.DecodeError):
         return None
     for line in lines:
@@ -78,7 +78,7 @@ def read(file: Path) -> Held | None:
     return found
 
 
-async def hand_on(held: Held, channel: Channel) -> None:
+async def hand_on(held: WorkerHolds, channel: Channel) -> None:
     """Let its claims run out, and then its messages come again.
 
     What others have taken over by now stays theirs: tokens and receipt handles have changed.

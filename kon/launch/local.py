@@ -29,7 +29,7 @@ from kon.engine.records.events import Event, Recorder, spent
 from kon.engine.records.links import LinkedJournal, LinkLog
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
-from kon.launch.crew import Crew, WorkersHere, doomed, worker_names
+from kon.launch.crew import RunWorkers, WorkersHere, doomed, worker_names
 from kon.launch.holds import hand_on
 from kon.launch.joined import JoinedHosts
 from kon.launch.liveness import (
@@ -58,7 +58,7 @@ READY_S: Final = 60.0
 """How long workers may take to become ready, in seconds."""
 
 
-class Source(Protocol):
+class BodySource(Protocol):
     """Where a run's task bodies come from: a Workload, or whatever makes them as often as asked."""
 
     def bodies(self, workers: int) -> Iterable[Any]: ...
@@ -119,7 +119,7 @@ class LocalRun:
         self,
         folder: RunFolder,
         spec: RunSpec,
-        source: Source,
+        source: BodySource,
         *,
         join: bool = False,
         apart: bool = False,
@@ -142,7 +142,7 @@ class LocalRun:
         self._on_progress = on_progress
         self._on_note = on_note
         self._begun = False
-        self._workers: Crew | None = None
+        self._workers: RunWorkers | None = None
         self._hosts: JoinedHosts | None = None
         self._backend: Backend | None = None
         self._control: Control | None = None
@@ -347,7 +347,7 @@ class LocalRun:
         if self._adopted and not await all_gone(control, self.spec.drain_s):
             self._on_note(NOT_ENDED)
 
-    async def _kept(self, workers: Crew, control: Control) -> None:
+    async def _kept(self, workers: RunWorkers, control: Control) -> None:
         """Keep the workers running. Raises WorkersFailed where all have ended and tasks are left: somebody
         stopped them, and the client would wait for ever."""
         await workers.run()
@@ -357,7 +357,9 @@ class LocalRun:
                 "done. What is recorded stays, and what is queued goes on when the same command runs again"
             )
 
-    def _make_crew(self, backend: Backend, channel: Channel, left: dict[str, list[WorkerState]]) -> Crew:
+    def _make_crew(
+        self, backend: Backend, channel: Channel, left: dict[str, list[WorkerState]]
+    ) -> RunWorkers:
         if not backend.processes:
             return WorkersHere(self.folder, self.folder.read_run().worker_spec, backend, channel)
         running = {name: partial(any_runs_here, workers) for name, workers in left.items()}

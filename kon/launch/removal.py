@@ -25,7 +25,7 @@ OURS: Final = frozenset({*_FOLDERS, *_FILES})
 """All that kon writes into the folder of a finished run. What has another name is somebody's own."""
 
 
-class Held(msgspec.Struct, frozen=True):
+class FolderContents(msgspec.Struct, frozen=True):
     """What a run's folder holds.
 
     age_s: how long ago it was finished, or else begun, in seconds.
@@ -38,7 +38,7 @@ class Held(msgspec.Struct, frozen=True):
     objects: int
 
 
-def held(folder: RunFolder, now_s: float) -> Held:
+def held(folder: RunFolder, now_s: float) -> FolderContents:
     """Look at a run's folder. `now_s`: seconds since the epoch. Raises StoreError where it can't be read."""
     size_bytes = objects = 0
     try:
@@ -49,7 +49,7 @@ def held(folder: RunFolder, now_s: float) -> Held:
         age_s = now_s - dated.stat().st_mtime
     except OSError as error:
         raise StoreError(f"{folder.path}: can't be read: {error.strerror}") from error
-    return Held(folder.finished, size_bytes, age_s, objects)
+    return FolderContents(folder.finished, size_bytes, age_s, objects)
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, os.DirEntry[str]]]:

@@ -18,7 +18,7 @@ from kon.engine.control import Control, RunState, Status
 from kon.engine.records.records import RunFile, RunFolder
 from kon.experiment import load
 from kon.launch.liveness import signal_workers
-from kon.launch.local import Source
+from kon.launch.local import BodySource
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -85,7 +85,7 @@ class Nothing:
         return ()
 
 
-def remaining(run: RunFile, state: RunState) -> Source:
+def remaining(run: RunFile, state: RunState) -> BodySource:
     """The source of a run that was begun earlier, for what is still to be queued.
 
     Raises ConfigurationError where there is something, and it can't be had.

@@ -19,7 +19,7 @@ import msgspec
 from kon.core.errors import WorkersCantStart, WorkersFailed, WorkersRefused
 from kon.engine.records.records import RunFolder
 from kon.engine.watchers.endpoint import asked_for
-from kon.launch.holds import COMMANDS_END_S, Held, read
+from kon.launch.holds import COMMANDS_END_S, WorkerHolds, read
 from kon.launch.spare import PROGRAM, Spare
 
 QUICK_DEATHS: Final = 3
@@ -62,7 +62,7 @@ class WorkerProcesses:
         options: Sequence[str] = (),
         left: Mapping[str, Callable[[], bool]] | None = None,
         lifeline: int | None = None,
-        on_death: Callable[[Held], Awaitable[None]] | None = None,
+        on_death: Callable[[WorkerHolds], Awaitable[None]] | None = None,
         spares: Sequence[Spare] = (),
     ) -> None:
         self._folder = folder
@@ -151,7 +151,7 @@ class WorkerProcesses:
         if held is not None and self._group is not None:
             self._group.create_task(self._hand_on_later(held))
 
-    async def _hand_on_later(self, held: Held) -> None:
+    async def _hand_on_later(self, held: WorkerHolds) -> None:
         due_s = asyncio.get_running_loop().time() + COMMANDS_END_S
         while asyncio.get_running_loop().time() < due_s:
             if self._stopping:

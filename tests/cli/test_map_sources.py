@@ -9,7 +9,7 @@ import click
 import pytest
 
 from kon.cli.map_sources import MOST_BYTES, Columns, Groups, combined, read_file, read_sources, separator_of
-from kon.cli.map_words import Source
+from kon.cli.map_words import ItemInput
 from kon.core.errors import WorkloadError
 
 
@@ -36,29 +36,32 @@ def test_a_file_that_is_not_there() -> None:
 
 def test_standard_input_can_be_read_once() -> None:
     with pytest.raises(click.UsageError, match="standard input is named twice"):
-        read_sources([Source(file="-"), Source(file="-")], b"\n")
+        read_sources([ItemInput(file="-"), ItemInput(file="-")], b"\n")
 
 
 class TestSeveral:
-    def of(self, *sources: Source) -> list[object]:
+    def of(self, *sources: ItemInput) -> list[object]:
         return list(combined(sources, read_sources(sources, b"\n")))
 
     def test_each_with_each(self) -> None:
-        found = self.of(Source(["A", "B"]), Source(["1", "2", "3"]))
+        found = self.of(ItemInput(["A", "B"]), ItemInput(["1", "2", "3"]))
         assert found == [("A", "1"), ("A", "2"), ("A", "3"), ("B", "1"), ("B", "2"), ("B", "3")]
 
     def test_linked(self) -> None:
-        assert self.of(Source(["A", "B"]), Source(["1", "2"], linked=True)) == [("A", "1"), ("B", "2")]
-        found = self.of(Source(["A", "B"]), Source(["1", "2"], linked=True), Source(["x", "y"]))
+        assert self.of(ItemInput(["A", "B"]), ItemInput(["1", "2"], linked=True)) == [
+            ("A", "1"),
+            ("B", "2"),
+        ]
+        found = self.of(ItemInput(["A", "B"]), ItemInput(["1", "2"], linked=True), ItemInput(["x", "y"]))
         assert found == [("A", "1", "x"), ("A", "1", "y"), ("B", "2", "x"), ("B", "2", "y")]
 
     def test_linked_sources_are_of_one_length(self) -> None:
         """GNU parallel would leave some out, and say nothing."""
         with pytest.raises(click.UsageError, match="one has 1, the one linked to it 2"):
-            self.of(Source(["A"]), Source(["1", "2"], linked=True))
+            self.of(ItemInput(["A"]), ItemInput(["1", "2"], linked=True))
 
     def test_one_that_is_empty(self) -> None:
-        assert self.of(Source(["A", "B"]), Source([])) == []
+        assert self.of(ItemInput(["A", "B"]), ItemInput([])) == []
 
 
 def test_columns() -> None:

@@ -14,7 +14,7 @@ import pytest
 from kon.cli.map import map_
 from kon.cli.map_options import NOT_TAKEN
 from kon.cli.map_words import (
-    Source,
+    ItemInput,
     Stdin,
     check_placeholders,
     check_shell,
@@ -23,7 +23,7 @@ from kon.cli.map_words import (
     stdin_now,
 )
 
-STDIN = Source(file="-")
+STDIN = ItemInput(file="-")
 
 
 def refused(words: list[str], stdin: Stdin = "none", files: tuple[str, ...] = ()) -> str:
@@ -36,15 +36,20 @@ def refused(words: list[str], stdin: Stdin = "none", files: tuple[str, ...] = ()
     ("words", "stdin", "command", "sources"),
     [
         # with a separator the command has as many words as it likes
-        (["gzip", "-k", ":::", "a", "-b"], "open", "gzip -k", [Source(["a", "-b"])]),
-        (["gzip -k {}", ":::", "a"], "none", "gzip -k {}", [Source(["a"])]),
-        (["x", "{1}", ":::", "A", "B", ":::", "1"], "none", "x {1}", [Source(["A", "B"]), Source(["1"])]),
-        (["x", ":::", "a", ":::+", "b"], "none", "x", [Source(["a"]), Source(["b"], linked=True)]),
-        (["x", "::::", "f", "-", ":::", "a"], "none", "x", [Source(file="f"), STDIN, Source(["a"])]),
-        (["x", ":::"], "none", "x", [Source([])]),
+        (["gzip", "-k", ":::", "a", "-b"], "open", "gzip -k", [ItemInput(["a", "-b"])]),
+        (["gzip -k {}", ":::", "a"], "none", "gzip -k {}", [ItemInput(["a"])]),
+        (
+            ["x", "{1}", ":::", "A", "B", ":::", "1"],
+            "none",
+            "x {1}",
+            [ItemInput(["A", "B"]), ItemInput(["1"])],
+        ),
+        (["x", ":::", "a", ":::+", "b"], "none", "x", [ItemInput(["a"]), ItemInput(["b"], linked=True)]),
+        (["x", "::::", "f", "-", ":::", "a"], "none", "x", [ItemInput(file="f"), STDIN, ItemInput(["a"])]),
+        (["x", ":::"], "none", "x", [ItemInput([])]),
         # a whole command line, then items
-        (["gzip -k", "a", "b"], "ended", "gzip -k", [Source(["a", "b"])]),
-        (["{}", "a"], "none", "{}", [Source(["a"])]),
+        (["gzip -k", "a", "b"], "ended", "gzip -k", [ItemInput(["a", "b"])]),
+        (["{}", "a"], "none", "{}", [ItemInput(["a"])]),
         (["gzip -k"], "open", "gzip -k", [STDIN]),
         (["gzip"], "open", "gzip", [STDIN]),
         # a bare word, with items on standard input
@@ -53,16 +58,19 @@ def refused(words: list[str], stdin: Stdin = "none", files: tuple[str, ...] = ()
     ],
 )  # fmt: skip
 def test_what_is_command_and_what_is_items(
-    words: list[str], stdin: Stdin, command: str, sources: list[Source]
+    words: list[str], stdin: Stdin, command: str, sources: list[ItemInput]
 ) -> None:
     assert read_words(words, (), stdin) == (command, sources)
 
 
 def test_a_file_of_items_is_a_separator_too() -> None:
-    assert read_words(["gzip", "-k"], ["f", "g"], "open") == ("gzip -k", [Source(file="f"), Source(file="g")])
+    assert read_words(["gzip", "-k"], ["f", "g"], "open") == (
+        "gzip -k",
+        [ItemInput(file="f"), ItemInput(file="g")],
+    )
     assert read_words(["x", ":::+", "a"], ["f"], "none").sources == [
-        Source(file="f"),
-        Source(["a"], linked=True),
+        ItemInput(file="f"),
+        ItemInput(["a"], linked=True),
     ]
 
 

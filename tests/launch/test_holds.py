@@ -15,7 +15,7 @@ from kon.core.ledger import Record
 from kon.core.plugins import open_backend
 from kon.core.queue import Message
 from kon.core.spec import Plugin
-from kon.launch.holds import Held, Notes, hand_on, noted, read
+from kon.launch.holds import Notes, WorkerHolds, hand_on, noted, read
 
 KILLS = "echo >>{}; sleep 0.2; [ $(wc -l <{}) -gt %d ] || kill -9 $PPID; sleep 0.1"
 """Kills its worker as often as that."""
@@ -86,13 +86,13 @@ def test_the_file_begins_again_when_nothing_is_held(tmp_path: Path) -> None:
         await backend.close()
 
     asyncio.run(play())
-    assert read(tmp_path / "f") == Held("w1.life", [], [])
+    assert read(tmp_path / "f") == WorkerHolds("w1.life", [], [])
     assert (tmp_path / "f").stat().st_size < 20
 
 
 def test_half_a_line_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b'"w1.life"\n["c",[1,2]]\n["m",[[1,')
-    assert read(tmp_path / "f") == Held("w1.life", [], [1, 2])
+    assert read(tmp_path / "f") == WorkerHolds("w1.life", [], [1, 2])
     assert read(tmp_path / "none") is None
 
 
@@ -101,13 +101,13 @@ def test_half_a_line_is_left_out(tmp_path: Path) -> None:
     [
         (b"", None),
         (b'"w1.d', None),
-        (b'"w1.dead"\n', Held("w1.dead", [], [])),
-        (b'"w1.dead"\n["m",[[1,1]]]\n["c",[7', Held("w1.dead", [[1, 1]], [])),
-        (b'"w1.dead"\n["c",[7["m",[[1,1]]]\n["c",[8]]\n', Held("w1.dead", [], [8])),
+        (b'"w1.dead"\n', WorkerHolds("w1.dead", [], [])),
+        (b'"w1.dead"\n["m",[[1,1]]]\n["c",[7', WorkerHolds("w1.dead", [[1, 1]], [])),
+        (b'"w1.dead"\n["c",[7["m",[[1,1]]]\n["c",[8]]\n', WorkerHolds("w1.dead", [], [8])),
         (b"7\n", None),
     ],
 )
-def test_a_file_that_is_written_in_part(content: bytes, found: Held | None, tmp_path: Path) -> None:
+def test_a_file_that_is_written_in_part(content: bytes, found: WorkerHolds | None, tmp_path: Path) -> None:
     (tmp_path / "holds").write_bytes(content)
     assert read(tmp_path / "holds") == found
     assert read(tmp_path / "none") is None

@@ -43,7 +43,7 @@ ELSEWHERE: Final = (
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
-class Host(msgspec.Struct, frozen=True):
+class FleetHost(msgspec.Struct, frozen=True):
     """launched_s: in seconds since the epoch. drain_s: when it was told to drain, likewise.
 
     mark: of a host that was made by `kon autoscale`; None for one that Ansible configures.
@@ -56,7 +56,7 @@ class Host(msgspec.Struct, frozen=True):
     number: int = 0
 
 
-class Template(msgspec.Struct, frozen=True):
+class LaunchTemplate(msgspec.Struct, frozen=True):
     """The launch template, as far as it matters here.
 
     types, subnets: where a host may be made, the best first. interface: its network interface.
@@ -81,7 +81,7 @@ class Ec2Hosts:
         assert self._wanted.stem is not None
         self._stem: Final[str] = self._wanted.stem
 
-    def template(self, prices: Prices) -> Template:
+    def template(self, prices: Prices) -> LaunchTemplate:
         """Raises ConfigurationError where there is none."""
         try:
             found = self._aws("ec2").describe_launch_template_versions(
@@ -109,7 +109,7 @@ class Ec2Hosts:
         hour_usd = max(known_usd) if len(known_usd) == len(types) else None
         if hour_usd is not None and data.get("InstanceMarketOptions", {}).get("MarketType") == "spot":
             hour_usd *= prices.ec2.spot_share
-        return Template(
+        return LaunchTemplate(
             types,
             subnets,
             interface,
@@ -119,7 +119,7 @@ class Ec2Hosts:
             hour_usd,
         )
 
-    def list(self) -> list[Host]:
+    def list(self) -> list[FleetHost]:
         """Those that are booting or running."""
         filters = [
             *self._wanted.ec2,
@@ -129,7 +129,7 @@ class Ec2Hosts:
         found = self._aws.pages("ec2", "describe_instances", "Reservations", Filters=filters)
         return [_host(each) for reservation in found for each in reservation["Instances"]]
 
-    def launch(self, number: int, mark: str, user_data: str, template: Template) -> str:
+    def launch(self, number: int, mark: str, user_data: str, template: LaunchTemplate) -> str:
         """One host, in the first place that has room; its id. The same mark a second time makes none."""
         refused: botocore.exceptions.ClientError | None = None
         for nth, (kind, subnet) in enumerate(product(template.types, template.subnets or [""])):
@@ -148,7 +148,7 @@ class Ec2Hosts:
         raise refused
 
     def _launch(
-        self, number: int, mark: str, user_data: str, template: Template, place: Mapping[str, Any]
+        self, number: int, mark: str, user_data: str, template: LaunchTemplate, place: Mapping[str, Any]
     ) -> str:
         # Amazon puts the template's tags beside these; all are said, so that nothing hangs on that
         tags = _listed({**template.tags, NUMBER: str(number), MARK: mark})
@@ -163,13 +163,13 @@ class Ec2Hosts:
         name: str = made["Instances"][0]["InstanceId"]
         return name
 
-    def drain(self, hosts: Sequence[Host], now_s: float) -> None:
+    def drain(self, hosts: Sequence[FleetHost], now_s: float) -> None:
         """Have them end what they do, give back the rest, and power themselves off, which terminates them."""
         if hosts:
             at = datetime.fromtimestamp(now_s, UTC).strftime(_TIME)
             self._aws("ec2").create_tags(Resources=[each.id for each in hosts], Tags=_listed({DRAIN: at}))
 
-    def terminate(self, hosts: Sequence[Host]) -> None:
+    def terminate(self, hosts: Sequence[FleetHost]) -> None:
         """At once: what they hold comes again to others."""
         if hosts:
             self._aws("ec2").terminate_instances(InstanceIds=[each.id for each in hosts])
@@ -190,13 +190,13 @@ def _instance_tags(data: Mapping[str, Any]) -> dict[str, str]:
     return tags_of(found[0]) if found else {}
 
 
-def _host(instance: Mapping[str, Any]) -> Host:
+def _host(instance: Mapping[str, Any]) -> FleetHost:
     tags = tags_of(instance.get("Tags"))
     drain_s = None
     if DRAIN in tags:
         drain_s = datetime.strptime(tags[DRAIN], _TIME).replace(tzinfo=UTC).timestamp()
     number = tags.get(NUMBER, "")
-    return Host(
+    return FleetHost(
         instance["InstanceId"],
         instance["LaunchTime"].timestamp(),
         tags.get(MARK),

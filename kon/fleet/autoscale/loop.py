@@ -14,7 +14,7 @@ from kon.core.errors import BackendRefused, BackendUnavailable, ConfigurationErr
 from kon.fleet.autoscale.boot import Links, user_data
 from kon.fleet.autoscale.demand import Left
 from kon.fleet.autoscale.equipment import Equipment, FleetBucket, Memory, Taken
-from kon.fleet.autoscale.hosts import Ec2Hosts, Host, Template
+from kon.fleet.autoscale.hosts import Ec2Hosts, FleetHost, LaunchTemplate
 from kon.fleet.autoscale.policy import Decision, Observation, Policy, decide
 from kon.fleet.clients import in_kons_words
 
@@ -74,7 +74,7 @@ class Autoscaler:
         self._left = left
         self._now_s = now_s
         self._dry_run = dry_run
-        self._template: Template | None = None
+        self._template: LaunchTemplate | None = None
         self._memory = Memory()
         self._marks: dict[str, str] = {}
         self._has_bucket = False
@@ -155,7 +155,7 @@ class Autoscaler:
 
     # --- hosts that come --------------------------------------------------------------------------------
 
-    def _make(self, numbers: Sequence[int], template: Template, notes: list[str]) -> list[str]:
+    def _make(self, numbers: Sequence[int], template: LaunchTemplate, notes: list[str]) -> list[str]:
         equipment = self._bucket.equipment() if self._has_bucket else None
         if equipment is None:
             raise ConfigurationError(
@@ -174,7 +174,7 @@ class Autoscaler:
         return made
 
     @in_kons_words
-    def _make_one(self, number: int, equipment: Equipment, template: Template) -> str:
+    def _make_one(self, number: int, equipment: Equipment, template: LaunchTemplate) -> str:
         mark = f"{number}-{math.floor(self._now_s())}"
         good_s = self._policy.configure_s
         links = Links(
@@ -187,7 +187,7 @@ class Autoscaler:
 
     # --- hosts that go ----------------------------------------------------------------------------------
 
-    def _without_broken(self, hosts: Sequence[Host], now_s: float, notes: list[str]) -> list[Host]:
+    def _without_broken(self, hosts: Sequence[FleetHost], now_s: float, notes: list[str]) -> list[FleetHost]:
         """End those that never came to work, and those that do not end by themselves."""
         broken, stubborn = [], []
         ends = "would be terminated" if self._dry_run else "terminated"
@@ -218,7 +218,7 @@ class Autoscaler:
             )
         return [*broken, *stubborn]
 
-    def _booting(self, hosts: Sequence[Host]) -> int:
+    def _booting(self, hosts: Sequence[FleetHost]) -> int:
         return sum(host.mark is not None and host.mark not in self._marks for host in hosts)
 
     # --- all --------------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ class Autoscaler:
                 "nothing in this look"
             ) from error
 
-    def _check_time(self, template: Template) -> None:
+    def _check_time(self, template: LaunchTemplate) -> None:
         if self._now_s() >= template.expires_s:
             raise ConfigurationError(
                 f"the fleet's time (ExpiresAt {template.tags['ExpiresAt']}) has passed: its hosts end "
@@ -242,10 +242,10 @@ class Autoscaler:
             )
 
 
-def _to_go(hosts: Sequence[Host], count: int, marks: dict[str, str]) -> list[Host]:
+def _to_go(hosts: Sequence[FleetHost], count: int, marks: dict[str, str]) -> list[FleetHost]:
     """Those that do not work yet come first, then the youngest: draining loses nothing, whoever drains."""
 
-    def works(host: Host) -> bool:
+    def works(host: FleetHost) -> bool:
         return host.mark is None or marks.get(host.mark) == READY
 
     by_age = sorted(hosts, key=lambda each: (works(each), -each.launched_s))
@@ -259,7 +259,7 @@ def _look(
     booting: int,
     made: list[str],
     drained: list[str],
-    ended: Sequence[Host],
+    ended: Sequence[FleetHost],
     notes: list[str],
 ) -> Look:
     return Look(

@@ -35,7 +35,7 @@ class Subnet(msgspec.Struct, frozen=True):
     zone: str
 
 
-class Image(msgspec.Struct, frozen=True):
+class MachineImage(msgspec.Struct, frozen=True):
     """root: name of the root device. size_gb: the least that its disk may have."""
 
     id: str
@@ -54,7 +54,7 @@ class Survey(msgspec.Struct, frozen=True):
 
     account: str
     partition: str
-    image: Image
+    image: MachineImage
     vpc: str
     places: list[tuple[str, Subnet]]
     hosts: int
@@ -164,7 +164,7 @@ def _types(work: Work) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _image(work: Work, architecture: str) -> Image:
+def _image(work: Work, architecture: str) -> MachineImage:
     wanted = work.wanted
     if wanted.image_id:
         asked: dict[str, Any] = {"ImageIds": [wanted.image_id]}
@@ -197,7 +197,7 @@ def _image(work: Work, architecture: str) -> Image:
         for each in image.get("BlockDeviceMappings", [])
         if each.get("DeviceName") == root
     ]
-    return Image(image["ImageId"], image.get("Name", ""), architecture, root, max([0, *sizes]))
+    return MachineImage(image["ImageId"], image.get("Name", ""), architecture, root, max([0, *sizes]))
 
 
 def _template_tags(work: Work) -> dict[str, str]:

@@ -32,7 +32,7 @@ def numbered_0(unit: bytes) -> bytes:
 
 
 def skipping(unit: bytes, macroblocks: int) -> bytes:
-    """A picture whose one macroblock is skipped, as a picture of `macroblocks`. Raises ValueError for another."""
+    """A picture whose one macroblock is skipped, made one of `macroblocks`. Raises ValueError for another."""
     bits = "".join(f"{each:08b}" for each in _without_threes(unit))
     head, end, _ = bits.rpartition("1")
     if not head.endswith(_number(1)):

@@ -19,7 +19,7 @@ from kon.core.journal import FileJournal
 from kon.core.spec import RunSpec
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
-from kon.launch.local import Source, context
+from kon.launch.local import BodySource, context
 from kon.launch.simulated.recorder import BlockJournal
 from kon.launch.simulated.simulation import Report, Simulation
 
@@ -49,7 +49,7 @@ class SimulatedRun:
         self,
         folder: RunFolder,
         spec: RunSpec,
-        source: Source,
+        source: BodySource,
         *,
         about: Mapping[str, Any] | None = None,
         on_progress: Callable[[Tally], None] = lambda tally: None,

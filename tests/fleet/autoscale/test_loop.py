@@ -23,7 +23,7 @@ from kon.backends.prices import usual_prices
 from kon.cli.group import kon
 from kon.core.errors import BackendUnavailable, ConfigurationError, WorkersFailed
 from kon.fleet.autoscale.demand import Left
-from kon.fleet.autoscale.hosts import Ec2Hosts, Host
+from kon.fleet.autoscale.hosts import Ec2Hosts, FleetHost
 from kon.fleet.autoscale.loop import Autoscaler, Look
 from kon.fleet.autoscale.policy import Policy
 from tests.fleet.autoscale.conftest import HOST_TAGS, RUN, Fleet
@@ -265,7 +265,7 @@ def test_a_fleet_whose_time_has_passed_gets_no_hosts(fleet: Fleet) -> None:
 
 def test_nobody_is_told_to_go_without_a_name(fleet: Fleet) -> None:
     hosts = Ec2Hosts(fleet.aws, "r1")
-    nobody: list[Host] = []
+    nobody: list[FleetHost] = []
     hosts.drain(nobody, 0.0)
     hosts.terminate(nobody)
     with pytest.raises(ConfigurationError, match="1 to 15 small letters"):

@@ -11,7 +11,7 @@ from kon.backends.sim.trace import Trace
 from kon.core.backend import Channel
 from kon.core.spec import Plugin
 from kon.core.task import State
-from kon.launch.holds import Held
+from kon.launch.holds import WorkerHolds
 from kon.trials.prove.classes import fault_class
 from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.scenario import play
@@ -40,7 +40,7 @@ def test_what_a_dead_worker_held_is_handed_on_and_no_promise_breaks(backend: Sea
 def test_a_parent_that_ends_the_claims_of_others_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The owner of a claim is looked at before it is let run out: others may have taken the task over."""
 
-    async def whoever_holds_it(held: Held, channel: Channel) -> None:
+    async def whoever_holds_it(held: WorkerHolds, channel: Channel) -> None:
         rows = await channel.ledger.read(list(dict.fromkeys(held.keys))) if held.keys else []
         over = [
             msgspec.structs.replace(row, expires_s=1.0) for row in rows if row and row.state is State.CLAIMED
