@@ -87,11 +87,16 @@ def _shown(picture: Picture, scale: float) -> Planes:
 def _grown(planes: Planes, scale: float, focus: Place) -> Planes:
     """The picture enlarged. The focus stays where it is, so that no edge comes into the frame."""
     grown = []
-    for plane in planes:
+    for plane, smooth in zip(planes, _SMOOTH, strict=True):
         left, top = (side * (1 - 1 / scale) * share for side, share in zip(plane.size, focus, strict=True))
         box = (left, top, left + plane.width / scale, top + plane.height / scale)
-        grown.append(plane.resize(plane.size, Image.Resampling.BICUBIC, box=box))
+        grown.append(plane.resize(plane.size, smooth, box=box))
     return Planes(*grown)
+
+
+_SMOOTH: Final = (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.BILINEAR)
+"""For Y, Cb and Cr, which have half of its detail anyway. With bilinear luma it would take a quarter less,
+and lose .003 of SSIM."""
 
 
 def _towards(planes: Planes, colour: Colour, share: float) -> Planes:
