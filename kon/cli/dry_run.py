@@ -11,10 +11,8 @@ from kon.core.errors import counted
 from kon.core.plugins import backend_class
 from kon.experiment import Cell
 from kon.launch.campaign import Campaign, is_whole
+from kon.launch.host import RECORDED, RUN_AGAIN
 from kon.report.tables import draw
-
-RECORDED = "left as recorded"
-RUN_AGAIN = "run again in part"
 
 
 def print_plan(campaign: Campaign, experiment: str, rerun_failed: bool, as_json: bool, wide: bool) -> None:

@@ -12,15 +12,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from kon.backends.aws import AwsBackend
-from kon.cli.dry_run import RECORDED, RUN_AGAIN
 from kon.cli.inherited import metrics_option
 from kon.cli.output import note
 from kon.core.errors import ConfigurationError, Interrupted, counted
 from kon.core.plugins import backend_class
 from kon.core.spec import Plugin
-from kon.fleet.thing import Filter
-from kon.launch.host import Awaited, Finder, Host
+from kon.launch.host import RECORDED, RUN_AGAIN, Awaited, Finder, Host
 
 
 class _Line(msgspec.Struct):
@@ -156,6 +153,9 @@ async def _finder(fleet: str | None) -> AsyncIterator[Finder | None]:
     if fleet is None:
         yield None
         return
+    from kon.backends.aws import AwsBackend
+    from kon.fleet.thing import Filter
+
     backend = AwsBackend({"prefix": Filter(fleet).stem})
 
     async def find() -> list[Awaited]:

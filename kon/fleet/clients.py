@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
@@ -15,12 +16,15 @@ from botocore.config import Config
 
 from kon.backends.aws.clients import S3_LINKS, expect_owners
 from kon.core.errors import BackendRefused
+from kon.fleet.thing import PROJECT
 
 _CONFIG: Final = Config(
     retries={"mode": "standard", "max_attempts": 8}, connect_timeout=10, read_timeout=60, s3=S3_LINKS
 )
 
 _Answer = TypeVar("_Answer")
+
+_ASKS: Final = 10
 
 _making: Final = threading.Lock()
 
@@ -40,6 +44,7 @@ class Clients:
         self._region = region
         self.troubles: list[str] = []
         """What could not be asked, so that nobody knows whether it is kon's."""
+        self._strange: Counter[str] = Counter()
 
     def __call__(self, service: str) -> Any:
         with _making:  # sessions know no threads
@@ -63,14 +68,36 @@ class Clients:
     def ask(self, about: str, call: Callable[[], _Answer]) -> _Answer | None:
         """What the call answers of one thing among many; None where it has gone meanwhile, or its service
         refuses or can't be reached: `troubles` says so, and the others are asked all the same."""
+        return self._try(about, call)[0]
+
+    def tags(
+        self, about: str, call: Callable[[], _Answer], read: Callable[[_Answer], dict[str, str]]
+    ) -> dict[str, str] | None:
+        """The tags of one thing among many, as `ask` has them; None too where it is a stranger."""
+        if self.is_strange(about):
+            return None
+        answer, is_known = self._try(about, call)
+        tags = None if answer is None else read(answer)
+        if is_known and (tags or {}).get("Project") != PROJECT:
+            self._strange[about] += 1  # S3 says of a bucket without tags that they are not there
+        return tags
+
+    def _try(self, about: str, call: Callable[[], _Answer]) -> tuple[_Answer | None, bool]:
+        """The answer, and whether there was one, if only that it is gone."""
         try:
-            return call()
+            return call(), True
         except botocore.exceptions.ClientError as error:
-            if not is_gone(error):
-                self.troubles.append(f"{about}: {said_by(error)}")
+            if is_gone(error):
+                return None, True
+            self.troubles.append(f"{about}: {said_by(error)}")
         except UNREACHED as error:
             self.troubles.append(f"{about}: {unreached(error)}")
-        return None
+        return None, False
+
+    def is_strange(self, about: str) -> bool:
+        """Whether ten looks found no tag of kon's. An account has hundreds of such, and it is looked each
+        second, for minutes; but Amazon shows the tags of what is new some seconds late."""
+        return self._strange[about] >= _ASKS
 
     def close(self) -> None:
         for client in self._made.values():

@@ -128,6 +128,10 @@ def _end_vpc(aws: Clients, thing: Thing) -> None:
     ec2.delete_vpc(VpcId=thing.id)
 
 
+def _tags_in(key: str) -> Callable[[Any], dict[str, str]]:
+    return lambda found: tags_of(found.get(key))
+
+
 # --- IAM ------------------------------------------------------------------------------------------------
 
 
@@ -167,8 +171,9 @@ def _roles(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
         name = each["RoleName"]
         if each["Path"].startswith("/aws-service-role/") or not wanted.names_of_fleets(name):
             continue
-        found = aws.ask(f"the role {name}", partial(aws("iam").list_role_tags, RoleName=name))
-        if found is not None and wanted.takes(name, tags := tags_of(found["Tags"])):
+        ask = partial(aws("iam").list_role_tags, RoleName=name)
+        tags = aws.tags(f"the role {name}", ask, _tags_in("Tags"))
+        if tags is not None and wanted.takes(name, tags):
             yield Thing("role", name, name, GLOBAL, tags)
 
 
@@ -192,8 +197,8 @@ def _alarms(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
         if not wanted.names_of_fleets(name):
             continue
         ask = partial(aws("cloudwatch").list_tags_for_resource, ResourceARN=each["AlarmArn"])
-        found = aws.ask(f"the alarm {name}", ask)
-        if found is not None and wanted.takes(name, tags := tags_of(found["Tags"])):
+        tags = aws.tags(f"the alarm {name}", ask, _tags_in("Tags"))
+        if tags is not None and wanted.takes(name, tags):
             yield Thing("alarm", each["AlarmArn"], name, aws.region, tags, _ALARM_MONTH / _MONTH_H)
 
 
@@ -207,8 +212,9 @@ def _topics(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
         name = arn.rpartition(":")[2]
         if not wanted.names_of_fleets(name):
             continue
-        found = aws.ask(f"the topic {name}", partial(aws("sns").list_tags_for_resource, ResourceArn=arn))
-        if found is not None and wanted.takes(name, tags := tags_of(found["Tags"])):
+        ask = partial(aws("sns").list_tags_for_resource, ResourceArn=arn)
+        tags = aws.tags(f"the topic {name}", ask, _tags_in("Tags"))
+        if tags is not None and wanted.takes(name, tags):
             yield Thing("topic", arn, name, aws.region, tags)
 
 
@@ -228,8 +234,9 @@ def _queues(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
         name = url.rpartition("/")[2]
         if not wanted.names(name):
             continue
-        found = aws.ask(f"the queue {name}", partial(aws("sqs").list_queue_tags, QueueUrl=url))
-        if found is not None and wanted.takes(name, tags := found.get("Tags", {})):
+        ask = partial(aws("sqs").list_queue_tags, QueueUrl=url)
+        tags = aws.tags(f"the queue {name}", ask, lambda found: found.get("Tags", {}))
+        if tags is not None and wanted.takes(name, tags):
             yield Thing("queue", url, name, aws.region, tags)
 
 
@@ -240,17 +247,18 @@ def _end_queue(aws: Clients, thing: Thing) -> None:
 def _tables(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
     dynamodb = aws("dynamodb")
     for name in aws.pages("dynamodb", "list_tables", "TableNames"):
-        if not wanted.names(name):
+        about = f"the table {name}"
+        if not wanted.names(name) or aws.is_strange(about):
             continue
-        described = aws.ask(f"the table {name}", partial(dynamodb.describe_table, TableName=name))
+        described = aws.ask(about, partial(dynamodb.describe_table, TableName=name))
         if described is None:
             continue
         table = described["Table"]
         if table.get("TableStatus") == "DELETING":
             continue  # it goes, and Amazon refuses to tell the tags of one that has gone
         ask = partial(dynamodb.list_tags_of_resource, ResourceArn=table["TableArn"])
-        found = aws.ask(f"the table {name}", ask)
-        if found is None or not wanted.takes(name, tags := tags_of(found["Tags"])):
+        tags = aws.tags(about, ask, _tags_in("Tags"))
+        if tags is None or not wanted.takes(name, tags):
             continue
         units = table.get("ProvisionedThroughput", {})
         usd = units.get("ReadCapacityUnits", 0) * prices.dynamodb.provisioned_read_unit_hour
@@ -269,8 +277,9 @@ def _buckets(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
     account = aws("sts").get_caller_identity()["Account"] if names else ""
     for name in names:
         aws.owners[name] = account
-        found = aws.ask(f"the bucket {name}", partial(s3.get_bucket_tagging, Bucket=name))
-        if found is not None and wanted.takes(name, tags := tags_of(found.get("TagSet"))):
+        ask = partial(s3.get_bucket_tagging, Bucket=name)
+        tags = aws.tags(f"the bucket {name}", ask, _tags_in("TagSet"))
+        if tags is not None and wanted.takes(name, tags):
             yield Thing("bucket", name, name, GLOBAL, tags, None)
 
 
@@ -317,8 +326,8 @@ def _parameters(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]
         if not wanted.names_of_fleets(name):
             continue
         ask = partial(aws("ssm").list_tags_for_resource, ResourceType="Parameter", ResourceId=name)
-        found = aws.ask(f"the parameter {name}", ask)
-        if found is not None and wanted.takes(name, tags := tags_of(found["TagList"])):
+        tags = aws.tags(f"the parameter {name}", ask, _tags_in("TagList"))
+        if tags is not None and wanted.takes(name, tags):
             yield Thing("parameter", name, name, aws.region, tags)
 
 

@@ -57,6 +57,10 @@ HANDOVER_S: Final = 15.0
 PATIENCE_S: Final = 120.0
 """How long a host of this machine waits for its client, in seconds, unless it is told otherwise."""
 
+RECORDED: Final = "left as recorded"
+RUN_AGAIN: Final = "run again in part"
+"""What would become of a run, as `kon run --dry-run` tells hosts, where it isn't made or taken up."""
+
 EARLIER: Final = "earlier"
 """The folder, next to those of the runs, for what is left of earlier runs of the same names."""
 

@@ -42,7 +42,7 @@ EXPECTED = {
     "float": "a number",
     "bool": "true or false",
     "list": "a list",
-    "dict": "a mapping of names to values",
+    "dict": "a mapping of names to texts or numbers",
 }
 
 
@@ -72,9 +72,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 f"an inventory of the project, as -i {PLAYBOOKS.parent}/inventory/kon.aws_ec2.yml"
             )
         checked: dict[str, Any] = {}
+        is_sure = not problems
         earlier = (task_vars or {}).get("checked") or {}  # of a playbook that imports this one
         for name, spec in table.items():
-            if args["play"] not in spec["plays"] or (problems and name != "run"):
+            if args["play"] not in spec["plays"] or not (is_sure or name == "run"):
                 continue
             try:
                 value = self._templar.template((task_vars or {}).get(name))
@@ -100,9 +101,12 @@ def options_wrong(options: Mapping[str, Any]) -> list[str]:
         problems.append(f"--limit {options['subset']}: {NO_LIMIT}")
     known = set().union(*(tags_of(Path(each)) for each in options.get("args") or ()))
     for option in ("tags", "skip_tags"):
-        for name in sorted({*(options.get(option) or ())} - known - {"all", "always", "never"}):
+        for name in sorted({*(options.get(option) or ())} - known - {"all"}):
             words = f"its tags are {', '.join(sorted(known))}" if known else "it has no tags"
             problems.append(f"--{option.replace('_', '-')} {name}: no part of the playbook has it; {words}")
+    skipped = {*(options.get("skip_tags") or ())}
+    if "all" in skipped or (known and known <= skipped):
+        problems.append(f"--skip-tags {','.join(sorted(skipped))}: nothing of the playbook is left")
     return problems
 
 
@@ -132,6 +136,8 @@ def fit(name: str, spec: Mapping[str, Any], value: Any, play: str) -> Any:
     if value is None:
         if play in spec.get("needed", ()):
             raise Unfit(f"{name} is not said, and {play} needs it: -e {name}=..., {expected(spec)}")
+        if not spec.get("unsaid"):  # it takes the place of a default
+            raise Unfit(f"{name} is null: expected {expected(spec)}; left out, it has its default")
         return None
     if isinstance(value, str) and not value.strip():
         if spec.get("empty"):
@@ -157,12 +163,9 @@ def of_type(name: str, spec: Mapping[str, Any], value: Any) -> Any:
             if any(not isinstance(each, str | int | float) or not str(each).strip() for each in items):
                 raise TypeError
             return [str(each) for each in items]
-        return {
-            "int": check_type_int,
-            "float": check_type_float,
-            "bool": check_type_bool,
-            "dict": check_type_dict,
-        }[kind](value)
+        if kind == "dict":
+            return named(check_type_dict(value))
+        return {"int": check_type_int, "float": check_type_float, "bool": check_type_bool}[kind](value)
     except (TypeError, ValueError) as error:
         found = "something else" if spec.get("secret") else repr(value)
         raise Unfit(f"{name} is {found}: expected {expected(spec)}") from error
@@ -173,6 +176,16 @@ def listed(value: Any) -> list[Any]:
     if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
         return [each.strip() for each in value[1:-1].split(",")] if value[1:-1].strip() else []
     return list(check_type_list(value))
+
+
+def named(values: Mapping[Any, Any]) -> dict[str, str]:
+    """YAML makes dates, truths and nothing of some texts, and nobody means what Python calls those."""
+    for name, value in values.items():
+        if not isinstance(name, str) or not name.strip():
+            raise TypeError
+        if not isinstance(value, str | int | float) or isinstance(value, bool):
+            raise TypeError
+    return {name: str(value) for name, value in values.items()}
 
 
 def check_one(name: str, spec: Mapping[str, Any], value: Any) -> None:

@@ -123,7 +123,7 @@ def main() -> None:
         prices = read_prices()
         found = look(work, prices)
         key = Path(given["ssh_key"])
-        check_mode_of(key)
+        check_place_of(key, needed=not given.get("key_name"))
         made: list[str] = []
         if state == "present":
             notes = work.notes
@@ -213,10 +213,19 @@ def my_address(given: dict[str, Any]) -> str:
         ) from error
 
 
-def check_mode_of(key: Path) -> None:
-    if key.exists() and (mode := key.stat().st_mode & 0o7777) not in (0o400, 0o600):
+def check_place_of(key: Path, needed: bool) -> None:
+    """needed: it is made where it is not there."""
+    if key.exists():
+        if (mode := key.stat().st_mode & 0o7777) not in (0o400, 0o600):
+            raise Unfit(
+                f"{key} can be read by others (mode {mode:04o}), and ssh refuses such a key: chmod 600 {key}"
+            )
+        return
+    place = next(each for each in key.parents if each.exists())
+    if needed and not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
         raise Unfit(
-            f"{key} can be read by others (mode {mode:04o}), and ssh refuses such a key: chmod 600 {key}"
+            f"the fleet's key can't be written to {key}: {place} takes no files. Name another place, with "
+            "-e ssh_key=... and KON_SSH_KEY. Nothing was made"
         )
 
 

@@ -184,3 +184,11 @@ def test_a_shell_is_offered_commands_and_runs(tmp_path: Path) -> None:
 
 def test_the_group_is_what_the_script_calls() -> None:
     assert isinstance(kon, group.LazyGroup)
+
+
+@pytest.mark.parametrize("module", ["kon.cli.join", "kon.launch.process"])
+def test_what_each_host_of_a_fleet_starts_loads_nothing_that_it_does_not_need(module: str) -> None:
+    """They read no experiment and draw no tables; a small host takes a second for each of these."""
+    code = f"import sys, {module}; print(*{{'pydantic', 'yaml', 'rich', 'boto3'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

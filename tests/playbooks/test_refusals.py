@@ -85,6 +85,14 @@ def test_a_key_that_others_can_read_is_refused(fleet: Fleet, tmp_path: Path) -> 
     assert f"{key} can be read by others (mode 0644), and ssh refuses such a key: chmod 600" in play.said
 
 
+def test_a_key_that_can_not_be_written_is_told_before_anything_is_made(fleet: Fleet) -> None:
+    """As in a checkout that may only be read."""
+    play = fleet.operator.play("provision", ssh_key="/dev/null/keys/key")
+    assert play.exit_code == 2
+    assert "written to /dev/null/keys/key: /dev/null takes no files. Name another place" in play.said
+    assert fleet.left() == []
+
+
 def test_a_name_that_is_anothers_is_refused_and_left_alone(fleet: Fleet) -> None:
     iam = boto3.client("iam")
     iam.create_role(RoleName="konf-bare-us-east-1", AssumeRolePolicyDocument="{}")

@@ -54,7 +54,7 @@ def plugin() -> ModuleType:
 def wrong(name: str, play: str) -> Iterator[Any]:
     """Values that are wrong for a variable, in each way."""
     spec = TABLE[name]
-    if play in spec.get("needed", ()):
+    if play in spec.get("needed", ()) or not spec.get("unsaid"):
         yield None
     if not spec.get("empty"):
         yield from ("", "  ")
@@ -63,7 +63,7 @@ def wrong(name: str, play: str) -> Iterator[Any]:
         "float": ["much", True, [1.0], "nan", "inf", "-inf"],
         "bool": ["perhaps", "2", [True]],
         "list": [{"a": 1}, [""], [["a"]]],
-        "dict": ["a", ["a"]],
+        "dict": ["a", ["a"], {"a": None}, {"a": True}, {"a": ["b"]}, {3: "a"}, {"": "a"}],
         "str": [["a"], {"a": 1}, True],
         "path": [["a"], True],
     }
@@ -100,6 +100,7 @@ def test_defaults_are_right_and_every_variable_has_one() -> None:
     defaults = yaml.safe_load((PROJECT / "inventory/group_vars/all.yml").read_text())
     assert {*defaults, "run"} == set(TABLE)
     for name, value in defaults.items():
+        assert (value is None) == bool(TABLE[name].get("unsaid")), name
         if (isinstance(value, str) and "{{" in value) or name in ("kon", "workers"):
             continue
         plugin().fit(name, TABLE[name], value, "validate")
@@ -119,6 +120,7 @@ def test_defaults_are_right_and_every_variable_has_one() -> None:
         ("ssh_from", "", ""),
         ("workers", None, None),
         ("extra_tags", '{"a": "b"}', {"a": "b"}),
+        ("extra_tags", {"a": 1.5, "b": ""}, {"a": "1.5", "b": ""}),
     ],
 )
 def test_what_is_written_on_a_command_line_is_taken(name: str, value: Any, typed: Any) -> None:
@@ -322,6 +324,8 @@ def test_a_playbook_for_hosts_says_so_where_there_are_none(
         (["--limit", "localhost,worker1"], "--limit localhost,worker1: what these playbooks judge"),
         (["--tags", "nosuch"], "--tags nosuch: no part of the playbook has it"),
         (["--skip-tags", "nosuch"], "--skip-tags nosuch: no part of the playbook has it"),
+        (["--tags", "never"], "--tags never: no part of the playbook has it"),
+        (["--skip-tags", "teardown,configure"], "nothing of the playbook is left"),
         (["-i", "/dev/null"], "the defaults of inventory/group_vars/all.yml were not read"),
     ],
 )
@@ -407,8 +411,6 @@ def search(slips: Callable[..., Play], asked: list[str], play: str, cases: Seque
     asked.clear()
     for name, value in cases:
         said = {**SMALLEST[play], name: value}
-        if value is None:
-            del said[name]
         ended = slips(play, **said)
         assert ended.exit_code == 2, (name, value, ended.output)
         assert "Nothing was changed" in ended.said, (name, value, ended.output)
