@@ -367,6 +367,53 @@ def test_what_is_checked_is_known_where_facts_are_no_variables(
     assert amazon[1], ended.output
 
 
+def check_begun_in_the_midst(
+    slips: Callable[..., Play], asked: list[str], play: str, tasks: Sequence[str]
+) -> None:
+    """Without what was checked, whatever destroys has nothing to go by."""
+    asked.clear()
+    for task in tasks:
+        ended = slips(play, "--start-at-task", task, **SMALLEST[play])
+        changing = [each for each in asked if "Describe" not in each and "GetCallerIdentity" not in each]
+        assert (ended.exit_code != 0, changing, ended.changes) == (True, [], []), (task, ended.output)
+
+
+@pytest.mark.parametrize(
+    ("play", "task"),
+    [
+        ("teardown", "Remove it"),
+        ("sweep", "Remove it"),
+        ("scale", "End them"),
+        ("configure", "End those that this call has made"),
+        ("provision", "Make all else"),
+    ],
+)
+def test_a_playbook_that_is_begun_in_its_midst_touches_nothing(
+    slips: Callable[..., Play], amazon: tuple[str, list[str]], play: str, task: str
+) -> None:
+    check_begun_in_the_midst(slips, amazon[1], play, [task])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("play", DESTRUCTIVE)
+def test_a_playbook_that_is_begun_at_any_task_touches_nothing(
+    slips: Callable[..., Play], amazon: tuple[str, list[str]], play: str
+) -> None:
+    text = (PROJECT / f"playbooks/{play}.yml").read_text()
+    tasks = dict.fromkeys(re.findall(r"(?m)^ {4,}- name: (.*?)(?: #.*)?$", text))
+    check_begun_in_the_midst(slips, amazon[1], play, [*tasks, "Remove it"])
+
+
+@pytest.mark.parametrize(("name", "value"), [("SKIP_TAGS", "always"), ("RUN_TAGS", "never")])
+def test_an_environment_that_leaves_the_checks_out_removes_nothing(
+    operator: Operator, amazon: tuple[str, list[str]], name: str, value: str
+) -> None:
+    operator.environment[f"ANSIBLE_{name}"] = value
+    ended = operator.play("teardown", **SMALLEST["teardown"])
+    assert (ended.exit_code, amazon[1], ended.changes) == (2, [], []), ended.output
+
+
 @pytest.mark.parametrize("profile", ["", "nosuch"])
 def test_a_profile_that_is_not_there_is_named(
     operator: Operator, amazon: tuple[str, list[str]], profile: str
