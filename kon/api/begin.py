@@ -191,14 +191,14 @@ def _taken_up(plan: Plan, folder: RunFolder) -> RunSpec:
     return plan.spec
 
 
+_FAILED: Final = frozenset({State.FAILED, State.DEAD, State.LOST})
+
+
 def _reopen(folder: RunFolder, rerun_failed: bool) -> None:
     """Queue those tasks of a run again that are not recorded, or were cancelled."""
     stay = [] if rerun_failed else [each for _, each in folder.outcomes() if each.state in _FAILED]
     folder.reopen()
     _record_again(folder, stay)
-
-
-_FAILED: Final = frozenset({State.FAILED, State.DEAD, State.LOST})
 
 
 def _record_again(folder: RunFolder, outcomes: Sequence[Outcome]) -> None:

@@ -266,6 +266,10 @@ def open_run(
     return Run(folder, spec, guard=guard("kon.open_run", wishes, folder, spec))
 
 
+RESULTS: Final = Path("results")
+"""Where experiments are recorded, unless their --out says otherwise."""
+
+
 def _found(place: str | os.PathLike[str]) -> Path:
     path = Path(place).expanduser().absolute()
     if RunFolder(path).exists:
@@ -282,10 +286,6 @@ def _found(place: str | os.PathLike[str]) -> Path:
     raise ConfigurationError(
         f"kon.open_run: there are no records of a run in {path}{did_you_mean(path.name, others)}"
     )
-
-
-RESULTS: Final = Path("results")
-"""Where experiments are recorded, unless their --out says otherwise."""
 
 
 def _runs_in(folder: Path, pattern: str = "*") -> list[Path]:

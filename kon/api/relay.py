@@ -16,6 +16,7 @@ _LOOK_S: Final = 0.1
 """Between two looks at what functions print."""
 
 _READ_BYTES: Final = 1 << 20
+_STREAMS: Final = {".out": "stdout", ".err": "stderr"}
 
 
 class Relay:
@@ -86,6 +87,3 @@ class Relay:
             self._at[path.name] = file.tell()
             self.is_mid_line = os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
         to.flush()
-
-
-_STREAMS: Final = {".out": "stdout", ".err": "stderr"}

@@ -25,6 +25,9 @@ Work = Callable[..., Any] | str | Sequence[str]
 _DRAIN_S: Final = 1.0
 """How long tasks that run may go on when a program gives their run up, unless it says otherwise."""
 
+_KEEPING: Final = frozenset({"max_output_bytes", "exact_output", "here"})
+"""Options of commands that say what is kept of their output."""
+
 
 def plan(
     caller: str,
@@ -100,13 +103,6 @@ def plan(
     return Plan(caller, cell.spec, cell.workload, folder, rerun_failed, wishes)
 
 
-def _check_names(settings: Mapping[str, Any], caller: str) -> None:
-    """Raise ConfigurationError for an argument that other libraries have, and say what it is here."""
-    for name in settings:
-        if name in _ELSEWHERE:
-            raise ConfigurationError(f"{caller}: there is no argument {name}; {_ELSEWHERE[name]}")
-
-
 _WORKERS: Final = "`workers` is the number of worker processes"
 _OPTIONS: Final = "options of a command go into a dict: options={"
 _ELSEWHERE: Final[dict[str, str]] = {
@@ -126,8 +122,12 @@ _ELSEWHERE: Final[dict[str, str]] = {
 }
 """Arguments of multiprocessing, concurrent.futures, joblib and subprocess."""
 
-_KEEPING: Final = frozenset({"max_output_bytes", "exact_output", "here"})
-"""Options of commands that say what is kept of their output."""
+
+def _check_names(settings: Mapping[str, Any], caller: str) -> None:
+    """Raise ConfigurationError for an argument that other libraries have, and say what it is here."""
+    for name in settings:
+        if name in _ELSEWHERE:
+            raise ConfigurationError(f"{caller}: there is no argument {name}; {_ELSEWHERE[name]}")
 
 
 def _is_here(backend: object) -> bool:

@@ -13,6 +13,7 @@ from kon.core.task import Outcome, State
 from kon.kinds.capture import STREAMS, kept_file
 
 _SHOWN = 5
+_OF_FILE = ("file", "bytes")
 
 
 def whole(outcome: Outcome, run: Path) -> Outcome:
@@ -45,6 +46,14 @@ def whole(outcome: Outcome, run: Path) -> Outcome:
     return msgspec.structs.replace(outcome, result=value)
 
 
+_ENDED = {
+    State.FAILED: "failed",
+    State.DEAD: "is dead",
+    State.LOST: "is lost",
+    State.CANCELLED: "was cancelled",
+}
+
+
 def failure_of(outcome: Outcome) -> TaskFailed:
     """The error that stands for a task that is not done."""
     said = f": {outcome.error}" if outcome.error else ""
@@ -75,13 +84,3 @@ def raise_failures(run: str, values: Sequence[Any], records: str) -> None:
     if isinstance(first.result, dict) and "traceback" in first.result:
         error.add_note(f"In the worker:\n{first.result['traceback']}")
     raise error
-
-
-_ENDED = {
-    State.FAILED: "failed",
-    State.DEAD: "is dead",
-    State.LOST: "is lost",
-    State.CANCELLED: "was cancelled",
-}
-
-_OF_FILE = ("file", "bytes")

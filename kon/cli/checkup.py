@@ -223,6 +223,13 @@ def _version(collection: Path) -> str:
         return ""
 
 
+_FINDERS: Final[dict[str, Callable[[str], type]]] = {
+    "kon.strategies": strategy_class,
+    "kon.kinds": kind_class,
+    "kon.backends": backend_class,
+}
+
+
 def _plugins(root: Path) -> Iterator[CheckResult]:
     for group in get_args(Group):
         what = group.removeprefix("kon.")
@@ -241,12 +248,6 @@ def _plugins(root: Path) -> Iterator[CheckResult]:
                 mend = "kon is not installed in this Python; for a checkout: make setup"
                 yield CheckResult(what, Level.FAIL, "none is registered", mend)
 
-
-_FINDERS: Final[dict[str, Callable[[str], type]]] = {
-    "kon.strategies": strategy_class,
-    "kon.kinds": kind_class,
-    "kon.backends": backend_class,
-}
 
 _CHECKS: Final[tuple[Callable[[Path], Iterator[CheckResult]], ...]] = (
     _software,

@@ -219,12 +219,12 @@ def _say_warning(
     warn(str(message))
 
 
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
+
+
 def _is_of_stdout(error: Exception) -> bool:
     """Whether it comes of writing to standard output: what kon writes elsewhere has errors of its own."""
     return isinstance(error, OSError) and error.filename is None and error.errno in _FULL
-
-
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
 
 def _say_version(ctx: click.Context) -> None:

@@ -88,6 +88,12 @@ def line_of(outcome: Outcome, command: bytes) -> bytes:
     return b"\t".join([*(column.encode() for column in columns), command.replace(b"\n", b"\0")])
 
 
+_LINE: Final = re.compile(
+    rb"(?P<seq>\d+)(?:\t[^\t]*){5}\t(?P<exit>-?\d+)\t(?P<signal>\d+)\t(?P<command>.*)", re.DOTALL
+)
+_HALF_LINE: Final = re.compile(rb"\d+(?:\t[^\t]*){0,7}")
+
+
 def read_joblog(path: Path, commands: Commands, items: int) -> Iterator[JobLine]:
     """What is in a job log; nothing where there is none. If a task is there twice, the last entry counts.
 
@@ -123,9 +129,3 @@ def read_joblog(path: Path, commands: Commands, items: int) -> Iterator[JobLine]
             )
         entries[index] = JobLine(index, int(found["exit"]) == 0 and int(found["signal"]) == 0)
     yield from entries.values()
-
-
-_LINE: Final = re.compile(
-    rb"(?P<seq>\d+)(?:\t[^\t]*){5}\t(?P<exit>-?\d+)\t(?P<signal>\d+)\t(?P<command>.*)", re.DOTALL
-)
-_HALF_LINE: Final = re.compile(rb"\d+(?:\t[^\t]*){0,7}")

@@ -45,6 +45,10 @@ class Speed(NamedTuple):
         return None if rate is None else tally.left / rate
 
 
+_ALWAYS: Final = (State.FAILED, State.DEAD)
+_RARE: Final = (State.LOST, State.CANCELLED)
+
+
 class Progress(ABC):
     """Follows the runs of a campaign. Its methods are what a campaign calls."""
 
@@ -246,7 +250,3 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest_s:02} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours:,} h {minutes:02} min"
-
-
-_ALWAYS: Final = (State.FAILED, State.DEAD)
-_RARE: Final = (State.LOST, State.CANCELLED)

@@ -68,6 +68,9 @@ def status(runs: tuple[str, ...], root: Path, as_json: bool, wide: bool) -> None
         note(f"no runs below {root}")
 
 
+_ENDINGS: Final = (State.DONE, State.FAILED, State.DEAD, State.LOST, State.CANCELLED)
+
+
 async def _line(folder: RunFolder) -> dict[str, Any]:
     spec = folder.read_run().spec
     states = add_states(RunTally(spec.tasks), folder).states()
@@ -114,6 +117,3 @@ async def _look_inside(folder: RunFolder, line: dict[str, Any]) -> None:
 
 def _cell(value: Any) -> str:
     return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
-
-
-_ENDINGS: Final = (State.DONE, State.FAILED, State.DEAD, State.LOST, State.CANCELLED)

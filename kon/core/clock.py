@@ -27,6 +27,10 @@ class Clock:
         return asyncio.get_running_loop().time() + self._offset_s
 
 
+SHORTEST_SUSPEND_S: Final = 0.1
+"""A difference of the two clocks that is no chance of when each was read."""
+
+
 class _HostClock(Clock):
     """A clock that goes on while the host is suspended, which a loop's time does not.
 
@@ -45,8 +49,7 @@ class _HostClock(Clock):
         return super().now_s()
 
 
-SHORTEST_SUSPEND_S: Final = 0.1
-"""A difference of the two clocks that is no chance of when each was read."""
+_BOOT_CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 def suspended_s() -> float:
@@ -54,6 +57,3 @@ def suspended_s() -> float:
     if _BOOT_CLOCK is None:
         return 0.0
     return time.clock_gettime(_BOOT_CLOCK) - time.clock_gettime(time.CLOCK_MONOTONIC)
-
-
-_BOOT_CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)

@@ -50,6 +50,10 @@ def entries() -> tuple[InstalledEntry, ...]:
         return tuple(InstalledEntry(each.group, each.name, each.value) for each in found)
 
 
+_PLAIN_VERSION: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
+"""Others are written in another way in the name of a folder."""
+
+
 def version_of(distribution: str) -> str:
     """Raises importlib.metadata.PackageNotFoundError where it is not installed."""
     try:
@@ -62,10 +66,6 @@ def version_of(distribution: str) -> str:
     import importlib.metadata
 
     return importlib.metadata.version(distribution)
-
-
-_PLAIN_VERSION: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
-"""Others are written in another way in the name of a folder."""
 
 
 @functools.cache

@@ -101,6 +101,9 @@ def _refusal(said: str) -> bytes:
     return json.dumps({"error": said[:_LONGEST_LINE], "traceback": None, "is_final": True}).encode()
 
 
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+
+
 def _changed(value: Any) -> str | None:
     """What of it JSON would hand over as something else, without a word: keys that are no text: two of
     them may become one."""
@@ -117,9 +120,6 @@ def _changed(value: Any) -> str | None:
             if found is not None:
                 return found
     return None
-
-
-_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def failure(error: BaseException) -> bytes:

@@ -40,6 +40,24 @@ class Call(NamedTuple):
     variables: Mapping[str, str] = {}
 
 
+_PLAIN: Final = re.compile(r"\s*[A-Za-z0-9_@+:,./-]+(?:[ \t]+[A-Za-z0-9_@%+:,./=-]+)*\s*")
+"""Words that mean the same to a shell and to exec. The first holds no `=`, which would assign."""
+
+_BUILT_IN: Final = frozenset(
+    re.findall(
+        r"\S+",
+        """. : alias autoload bg bind break builtin caller case cd chdir command compgen complete
+        continue coproc declare dirs disown do done echo elif else emulate enable esac eval exec
+        exit export fc fg fi for function getopts hash help history if in integer jobs kill let
+        limit local logout mapfile newgrp popd print printf pushd pwd read readarray readonly
+        repeat return select set shift shopt source suspend test then time times trap type typeset
+        ulimit umask unalias unset until wait whence which while""",
+    )
+)
+"""First words that shells take for themselves, to an effect that a program of that name may not have.
+`true` and `false` are left out: they are the same everywhere."""
+
+
 class ShellProgram:
     """The shell that string commands are for, and which of them can do without it."""
 
@@ -70,6 +88,14 @@ class ShellProgram:
         if words is None or PLACEHOLDER.search(script):
             return Call(in_shell)
         return Call(words, in_shell)
+
+
+_SLOT: Final = "{%}"
+_NUMBER: Final = "{#}"
+NUMBERS: Final = frozenset({_NUMBER, _SLOT})
+"""Placeholders that stand for no part of the item."""
+
+_ITEM_VARIABLE: Final = re.compile(r"\$\{?KON_ITEM")
 
 
 class Template:
@@ -202,10 +228,6 @@ _PARTS: Final[Mapping[str, _Part]] = {
     "//": _Part("_DIR", _folder),
     "/.": _Part("_STEM", lambda item: posixpath.splitext(_last_part(item))[0]),
 }
-_NUMBER: Final = "{#}"
-_SLOT: Final = "{%}"
-NUMBERS: Final = frozenset({_NUMBER, _SLOT})
-"""Placeholders that stand for no part of the item."""
 
 _PLAIN_NAMES: Final = frozenset({_NUMBER, *(f"{{{part}}}" for part in _PARTS)})
 
@@ -244,26 +266,6 @@ def _values(placeholder: str, items: Sequence[str], number: int, slot: int | Non
         return [_SLOT if slot is None else str(slot)]
     position, part = _split(placeholder)
     return [_PARTS[part].of(item) for item in (items[position - 1 : position] if position else items)]
-
-
-_ITEM_VARIABLE: Final = re.compile(r"\$\{?KON_ITEM")
-
-_PLAIN: Final = re.compile(r"\s*[A-Za-z0-9_@+:,./-]+(?:[ \t]+[A-Za-z0-9_@%+:,./=-]+)*\s*")
-"""Words that mean the same to a shell and to exec. The first holds no `=`, which would assign."""
-
-_BUILT_IN: Final = frozenset(
-    re.findall(
-        r"\S+",
-        """. : alias autoload bg bind break builtin caller case cd chdir command compgen complete
-        continue coproc declare dirs disown do done echo elif else emulate enable esac eval exec
-        exit export fc fg fi for function getopts hash help history if in integer jobs kill let
-        limit local logout mapfile newgrp popd print printf pushd pwd read readarray readonly
-        repeat return select set shift shopt source suspend test then time times trap type typeset
-        ulimit umask unalias unset until wait whence which while""",
-    )
-)
-"""First words that shells take for themselves, to an effect that a program of that name may not have.
-`true` and `false` are left out: they are the same everywhere."""
 
 
 def placeholders(command: str | Sequence[str], positions: bool = False) -> set[str]:

@@ -34,6 +34,14 @@ class InitializerFailed(Exception):
     """The initializer of a pool process raised an exception, so that no call can be made in it."""
 
 
+_SAFE: Final = frozenset({str, bytes, int, float, bool, type(None)})
+"""Types that pickle itself takes as they are. It would look for others by a name in `__main__`, which is
+another module in a worker."""
+
+_SPAWNED: Final = "__mp_main__"
+"""The name of a program's main module in processes that its `multiprocessing` has spawned, and only there."""
+
+
 def dumps(value: Any) -> bytes:
     """Its pickle, by cloudpickle, which takes lambdas and what was defined in a notebook or a script.
 
@@ -47,15 +55,6 @@ def dumps(value: Any) -> bytes:
         cloudpickle.register_pickle_by_value(sys.modules[_SPAWNED])
     made: bytes = cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     return made
-
-
-_SAFE: Final = frozenset({str, bytes, int, float, bool, type(None)})
-"""Types that pickle itself takes as they are. It would look for others by a name in `__main__`, which is
-another module in a worker."""
-
-
-_SPAWNED: Final = "__mp_main__"
-"""The name of a program's main module in processes that its `multiprocessing` has spawned, and only there."""
 
 
 def wrapped(pickled: bytes, folder: str | None) -> Any:

@@ -53,6 +53,9 @@ class PythonOptions(Options, frozen=True, kw_only=True):
     here: LiveFolder | None = None
 
 
+_SPREAD: Final = ("args", "kwargs")
+
+
 class PythonFunction(Kind):
     """Calls a function.
 
@@ -214,6 +217,3 @@ def _loaded(function: FunctionReference, path: list[str]) -> Callable[..., Any]:
             f'option "function" of kind python: can\'t load {where}:{function.qualname}: '
             f"{type(error).__name__}: {error}"
         ) from error
-
-
-_SPREAD: Final = ("args", "kwargs")

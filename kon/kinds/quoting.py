@@ -41,6 +41,13 @@ _EXPANSION: Final = {_PLAIN: '"${}"', _SINGLE: "'\"${}\"'", _DOUBLE: '""${}""'}
 """The expansion in double quotes of its own, after the quotes around it were closed and before they
 are opened again. Every shell reads it so; `${...}` is not known to all."""
 
+_NUMBERS: Final = frozenset({"{#}", "{%}"})
+"""Placeholders that hold nothing which could be run."""
+
+_UNFIT: Final = (
+    "the command has {} inside {}, where kon can't quote it; write ${} there, and quote it as the place needs"
+)
+
 
 def item_as_variable(script: str, variables: Mapping[str, Sequence[str]]) -> str:
     """The script with the expansion of `variables[placeholder]` in place of each placeholder.
@@ -96,6 +103,13 @@ def item_as_variable(script: str, variables: Mapping[str, Sequence[str]]) -> str
     return "".join(out) + script[position:]
 
 
+_INTERPRETER: Final = re.compile(
+    r"(?:^|[\s;|&(/])(?:(?P<program>(?:ba|da|a|z|k|mk)?sh|fish|python[0-9.]*|perl|ruby|node|php|su(?:\s+\w+)?)"
+    r"(?:\s+--?[\w=-]+)*\s+-[A-Za-z]*[cer]|eval(?:\s[^;|&\n]*)?)\s*$"
+)
+"""The end of a command line whose next word is code for an interpreter."""
+
+
 def check_no_code(before: str, placeholder: str, variable: str) -> None:
     """Raises ConfigurationError where what stands before has an interpreter take the next word as code.
 
@@ -112,24 +126,14 @@ def check_no_code(before: str, placeholder: str, variable: str) -> None:
         )
 
 
-_NUMBERS: Final = frozenset({"{#}", "{%}"})
-"""Placeholders that hold nothing which could be run."""
-
-_INTERPRETER: Final = re.compile(
-    r"(?:^|[\s;|&(/])(?:(?P<program>(?:ba|da|a|z|k|mk)?sh|fish|python[0-9.]*|perl|ruby|node|php|su(?:\s+\w+)?)"
-    r"(?:\s+--?[\w=-]+)*\s+-[A-Za-z]*[cer]|eval(?:\s[^;|&\n]*)?)\s*$"
-)
-"""The end of a command line whose next word is code for an interpreter."""
+_BEFORE_A_WORD: Final = frozenset(["", *" \t\n;|&(<>"])
+_AFTER_A_WORD: Final = frozenset(["", *" \t\n;|&)<>"])
 
 
 def _is_a_word(script: str, start: int, end: int, context: str) -> bool:
     """Whether what stands between is a word of its own: `a {} b`, and not `"{}"` or `{}.bak`."""
     before, after = script[start - 1 : start], script[end : end + 1]
     return context == _PLAIN and before in _BEFORE_A_WORD and after in _AFTER_A_WORD
-
-
-_BEFORE_A_WORD: Final = frozenset(["", *" \t\n;|&(<>"])
-_AFTER_A_WORD: Final = frozenset(["", *" \t\n;|&)<>"])
 
 
 def several_in_a_word(placeholder: str) -> str:
@@ -139,8 +143,3 @@ def several_in_a_word(placeholder: str) -> str:
         f"{placeholder} stands for several items, and has to be a word of its own, without quotes or other "
         f"text around it. Write {{1{part}}}, {{2{part}}}, ... for one item each"
     )
-
-
-_UNFIT: Final = (
-    "the command has {} inside {}, where kon can't quote it; write ${} there, and quote it as the place needs"
-)

@@ -47,6 +47,10 @@ def parse(text: str) -> FunctionReference:
     return FunctionReference(where, None, qualname)
 
 
+_DYNAMIC = frozenset({"*", "__getattr__", "globals", "locals", "vars", "exec", "setattr"})
+"""With any of these about, a module may have more names than its source shows."""
+
+
 def check(reference: FunctionReference, path: Sequence[str]) -> None:
     """Raises ConfigurationError where the function can't be there.
 
@@ -67,10 +71,6 @@ def check(reference: FunctionReference, path: Sequence[str]) -> None:
     name = reference.qualname.partition(".")[0]
     if name not in bound and not bound & _DYNAMIC:
         raise ConfigurationError(f'{source} defines no "{name}"{did_you_mean(name, bound)}')
-
-
-_DYNAMIC = frozenset({"*", "__getattr__", "globals", "locals", "vars", "exec", "setattr"})
-"""With any of these about, a module may have more names than its source shows."""
 
 
 def _source(module: str, path: Sequence[str]) -> Path | None:

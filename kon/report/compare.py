@@ -104,6 +104,20 @@ def _cells(folders: Sequence[RunFolder]) -> dict[tuple[Any, ...], list[Recorded]
     return cells
 
 
+_COUNTS: Final = (
+    "tasks",
+    "done",
+    "failed",
+    "dead",
+    "lost",
+    "cancelled",
+    "duplicates_avoided",
+    "duplicate_starts",
+    "duplicate_results",
+    "retries",
+)
+
+
 def _pair(a: Sequence[Recorded], b: Sequence[Recorded]) -> Pair:
     return Pair(
         [each.row["run"] for each in a],
@@ -133,6 +147,10 @@ def _sum(runs: Sequence[Recorded], name: str) -> int:
     return sum(each.row.get(name) or 0 for each in runs)
 
 
+_NAMES: Final = frozenset({"run", "experiment", "repeat"})
+"""Columns that say what a run is called, not what it is."""
+
+
 def _differences(a: RunFile, b: RunFile) -> Iterator[Difference]:
     one, other = (_flat({**_of_spec(each.spec), **_of_context(each)}) for each in (a, b))
     for name in dict.fromkeys([*one, *other]):
@@ -145,6 +163,9 @@ def _of_spec(spec: RunSpec) -> dict[str, Any]:
     settings: dict[str, Any] = msgspec.to_builtins(spec)
     found = {name: "auto" for name in ("bundle", "prefetch", "tasks_per_row") if settings[name] is None}
     return {**settings, **found}
+
+
+_CONTEXT: Final = ("kon", "python", "system", "machine", "cpus", "host", "clock")
 
 
 def _of_context(run: RunFile) -> dict[str, Any]:
@@ -171,6 +192,9 @@ def as_text(found: Comparison, width: int | None = None) -> str:
     return "\n\n".join(parts)
 
 
+_ALIGN: Final = ["left", "right", "right", "right", "left"]
+
+
 def _pair_text(pair: Pair, width: int | None) -> str:
     lines = [f"A: {', '.join(pair.a)}", f"B: {', '.join(pair.b)}", ""]
     if pair.differences:
@@ -182,9 +206,6 @@ def _pair_text(pair: Pair, width: int | None) -> str:
     body += [[each.name, f"{each.a:,}", f"{each.b:,}", "", "counts, added up"] for each in pair.tallies]
     lines.append(draw(body, ["figure", "A", "B", "change", "does it mean anything?"], _ALIGN, width=width))
     return "\n".join(lines)
-
-
-_ALIGN: Final = ["left", "right", "right", "right", "left"]
 
 
 def _cells_of(each: MedianChange) -> list[str]:
@@ -223,11 +244,6 @@ def _of(name: str, factor: float = 1.0) -> Any:
     return of
 
 
-_NAMES: Final = frozenset({"run", "experiment", "repeat"})
-"""Columns that say what a run is called, not what it is."""
-
-_CONTEXT: Final = ("kon", "python", "system", "machine", "cpus", "host", "clock")
-
 _FIGURES: Final = (
     ("time (s)", _of("wall_s")),
     ("tasks/s", _of("tasks_per_s")),
@@ -237,17 +253,4 @@ _FIGURES: Final = (
     ("requests per task", _of("requests_per_task")),
     ("worker CPU (us per task)", _of("worker_cpu_us_per_task")),
     ("$ per million tasks", per_million("usd")),
-)
-
-_COUNTS: Final = (
-    "tasks",
-    "done",
-    "failed",
-    "dead",
-    "lost",
-    "cancelled",
-    "duplicates_avoided",
-    "duplicate_starts",
-    "duplicate_results",
-    "retries",
 )

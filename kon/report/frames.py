@@ -100,6 +100,17 @@ WRITERS: Final[dict[str, Callable[[Iterable[Row], BinaryIO], None]]] = {
     "arrow": write_arrow,
 }
 
+VALUE: Final = "value"
+"""What a task returned, as it is, where all of a run are of one plain type; else JSON text."""
+
+_PANDAS: Final = {
+    "text": "string",
+    "json": "string",
+    "integer": "Int64",
+    "number": "Float64",
+    "boolean": "boolean",
+}
+
 
 def frame(folder: RunFolder, values: Sequence[Any]) -> Any:
     """A DataFrame of pandas, or of polars where pandas is not installed: `COLUMNS`, and `value`.
@@ -119,18 +130,6 @@ def frame(folder: RunFolder, values: Sequence[Any]) -> Any:
     return pandas.DataFrame(
         {name: pandas.array(column, dtype=_PANDAS[types[name]]) for name, column in columns.items()}
     )
-
-
-VALUE: Final = "value"
-"""What a task returned, as it is, where all of a run are of one plain type; else JSON text."""
-
-_PANDAS: Final = {
-    "text": "string",
-    "json": "string",
-    "integer": "Int64",
-    "number": "Float64",
-    "boolean": "boolean",
-}
 
 
 def _polars_frame(columns: dict[str, list[Any]], types: dict[str, str]) -> Any:

@@ -59,6 +59,35 @@ def around(drawn: str, above: str, below: Sequence[str], style: str, width: int 
     return "\n\n".join([wrapped(above, width), drawn, *(["\n".join(lines)] if lines else [])])
 
 
+_RUN: Final = name("run", "run")
+_STRATEGY: Final = name("strategy", "label")
+_IDENTITY: Final = (_STRATEGY, number("workers", "workers"))
+_TASKS: Final = number("tasks", "tasks")
+_VARIES: Final = (
+    name("backend", "backend"),
+    _TASKS,
+    number("slots", "slots"),
+    setting("bundle", "bundle"),
+)
+_P99: Final = figure("p99\n(ms)", "latency_p99_s", 1e3)
+_EFFICIENCY: Final = figure("efficiency\n(%)", "efficiency", 100.0)
+_P50: Final = figure("p50\n(ms)", "latency_p50_s", 1e3)
+_FIGURES: Final = (figure("time\n(s)", "wall_s"), figure("tasks/s", "tasks_per_s"), _EFFICIENCY, _P50, _P99)
+_REQUESTS: Final = figure("requests\nper million", "requests_per_task", 1e6)
+_USD: Final = measured("$ per\nmillion", per_million("usd"))
+_CPU: Final = measured("CPU s\nper task", per_task("task_cpu_s"))
+_MEMORY: Final = figure("memory\n(MB)", "task_peak_bytes", 1e-6)
+_MAY_BE_UNKNOWN: Final = (_EFFICIENCY, _P50, _P99)
+_REPEATS: Final = (
+    count("duplicates\navoided", "duplicates_avoided"),
+    count("second\nstarts", "duplicate_starts"),
+    count("results\nkept\ntwice", "duplicate_results"),
+)
+_LOST: Final = count("lost", "lost")
+_ENDINGS: Final = (count("failed", "failed"), count("dead", "dead"), count("cancelled", "cancelled"))
+_STATES: Final = (count("tasks", "tasks"), count("done", "done"), *_ENDINGS[:2], _LOST)
+
+
 def columns_of(rows: Sequence[Row], groups: Sequence[Sequence[Row]], *, wide: bool = False) -> list[Column]:
     """The columns that have something to say; `wide`: those too that a terminal may have no room for."""
     if len(groups) > 1:
@@ -151,32 +180,3 @@ def _tasks(rows: Sequence[Row]) -> str:
     if per_worker(rows):
         return f"{counts[0] // rows[0]['workers']:,} x {kind} for each worker"
     return f"{min(counts):,} to {max(counts):,} x {kind}"
-
-
-_RUN: Final = name("run", "run")
-_STRATEGY: Final = name("strategy", "label")
-_IDENTITY: Final = (_STRATEGY, number("workers", "workers"))
-_TASKS: Final = number("tasks", "tasks")
-_VARIES: Final = (
-    name("backend", "backend"),
-    _TASKS,
-    number("slots", "slots"),
-    setting("bundle", "bundle"),
-)
-_EFFICIENCY: Final = figure("efficiency\n(%)", "efficiency", 100.0)
-_P50: Final = figure("p50\n(ms)", "latency_p50_s", 1e3)
-_P99: Final = figure("p99\n(ms)", "latency_p99_s", 1e3)
-_FIGURES: Final = (figure("time\n(s)", "wall_s"), figure("tasks/s", "tasks_per_s"), _EFFICIENCY, _P50, _P99)
-_REQUESTS: Final = figure("requests\nper million", "requests_per_task", 1e6)
-_USD: Final = measured("$ per\nmillion", per_million("usd"))
-_CPU: Final = measured("CPU s\nper task", per_task("task_cpu_s"))
-_MEMORY: Final = figure("memory\n(MB)", "task_peak_bytes", 1e-6)
-_MAY_BE_UNKNOWN: Final = (_EFFICIENCY, _P50, _P99)
-_REPEATS: Final = (
-    count("duplicates\navoided", "duplicates_avoided"),
-    count("second\nstarts", "duplicate_starts"),
-    count("results\nkept\ntwice", "duplicate_results"),
-)
-_LOST: Final = count("lost", "lost")
-_ENDINGS: Final = (count("failed", "failed"), count("dead", "dead"), count("cancelled", "cancelled"))
-_STATES: Final = (count("tasks", "tasks"), count("done", "done"), *_ENDINGS[:2], _LOST)

@@ -14,6 +14,8 @@ from kon.report.tables import around
 ANIMOTO: Final = "animoto"
 """The kind of the older systems' videos."""
 
+_IDLE: Final = "idle: how long a slot, on average, had no task: the makespan less the tasks' own time"
+
 
 def by_length(
     rows: Sequence[Row],
@@ -38,6 +40,14 @@ def by_length(
     if left_out:
         made.append(f"Left out, as nobody knows how long their tasks take: {', '.join(left_out)}")
     return "\n\n".join(made)
+
+
+_MINUTES: Final = (
+    number("workers", "workers"),
+    number("tasks", "tasks"),
+    figure("time\n(min)", "wall_s", 1 / 60),
+    figure("tasks/s", "tasks_per_s"),
+)
 
 
 def by_minutes(
@@ -161,12 +171,5 @@ _LENGTHS: Final = (
     figure("time\n(s)", "wall_s"),
     measured("idle\n(s)", idle_s),
     figure("efficiency\n(%)", "efficiency", 100.0),
-    figure("tasks/s", "tasks_per_s"),
-)
-_IDLE: Final = "idle: how long a slot, on average, had no task: the makespan less the tasks' own time"
-_MINUTES: Final = (
-    number("workers", "workers"),
-    number("tasks", "tasks"),
-    figure("time\n(min)", "wall_s", 1 / 60),
     figure("tasks/s", "tasks_per_s"),
 )

@@ -47,6 +47,13 @@ class Deadline:
         self._timeout.reschedule(when_s + loop.time() - began_s)
 
 
+_GZIP: Final = ("gzip", "x-gzip")
+_GZIPPED: Final = (".gz", ".tgz", ".svgz")
+
+_PART_BYTES: Final = 64 * 1024
+"""The most that is inflated at once."""
+
+
 async def content(response: aiohttp.ClientResponse, max_bytes: int) -> AsyncIterator[bytes]:
     """The body in parts, inflated where the server has compressed it although it was asked not to.
 
@@ -78,12 +85,6 @@ async def content(response: aiohttp.ClientResponse, max_bytes: int) -> AsyncIter
         raise TryAgain(f"its compressed data ({coding}) are cut short")
 
 
-_GZIP: Final = ("gzip", "x-gzip")
-_GZIPPED: Final = (".gz", ".tgz", ".svgz")
-_PART_BYTES: Final = 64 * 1024
-"""The most that is inflated at once."""
-
-
 def as_written(link: str) -> URL:
     """The link to the letter: a signature covers how its query is written, which yarl would change.
 
@@ -97,6 +98,10 @@ def as_written(link: str) -> URL:
 Use = Callable[[aiohttp.ClientResponse, Deadline], Awaitable[_Made]]
 """Makes something of a response whose status is good. Each attempt calls it. It raises TryAgain, or
 a KonError; an OSError would be taken for one of the network."""
+
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_PASSING: Final = frozenset({408, 425, 429})
 
 
 class WebClient:
@@ -258,8 +263,6 @@ class _GuardedResolver(aiohttp.ThreadedResolver):
         return allowed
 
 
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_PASSING: Final = frozenset({408, 425, 429})
 _LONGEST_WISH_S: Final = 10.0
 
 

@@ -114,6 +114,9 @@ class Guard:
         return socket.socket(family=family, type=kind, proto=protocol)
 
 
+_UNICAST: Final = IPv6Network("2000::/3")
+
+
 def address_kind(address: IPv4Address | IPv6Address) -> str:
     """`public`, or what it is instead: one of `Allowed`, or `reserved`, which is never allowed.
 
@@ -151,6 +154,14 @@ def _written_address(host: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
+_METADATA_NAMES: Final = frozenset({"instance-data", "metadata", "metadata.google.internal", "metadata.goog"})
+
+_PRIVATE_ENDS: Final = frozenset(
+    {"local", "internal", "intranet", "private", "corp", "home", "lan", "localdomain"}
+)
+"""RFC 6762, appendix G, and what ICANN keeps for private use (`internal`, July 2024)."""
+
+
 def _kind_of_name(host: str) -> str:
     """As `address_kind`, of a name. One without a dot is of the network that its resolver stands in."""
     last = host.rpartition(".")[2]
@@ -159,13 +170,6 @@ def _kind_of_name(host: str) -> str:
     if host in _METADATA_NAMES:
         return "link_local"
     return "private" if "." not in host or last in _PRIVATE_ENDS or host.endswith(".home.arpa") else "public"
-
-
-_METADATA_NAMES: Final = frozenset({"instance-data", "metadata", "metadata.google.internal", "metadata.goog"})
-_PRIVATE_ENDS: Final = frozenset(
-    {"local", "internal", "intranet", "private", "corp", "home", "lan", "localdomain"}
-)
-"""RFC 6762, appendix G, and what ICANN keeps for private use (`internal`, July 2024)."""
 
 
 def _nets(*nets: str) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -187,7 +191,6 @@ _KINDS: Final[Mapping[str, tuple[IPv4Network | IPv6Network, ...]]] = {
 """IANA's registries of special-purpose addresses, https://www.iana.org/assignments/iana-ipv4-special-registry
 and iana-ipv6-special-registry, as of November 2026."""
 
-_UNICAST: Final = IPv6Network("2000::/3")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _COMPATIBLE: Final = IPv6Network("::/96")
 """IPv4 addresses as the first stacks wrote them; `::` and `::1` are not among them."""

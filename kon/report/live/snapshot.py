@@ -243,6 +243,9 @@ def _usd(spec: RunSpec, tally: RunTally, elapsed_s: float | None) -> tuple[float
     return cost_of(spec, billed, elapsed_s, prices).dollars_in_all, prices.label
 
 
+_ORDER: Final = {"working": 0, "silent": 1, "idle": 2, "killed": 3, "elsewhere": 4, "ended": 5}
+
+
 def _shown(lives: list[WorkerLife], spec: RunSpec, in_motion: bool, now_s: float) -> list[LifeShown]:
     shown = [_life(life, spec, in_motion, now_s) for life in lives]
     shown.sort(key=lambda life: (_ORDER[life.state], _natural(life.name)))
@@ -269,6 +272,3 @@ def _natural(name: str) -> tuple[int, str]:
     """w2 before w10."""
     digits = "".join(each for each in name.partition(".")[0] if each.isdigit())
     return int(digits or 0), name
-
-
-_ORDER: Final = {"working": 0, "silent": 1, "idle": 2, "killed": 3, "elsewhere": 4, "ended": 5}

@@ -53,6 +53,12 @@ class FailureRow(NamedTuple):
     text: str
 
 
+_LEGEND: Final = (
+    "±: the largest deviation of a repeat from the median. Second starts: attempts that were started again "
+    "although they had not failed."
+)
+
+
 def report(folders: Sequence[RunFolder], title: str, others: Sequence[Reference] = ()) -> str:
     """The page about these runs. others: their figures are drawn in grey.
 
@@ -90,12 +96,6 @@ def report(folders: Sequence[RunFolder], title: str, others: Sequence[Reference]
             script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         )
     )
-
-
-_LEGEND: Final = (
-    "±: the largest deviation of a repeat from the median. Second starts: attempts that were started again "
-    "although they had not failed."
-)
 
 
 def _environment() -> jinja2.Environment:

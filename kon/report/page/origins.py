@@ -29,6 +29,10 @@ class Provenance(NamedTuple):
     spec: str
 
 
+_DIFFERS = frozenset({"started_s"})
+"""Parts of the context that differ from run to run of one command."""
+
+
 def origins(runs: Sequence[Gathered]) -> list[Provenance]:
     """One for each experiment and way that it was asked for."""
     groups: dict[bytes, list[Gathered]] = {}
@@ -37,10 +41,6 @@ def origins(runs: Sequence[Gathered]) -> list[Provenance]:
         told = msgspec.json.encode([each.run.spec.experiment, context], order="sorted")
         groups.setdefault(told, []).append(each)
     return [_origin(group) for group in groups.values()]
-
-
-_DIFFERS = frozenset({"started_s"})
-"""Parts of the context that differ from run to run of one command."""
 
 
 def command(run: RunFile) -> str:

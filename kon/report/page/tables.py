@@ -44,6 +44,26 @@ def strategies(rows: Sequence[Row]) -> list[Table]:
     return made
 
 
+_IF_ANY = tuple(count(state, state) for state in ("failed", "dead", "lost", "cancelled"))
+_EVERY = (
+    name("run", "run"),
+    name("state", "state"),
+    number("workers", "workers"),
+    number("tasks", "tasks"),
+    count("done", "done"),
+    *_IF_ANY,
+    figure("time\n(s)", "wall_s"),
+    figure("tasks/s", "tasks_per_s"),
+    figure("p50\n(ms)", "latency_p50_s", 1e3),
+    figure("p99\n(ms)", "latency_p99_s", 1e3),
+    figure("efficiency\n(%)", "efficiency", 100.0),
+    count("duplicates\navoided", "duplicates_avoided"),
+    count("second\nstarts", "duplicate_starts"),
+    count("results\nkept twice", "duplicate_results"),
+    count("lives of\nworkers", "worker_lives"),
+)
+
+
 def every_run(runs: Sequence[Gathered]) -> Table:
     """A line for each run, of those too that go on."""
     rows = [{**each.row, "state": "finished" if each.folder.finished else "not finished"} for each in runs]
@@ -63,23 +83,3 @@ def _key(column: Column, group: Sequence[Row]) -> float | None:
     values: list[Any] = [column.of(row) for row in group]
     known = [value for value in values if isinstance(value, int | float)]
     return median(known) if known else None
-
-
-_IF_ANY = tuple(count(state, state) for state in ("failed", "dead", "lost", "cancelled"))
-_EVERY = (
-    name("run", "run"),
-    name("state", "state"),
-    number("workers", "workers"),
-    number("tasks", "tasks"),
-    count("done", "done"),
-    *_IF_ANY,
-    figure("time\n(s)", "wall_s"),
-    figure("tasks/s", "tasks_per_s"),
-    figure("p50\n(ms)", "latency_p50_s", 1e3),
-    figure("p99\n(ms)", "latency_p99_s", 1e3),
-    figure("efficiency\n(%)", "efficiency", 100.0),
-    count("duplicates\navoided", "duplicates_avoided"),
-    count("second\nstarts", "duplicate_starts"),
-    count("results\nkept twice", "duplicate_results"),
-    count("lives of\nworkers", "worker_lives"),
-)

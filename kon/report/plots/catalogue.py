@@ -102,6 +102,9 @@ def _of_run(each: Gathered) -> Iterator[Plot]:
         yield Plot(f"{each.name}-backlog", title, about, tasks_over_time(each.backlog), each.name)
 
 
+_MAY_DIFFER: Final = ("backend", "kind", "slots", "processes", "bundle", "prefetch", "task_s")
+
+
 def _cells(runs: Sequence[Gathered]) -> list[tuple[str, list[Gathered]]]:
     """Repeats together, under a label that says what sets them apart; the number of workers is not in it."""
     by_row = {id(each.row): each for each in runs}
@@ -114,9 +117,6 @@ def _cells(runs: Sequence[Gathered]) -> list[tuple[str, list[Gathered]]]:
         )
         for group in groups
     ]
-
-
-_MAY_DIFFER: Final = ("backend", "kind", "slots", "processes", "bundle", "prefetch", "task_s")
 
 
 def _together(each: Sequence[Latencies]) -> Latencies:

@@ -81,6 +81,20 @@ class Repeats:
         return sum(counts[index] > 0 for counts in self._by_attempt.values())
 
 
+# Python 3.11 takes longer to find a member in its class than for all else that is done with a line
+_DONE: Final = State.DONE
+_DELIVER: Final = Event.DELIVER
+_START: Final = Event.START
+_KEEP: Final = Event.KEEP
+_ANSWER: Final = Event.ANSWER
+_USAGE: Final = Event.USAGE
+_SPENT: Final = Event.SPENT
+_CODES: Final = {state: code for code, state in enumerate(State, start=1)}
+_DONE_CODE: Final = _CODES[_DONE]
+_ENDS: Final = frozenset({Event.RETRY, Event.REFUSE})
+_ADDED_UP: Final = (Event.SKIP, Event.DEFER, Event.RETRY, Event.REFUSE, Event.DROP)
+
+
 class RunTally:
     """Counts of a run's tasks and events, added up line by line, the client's first.
 
@@ -336,17 +350,3 @@ def duplicates(folder: RunFolder) -> Iterator[Repeated]:
 def _added(parts: list[dict[str, float]]) -> dict[str, float]:
     names = dict.fromkeys(name for part in parts for name in part)
     return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
-
-
-# Python 3.11 takes longer to find a member in its class than for all else that is done with a line
-_DONE: Final = State.DONE
-_DELIVER: Final = Event.DELIVER
-_START: Final = Event.START
-_KEEP: Final = Event.KEEP
-_ANSWER: Final = Event.ANSWER
-_USAGE: Final = Event.USAGE
-_SPENT: Final = Event.SPENT
-_CODES: Final = {state: code for code, state in enumerate(State, start=1)}
-_DONE_CODE: Final = _CODES[_DONE]
-_ENDS: Final = frozenset({Event.RETRY, Event.REFUSE})
-_ADDED_UP: Final = (Event.SKIP, Event.DEFER, Event.RETRY, Event.REFUSE, Event.DROP)

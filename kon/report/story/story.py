@@ -58,6 +58,28 @@ def tell(found: TaskTrace) -> Story:
     return _Teller(found).story()
 
 
+_HOLDING: Final = frozenset({Event.DELIVER, Event.CLAIM, Event.START, Event.RENEW, Event.KEEP})
+_ORDER: Final = {SUBMITTED: 0, VANISHED: 2}
+_WORDS: Final[Mapping[str, str]] = {
+    Event.DELIVER: "came in a message",
+    Event.CLAIM: "may run",
+    Event.SKIP: "turned away: a repeat avoided",
+    Event.DEFER: "put off",
+    Event.START: "started",
+    Event.SPENT: "its processes used",
+    Event.KEEP: "its result was committed",
+    Event.RETRY: "failed, and is tried again",
+    Event.REFUSE: "its result was refused",
+    Event.DROP: "not started: the claim ran out before a slot was free",
+    Event.GIVE_BACK: "not started: given back, as the worker has to stop or others could start it sooner",
+    Event.STOP: "stopped: the worker was told to stop, and queued it again; this attempt does not count",
+    Event.ANSWER: "its outcome was sent to the client",
+    Event.ACK: "its message was deleted",
+    Event.DEAD: "sent to the dead-letter queue: received too often",
+    Event.RENEW: "its lease was renewed",
+}
+
+
 class _Teller:
     """Goes through what happened and remembers what the next decision may rest on."""
 
@@ -259,26 +281,3 @@ def _defaults(strategy: str) -> dict[str, Any]:
         return strategy_options(strategy_class(strategy))
     except KonError:  # a plug-in of the machine that made the records
         return {}
-
-
-_HOLDING: Final = frozenset({Event.DELIVER, Event.CLAIM, Event.START, Event.RENEW, Event.KEEP})
-_ORDER: Final = {SUBMITTED: 0, VANISHED: 2}
-
-_WORDS: Final[Mapping[str, str]] = {
-    Event.DELIVER: "came in a message",
-    Event.CLAIM: "may run",
-    Event.SKIP: "turned away: a repeat avoided",
-    Event.DEFER: "put off",
-    Event.START: "started",
-    Event.SPENT: "its processes used",
-    Event.KEEP: "its result was committed",
-    Event.RETRY: "failed, and is tried again",
-    Event.REFUSE: "its result was refused",
-    Event.DROP: "not started: the claim ran out before a slot was free",
-    Event.GIVE_BACK: "not started: given back, as the worker has to stop or others could start it sooner",
-    Event.STOP: "stopped: the worker was told to stop, and queued it again; this attempt does not count",
-    Event.ANSWER: "its outcome was sent to the client",
-    Event.ACK: "its message was deleted",
-    Event.DEAD: "sent to the dead-letter queue: received too often",
-    Event.RENEW: "its lease was renewed",
-}

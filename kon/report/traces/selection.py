@@ -51,6 +51,9 @@ def chosen(folder: RunFolder, selection: Selection) -> list[int]:
     return sorted(found)
 
 
+_PART: Final = re.compile(r"([0-9]{1,12})(?:-([0-9]{1,12}))?", re.ASCII)
+
+
 def _indexes(text: str, run: str, tasks: int) -> set[int]:
     found: set[int] = set()
     for part in text.split(","):
@@ -64,6 +67,3 @@ def _indexes(text: str, run: str, tasks: int) -> set[int]:
             )
         found.update(range(first, last + 1))
     return found
-
-
-_PART: Final = re.compile(r"([0-9]{1,12})(?:-([0-9]{1,12}))?", re.ASCII)

@@ -81,6 +81,32 @@ def spans_of(story: Story, origin: RunIdentity) -> list[Span]:
     return _Maker(story, origin).spans(moments) if moments else []
 
 
+_COMMITS: Final = frozenset({Event.KEEP, Event.RETRY, Event.REFUSE})
+_WAY: Final[tuple[frozenset[str], ...]] = (
+    frozenset({Event.CLAIM, Event.SKIP, Event.DEFER}),
+    frozenset({Event.START, Event.DROP, Event.GIVE_BACK}),
+    frozenset({ENDED}),
+    _COMMITS,
+    frozenset({Event.ANSWER}),
+    frozenset({Event.ACK}),
+)
+"""The steps of a delivery: of each it makes one."""
+
+_AFTER: Final[dict[str, frozenset[str]]] = {
+    Event.START: frozenset({Event.CLAIM}),
+    Event.DROP: frozenset({Event.CLAIM}),
+    Event.GIVE_BACK: frozenset({Event.CLAIM}),
+    Event.RENEW: frozenset({Event.CLAIM}),
+    ENDED: frozenset({Event.START}),
+    Event.KEEP: frozenset({Event.START}),
+    Event.RETRY: frozenset({Event.START}),
+    Event.REFUSE: frozenset({Event.START}),
+    Event.ANSWER: frozenset({Event.KEEP, Event.REFUSE, Event.SKIP}),  # a failed attempt is not answered
+    Event.ACK: frozenset({*_COMMITS, Event.SKIP, Event.DEFER}),
+}
+"""What must have happened to a delivery before, one of these at least."""
+
+
 class _Delivery:
     """One delivery of the task to one life of a worker, and how far that has come."""
 
@@ -97,6 +123,21 @@ class _Delivery:
         if step is not None and self.steps & step:
             return False
         return event not in _AFTER or bool(self.steps & _AFTER[event])
+
+
+_STEPS: Final[dict[str, str]] = {
+    Event.CLAIM: "admit",
+    Event.SKIP: "admit",
+    Event.DEFER: "admit",
+    Event.KEEP: "commit",
+    Event.RETRY: "commit",
+    Event.REFUSE: "commit",
+    Event.ANSWER: "answer",
+    Event.ACK: "ack",
+}
+"""The spans that end with an event; each begins where the delivery's last step ended."""
+
+_BAD: Final = frozenset({VANISHED, Event.DEAD})
 
 
 class _Maker:
@@ -264,43 +305,3 @@ def _span_id(trace: int, name: str, who: str, attempt: int, number: int) -> int:
 def _number(size_bytes: int, *words: str) -> int:
     digest = hashlib.blake2b("\0".join(words).encode(errors="surrogatepass"), digest_size=size_bytes)
     return int.from_bytes(digest.digest()) or 1
-
-
-_STEPS: Final[dict[str, str]] = {
-    Event.CLAIM: "admit",
-    Event.SKIP: "admit",
-    Event.DEFER: "admit",
-    Event.KEEP: "commit",
-    Event.RETRY: "commit",
-    Event.REFUSE: "commit",
-    Event.ANSWER: "answer",
-    Event.ACK: "ack",
-}
-"""The spans that end with an event; each begins where the delivery's last step ended."""
-
-_COMMITS: Final = frozenset({Event.KEEP, Event.RETRY, Event.REFUSE})
-_BAD: Final = frozenset({VANISHED, Event.DEAD})
-
-_WAY: Final[tuple[frozenset[str], ...]] = (
-    frozenset({Event.CLAIM, Event.SKIP, Event.DEFER}),
-    frozenset({Event.START, Event.DROP, Event.GIVE_BACK}),
-    frozenset({ENDED}),
-    _COMMITS,
-    frozenset({Event.ANSWER}),
-    frozenset({Event.ACK}),
-)
-"""The steps of a delivery: of each it makes one."""
-
-_AFTER: Final[dict[str, frozenset[str]]] = {
-    Event.START: frozenset({Event.CLAIM}),
-    Event.DROP: frozenset({Event.CLAIM}),
-    Event.GIVE_BACK: frozenset({Event.CLAIM}),
-    Event.RENEW: frozenset({Event.CLAIM}),
-    ENDED: frozenset({Event.START}),
-    Event.KEEP: frozenset({Event.START}),
-    Event.RETRY: frozenset({Event.START}),
-    Event.REFUSE: frozenset({Event.START}),
-    Event.ANSWER: frozenset({Event.KEEP, Event.REFUSE, Event.SKIP}),  # a failed attempt is not answered
-    Event.ACK: frozenset({*_COMMITS, Event.SKIP, Event.DEFER}),
-}
-"""What must have happened to a delivery before, one of these at least."""
