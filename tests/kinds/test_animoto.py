@@ -16,12 +16,13 @@ from kon.cli.group import kon
 from kon.cli.links import link_lines
 from kon.core.distribution import install
 from kon.core.errors import ConfigurationError
+from kon.core.options import OptionError
 from kon.core.task import Outcome, State
 from kon.engine.records.records import RunFolder
 from kon.experiment import load
 from kon.kinds.animoto import Animoto
 from kon.kinds.pictures.header import read_header
-from kon.kinds.video import demo, generate
+from kon.kinds.video import demo, generate, jobfile
 from kon.kinds.video.jobfile import Job, parse_job, read_job
 from kon.kinds.video.names import demo_names
 from kon.report.read.reader import Standing
@@ -131,7 +132,7 @@ def test_without_the_extra_the_command_that_mends_it_is_named(monkeypatch: pytes
     [
         (7, "expected a list of links"),
         ([], "expected 1 to 3,600 links, got 0"),
-        (["a", 7], "expected a list of links"),
+        (["a", 7], "links of image 2: expected text, found 7"),
         (["a", " "], "link 2: expected a link, got an empty one"),
         (["a" * 10_000], "link 1: expected a link, got one of 10,000 characters"),
         ({"links": ["a"], "captions": ["x", "y"]}, "as many captions as links, got 2 and 1"),
@@ -146,6 +147,14 @@ def test_without_the_extra_the_command_that_mends_it_is_named(monkeypatch: pytes
 def test_bodies_that_no_attempt_could_film(body: Any, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         Animoto({}).check(body)
+
+
+@pytest.mark.parametrize("name", jobfile._OWN)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, {}])
+def test_no_key_of_a_job_takes_what_is_no_number_and_no_text(name: str, value: Any) -> None:
+    for given in ([value, value], [[value, value]] * 2):
+        with pytest.raises(OptionError, match=f'^(option "{name}"|{name}) of (image 1|the job): expected '):
+            parse_job({"links": ["a", "b"], name: given})
 
 
 def test_so_many_jobs_are_of_the_made_up_pictures_each_in_an_order_of_its_own(tmp_path: Path) -> None:

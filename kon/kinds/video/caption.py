@@ -5,6 +5,7 @@ A long text is wrapped, then made smaller, down to half the size, and cut off on
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
@@ -26,6 +27,9 @@ _MARGIN: Final = 0.05
 """Share of its height that stays free above or below."""
 _LINE: Final = 1.3
 """Height of a line, by that of its letters."""
+_CONTROLS: Final = {
+    code: None for code in range(0xA0) if unicodedata.category(chr(code)) == "Cc" and not chr(code).isspace()
+}
 _SIZES: Final = (1.0, 0.85, 0.7, 0.6, 0.5)
 """Sizes that are tried, by the one that is asked for. At half of it letters are still legible."""
 
@@ -81,6 +85,7 @@ class Captions:
 
     def drawn(self, text: str) -> tuple[Overlay, str]:
         """The caption, and what is wrong with it, empty for nothing."""
+        text = text.translate(_CONTROLS)  # for which a font would show a box
         lines, size_px = self._set(text)
         most = self._most_lines(size_px)
         wrong = []
@@ -91,7 +96,8 @@ class Captions:
         if missing:
             named = ", ".join(f"{character} (U+{ord(character):04X})" for character in missing[:5])
             wrong.append(
-                f"no font here has {named}; install one on each host with workers, or name it in caption_font"
+                f"no font here has {named} in outlines; install one on each host with workers, or name it in "
+                "caption_font; for emoji there is Debian's fonts-symbola"
             )
         return self._overlay(lines, size_px), "; ".join(wrong)
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import av
 import msgspec
 
-from kon.core.errors import KindError
+from kon.core.errors import KindError, counted
 from kon.kinds.pictures.crew import Crew
 from kon.kinds.pictures.header import Header, read_header
 from kon.kinds.pictures.refusal import BadImage
@@ -247,6 +247,8 @@ class Filming:
         good = len(links) - len(skipped)
         if good >= least:
             return
+        if not skipped:
+            raise KindError(f"the job has {counted(good, 'image')}, and min_images asks for {least}")
         first = "; ".join(f"image {each.image}: {each.reason}" for each in skipped[:3])
         more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
         raise KindError(

@@ -53,6 +53,7 @@ def parse_job(body: Any) -> Job:
     for key, value in given.items():
         (look if _is_option(key, value) else own)[key] = value
     _check_keys(own)
+    _check_own(own)
     _check_look(look)
     try:
         job = msgspec.convert({**own, "look": look}, Job)
@@ -112,7 +113,16 @@ def _is_option(key: str, value: Any) -> bool:
 def _check_keys(own: Mapping[str, Any]) -> None:
     for key in own:
         if key not in _OWN:
-            raise OptionError(unknown(str(key), [*_OWN, *LOOKS], "option of a job"), str(key), unknown=True)
+            raise OptionError(
+                unknown(str(key), list({**_OWN, **LOOKS}), "option of a job"), str(key), unknown=True
+            )
+
+
+def _check_own(own: Mapping[str, Any]) -> None:
+    for name, value in own.items():
+        for misfit in misfits(list(value) if isinstance(value, tuple) else value, _OWN[name], (name,)):
+            whose = f" of image {int(misfit.path[1]) + 1}" if len(misfit.path) > 1 else " of the job"
+            raise OptionError(f"{name}{whose}: {misfit.text}", name)
 
 
 def _check_look(look: Mapping[str, Any]) -> None:

@@ -73,9 +73,18 @@ def test_a_character_that_no_font_has_is_told(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(fonts, "_of_system", lambda character: None)
     _, wrong = shown(f"at the sea {NOBODY_HAS}{NOBODY_HAS}")
     assert wrong == (
-        f"no font here has {NOBODY_HAS} (U+1FAE8); install one on each host with workers, or name it in "
-        "caption_font"
+        f"no font here has {NOBODY_HAS} (U+1FAE8) in outlines; install one on each host with workers, or "
+        "name it in caption_font; for emoji there is Debian's fonts-symbola"
     )
+
+
+def test_control_characters_show_nothing() -> None:
+    """A terminal's colours, say, that came along with a caption."""
+    controls = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
+    odd = "".join(each for each in controls if not each.isspace())
+    (with_them, wrong), (without, _) = shown(f"at {odd}the sea"), shown("at the sea")
+    assert wrong == ""
+    assert with_them == without
 
 
 def test_what_kons_own_font_lacks_is_taken_from_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,6 +219,8 @@ def test_too_few_images_fail_the_job_with_the_reasons(tmp_path: Path) -> None:
     with pytest.raises(KindError, match="only 0 of 1 images") as raised:
         made(tmp_path, ["none"], {})
     assert raised.value.result["skipped"][0]["image"] == 1
+    with pytest.raises(KindError, match=r"^the job has 1 image, and min_images asks for 3$"):
+        made(tmp_path, ["0"], {"0": colour(0)}, min_images=3)
 
 
 class Changing:
