@@ -128,6 +128,11 @@ def _end_vpc(aws: Clients, thing: Thing) -> None:
     ec2.delete_vpc(VpcId=thing.id)
 
 
+def _up_to(size: int) -> dict[str, Any]:
+    """As many on a page as the service has at most: by itself it has a tenth of them."""
+    return {"PaginationConfig": {"PageSize": size}}
+
+
 def _tags_in(key: str) -> Callable[[Any], dict[str, str]]:
     return lambda found: tags_of(found.get(key))
 
@@ -137,7 +142,7 @@ def _tags_in(key: str) -> Callable[[Any], dict[str, str]]:
 
 def _profiles(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
     iam = aws("iam")
-    for each in aws.pages("iam", "list_instance_profiles", "InstanceProfiles"):
+    for each in aws.pages("iam", "list_instance_profiles", "InstanceProfiles", **_up_to(1_000)):
         name = each["InstanceProfileName"]
         if not wanted.names_of_fleets(name):
             continue
@@ -167,7 +172,7 @@ def _end_profile(aws: Clients, thing: Thing) -> None:
 
 
 def _roles(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
-    for each in aws.pages("iam", "list_roles", "Roles"):
+    for each in aws.pages("iam", "list_roles", "Roles", **_up_to(1_000)):
         name = each["RoleName"]
         if each["Path"].startswith("/aws-service-role/") or not wanted.names_of_fleets(name):
             continue
@@ -190,9 +195,8 @@ def _end_role(aws: Clients, thing: Thing) -> None:
 
 
 def _alarms(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
-    for each in aws.pages(
-        "cloudwatch", "describe_alarms", "MetricAlarms", AlarmNamePrefix=wanted.stem or stem_of("")
-    ):
+    more = {"AlarmNamePrefix": wanted.stem or stem_of(""), **_up_to(100)}
+    for each in aws.pages("cloudwatch", "describe_alarms", "MetricAlarms", **more):
         name = each["AlarmName"]
         if not wanted.names_of_fleets(name):
             continue
@@ -227,7 +231,7 @@ def _end_topic(aws: Clients, thing: Thing) -> None:
 
 def _queues(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
     # without MaxResults SQS lists 1,000, and says nothing of others
-    more: dict[str, Any] = {"PaginationConfig": {"PageSize": 1_000}}
+    more = _up_to(1_000)
     if wanted.stem is not None:
         more["QueueNamePrefix"] = wanted.stem
     for url in aws.pages("sqs", "list_queues", "QueueUrls", **more):
@@ -321,7 +325,8 @@ def _end_key_pair(aws: Clients, thing: Thing) -> None:
 def _parameters(aws: Clients, wanted: Filter, prices: Prices) -> Iterator[Thing]:
     stem = wanted.stem or stem_of("")
     begin = [{"Key": "Name", "Option": "BeginsWith", "Values": [stem]}]
-    for each in aws.pages("ssm", "describe_parameters", "Parameters", ParameterFilters=begin):
+    more = {"ParameterFilters": begin, **_up_to(50)}
+    for each in aws.pages("ssm", "describe_parameters", "Parameters", **more):
         name = each["Name"]
         if not wanted.names_of_fleets(name):
             continue

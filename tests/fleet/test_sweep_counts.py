@@ -17,8 +17,20 @@ from kon.fleet.thing import Filter
 from tests.fleet.conftest import TAGS, Account, listed
 from tests.fleet.test_sweep import everything
 
-PAGE: Final = 50
-"""The fewest that a list has on a page: alarms and parameters."""
+PAGE: Final = 100
+"""The fewest that a list has on a page, if as many are asked for as can be."""
+
+PAGES: Final = {"DescribeParameters": 10}
+"""moto's own, whatever is asked for; Amazon has 50."""
+
+SIZES: Final = {
+    "ListRoles": "'MaxItems': 1000",
+    "ListInstanceProfiles": "'MaxItems': 1000",
+    "ListQueues": "'MaxResults': 1000",
+    "DescribeAlarms": "'MaxRecords': 100",
+    "DescribeParameters": "'MaxResults': 50",
+}
+"""As many on a page as the services give, of which they have a tenth by themselves."""
 
 LISTED: Final = {
     *("ListRoles", "ListInstanceProfiles", "ListTopics", "ListQueues", "ListBuckets", "ListTables"),
@@ -100,10 +112,12 @@ def _check_removal(account: Account, calls: list[tuple[str, str]], count: int) -
     calls.clear()
     removed()
     among = Counter(operation for operation, _ in calls)
-    pages = -(-count // PAGE)
     for operation in among | alone:
+        pages = -(-count // PAGES.get(operation, PAGE))
         most = alone[operation] * (pages if operation in LISTED else 1)
         assert among[operation] <= most, (operation, among[operation], alone[operation])
+    small = [call for call in calls if SIZES.get(call[0], "") not in call[1]]
+    assert small == []
     named = [f"'{stem}-{number:03}'" for number in range(count) for stem in STEMS]
     assert [call for call in calls if any(name in call[1] for name in named)] == []
     assert {each.id for each in look(Filter("r10"), usual_prices(), ["us-east-1"]).things} == others

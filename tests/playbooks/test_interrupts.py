@@ -24,7 +24,7 @@ END_S: Final = 60.0
 STEPS: Final[dict[str, tuple[bool, str, dict[str, Any]]]] = {
     "validate": (False, "Look at the account", {}),
     "provision": (False, "Make what runs of the experiment need", {}),
-    "configure": (True, "Look at it", {"up_s": 300}),
+    "configure": (True, "Wait until it answers, and see what it has", {"up_s": 300}),
     "run": (True, "Look at it", {}),
     "fetch": (True, ".*", {}),
     "bake": (True, "Look at it", {"up_s": 300}),
