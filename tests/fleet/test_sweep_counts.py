@@ -113,7 +113,7 @@ def _check_removal(account: Account, calls: list[tuple[str, str]], count: int) -
     removed()
     among = Counter(operation for operation, _ in calls)
     for operation in among | alone:
-        pages = -(-count // PAGES.get(operation, PAGE))
+        pages = 1 + count // PAGES.get(operation, PAGE)
         most = alone[operation] * (pages if operation in LISTED else 1)
         assert among[operation] <= most, (operation, among[operation], alone[operation])
     small = [call for call in calls if SIZES.get(call[0], "") not in call[1]]
