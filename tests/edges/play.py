@@ -48,6 +48,9 @@ BEFORE: Final = {
 }
 """Commands that have gone well when the faulted one begins."""
 
+LEAVES: Final = frozenset({"collect"})
+"""Commands that find processes at work, which no snapshot keeps."""
+
 GOES_ON: Final = {"up": "run", "submit": "collect"}
 """The command that takes up what this one has begun, and ends it."""
 
@@ -98,12 +101,7 @@ def do(world: World, folder: Path, command: str, play: Play | None = None) -> Do
         world.meet(Fault(play.call, play.kind, play.nth, times=0 if play.for_good else 1, pid=pid))
     os.write(go, b"x")
     os.close(go)
-    give_up_s = time.monotonic() + LONGEST_S
-    status = None
-    while status is None and time.monotonic() < give_up_s:
-        ended, word = os.waitpid(pid, os.WNOHANG)
-        status = word if ended else None
-        time.sleep(0.005)
+    status = world.account.serve(pid, LONGEST_S)
     if status is None:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -131,7 +129,6 @@ def played(world: World, folder: Path, play: Play) -> Outcome:
     """What is wrong after the fault, after the same command again, after that the run is ended by, after
     `down`, and after `sweep`: in this order, as a `down` before would hide what is left."""
     command, is_fleet = play.command, play.command in OF_FLEETS
-    begin(world, folder, command)
     first = do(world, folder, command, play)
     outcome = Outcome(met=first.hits > 0)
     found = outcome.wrong

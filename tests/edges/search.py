@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,10 +14,11 @@ from typing import Final
 import msgspec
 
 from kon.backends.emulator.strict.faults import FAULTS
-from tests.edges.play import ARGUMENTS, Play, begin, do, played
-from tests.edges.world import World, world
+from tests.edges.account import READS
+from tests.edges.holder import Holder
+from tests.edges.play import ARGUMENTS, Play, do, played
+from tests.edges.world import World
 
-_READS: Final = ("Get", "List", "Describe", "Head", "Batch", "Query", "Receive", "Scan")
 _OF_READS: Final = frozenset({"denied", "failed", "not_there", "empty", "interrupted", "lost", "garbled"})
 _EMPTY: Final = frozenset({"ListTagsOfResource", "ListTables", "ListQueueTags", "ListQueues"})
 _HOT: Final = frozenset(
@@ -31,11 +31,14 @@ _FOR_GOOD: Final = ("throttled", "failed", "lost_after")
 """Beyond the SDK's attempts. A denial for good is played at reads as well."""
 
 
+_IN_A_ROW: Final = 40
+
+
 def plays_of(command: str, calls: Sequence[str]) -> Iterator[Play]:
     """Every fault at every call that changes something, and at the first and last of those that look."""
     for name, times in Counter(calls).items():
         operation = name.partition(":")[2]
-        is_read, is_hot = operation.startswith(_READS), operation in _HOT
+        is_read, is_hot = operation.startswith(READS), operation in _HOT
         numbers = {1} if is_hot else {1, times} if is_read or times > 4 else set(range(1, times + 1))
         for kind in FAULTS:
             if (is_read and kind not in _OF_READS) or (kind == "empty" and operation not in _EMPTY):
@@ -48,13 +51,25 @@ def plays_of(command: str, calls: Sequence[str]) -> Iterator[Play]:
                 yield Play(command, kind, name, for_good=True)
 
 
-def calls_of(place: World, folder: Path, command: str) -> list[str]:
+def calls_of(world: World, folder: Path, command: str) -> list[str]:
     """The calls that a command makes when it goes well."""
-    begin(place, folder, command)
-    before = Counter(place.calls())
-    done = do(place, folder, command)
+    before = Counter(world.calls())
+    done = do(world, folder, command)
     assert done.code == 0, done.said
-    return sorted((Counter(place.calls()) - before).elements())
+    return sorted((Counter(world.calls()) - before).elements())
+
+
+def in_turn(plays: Sequence[Play], seed: int) -> list[Play]:
+    """By chance, so that a search that runs out of time has been everywhere, and yet many of one command one
+    after another, as the account has to be made anew for each."""
+    plays = list(plays)
+    random.Random(seed).shuffle(plays)
+    rounds = Counter[str]()
+    turns = {}
+    for play in plays:
+        turns[play] = (rounds[play.command] // _IN_A_ROW, play.command)
+        rounds[play.command] += 1
+    return sorted(plays, key=turns.__getitem__)
 
 
 def main() -> int:
@@ -68,19 +83,18 @@ def main() -> int:
     over_s, broken = time.monotonic() + 60.0 * given.minutes, 0
     part, parts = map(int, given.part.split("/"))
     counted, without = Counter[str](), Counter[str]()
-    with tempfile.TemporaryDirectory() as folder, world() as place:
+    with Holder() as holder:
         plays = [
             play
             for command in given.command or ARGUMENTS
-            for play in plays_of(command, calls_of(place, Path(folder) / "play", command))
+            for play in plays_of(command, holder.ask(command, calls_of, command))
         ]
         of = Counter(play.command for play in plays)
-        random.Random(given.seed).shuffle(plays)  # a search that runs out of time has been everywhere
-        for play in plays[part - 1 :: parts]:
+        for play in in_turn(plays, given.seed)[part - 1 :: parts]:
             if time.monotonic() > over_s:
                 break
             try:
-                outcome = played(place, Path(folder) / "play", play)
+                outcome = holder.ask(play.command, played, play)
             except AssertionError as error:
                 print(f"{play}: not played: {error}", flush=True)
                 continue

@@ -1,25 +1,24 @@
-"""The account that plays take place in: two emulators with Amazon's rules, and things that are not kon's."""
+"""What stands in the account that plays take place in: things that are not kon's, and what kon makes."""
 
 from __future__ import annotations
 
-import os
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import botocore.loaders
+import botocore.session
+
 from kon.backends.aws.policies import policy
-from kon.backends.emulator import KEY_ID, Emulator, Settings, started
+from kon.backends.emulator import KEY_ID, Settings
 from kon.backends.emulator.strict import RULES
 from kon.backends.emulator.strict.faults import Fault
-from tests.emulators import as_anybody
+from tests.edges.account import Account
 
 PREFIX: Final = "kon"
 ACCOUNT: Final = "000000000000"
 BUCKET: Final = f"{PREFIX}-{ACCOUNT}-us-east-1"
 FLEETS: Final = "konf-r1"
 
-_DATA: Final = ("SQS", "DYNAMODB", "S3", "STS")
 _KEY: Final = {
     "KeySchema": [{"AttributeName": "k", "KeyType": "HASH"}],
     "AttributeDefinitions": [{"AttributeName": "k", "AttributeType": "S"}],
@@ -31,21 +30,19 @@ State = Mapping[str, Mapping[str, Any]]
 
 
 class World:
-    """data: has SQS, DynamoDB and S3. api: has the rest."""
-
-    def __init__(self, data: Emulator, api: Emulator) -> None:
-        self._servers = (data, api)
+    def __init__(self, account: Account) -> None:
+        self.account: Final = account
         self._clients: dict[str, Any] = {}
         self._foreign: State = {}
+        self._looked: dict[str, tuple[int, State]] = {}
 
     def begin(self, *, other_fleets: bool = False) -> None:
         """An account with nothing in it but what is somebody else's, of names like kon's.
 
         other_fleets: kon's own, too, under names that begin as r1's do.
         """
-        for server, page in zip(self._servers, ("_ministack/reset", "moto-api/reset"), strict=True):
-            request = urllib.request.Request(f"{server.endpoint}/{page}", data=b"")
-            urllib.request.urlopen(request, timeout=60).close()
+        self.account.reset()
+        self._looked.clear()
         self._set(None, off=list(RULES))
         s3, sqs, tables, iam = (self._client(each) for each in ("s3", "sqs", "dynamodb", "iam"))
         for name in ("kon-payroll", "konling-000000000000-us-east-1"):
@@ -101,17 +98,16 @@ class World:
         self._set(fault)
 
     def calls(self) -> list[str]:
-        """Names of all calls of kon's since `begin`, in their order, server by server."""
-        states = [server.strict_state() for server in self._servers]
-        return [made.call for state in states for made in state.calls if made.key_id == KEY_ID]
+        """Names of all calls of kon's since `begin`, in their order, emulator by emulator."""
+        return [made.call for state in self.account.states() for made in state.calls if made.key_id == KEY_ID]
 
     def refusals(self) -> list[str]:
         """What kon's policies have refused: a call that is missing in them."""
-        states = [server.strict_state() for server in self._servers]
-        return [made.answer for state in states for made in state.calls if made.answer.startswith("denied ")]
+        made = [each.answer for state in self.account.states() for each in state.calls]
+        return [answer for answer in made if answer.startswith("denied ")]
 
     def hits(self) -> int:
-        return sum(len(server.strict_state().hits) for server in self._servers)
+        return sum(len(state.hits) for state in self.account.states())
 
     def hosts(self) -> list[str]:
         """Those of r1's that run, or are about to."""
@@ -152,64 +148,100 @@ class World:
         return found
 
     def _seen(self) -> State:
-        s3, sqs, tables, iam = (self._client(each) for each in ("s3", "sqs", "dynamodb", "iam"))
-        buckets = {}
-        for each in s3.list_buckets()["Buckets"]:
-            name = each["Name"]
-            listed = s3.list_objects_v2(Bucket=name).get("Contents", [])
-            uploads = s3.list_multipart_uploads(Bucket=name).get("Uploads", [])
-            tags = _or_none(lambda: s3.get_bucket_tagging(Bucket=name)["TagSet"])  # noqa: B023
-            rules = _or_none(lambda: s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"])  # noqa: B023
-            buckets[name] = (tags, rules, sorted(item["Key"] for item in [*listed, *uploads]))
-        queues = {
-            url.rpartition("/")[2]: sqs.list_queue_tags(QueueUrl=url).get("Tags", {})
-            for url in sqs.list_queues().get("QueueUrls", [])
-        }
-        found = {}
-        for name in tables.list_tables()["TableNames"]:
-            arn = tables.describe_table(TableName=name)["Table"]["TableArn"]
-            expiry = tables.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
-            tags = tables.list_tags_of_resource(ResourceArn=arn)["Tags"]
-            found[name] = (tags, expiry.get("TimeToLiveStatus"))
-        roles = {role["RoleName"]: role["Arn"] for role in iam.list_roles()["Roles"]}
-        return {"bucket": buckets, "queue": queues, "table": found, "role": roles, **self._fleets()}
-
-    def _fleets(self) -> State:
-        """By the id or the name of each thing, its tags, and what is in it."""
-        ec2, ssm = self._client("ec2"), self._client("ssm")
-        groups = ec2.describe_instances()["Reservations"]
-        hosts = [host for group in groups for host in group["Instances"]]
-        found: dict[str, dict[str, Any]] = {
-            "host": {
-                each["InstanceId"]: each.get("Tags")
-                for each in hosts
-                if each["State"]["Name"] not in ("shutting-down", "terminated")
-            }
-        }
-        for call, key, name in _OF_EC2:
-            things = getattr(ec2, f"describe_{call}")()[key]
-            # moto gives a host a second disk, without tags, that nobody has asked for
-            things = [each for each in things if call != "volumes" or each.get("Tags")]
-            found[call] = {each[name]: (each.get("Tags"), each.get("IpPermissions")) for each in things}
-        profiles = self._client("iam").list_instance_profiles()["InstanceProfiles"]
-        found["profile"] = {
-            each["InstanceProfileName"]: [role["RoleName"] for role in each["Roles"]] for each in profiles
-        }
-        alarms = self._client("cloudwatch").describe_alarms()["MetricAlarms"]
-        found["alarm"] = {each["AlarmName"]: each["MetricName"] for each in alarms}
-        found["topic"] = {each["TopicArn"]: "" for each in self._client("sns").list_topics()["Topics"]}
-        found["parameter"] = {each["Name"]: "" for each in ssm.describe_parameters()["Parameters"]}
+        """By service, and anew only where something was asked of it that may have changed it."""
+        changes, found = self.account.changes(), dict[str, Mapping[str, Any]]()
+        for service, look in self._looks().items():
+            known = self._looked.get(service)
+            if known is None or known[0] != changes[service]:
+                known = self._looked[service] = (changes[service], look(self._client(service)))
+            found |= known[1]
         return found
+
+    @staticmethod
+    def _looks() -> Mapping[str, Callable[[Any], State]]:
+        return {
+            "s3": _buckets,
+            "sqs": _queues,
+            "dynamodb": _tables,
+            "iam": _roles,
+            "ec2": _fleets,
+            "cloudwatch": lambda alarms: {
+                "alarm": {
+                    each["AlarmName"]: each["MetricName"] for each in alarms.describe_alarms()["MetricAlarms"]
+                }
+            },
+            "sns": lambda sns: {"topic": {each["TopicArn"]: "" for each in sns.list_topics()["Topics"]}},
+            "ssm": lambda ssm: {
+                "parameter": {each["Name"]: "" for each in ssm.describe_parameters()["Parameters"]}
+            },
+        }
 
     def _set(self, fault: Fault | None, off: list[str] | None = None) -> None:
         bound = {KEY_ID: [policy("client", PREFIX), policy("controller")]}
-        for server in self._servers:
-            server.set_strict(Settings(off=off or [], policies=bound, fault=fault))
+        self.account.set(Settings(off=off or [], policies=bound, fault=fault))
 
     def _client(self, service: str) -> Any:
         if service not in self._clients:
-            self._clients[service] = as_anybody(service)
+            self._clients[service] = self.account.client(service)
         return self._clients[service]
+
+
+def _buckets(s3: Any) -> State:
+    buckets = {}
+    for each in s3.list_buckets()["Buckets"]:
+        name = each["Name"]
+        listed = s3.list_objects_v2(Bucket=name).get("Contents", [])
+        uploads = s3.list_multipart_uploads(Bucket=name).get("Uploads", [])
+        tags = _or_none(lambda: s3.get_bucket_tagging(Bucket=name)["TagSet"])  # noqa: B023
+        rules = _or_none(lambda: s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"])  # noqa: B023
+        buckets[name] = (tags, rules, sorted(item["Key"] for item in [*listed, *uploads]))
+    return {"bucket": buckets}
+
+
+def _queues(sqs: Any) -> State:
+    urls = sqs.list_queues().get("QueueUrls", [])
+    return {
+        "queue": {url.rpartition("/")[2]: sqs.list_queue_tags(QueueUrl=url).get("Tags", {}) for url in urls}
+    }
+
+
+def _tables(tables: Any) -> State:
+    found = {}
+    for name in tables.list_tables()["TableNames"]:
+        arn = tables.describe_table(TableName=name)["Table"]["TableArn"]
+        expiry = tables.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+        tags = tables.list_tags_of_resource(ResourceArn=arn)["Tags"]
+        found[name] = (tags, expiry.get("TimeToLiveStatus"))
+    return {"table": found}
+
+
+def _roles(iam: Any) -> State:
+    profiles = iam.list_instance_profiles()["InstanceProfiles"]
+    return {
+        "role": {role["RoleName"]: role["Arn"] for role in iam.list_roles()["Roles"]},
+        "profile": {
+            each["InstanceProfileName"]: [role["RoleName"] for role in each["Roles"]] for each in profiles
+        },
+    }
+
+
+def _fleets(ec2: Any) -> State:
+    """By the id or the name of each thing, its tags, and what is in it."""
+    groups = ec2.describe_instances()["Reservations"]
+    hosts = [host for group in groups for host in group["Instances"]]
+    found: dict[str, dict[str, Any]] = {
+        "host": {
+            each["InstanceId"]: each.get("Tags")
+            for each in hosts
+            if each["State"]["Name"] not in ("shutting-down", "terminated")
+        }
+    }
+    for call, key, name in _OF_EC2:
+        things = getattr(ec2, f"describe_{call}")()[key]
+        # moto gives a host a second disk, without tags, that nobody has asked for
+        things = [each for each in things if call != "volumes" or each.get("Tags")]
+        found[call] = {each[name]: (each.get("Tags"), each.get("IpPermissions")) for each in things}
+    return found
 
 
 _OF_EC2: Final = (
@@ -224,32 +256,26 @@ _OF_EC2: Final = (
 )
 
 
-@contextmanager
-def world() -> Iterator[World]:
-    """Within it, this process and those that it forks are in this account."""
-    with started("ministack", strict=Settings()) as data, started("moto", strict=Settings()) as api:
-        with api.in_use():
-            os.environ.update({f"AWS_ENDPOINT_URL_{service}": data.endpoint for service in _DATA})
-            _preload()
-            yield World(data, api)
-
-
-def _preload() -> None:
+def preload(world: World) -> None:
     """What commands load and what boto3 reads from disk, once for all that is forked."""
     import kon.cli.collect
     import kon.cli.provision
     import kon.cli.run
     import kon.cli.submit
     import kon.cli.sweep
-    import kon.launch.local  # noqa: F401
+    import kon.launch.local
+    import tests.edges.fleet  # noqa: F401
     from kon.backends.aws.billing import Meter
     from kon.backends.aws.clients import Clients
     from kon.core.backend import RequestCount
 
+    loader = botocore.loaders.create_loader()
+    botocore.session.create_loader = lambda search_path=None: loader
     clients = Clients(None, Meter(RequestCount()), 1)
     for service in ("sqs", "dynamodb", "s3", "sts"):
         clients.get(service)
     clients.close()
+    world.begin(other_fleets=True)
 
 
 def _or_none(ask: Callable[[], Any]) -> Any:

@@ -73,20 +73,7 @@ class Emulator:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that lead boto3, and Amazon's other clients, to it."""
-        around = [os.environ.get(name, "") for name in _PROXIES]
-        direct = ",".join(dict.fromkeys([*filter(None, around), HOST]))
-        return {
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": KEY_ID,
-            "AWS_SECRET_ACCESS_KEY": KEY_ID,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_REGION": REGION,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            # profiles, and endpoints of single services, stand in these files too
-            "AWS_CONFIG_FILE": _NO_FILE,
-            "AWS_SHARED_CREDENTIALS_FILE": _NO_FILE,
-            **dict.fromkeys(_PROXIES, direct),
-        }
+        return variables(self.endpoint)
 
     def stray_names(self) -> list[str]:
         """The variables that have to go: profiles and tokens, and what else of the kind is set here."""
@@ -144,6 +131,24 @@ class Emulator:
         return f'its last words: "{lines[-1]}"' if lines else "it said nothing"
 
 
+def variables(endpoint: str) -> dict[str, str]:
+    """Those that lead Amazon's clients to a server of this machine, and to no credentials but its own."""
+    around = [os.environ.get(name, "") for name in _PROXIES]
+    direct = ",".join(dict.fromkeys([*filter(None, around), HOST]))
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": KEY_ID,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # profiles, and endpoints of single services, stand in these files too
+        "AWS_CONFIG_FILE": _NO_FILE,
+        "AWS_SHARED_CREDENTIALS_FILE": _NO_FILE,
+        **dict.fromkeys(_PROXIES, direct),
+    }
+
+
 @contextmanager
 def started(
     kind: Kind = "ministack",
@@ -182,7 +187,7 @@ def started(
                 stdout=output,
                 stderr=output,
                 pass_fds=[bound.fileno()],
-                env=_server_environment(kind, at, folder),
+                env=server_environment(kind, at, folder),
                 cwd=folder,
                 start_new_session=True,  # Ctrl-C is for the program that uses it
             )
@@ -232,7 +237,8 @@ def _bound(port: int | None) -> socket.socket:
     return bound
 
 
-def _server_environment(kind: Kind, port: int, folder: Path) -> dict[str, str]:
+def server_environment(kind: Kind, port: int, folder: Path) -> dict[str, str]:
+    """What an emulator's own process has in its environment: nothing that leads it out of `folder`."""
     environment = {
         name: value
         for name, value in os.environ.items()

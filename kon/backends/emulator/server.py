@@ -23,7 +23,7 @@ from kon.backends.emulator.strict.rights import TagsOf, no_tags
 
 _KEEP_ALIVE_S: Final = 75
 _BACKLOG: Final = 256
-_ACCOUNTS: Final = {"ministack": "000000000000", "moto": "123456789012"}
+ACCOUNTS: Final = {"ministack": "000000000000", "moto": "123456789012"}
 
 
 def main() -> None:
@@ -31,8 +31,8 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, args=[folder], name="end-with-parent", daemon=True).start()
     strict = None
     if settings != "-":
-        tags_of = moto_tags(_ACCOUNTS[kind]) if kind == "moto" else no_tags
-        strict = Strict(_ACCOUNTS[kind], msgspec.json.decode(settings, type=Settings), tags_of)
+        tags_of = moto_tags(ACCOUNTS[kind]) if kind == "moto" else no_tags
+        strict = Strict(ACCOUNTS[kind], msgspec.json.decode(settings, type=Settings), tags_of)
     if kind == "moto":
         _serve_moto(fd, strict)
     else:
@@ -75,17 +75,20 @@ def moto_tags(account_id: str) -> TagsOf:
     return tags_of
 
 
+def moto_application() -> Any:
+    """moto as a WSGI application."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    return DomainDispatcherApplication(create_backend_app)
+
+
 def _serve_moto(fd: int, strict: Strict | None) -> None:
     # What `python -m moto.server` does as well.
-    from moto.moto_server.werkzeug_app import (
-        DomainDispatcherApplication,
-        MotoRequestHandler,
-        create_backend_app,
-    )
+    from moto.moto_server.werkzeug_app import MotoRequestHandler
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # or the log has a line for each request
-    application: Any = DomainDispatcherApplication(create_backend_app)
+    application = moto_application()
     if strict is not None:
         application = Wsgi(application, strict)
     port = int(os.environ["MOTO_PORT"])

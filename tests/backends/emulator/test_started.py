@@ -137,7 +137,7 @@ def test_settings_of_other_programs_do_not_reach_it(kind: Kind, monkeypatch: pyt
 
 def test_it_finds_what_is_installed_for_this_user_alone(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import site; print(site.getusersitepackages())"]
-    environment = module._server_environment("moto", 1, tmp_path)
+    environment = module.server_environment("moto", 1, tmp_path)
     found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == site.getusersitepackages()
 
@@ -168,12 +168,12 @@ def test_where_it_is_not_installed_the_error_says_how_it_is(
 
 
 def test_one_that_does_not_come_up_is_told_with_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module._server_environment
+    real = module.server_environment
 
     def broken(kind: Kind, port: int, folder: Path) -> dict[str, str]:
         return {**real(kind, port, folder), "PYTHONHOME": "/nowhere"}
 
-    monkeypatch.setattr(module, "_server_environment", broken)
+    monkeypatch.setattr(module, "server_environment", broken)
     with pytest.raises(BackendUnavailable, match="ended as soon as it was started") as caught:
         with started("ministack"):
             raise AssertionError
