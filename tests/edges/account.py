@@ -1,16 +1,16 @@
 """Both emulators in this process, without threads: a fork of it is a snapshot of the account.
 
-A command runs in a forked process and asks over sockets, as ever; `serve` answers it until it ends. The search's
-own looks take no socket.
+A command runs in a forked process and asks over sockets, as ever; `serve` answers it until it ends. The
+search's own looks take no socket.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import os
 import socket
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
@@ -53,6 +53,7 @@ class Account:
         }
         from ministack.app import app
 
+        _quicken_moto()
         self._answers: dict[Kind, _Answer] = {
             "ministack": _of_asgi(Asgi(app, self._strict["ministack"])),
             "moto": _of_wsgi(Wsgi(moto_application(), self._strict["moto"]), self.ports["moto"]),
@@ -67,21 +68,21 @@ class Account:
     # --- for commands --------------------------------------------------------------------------------
 
     def serve(self, pid: int, longest_s: float) -> int | None:
-        """Answers until that child of this process ends: its status; None where it goes on after that time."""
-        return self._run(self._serve(pid, longest_s))
+        """Answers until that child of this process ends: its status; None where it goes on after that."""
+        return os.waitpid(pid, 0)[1] if self._run(self._serve(pid, longest_s)) else None
 
-    async def _serve(self, pid: int, longest_s: float) -> int | None:
+    async def _serve(self, pid: int, longest_s: float) -> bool:
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         descriptor = os.pidfd_open(pid)
         loop.add_reader(descriptor, ended.set)
         try:
             await asyncio.wait_for(ended.wait(), longest_s)
         except TimeoutError:
-            return None
+            return False
         finally:
             loop.remove_reader(descriptor)
             os.close(descriptor)
-        return os.waitpid(pid, 0)[1]
+        return True
 
     def _run(self, job: Any) -> Any:
         if self._loops_pid != os.getpid():
@@ -120,8 +121,12 @@ class Account:
         return reply
 
     def reset(self) -> None:
+        from moto.ec2.models import ec2_backends
+
         for kind, page in _RESETS.items():
             assert self.ask(kind, Request("POST", page, "", {"host": HOST}, b"")).ok
+        # 1,300 of Amazon's own images, which each list goes through
+        ec2_backends[ACCOUNTS["moto"]]["us-east-1"].snapshots.clear()
 
     def set(self, settings: Settings) -> None:
         for strict in self._strict.values():
@@ -131,6 +136,16 @@ class Account:
         return [
             msgspec.json.decode(_control(strict, "state"), type=State) for strict in self._strict.values()
         ]
+
+    def remembered(self) -> list[Any]:
+        """What the strict layers know, but for replies that are kept."""
+        accounts = [strict.account for strict in self._strict.values()]
+        return [
+            (place, key, thing.tags, thing.left, {name: thing.about[name] for name in sorted(thing.about)})
+            for account in accounts
+            for place, things in (("there", account.things), ("gone", account.gone))
+            for key, thing in things.items()
+        ] + [account.calls for account in accounts]
 
     def changes(self) -> Mapping[str, int]:
         """How often something was asked of each service that may change more than rows."""
@@ -177,7 +192,8 @@ class _Read(io.BytesIO):
 
 def _control(strict: Strict, page: str, body: bytes = b"") -> bytes:
     reply = strict.begin(Request("POST", f"{CONTROL}{page}", "", {}, body)).reply
-    assert reply is not None and reply.status == 200, reply
+    assert reply is not None
+    assert reply.status == 200, reply
     return reply.body
 
 
@@ -273,6 +289,15 @@ def _of_asgi(app: Any) -> _Answer:
         return reply if ended else None
 
     return answer
+
+
+def _quicken_moto() -> None:
+    """What it works out anew for each request, and is the same for each."""
+    from moto.core import responses
+    from moto.ec2.models import tags
+
+    tags.simple_aws_filter_to_re = functools.cache(tags.simple_aws_filter_to_re)  # type: ignore[attr-defined]
+    responses.method_names_from_class = functools.cache(responses.method_names_from_class)  # type: ignore[attr-defined]
 
 
 class _NoSocket:

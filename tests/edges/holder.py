@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 
 from tests.edges.account import Account
 from tests.edges.play import LEAVES, begin
+from tests.edges.state import processes_below
 from tests.edges.world import World, preload
 
 _CHILD_SUBREAPER: Final = 36
@@ -79,6 +80,8 @@ def _hold(pipe: Connection, theirs: Connection) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
                 shutil.copytree(kept, folder)
                 pipe.send(_forked(world, folder, command, job, arguments))
+            except BrokenPipeError:
+                return  # who asked has gone
             except Exception:
                 pipe.send((False, traceback.format_exc()))
     finally:
@@ -116,9 +119,8 @@ def _forked(
 
 def _end_those_below() -> None:
     """Workers that outlive a command: none of them may meet the next play."""
-    mine = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
-    while below := mine.read_text().split():
+    while below := processes_below():
         for each in below:
-            os.kill(int(each), signal.SIGKILL)
+            os.kill(each, signal.SIGKILL)
         for each in below:
-            os.waitpid(int(each), 0)
+            os.waitpid(each, 0)

@@ -17,6 +17,7 @@ import msgspec
 
 from kon.backends.emulator.strict.faults import Fault, FaultKind
 from tests.edges import fleet
+from tests.edges.state import left_by
 from tests.edges.world import World
 
 FILE: Final = """\
@@ -54,6 +55,12 @@ LEAVES: Final = frozenset({"collect"})
 GOES_ON: Final = {"up": "run", "submit": "collect"}
 """The command that takes up what this one has begun, and ends it."""
 
+THEN: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("up", "run", "submit", "collect", "down"), ("down", "sweep")),
+    **dict.fromkeys(("provision", "scale"), ("teardown",)),
+}
+"""What ends all, once it has been gone on with."""
+
 DOCUMENTED: Final = frozenset({0, 1, 2, 3, 5, 130})
 LONGEST_S: Final = 120.0
 _DEADLY: Final = frozenset({"killed", "killed_after"})
@@ -83,10 +90,24 @@ class Done(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct):
-    """What is wrong after a play, and whether its fault was met at all."""
+    """What is wrong after a play, and whether its fault was met at all.
+
+    states: what was gone on with, and from what; see tests/edges/state.py.
+    cut: the last of them was known, and what comes after it was not played again.
+    """
 
     wrong: list[str] = []
     met: bool = False
+    states: list[str] = []
+    cut: bool = False
+
+    def is_known(self, world: World, folder: Path, next: str, known: frozenset[str]) -> bool:
+        """Whether another play has come to this state, and gone on with the same."""
+        state = left_by(world, folder)
+        if state:
+            self.states.append(f"{next}: {state}")
+            self.cut = self.states[-1] in known
+        return self.cut
 
 
 def do(world: World, folder: Path, command: str, play: Play | None = None) -> Done:
@@ -125,10 +146,13 @@ def begin(world: World, folder: Path, command: str) -> None:
         assert done.code == 0, done.said
 
 
-def played(world: World, folder: Path, play: Play) -> Outcome:
+def played(world: World, folder: Path, play: Play, known: frozenset[str] = frozenset()) -> Outcome:
     """What is wrong after the fault, after the same command again, after that the run is ended by, after
-    `down`, and after `sweep`: in this order, as a `down` before would hide what is left."""
-    command, is_fleet = play.command, play.command in OF_FLEETS
+    `down`, and after `sweep`: in this order, as a `down` before would hide what is left.
+
+    known: states that other plays went on from. What comes after them has been seen.
+    """
+    command = play.command
     first = do(world, folder, command, play)
     outcome = Outcome(met=first.hits > 0)
     found = outcome.wrong
@@ -137,7 +161,10 @@ def played(world: World, folder: Path, play: Play) -> Outcome:
     # what a process that was killed has begun may be named by nobody but a later command
     if first.code == 0 and command in ("run", "collect", "down", "sweep", "teardown"):
         found += [f"exit 0, and {each}" for each in world.left()]
-    _well(world, folder, command, "the same command again", found)
+    again = f"{command} again"
+    if outcome.is_known(world, folder, again, known):
+        return outcome
+    _well(world, folder, command, again, found)
     if command in GOES_ON:
         _well(world, folder, GOES_ON[command], f"then {GOES_ON[command]}", found)
     if command in ("run", "collect", *GOES_ON):
@@ -145,16 +172,14 @@ def played(world: World, folder: Path, play: Play) -> Outcome:
     if command in ("provision", "scale"):
         hosts = world.hosts()
         found += [] if len(hosts) == 1 else [f"there are {len(hosts)} hosts, not 1"]
-        _well(world, folder, "teardown", "then teardown", found)
-        found += [f"after teardown: {each}" for each in world.left(bucket_too=True)]
     elif command != "sweep":
-        found += [f"after the same command again: {each}" for each in world.left()]
-    if not is_fleet:
-        if command != "sweep":
-            _well(world, folder, "down", "then down", found)
-            found += [f"after down: {each}" for each in world.left()]
-            _well(world, folder, "sweep", "then sweep", found)
-        found += [f"after sweep: {each}" for each in world.left(bucket_too=True)]
+        found += [f"after {again}: {each}" for each in world.left()]
+    found += [f"after {again}: {each}" for each in world.foreign_changes()]
+    for each in THEN.get(command, ()):
+        if outcome.is_known(world, folder, f"then {each}", known):
+            return outcome
+        _well(world, folder, each, f"then {each}", found)
+        found += [f"after {each}: {thing}" for thing in world.left(bucket_too=each != "down")]
     found += [f"at the end: {each}" for each in world.foreign_changes()]
     return outcome
 

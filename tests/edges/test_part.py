@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kon.backends.emulator import Settings
 from kon.backends.emulator.strict import RULES
-from tests.edges.play import ARGUMENTS, BEFORE, GOES_ON, Play, played
+from tests.edges.holder import Holder
+from tests.edges.play import ARGUMENTS, BEFORE, GOES_ON, Play, do, played
 from tests.edges.search import calls_of, plays_of
-from tests.edges.world import World, world
+from tests.edges.world import World
 
 TELLING = [
     # what is there already is taken as it is, whatever reply was lost before
@@ -35,16 +36,14 @@ TELLING = [
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[World]:
-    before = dict(os.environ)
-    with world() as place:
-        yield place
-    assert dict(os.environ) == before
+def holder() -> Iterator[Holder]:
+    with Holder() as holder:
+        yield holder
 
 
 @pytest.mark.parametrize("play", TELLING, ids=str)
-def test_a_play_leaves_nothing_and_touches_nothing_foreign(play: Play, place: World, tmp_path: Path) -> None:
-    outcome = played(place, tmp_path / "play", play)
+def test_a_play_leaves_nothing_and_touches_nothing_foreign(play: Play, holder: Holder) -> None:
+    outcome = holder.ask(play.command, played, play)
     assert outcome.wrong == []
     assert outcome.met, "the command makes no such call any more: name another"
 
@@ -62,31 +61,72 @@ def test_every_call_meets_every_fault_that_it_can() -> None:
     assert len(plays) == len(set(plays)) == (24 + 4) + (7 + 2)
 
 
-def test_a_thing_that_is_left_and_one_that_is_changed_are_seen(place: World) -> None:
+def test_a_thing_that_is_left_and_one_that_is_changed_are_seen(holder: Holder) -> None:
     """The invariants are no rubber stamp."""
-    place.begin(other_fleets=True)
-    assert place.left(bucket_too=True) == place.foreign_changes() == []
-    place._set(None, off=list(RULES))
-    place._client("sqs").create_queue(QueueName="kon-e-lease-w1-r1-tasks")
-    place._client("sqs").tag_queue(
-        QueueUrl=place._client("sqs").get_queue_url(QueueName="kon-mail")["QueueUrl"], Tags={"Project": "kon"}
-    )
-    place._client("iam").delete_role(RoleName="konf-r10")
-    place._client("ec2").delete_key_pair(KeyName="konf-r10")
-    assert place.left() == ["left: queue kon-e-lease-w1-r1-tasks"]
-    assert place.foreign_changes() == [
+    before, left, changed = holder.ask("provision", _with_changes)
+    assert before == []
+    assert left == ["left: queue kon-e-lease-w1-r1-tasks"]
+    assert changed == [
         "not kon's, and changed: queue kon-mail",
         "not kon's, and gone: role konf-r10",
         "not kon's, and gone: key_pairs konf-r10",
     ]
 
 
+def _with_changes(world: World, folder: Path) -> tuple[list[str], list[str], list[str]]:
+    before = world.left(bucket_too=True) + world.foreign_changes()
+    sqs = world.account.client("sqs")
+    world.account.set(Settings(off=list(RULES)))
+    sqs.create_queue(QueueName="kon-e-lease-w1-r1-tasks")
+    url = sqs.get_queue_url(QueueName="kon-mail")["QueueUrl"]
+    sqs.tag_queue(QueueUrl=url, Tags={"Project": "kon"})
+    world.account.client("iam").delete_role(RoleName="konf-r10")
+    world.account.client("ec2").delete_key_pair(KeyName="konf-r10")
+    return before, world.left(), world.foreign_changes()
+
+
+def test_a_play_is_cut_where_another_has_been_and_nowhere_else(holder: Holder) -> None:
+    """A state says what was done, and nothing of when, or of what was drawn."""
+    denied = Play("up", "denied", "sqs:CreateQueue")
+    first, again = (holder.ask("up", played, denied) for _ in range(2))
+    assert first.states == again.states
+    assert len(first.states) == 3
+    assert not first.cut
+    known = frozenset(first.states)
+    cut = holder.ask("up", played, denied, known)
+    assert cut.cut
+    others = [
+        Play("up", "lost_after", "sqs:CreateQueue", for_good=True),
+        Play("up", "denied", "sqs:CreateQueue", 2, for_good=True),
+        Play("up", "killed_after", "s3:PutBucketTagging"),
+        Play("up", "killed_after", "s3:PutPublicAccessBlock"),
+        Play("up", "killed", "s3:PutPublicAccessBlock"),
+    ]
+    states = {holder.ask("up", played, play, known).states[0] for play in others}
+    assert len({*states, first.states[0]}) == 1 + len(others)
+
+
+def test_no_play_meets_what_another_has_left(holder: Holder) -> None:
+    assert holder.ask("submit", _submitted) > 0
+    assert holder.ask("submit", _left_before) == []
+
+
+def _submitted(world: World, folder: Path) -> int:
+    assert do(world, folder, "submit").code == 0
+    return len(world.left())
+
+
+def _left_before(world: World, folder: Path) -> list[str]:
+    return [*world.left(bucket_too=True), *(str(each) for each in folder.rglob("rec/*"))]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ARGUMENTS)
-def test_every_play_leaves_nothing_and_touches_nothing_foreign(
-    command: str, place: World, tmp_path: Path
-) -> None:
-    folder = tmp_path / "play"
-    plays = list(plays_of(command, calls_of(place, folder, command)))
-    found = {str(play): wrong for play in plays if (wrong := played(place, folder, play).wrong)}
+def test_every_play_leaves_nothing_and_touches_nothing_foreign(command: str, holder: Holder) -> None:
+    known, found = set[str](), {}
+    for play in plays_of(command, holder.ask(command, calls_of, command)):
+        outcome = holder.ask(command, played, play, frozenset(known))
+        known.update(outcome.states)
+        if outcome.wrong:
+            found[str(play)] = outcome.wrong
     assert found == {}

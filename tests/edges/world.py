@@ -140,6 +140,10 @@ class World:
             for kind, things in self._settled().items()
         }
 
+    def seen(self) -> State:
+        """All that can be seen of all things, however late Amazon shows it."""
+        return self._settled()
+
     def _settled(self) -> State:
         """All that there is, past all that Amazon shows late."""
         self._set(None, off=list(RULES))
@@ -263,7 +267,7 @@ def preload(world: World) -> None:
     import kon.cli.run
     import kon.cli.submit
     import kon.cli.sweep
-    import kon.launch.local
+    import kon.launch.local  # noqa: F401
     import tests.edges.fleet  # noqa: F401
     from kon.backends.aws.billing import Meter
     from kon.backends.aws.clients import Clients

@@ -12,7 +12,7 @@ from kon.core.errors import BackendRefused, BackendUnavailable, ConfigurationErr
 from kon.fleet.autoscale.hosts import ELSEWHERE
 from kon.fleet.build.survey import Survey
 from kon.fleet.build.template import interface
-from kon.fleet.build.wanted import Work, listed
+from kon.fleet.build.wanted import LOOK_S, Work, listed
 from kon.fleet.clients import Clients, code_of
 from kon.fleet.thing import Filter
 
@@ -20,9 +20,6 @@ _NOT_MORE: Final = ("VcpuLimitExceeded", "InstanceLimitExceeded", "MaxSpotInstan
 _UP_S: Final = 300.0
 _TOKENS: Final = 20
 """For one launch, at most: each stands for hosts that have ended within a day, or that end at once."""
-_KNOWN_S: Final = 60.0
-"""How long a new instance profile may take to be known to EC2, in seconds."""
-_LOOK_S: Final = 2.0
 
 
 def make_hosts(work: Work, found: Survey, group: str) -> list[str]:
@@ -92,23 +89,17 @@ def _run(
 def _launched(work: Work, seen: Sequence[str], kind: str, subnet: str, group: str, count: int) -> list[str]:
     ec2, wanted = work.aws("ec2"), work.wanted
     token = hashlib.sha256(" ".join(seen).encode()).hexdigest()[:32]
-    give_up_s = work.now_s() + _KNOWN_S
-    while True:
-        try:
-            made = ec2.run_instances(
-                LaunchTemplate={"LaunchTemplateName": wanted.stem, "Version": "$Default"},
-                InstanceType=kind,
-                MinCount=1,
-                MaxCount=count,
-                NetworkInterfaces=[interface(work, subnet, group)],
-                ClientToken=token,
-            )
-            return [each["InstanceId"] for each in made["Instances"]]
-        except botocore.exceptions.ClientError as error:
-            # EC2 hears of a profile some seconds after IAM has made it
-            if "iamInstanceProfile" not in str(error) or work.now_s() > give_up_s:
-                raise
-        work.sleep(_LOOK_S)
+    made = work.patiently(
+        lambda: ec2.run_instances(
+            LaunchTemplate={"LaunchTemplateName": wanted.stem, "Version": "$Default"},
+            InstanceType=kind,
+            MinCount=1,
+            MaxCount=count,
+            NetworkInterfaces=[interface(work, subnet, group)],
+            ClientToken=token,
+        )
+    )
+    return [each["InstanceId"] for each in made["Instances"]]
 
 
 def _wait_until_up(work: Work, made: Sequence[str]) -> None:
@@ -132,7 +123,7 @@ def _wait_until_up(work: Work, made: Sequence[str]) -> None:
                 f"{counted(len(made), 'host')} made, and not all run after {_UP_S:g} s. "
                 "They stay; call this again"
             )
-        work.sleep(_LOOK_S)
+        work.sleep(LOOK_S)
 
 
 def _extend(work: Work, found: Survey) -> None:
@@ -169,7 +160,7 @@ def end_hosts(aws: Clients, fleet: str, ids: Sequence[str], work: Work) -> None:
     while not work.dry and work.now_s() < give_up_s:
         if all(each["State"]["Name"] == "terminated" for each in _described(aws, ids)):
             return
-        work.sleep(_LOOK_S)
+        work.sleep(LOOK_S)
 
 
 def _described(aws: Clients, ids: Sequence[str]) -> list[dict[str, Any]]:

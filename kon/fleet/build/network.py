@@ -42,10 +42,15 @@ def own_network(work: Work, zones: Sequence[str]) -> tuple[str, list[Subnet]]:
                 work.change(each, "made in it", lambda: None)
             return "", [Subnet("", zone) for zone in zones[:_ZONES]]
         vpc = made["Vpc"]["VpcId"]
-        ec2.get_waiter("vpc_available").wait(VpcIds=[vpc])
+        work.until(f"the VPC {vpc} is not available", lambda: _states(work, vpc) == ["available"])
     subnets = _subnets(work, vpc, zones)
     _way_out(work, vpc)
     return vpc, subnets
+
+
+def _states(work: Work, vpc: str) -> list[str]:
+    filters = [{"Name": "vpc-id", "Values": [vpc]}]
+    return [each["State"] for each in work.aws("ec2").describe_vpcs(Filters=filters)["Vpcs"]]
 
 
 def _subnets(work: Work, vpc: str, zones: Sequence[str]) -> list[Subnet]:
@@ -91,7 +96,14 @@ def _way_out(work: Work, vpc: str) -> None:
             lambda: ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc),
         )
     filters = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "association.main", "Values": ["true"]}]
-    [table] = ec2.describe_route_tables(Filters=filters)["RouteTables"]
+    tables: list[dict[str, Any]] = []
+
+    def is_listed() -> bool:
+        tables[:] = ec2.describe_route_tables(Filters=filters)["RouteTables"]
+        return bool(tables)
+
+    work.until(f"EC2 lists no main route table of {vpc}", is_listed)
+    [table] = tables
     if not any(each.get("DestinationCidrBlock") == _ANYWHERE for each in table["Routes"]):
         work.change(
             "route",

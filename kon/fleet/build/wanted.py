@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
+import botocore.exceptions
 import msgspec
 
-from kon.core.errors import ConfigurationError
-from kon.fleet.clients import Clients
+from kon.core.errors import BackendUnavailable, ConfigurationError
+from kon.fleet.clients import Clients, is_gone
 from kon.fleet.thing import BILL, PROJECT, Filter, stem_of
 
 TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
@@ -23,6 +24,11 @@ OWN_TAGS: Final = frozenset(
     }
 )
 """Tags that kon goes by, and sets itself."""
+
+_KNOWN_S: Final = 60.0
+"""How long what was made may take to be known to other calls, in seconds: an instance profile the longest."""
+
+LOOK_S: Final = 2.0
 
 _T = TypeVar("_T")
 
@@ -133,13 +139,38 @@ class Work:
 
     def change(self, thing: str, after: str, call: Callable[[], _T], before: str = "") -> _T | None:
         """Make a change and note it; None where nothing is changed."""
-        result = None if self.dry else call()
+        result = None if self.dry else self.patiently(call)
         self.changes.append(Change(thing, before, after))
         return result
+
+    def patiently(self, call: Callable[[], _T]) -> _T:
+        """What the call answers. Amazon may not know yet what was made a moment ago, and says so without any
+        effect: it is asked again. A fleet that has made nothing was given a name of what is not there."""
+        give_up_s = self.now_s() + _KNOWN_S
+        while True:
+            try:
+                return call()
+            except botocore.exceptions.ClientError as error:
+                if not self.changes or not _not_known(error) or self.now_s() > give_up_s:
+                    raise
+            self.sleep(LOOK_S)
+
+    def until(self, what: str, is_so: Callable[[], bool]) -> None:
+        """Look until it is so. Raises BackendUnavailable where it is not in time."""
+        give_up_s = self.now_s() + _KNOWN_S
+        while not is_so():
+            if self.now_s() > give_up_s:
+                raise BackendUnavailable(f"{what} after {_KNOWN_S:g} s. What was made stays; call this again")
+            self.sleep(LOOK_S)
 
     def specified(self, kind: str, **more: str) -> list[dict[str, Any]]:
         """Tags as EC2's calls that make a thing take them, so that it is never without."""
         return [{"ResourceType": kind, "Tags": listed({**self.tags, **more})}]
+
+
+def _not_known(error: botocore.exceptions.ClientError) -> bool:
+    # EC2 hears of a profile some seconds after IAM has made it, and has no code for that
+    return is_gone(error) or "iamInstanceProfile" in str(error)
 
 
 def listed(tags: Mapping[str, str]) -> list[dict[str, str]]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import itertools
+import json
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -10,6 +14,9 @@ from botocore.exceptions import ClientError
 
 from kon.backends.aws.policies import policy
 from kon.backends.emulator import KEY_ID, Emulator, Settings, started
+from kon.backends.emulator.strict import RULES
+from kon.backends.emulator.strict import late as late_rules
+from kon.backends.emulator.strict.rules import Rule
 from kon.backends.prices import usual_prices
 from kon.fleet import remove
 from kon.fleet.build import Wanted, Work, build, end_hosts
@@ -53,8 +60,77 @@ def test_the_controllers_rights_are_enough_and_lists_may_lag(amazon: Emulator, o
         assert (found.things, found.troubles) == ([], [])
     finally:
         aws.close()
-    denied = [each.answer for each in amazon.strict_state().calls if each.answer.startswith("denied")]
-    assert denied == []
+    state = amazon.strict_state()
+    assert [each.answer for each in state.calls if each.answer.startswith("denied")] == []
+    late = {name for name, rule in RULES.items() if _has_its_rule_in(late_rules, rule)}
+    of_networks = {"new-network-is-not-known-yet", "new-subnet-is-not-known-yet"}
+    of_networks |= {"new-gateway-is-not-known-yet", "main-route-table-comes-late"}
+    assert late - state.met.keys() == (set() if own_network else of_networks)
+
+
+def _has_its_rule_in(module: ModuleType, rule: Rule) -> bool:
+    return (rule.check or rule.change).__module__ == module.__name__
+
+
+def test_what_is_not_there_at_all_is_told_at_once() -> None:
+    """Patience is for what was just made: a group that an operator names wrongly is no such thing."""
+    slept: list[float] = []
+
+    def refused() -> None:
+        raise ClientError({"Error": {"Code": "InvalidGroup.NotFound"}}, "RunInstances")
+
+    aws = Clients("us-east-1")
+    wanted = Wanted(fleet="r1", region="us-east-1", types=["t3.micro"])
+    ticks = itertools.count(step=10)
+    work = Work(aws, wanted, now_s=lambda: next(ticks), sleep=slept.append)
+    with pytest.raises(ClientError):
+        work.patiently(refused)
+    assert slept == []
+    work.change("VPC", "made", lambda: None)
+    with pytest.raises(ClientError):
+        work.patiently(refused)
+    assert len(slept) == 6
+
+
+def test_limits_hold_and_the_longest_names_are_within_them(amazon: Emulator) -> None:
+    aws, name = Clients("us-east-1"), "f" * 15
+    more: dict[str, Any] = {"types": ["t3.micro"], "image_id": IMAGE, "public_key": KEY}
+    wanted = Wanted(fleet=name, region="us-east-1", tags={"k" * 128: "v" * 256}, **more)
+    try:
+        build(Work(aws, wanted, sleep=lambda seconds: None), usual_prices(), "a key")
+    finally:
+        aws.close()
+    iam, ec2, ssm = (as_anybody(each, region_name="us-east-1") for each in ("iam", "ec2", "ssm"))
+    large = base64.b64encode(b"x" * 16_385).decode()
+    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+    iam.create_role(RoleName="r", AssumeRolePolicyDocument=trust)
+    with pytest.raises(iam.exceptions.NoSuchEntityException):  # a new role is not known at once
+        iam.put_role_policy(RoleName="r", PolicyName="p", PolicyDocument=trust)
+    policy_of = {"RoleName": "r", "PolicyName": "p", "PolicyDocument": json.dumps({"x": "y" * 10_240})}
+    tagged = [{"ResourceType": "vpc", "Tags": [{"Key": "k", "Value": "v" * 257}]}]
+    for rule, call, parameters in (
+        (
+            "user-data-has-16-kb",
+            ec2.create_launch_template,
+            {"LaunchTemplateName": "t", "LaunchTemplateData": {"UserData": large}},
+        ),
+        ("parameters-have-4-kb", ssm.put_parameter, {"Name": "p", "Value": "x" * 4_097, "Type": "String"}),
+        ("inline-policies-have-10240-characters", iam.put_role_policy, policy_of),
+        (
+            "role-names-have-64-characters",
+            iam.create_role,
+            {"RoleName": "r" * 65, "AssumeRolePolicyDocument": trust},
+        ),
+        (
+            "tags-of-ec2-are-short",
+            ec2.create_vpc,
+            {"CidrBlock": "10.0.0.0/16", "TagSpecifications": tagged},
+        ),
+    ):
+        before = amazon.strict_state().met.get(rule, 0)
+        with pytest.raises(ClientError):
+            call(**parameters)
+        assert amazon.strict_state().met.get(rule, 0) == before + 1, rule
 
 
 def test_a_host_that_was_ended_is_replaced_though_its_launch_was_asked_for_before(amazon: Emulator) -> None:

@@ -179,6 +179,11 @@ def _s3(request: Request, query: Mapping[str, list[str]]) -> tuple[str, Mapping[
     parameters: dict[str, Any] = {"Bucket": bucket}
     if key:
         parameters["Key"] = key
+    if word == "uploadId":
+        parameters |= {
+            "UploadId": query["uploadId"][0],
+            "PartNumber": query.get("partNumber", [""])[0],
+        }
     if operation in ("CreateBucket", "DeleteObjects", "PutBucketTagging"):
         parameters |= _s3_body(operation, request.body)
     return operation, parameters

@@ -43,7 +43,7 @@ def _deregistered(call: Call, account: Account, reply: Reply) -> None:
 
 @tracks("iam:CreateRole")
 def _role_made(call: Call, account: Account, reply: Reply) -> None:
-    account.made("role", call.parameters["RoleName"], changing=1)
+    account.made("role", call.parameters["RoleName"], changing=1, unknown=1)
 
 
 @tracks("iam:DeleteRole")

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.backends.emulator.strict import dynamodb, ec2, s3, sqs  # noqa: F401 - each registers its rules
+from kon.backends.emulator.strict import dynamodb, ec2, late, limits, s3, sqs  # noqa: F401 - rules
 from kon.backends.emulator.strict.calls import Call, Refusal, Reply, Request, call_of, refused
 from kon.backends.emulator.strict.faults import Fault, empty_answer, refusal_of
 from kon.backends.emulator.strict.rights import Policy, TagsOf, denial, needs_of, no_tags
@@ -83,6 +83,11 @@ class Strict:
         self._calls: list[Made] = []
         self._reset()
         self._apply(self._settings)
+
+    @property
+    def account(self) -> Account:
+        """What it remembers."""
+        return self._account
 
     def begin(self, request: Request) -> Verdict:
         """Before the emulator sees it."""
