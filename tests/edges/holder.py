@@ -97,6 +97,7 @@ def _forked(
         try:
             ctypes.CDLL(None).prctl(_CHILD_SUBREAPER, 1)
             try:
+                world.account.as_if_new()
                 if command in LEAVES:
                     begin(world, folder, command)
                 answer = (True, job(world, folder, *arguments))
