@@ -144,16 +144,23 @@ class Work:
         return result
 
     def patiently(self, call: Callable[[], _T]) -> _T:
-        """What the call answers. Amazon may not know yet what was made a moment ago, and says so without any
-        effect: it is asked again. A fleet that has made nothing was given a name of what is not there."""
+        """What the call answers. Amazon may not know yet what was made a moment ago, here or by a call that
+        was interrupted, and says so without any effect: it is asked again. What an operator has named is not
+        new: if it is not there, it is told at once."""
         give_up_s = self.now_s() + _KNOWN_S
         while True:
             try:
                 return call()
             except botocore.exceptions.ClientError as error:
-                if not self.changes or not _not_known(error) or self.now_s() > give_up_s:
+                if not self._is_late(error) or self.now_s() > give_up_s:
                     raise
             self.sleep(LOOK_S)
+
+    def _is_late(self, error: botocore.exceptions.ClientError) -> bool:
+        wanted, said = self.wanted, str(error)
+        named = filter(None, [wanted.group, wanted.profile, wanted.key_name, *wanted.subnets])
+        # EC2 hears of a profile some seconds after IAM has made it, and has no code for that
+        return (is_gone(error) or "iamInstanceProfile" in said) and not any(each in said for each in named)
 
     def until(self, what: str, is_so: Callable[[], bool]) -> None:
         """Look until it is so. Raises BackendUnavailable where it is not in time."""
@@ -166,11 +173,6 @@ class Work:
     def specified(self, kind: str, **more: str) -> list[dict[str, Any]]:
         """Tags as EC2's calls that make a thing take them, so that it is never without."""
         return [{"ResourceType": kind, "Tags": listed({**self.tags, **more})}]
-
-
-def _not_known(error: botocore.exceptions.ClientError) -> bool:
-    # EC2 hears of a profile some seconds after IAM has made it, and has no code for that
-    return is_gone(error) or "iamInstanceProfile" in str(error)
 
 
 def listed(tags: Mapping[str, str]) -> list[dict[str, str]]:

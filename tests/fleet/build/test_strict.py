@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -72,23 +72,28 @@ def _has_its_rule_in(module: ModuleType, rule: Rule) -> bool:
     return (rule.check or rule.change).__module__ == module.__name__
 
 
-def test_what_is_not_there_at_all_is_told_at_once() -> None:
-    """Patience is for what was just made: a group that an operator names wrongly is no such thing."""
+def test_what_an_operator_has_named_wrongly_is_told_at_once() -> None:
+    """Patience is for what was just made, by this call or by one that was killed."""
     slept: list[float] = []
 
-    def refused() -> None:
-        raise ClientError({"Error": {"Code": "InvalidGroup.NotFound"}}, "RunInstances")
+    def refused(group: str) -> Callable[[], None]:
+        def call() -> None:
+            error = {
+                "Code": "InvalidGroup.NotFound",
+                "Message": f"The security group '{group}' does not exist",
+            }
+            raise ClientError({"Error": error}, "RunInstances")
 
-    aws = Clients("us-east-1")
-    wanted = Wanted(fleet="r1", region="us-east-1", types=["t3.micro"])
+        return call
+
+    wanted = Wanted(fleet="r1", region="us-east-1", types=["t3.micro"], group="sg-named")
     ticks = itertools.count(step=10)
-    work = Work(aws, wanted, now_s=lambda: next(ticks), sleep=slept.append)
+    work = Work(Clients("us-east-1"), wanted, now_s=lambda: next(ticks), sleep=slept.append)
     with pytest.raises(ClientError):
-        work.patiently(refused)
+        work.patiently(refused("sg-named"))
     assert slept == []
-    work.change("VPC", "made", lambda: None)
     with pytest.raises(ClientError):
-        work.patiently(refused)
+        work.patiently(refused("sg-made"))
     assert len(slept) == 6
 
 
