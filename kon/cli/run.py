@@ -16,10 +16,19 @@ from kon.cli.experiment import RunArguments, file_argument, limit_option, out_op
 from kon.cli.guard import REFUSE_AND_PAUSE, CostAndNotice, cost_options, notify_option
 from kon.cli.inherited import check_metrics, metrics_option
 from kon.cli.interrupts import Interrupts
-from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option, wide_option
+from kon.cli.output import (
+    as_asked,
+    format_option,
+    json_option,
+    note,
+    print_result,
+    quiet_option,
+    told,
+    wide_option,
+)
 from kon.cli.progress import progress
 from kon.cli.runs import collect_command
-from kon.core.errors import ConfigurationError, LeftBehind
+from kon.core.errors import ConfigurationError
 from kon.engine.records.records import RunFolder
 from kon.launch.campaign import Campaign, is_whole
 from kon.launch.guard import RunGuard
@@ -131,10 +140,9 @@ def run(
         interrupts = Interrupts(lambda: campaign.current, resume, shown.leave, ends_with_us=ends_with_us)
         with emulated(emulator, experiments), _page(live, root), guard.tells_of_breaks(current):
             rows = asyncio.run(_run(campaign, guard, interrupts))
-    print_result(rows, as_asked(style, as_json), experiments[0].name, wide)
-    for error in campaign.left:
-        note(f"kon: {error}")
-    ctx.exit(LeftBehind.exit_code if campaign.left else 0 if all(map(is_whole, rows)) else 1)
+    if rows:
+        print_result(rows, as_asked(style, as_json), experiments[0].name, wide)
+    ctx.exit(max(told([*campaign.failures, *campaign.left]), 0 if all(map(is_whole, rows)) else 1))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 _Thing = TypeVar("_Thing")
 
@@ -174,13 +174,17 @@ def ungrouped() -> Iterator[None]:
         raise cause from cause.__cause__
 
 
+_OF_ALL: Final = (Interrupted, OverBudget, ClientReplaced, WorkersFailed, KindError)
+"""Errors after which the next thing would fare no better, or must not be begun."""
+
+
 async def each_of(
     things: Sequence[_Thing], work: Callable[[_Thing], Awaitable[None]], what: str
 ) -> list[KonError]:
     """Do the work for each thing, whatever becomes of the others; what went wrong, in order.
 
     Two outages in a row end it, as each was waited for: the last error then counts the rest, called
-    `what`, such as "run". Raises Interrupted, and what is no KonError, at once.
+    `what`, such as "run". Raises at once what is about all of them, and what is no KonError.
     """
     failures: list[KonError] = []
     outages = 0
@@ -189,7 +193,7 @@ async def each_of(
             await work(thing)
         except Exception as error:
             cause = first_cause(error)
-            if not isinstance(cause, KonError) or isinstance(cause, Interrupted):
+            if not isinstance(cause, KonError) or isinstance(cause, _OF_ALL):
                 raise
             failures.append(cause)
             outages = outages + 1 if isinstance(cause, BackendUnavailable) else 0

@@ -90,16 +90,23 @@ class Campaign:
         return RunFolder(self.root / cell.spec.run)
 
     async def run(self) -> list[dict[str, Any]]:
-        """Run what is not recorded yet; the rows of all runs. Call `check` first.
+        """Run what is not recorded yet; the rows of all runs. `failures` has what went wrong with others: one
+        that its backend refuses keeps no other from being run. Call `check` first.
 
-        Raises ConfigurationError when another client is at work in this folder.
+        Raises ConfigurationError when another client is at work in this folder, and what went wrong with the
+        only run that there is.
         """
         async with client_lock(self.root):
-            return await self._all()
+            rows = await self._all()
+        if len(self.cells) == len(self.failures) == 1:
+            raise self.failures.pop()
+        return rows
 
     async def _all(self) -> list[dict[str, Any]]:
         rows = []
-        for number, cell in enumerate(self.cells, start=1):
+
+        async def one(numbered: tuple[int, Cell]) -> None:
+            number, cell = numbered
             folder = self.folder(cell)
             if folder.finished and self._rerun_failed and not is_whole(folder.read_summary()):
                 folder.reopen()
@@ -113,6 +120,8 @@ class Campaign:
                 row = await self._one(cell, folder)
                 self._on_end(row, True)
             rows.append(row)
+
+        self.failures = await each_of(list(enumerate(self.cells, start=1)), one, "run")
         return rows
 
     async def _one(self, cell: Cell, folder: RunFolder) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from kon.core.errors import BackendRefused, KonError, OverBudget, StoreError
+from kon.launch.local import LocalRun
 from kon.report.summary import CONTRACT
 from tests.cli.given import SHELL, SLEEPS, files_in, invoke, process, rows, write
 
@@ -32,6 +34,41 @@ def test_without_json_the_table_is_on_stdout_and_talk_is_not(tmp_path: Path) -> 
     assert result.stdout.startswith("sleeps: 20 x sleep on memory\n")
     assert "sleeps-lease-w1-r1" in result.stdout
     assert result.stderr == result.output.replace(result.stdout, "")
+
+
+@pytest.mark.parametrize(("refused", "code"), [(BackendRefused("a quota"), 3), (StoreError("no room"), 2)])
+def test_a_run_that_can_not_be_made_keeps_no_other_from_being_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: KonError, code: int
+) -> None:
+    local = LocalRun.run
+
+    async def run(self: LocalRun) -> None:
+        if "lease" in self.folder.path.name:
+            raise refused
+        await local(self)
+
+    monkeypatch.setattr(LocalRun, "run", run)
+    file = write(tmp_path)
+    result = invoke("run", file, "--json", "--set", "strategies=[lease, none, result_once]")
+    assert [row["run"] for row in rows(result)] == ["sleeps-none-w1-r1", "sleeps-result_once-w1-r1"]
+    assert result.exit_code == code
+    assert f"kon: {refused}" in result.stderr
+    monkeypatch.undo()
+    again = invoke("run", file, "--json", "--set", "strategies=[lease, none, result_once]")
+    assert again.exit_code == 0
+    assert len(rows(again)) == 3
+
+
+def test_what_is_over_budget_begins_no_other_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = list[str]()
+
+    async def run(self: LocalRun) -> None:
+        begun.append(self.folder.path.name)
+        raise OverBudget("that is enough")
+
+    monkeypatch.setattr(LocalRun, "run", run)
+    result = invoke("run", write(tmp_path), "--set", "strategies=[lease, none]")
+    assert (result.exit_code, begun) == (OverBudget.exit_code, ["sleeps-lease-w1-r1"])
 
 
 def test_quiet_says_nothing_on_stderr(tmp_path: Path) -> None:

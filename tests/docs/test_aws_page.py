@@ -95,3 +95,11 @@ def test_every_option_is_told_of_with_its_default() -> None:
     assert told == {**defaults, "billing": "on_demand", "region": "boto3's", "objects": "the run's own"}
     assert "{read: 20, write: 50}" in PAGE
     assert Throughput() == Throughput(20, 50)
+
+
+def test_the_page_names_all_that_workers_units_are_kept_from() -> None:
+    unit = (PROJECT / "playbooks/roles/machine/templates/kon-worker@.service.j2").read_text()
+    page = (PROJECT / "docs/security.md").read_text()
+    hardened = re.findall(r"^((?:Protect|Private|Restrict|NoNew|Lock|Capability)\w*)=", unit, re.M)
+    assert len(hardened) >= 9
+    assert [each for each in hardened if f"`{each}" not in page] == []
