@@ -36,6 +36,13 @@ _LOCKS: Final = 64
 _SCANNED_ROWS: Final = 25
 _FAST: Final = 1  # of zlib's levels: the rows of a page differ in little
 
+_SMALL_BYTES: Final = 4_096
+"""A page up to this long lies in a window of 2 to the power of `_SMALL_WINDOW` whole: a larger one, which has
+to be cleared first, costs 15 times as much as it takes to compress the page, and finds no more."""
+
+_SMALL_WINDOW: Final = 12
+_SMALL_MEMORY: Final = 4
+
 _Verdict = TypeVar("_Verdict")
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
@@ -419,7 +426,7 @@ class PagedLedger(Ledger):
     def _pack(self, number: int, page: _Page) -> Record:
         rows = self._layout.rows_of(number)
         packed = _Packed(rows, list(page.rows.values()), list(page.spilled.items()), sorted(page.moved))
-        body = zlib.compress(_encoder.encode(packed), _FAST)
+        body = _compressed(_encoder.encode(packed))
         return Record(number, page.token, owner=self._writer, outcome=body)
 
     def _unpack(self, row: Record) -> _Page:
@@ -448,6 +455,13 @@ def in_pages(ledger: Ledger, spec: RunSpec, writer: str, segments: SegmentPages 
     if spec.tasks_per_row is not None and spec.tasks_per_row > 1:
         return PagedLedger(ledger, writer, FixedPages(spec.tasks_per_row))
     return None
+
+
+def _compressed(body: bytes) -> bytes:
+    if len(body) > _SMALL_BYTES:
+        return zlib.compress(body, _FAST)
+    deflate = zlib.compressobj(_FAST, zlib.DEFLATED, _SMALL_WINDOW, _SMALL_MEMORY)
+    return deflate.compress(body) + deflate.flush()
 
 
 def _lay(page: _Page, record: Record, spilled: dict[int, int]) -> None:

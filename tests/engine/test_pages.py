@@ -30,6 +30,29 @@ def run(case: object) -> None:
     asyncio.run(case)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("rows", "size_bytes"), [(1, 0), (20, 100), (100, 500)])
+def test_a_page_of_any_size_is_read_back_and_is_as_small_as_zlib_makes_it(rows: int, size_bytes: int) -> None:
+    below = Counted()
+    records = [result(key, "a", size_bytes) for key in range(rows)]
+
+    async def case() -> list[Record | None]:
+        await PagedLedger(below, "w", FixedPages(100)).insert_new(records)
+        return await PagedLedger(below, "v", FixedPages(100)).read([record.key for record in records])
+
+    assert asyncio.run(case()) == records
+    (page,) = asyncio.run(below.scan(0, 10))
+    assert page.outcome is not None
+    plain = zlib.decompress(page.outcome)
+    assert (len(plain) > pages._SMALL_BYTES) is (rows == 100)
+    assert len(page.outcome) <= 1.1 * len(zlib.compress(plain, 1))
+
+
+def test_a_small_page_is_compressed_in_a_small_window() -> None:
+    """The window is in the head of the bytes; a large one has to be cleared before each page."""
+    windows = {size: 8 + (pages._compressed(b"." * size)[0] >> 4) for size in (10, 4_096, 4_097)}
+    assert windows == {10: 12, 4_096: 12, 4_097: 15}
+
+
 # --- what it costs -----------------------------------------------------------------------------------
 
 

@@ -70,6 +70,9 @@ class Handle(msgspec.Struct):
 _COMPACT_FROM: Final = 256
 """Cancelled timers that are worth clearing out."""
 
+_SIFT_FROM: Final = 256
+"""Tasks that were made, before those that have ended are worth sifting out."""
+
 
 class SimLoop(RefusingLoop):
     """Runs coroutines in virtual time. Not to be shared between threads.
@@ -102,6 +105,9 @@ class SimLoop(RefusingLoop):
         self._stopping = False
         self._unhandled: list[BaseException] = []
         self._asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
+        # asyncio's own list has the tasks of every loop that was not collected yet, and takes as long
+        self._made: list[weakref.ref[SimTask[Any]]] = []  # in the order of their making
+        self._sift_at = _SIFT_FROM
         # steps before which the scenario wants to be called, and the earliest step to look up at
         self._watched: list[tuple[int, int, Callable[[], object]]] = []
         self._next_watched = max_steps
@@ -287,7 +293,12 @@ class SimLoop(RefusingLoop):
         if context is None:
             context = contextvars.copy_context()
         host = context.get(current_host, "")
-        return SimTask(coro, self, None if name is None else str(name), context, host, next(self._order))
+        task = SimTask(coro, self, None if name is None else str(name), context, host, next(self._order))
+        self._made.append(weakref.ref(task))
+        if len(self._made) > self._sift_at:
+            self._made = [weakref.ref(each) for each in self._tasks()]
+            self._sift_at = 2 * len(self._made) + _SIFT_FROM
+        return task
 
     def spawn(
         self, host: str, coro: Coroutine[Any, Any, _Result], name: str = "main"
@@ -400,6 +411,7 @@ class SimLoop(RefusingLoop):
         self._paused.clear()
         self._graveyard.clear()
         self._watched.clear()
+        self._made.clear()
 
     async def shutdown_asyncgens(self) -> None:
         """Close the asynchronous generators that nobody has read to their end."""
@@ -424,8 +436,7 @@ class SimLoop(RefusingLoop):
 
     def _tasks(self) -> list[SimTask[Any]]:
         """Every task that has not ended, in the order of their making."""
-        tasks = [task for task in asyncio.all_tasks(self) if isinstance(task, SimTask)]
-        return sorted(tasks, key=lambda task: task.number)
+        return [task for made in self._made if (task := made()) is not None and not task.done()]
 
 
 def simulate(main: Coroutine[Any, Any, _Result], loop: SimLoop) -> _Result:

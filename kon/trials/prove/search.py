@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -161,7 +162,14 @@ _Part = tuple[Scenario, Cell, range]
 
 
 def _play_part(part: _Part) -> _Chunk:
-    base, cell, seeds = part
+    gc.freeze()  # what is there already is not gone through again and again
+    try:
+        return _play_seeds(*part)
+    finally:
+        gc.unfreeze()
+
+
+def _play_seeds(base: Scenario, cell: Cell, seeds: range) -> _Chunk:
     broken: dict[Invariant, list[int]] = {}
     raised: Raised | None = None
     faulty = 0

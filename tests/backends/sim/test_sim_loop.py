@@ -338,3 +338,19 @@ def test_a_loop_is_not_closed_from_within() -> None:
 
     with pytest.raises(SimulationError, match="from within"):
         run(main())
+
+
+def test_a_loop_keeps_no_list_of_what_has_ended() -> None:
+    """A crash goes through all tasks: of a million that have ended it must not."""
+
+    async def main() -> tuple[int, int]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimLoop)
+        waiting = [loop.create_task(asyncio.sleep(1.0)) for _ in range(10)]
+        for _ in range(2_000):
+            await loop.create_task(asyncio.sleep(0))
+        return len(loop._made), len([task for task in loop._tasks() if task in waiting])
+
+    made, found = run(main())
+    assert made < 600
+    assert found == 10
