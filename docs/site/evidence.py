@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from docs.site.soon import Soon
 from kon.backends.sim.faults import Fired
 from kon.core.errors import ConfigurationError
 from kon.core.spec import Plugin
@@ -36,7 +37,7 @@ class Evidence(msgspec.Struct, frozen=True):
     """A search, and a counter-example for each invariant that broke in it without being promised.
 
     exhausted: the small model of each strategy, searched in whole. others: cells of the backends' own code,
-    by backend. parts: which lines all that has run.
+    by backend. parts: which lines all that has run. soon: how many schedules known breaks take.
     """
 
     head: Head
@@ -45,6 +46,7 @@ class Evidence(msgspec.Struct, frozen=True):
     exhausted: list[Exhausted]
     others: dict[Searchable, list[Searched]] = {}
     parts: list[PartLines] = []
+    soon: list[Soon] = []
 
 
 def counterexamples(searched: Sequence[Searched], base: Scenario) -> list[Counterexample]:
@@ -115,6 +117,7 @@ class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
     counterexample: _Example | None = None
     exhausted: Exhausted | None = None
     part: PartLines | None = None
+    soon: Soon | None = None
 
 
 def write_evidence(file: Path, evidence: Evidence) -> None:
@@ -123,6 +126,7 @@ def write_evidence(file: Path, evidence: Evidence) -> None:
     lines += [_Line(cell=_cell(each)) for each in evidence.searched]
     lines += [_Line(cell=_cell(each, name)) for name, cells in evidence.others.items() for each in cells]
     lines += [_Line(part=each) for each in evidence.parts]
+    lines += [_Line(soon=each) for each in evidence.soon]
     lines += [_Line(counterexample=_packed(each)) for each in evidence.counterexamples]
     lines += [_Line(exhausted=each) for each in evidence.exhausted]
     file.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
@@ -136,6 +140,7 @@ def read_evidence(file: Path) -> Evidence:
     exhausted: list[Exhausted] = []
     others: dict[Searchable, list[Searched]] = {}
     parts: list[PartLines] = []
+    soon: list[Soon] = []
     for number, text in enumerate(file.read_bytes().splitlines(), start=1):
         try:
             line = msgspec.json.decode(text, type=_Line)
@@ -146,6 +151,8 @@ def read_evidence(file: Path) -> Evidence:
                 others.setdefault(line.cell.backend, []).append(_searched(line.cell))
             if line.part is not None:
                 parts.append(line.part)
+            if line.soon is not None:
+                soon.append(line.soon)
             if line.counterexample is not None:
                 examples.append(_unpacked(line.counterexample))
             if line.exhausted is not None:
@@ -156,7 +163,7 @@ def read_evidence(file: Path) -> Evidence:
         raise ConfigurationError(
             f"{file}: no line says how this was found; write it again by `make guarantees`"
         )
-    return Evidence(head, searched, examples, exhausted, others, parts)
+    return Evidence(head, searched, examples, exhausted, others, parts, soon)
 
 
 def _cell(searched: Searched, backend: Searchable = "sim") -> _Cell:

@@ -28,11 +28,13 @@ from kon.trials.prove.classes import (
 )
 from kon.trials.prove.counterexample import Counterexample, taken_from
 from kon.trials.prove.coverage import Coverage
+from kon.trials.prove.drawn import SCENARIO, Try, by_seeds
 from kon.trials.prove.exhaustive import Covered, Exhausted, exhaust_each
 from kon.trials.prove.findings import by_strategy, most_telling, summed_up
+from kon.trials.prove.guided import try_again
 from kon.trials.prove.invariants import MEANING
 from kon.trials.prove.scenario import Played, Scenario
-from kon.trials.prove.search import SCENARIO, Cell, Searched, play_seed, scenario_of, search
+from kon.trials.prove.search import Cell, Searched, cause_of, search
 from kon.trials.prove.services import Searchable
 from kon.trials.prove.shrink import shorten, shortest
 from kon.trials.prove.table import LEGEND, findings_tables
@@ -54,6 +56,13 @@ class Asked(msgspec.Struct, frozen=True):
     as_json: bool
     story: bool | None
     wide: bool
+    guided: bool = False
+
+    def again(self, strategy: Plugin, faults: FaultClass, number: int) -> Try:
+        """The schedule of that number, once more."""
+        if self.guided:
+            return try_again(self.base, strategy, faults, number)
+        return next(by_seeds(self.base, strategy, faults, range(number, number + 1)))
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -137,6 +146,11 @@ class Shown(msgspec.Struct, frozen=True):
     help="With --exhaustive: how often something may go first that is not first in line.",
 )
 @click.option(
+    "--guided",
+    is_flag=True,
+    help="Keep and vary schedules that come by something new; schedules are numbered where seeds are named.",
+)
+@click.option(
     "--coverage",
     is_flag=True,
     help="Tell how many lines of engine, strategies and backend run, and what is never entered.",
@@ -159,6 +173,7 @@ def prove(
     story: bool | None,
     exhaustive: bool,
     preemptions: int,
+    guided: bool,
     coverage: bool,
     as_json: bool,
     wide: bool,
@@ -173,7 +188,7 @@ def prove(
     \b
     Examples:
       kon prove
-      kon prove lease lease_s=10 --seeds 2000
+      kon prove lease lease_s=10 --seeds 2000 --guided
       kon prove lease --exhaustive --preemptions 1
       kon prove mylab.strategies:Mine --fault crash --seed 17
     """
@@ -186,7 +201,10 @@ def prove(
         as_json,
         story,
         wide,
+        guided,
     )
+    if guided and exhaustive:
+        raise ConfigurationError("--guided is for a search by seeds; leave --exhaustive out")
     if coverage:
         if exhaustive or seed is not None:
             raise ConfigurationError("--coverage is about a search; leave --exhaustive and --seed out")
@@ -250,10 +268,14 @@ def _given(options: Sequence[str]) -> dict[str, Any]:
 
 def _cells(asked: Asked, seeds: int) -> list[Cell]:
     if asked.faults:
-        return [Cell(strategy, faults, seeds) for strategy in asked.strategies for faults in asked.faults]
+        return [
+            Cell(strategy, faults, seeds, guided=asked.guided)
+            for strategy in asked.strategies
+            for faults in asked.faults
+        ]
     fewer = -(-seeds // SHARE)
     return [
-        Cell(strategy, faults, seeds if faults.name == ALL_FAULTS else fewer)
+        Cell(strategy, faults, seeds if faults.name == ALL_FAULTS else fewer, guided=asked.guided)
         for strategy in asked.strategies
         for faults in fault_classes(asked.base.backend)
     ]
@@ -308,10 +330,9 @@ def _shown(asked: Asked, searched: Sequence[Searched]) -> list[Shown]:
             if asked.story is not False:
                 faults = fault_class(row.fault, asked.base.backend)
                 example = shortest(asked.base, row.strategy, faults, broken.invariant)
-                if example is None:
-                    played = play_seed(asked.base, row.strategy, faults, seed)
-                    scenario = scenario_of(asked.base, row.strategy, faults, seed)
-                    example = shorten(taken_from(played, scenario, broken.invariant))
+                again = asked.again(row.strategy, faults, seed) if example is None else None
+                if again is not None and again.played is not None:
+                    example = shorten(taken_from(again.played, again.scenario, broken.invariant))
             shown.append(
                 _one(asked, row.strategy, row.fault, seed, broken.promised, broken.invariant, example)
             )
@@ -337,16 +358,15 @@ def _replay(asked: Asked, seed: int) -> bool:
     kept = True
     for strategy in asked.strategies:
         for faults in asked.faults or [fault_class(ALL_FAULTS, asked.base.backend)]:
-            try:
-                played = play_seed(asked.base, strategy, faults, seed)
-            except (Exception, BaseExceptionGroup) as error:  # of the strategy under test
-                cause = first_cause(error)
-                note("".join(traceback.format_exception(cause)).rstrip())
-                raises = f"seed {seed} raises {type(cause).__name__}: {cause}"
+            again = asked.again(strategy, faults, seed)
+            if again.error is not None:  # of the strategy under test
+                note("".join(traceback.format_exception(first_cause(again.error))).rstrip())
+                raises = f"seed {seed} raises {cause_of(again.error)}"
                 note(f"kon: {strategy.label}, {faults.name}: {raises}")
+            if again.played is None:
                 kept = False
                 continue
-            found = _breaks_of(asked, strategy, faults, played)
+            found = _breaks_of(asked, strategy, faults, seed, again.scenario, again.played)
             shown.extend(found)
             if not found and not asked.as_json:
                 click.echo(f"{strategy.label}, {faults.name}: seed {seed} does not break it (any more)")
@@ -358,17 +378,16 @@ def _replay(asked: Asked, seed: int) -> bool:
     return kept and not any(each.promised for each in shown)
 
 
-def _breaks_of(asked: Asked, strategy: Plugin, faults: FaultClass, played: Played) -> list[Shown]:
-    scenario = scenario_of(asked.base, strategy, faults, played.seed)
+def _breaks_of(
+    asked: Asked, strategy: Plugin, faults: FaultClass, seed: int, scenario: Scenario, played: Played
+) -> list[Shown]:
     promised = {each.invariant for each in played.broken}
     shown = []
     for invariant in dict.fromkeys(each.invariant for each in played.breaks):
         example = None
         if asked.story is not False:
             example = shorten(taken_from(played, scenario, invariant))
-        shown.append(
-            _one(asked, strategy, faults.name, played.seed, invariant in promised, invariant, example)
-        )
+        shown.append(_one(asked, strategy, faults.name, seed, invariant in promised, invariant, example))
     return sorted(shown, key=lambda each: not each.promised)
 
 
@@ -392,6 +411,8 @@ def _one(
 def _replay_command(asked: Asked, strategy: Plugin, fault: str, seed: int) -> str:
     options = [f"{name}={value}" for name, value in strategy.options.items()]
     words = ["kon prove", strategy.name, *options, f"--fault {fault} --seed {seed}"]
+    if asked.guided:
+        words.append("--guided")
     if asked.base.backend != SCENARIO.backend:
         words.append(f"--backend {asked.base.backend}")
     if asked.base.tasks != SCENARIO.tasks:

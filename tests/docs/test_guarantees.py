@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from docs.site import soon
 from docs.site.evidence import (
     Evidence,
     Head,
@@ -35,10 +36,11 @@ from kon.trials.prove.classes import (
     registered_strategies,
 )
 from kon.trials.prove.counterexample import Counterexample
+from kon.trials.prove.drawn import SCENARIO, play_seed
 from kon.trials.prove.exhaustive import Covered, Exhausted
 from kon.trials.prove.findings import by_strategy, most_telling, summed_up
 from kon.trials.prove.invariants import Invariant
-from kon.trials.prove.search import SCENARIO, Finding, Searched, play_seed
+from kon.trials.prove.search import Finding, Searched
 from kon.trials.prove.services import Searchable
 
 PAGE = Path(__file__).parents[2] / "docs" / "guarantees.md"
@@ -162,12 +164,32 @@ def test_a_search_finds_all_that_the_page_has(tmp_path: Path, monkeypatch: pytes
         monkeypatch.setattr(f"{module}.registered_strategies", lambda: [Plugin("conditional_put")])
     monkeypatch.setattr("docs.site.guarantees.fault_classes", lambda backend: [fault_class("crash", backend)])
     monkeypatch.setattr("docs.site.guarantees.exhaust_each", lambda *_, **__: [])
+    monkeypatch.setattr("docs.site.soon.KNOWN", soon.KNOWN[:1])
+    monkeypatch.setattr("docs.site.soon.BEGINNINGS", (0,))
+    monkeypatch.setattr("docs.site.soon.LIMIT", 2)
     found = searched_anew(20, jobs=1)
     assert set(found.others) == set(BACKENDS)
     assert {each.name for each in found.parts} == {"engine", "strategies", *BACKENDS}
     write_page(tmp_path / "page.md", found)
     assert "make guarantees SEEDS=20" in (tmp_path / "page.md").read_text()
     assert read_evidence(tmp_path / "page.jsonl") == found
+
+
+def test_every_known_break_is_looked_for_either_way() -> None:
+    assert [each.known for each in KEPT.soon] == list(soon.KNOWN), ANEW
+    for each in KEPT.soon:
+        assert len(each.by_seeds) == len(each.guided) == len(soon.BEGINNINGS)
+
+
+def test_a_break_that_is_not_found_is_said_to_take_more_than_was_tried() -> None:
+    told = soon.table([soon.Soon("x:Y", "It forgets", [3, None, 7], [None, None, 1])])
+    assert "| It forgets      | 7 (3 to over 200) | over 200 (1 to over 200) |" in told
+
+
+def test_a_break_is_found_at_the_schedule_where_it_shows() -> None:
+    """The strategy raises in the first schedule that has a task."""
+    assert soon._first_break(("tests.trials.prove.mistakes:Faulty", True, 0)) == 1
+    assert soon._first_break(("tests.trials.prove.mistakes:Faulty", False, 0)) == 1
 
 
 def test_the_kept_evidence_has_the_small_case_of_every_strategy() -> None:

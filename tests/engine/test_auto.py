@@ -24,8 +24,8 @@ from kon.engine.sizing import MOST_TASKS, Sizing
 from kon.engine.worker import WorkerOptions
 from kon.strategies.lease import Lease
 from kon.trials.prove.classes import fault_class
+from kon.trials.prove.drawn import SCENARIO, play_seed
 from kon.trials.prove.invariants import Invariant
-from kon.trials.prove.search import SCENARIO, play_seed
 from tests.engine.counted import Counted, claims, result
 from tests.engine.world import World, in_virtual_time
 

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import msgspec
 
+from kon.trials.prove.drawn import SCENARIO
 from kon.trials.prove.pool import processes
-from kon.trials.prove.search import SCENARIO, Cell, search
+from kon.trials.prove.search import Cell, search
 from kon.trials.prove.services import Searchable
 
 PACKAGES: Final = {"engine": "kon.engine", "strategies": "kon.strategies"}

@@ -3,45 +3,35 @@
 from __future__ import annotations
 
 import gc
-import random
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from kon.core.errors import first_cause
 from kon.core.spec import Plugin
-from kon.engine.give_back import HoldLimits
 from kon.trials.prove.classes import FaultClass, promises_of
+from kon.trials.prove.drawn import SCENARIO, by_seeds
+from kon.trials.prove.guided import CAMPAIGN, campaign
 from kon.trials.prove.invariants import Invariant
-from kon.trials.prove.on_sqlite import for_large
 from kon.trials.prove.pool import processes
-from kon.trials.prove.scenario import MakeStrategy, Played, Scenario, play
+from kon.trials.prove.scenario import Scenario
 
 CHUNK: Final = 20
 """Schedules that a process plays at a time: so few that no core waits long for the last."""
 
-SCENARIO: Final = Scenario(tasks=8, workers=3, horizon=300)
-"""What is searched by default: small, so that a schedule is quick, and every task meets a fault or two."""
-
-
-LARGE_EVERY: Final = 100
-"""Every hundredth schedule has `LARGE_TASKS`."""
-
-LARGE_TASKS: Final = 1_250
-
 
 class Cell(msgspec.Struct, frozen=True):
-    """One strategy under one class of faults, and how many schedules of it to try, from seed `first` on."""
+    """One strategy under one class of faults, and how many schedules of it to try, from seed `first` on.
+
+    guided: in campaigns, of which each schedule follows from those before it; seeds are their numbers then.
+    """
 
     strategy: Plugin
     faults: FaultClass
     schedules: int
     first: int = 0
-
-
-SIZES: Final = range(1, 9)
-"""Tasks of a message, where kon finds how many."""
+    guided: bool = False
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -84,55 +74,6 @@ class _Chunk(msgspec.Struct, frozen=True):
     raised: Raised | None
 
 
-def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int) -> Scenario:
-    """What is played under a seed.
-
-    The seed also decides how many tasks go into a message and into a row of the ledger, how often a message
-    may be received, whether attempts time out, how large results are, whether the kind takes no time, and
-    how many tasks there are. In every other six seeds kon finds the sizes of messages itself, in small:
-    messages of every size, in pages and not, which workers split and give back while some of their tasks run.
-    """
-    rates = faults.rates
-    leased = rates.second_client > 0.0
-    drawn: dict[str, Any] = {
-        "max_receives": (1_000, 5, 2, 1)[seed // 12 % 4],
-        "timeout_s": 3.0 if seed // 5 % 8 == 7 else None,
-        "result_bytes": 600 if seed // 7 % 3 == 2 else 0,
-        "instant": seed // 11 % 14 == 13,
-        "leased": leased,
-    }
-    if seed % LARGE_EVERY == LARGE_EVERY - 1:
-        # more tasks than any batch of the worker's or the client's takes
-        drawn |= {"tasks": LARGE_TASKS, "bundle": 100, "tasks_per_row": 1, "instant": True, "horizon": 3_000}
-        rates = for_large(rates)
-    elif seed // 6 % 2:
-        draw = random.Random(f"messages:{seed}")
-        drawn |= {
-            "bundle": None,
-            "prefetch": None,
-            "tasks_per_row": None if seed % 2 else 1,
-            "sizes": tuple(draw.choices(SIZES, k=5)),
-            "hold": HoldLimits(
-                stuck_s=draw.uniform(0.1, base.task_s),
-                stuck_turns=0.1,
-                wait_s=draw.uniform(0.1, 2 * base.task_s),
-                part_s=draw.uniform(0.0, 3 * base.task_s),
-            ),
-        }
-    else:
-        drawn |= {"bundle": 1 + seed % 3, "tasks_per_row": 4 if seed // 3 % 2 else 1}
-    if base.backend != "sim":  # whose receipt handles can be noted
-        drawn["hands_on"] = drawn["tasks_per_row"] == 1 and seed % 3 > 0
-    return msgspec.structs.replace(base, strategy=strategy, rates=rates, **drawn)
-
-
-def play_seed(
-    base: Scenario, strategy: Plugin, faults: FaultClass, seed: int, make_strategy: MakeStrategy | None = None
-) -> Played:
-    """The schedule of a seed, as the search plays it."""
-    return play(scenario_of(base, strategy, faults, seed), seed, make_strategy=make_strategy)
-
-
 def search(
     cells: Sequence[Cell],
     base: Scenario = SCENARIO,
@@ -154,8 +95,8 @@ def search(
 
 
 def _chunks(cell: Cell) -> list[range]:
-    end = cell.first + cell.schedules
-    return [range(at, min(at + CHUNK, end)) for at in range(cell.first, end, CHUNK)]
+    end, size = cell.first + cell.schedules, CAMPAIGN if cell.guided else CHUNK
+    return [range(at, min(at + size, end)) for at in range(cell.first, end, size)]
 
 
 _Part = tuple[Scenario, Cell, range]
@@ -170,20 +111,26 @@ def _play_part(part: _Part) -> _Chunk:
 
 
 def _play_seeds(base: Scenario, cell: Cell, seeds: range) -> _Chunk:
+    if cell.guided:
+        tries = campaign(base, cell.strategy, cell.faults, seeds.start, len(seeds))
+    else:
+        tries = by_seeds(base, cell.strategy, cell.faults, seeds)
     broken: dict[Invariant, list[int]] = {}
     raised: Raised | None = None
     faulty = 0
-    for seed in seeds:
-        try:
-            played = play_seed(base, cell.strategy, cell.faults, seed)
-        except (Exception, BaseExceptionGroup) as error:  # of the strategy under test, whatever it may be
-            cause = first_cause(error)
-            raised = raised or Raised(seed, f"{type(cause).__name__}: {cause}")
-            continue
-        faulty += bool(played.fired)
-        for invariant in {each.invariant for each in played.breaks}:
-            broken.setdefault(invariant, []).append(seed)
+    for each in tries:
+        if each.error is not None:
+            raised = raised or Raised(each.number, cause_of(each.error))
+        if each.played is not None:
+            faulty += bool(each.played.fired)
+            for invariant in {one.invariant for one in each.played.breaks}:
+                broken.setdefault(invariant, []).append(each.number)
     return _Chunk(faulty, broken, raised)
+
+
+def cause_of(error: BaseException) -> str:
+    cause = first_cause(error)
+    return f"{type(cause).__name__}: {cause}"
 
 
 def _add_up(cell: Cell, chunks: Sequence[_Chunk]) -> Searched:

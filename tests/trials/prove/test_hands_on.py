@@ -13,9 +13,9 @@ from kon.core.spec import Plugin
 from kon.core.task import State
 from kon.launch.holds import WorkerHolds
 from kon.trials.prove.classes import fault_class
+from kon.trials.prove.drawn import SCENARIO, scenario_of
 from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.scenario import play
-from kon.trials.prove.search import SCENARIO, scenario_of
 from kon.trials.prove.services import Searchable
 
 LEASE: Final = Plugin("lease")

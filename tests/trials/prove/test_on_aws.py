@@ -20,9 +20,9 @@ from kon.core.spec import Plugin
 from kon.trials.prove.amazon.http import Refused
 from kon.trials.prove.amazon.statements import parsed
 from kon.trials.prove.classes import ALL_FAULTS, FaultClass, fault_class, registered_strategies
+from kon.trials.prove.drawn import SCENARIO, play_seed
 from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.on_aws import AMAZON_FAULTS
-from kon.trials.prove.search import SCENARIO, play_seed
 from tests.cli.given import invoke
 
 BASE: Final = msgspec.structs.replace(SCENARIO, backend="aws")

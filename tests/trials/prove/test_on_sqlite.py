@@ -17,9 +17,9 @@ from kon.core.plugins import strategy_class
 from kon.core.queue import Delivery
 from kon.core.spec import Plugin
 from kon.trials.prove.classes import ALL_FAULTS, FaultClass, fault_class, registered_strategies
+from kon.trials.prove.drawn import SCENARIO, play_seed
 from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.on_sqlite import MACHINE_FAULTS
-from kon.trials.prove.search import SCENARIO, play_seed
 from tests.cli.given import invoke
 
 BASE: Final = msgspec.structs.replace(SCENARIO, backend="sqlite")

@@ -23,9 +23,10 @@ from kon.trials.prove.classes import (
     registered_strategies,
     strategy_variants,
 )
+from kon.trials.prove.drawn import SCENARIO as BASE
+from kon.trials.prove.drawn import play_seed
 from kon.trials.prove.invariants import Invariant
-from kon.trials.prove.search import SCENARIO as BASE
-from kon.trials.prove.search import Cell, Finding, Searched, play_seed, search
+from kon.trials.prove.search import Cell, Finding, Searched, search
 
 MISTAKES = "tests.trials.prove.mistakes"
 

@@ -13,9 +13,9 @@ from kon.core.spec import Plugin
 from kon.trials.prove import counterexample
 from kon.trials.prove.classes import fault_class
 from kon.trials.prove.counterexample import Counterexample, taken_from, without_trailing_zeros
+from kon.trials.prove.drawn import SCENARIO, play_seed, scenario_of
 from kon.trials.prove.invariants import MEANING, Invariant
 from kon.trials.prove.scenario import play
-from kon.trials.prove.search import SCENARIO, play_seed, scenario_of
 from kon.trials.prove.shrink import PLAYS, shorten, shortest
 from kon.trials.prove.telling import WIDTH, tell
 

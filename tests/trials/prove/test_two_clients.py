@@ -12,8 +12,8 @@ from kon.backends.sim.trace import Trace
 from kon.core.spec import Plugin
 from kon.engine.client_lease import ClientLease
 from kon.trials.prove.classes import fault_class
+from kon.trials.prove.drawn import SCENARIO, play_seed, scenario_of
 from kon.trials.prove.scenario import SECOND, play
-from kon.trials.prove.search import SCENARIO, play_seed, scenario_of
 from kon.trials.prove.services import Searchable
 
 BACKENDS: Final[tuple[Searchable, ...]] = ("sim", "sqlite", "aws")

@@ -1,0 +1,95 @@
+"""How soon the search finds a break that is known to be there, by seeds alone and with a guide."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from kon.core.plugins import strategy_class
+from kon.core.spec import Plugin
+from kon.report.tables import draw
+from kon.trials.prove.classes import ALL_FAULTS, fault_class
+from kon.trials.prove.drawn import SCENARIO, Try, by_seeds
+from kon.trials.prove.guided import campaign
+from kon.trials.prove.pool import processes
+
+KNOWN: Final = (
+    "tests.trials.prove.mistakes:BlindTakeover",
+    "tests.trials.prove.mistakes:NoTokenCompare",
+    "tests.trials.prove.mistakes:UnconditionalCommit",
+    "tests.trials.prove.ablations:NoCompareAtCommit",
+    "tests.trials.prove.ablations:NoSkewBound",
+    "tests.trials.prove.ablations:OwnResultForeign",
+    "tests.trials.prove.ablations:SameTokenOnCommit",
+)
+"""Strategies with a safeguard taken out."""
+
+LIMIT: Final = 200
+"""Schedules that are played for one break, at the most: one campaign."""
+
+BEGINNINGS: Final = tuple(range(0, 5_000, 1_000))
+"""The first seeds, and numbers of campaigns, from which each break is looked for."""
+
+
+class Soon(msgspec.Struct, frozen=True):
+    """How many schedules it took until a promise broke, from each beginning; None where none of `LIMIT` did.
+
+    known: the strategy. what: what is wrong with it.
+    """
+
+    known: str
+    what: str
+    by_seeds: list[int | None]
+    guided: list[int | None]
+
+
+_Part = tuple[str, bool, int]
+
+
+def how_soon(jobs: int | None) -> list[Soon]:
+    parts: list[_Part] = list(itertools.product(KNOWN, (False, True), BEGINNINGS))
+    with processes(_first_break, jobs) as run:
+        found = dict(zip(parts, run(parts), strict=True))
+    return [
+        Soon(
+            known,
+            (strategy_class(known).__doc__ or "").strip().splitlines()[0].rstrip("."),
+            [found[known, False, first] for first in BEGINNINGS],
+            [found[known, True, first] for first in BEGINNINGS],
+        )
+        for known in KNOWN
+    ]
+
+
+def _first_break(part: _Part) -> int | None:
+    known, guided, first = part
+    strategy, faults = Plugin(known), fault_class(ALL_FAULTS)
+    tries: Iterable[Try]
+    if guided:
+        tries = campaign(SCENARIO, strategy, faults, first, LIMIT)
+    else:
+        tries = by_seeds(SCENARIO, strategy, faults, range(first, first + LIMIT))
+    for count, each in enumerate(tries, start=1):
+        if each.played is None or each.played.broken:
+            return count
+    return None
+
+
+def table(soon: Iterable[Soon]) -> str:
+    body = [[each.what, _told(each.by_seeds), _told(each.guided)] for each in soon]
+    return draw(body, ["what is wrong", "by seeds", "guided"], ["left", "right", "right"], "github")
+
+
+def _told(counts: list[int | None]) -> str:
+    """The one in the middle, and the span."""
+    ordered = sorted(LIMIT + 1 if count is None else count for count in counts)
+    least, middle, most = ordered[0], statistics.median_low(ordered), ordered[-1]
+    return f"{_count(middle)} ({_count(least)} to {_count(most)})"
+
+
+def _count(count: int) -> str:
+    return f"over {LIMIT}" if count > LIMIT else f"{count}"

@@ -1,0 +1,95 @@
+"""What is played under a seed: the scenario, and all settings of it that the seed decides."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from kon.core.spec import Plugin
+from kon.engine.give_back import HoldLimits
+from kon.trials.prove.classes import FaultClass
+from kon.trials.prove.on_sqlite import for_large
+from kon.trials.prove.scenario import MakeStrategy, Played, Scenario, play
+
+SCENARIO: Final = Scenario(tasks=8, workers=3, horizon=300)
+"""What is searched by default: small, so that a schedule is quick, and every task meets a fault or two."""
+
+
+LARGE_EVERY: Final = 100
+"""Every hundredth schedule has `LARGE_TASKS`."""
+
+LARGE_TASKS: Final = 1_250
+
+SIZES: Final = range(1, 9)
+"""Tasks of a message, where kon finds how many."""
+
+
+def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int) -> Scenario:
+    """What is played under a seed.
+
+    The seed also decides how many tasks go into a message and into a row of the ledger, how often a message
+    may be received, whether attempts time out, how large results are, whether the kind takes no time, and
+    how many tasks there are. In every other six seeds kon finds the sizes of messages itself, in small:
+    messages of every size, in pages and not, which workers split and give back while some of their tasks run.
+    """
+    rates = faults.rates
+    leased = rates.second_client > 0.0
+    drawn: dict[str, Any] = {
+        "max_receives": (1_000, 5, 2, 1)[seed // 12 % 4],
+        "timeout_s": 3.0 if seed // 5 % 8 == 7 else None,
+        "result_bytes": 600 if seed // 7 % 3 == 2 else 0,
+        "instant": seed // 11 % 14 == 13,
+        "leased": leased,
+    }
+    if seed % LARGE_EVERY == LARGE_EVERY - 1:
+        # more tasks than any batch of the worker's or the client's takes
+        drawn |= {"tasks": LARGE_TASKS, "bundle": 100, "tasks_per_row": 1, "instant": True, "horizon": 3_000}
+        rates = for_large(rates)
+    elif seed // 6 % 2:
+        draw = random.Random(f"messages:{seed}")
+        drawn |= {
+            "bundle": None,
+            "prefetch": None,
+            "tasks_per_row": None if seed % 2 else 1,
+            "sizes": tuple(draw.choices(SIZES, k=5)),
+            "hold": HoldLimits(
+                stuck_s=draw.uniform(0.1, base.task_s),
+                stuck_turns=0.1,
+                wait_s=draw.uniform(0.1, 2 * base.task_s),
+                part_s=draw.uniform(0.0, 3 * base.task_s),
+            ),
+        }
+    else:
+        drawn |= {"bundle": 1 + seed % 3, "tasks_per_row": 4 if seed // 3 % 2 else 1}
+    if base.backend != "sim":  # whose receipt handles can be noted
+        drawn["hands_on"] = drawn["tasks_per_row"] == 1 and seed % 3 > 0
+    return msgspec.structs.replace(base, strategy=strategy, rates=rates, **drawn)
+
+
+def play_seed(
+    base: Scenario, strategy: Plugin, faults: FaultClass, seed: int, make_strategy: MakeStrategy | None = None
+) -> Played:
+    """The schedule of a seed, as the search plays it."""
+    return play(scenario_of(base, strategy, faults, seed), seed, make_strategy=make_strategy)
+
+
+class Try(msgspec.Struct, frozen=True):
+    """One schedule of a search: what was played, and how it went, or what it raised that it should not."""
+
+    number: int
+    scenario: Scenario
+    played: Played | None
+    error: Exception | BaseExceptionGroup[BaseException] | None = None
+
+
+def by_seeds(base: Scenario, strategy: Plugin, faults: FaultClass, seeds: range) -> Iterator[Try]:
+    """The schedules of these seeds, each by itself."""
+    for seed in seeds:
+        scenario = scenario_of(base, strategy, faults, seed)
+        try:
+            yield Try(seed, scenario, play(scenario, seed))
+        except (Exception, BaseExceptionGroup) as error:  # of the strategy under test, whatever it may be
+            yield Try(seed, scenario, None, error)
