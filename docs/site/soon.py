@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -79,16 +79,25 @@ def _first_break(part: _Part) -> int | None:
     return None
 
 
-def table(soon: Iterable[Soon]) -> str:
+def table(soon: Sequence[Soon]) -> str:
     body = [[each.what, _told(each.by_seeds), _told(each.guided)] for each in soon]
+    if soon:
+        seeds = [count for each in soon for count in each.by_seeds]
+        guided = [count for each in soon for count in each.guided]
+        body.append(["all of them, on average", f"{_mean(seeds):.0f}", f"{_mean(guided):.0f}"])
     return draw(body, ["what is wrong", "by seeds", "guided"], ["left", "right", "right"], "github")
 
 
-def _told(counts: list[int | None]) -> str:
+def _told(counts: Sequence[int | None]) -> str:
     """The one in the middle, and the span."""
     ordered = sorted(LIMIT + 1 if count is None else count for count in counts)
     least, middle, most = ordered[0], statistics.median_low(ordered), ordered[-1]
     return f"{_count(middle)} ({_count(least)} to {_count(most)})"
+
+
+def _mean(counts: Sequence[int | None]) -> float:
+    """What was not found counts as one schedule more than were tried."""
+    return statistics.mean(LIMIT + 1 if count is None else count for count in counts)
 
 
 def _count(count: int) -> str:

@@ -183,7 +183,8 @@ def test_every_known_break_is_looked_for_either_way() -> None:
 
 def test_a_break_that_is_not_found_is_said_to_take_more_than_was_tried() -> None:
     told = soon.table([soon.Soon("x:Y", "It forgets", [3, None, 7], [None, None, 1])])
-    assert "| It forgets      | 7 (3 to over 200) | over 200 (1 to over 200) |" in told
+    assert "| It forgets              | 7 (3 to over 200) | over 200 (1 to over 200) |" in told
+    assert "| all of them, on average |                70 |                      134 |" in told
 
 
 def test_a_break_is_found_at_the_schedule_where_it_shows() -> None:

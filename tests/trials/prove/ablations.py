@@ -55,7 +55,7 @@ class NoCompareAtCommit(Lease):
 
 
 class OwnResultForeign(ResultOnce):
-    """Takes its own result, which it meets again after a lost reply, for another's."""
+    """Keeps the first result, and takes its own, which it meets again after a lost reply, for another's."""
 
     async def commit(self, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> list[Outcome | None]:
         stands: dict[int, Outcome] = {outcome.index: outcome for outcome in outcomes}
