@@ -26,14 +26,14 @@ CAMPAIGN: Final = 200
 """Schedules of one campaign."""
 
 NEW: Final = 0.7
-"""The share of schedules that are drawn anew, once there is something to vary. With less, known breaks take
-longer: what was kept first is varied again and again."""
+"""The share of schedules that vary none, once there is one to vary. With less, known breaks take longer:
+what was kept first is varied again and again."""
 
 NEAR: Final = 3
 """How many occasions away a fault is moved, at the most."""
 
 LARGE: Final = 100
-"""Scenarios with so many tasks are not varied: one of them takes as long as a hundred others."""
+"""Scenarios with this number of tasks or more are not varied: one takes as long as ten others."""
 
 
 class Kept(msgspec.Struct, frozen=True):

@@ -24,7 +24,7 @@ CHUNK: Final = 20
 class Cell(msgspec.Struct, frozen=True):
     """One strategy under one class of faults, and how many schedules of it to try, from seed `first` on.
 
-    guided: in campaigns, of which each schedule follows from those before it; seeds are their numbers then.
+    guided: in campaigns, where each schedule follows from those before it; seeds are their numbers then.
     """
 
     strategy: Plugin
