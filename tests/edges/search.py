@@ -26,7 +26,7 @@ _FOR_GOOD: Final = ("throttled", "failed", "lost_after")
 """Beyond the SDK's attempts. A denial for good is played at reads as well."""
 
 
-_IN_A_ROW: Final = 40
+_IN_A_ROW: Final = 8
 
 
 def plays_of(command: str, calls: Sequence[str]) -> Iterator[Play]:
