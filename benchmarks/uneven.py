@@ -1,6 +1,9 @@
 """A file without a knob beside messages of 1, 10 and 100 tasks, where tasks are alike and where they are not.
 
-    python -m benchmarks.uneven [--workers 64] [--write]
+    python -m benchmarks.uneven [--workers 64] [--shape "longest last"] [--mean 0.001] [--write]
+
+A part can be run alone: cells that were simulated are kept in .cache/uneven.jsonl for the sources at hand,
+and `--write` puts all that are kept into the page.
 
 Whole runs in virtual time at the latencies of SQS and DynamoDB, with `lease`, five seeds each: what else goes
 on here does not count. Makespans of heavy tails differ by a tenth between seeds, so that a ratio is taken
@@ -21,14 +24,19 @@ from typing import Final
 import msgspec
 from tabulate import tabulate
 
-from benchmarks.records import ROOT
+from benchmarks.records import ROOT, digest_of_sources
 from kon.experiment import loads
 from kon.launch.simulated.billing import billed
 from kon.launch.simulated.simulation import Simulation
 
 PAGE: Final = ROOT / "docs" / "cloudkon.md"
 WANTED: Final = 1.1
+KEPT: Final = ROOT / ".cache" / "uneven.jsonl"
 SEEDS: Final = range(1, 6)
+FEW_SEEDS: Final = SEEDS[:2]
+MANY_WORKERS: Final = 1_024
+"""With so many workers, `FEW_SEEDS` are simulated."""
+
 WORKERS: Final = (4, 16, 64, 1_024)
 MEANS_S: Final = (0.001, 0.01, 0.1, 1.0, 10.0)
 BY_HAND: Final = (1, 10, 100)
@@ -71,6 +79,10 @@ class Cell(msgspec.Struct, frozen=True):
     shape: str
     mean_s: float
     workers: int
+
+    @property
+    def seeds(self) -> Sequence[int]:
+        return SEEDS if self.workers < MANY_WORKERS else FEW_SEEDS
 
     @property
     def tasks(self) -> int:
@@ -120,7 +132,7 @@ class Row(msgspec.Struct, frozen=True):
 
 def compare(cell: Cell) -> Row:
     ratios = []
-    for seed in SEEDS:
+    for seed in cell.seeds:
         auto = simulate(cell, seed, None)
         fixed = {bundle: simulate(cell, seed, bundle) for bundle in BY_HAND}
         best_s = min(each.makespan_s for each in fixed.values())
@@ -136,24 +148,37 @@ def compare(cell: Cell) -> Row:
     return Row(cell, *(median(each) for each in zip(*ratios, strict=True)))
 
 
-def cells(workers: Sequence[int]) -> Iterator[Cell]:
+def cells(workers: Sequence[int], means_s: Sequence[float], shapes: Sequence[str]) -> Iterator[Cell]:
     for count in workers:
-        for mean_s in MEANS_S:
-            for shape in SHAPES:
+        for mean_s in means_s:
+            for shape in shapes:
                 yield Cell(shape, mean_s, count)
 
 
 def table(rows: Sequence[Row]) -> str:
     """Makespans over the best by hand, by shape and mean; a column for each number of workers."""
     workers = sorted({row.cell.workers for row in rows})
-    found = {(row.cell.shape, row.cell.mean_s, row.cell.workers): row for row in rows}
+    found = {row.cell: f"{row.over_best:.2f}" for row in rows}
     lines = [
-        [shape, f"{mean_s:g}", *(f"{found[shape, mean_s, count].over_best:.2f}" for count in workers)]
+        [shape, f"{mean_s:g}", *(found.get(Cell(shape, mean_s, count), "-") for count in workers)]
         for shape in SHAPES
         for mean_s in MEANS_S
     ]
     headers = ["tasks", "mean (s)", *(f"{count:,} workers" for count in workers)]
     return tabulate(lines, headers, "github", disable_numparse=True)
+
+
+class Kept(msgspec.Struct, frozen=True):
+    sources: str
+    row: Row
+
+
+def kept(sources: str) -> dict[Cell, Row]:
+    """The cells that these sources were simulated for."""
+    if not KEPT.exists():
+        return {}
+    lines = map(msgspec.json.Decoder(Kept).decode, KEPT.read_bytes().splitlines())
+    return {line.row.cell: line.row for line in lines if line.sources == sources}
 
 
 def findings(rows: Sequence[Row]) -> str:
@@ -166,26 +191,33 @@ def findings(rows: Sequence[Row]) -> str:
         f"median it is {worst(lambda row: row.over_best)} times. Next to a message for each task, it "
         f"takes {worst(lambda row: row.over_single)} times as long. There are "
         f"{worst(lambda row: row.requests)} times its requests, and {worst(lambda row: row.units)} times its "
-        "write units."
+        f"write units. A cell is the median of {len(SEEDS)} seeds, of {len(FEW_SEEDS)} with "
+        f"{MANY_WORKERS:,} workers; - was not simulated."
     )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.uneven", description=__doc__)
     parser.add_argument("--workers", type=int, action="append", help="this many; may be given several times")
+    parser.add_argument("--shape", choices=list(SHAPES), action="append", help="these tasks; several times")
+    parser.add_argument("--mean", type=float, action="append", help="tasks of this mean; several times")
     parser.add_argument("--processes", type=int, default=2, help="processes that simulate")
-    parser.add_argument("--write", action="store_true", help=f"put the table into docs/{PAGE.name}")
+    parser.add_argument("--write", action="store_true", help=f"put all that is kept into docs/{PAGE.name}")
     given = parser.parse_args(argv)
-    rows = []
-    with ProcessPoolExecutor(given.processes) as pool:
-        for row in pool.map(compare, cells(given.workers or WORKERS)):
-            rows.append(row)
-            figures = f"{row.over_best:.2f} {row.over_single:.2f} {row.requests:.2f} {row.units:.2f}"
-            cell = row.cell
-            print(
-                f"{cell.workers:>5} x {cell.mean_s:<6g} {cell.shape:<28} {cell.tasks:>6} {figures}",
-                flush=True,
-            )
+    sources = digest_of_sources()
+    found = kept(sources)
+    wanted = list(cells(given.workers or WORKERS, given.mean or MEANS_S, given.shape or list(SHAPES)))
+    KEPT.parent.mkdir(exist_ok=True)
+    with ProcessPoolExecutor(given.processes) as pool, KEPT.open("ab") as journal:
+        for row in pool.map(compare, [cell for cell in wanted if cell not in found]):
+            found[row.cell] = row
+            journal.write(msgspec.json.encode(Kept(sources, row)) + b"\n")
+            journal.flush()
+    rows = [found[cell] for cell in cells(WORKERS, MEANS_S, list(SHAPES)) if cell in found]
+    for row in sorted((found[cell] for cell in wanted), key=lambda row: -row.over_best):
+        figures = f"{row.over_best:.2f} {row.over_single:.2f} {row.requests:.2f} {row.units:.2f}"
+        cell = row.cell
+        print(f"{cell.workers:>5} x {cell.mean_s:<6g} {cell.shape:<28} {cell.tasks:>6} {figures}")
     made = f"{table(rows)}\n\n{findings(rows)}"
     print(f"\n{made}")
     if given.write:

@@ -62,6 +62,10 @@ class Executor:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped: list[Job] = []
         self.running = 0
+        self.started = 0
+        """Tasks that were started so far."""
+        self.took_s = 0.0
+        """How long all that have ended took together."""
         self.last_start_s = 0.0
         """When a task was started last, by the event loop's clock."""
         self.mean_s: float | None = None
@@ -120,6 +124,7 @@ class Executor:
             if not self._may_start(job):
                 continue
             self.running += 1
+            self.started += 1
             self.last_start_s = asyncio.get_running_loop().time()
             job.outcome = await self._attempt(job)
             self.running -= 1
@@ -156,6 +161,7 @@ class Executor:
         if results is None:
             backlog.extendleft(reversed(jobs))
             return False
+        self.started += len(ready)
         # Such kinds have no effects, so that a start which a SIGKILL leaves unrecorded never was.
         self._recorder.tasks(Event.START, tasks)
         self._recorder.flush()
@@ -229,6 +235,7 @@ class Executor:
 
     def _learn(self, tasks: int, duration_s: float) -> None:
         self._recorder.ran(tasks, duration_s)
+        self.took_s += tasks * duration_s
         self.mean_s = (
             duration_s if self.mean_s is None else self.mean_s + _WEIGHT * (duration_s - self.mean_s)
         )

@@ -7,6 +7,7 @@ takes a minute. It sends the other 99 in new messages, and only then lets go of 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Final
@@ -14,13 +15,14 @@ from typing import Final
 import msgspec
 
 from kon.core.queue import Message
+from kon.core.spec import RunSpec
 from kon.core.strategy import Claim, Strategy
 from kon.engine.executor import Executor
 from kon.engine.holding import Held, Holding, Job
 from kon.engine.prefetch import Prefetch
 from kon.engine.records.events import Event, Recorder
 from kon.engine.settler import Settler
-from kon.engine.sizing import MOST_TASKS
+from kon.engine.sizing import LEAST_WORK_S, MOST_TASKS, abreast
 
 LEAST_LOOK_S: Final = 0.01
 """Between two looks at what waits, at least."""
@@ -33,14 +35,19 @@ class HoldLimits(msgspec.Struct, frozen=True):
     """How long tasks may wait behind a worker's slots, in seconds.
 
     stuck_s: while no slot becomes free. In turns of a slot, for tasks that are longer: `stuck_turns`.
-    wait_s: by how long tasks take.
-    part_s: work in one of the messages that are sent in place of what was held.
+    beyond_s: the same, for tasks beyond the worker's even share of the run. There the client may have guessed
+        too large, or other workers have nothing left.
+    wait_s: by how long tasks take; in a short run `share` of its whole work, and `least_wait_s` at least.
+    part_s: work in one of the messages that are sent in place of what was held; `share` here as well.
     """
 
     stuck_s: float = 0.25
     stuck_turns: float = 3.0
+    beyond_s: float = 0.02
     wait_s: float = 2.0
+    least_wait_s: float = 0.1
     part_s: float = 0.2
+    share: float = 0.1
 
 
 DEFAULT_HOLD: Final = HoldLimits()
@@ -83,27 +90,42 @@ class GiveBack:
         if self.waiting:
             self._some.set()
 
-    async def watch(self, prefetch: Prefetch, slots: int, limits: HoldLimits) -> None:
+    async def watch(self, prefetch: Prefetch, spec: RunSpec, limits: HoldLimits) -> None:
         """See to it that no task waits here for long that could run elsewhere. Never returns."""
         now_s = asyncio.get_running_loop().time
-        executor = self._executor
+        executor, slots = self._executor, spec.slots
+        share = _share(spec)
         while True:
             self._some.clear()
             if not self.waiting:
                 await self._some.wait()
             mean_s = executor.mean_s or 0.0
-            stuck_s = max(limits.stuck_s, limits.stuck_turns * mean_s / slots, prefetch.horizon_s)
+            overall_s = executor.took_s / max(1, executor.started)
+            # a short run would end late by what is little in a long one
+            little_s = limits.share * share * overall_s / slots
+            turns_s = limits.stuck_turns * mean_s / slots
+            wait_s = limits.wait_s
+            if mean_s > limits.stuck_turns * overall_s:  # longer than the client knew when it packed them
+                wait_s = min(wait_s, max(limits.least_wait_s, little_s, turns_s))
+            part_s = min(limits.part_s, max(LEAST_WORK_S, little_s))
+            stuck_s = max(limits.stuck_s, turns_s, prefetch.horizon_s)
+            # the first messages hold half of the run
+            mine = share if executor.mean_s is not None else math.ceil(share / 2)
+            beyond = min(self.waiting, self.waiting + executor.started - mine)
+            beyond_s = max(limits.beyond_s, min(little_s, limits.stuck_s), turns_s)
+            due_s = min(stuck_s, beyond_s) if beyond > 0 else stuck_s
             since_s = now_s() - executor.last_start_s
             if executor.running < slots:
                 since_s = 0.0  # a slot is free: the next start is due
-            elif since_s >= stuck_s:
-                await self.back(self.waiting, _parts(limits.part_s, max(mean_s, since_s)))
+            elif since_s >= due_s:
+                count = self.waiting if since_s >= stuck_s else beyond
+                await self.back(count, _parts(spec, part_s, max(mean_s, since_s)))
                 continue
-            elif self.waiting * mean_s / slots > limits.wait_s:
-                kept = int(slots * min(prefetch.horizon_s, limits.wait_s) / mean_s)
-                await self.back(self.waiting - kept, _parts(limits.part_s, mean_s))
+            elif self.waiting * mean_s / slots > wait_s:
+                kept = int(slots * min(prefetch.horizon_s, wait_s) / mean_s)
+                await self.back(self.waiting - min(kept, share), _parts(spec, part_s, mean_s))
                 continue
-            await asyncio.sleep(max(stuck_s - since_s, LEAST_LOOK_S))
+            await asyncio.sleep(max(due_s - since_s, LEAST_LOOK_S))
 
     async def back(self, count: int, part: int) -> None:
         """Give back the last `count` tasks that wait, in messages of up to `part` tasks."""
@@ -168,6 +190,15 @@ class GiveBack:
         )
 
 
-def _parts(part_s: float, task_s: float) -> int:
+def _share(spec: RunSpec) -> int:
+    """Tasks that an even division of the run gives to each worker process."""
+    return math.ceil(spec.tasks * spec.slots / spec.lanes)
+
+
+def _parts(spec: RunSpec, part_s: float, task_s: float) -> int:
     """Tasks of one message, by how long each takes."""
-    return MOST_TASKS if task_s <= 0 else max(1, min(MOST_TASKS, int(part_s / task_s)))
+    if task_s <= 0:
+        return MOST_TASKS
+    # half of a share is too much for nobody, and a thousand single answers are too much for the client
+    least = min(_share(spec) / 2, abreast(spec.tasks, spec.slots, task_s))
+    return max(1, min(MOST_TASKS, int(max(least, part_s / task_s))))

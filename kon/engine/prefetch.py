@@ -42,10 +42,13 @@ class Prefetch:
         """How many seconds of work are held ahead."""
         return max(HORIZON_S, ROUND_TRIPS * self._fetch_s)
 
-    def tasks_wanted(self) -> int:
+    def tasks_wanted(self, here: bool) -> int:
         """How many more tasks should be claimed; none until half of those ahead are used up, so that tasks
-        are claimed in batches."""
-        executor, ahead = self._executor, self._ahead()
+        are claimed in batches.
+
+        here: whether they have been received: then no other worker could do them, and one claim is cheaper.
+        """
+        executor, ahead = self._executor, self._ahead(here)
         # jobs that a free slot is about to take do not wait: 10 of 32 slots filled leave 22 to be filled
         free = self._spec.slots - executor.waiting - executor.running
         return 0 if -free > ahead // 2 else max(0, free + ahead)
@@ -68,12 +71,15 @@ class Prefetch:
         """Note how long a receive and a claim have taken. Not for a long poll, which waits for messages."""
         self._fetch_s += 0.2 * (took_s - self._fetch_s)
 
-    def _ahead(self) -> int:
+    def _ahead(self, here: bool) -> int:
         """How many tasks to hold ahead of the slots."""
         spec, mean_s = self._spec, self._executor.mean_s
         if mean_s is None:
             return 0  # nothing is known yet: fill the slots and see
-        most = self._share if spec.prefetch is None else math.ceil(spec.prefetch * self._per_message)
+        if spec.prefetch is None:
+            most = MOST_AHEAD if here else self._share
+        else:
+            most = math.ceil(spec.prefetch * self._per_message)
         if mean_s > 0:
             most = min(most, int(self.horizon_s * spec.slots / mean_s))
         if spec.prefetch is None and most and self._executor.running >= spec.slots:

@@ -26,7 +26,15 @@ the durations, so that a few long tasks among many short ones make messages smal
 LEAST_WORK_S: Final = 0.02
 """No message is made smaller than this for balance alone: fetching one takes as long."""
 
-SIZES: Final = (100, 50, 25, 12, 6, 3, 1)
+MESSAGE_S: Final = 0.0003
+"""What a message takes of the client's own time, about, to be sent and to be answered. A thousand workers get
+no sooner done with messages that the client takes longer to send than a worker to run one of them."""
+
+BLIND_S: Final = 0.001
+"""How long a task is thought to take where nobody knows yet. Too short is the cheaper mistake: a worker gives
+back what it holds beyond its share."""
+
+SIZES: Final = (100, 50, 25, 12, 6, 3, 2, 1)
 """Sizes of messages: few, so that neighbouring messages are alike."""
 
 ROUNDING: Final = 1.1
@@ -62,6 +70,11 @@ BYTES_SHARE: Final = 0.5
 """The share of a message's room that tasks of the usual size may take: others are larger."""
 
 
+def abreast(left: int, slots: int, mean_s: float) -> float:
+    """Tasks of a message that takes a worker process as long as the client takes for all messages."""
+    return math.sqrt(left * MESSAGE_S * slots / mean_s)
+
+
 class Sizing:
     """Sizes of a run's messages.
 
@@ -76,7 +89,6 @@ class Sizing:
         self._turn = 0
         self._slots = spec.slots
         self._processes = spec.workers * spec.processes
-        self._lanes = spec.lanes
         self._rows_cost = spec.tasks_per_row is None
         self._known = 0  # outcomes
         self._mean_s: float | None = None
@@ -85,7 +97,7 @@ class Sizing:
             self._mean_s = spec.ideal_s / max(1, spec.tasks)
             self._square = (BLIND_SPREAD * self._mean_s) ** 2
         self._window = FIRST_WINDOW
-        self._piloted = False
+        self._spread = False  # the first tasks, of which nobody knows how long they take
         self._task_bytes = 1.0
 
     @property
@@ -123,15 +135,26 @@ class Sizing:
         if self._forced:
             self._turn += 1
             return self._forced[self._turn % len(self._forced)]
-        guided = math.ceil((left + self._following) / (ROUNDS * self._processes))
+        following = left + self._following
+        guided = math.ceil(following / (ROUNDS * self._processes))
         if self._mean_s is None:
+            if self.is_blind and not self._spread:
+                return self._first_size(left)
             most: float = 1 if self._rows_cost else guided
         elif self._mean_s > 0:
-            least = LEAST_WORK_S * self._slots / self._mean_s
+            least = max(
+                LEAST_WORK_S / self._mean_s * self._slots, abreast(following, self._slots, self._mean_s)
+            )
             most = min(max(guided, least), MOST_WORK_S * self._slots / math.sqrt(self._square))
         else:
             most = MOST_TASKS
         return next((each for each in SIZES if each <= ROUNDING * most), 1)
+
+    def _first_size(self, left: int) -> int:
+        """Tasks of a message while nothing is known: half of all is spread over all workers."""
+        half = math.ceil((left + self._following) / 2)
+        each = max(half / self._processes, abreast(half, self._slots, BLIND_S))
+        return max(1, min(math.ceil(each), half, MOST_TASKS))
 
     def span(self, left: int, size: int) -> int:
         """How many tasks come next in messages of this size: more each time, as more is known, and fewer
@@ -141,10 +164,12 @@ class Sizing:
         left = min(left, max(1, int(WINDOW_BYTES / self._task_bytes)))
         if self._fixed is not None:
             return min(left, LAST_WINDOW)
-        if self.is_blind and not self._piloted:
-            self._piloted = True
-            return min(left, 2 * self._lanes)
-        span, most = self._window, LAST_WINDOW if size < LARGE_SIZE else LONGEST_WINDOW
+        if self.is_blind and not self._spread:
+            self._spread = True
+            return min(math.ceil(left / 2), self._processes * size)
+        most = LAST_WINDOW if size < LARGE_SIZE else LONGEST_WINDOW
+        # after the spread each worker gets a message; others learn first
+        span = max(self._window, min(self._processes * size, most)) if self._spread else self._window
         self._window = min(2 * span, most)
         if size > 1 and left > span and self.size(left - span) < size:
             span = min(span, max(left - ROUNDS * self._processes * size, math.ceil(left / 2)))

@@ -35,6 +35,7 @@ from kon.engine.patience import Patience, patient
 from kon.engine.prefetch import Prefetch
 from kon.engine.records.events import Event
 from kon.engine.settler import Settler
+from kon.engine.sizing import Sizing
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +45,9 @@ few more at once saves a call."""
 
 LEAST_WAIT_S: Final = 1.0
 """No long poll is shorter, so that a worker whose time to be idle ends does not poll in a circle."""
+
+TELLING: Final = 16
+"""So many first messages have their first outcome answered at once, where the client knows nothing yet."""
 
 StrategyMaker = Callable[[Ledger, str, Clock], Strategy]
 
@@ -133,6 +137,8 @@ class Worker:
         self._give_back = GiveBack(
             self._holding, self._executor, self._strategy, self._settler, move, life.recorder
         )
+        # the client waits to hear how long tasks take
+        self._is_asked = Sizing(spec).is_blind
         self._stopping = asyncio.Event()
         self._receiving = False
         self._dry = True  # the last receive brought less than was asked for
@@ -180,7 +186,7 @@ class Worker:
             self._executor.start(group)
             background = [group.create_task(self._settler.run()), group.create_task(self._heartbeat())]
             if self.spec.bundle is None:
-                watch = self._give_back.watch(self._prefetch, self.spec.slots, self._options.hold)
+                watch = self._give_back.watch(self._prefetch, self.spec, self._options.hold)
                 background.append(group.create_task(watch))
             fetch = group.create_task(self._fetch())
             await self._stopping.wait()
@@ -232,7 +238,10 @@ class Worker:
                 self._segments.learn(held.bundle)
         self._prefetch.received(len(unpacked), len(deliveries))
         # what is received is not claimed: a task that was not begun costs a crash nothing
-        now = len(unpacked) if self.spec.bundle is not None else PARKED_FROM * tasks
+        if self.spec.bundle is not None:
+            now = len(unpacked)
+        else:
+            now = tasks if self._executor.mean_s is None else PARKED_FROM * tasks
         self._holding.parked.extend(unpacked[now:])
         await self._claim(unpacked[:now])
         if not may_wait:
@@ -244,7 +253,7 @@ class Worker:
         self._give_back.look()
 
     def _tasks_wanted(self) -> int:
-        return self._prefetch.tasks_wanted() if self._settler.has_room else 0
+        return self._prefetch.tasks_wanted(bool(self._holding.parked)) if self._settler.has_room else 0
 
     def _wait_s(self, busy_s: float) -> float:
         """How long the next receive may wait: no longer than this worker has left to be idle."""
@@ -257,7 +266,8 @@ class Worker:
     def _finished(self, jobs: Sequence[Job]) -> None:
         # while the queue has plenty, the next tasks may end soon, and are then settled with these
         nothing_left = self._executor.idle and not self._holding.parked
-        self._settler.add(jobs, at_once=self._dry and nothing_left)
+        is_asked, self._is_asked = self._is_asked and tells_first(jobs[0]), False
+        self._settler.add(jobs, at_once=is_asked or (self._dry and nothing_left))
         if self._tasks_wanted():
             self._room.set()
 
@@ -334,6 +344,11 @@ class Worker:
     def _trouble(self, error: BackendUnavailable, pause_s: float) -> None:
         self._recorder.note(Event.TROUBLE, error=str(error), pause_s=pause_s)
         self._recorder.flush()
+
+
+def tells_first(job: Job) -> bool:
+    """Whether this task came in one of the run's first messages, which tell how long tasks take."""
+    return job.task.index < TELLING * len(job.held.bundle.tasks)
 
 
 def _max_result_bytes(channel: Channel, strategy: Strategy) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
@@ -61,7 +62,8 @@ def took(*seconds: float) -> list[Outcome]:
         (0.001, 1, 100),
         (0.01, 1, 100),
         (0.04, 1, 25),
-        (0.5, 1, 1),
+        (0.5, 1, 2),
+        (1.0, 1, 1),
         (0.5, 16, 25),
         (60.0, 64, 1),
     ],
@@ -90,10 +92,30 @@ def test_the_beginning_of_a_larger_run_is_packed_like_that() -> None:
     assert [sizing.size(left) for left in (10_000, 100)] == [100, 100]
 
 
-@pytest.mark.parametrize(("tasks_per_row", "size"), [(None, 1), (1, 100)])
-def test_a_guess_is_made_only_where_it_costs_nothing(tasks_per_row: int | None, size: int) -> None:
-    sizing = Sizing(spec(tasks_per_row=tasks_per_row))
-    assert (sizing.size(10_000), sizing.is_blind) == (size, tasks_per_row is None)
+@pytest.mark.parametrize(
+    ("tasks", "workers", "slots", "size"),
+    [(20, 16, 1, 2), (4_000, 64, 1, 32), (4_096, 1_024, 1, 25), (1_000_000, 4, 1, 100), (3, 1, 64, 2)],
+)
+def test_half_of_the_run_is_spread_over_all_workers_while_nothing_is_known(
+    tasks: int, workers: int, slots: int, size: int
+) -> None:
+    sizing = Sizing(spec(tasks, workers=workers, slots=slots))
+    assert sizing.is_blind
+    assert sizing.size(tasks) == size
+    assert sizing.span(tasks, size) == min(math.ceil(tasks / 2), workers * size)
+    assert sizing.size(tasks - size) == 1  # more by a guess could cost money
+
+
+def test_a_guess_is_made_at_once_where_it_costs_nothing() -> None:
+    sizing = Sizing(spec(tasks_per_row=1))
+    assert (sizing.size(10_000), sizing.is_blind) == (100, False)
+
+
+@pytest.mark.parametrize(("seconds", "size"), [(0.001, 50), (0.01, 12), (0.1, 6), (1.0, 1)])
+def test_messages_are_large_enough_for_the_client_to_keep_up(seconds: float, size: int) -> None:
+    sizing = Sizing(spec(workers=10_000))
+    sizing.learn(took(*[seconds] * 16))
+    assert sizing.size(10_000) == size
 
 
 def test_what_the_workload_says_needs_no_guess() -> None:
@@ -103,7 +125,7 @@ def test_what_the_workload_says_needs_no_guess() -> None:
 
 def test_windows_are_small_until_more_is_known() -> None:
     sizing = Sizing(spec(1_000_000))
-    assert sizing.span(1_000_000, 1) == 2  # two singles for the one slot: the pilot
+    assert sizing.span(1_000_000, 100) == 100  # a message for the one worker, to learn from
     sizing.learn(took(0.0))
     spans = [sizing.span(1_000_000, 100) for _ in range(8)]
     assert spans == [300, 600, 1_200, 2_400, 4_800, 9_600, 19_200, 20_000]
@@ -113,7 +135,7 @@ def test_tasks_of_many_bytes_leave_room_in_a_message() -> None:
     async def main() -> None:
         world = await World.create(10, **AUTO, workers=1)
         limit = world.channel.tasks.limits.max_bytes
-        await world.client().submit(["x" * (limit // 5)] * 10)
+        await world.client().submit(["x" * (limit // 3)] * 10)
         assert {len(bundle.tasks) for bundle in await messages(world)} == {1}
 
     in_virtual_time(main())
