@@ -245,6 +245,49 @@ def tiny() -> dict[str, str]:
     }
 
 
+def late() -> list[str]:
+    """Constants that stand below their first use, and could stand above it: `module.NAME` of each."""
+    return [f"{module}.{name}" for module, file in modules().items() for name in _late(file)]
+
+
+def _late(file: Path) -> Iterator[str]:
+    statements = ast.parse(file.read_text()).body
+    made: dict[str, int] = {}
+    for place, statement in enumerate(statements):
+        for name in _names_made(statement):
+            made.setdefault(name, place)
+    used: dict[str, int] = {}
+    for place, statement in enumerate(statements):
+        for name in _names_read(statement):
+            used.setdefault(name, place)
+
+    def must_stand_below(name: str, place: int) -> bool:
+        """Whether its value takes what stands at `place` or below, such as a function."""
+        below = [each for each in _names_read(statements[made[name]]) if made.get(each, -1) >= place]
+        return any(not each.isupper() or must_stand_below(each, place) for each in below if each != name)
+
+    for name, place in made.items():
+        first = used.get(name, place)
+        if name.isupper() and first < place and not must_stand_below(name, first):
+            yield name
+
+
+def _names_made(statement: ast.stmt) -> Iterator[str]:
+    match statement:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            yield name
+        case ast.Assign(targets=targets):
+            yield from (target.id for target in targets if isinstance(target, ast.Name))
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            yield name
+
+
+def _names_read(statement: ast.stmt) -> Iterator[str]:
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            yield node.id
+
+
 def _lines(files: Iterable[Path]) -> int:
     return sum(len(file.read_text().splitlines()) for file in files)
 

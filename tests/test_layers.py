@@ -108,6 +108,10 @@ def test_no_file_is_a_few_lines_of_another_one() -> None:
     assert set(found) <= {"kon.kinds.video.ways"}, f"merge it with what imports it: {found}"
 
 
+def test_constants_stand_before_their_use() -> None:
+    assert house.late() == [], "move each above what reads it first"
+
+
 TOP: Final = frozenset(
     [
         ".ansible-lint",

@@ -79,6 +79,64 @@ class Request(NamedTuple):
         return b"\0" if self.null else self.delimiter or b"\n"
 
 
+_INSTEAD: Final = (
+    # xargs
+    ("no item ends the input early", "-E -e --eof"),
+    ("items are whole lines, or what --delimiter says; -n takes several", "-L -l --max-lines --trim"),
+    ("write -I '{}', or nothing: {} is the default", "-i"),
+    ("nothing is asked; see --dry-run", "-p --interactive"),
+    ("commands have no terminal; see --stdin", "-o --open-tty"),
+    (
+        "a command takes up to 128 KiB of items; -n for fewer",
+        "-s --max-chars -x --exit --show-limits --max-line-length-allowed",
+    ),
+    ("see --dry-run and --joblog", "-t --verbose -v"),
+    ("commands have {%}, the slot, and {#}, the number", "--process-slot-var --seqreplace"),
+    # GNU parallel
+    (
+        "a command reads a file or its item: --stdin",
+        "--pipe --spreadstdin --pipepart --pipe-part --block "
+        "--round-robin --recstart --recend --cat --fifo --tee",
+    ),
+    (
+        "hosts reach one backend; see `kon run` and docs/first-fleet.md",
+        "-S --sshlogin --sshloginfile --slf --onall --nonall "
+        "--transferfile --return --trc --cleanup --basefile --filter-hosts",
+    ),
+    ("commands have the whole environment; a function of bash needs `export -f`", "--env --session"),
+    ("write :::+ between the sources", "--link --xapply"),
+    ("leave the first line out with `tail -n +2`; columns are {1}, {2}", "--header --skip-first-line"),
+    ("the shell can cut the item: ${KON_ITEM%%.*}", "--plus --rpl"),
+    ("--tag prints the item before each line", "--tagstring --color --ctag"),
+    ("output is grouped by default; see --line-buffer", "--group -g"),
+    ("items are never code; see --dry-run", "--quote"),
+    ("with --out DIR Ctrl-C leaves the run in the background", "--bg"),
+    ("it waits for its commands; see --out", "--fg --wait"),
+    ("flock is for locks", "--semaphore --sem"),
+    ("write `nice` before the command", "--nice"),
+    ("shuf FILE | kon map ...", "--shuf"),
+    ("records are in --out DIR; see kon results", "--sql --sqlandworker --sqlmaster --sqlworker"),
+    ("--colsep , cuts at each comma, also in quotes", "--csv"),
+    ("write --resume-failed, with the same items", "--retry-failed"),
+    ("see --memfree and --load", "--noswap --limit"),
+    ("--timeout and --halt send SIGTERM, and SIGKILL 2 s later", "--termseq"),
+    ("there is nothing to be cited; leave it out", "--will-cite --no-notice --citation"),
+    ("`kon --version` tells", "--minversion"),
+    ("a shell's alias does it", "--profile -J --combineexec --embed"),
+    ("--line-buffer prints lines as they come", "--tmux --latest-line --ll --linebuffer"),
+    ("--results DIR keeps each output in a file", "--files --compress"),
+    (
+        "-j goes by the processors that it may use",
+        "--number-of-cores --number-of-cpus --use-cpus-instead-of-cores",
+    ),
+    ("separators are :::, :::+, :::: and ::::+", "--arg-sep --arg-file-sep"),
+    ("write the file before the command", "--template"),
+)
+"""What there is in place of options of xargs and GNU parallel that kon map does not take."""
+NOT_TAKEN: Final = {name: instead for instead, names in _INSTEAD for name in names.split()}
+"""Options of xargs and GNU parallel that kon map does not take, and what there is instead."""
+
+
 class MapCommand(click.Command):
     """Says why an option of xargs' or GNU parallel's is not taken, and what does it instead."""
 
@@ -257,62 +315,3 @@ def map_options(command: _Command) -> _Command:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
-
-
-_INSTEAD: Final = (
-    # xargs
-    ("no item ends the input early", "-E -e --eof"),
-    ("items are whole lines, or what --delimiter says; -n takes several", "-L -l --max-lines --trim"),
-    ("write -I '{}', or nothing: {} is the default", "-i"),
-    ("nothing is asked; see --dry-run", "-p --interactive"),
-    ("commands have no terminal; see --stdin", "-o --open-tty"),
-    (
-        "a command takes up to 128 KiB of items; -n for fewer",
-        "-s --max-chars -x --exit --show-limits --max-line-length-allowed",
-    ),
-    ("see --dry-run and --joblog", "-t --verbose -v"),
-    ("commands have {%}, the slot, and {#}, the number", "--process-slot-var --seqreplace"),
-    # GNU parallel
-    (
-        "a command reads a file or its item: --stdin",
-        "--pipe --spreadstdin --pipepart --pipe-part --block "
-        "--round-robin --recstart --recend --cat --fifo --tee",
-    ),
-    (
-        "hosts reach one backend; see `kon run` and docs/first-fleet.md",
-        "-S --sshlogin --sshloginfile --slf --onall --nonall "
-        "--transferfile --return --trc --cleanup --basefile --filter-hosts",
-    ),
-    ("commands have the whole environment; a function of bash needs `export -f`", "--env --session"),
-    ("write :::+ between the sources", "--link --xapply"),
-    ("leave the first line out with `tail -n +2`; columns are {1}, {2}", "--header --skip-first-line"),
-    ("the shell can cut the item: ${KON_ITEM%%.*}", "--plus --rpl"),
-    ("--tag prints the item before each line", "--tagstring --color --ctag"),
-    ("output is grouped by default; see --line-buffer", "--group -g"),
-    ("items are never code; see --dry-run", "--quote"),
-    ("with --out DIR Ctrl-C leaves the run in the background", "--bg"),
-    ("it waits for its commands; see --out", "--fg --wait"),
-    ("flock is for locks", "--semaphore --sem"),
-    ("write `nice` before the command", "--nice"),
-    ("shuf FILE | kon map ...", "--shuf"),
-    ("records are in --out DIR; see kon results", "--sql --sqlandworker --sqlmaster --sqlworker"),
-    ("--colsep , cuts at each comma, also in quotes", "--csv"),
-    ("write --resume-failed, with the same items", "--retry-failed"),
-    ("see --memfree and --load", "--noswap --limit"),
-    ("--timeout and --halt send SIGTERM, and SIGKILL 2 s later", "--termseq"),
-    ("there is nothing to be cited; leave it out", "--will-cite --no-notice --citation"),
-    ("`kon --version` tells", "--minversion"),
-    ("a shell's alias does it", "--profile -J --combineexec --embed"),
-    ("--line-buffer prints lines as they come", "--tmux --latest-line --ll --linebuffer"),
-    ("--results DIR keeps each output in a file", "--files --compress"),
-    (
-        "-j goes by the processors that it may use",
-        "--number-of-cores --number-of-cpus --use-cpus-instead-of-cores",
-    ),
-    ("separators are :::, :::+, :::: and ::::+", "--arg-sep --arg-file-sep"),
-    ("write the file before the command", "--template"),
-)
-"""What there is in place of options of xargs and GNU parallel that kon map does not take."""
-
-NOT_TAKEN: Final = {name: instead for instead, names in _INSTEAD for name in names.split()}
-"""Options of xargs and GNU parallel that kon map does not take, and what there is instead."""

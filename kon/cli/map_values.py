@@ -101,6 +101,14 @@ class CountType(click.ParamType[int]):
         return int(value)
 
 
+_HALT: Final = re.compile(
+    r"(?P<when>never|soon|now)(?:,(?P<counted>fail|success|done)=(?P<number>\d{1,9}(?:\.\d+)?)(?P<share>%?))?"
+)
+
+_OLD_HALTS: Final = {"0": "never", "1": "soon,fail=1", "2": "now,fail=1"}
+"""As older versions of GNU parallel had them."""
+
+
 class HaltType(click.ParamType[Halt]):
     """`never`, `soon`, `now`, `soon,fail=3`, `now,fail=10%`, `now,success=1`."""
 
@@ -124,6 +132,12 @@ class HaltType(click.ParamType[Halt]):
         when: Halting = found["when"]  # type: ignore[assignment] # as the pattern has it
         counted: Counted = found["counted"] or "fail"  # type: ignore[assignment]
         return Halt(when, counted, number / 100 if found["share"] else number, bool(found["share"]))
+
+
+_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+MOST_S: Final = 604_800
+"""A week: what an experiment file allows as well."""
 
 
 class SecondsType(click.ParamType[float]):
@@ -194,14 +208,3 @@ class DelimiterType(click.ParamType[bytes]):
         if not made or (len(made) > 1 and len(value) > 1):
             self.fail(f'expected one character, or an escape such as \\n, \\t, \\0: "{value}"', param, ctx)
         return bytes(made)
-
-
-_HALT: Final = re.compile(
-    r"(?P<when>never|soon|now)(?:,(?P<counted>fail|success|done)=(?P<number>\d{1,9}(?:\.\d+)?)(?P<share>%?))?"
-)
-_OLD_HALTS: Final = {"0": "never", "1": "soon,fail=1", "2": "now,fail=1"}
-"""As older versions of GNU parallel had them."""
-
-_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
-MOST_S: Final = 604_800
-"""A week: what an experiment file allows as well."""

@@ -42,6 +42,10 @@ class Words(NamedTuple):
     sources: list[ItemInput]
 
 
+_SEPARATORS: Final = frozenset({":::", ":::+", "::::", "::::+"})
+"""GNU parallel's words between a command and its items, and between its sources of items."""
+
+
 def read_words(words: Sequence[str], arg_files: Sequence[str], stdin: Stdin) -> Words:
     """The command and the sources of its items. Raises UsageError for what can be read in two ways."""
     at = next((at for at, word in enumerate(words) if word in _SEPARATORS), None)
@@ -129,11 +133,18 @@ def _bare_word(words: Sequence[str]) -> click.UsageError:
     return _two_ways(f'"{" ".join(words):.80}" may be a command, or a command and items', *ways)
 
 
+_WIDE: Final = 44
+"""Beyond this what a line means follows it at once, so that most fit into 80 columns."""
+
+
 def _two_ways(fault: str, *ways: tuple[str, str]) -> click.UsageError:
     """`ways`: command lines, and what each of them means."""
     width = max(len(line) for line, _ in ways)
     lines = [f"  {line:<{min(width, _WIDE)}}  # {meaning}" for line, meaning in ways]
     return click.UsageError("\n".join([f"{fault}; nothing was run. Write one of", *lines]))
+
+
+_LONGEST_LINE: Final = 300
 
 
 def _line(*parts: Sequence[str] | str) -> str:
@@ -143,6 +154,10 @@ def _line(*parts: Sequence[str] | str) -> str:
         words += [part] if isinstance(part, str) else map(_shown, part)
     text = " ".join(["kon map", *words])
     return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]} ..."
+
+
+_PLAIN_WORD: Final = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
+"""What is one word to a shell, and nothing else."""
 
 
 def _shown(word: str) -> str:
@@ -194,6 +209,9 @@ def replaced(command: str, replace: str) -> str:
     return command
 
 
+_NOT_TAKEN: Final = re.compile(r"(?<![\\$'])\{(?:=.*?=|-[0-9]+[./]*|\.\.+|\+[./]+|##)\}")
+
+
 def check_placeholders(command: str) -> None:
     """Raises UsageError for a placeholder of GNU parallel's that kon has not, lest it stands as text."""
     found = _NOT_TAKEN.search(command)
@@ -239,16 +257,3 @@ def stdin_now() -> Stdin:
 
 def _is_terminal() -> bool:
     return sys.stdin is None or sys.stdin.isatty()
-
-
-_SEPARATORS: Final = frozenset({":::", ":::+", "::::", "::::+"})
-"""GNU parallel's words between a command and its items, and between its sources of items."""
-
-_PLAIN_WORD: Final = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
-"""What is one word to a shell, and nothing else."""
-
-_NOT_TAKEN: Final = re.compile(r"(?<![\\$'])\{(?:=.*?=|-[0-9]+[./]*|\.\.+|\+[./]+|##)\}")
-
-_LONGEST_LINE: Final = 300
-_WIDE: Final = 44
-"""Beyond this what a line means follows it at once, so that most fit into 80 columns."""

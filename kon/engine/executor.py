@@ -35,6 +35,10 @@ class ExecutorOptions(msgspec.Struct, frozen=True):
     max_result_bytes: int
 
 
+_WEIGHT: Final = 0.2
+"""Weight of the newest duration in the mean: some ten tasks are remembered."""
+
+
 class Executor:
     """Runs jobs in their order of arrival, `slots` at a time, each under its own timeout."""
 
@@ -239,10 +243,6 @@ class Executor:
         self.mean_s = (
             duration_s if self.mean_s is None else self.mean_s + _WEIGHT * (duration_s - self.mean_s)
         )
-
-
-_WEIGHT: Final = 0.2
-"""Weight of the newest duration in the mean: some ten tasks are remembered."""
 
 
 def _fields(spent: Spent) -> dict[str, float]:

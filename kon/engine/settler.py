@@ -28,6 +28,8 @@ SETTLE_BATCH: Final = 1_000
 MOST_WAITING: Final = 4 * SETTLE_BATCH
 """Outcomes that wait before the worker stops taking more: the store is slower than the tasks."""
 
+_DONE: Final = State.DONE  # Python 3.11 takes longer to find a member in its class than to compare it
+
 
 class Settler:
     """Gathers what has ended for up to `flush_s`, or less when nothing else is going on, and settles it."""
@@ -245,6 +247,3 @@ class Settler:
             self._recorder.tasks(Event.ACK, [job.task for held in acked for job in held.jobs], stale=stale)
         for held in ended:
             held.forget()
-
-
-_DONE: Final = State.DONE  # Python 3.11 takes longer to find a member in its class than to compare it

@@ -29,6 +29,14 @@ _ASKS: Final = 10
 _making: Final = threading.Lock()
 
 
+UNREACHED: Final = (
+    botocore.exceptions.HTTPClientError,
+    botocore.exceptions.ConnectionError,
+    botocore.parsers.ResponseParserError,
+)
+"""What botocore raises where nobody answers, the answer breaks off, or it is a page of some proxy's."""
+
+
 class Clients:
     """region: of all of them; None for boto3's own. For any thread.
 
@@ -107,14 +115,6 @@ class Clients:
 def code_of(error: botocore.exceptions.ClientError) -> str:
     code: str = error.response.get("Error", {}).get("Code", "")
     return code
-
-
-UNREACHED: Final = (
-    botocore.exceptions.HTTPClientError,
-    botocore.exceptions.ConnectionError,
-    botocore.parsers.ResponseParserError,
-)
-"""What botocore raises where nobody answers, the answer breaks off, or it is a page of some proxy's."""
 
 
 def unreached(error: Exception) -> str:

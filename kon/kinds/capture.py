@@ -15,7 +15,6 @@ from typing import Any, Final, NamedTuple
 STREAMS: Final = ("stdout", "stderr")
 """What a command writes to: the keys of its output in its result."""
 
-
 CHUNK_BYTES: Final = 65_536
 """Read at once: what a pipe holds by default."""
 
@@ -99,6 +98,10 @@ class Capture:
 
     def _end_of(self, data: bytes) -> bytes:
         return data[len(data) - self._tail_limit :]
+
+
+_CAN_SPLICE: Final = hasattr(os, "splice")
+"""Linux alone has it."""
 
 
 class WholeCapture(Capture):
@@ -207,10 +210,6 @@ def _write_all(fd: int, data: bytes) -> None:
     left = memoryview(data)
     while left:
         left = left[os.write(fd, left) :]
-
-
-_CAN_SPLICE: Final = hasattr(os, "splice")
-"""Linux alone has it."""
 
 
 def kept_file(result: Mapping[str, Any], stream: str, run: Path) -> Path | None:

@@ -26,6 +26,13 @@ from kon.kinds.shortage import allow
 from kon.kinds.spawn import Finished, Spawner, ending, signal_name
 from kon.kinds.staging import Staging
 
+_NOT_A_PROGRAM: Final = frozenset({errno.ENOENT, errno.ENOEXEC, errno.EACCES, errno.ENOTDIR})
+"""The shell may make something of such a word: a function, a script without a first line; and if
+not, its message is the one that people know."""
+
+_LONGEST_VARIABLE: Final = 32_000
+"""Characters, of up to four bytes: Linux takes 128 KiB with the name."""
+
 
 class Shell(Kind):
     """Runs a command, by itself or in a shell.
@@ -373,6 +380,10 @@ def _add_output(result: dict[str, Any], finished: Finished) -> None:
         raise problem
 
 
+_SHELL_SAYS: Final = {126: "the command can't be executed", 127: "the command was not found"}
+_LONGEST_LINE: Final = 300
+
+
 def _failure(code: int, stderr: str, in_shell: bool) -> str:
     """One line: how it ended, and the last that it said."""
     end = ending(code)
@@ -382,14 +393,3 @@ def _failure(code: int, stderr: str, in_shell: bool) -> str:
         end += f" (as after {signal_name(code - 128)})"
     said = stderr.rstrip()
     return f"{end}: {said.splitlines()[-1].strip()[:_LONGEST_LINE]}" if said else end
-
-
-_NOT_A_PROGRAM: Final = frozenset({errno.ENOENT, errno.ENOEXEC, errno.EACCES, errno.ENOTDIR})
-"""The shell may make something of such a word: a function, a script without a first line; and if
-not, its message is the one that people know."""
-
-_SHELL_SAYS: Final = {126: "the command can't be executed", 127: "the command was not found"}
-_LONGEST_LINE: Final = 300
-
-_LONGEST_VARIABLE: Final = 32_000
-"""Characters, of up to four bytes: Linux takes 128 KiB with the name."""

@@ -166,6 +166,10 @@ def _reaped(pid: int) -> tuple[int | None, Spent | None]:
     return os.waitstatus_to_exitcode(status), Spent(cpu_s, _peak_bytes(used.ru_maxrss))
 
 
+_RSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024
+"""The unit of `ru_maxrss`."""
+
+
 def _peak_bytes(peak: int) -> int | None:
     """The peak of a process; None where that is of the time before it ran its program.
 
@@ -179,10 +183,6 @@ def _peak_bytes(peak: int) -> int | None:
 
 _own_peak = 0
 """The largest that this process was known to have been; it only grows."""
-
-
-_RSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024
-"""The unit of `ru_maxrss`."""
 
 
 def signal_name(number: int) -> str:
@@ -231,6 +231,17 @@ def have_pidfd() -> bool:
     except OSError:
         return False
     return True
+
+
+_MUCH_BYTES: Final = 4_096
+"""As much as C programs write at once to what is no terminal, where they write more than that in all."""
+
+_PAUSE_S: Final = 0.001
+"""A pipe of `_PIPE_BYTES` that is emptied as often takes half a gigabyte a second."""
+
+_PIPE_BYTES: Final = 1 << 20
+_MOST_BYTES: Final = 2 * _PIPE_BYTES
+"""More than a pipe of the largest size that Linux allows by default holds."""
 
 
 class _Stream:
@@ -303,18 +314,6 @@ class _Stream:
         if not size_bytes:
             self.close()
         return size_bytes
-
-
-_MUCH_BYTES: Final = 4_096
-"""As much as C programs write at once to what is no terminal, where they write more than that in all."""
-
-_PAUSE_S: Final = 0.001
-"""A pipe of `_PIPE_BYTES` that is emptied as often takes half a gigabyte a second."""
-
-_PIPE_BYTES: Final = 1 << 20
-
-_MOST_BYTES: Final = 2 * _PIPE_BYTES
-"""More than a pipe of the largest size that Linux allows by default holds."""
 
 
 def _widen(pipe: int) -> None:

@@ -19,6 +19,11 @@ from typing import Final
 _MOST_PROGRAMS: Final = 1_000
 """Programs whose place is remembered, as shells do: one that is put in its way later is not seen."""
 
+_IGNORED_BY_PYTHON: Final = [
+    getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)
+]
+"""Signals that Python ignores and that a program expects to die of."""
+
 
 class Starter:
     """Starts programs, each in a process group of its own."""
@@ -85,12 +90,6 @@ def let_go(process: subprocess.Popen[bytes]) -> int:
     """Its number. From here on somebody else waits for the process, and subprocess does not mind."""
     process.returncode = 0
     return process.pid
-
-
-_IGNORED_BY_PYTHON: Final = [
-    getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)
-]
-"""Signals that Python ignores and that a program expects to die of."""
 
 
 def _inheritable() -> list[int]:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # with the prices and boto3, which most runs do without
 _Result = TypeVar("_Result")
 
 
+_LEFT = Interrupted("its program has ended, and nobody collects it")
+
+
 class RunGuard:
     """Guards the runs of one client.
 
@@ -67,6 +70,3 @@ class RunGuard:
                 cause = first_cause(error) if not isinstance(error, asyncio.CancelledError) else _LEFT
                 self._notices.broken_off(folder, cause)
             raise
-
-
-_LEFT = Interrupted("its program has ended, and nobody collects it")

@@ -78,6 +78,12 @@ def read(file: Path) -> WorkerHolds | None:
     return found
 
 
+_AT_ONCE: Final = 1_000
+
+_LONG_AGO_S: Final = 1.0
+"""When a claim ran out that is let run out, in seconds since the epoch. 0 would be never."""
+
+
 async def hand_on(held: WorkerHolds, channel: Channel) -> None:
     """Let its claims run out, and then its messages come again.
 
@@ -94,11 +100,6 @@ async def hand_on(held: WorkerHolds, channel: Channel) -> None:
     most = queue.limits.max_batch
     for at in range(0, len(messages), most):
         await queue.extend(messages[at : at + most], 0.0)
-
-
-_AT_ONCE: Final = 1_000
-_LONG_AGO_S: Final = 1.0
-"""When a claim ran out that is let run out, in seconds since the epoch. 0 would be never."""
 
 
 def noted(channel: Channel, notes: Notes) -> Channel:

@@ -32,6 +32,10 @@ SETTINGS_TAG: Final = "KonSettings"
 _log = logging.getLogger(__name__)
 
 
+_QUEUE_LATER: Final = ("QueueDeletedRecently", "QueueNameExists", "QueueAlreadyExists")
+"""The name is blocked for a minute, or another client has made the queue meanwhile: its tags tell."""
+
+
 class Creation:
     """Makes the things of one run. tags: of each of them. bucket: its name, shared by runs of a prefix."""
 
@@ -390,7 +394,3 @@ def _tls_only(action: str, resources: list[str]) -> dict[str, Any]:
             }
         ],
     }
-
-
-_QUEUE_LATER: Final = ("QueueDeletedRecently", "QueueNameExists", "QueueAlreadyExists")
-"""The name is blocked for a minute, or another client has made the queue meanwhile: its tags tell."""

@@ -197,6 +197,9 @@ def _is_of_the_host(error: BaseException) -> bool:
     )
 
 
+_THING: Final = {"sqs": "queue", "dynamodb": "table", "s3": "bucket"}
+
+
 def _answered(error: exceptions.ClientError, service: str, operation: str, resource: str) -> KonError:
     response: dict[str, Any] = error.response
     details = response.get("Error", {})
@@ -255,11 +258,6 @@ def _answered(error: exceptions.ClientError, service: str, operation: str, resou
     return refused(f"{name} refuses {operation}{about}: {code or status} {text}".rstrip())
 
 
-def _action(service: str, operation: str) -> str:
-    """The right that a call needs, where the answer does not name it."""
-    return f"{service}:{_ACTIONS.get(operation, operation)}"
-
-
 _ACTIONS: Final = {
     "HeadBucket": "ListBucket",
     "ListObjectsV2": "ListBucket",
@@ -278,8 +276,13 @@ _ACTIONS: Final = {
 }
 """Rights that are not called as the calls that need them."""
 
+
+def _action(service: str, operation: str) -> str:
+    """The right that a call needs, where the answer does not name it."""
+    return f"{service}:{_ACTIONS.get(operation, operation)}"
+
+
 _NAMES: Final = {"sqs": "SQS", "dynamodb": "DynamoDB", "s3": "S3", "sts": "STS"}
-_THING: Final = {"sqs": "queue", "dynamodb": "table", "s3": "bucket"}
 
 
 def _name(service: str) -> str:

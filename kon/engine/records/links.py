@@ -48,13 +48,13 @@ def iso(until_s: float | None) -> str:
     return "" if until_s is None else datetime.fromtimestamp(until_s, UTC).isoformat("T", "seconds")
 
 
+_NAMES: Final = {"url": "", "poster_url": "poster"}
+
+
 def links_of(outcome: Outcome) -> list[Link]:
     """The links in a result, if any: the one to what was made, and one to its poster."""
     found = (_link_of(outcome, key, name) for key, name in _NAMES.items())
     return [link for link in found if link is not None]
-
-
-_NAMES: Final = {"url": "", "poster_url": "poster"}
 
 
 def _link_of(outcome: Outcome, key: str, name: str) -> Link | None:

@@ -40,6 +40,11 @@ class Histogram:
         return added_up, total_s
 
 
+_KEEP: Final = Event.KEEP  # Python 3.11 takes longer to find a member in its class than to count with it
+_DEAD: Final = Event.DEAD
+_DELIVER: Final = Event.DELIVER
+
+
 class EventMeter(Watcher):
     """Watches the workers of one process: an addition or two for a whole batch, whatever its size."""
 
@@ -89,8 +94,3 @@ class EventMeter(Watcher):
     def ended(self) -> dict[str, int]:
         """Tasks by what became of them here."""
         return self._ended.copy()
-
-
-_KEEP: Final = Event.KEEP  # Python 3.11 takes longer to find a member in its class than to count with it
-_DEAD: Final = Event.DEAD
-_DELIVER: Final = Event.DELIVER

@@ -16,7 +16,6 @@ from PIL import Image
 MOST_TILE_PIXELS: Final = 1 << 20
 """Phones take tiles of 512 x 512. What has larger ones is not worth a way of its own."""
 
-
 _MOST_BYTES: Final = 1 << 20
 """The most that a file may say of its items, as Python reads it. Two hundred tiles take 10 kB."""
 
@@ -52,6 +51,12 @@ def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         yield name, data[place + head_bytes : end]
         place = end
+
+
+_ALPHA: Final = (b"urn:mpeg:hevc:2015:auxid:1", b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha")
+
+_KNOWN: Final = (b"ispe", b"irot", b"imir", b"colr", b"pixi", b"pasp", b"clli", b"mdcv")
+"""Properties of the whole picture that leave its pixels as they are, or are followed here. `clap` crops."""
 
 
 def read_grid(data: bytes) -> Grid | None:
@@ -104,11 +109,6 @@ def read_grid(data: bytes) -> Grid | None:
         matrix=matrix,
         full_range=full_range,
     )
-
-
-_ALPHA: Final = (b"urn:mpeg:hevc:2015:auxid:1", b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha")
-_KNOWN: Final = (b"ispe", b"irot", b"imir", b"colr", b"pixi", b"pasp", b"clli", b"mdcv")
-"""Properties of the whole picture that leave its pixels as they are, or are followed here. `clap` crops."""
 
 
 def _number(data: bytes, place: int, wide: int) -> int:

@@ -61,6 +61,10 @@ class Alone:
         return START + (numbered_0(unit) if pictures % 2 else unit)
 
 
+_SMALL: Final = (64, 32, 32)
+"""Sides of the planes of a small picture."""
+
+
 def check_alone(film: Film, interval: int) -> None:
     """Raises KindError where a picture coded alone is not the one that the file's options describe.
 
@@ -110,7 +114,3 @@ def unusual(made: str) -> KindError:
         f"x264 made {made}, which can't be copied; say repeat: encode, and tell kon's authors of your "
         "version of PyAV"
     )
-
-
-_SMALL: Final = (64, 32, 32)
-"""Sides of the planes of a small picture."""

@@ -166,6 +166,10 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return image if image.mode in ("L", "RGB", "RGBA", "CMYK") else image.convert("RGB")
 
 
+_STRIP: Final = 128
+"""Rows of a picture that are made smaller at once."""
+
+
 def _reduced(image: Image.Image, factor: int) -> Image.Image:
     """As `Image.reduce` makes it, strip by strip: a picture with alpha would be copied whole first."""
     width, height = (-(-side // factor) for side in image.size)
@@ -176,8 +180,8 @@ def _reduced(image: Image.Image, factor: int) -> Image.Image:
     return made
 
 
-_STRIP: Final = 128
-"""Rows of a picture that are made smaller at once."""
+_STEPS: Final = 9
+"""Levels of each colour that a profile is tried with."""
 
 
 @functools.lru_cache(maxsize=64)  # an album has few, each some kilobytes
@@ -194,10 +198,6 @@ def _is_srgb(profile: bytes) -> bool:
         return True
     counts = ImageChops.difference(grid, changed).histogram()  # of 256 levels, for each colour
     return not any(count for level, count in enumerate(counts) if level % 256 > 1)
-
-
-_STEPS: Final = 9
-"""Levels of each colour that a profile is tried with."""
 
 
 def _by_profile(image: Image.Image, profile: bytes) -> Image.Image | None:

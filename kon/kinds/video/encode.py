@@ -111,6 +111,11 @@ class Encoder(ABC):
         self.file.close()
 
 
+_REORDERED: Final = 2
+"""Frames that a picture may be decoded ahead of its time, with x264's B pictures. All encoders of a file must
+count alike, and x264 counts less where few frames follow."""
+
+
 class FrameEncoder(Encoder):
     """Each picture has an encoder of its own here too, so that between two of them its memory is free."""
 
@@ -152,11 +157,6 @@ class FrameEncoder(Encoder):
 
     def _packets(self) -> list[av.Packet[Any]]:
         return self._made
-
-
-_REORDERED: Final = 2
-"""Frames that a picture may be decoded ahead of its time, with x264's B pictures. All encoders of a file must
-count alike, and x264 counts less where few frames follow."""
 
 
 def at(frame: av.VideoFrame, number: int) -> av.VideoFrame:

@@ -88,6 +88,10 @@ async def _no_wait(size_bytes: int) -> None:
     """A job has one sound file, and room for it."""
 
 
+_STEP_BYTES: Final = 64 * 1024
+"""What room is asked for ahead of what has come; and how much of a file is read at once."""
+
+
 class _Body:
     """What has come of a body. option: the one that limits it."""
 
@@ -139,10 +143,6 @@ class _Image(_Body):
         content = super().whole()
         type_of(content[:SNIFF_BYTES])
         return content
-
-
-_STEP_BYTES: Final = 64 * 1024
-"""What room is asked for ahead of what has come; and how much of a file is read at once."""
 
 
 async def _read_file(link: str, body: _Body) -> bytes:

@@ -264,6 +264,7 @@ def values_of(film: Film) -> dict[str, Any]:
 _NTSC: Final = {"23.976": 24, "29.97": 30, "47.952": 48, "59.94": 60, "119.88": 120}
 """What people write for the rates of n x 1000/1001."""
 _NEAR: Final = Fraction(1, 50)
+_RATE_WORDS: Final = 'a number such as 25 or 29.97, or a fraction such as "30000/1001"'
 
 
 @functools.lru_cache(maxsize=64)
@@ -290,9 +291,6 @@ def rate_of(fps: float | str) -> Fraction:
                 "fps",
             )
     return rate
-
-
-_RATE_WORDS: Final = 'a number such as 25 or 29.97, or a fraction such as "30000/1001"'
 
 
 def _check_colour(name: str, said: str | None) -> None:

@@ -21,6 +21,13 @@ _PARTS: Final = 4
 _PART: Final = 64
 """Parts of a picture that are looked at, each way, and their side in pixels."""
 
+_WINDOW: Final = 8
+"""Pixels each way, over which SSIM compares."""
+
+_TIMES: Final = 8
+_MAGNIFIED: Final = [min(255, _TIMES * level) for level in range(256)]
+"""So that the mean of a window keeps fractions of a level."""
+
 
 def is_grainy(frame: av.VideoFrame) -> bool:
     """Whether a yuv420p frame would lose more than others as it is coded. It takes half a millisecond."""
@@ -40,11 +47,6 @@ def is_grainy(frame: av.VideoFrame) -> bool:
     return sum(map(float.__mul__, map(float, counts), _expected())) / sum(counts) < _GRAINY
 
 
-_WINDOW: Final = 8
-"""Pixels each way, over which SSIM compares."""
-_TIMES: Final = 8
-_MAGNIFIED: Final = [min(255, _TIMES * level) for level in range(256)]
-"""So that the mean of a window keeps fractions of a level."""
 _NOISE: Final = 8.0
 """Variance that a quantiser takes from a window, at most, at crf 25: in levels, squared."""
 _C2: Final = (0.03 * 255) ** 2

@@ -30,6 +30,8 @@ from kon.kinds.video.videofile import check_encoders
 from kon.kinds.video.ways import make_encoder
 from kon.kinds.web.links import Guard
 
+_SUFFIXES: Final = {"jpeg": "jpg", "png": "png"}
+
 
 class Studio:
     """Makes videos of jobs, several at once if need be; for one worker. Make it in the running loop."""
@@ -160,7 +162,6 @@ def _fonts_of(job: Job, film: Film) -> list[str]:
     return Fonts(film.caption_font).digests(text for text in texts if text.strip())
 
 
-_SUFFIXES: Final = {"jpeg": "jpg", "png": "png"}
 _POSTER_QUALITY: Final = 90
 
 

@@ -66,6 +66,16 @@ def on_blurred(planes: Planes, size: tuple[int, int]) -> Planes:
     return made
 
 
+_BLUR_PX: Final = 24
+"""Pixels of a frame, each way, that become one before it is blurred."""
+
+_DIMMED: Final = 0.6
+"""Share of its light that a blurred picture keeps."""
+
+_BLACK: Final = 16
+"""Level of black in limited range."""
+
+
 def blurred(planes: Planes, size: tuple[int, int]) -> Planes:
     """A picture enlarged to cover a frame, blurred and darker, so that what lies on it stands out."""
     made = []
@@ -100,11 +110,3 @@ def even_place(inner: tuple[int, int], outer: tuple[int, int]) -> tuple[int, int
     """Where a picture stands in the middle of another. Chroma samples cover two pixels each way."""
     left, top = (abs(out - within) // 4 * 2 for within, out in zip(inner, outer, strict=True))
     return left, top
-
-
-_BLUR_PX: Final = 24
-"""Pixels of a frame, each way, that become one before it is blurred."""
-_DIMMED: Final = 0.6
-"""Share of its light that a blurred picture keeps."""
-_BLACK: Final = 16
-"""Level of black in limited range."""

@@ -107,6 +107,13 @@ def _coding(film: Film) -> Film:
     return Film(size=film.size, fps=film.fps, preset=film.preset, crf=film.crf)
 
 
+_MACROBLOCK: Final = 16
+"""Pixels each way."""
+
+_COMPARED: Final = 2
+"""Skipped frames that x264 makes at the film's size as well: 8 ms each at 1080p."""
+
+
 @functools.lru_cache(maxsize=32)
 def _skipped_frames(film: Film, interval: int) -> tuple[bytes, ...]:
     """The P pictures that follow an IDR picture: of a grey one, as they would be of any other.
@@ -136,9 +143,3 @@ def _followers(film: Film, interval: int) -> list[bytes]:
         packets += encoder.encode(at(grey, number))
     packets += encoder.encode(None)
     return [bytes(packet) for packet in packets[1:]]
-
-
-_MACROBLOCK: Final = 16
-"""Pixels each way."""
-_COMPARED: Final = 2
-"""Skipped frames that x264 makes at the film's size as well: 8 ms each at 1080p."""

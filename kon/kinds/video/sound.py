@@ -37,6 +37,9 @@ class Sound(NamedTuple):
     damaged_s: float
 
 
+_TAKEN: Final = f"sound is taken as one of {', '.join(FORMATS)}"
+
+
 def encode_sound(
     data: bytes, container: OutputContainer, encoder: str, duration_s: float, film: Film
 ) -> Sound:
@@ -107,9 +110,6 @@ def _fade(frame: av.AudioFrame, since: int, fading: int) -> None:
         for number in range(max(0, -since), frame.samples):
             levels[number] *= 1 - (since + number) / fading
         plane.update(levels.tobytes().ljust(plane.buffer_size, b"\0"))
-
-
-_TAKEN: Final = f"sound is taken as one of {', '.join(FORMATS)}"
 
 
 class _Damaged:

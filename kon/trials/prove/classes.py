@@ -130,9 +130,33 @@ class FaultClass(msgspec.Struct, frozen=True):
     rates: FaultRates
 
 
+_FAULTS: Final[Mapping[Searchable, tuple[str, ...]]] = {
+    "sim": FAULTS,
+    "sqlite": MACHINE_FAULTS,
+    "aws": AMAZON_FAULTS,
+}
+
+
 def faults_of(backend: Searchable) -> tuple[str, ...]:
     """Every fault that the search has for a backend, by name."""
     return _FAULTS[backend]
+
+
+_RATES: Final[Mapping[Searchable, type[FaultRates]]] = {
+    "sim": FaultRates,
+    "sqlite": SqliteRates,
+    "aws": AwsRates,
+}
+_OWN_ALONE: Final[Mapping[Searchable, Mapping[str, float]]] = {
+    "sim": {},
+    "sqlite": on_sqlite.ALONE,
+    "aws": on_aws.ALONE,
+}
+_OWN_TOGETHER: Final[Mapping[Searchable, Mapping[str, float]]] = {
+    "sim": {},
+    "sqlite": on_sqlite.TOGETHER,
+    "aws": on_aws.TOGETHER,
+}
 
 
 def fault_class(name: str, backend: Searchable = "sim") -> FaultClass:
@@ -152,28 +176,6 @@ def fault_class(name: str, backend: Searchable = "sim") -> FaultClass:
 def _rates(backend: Searchable, shared: FaultRates, own: Mapping[str, float]) -> dict[str, float]:
     """The rates of a backend's faults: those that all have, and its own."""
     return {name: own[name] if name in own else getattr(shared, name) for name in _FAULTS[backend]}
-
-
-_FAULTS: Final[Mapping[Searchable, tuple[str, ...]]] = {
-    "sim": FAULTS,
-    "sqlite": MACHINE_FAULTS,
-    "aws": AMAZON_FAULTS,
-}
-_RATES: Final[Mapping[Searchable, type[FaultRates]]] = {
-    "sim": FaultRates,
-    "sqlite": SqliteRates,
-    "aws": AwsRates,
-}
-_OWN_ALONE: Final[Mapping[Searchable, Mapping[str, float]]] = {
-    "sim": {},
-    "sqlite": on_sqlite.ALONE,
-    "aws": on_aws.ALONE,
-}
-_OWN_TOGETHER: Final[Mapping[Searchable, Mapping[str, float]]] = {
-    "sim": {},
-    "sqlite": on_sqlite.TOGETHER,
-    "aws": on_aws.TOGETHER,
-}
 
 
 def fault_classes(backend: Searchable = "sim") -> list[FaultClass]:

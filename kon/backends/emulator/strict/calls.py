@@ -97,6 +97,9 @@ class Refusal(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
 
 
+_OF_BODY: Final = frozenset({"content-length", "transfer-encoding", "x-amz-crc32", "content-md5"})
+
+
 class Reply(msgspec.Struct):
     """What goes back over HTTP. headers: by names in small letters."""
 
@@ -122,9 +125,6 @@ class Reply(msgspec.Struct):
             made.status = status
             made.headers.pop("x-amzn-query-error", None)
         return made
-
-
-_OF_BODY: Final = frozenset({"content-length", "transfer-encoding", "x-amz-crc32", "content-md5"})
 
 
 def call_of(request: Request) -> Call | None:
@@ -209,6 +209,16 @@ def _s3_body(operation: str, body: bytes) -> dict[str, Any]:
 # --- answers --------------------------------------------------------------------------------------------
 
 
+_XML: Final = {
+    "s3": '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message>'
+    "<RequestId>strict</RequestId></Error>",
+    "ec2": '<?xml version="1.0" encoding="UTF-8"?>\n<Response><Errors><Error><Code>{code}</Code>'
+    "<Message>{message}</Message></Error></Errors><RequestID>strict</RequestID></Response>",
+    "query": "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>"
+    "</Error><RequestId>strict</RequestId></ErrorResponse>",
+}
+
+
 def refused(call: Call, refusal: Refusal) -> Reply:
     """The refusal as the call's protocol writes it."""
     code, message = refusal.code, refusal.message
@@ -227,16 +237,6 @@ def refused(call: Call, refusal: Refusal) -> Reply:
     if call.method == "HEAD":
         body = b""
     return Reply(refusal.status, {**headers, "content-length": str(len(body))}, body)
-
-
-_XML: Final = {
-    "s3": '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message>'
-    "<RequestId>strict</RequestId></Error>",
-    "ec2": '<?xml version="1.0" encoding="UTF-8"?>\n<Response><Errors><Error><Code>{code}</Code>'
-    "<Message>{message}</Message></Error></Errors><RequestID>strict</RequestID></Response>",
-    "query": "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>"
-    "</Error><RequestId>strict</RequestId></ErrorResponse>",
-}
 
 
 def _cbor(text: str) -> bytes:
