@@ -255,7 +255,7 @@ class _Stage:
             self._notes = Path(self._folder.name)
         self._parents: list[asyncio.Task[None]] = []
         self._clients = 0  # lives of the client so far
-        self._closed = False  # by a client that came to its end
+        self._drained = False  # found so by a client, which may have crashed as it closed the run
         self._at_work: tuple[str, asyncio.Task[Any]] | None = None  # the client that was started last
         self._results = MemoryJournal()
         self._journals: dict[str, MemoryJournal] = {}
@@ -506,19 +506,19 @@ class _Stage:
         if not self.cancelled:
             await self._drain(plain)
         await client.close()
-        self._closed = True
 
     async def _drain(self, channel: Channel) -> None:
         """Leave the workers running until no message is left; they stop once the run is closed."""
         deadline_s = self._loop.time() + self._scenario.drain_s
         while left := await self._services.messages_left(channel):
-            if self.cancelled or self._closed:  # by another client: then no worker is there any more
+            if self.cancelled or self._drained:  # the run may be closed since, and no worker there any more
                 return
             if self._loop.time() > deadline_s:
                 how = f"{left} messages are left {self._scenario.drain_s:g} s after the last task's outcome"
                 self.watch.broken(Invariant.DRAINS, None, how)
                 return
             await asyncio.sleep(1.0)
+        self._drained = True
 
     def close(self) -> None:
         """Remove what workers noted."""

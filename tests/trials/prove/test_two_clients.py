@@ -11,7 +11,7 @@ import pytest
 from kon.backends.sim.trace import Trace
 from kon.core.spec import Plugin
 from kon.engine.client_lease import ClientLease
-from kon.trials.prove.classes import fault_class
+from kon.trials.prove.classes import ALL_FAULTS, fault_class
 from kon.trials.prove.drawn import SCENARIO, play_seed, scenario_of
 from kon.trials.prove.scenario import SECOND, play
 from kon.trials.prove.services import Searchable
@@ -83,3 +83,9 @@ def test_either_of_two_safeguards_is_enough(
 ) -> None:
     take_out(monkeypatch)
     assert not any(breaks(seed) for seed in range(SEEDS // 2)), take_out.__doc__
+
+
+def test_a_run_that_was_found_empty_by_a_client_which_crashed_as_it_closed_it() -> None:
+    """Its workers are gone; what one that stood still gives back afterwards stays until the run is deleted."""
+    played = play_seed(SCENARIO, STRATEGY, fault_class(ALL_FAULTS), 238)
+    assert not played.broken
