@@ -159,7 +159,8 @@ are the middle one of {beginnings} beginnings, the fewest and the most. *by seed
 
 *guided*: `kon prove --guided` keeps each schedule that comes by something new, and varies it. New is a fault
 at a line that it did not strike before, or three things in a row that happen to a task. Half of what it draws
-is run by priorities, which keep a slow one slow. From so few beginnings a difference of a third is chance.
+is run by priorities, which keep a slow one slow. On these breaks the guide gains nothing: its own numbers
+were chosen with other beginnings and seven of the breaks, and what it seemed to gain there was chance.
 
 {soon}
 

@@ -86,6 +86,6 @@ def test_either_of_two_safeguards_is_enough(
 
 
 def test_a_run_that_was_found_empty_by_a_client_which_crashed_as_it_closed_it() -> None:
-    """Its workers are gone; what one that stood still gives back afterwards stays until the run is deleted."""
+    """Its workers are gone: what one that stood still gives back afterwards stays till the run is deleted."""
     played = play_seed(SCENARIO, STRATEGY, fault_class(ALL_FAULTS), 238)
     assert not played.broken
