@@ -117,6 +117,7 @@ def run(
             on_begin=lambda cell, number, of: shown.begin(campaign.folder(cell), number, of),
             on_progress=shown.update,
             on_end=ended,
+            on_failure=guard.broken_off,
             on_note=shown.note,
         )
         campaign.check()

@@ -179,7 +179,10 @@ _OF_ALL: Final = (Interrupted, OverBudget, ClientReplaced, WorkersFailed, KindEr
 
 
 async def each_of(
-    things: Sequence[_Thing], work: Callable[[_Thing], Awaitable[None]], what: str
+    things: Sequence[_Thing],
+    work: Callable[[_Thing], Awaitable[None]],
+    what: str,
+    on_failure: Callable[[_Thing, KonError], None] = lambda thing, error: None,
 ) -> list[KonError]:
     """Do the work for each thing, whatever becomes of the others; what went wrong, in order.
 
@@ -196,6 +199,7 @@ async def each_of(
             if not isinstance(cause, KonError) or isinstance(cause, _OF_ALL):
                 raise
             failures.append(cause)
+            on_failure(thing, cause)
             outages = outages + 1 if isinstance(cause, BackendUnavailable) else 0
         else:
             outages = 0

@@ -39,6 +39,7 @@ class Campaign:
         on_begin: Callable[[Cell, int, int], None] = lambda cell, number, of: None,
         on_progress: Callable[[Tally], None] = lambda tally: None,
         on_end: Callable[[dict[str, Any], bool], None] = lambda row, fresh: None,
+        on_failure: Callable[[RunFolder, KonError], None] = lambda folder, error: None,
         on_note: Callable[[str], None] = lambda text: None,
     ) -> None:
         """join: workers are started by hosts, where the backend has workers that are processes of their own.
@@ -46,6 +47,7 @@ class Campaign:
         rerun_failed: of recorded runs, the tasks that are not done are run again.
         about: where the experiments come from, for the records.
         on_end: a row of the result table, and whether it was made just now.
+        on_failure: a run that keeps no other from being run, and what went wrong with it.
         """
         self.root = root
         self.cells = [cell for experiment in experiments for cell in experiment.cells()]
@@ -61,6 +63,7 @@ class Campaign:
         self._on_begin = on_begin
         self._on_progress = on_progress
         self._on_end = on_end
+        self._on_failure = on_failure
         self._on_note = on_note
 
     def check(self) -> None:
@@ -121,7 +124,11 @@ class Campaign:
                 self._on_end(row, True)
             rows.append(row)
 
-        self.failures = await each_of(list(enumerate(self.cells, start=1)), one, "run")
+        def failed(numbered: tuple[int, Cell], error: KonError) -> None:
+            self.current = None
+            self._on_failure(self.folder(numbered[1]), error)
+
+        self.failures = await each_of(list(enumerate(self.cells, start=1)), one, "run", failed)
         return rows
 
     async def _one(self, cell: Cell, folder: RunFolder) -> dict[str, Any]:

@@ -59,6 +59,11 @@ class RunGuard:
         if self._notices is not None:
             self._notices.ended(row, folder.path)
 
+    def broken_off(self, folder: RunFolder, error: BaseException) -> None:
+        """Tell that a run is left as it is, and why."""
+        if self._notices is not None:
+            self._notices.broken_off(folder, error)
+
     @contextmanager
     def tells_of_breaks(self, current: Callable[[], RunFolder | None]) -> Iterator[None]:
         """Within it, whatever breaks off the run `current` is told: an error, or the end of its program."""
@@ -66,7 +71,7 @@ class RunGuard:
             yield
         except (KonError, BaseExceptionGroup, asyncio.CancelledError) as error:
             folder = current()
-            if self._notices is not None and folder is not None:
-                cause = first_cause(error) if not isinstance(error, asyncio.CancelledError) else _LEFT
-                self._notices.broken_off(folder, cause)
+            if folder is not None:
+                is_left = isinstance(error, asyncio.CancelledError)
+                self.broken_off(folder, _LEFT if is_left else first_cause(error))
             raise
