@@ -28,7 +28,11 @@ ENOUGH_BYTES: Final = 4 << 30
 
 
 def pytest_configure() -> None:
-    """Keep temporary files in memory where that can be, unless TMPDIR says where. No test cuts the power."""
+    """Keep temporary files in memory where that can be, unless TMPDIR says where. No test cuts the power.
+
+    Processes are as a user's: where Python does not buffer what they say, no write fails at their end.
+    """
+    os.environ.pop("PYTHONUNBUFFERED", None)
     if "TMPDIR" not in os.environ and _takes_our_files(MEMORY):
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 

@@ -268,6 +268,13 @@ def main() -> None:
     _take_closed_files()
     warnings.showwarning = _say_warning
     try:
+        _call()
+    finally:
+        _forget_full_stderr()
+
+
+def _call() -> None:
+    try:
         kon(prog_name="kon")
     except Exception as error:
         if _is_of_stdout(error):
@@ -289,3 +296,11 @@ def main() -> None:
             traceback.print_exc()
             click.echo(f"kon: {kept(error)}", err=True)
         sys.exit(EXIT_FAULT)
+
+
+def _forget_full_stderr() -> None:
+    """Where stderr can't be written, its disk is full: Python, which flushes it at its end, must not fail."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

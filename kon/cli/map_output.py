@@ -105,12 +105,15 @@ class Printer:
             self._flush()
         if file is not None and not self._tag:
             self.is_mid_line = print_kept(Path(file), to, name)
-            return
-        parts = iter((text.encode(),)) if file is None else parts_of(Path(file))
-        for part in self._tagged(index, parts) if self._tag else parts:
-            with written(name):
-                streams.write(to, part)
-            self.is_mid_line = not part.endswith(b"\n")
+        else:
+            parts = iter((text.encode(),)) if file is None else parts_of(Path(file))
+            for part in self._tagged(index, parts) if self._tag else parts:
+                with written(name):
+                    streams.write(to, part)
+                self.is_mid_line = not part.endswith(b"\n")
+        if stream == "stderr":  # at once, as stderr is read, and so that a full disk is known
+            with written(STDERR):
+                streams.flush(sys.stderr.buffer)
 
     def _say(self, text: bytes) -> None:
         if text:
