@@ -59,6 +59,10 @@ class Notes:
             os.ftruncate(self._fd, 0)
             self._write(self._first)
 
+    def close(self) -> None:
+        """Note nothing more."""
+        os.close(self._fd)
+
     def _write(self, line: Any) -> None:
         with suppress(OSError):
             os.write(self._fd, msgspec.json.encode(line) + b"\n")

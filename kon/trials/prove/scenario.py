@@ -249,6 +249,7 @@ class _Stage:
         self._away = services.away
         self._killers: dict[str, Callable[[], None]] = {}
         self._notes: Path | None = None  # the folder of what workers note
+        self._noting: list[Notes] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         if scenario.hands_on:
             self._folder = tempfile.TemporaryDirectory(prefix="kon-prove-")
@@ -308,7 +309,8 @@ class _Stage:
             clock = Clock(self._skew_s(host))
             channel = await self._services.open(RUN, host)
             if self._notes is not None:
-                channel = noted(channel, Notes(self._notes / host, host))
+                self._noting.append(Notes(self._notes / host, host))
+                channel = noted(channel, self._noting[-1])
             worker = self._worker(channel, host, clock)
             told = self._tell_to_stop(host, worker)
             if await self._lives(host, worker.run(), "crash", "pause") and not told:
@@ -522,6 +524,8 @@ class _Stage:
 
     def close(self) -> None:
         """Remove what workers noted."""
+        for notes in self._noting:
+            notes.close()
         if self._folder is not None:
             self._folder.cleanup()
 

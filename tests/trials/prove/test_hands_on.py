@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 import msgspec
@@ -35,6 +36,16 @@ def test_what_a_dead_worker_held_is_handed_on_and_no_promise_breaks(backend: Sea
     found = [played(backend, seed) for seed in range(12)]
     assert not any(broken for broken, _ in found)
     assert sum(times for _, times in found) >= 5
+
+
+@pytest.mark.parametrize("backend", ["sim", "sqlite", "aws"])
+def test_a_schedule_leaves_no_file_open(backend: Searchable) -> None:
+    """A search of a thousand schedules would end for want of file descriptors."""
+    played(backend, 0, "all")  # what is opened once stays
+    before = os.listdir("/dev/fd")  # noqa: PTH208 - numbers, not paths
+    for seed in range(1, 4):
+        played(backend, seed, "all")
+    assert os.listdir("/dev/fd") == before  # noqa: PTH208
 
 
 def test_a_parent_that_ends_the_claims_of_others_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
