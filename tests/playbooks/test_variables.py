@@ -261,11 +261,18 @@ def test_a_slip_of_the_operators_touches_nothing(
     check(slips, amazon[1], play, said, name)
 
 
-def test_without_a_slip_amazon_is_asked(operator: Operator, amazon: tuple[str, list[str]]) -> None:
-    """Else the tests around would show nothing."""
+@pytest.mark.parametrize("said", [["AWS_REGION", "AWS_DEFAULT_REGION"], ["AWS_REGION"], []])
+def test_without_a_slip_amazon_is_asked(
+    operator: Operator, amazon: tuple[str, list[str]], said: list[str]
+) -> None:
+    """Else the tests around would show nothing. boto3 knows one of the two names, other programs both, and
+    playbooks have a default: what was made by any of them is removed by all of them."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        if name not in said:
+            del operator.environment[name]
     ended = operator.play("teardown", **SMALLEST["teardown"])
     assert ended.exit_code == 2
-    assert amazon[1]
+    assert amazon[1], ended.output
 
 
 @pytest.mark.parametrize(
@@ -343,6 +350,18 @@ def test_an_option_of_ansibles_that_would_leave_out_half_of_it_is_refused(
             assert (ended.exit_code, amazon[1]) == (2, []), ended.output
             assert said in ended.said, ended.output
             assert "Nothing was changed" in ended.said
+
+
+@pytest.mark.parametrize("play", [*PLAYBOOKS, "site"])
+def test_steps_that_nobody_can_be_asked_about_are_refused(
+    slips: Callable[..., Play], amazon: tuple[str, list[str]], play: str
+) -> None:
+    """Ansible asks before the first task, and ends with a traceback where its input has ended."""
+    amazon[1].clear()
+    ended = slips(play, "--step", **SMALLEST.get(play, {"run": "r1"}))
+    assert (ended.exit_code, amazon[1]) == (4, []), ended.output
+    assert "there is no terminal. Nothing was changed" in ended.said, ended.output
+    assert "Traceback" not in ended.output
 
 
 def test_tags_are_those_of_all_plays_that_a_playbook_has() -> None:
