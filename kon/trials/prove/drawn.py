@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from kon.core.spec import Plugin
-from kon.engine.give_back import HoldLimits
+from kon.engine.give_back import DEFAULT_HOLD, HoldLimits
 from kon.trials.prove.classes import FaultClass
 from kon.trials.prove.on_sqlite import for_large
 from kon.trials.prove.scenario import MakeStrategy, Played, Scenario, play
@@ -26,6 +26,20 @@ LARGE_TASKS: Final = 1_250
 SIZES: Final = range(1, 9)
 """Tasks of a message, where kon finds how many."""
 
+MORE_TASKS: Final = (1, 3, 10)
+"""Times as many tasks, where kon packs them as in a run: in the few of a schedule it learns little."""
+
+BRIEF: Final = (0.0, 0.8, 0.95, 1.0, 1.0)
+"""The share of tasks there that are brief."""
+
+BRIEF_TIMES: Final = (0.0005, 0.005, 0.05)
+"""How long brief tasks take, of the usual duration: from a millisecond on."""
+
+WAITS_S: Final = (0.2, DEFAULT_HOLD.wait_s)
+"""How long tasks may wait in a worker there: also less than usual, so that some go back."""
+
+_AUTO: Final[dict[str, Any]] = {"bundle": None, "prefetch": None}
+
 
 def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int) -> Scenario:
     """What is played under a seed.
@@ -34,6 +48,7 @@ def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int)
     may be received, whether attempts time out, how large results are, whether the kind takes no time, and
     how many tasks there are. In every other six seeds kon finds the sizes of messages itself, in small:
     messages of every size, in pages and not, which workers split and give back while some of their tasks run.
+    In a third of these it packs them just as in a run, by what it learns of tasks from a millisecond on.
     """
     rates = faults.rates
     leased = rates.second_client > 0.0
@@ -48,11 +63,18 @@ def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int)
         # more tasks than any batch of the worker's or the client's takes
         drawn |= {"tasks": LARGE_TASKS, "bundle": 100, "tasks_per_row": 1, "instant": True, "horizon": 3_000}
         rates = for_large(rates)
+    elif seed // 6 % 2 and seed % 6 >= 4:
+        draw = random.Random(f"packing:{seed}")
+        drawn |= _AUTO | {
+            "tasks_per_row": None if seed % 2 else 1,
+            "tasks": base.tasks * draw.choice(MORE_TASKS),
+            "brief": draw.choice(BRIEF),
+            "brief_times": draw.choice(BRIEF_TIMES),
+            "hold": HoldLimits(wait_s=draw.choice(WAITS_S)),
+        }
     elif seed // 6 % 2:
         draw = random.Random(f"messages:{seed}")
-        drawn |= {
-            "bundle": None,
-            "prefetch": None,
+        drawn |= _AUTO | {
             "tasks_per_row": None if seed % 2 else 1,
             "sizes": tuple(draw.choices(SIZES, k=5)),
             "hold": HoldLimits(

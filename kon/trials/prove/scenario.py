@@ -88,9 +88,10 @@ class Scenario(msgspec.Struct, frozen=True):
     backend: simulated services, or the queue and ledger of SQLite or of the backend aws.
     task_s: the mean duration of a task; each task's is drawn evenly from what is within `spread`, a
         share of the mean, of it: from 0 to twice the mean, unless said otherwise.
-    sizes: tasks of a message, in turn, where `bundle` is None. Each life of the client begins elsewhere in
-        them, as clients that have learned other durations do.
+    sizes: tasks of a message, in turn, where `bundle` is None; without any they are found as in a run. Each
+        life of the client begins elsewhere in them, as clients that have learned other durations do.
     hold: how long tasks may wait in a worker for a slot, where `bundle` is None.
+    brief: the share of the tasks that take `brief_times` as long as the others, a share of that.
     failing: the share of the tasks whose first attempt fails.
     instant: the kind runs tasks in batches, in no time (`Kind.execute_now`), and none fails.
     result_bytes: added to each result; over 512 bytes, pages spill them into rows of their own.
@@ -120,6 +121,8 @@ class Scenario(msgspec.Struct, frozen=True):
     result_bytes: int = 0
     task_s: float = 2.0
     spread: float = 1.0
+    brief: float = 0.0
+    brief_times: float = 1.0
     failing: float = 0.1
     visibility_s: float = 20.0
     max_receives: int = 1_000
@@ -281,9 +284,13 @@ class _Stage:
         draw = random.Random(f"bodies:{seed}")
         shortest_s = scenario.task_s * (1.0 - scenario.spread)
         longest_s = scenario.task_s * (1.0 + scenario.spread)
-        self._bodies = [
+        bodies = [
             (draw.uniform(shortest_s, longest_s), int(draw.random() < scenario.failing), index)
             for index in range(scenario.tasks)
+        ]
+        self._bodies = [
+            (scenario.brief_times * task_s if draw.random() < scenario.brief else task_s, fails, index)
+            for task_s, fails, index in bodies
         ]
 
     async def run(self) -> None:

@@ -14,6 +14,8 @@ from kon.backends.sim.faults import FAULTS
 from kon.core.errors import ConfigurationError
 from kon.core.plugins import names
 from kon.core.spec import Plugin
+from kon.engine.give_back import GiveBack
+from kon.engine.sizing import Sizing
 from kon.trials.prove.classes import (
     ALL_FAULTS,
     NO_FAULT,
@@ -24,7 +26,7 @@ from kon.trials.prove.classes import (
     strategy_variants,
 )
 from kon.trials.prove.drawn import SCENARIO as BASE
-from kon.trials.prove.drawn import play_seed
+from kon.trials.prove.drawn import play_seed, scenario_of
 from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.search import Cell, Finding, Searched, search
 
@@ -54,6 +56,32 @@ def test_each_registered_strategy_is_tried_in_every_variant_that_promises_someth
     after, before = (each for each in strategies if each.name == "read_then_write")
     assert Invariant.NOTHING_LOST in promises_of(after)
     assert Invariant.NOTHING_LOST not in promises_of(before)
+
+
+def test_messages_are_packed_as_in_a_run_in_some_schedules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the tasks are spread before anything is known, what is learned makes messages larger, and some
+    that were guessed too large go back."""
+    packed: set[tuple[bool, bool]] = set()
+    size, back = Sizing.size, GiveBack.back
+    gave_back: list[int] = []
+
+    def noted(sizing: Sizing, left: int) -> int:
+        tasks = size(sizing, left)
+        packed.add((sizing.is_blind, tasks > 1))
+        return tasks
+
+    async def noted_back(give_back: GiveBack, count: int, part: int) -> None:
+        gave_back.append(count)
+        await back(give_back, count, part)
+
+    monkeypatch.setattr(Sizing, "size", noted)
+    monkeypatch.setattr(GiveBack, "back", noted_back)
+    for seed in range(120):
+        scenario = scenario_of(BASE, Plugin("lease"), fault_class(NO_FAULT), seed)
+        if scenario.bundle is None and not scenario.sizes:
+            play_seed(BASE, Plugin("lease"), fault_class(NO_FAULT), seed)
+    assert packed == {(True, True), (True, False), (False, True), (False, False)}
+    assert gave_back
 
 
 @pytest.mark.parametrize(
