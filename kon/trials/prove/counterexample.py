@@ -53,7 +53,8 @@ class Counterexample(msgspec.Struct, frozen=True):
 
 def taken_from(played: Played, scenario: Scenario, invariant: Invariant) -> Counterexample:
     """What happened there, as something that can be replayed; the rates have done their work."""
-    quiet = msgspec.structs.replace(scenario, rates=FaultRates())
+    leased = scenario.leased or scenario.rates.second_client > 0.0
+    quiet = msgspec.structs.replace(scenario, rates=FaultRates(), leased=leased)
     picks = without_trailing_zeros(played.picks)
     return Counterexample(invariant, quiet, played.seed, tuple(played.fired), picks)
 

@@ -51,13 +51,11 @@ def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int)
     In a third of these it packs them just as in a run, by what it learns of tasks from a millisecond on.
     """
     rates = faults.rates
-    leased = rates.second_client > 0.0
     drawn: dict[str, Any] = {
         "max_receives": (1_000, 5, 2, 1)[seed // 12 % 4],
         "timeout_s": 3.0 if seed // 5 % 8 == 7 else None,
         "result_bytes": 600 if seed // 7 % 3 == 2 else 0,
         "instant": seed // 11 % 14 == 13,
-        "leased": leased,
     }
     if seed % LARGE_EVERY == LARGE_EVERY - 1:
         # more tasks than any batch of the worker's or the client's takes

@@ -163,7 +163,8 @@ class _SteppedConnection(Connection):
         self._context.run(current_host.set, host)
         self._db: _Statements | None = None
         self._no_turn = _NoTurn()
-        super().__init__(path, connect, busy_timeout_s, on_change)
+        # errors name the file: without a folder that has another name each time
+        super().__init__(path.relative_to(services.folder), connect, busy_timeout_s, on_change)
 
     def tell_of_change(self) -> None:
         if self._watchers:

@@ -101,7 +101,8 @@ class Scenario(msgspec.Struct, frozen=True):
         twice is to be turned away, and not to come for ever.
     horizon: crashes and pauses fall on one of that many first steps of a host's life. at_step: on
         just this one, where it is given.
-    leased: a client takes the run's lease before it does anything, as those do that others can reach.
+    leased: a client takes the run's lease before it does anything, as those do that others can reach. It
+        does in any case where there may be a second client.
     hands_on: workers note what they hold, and their parent hands that on when they crash.
     limit_s, max_steps: by when it must have ended, in virtual seconds and in callbacks.
     """
@@ -473,7 +474,7 @@ class _Stage:
 
     async def _client(self, channel: Channel, host: str, clock: Clock, is_alive: IsAlive) -> None:
         """A life of a client, as `kon.launch.local` has it."""
-        if not self._scenario.leased:
+        if not (self._scenario.leased or self._faults.can_fire("second_client")):
             await self._collect(channel, channel, host, clock)
             return
         lease = ClientLease(

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from kon.backends.sim.trace import Trace
 from kon.backends.sqlite.connection import Connection
 from kon.backends.sqlite.rows import Rows
 from kon.backends.sqlite.spans import Spans, _Span
@@ -17,9 +18,10 @@ from kon.core.plugins import strategy_class
 from kon.core.queue import Delivery
 from kon.core.spec import Plugin
 from kon.trials.prove.classes import ALL_FAULTS, FaultClass, fault_class, registered_strategies
-from kon.trials.prove.drawn import SCENARIO, play_seed
+from kon.trials.prove.drawn import SCENARIO, play_seed, scenario_of
 from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.on_sqlite import MACHINE_FAULTS
+from kon.trials.prove.scenario import Played, play
 from tests.cli.given import invoke
 
 BASE: Final = msgspec.structs.replace(SCENARIO, backend="sqlite")
@@ -48,8 +50,15 @@ def test_each_fault_strikes(fault: str) -> None:
 
 
 def test_a_seed_is_one_schedule() -> None:
-    faults = fault_class(ALL_FAULTS, "sqlite")
-    assert play_seed(BASE, LEASE, faults, 3) == play_seed(BASE, LEASE, faults, 3)
+    """To the last word of its trace, wherever its folder is."""
+
+    def told() -> tuple[Played, str]:
+        trace = Trace()
+        return play(
+            scenario_of(BASE, LEASE, fault_class(ALL_FAULTS, "sqlite"), 3), 3, trace=trace
+        ), trace.digest()
+
+    assert told() == told()
 
 
 def _rest_forgotten(patch: pytest.MonkeyPatch) -> None:

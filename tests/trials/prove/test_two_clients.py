@@ -8,11 +8,14 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from kon.backends.sim.faults import FaultRates
 from kon.backends.sim.trace import Trace
 from kon.core.spec import Plugin
 from kon.engine.client_lease import ClientLease
 from kon.trials.prove.classes import ALL_FAULTS, fault_class
+from kon.trials.prove.counterexample import taken_from
 from kon.trials.prove.drawn import SCENARIO, play_seed, scenario_of
+from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.scenario import SECOND, play
 from kon.trials.prove.services import Searchable
 
@@ -83,6 +86,22 @@ def test_either_of_two_safeguards_is_enough(
 ) -> None:
     take_out(monkeypatch)
     assert not any(breaks(seed) for seed in range(SEEDS // 2)), take_out.__doc__
+
+
+def test_no_world_has_a_second_client_without_a_lease() -> None:
+    """Nor has a shortened counter-example, whose faults are named and whose rates are none."""
+    small = msgspec.structs.replace(
+        SCENARIO, strategy=STRATEGY, tasks=1, workers=2, horizon=80, rates=FaultRates(second_client=1.0)
+    )
+    trace = Trace()
+    played = play(small, 1, trace=trace)
+    assert [each.fault for each in played.fired] == ["second_client"]
+    assert "has the lease of the run" in {step.op for step in trace.steps}
+    example = taken_from(played, small, Invariant.NOTHING_LOST)
+    for faults in (example.faults, ()):
+        again = Trace()
+        msgspec.structs.replace(example, faults=faults).replay(again)
+        assert "has the lease of the run" in {step.op for step in again.steps}
 
 
 def test_a_run_that_was_found_empty_by_a_client_which_crashed_as_it_closed_it() -> None:
