@@ -155,12 +155,12 @@ Functions that no schedule entered:
 ## How soon a known break is found
 
 Schedules with all faults at once until a promise broke, of strategies with a safeguard taken out. The numbers
-are the middle one of {beginnings} beginnings, the fewest and the most. *by seeds*: each schedule by itself.
+are the middle one of {beginnings} beginnings, the fewest and the most.
 
-*guided*: `kon prove --guided` keeps each schedule that comes by something new, and varies it. New is a fault
-at a line that it did not strike before, or three things in a row that happen to a task. Half of what it draws
-is run by priorities, which keep a slow one slow. On these breaks the guide gains nothing: its own numbers
-were chosen with other beginnings and seven of the breaks, and what it seemed to gain there was chance.
+Three ways to find them sooner were measured and left out. A guide that kept schedules which came by something
+new, and varied them, took 64 on average where seeds alone took 65. Schedules that draw one half of the faults
+find the second break more often, in 40 of 900 and not in 11. The seventh takes several faults at once, and
+they find it in 9, not in 26. Priorities for who runs next, changed now and then, find them in 10 and in 17.
 
 {soon}
 

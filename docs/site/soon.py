@@ -1,10 +1,10 @@
-"""How soon the search finds a break that is known to be there, by seeds alone and with a guide."""
+"""How soon the search finds a break that is known to be there, in schedules."""
 
 from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -13,8 +13,7 @@ from kon.core.plugins import strategy_class
 from kon.core.spec import Plugin
 from kon.report.tables import draw
 from kon.trials.prove.classes import ALL_FAULTS, fault_class
-from kon.trials.prove.drawn import SCENARIO, Try, by_seeds
-from kon.trials.prove.guided import campaign
+from kon.trials.prove.drawn import SCENARIO, by_seeds
 from kon.trials.prove.pool import processes
 
 KNOWN: Final = (
@@ -31,11 +30,10 @@ KNOWN: Final = (
 """Strategies with a safeguard taken out."""
 
 LIMIT: Final = 200
-"""Schedules that are played for one break, at the most: one campaign."""
+"""Schedules that are played for one break, at the most."""
 
 BEGINNINGS: Final = tuple(range(100_000, 115_000, 1_000))
-"""The first seeds, and numbers of campaigns, from which each break is looked for: others than those by which
-the guide's own numbers were chosen."""
+"""The first seeds from which each break is looked for: others than those by which rates were chosen."""
 
 
 class Soon(msgspec.Struct, frozen=True):
@@ -47,35 +45,28 @@ class Soon(msgspec.Struct, frozen=True):
     known: str
     what: str
     by_seeds: list[int | None]
-    guided: list[int | None]
 
 
-_Part = tuple[str, bool, int]
+_Part = tuple[str, int]
 
 
 def how_soon(jobs: int | None) -> list[Soon]:
-    parts: list[_Part] = list(itertools.product(KNOWN, (False, True), BEGINNINGS))
+    parts: list[_Part] = list(itertools.product(KNOWN, BEGINNINGS))
     with processes(_first_break, jobs) as run:
         found = dict(zip(parts, run(parts), strict=True))
     return [
         Soon(
             known,
             (strategy_class(known).__doc__ or "").strip().splitlines()[0].rstrip("."),
-            [found[known, False, first] for first in BEGINNINGS],
-            [found[known, True, first] for first in BEGINNINGS],
+            [found[known, first] for first in BEGINNINGS],
         )
         for known in KNOWN
     ]
 
 
 def _first_break(part: _Part) -> int | None:
-    known, guided, first = part
-    strategy, faults = Plugin(known), fault_class(ALL_FAULTS)
-    tries: Iterable[Try]
-    if guided:
-        tries = campaign(SCENARIO, strategy, faults, first, LIMIT)
-    else:
-        tries = by_seeds(SCENARIO, strategy, faults, range(first, first + LIMIT))
+    known, first = part
+    tries = by_seeds(SCENARIO, Plugin(known), fault_class(ALL_FAULTS), range(first, first + LIMIT))
     for count, each in enumerate(tries, start=1):
         if each.played is None or each.played.broken:
             return count
@@ -83,24 +74,23 @@ def _first_break(part: _Part) -> int | None:
 
 
 def table(soon: Sequence[Soon]) -> str:
-    body = [[each.what, _told(each.by_seeds), _told(each.guided)] for each in soon]
+    body = [[each.what, _told(each.by_seeds)] for each in soon]
     if soon:
-        seeds = [count for each in soon for count in each.by_seeds]
-        guided = [count for each in soon for count in each.guided]
-        body.append(["all of them, on average", f"{_mean(seeds):.0f}", f"{_mean(guided):.0f}"])
-    return draw(body, ["what is wrong", "by seeds", "guided"], ["left", "right", "right"], "github")
+        mean = statistics.mean(_as_number(count) for each in soon for count in each.by_seeds)
+        body.append(["all of them, on average", f"{mean:.0f}"])
+    return draw(body, ["what is wrong", "schedules"], ["left", "right"], "github")
 
 
 def _told(counts: Sequence[int | None]) -> str:
     """The one in the middle, and the span."""
-    ordered = sorted(LIMIT + 1 if count is None else count for count in counts)
+    ordered = sorted(map(_as_number, counts))
     least, middle, most = ordered[0], statistics.median_low(ordered), ordered[-1]
     return f"{_count(middle)} ({_count(least)} to {_count(most)})"
 
 
-def _mean(counts: Sequence[int | None]) -> float:
+def _as_number(count: int | None) -> int:
     """What was not found counts as one schedule more than were tried."""
-    return statistics.mean(LIMIT + 1 if count is None else count for count in counts)
+    return LIMIT + 1 if count is None else count
 
 
 def _count(count: int) -> str:

@@ -175,22 +175,21 @@ def test_a_search_finds_all_that_the_page_has(tmp_path: Path, monkeypatch: pytes
     assert read_evidence(tmp_path / "page.jsonl") == found
 
 
-def test_every_known_break_is_looked_for_either_way() -> None:
+def test_every_known_break_is_looked_for() -> None:
     assert [each.known for each in KEPT.soon] == list(soon.KNOWN), ANEW
     for each in KEPT.soon:
-        assert len(each.by_seeds) == len(each.guided) == len(soon.BEGINNINGS)
+        assert len(each.by_seeds) == len(soon.BEGINNINGS)
 
 
 def test_a_break_that_is_not_found_is_said_to_take_more_than_was_tried() -> None:
-    told = soon.table([soon.Soon("x:Y", "It forgets", [3, None, 7], [None, None, 1])])
-    assert "| It forgets              | 7 (3 to over 200) | over 200 (1 to over 200) |" in told
-    assert "| all of them, on average |                70 |                      134 |" in told
+    told = soon.table([soon.Soon("x:Y", "It forgets", [3, None, 7])])
+    assert "| It forgets              | 7 (3 to over 200) |" in told
+    assert "| all of them, on average |                70 |" in told
 
 
 def test_a_break_is_found_at_the_schedule_where_it_shows() -> None:
     """The strategy raises in the first schedule that has a task."""
-    assert soon._first_break(("tests.trials.prove.mistakes:Faulty", True, 0)) == 1
-    assert soon._first_break(("tests.trials.prove.mistakes:Faulty", False, 0)) == 1
+    assert soon._first_break(("tests.trials.prove.mistakes:Faulty", 0)) == 1
 
 
 def test_the_kept_evidence_has_the_small_case_of_every_strategy() -> None:

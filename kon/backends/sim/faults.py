@@ -146,8 +146,6 @@ class Faults:
     ) -> None:
         self.spans = spans or FaultSpans()
         self.fired: list[Fired] = []
-        self.on_fired: Callable[[str, str], None] | None = None
-        """Called with each fault that fires, and its service, for one who looks on."""
         self._seed = seed
         self._plan = None if plan is None else frozenset(plan)
         if self._plan is None:
@@ -183,8 +181,6 @@ class Faults:
         elif nth not in stream.planned:
             return None
         self.fired.append(Fired(fault, service, nth))
-        if self.on_fired is not None:
-            self.on_fired(fault, service)
         return Far(f"{self._seed}:{fault}:{service}:{nth}")
 
     def occasions(self) -> dict[tuple[str, str], int]:

@@ -434,10 +434,6 @@ class SimLoop(RefusingLoop):
         ]
         return "\n".join(lines) or "  nobody"
 
-    def waiting(self, host: str) -> list[Any]:
-        """The coroutines of a host's tasks, each at the await where it waits."""
-        return [task.get_coro() for task in self._tasks() if task.host == host]
-
     def _tasks(self) -> list[SimTask[Any]]:
         """Every task that has not ended, in the order of their making."""
         return [task for made in self._made if (task := made()) is not None and not task.done()]

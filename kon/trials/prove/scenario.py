@@ -42,7 +42,6 @@ from kon.trials.prove.invariants import Break, Invariant, promised
 from kon.trials.prove.on_aws import AwsServices
 from kon.trials.prove.on_sqlite import SqliteServices
 from kon.trials.prove.services import Searchable, Services, SimServices
-from kon.trials.prove.sights import Sights
 from kon.trials.prove.watch import InstantKind, Watch, WatchedKind, WatchedStrategy, gist
 
 RUN: Final = "sim"
@@ -168,13 +167,11 @@ def play(
     trace: Trace | None = None,
     make_strategy: MakeStrategy | None = None,
     latency: Latency | None = None,
-    sights: Sights | None = None,
 ) -> Played:
     """Run a scenario once, and say which invariants held.
 
     schedule, plan: replay those picks and those faults in place of what the seed would choose.
     make_strategy: another strategy than the scenario names: a copy with a safeguard taken out, say.
-    sights: notes what the schedule comes by.
     Raises whatever the code under test raises that it should not.
     """
     chosen = Seeded(seed) if schedule is None else schedule
@@ -182,10 +179,8 @@ def play(
     loop = SimLoop(chosen, limit_s=scenario.limit_s, max_steps=scenario.max_steps)
     network = Network(faults, latency, trace)
     services = _services(scenario, seed, network, faults)
-    if sights is not None:
-        faults.on_fired = sights.fired
     make = make_strategy or _make(scenario.strategy)
-    stage = _Stage(scenario, seed, loop, services, faults, make, Watch(trace, sights))
+    stage = _Stage(scenario, seed, loop, services, faults, make, Watch(trace))
     try:
         try:
             loop.run_until_complete(stage.run())
@@ -350,7 +345,6 @@ class _Stage:
         if (far := self._faults.fires("stop", host)) is not None:
 
             def stop() -> None:
-                self.watch.struck("stop", host, self._loop)
                 self.watch.note(host, "is told to stop")
                 told.append(host)
                 worker.stop()
@@ -365,7 +359,6 @@ class _Stage:
             channel = await self._services.open(RUN, OPERATOR)
 
             def cancel() -> None:
-                self.watch.struck("cancel", CLIENT, self._loop)
                 self.watch.note("operator", "cancels the run")
                 self.cancelled = True
                 operators.append(self._loop.spawn(OPERATOR, self._cancel(channel)))
@@ -440,7 +433,6 @@ class _Stage:
 
     def _crash(self, host: str, task: asyncio.Task[Any], crashed: asyncio.Future[None]) -> None:
         if not task.done() and not crashed.done():
-            self.watch.struck("crash", host, self._loop)
             self._loop.crash(host)
             self._away.add(host)
             self.watch.note(host, "crashes")
@@ -448,7 +440,6 @@ class _Stage:
 
     def _pause(self, host: str, task: asyncio.Task[Any]) -> None:
         if not task.done():
-            self.watch.struck("pause", host, self._loop)
             self._loop.pause(host, self._scenario.pause_s)
             self._away.add(host)
             self.watch.note(host, f"stands still for {self._scenario.pause_s:g} s")

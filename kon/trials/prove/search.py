@@ -12,7 +12,6 @@ from kon.core.errors import first_cause
 from kon.core.spec import Plugin
 from kon.trials.prove.classes import FaultClass, promises_of
 from kon.trials.prove.drawn import SCENARIO, by_seeds
-from kon.trials.prove.guided import CAMPAIGN, campaign
 from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.pool import processes
 from kon.trials.prove.scenario import Scenario
@@ -22,16 +21,12 @@ CHUNK: Final = 20
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """One strategy under one class of faults, and how many schedules of it to try, from seed `first` on.
-
-    guided: in campaigns, where each schedule follows from those before it; seeds are their numbers then.
-    """
+    """One strategy under one class of faults, and how many schedules of it to try, from seed `first` on."""
 
     strategy: Plugin
     faults: FaultClass
     schedules: int
     first: int = 0
-    guided: bool = False
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -95,8 +90,8 @@ def search(
 
 
 def _chunks(cell: Cell) -> list[range]:
-    end, size = cell.first + cell.schedules, CAMPAIGN if cell.guided else CHUNK
-    return [range(at, min(at + size, end)) for at in range(cell.first, end, size)]
+    end = cell.first + cell.schedules
+    return [range(at, min(at + CHUNK, end)) for at in range(cell.first, end, CHUNK)]
 
 
 _Part = tuple[Scenario, Cell, range]
@@ -111,14 +106,10 @@ def _play_part(part: _Part) -> _Chunk:
 
 
 def _play_seeds(base: Scenario, cell: Cell, seeds: range) -> _Chunk:
-    if cell.guided:
-        tries = campaign(base, cell.strategy, cell.faults, seeds.start, len(seeds))
-    else:
-        tries = by_seeds(base, cell.strategy, cell.faults, seeds)
     broken: dict[Invariant, list[int]] = {}
     raised: Raised | None = None
     faulty = 0
-    for each in tries:
+    for each in by_seeds(base, cell.strategy, cell.faults, seeds):
         if each.error is not None:
             raised = raised or Raised(each.number, cause_of(each.error))
         if each.played is not None:

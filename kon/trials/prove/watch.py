@@ -13,13 +13,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from kon.backends.sim.loop import SimLoop, current_host
+from kon.backends.sim.loop import current_host
 from kon.backends.sim.trace import Trace, What
 from kon.core.kind import Attempt, Kind
 from kon.core.strategy import Claim, Guarantee, Skip, Strategy, Verdict
 from kon.core.task import Outcome, State, Task, encode
 from kon.trials.prove.invariants import Break, Invariant
-from kon.trials.prove.sights import Sights
 
 
 class _Held:
@@ -43,7 +42,7 @@ class _Held:
 class Watch:
     """What happened so far, and what of it should not have."""
 
-    def __init__(self, trace: Trace | None = None, sights: Sights | None = None) -> None:
+    def __init__(self, trace: Trace | None = None) -> None:
         self.breaks: list[Break] = []
         self.starts: Counter[tuple[int, int]] = Counter()
         """By task and attempt: how often `Kind.execute` was entered."""
@@ -55,7 +54,6 @@ class Watch:
         """By task: the hosts that asked whether they may run it."""
         self._refused: dict[int, set[bytes]] = {}  # by task: what its worker was told did not stand
         self._trace = trace
-        self._sights = sights
         self._offsets_s: dict[str, float] = {}
         self._claims: dict[int, list[_Held]] = {}
         self._order = itertools.count()
@@ -67,15 +65,6 @@ class Watch:
         self._offsets_s[host] = offset_s
         if offset_s:
             self.note(host, "clock", (), f"is {offset_s:+.3f} s off")
-
-    def struck(self, how: str, host: str, loop: SimLoop) -> None:
-        """A host is about to crash, or to be told something, at any of its awaits."""
-        if self._sights is not None:
-            self._sights.struck(how, loop.waiting(host))
-
-    def _happened(self, what: str, task: int, host: str) -> None:
-        if self._sights is not None:
-            self._sights.happened(what, task, host)
 
     def died(self, host: str) -> None:
         """A host is no more, and its parent ends its claims: none of them is in force."""
@@ -98,7 +87,6 @@ class Watch:
         host, index, at = current_host.get(), attempt.index, (attempt.index, attempt.number)
         before = sum(count for (task, _), count in self.starts.items() if task == index)
         self.starts[at] += 1
-        self._happened("starts", index, host)
         self.note(host, "starts", (index,), "" if attempt.number == 1 else f"attempt {attempt.number}")
         if self.starts[at] > 1:
             times = "twice" if self.starts[at] == 2 else f"{self.starts[at]} times"
@@ -119,7 +107,6 @@ class Watch:
     def stopped(self, attempt: Attempt) -> None:
         """An attempt does not go on, and its claim is nobody's hindrance any more."""
         host = current_host.get()
-        self._happened("is stopped", attempt.index, host)
         self.note(host, "is stopped", (attempt.index,))
         for held in self._claims.get(attempt.index, []):
             if held.host == host and held.started:
@@ -127,7 +114,6 @@ class Watch:
 
     def ended(self, index: int, result: object) -> None:
         host = current_host.get()
-        self._happened("ends", index, host)
         self.note(host, "ends", (index,))
         self.ran.setdefault(index, set()).add(encode(Outcome(index, 0, State.DONE, result)))
 
@@ -136,12 +122,10 @@ class Watch:
     def asked(self, host: str, tasks: Sequence[Task]) -> int:
         """A host is about to ask for claims on these: their place in the order of things."""
         for task in tasks:
-            self._happened("asks", task.index, host)
             self.askers.setdefault(task.index, set()).add(host)
         return next(self._order)
 
     def granted(self, host: str, claim: Claim, asked: int) -> _Held:
-        self._happened("is granted", claim.task.index, host)
         until_s = claim.until_s - self._offsets_s.get(host, 0.0)
         held = _Held(host, asked, next(self._order), until_s)
         self._claims.setdefault(claim.task.index, []).append(held)
@@ -149,7 +133,6 @@ class Watch:
 
     def renewed(self, held: _Held, index: int, claim: Claim | None) -> None:
         if claim is None:
-            self._happened("loses its claim", index, held.host)
             held.ended = True
         else:
             held.until_s = claim.until_s - self._offsets_s.get(held.host, 0.0)
@@ -165,8 +148,6 @@ class Watch:
         self, host: str, held: _Held, outcome: Outcome, standing: Outcome | None, was_taken_over: bool
     ) -> None:
         index = outcome.index
-        stands = "nothing" if standing is None else "its own" if standing is outcome else "another"
-        self._happened(f"commits {outcome.state}, {stands} stands", index, host)
         if standing is not outcome:
             self._refused.setdefault(index, set()).add(gist(outcome))
         if standing is None:

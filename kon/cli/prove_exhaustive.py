@@ -1,0 +1,73 @@
+"""`kon prove --exhaustive`: the small model in whole, and what is printed of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import click
+import msgspec
+
+from kon.cli.output import note, print_json
+from kon.cli.prove_found import say_pace
+from kon.core.spec import Plugin
+from kon.report.tables import draw
+from kon.trials.prove.exhaustive import Covered, Exhausted, exhaust_each
+from kon.trials.prove.invariants import MEANING
+from kon.trials.prove.telling import tell
+
+
+def prove_exhaustively(
+    strategies: Sequence[Plugin],
+    preemptions: int,
+    faults: Sequence[str] | None,
+    jobs: int | None,
+    as_json: bool,
+    story: bool | None,
+    quiet: bool,
+) -> bool:
+    """Search the small model in whole, and print what was found; whether every promise was kept.
+
+    faults: by name; None for all. story: whether broken promises are told; None for yes.
+    """
+    began_s = time.monotonic()
+    every = exhaust_each(
+        strategies, preemptions, faults, jobs, lambda done: None if quiet else _say_exhausted(done)
+    )
+    if not quiet:
+        say_pace(sum(each.schedules for each in every), time.monotonic() - began_s)
+    if as_json:
+        print_json({"exhausted": [_exhausted_json(each) for each in every]})
+    else:
+        click.echo("\n\n".join(_exhausted_text(each, story is not False) for each in every))
+    return not any(each.broken for each in every)
+
+
+def _say_exhausted(exhausted: Exhausted) -> None:
+    """Tell progress on stderr."""
+    note(f"{exhausted.strategy.label}: 2 workers, 1 task, {exhausted.extent()}")
+
+
+def _exhausted_json(exhausted: Exhausted) -> dict[str, object]:
+    value: dict[str, object] = msgspec.to_builtins(exhausted)
+    return {**value, "occasions": exhausted.occasions, "schedules": exhausted.schedules}
+
+
+def _exhausted_text(exhausted: Exhausted, story: bool) -> str:
+    body = [_covered_row(each) for each in exhausted.searched if each.schedules]
+    table = draw(body, ["fault", "occasions", "schedules", "broke"], ["left", "right", "right", "left"])
+    kept = "every promise held" if not exhausted.broken else "PROMISES BROKE"
+    parts = [f"{exhausted.strategy.label}, 2 workers, 1 task", table, f"{exhausted.extent()}; {kept}."]
+    if none := [each.fault for each in exhausted.searched if not each.schedules]:
+        parts.append(f"No occasion for it without another fault first: {', '.join(none)}.")
+    for broken in exhausted.broken:
+        fault = ", ".join(f"{each.fault} at {each.service}, number {each.nth}" for each in broken.faults)
+        parts.append(f'"{broken.invariant}" is promised ({MEANING[broken.invariant]}), and broke: {fault}')
+        if story and (told := tell(broken)) is not None:
+            parts.append(told)
+    return "\n\n".join(parts)
+
+
+def _covered_row(covered: Covered) -> list[str]:
+    broke = ", ".join(f"{invariant} in {count:,}" for invariant, count in covered.breaks.items())
+    return [covered.fault, f"{covered.occasions:,}", f"{covered.schedules:,}", broke or "nothing"]
