@@ -294,11 +294,46 @@ def test_without_giving_back_the_others_wait(monkeypatch: pytest.MonkeyPatch) ->
     in_virtual_time(main())
 
 
-def test_what_is_received_is_not_claimed() -> None:
+def test_what_is_received_is_not_claimed_and_no_more_than_slots_need_while_nothing_is_known() -> None:
+    """A claim that a slot can't use yet costs a release, where the task takes long."""
+
     async def main() -> None:
-        world = await one_long("a", slots=2)
-        first = world.events("claim")[0]
-        assert len(first.get("i", range(first.get("r", (0, 0))[1]))) <= 4  # twice what the slots need
+        world = await World.create(50, **AUTO, slots=2)
+        await world.send(*[{"s": 0.05}] * 50, bundle=True)
+        worker = world.worker()
+        worker.end_when_idle(1.0)
+        await worker.run()
+        claimed = [len(line["i"]) if "i" in line else line["r"][1] for line in world.events("claim")]
+        assert claimed[0] == 2
+        assert max(claimed) > 2  # once it is known how long they take
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize(
+    ("settings", "first", "told_s"),
+    [
+        (PAGED, 0, 1.0),  # the client waits to hear
+        (PAGED, 16 * 4, 4.0),  # sixteen messages have told it
+        ({**PAGED, "ideal_s": 4.0}, 0, 4.0),  # it knows
+        (AUTO, 0, 4.0),  # where rows are free it doesn't wait
+    ],
+)
+def test_the_first_messages_tell_at_once_how_long_tasks_take(
+    settings: dict[str, Any], first: int, told_s: float
+) -> None:
+    async def main() -> None:
+        world = await World.create(100, **settings, flush_s=30.0)
+        tasks = [Task(first + at, {"s": 1.0}) for at in range(4)]
+        await world.channel.tasks.send([Message(encode(Bundle("r", tasks)))])
+        options = WorkerOptions(hold=HoldLimits(stuck_s=60.0, beyond_s=60.0, wait_s=60.0))
+        worker = world.worker(options=options)
+        worker.end_when_idle(1.0)
+        began_s = world.clock.now_s()
+        await worker.run()
+        told = [line["t"] - began_s for line in world.events("answer")]
+        assert told[0] == pytest.approx(told_s, abs=0.01)
+        assert len(told) <= 2  # the others are answered together
 
     in_virtual_time(main())
 
