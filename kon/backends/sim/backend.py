@@ -20,6 +20,9 @@ from kon.core.errors import StoreError
 from kon.core.objects import ObjectStore, check_run
 from kon.core.options import OptionError, misfits, read_options
 
+LONG_POLL_S: Final = 20.0
+"""How long a receive may wait where a model of services is named: SQS's longest, as on `aws`."""
+
 LARGEST_BATCH: Final = 1_000
 """Larger than any that a service takes."""
 
@@ -120,8 +123,10 @@ class SimBackend(Backend):
         for queue in (tasks, answers, dead):
             batch = min(self._max_batch, queue.limits.max_batch)
             queue.limits = msgspec.structs.replace(queue.limits, max_batch=batch)
-            if self.fleet is not None and self.fleet.max_in_flight is not None:
-                queue.messages.max_in_flight = self.fleet.max_in_flight
+            if self.fleet is not None:
+                queue.limits = msgspec.structs.replace(queue.limits, poll_s=LONG_POLL_S)
+                if self.fleet.max_in_flight is not None:
+                    queue.messages.max_in_flight = self.fleet.max_in_flight
         for table in (ledger, control):
             table.max_batch = min(self._max_batch, table.max_batch)
         self.tasks = tasks

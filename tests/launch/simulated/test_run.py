@@ -55,6 +55,15 @@ def test_a_run_has_the_records_and_the_table_of_any_other(tmp_path: Path) -> Non
     assert report["ready_s"] > 10  # hosts take their time to boot
 
 
+def test_idle_workers_ask_as_seldom_as_at_amazon() -> None:
+    """Three workers wait beside a task of 200 s."""
+    wanted = experiment("count: 1, seconds: 200", "strategies: lease\nworkers: 4")
+    [cell] = wanted.cells()
+    report = Simulation(cell.spec, cell.workload.bodies(4)).run()
+    assert 3 * 10 <= report.requests["tasks queue.receive"].calls <= 4 * 11  # SQS waits for 20 s at most
+    assert report.wall_s < 201.0
+
+
 def test_each_event_names_the_life_of_its_worker(tmp_path: Path) -> None:
     run(tmp_path, experiment("count: 60, seconds: 0.5", "strategies: lease\nworkers: 3"))
     folder = only(tmp_path)
