@@ -1,5 +1,1 @@
-"""What a fleet has at Amazon, found by its tags in every region, priced, and removed: `kon sweep`."""
-
-from kon.fleet.sweep import Found, look, remove
-
-__all__ = ["Found", "look", "remove"]
+"""EC2 hosts and whatever is left at Amazon: made, found by their tags in every region, priced, removed."""

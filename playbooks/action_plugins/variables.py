@@ -146,6 +146,9 @@ def fit(name: str, spec: Mapping[str, Any], value: Any, play: str) -> Any:
     typed = of_type(name, spec, value)
     for each in typed if spec["type"] == "list" else [typed]:
         check_one(name, spec, each)
+    for each in typed if "names" in spec else ():
+        if not re.fullmatch(spec["names"], each):
+            raise Unfit(f"{name} has the name {each!r}: expected letters, digits and _, and no digit first")
     return typed
 
 

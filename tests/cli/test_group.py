@@ -186,9 +186,11 @@ def test_the_group_is_what_the_script_calls() -> None:
     assert isinstance(kon, group.LazyGroup)
 
 
-@pytest.mark.parametrize("module", ["kon.cli.join", "kon.launch.process"])
-def test_what_each_host_of_a_fleet_starts_loads_nothing_that_it_does_not_need(module: str) -> None:
+@pytest.mark.parametrize(
+    "modules", ["kon.cli.join", "kon.launch.process", "kon.backends.aws, kon.fleet.thing"]
+)
+def test_what_each_host_of_a_fleet_starts_loads_nothing_that_it_does_not_need(modules: str) -> None:
     """They read no experiment and draw no tables; a small host takes a second for each of these."""
-    code = f"import sys, {module}; print(*{{'pydantic', 'yaml', 'rich', 'boto3'}} & set(sys.modules))"
+    code = f"import sys, {modules}; print(*{{'pydantic', 'yaml', 'rich', 'boto3'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

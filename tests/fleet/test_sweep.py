@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from kon.backends.prices import usual_prices
 from kon.cli.group import kon
 from kon.core.errors import ConfigurationError
-from kon.fleet import look, remove
+from kon.fleet.sweep import look, remove
 from kon.fleet.thing import Filter, Thing
 from tests.fleet.conftest import TAGS, Account, listed, specified
 

@@ -12,7 +12,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from kon.backends.prices import usual_prices
-from kon.fleet import Found, look, remove
+from kon.fleet.sweep import Found, look, remove
 from kon.fleet.thing import Filter
 from tests.fleet.conftest import TAGS, Account, listed
 from tests.fleet.test_sweep import everything

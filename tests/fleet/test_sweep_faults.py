@@ -19,7 +19,7 @@ from kon.backends.aws.policies import policy
 from kon.backends.emulator import KEY_ID, Emulator, Settings, started
 from kon.backends.emulator.strict.faults import Fault
 from kon.backends.prices import usual_prices
-from kon.fleet import Found, look, remove
+from kon.fleet.sweep import Found, look, remove
 from kon.fleet.thing import Filter
 from tests.emulators import as_anybody
 from tests.fleet.conftest import Account

@@ -76,6 +76,8 @@ def wrong(name: str, play: str) -> Iterator[Any]:
         yield spec["most"] + 1
     if "pattern" in spec:
         yield from ("a b;c*", "../x", "r1\n")
+    if "names" in spec:
+        yield from ({"A B": "a"}, {"3": "a"}, {"A\n": "a"}, {"A=B": "a"})
     if "choices" in spec:
         yield "something else"
 
@@ -467,9 +469,12 @@ def test_no_host_is_made_that_the_inventory_can_not_name(
 
 
 def cases_of(play: str) -> list[tuple[str, Any]]:
-    """Each of its variables, wrong in each way. `site` goes by those of all that it plays."""
+    """Each of its variables, wrong in each way that JSON can say. `site` goes by those of all its parts."""
     parts = ("provision", "configure", "run") if play == "site" else (play,)
-    found = {(name, repr(value)): (name, value) for each, name, value in CASES if each in parts}
+    of_it = [(name, value) for each, name, value in CASES if each in parts]
+    found = {
+        (name, repr(value)): (name, value) for name, value in of_it if json.loads(json.dumps(value)) == value
+    }
     return [*found.values(), ("worker", 8)]
 
 

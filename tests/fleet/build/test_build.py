@@ -16,10 +16,10 @@ from botocore.client import BaseClient
 from kon.backends.aws.policies import policy
 from kon.backends.prices import usual_prices
 from kon.core.errors import BackendRefused, ConfigurationError
-from kon.fleet import look as look_for
-from kon.fleet import remove
 from kon.fleet.build import build, end_hosts, kept_key, let_in, look
 from kon.fleet.build.wanted import timestamp
+from kon.fleet.sweep import look as look_for
+from kon.fleet.sweep import remove
 from kon.fleet.thing import Filter
 from tests.fleet.build.conftest import IMAGE, Maker
 from tests.fleet.conftest import Account, listed

@@ -18,9 +18,9 @@ from kon.backends.emulator.strict import RULES
 from kon.backends.emulator.strict import late as late_rules
 from kon.backends.emulator.strict.rules import Rule
 from kon.backends.prices import usual_prices
-from kon.fleet import remove
 from kon.fleet.build import Wanted, Work, build, end_hosts
 from kon.fleet.clients import Clients
+from kon.fleet.sweep import remove
 from kon.fleet.thing import Filter
 from tests.emulators import as_anybody
 from tests.fleet.build.conftest import IMAGE, KEY
