@@ -102,7 +102,7 @@ collections: $(RUNTIME) ## from Ansible Galaxy: what the playbooks for EC2 need
 	@$(PROJECT_ENV) ansible-galaxy collection install --requirements-file collections/requirements.yml --collections-path $(COLLECTIONS)
 
 test-fleet: $(DEV) $(COLLECTIONS)/.there ## as root, on Linux: a fleet of real hosts on this machine, from provision to teardown
-	@$(PROJECT_ENV) python -m tests.lab -- pytest -m 'fleet and not slow' --timeout 0 $(ARGS)
+	@$(PROJECT_ENV) python -m tests.lab.halves $(ARGS)
 
 test-python: $(DEV) ## as root, on Linux: the quick half of the tests on Debian 13's Python, 3.13 (SUITE=forky: 3.14)
 	@$(PROJECT_ENV) python -m tests.lab.pythons $(or $(SUITE),trixie) $(if $(ARGS),-- $(ARGS))

@@ -17,6 +17,7 @@ import pytest
 
 from tests.lab import machine
 from tests.lab.addresses import PREFIX, host_name, is_in_lab, lab_home, namespace_name
+from tests.lab.halves import FIRST, PROJECT, halves, verdict
 from tests.lab.image import SUITE, recipe, unavailable
 from tests.lab.machine import Machine, missing, pip_settings, unreached
 from tests.lab.outside import sweep_leftovers
@@ -175,3 +176,25 @@ def test_a_mirror_is_needed_for_an_image_that_is_not_there(tmp_path: Path) -> No
     assert "the base image is not built yet, and http://" in why
     (tmp_path / f"{SUITE}-{recipe()}").mkdir()
     assert unavailable(tmp_path, nowhere) == []
+
+
+def test_each_test_of_hosts_runs_in_one_half_and_a_file_that_is_named_alone() -> None:
+    marked = {
+        str(each.relative_to(PROJECT))
+        for each in (PROJECT / "tests").rglob("test_*.py")
+        if "pytest.mark.fleet" in each.read_text() and each != Path(__file__)
+    }
+    first, second = halves(["-x"])
+    assert sorted([*first[:-1], *second[:-1]]) == sorted(marked), "no file has another name"
+    assert first[-1] == second[-1] == "-x"
+    assert len(first[:-1]) == len(FIRST)
+    assert halves(["tests/lab/test_fleet_hosts.py::test_one", "-x"]) == [
+        ["tests/lab/test_fleet_hosts.py::test_one", "-x"]
+    ]
+
+
+def test_a_half_without_tests_is_no_failure() -> None:
+    assert [verdict(each) for each in ([0, 0], [0, 5], [5, 0], [5, 5], [1, 0], [0, 2], [5, 3])] == [
+        *(0, 0, 0, 5),
+        *(1, 2, 3),
+    ]

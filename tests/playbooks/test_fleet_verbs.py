@@ -134,3 +134,22 @@ def test_a_host_that_kon_does_not_run_on_is_left_out_with_what_it_said(day: Day)
     assert play.exit_code == 2
     assert "No space left on device" in play.said or "Cannot write" in play.said
     assert len(day.hosts()) == 1, "it was there before"
+
+
+def test_a_run_whose_fleet_is_removed_ends_and_makes_nothing_anew(day: Day) -> None:
+    """By a colleague, at another machine: what is recorded till then is there."""
+    (day.folder / "long.yml").write_text(SMALL.replace("small", "long").replace("20", "100000"))
+    day.play("provision")
+    day.play("configure")
+    log = day.folder / "log"
+    run = RunFolder(day.folder / "out/long-lease-w1-r1")
+    play = day.operator.begin("run", log, experiment=str(day.folder / "long.yml"))
+    until(lambda: play.poll() is not None or (run.results.exists() and sum(1 for _ in run.outcomes()) > 20))
+    assert play.poll() is None, log.read_text()
+    day.play("teardown")
+    until(lambda: play.poll() is not None, within_s=900)
+    said = log.read_text()
+    assert play.returncode == 2, said
+    assert "Traceback" not in said, said
+    assert sum(1 for _ in run.outcomes()) > 20
+    assert json.loads(day.operator.kon("sweep", "--json", "--region", "us-east-1").stdout)["left"] == []

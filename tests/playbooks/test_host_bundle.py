@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import sys
 import tarfile
@@ -109,6 +110,21 @@ def test_a_wheel_that_does_not_install_is_named_and_leaves_no_bundle(
     with pytest.raises(bundle.Unfit, match=r"pip, for Python 3\.11 on x86_64: ERROR: .*click==8\.5\.1"):
         builder.bundle(LOCK.split("contourpy")[0], {}, folder / "kon-x.tgz")
     assert list(folder.iterdir()) == []
+
+
+def test_what_another_call_has_put_together_meanwhile_is_not_put_together_again(
+    bundle: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tmp_path / "kon-x.tgz"
+
+    def waits(opened: int, how: int) -> None:
+        assert how == fcntl.LOCK_EX
+        made.write_text("another's")
+
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setattr(bundle.fcntl, "flock", waits)
+    bundle.Builder(PROJECT, sys.executable, "3.11 x86_64", tmp_path).bundle(LOCK, {}, made)
+    assert made.read_text() == "another's"
 
 
 def test_what_workers_are_told_is_for_root_alone(bundle: ModuleType, tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def test_a_fleet_that_lets_nobody_in_is_left_as_it_is_and_removed_once(fleet: Fl
     second = fleet.operator.play("provision")
     assert (second.exit_code, second.changes) == (0, []), second.output
     _check_connections(fleet)
+    _check_addresses(fleet)
     none = fleet.operator.play("fetch")
     assert (none.exit_code, "Nothing was fetched: none of the 2 hosts was reached" in none.said) == (2, True)
     locked = fleet.operator.play("configure", up_s=1)
@@ -104,18 +105,31 @@ def test_a_fleet_that_lets_nobody_in_is_left_as_it_is_and_removed_once(fleet: Fl
 
 def _check_connections(fleet: Fleet) -> None:
     """Amazon gives an address to another host later: a connection is shared by a host's id, and its key."""
-    paths = set()
-    for key in ("one", "two"):
-        ended = subprocess.run(
-            [Path(sys.executable).with_name("ansible-inventory"), "-i", Operator.inventory, "--list"],
-            cwd=PROJECT,
-            env={**fleet.operator.environment, "KON_SSH_KEY": key},
-            capture_output=True,
-            check=True,
-        )
-        hosts = json.loads(ended.stdout)["_meta"]["hostvars"].values()
-        paths |= {str(each["ansible_control_path"]) for each in hosts}
+    hosts = [_inventory(fleet, KON_SSH_KEY=key) for key in ("one", "two")]
+    paths = {str(each["ansible_control_path"]) for both in hosts for each in both.values()}
     assert len(paths) == 4, "of two hosts, with two keys"
+
+
+def _inventory(fleet: Fleet, **environment: str) -> dict[str, dict[str, Any]]:
+    """What it says of each host."""
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("ansible-inventory"), "-i", Operator.inventory, "--list"],
+        cwd=PROJECT,
+        env={**fleet.operator.environment, **environment},
+        capture_output=True,
+        check=True,
+    )
+    said: dict[str, dict[str, Any]] = json.loads(ended.stdout)["_meta"]["hostvars"]
+    return said
+
+
+def _check_addresses(fleet: Fleet) -> None:
+    """A mistyped word is no address: no host has one then, and none is gone to."""
+    for word, key in (("", "public_ip_address"), ("private", "private_ip_address"), ("id", "instance_id")):
+        hosts = _inventory(fleet, KON_ADDRESS=word)
+        assert len(hosts) == 2
+        assert all(each["ansible_host"] == each[f"ec2_{key}"] for each in hosts.values())
+    assert _inventory(fleet, KON_ADDRESS="privat") == {}
 
 
 @pytest.mark.slow

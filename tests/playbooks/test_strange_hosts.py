@@ -1,6 +1,6 @@
-"""Hosts that kon can't be installed on, as another distribution's: each is left out, with the reason.
+"""Hosts that can be no workers, and those that are none: each is left out, and said so.
 
-No image of Amazon Linux is to be had outside Amazon; this is what tells it from Debian.
+No image of Amazon Linux is to be had outside Amazon; what is said of the first is what tells it from Debian.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab import servers
 from tests.playbooks.plays import PROJECT, Operator
 
 
@@ -28,7 +29,7 @@ def test_a_host_of_another_distribution_is_left_out_with_the_reason(
     tmp_path: Path, python: str, packages: list[str], said: str
 ) -> None:
     operator = Operator(tmp_path, {"PATH": str(_host(tmp_path / "bin", python))}, packages=packages)
-    operator.inventory = str(_inventory(tmp_path))
+    operator.inventory = str(_inventory(tmp_path, pc={}))
     play = operator.play("configure", run="r1")
     assert play.exit_code == 2, play.output
     assert f"pc is left out: {said}" in play.said, play.output
@@ -50,9 +51,30 @@ def _host(folder: Path, python: str) -> Path:
     return folder
 
 
-def _inventory(folder: Path) -> Path:
-    hosts: dict[str, Any] = {"pc": {"ansible_connection": "local", "ansible_become": False}}
+def _inventory(folder: Path, **hosts: dict[str, Any]) -> Path:
+    here = {"ansible_connection": "local", "ansible_become": False}
+    of_it = {name: here | variables for name, variables in hosts.items()}
     file = folder / "inventory.yml"
-    file.write_text(json.dumps({"workers": {"children": {"run_r1": {"hosts": hosts}}}}))
+    file.write_text(json.dumps({"workers": {"children": {"run_r1": {"hosts": of_it}}}}))
     (folder / "group_vars").symlink_to(PROJECT / "inventory/group_vars")
     return file
+
+
+@pytest.mark.parametrize(
+    ("fewest", "said"),
+    [
+        (2, "1 of 2 hosts of the fleet r1 in us-east-1 are workers, and 2 have to be. Not: bare."),
+        (1, "bare: no workers, and left out; `configure` says why"),
+    ],
+)
+def test_a_run_counts_the_hosts_that_are_workers(tmp_path: Path, fewest: int, said: str) -> None:
+    home = tmp_path / "opt"
+    (home / "0123").mkdir(parents=True)
+    (home / "0123/installed").touch()
+    (home / "current").symlink_to("0123")
+    nowhere = servers.variables("http://127.0.0.1:1")
+    operator = Operator(tmp_path, nowhere, home=str(home), region="us-east-1")
+    operator.inventory = str(_inventory(tmp_path, bare={"ansible_shell_executable": "/bin/false"}, well={}))
+    play = operator.play("run", "--check", run="r1", min_workers=fewest, out=str(tmp_path / "out"))
+    assert said in play.said, play.output
+    assert ("Nothing was started" in play.said) == (fewest == 2)

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -125,10 +129,12 @@ class Builder:
         self.compiles = self._version == f"{sys.version_info[0]}.{sys.version_info[1]}"
 
     def bundle(self, lock: str, files: dict[str, str], bundle: Path) -> None:
-        """Whole or not at all."""
+        """Whole or not at all; once, where two calls want the same."""
         libraries = self._folder / f"libraries-{sha(f'{self.target} {self.compiles} {lock}'.encode())}.tar"
         self._folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._folder) as place:
+        with alone_in(self._folder), tempfile.TemporaryDirectory(dir=self._folder) as place:
+            if bundle.exists():
+                return
             fresh, tree = Path(place) / "fresh", Path(place) / "tree"
             if not libraries.exists():
                 self._install_libraries(lock, Path(place) / "host.lock", tree / "site")
@@ -176,6 +182,17 @@ class Builder:
             lines = ended.stdout.strip().splitlines()
             said = [line for line in lines if line.startswith("ERROR")] or lines[-1:]
             raise Unfit(f"pip, for Python {self._version} on {self._machine}: {' '.join(said)}")
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Waits until no other call is in there."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def add(tree: Path, tar_file: Path) -> None:
