@@ -11,6 +11,7 @@ policy for clients. What a test does in another's place it does by `as_anybody`.
 from __future__ import annotations
 
 import json
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -48,6 +49,26 @@ def without(emulator: Emulator, *rules: str) -> Iterator[None]:
         yield
     finally:
         emulator.set_strict(STRICT)
+
+
+@contextmanager
+def anew(moto: Emulator, settings: Settings) -> Iterator[Emulator]:
+    """The session's moto with nothing in it, under other rules, for this process and what it starts."""
+    reset(moto.endpoint)
+    moto.set_strict(settings)
+    try:
+        with moto.in_use():
+            yield moto
+    finally:
+        moto.set_strict(STRICT)
+        reset(moto.endpoint)
+
+
+def reset(endpoint: str) -> None:
+    """Empty an account of moto's."""
+    request = urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60.0) as reply:
+        assert reply.status == 200
 
 
 def as_anybody(service: str, **options: Any) -> Any:

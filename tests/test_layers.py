@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
@@ -101,6 +102,15 @@ def test_one_name_is_one_thing() -> None:
     new = {name: where for name, where in found.items() if name not in DOUBLES}
     assert new == {}, "give one of them a name of its own"
     assert set(found) == DOUBLES, "these stand once: take them off the list"
+
+
+def test_no_folder_of_tests_is_passed_over(pytestconfig: pytest.Config) -> None:
+    """pytest passes over folders of some names, such as `build` and `dist`, unless it is told otherwise."""
+    passed_over: list[str] = pytestconfig.getini("norecursedirs")
+    folders = {file.parent for file in (house.PROJECT / "tests").rglob("test_*.py")}
+    names = {name for folder in folders for name in folder.relative_to(house.PROJECT).parts}
+    assert {"build", "fleet"} <= names
+    assert [name for name in names if any(fnmatch(name, each) for each in passed_over)] == []
 
 
 def test_no_file_is_a_few_lines_of_another_one() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
 
+from tests.emulators import reset
 from tests.lab import servers
 
 TAGS = {"Project": "kon", "Run": "r1", "ExpiresAt": "2030-01-01T00:00:00Z"}
@@ -40,9 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def account(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     """An account in which nobody has made anything yet."""
-    request = urllib.request.Request(f"{server}/moto-api/reset", method="POST")
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60.0) as reply:
-        assert reply.status == 200
+    reset(server)
     for name, value in servers.variables(server).items():
         monkeypatch.setenv(name, value)
     account = Account(server)

@@ -12,12 +12,10 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from kon.backends.emulator.server import moto_tags
+from kon.backends.emulator.server import moto_application, moto_tags, quicken_moto
 from kon.backends.emulator.strict import Strict, Wsgi
-from tests.lab.moto_gaps import mend
 from tests.lab.rights import rights
 
 
@@ -25,13 +23,18 @@ def main() -> None:
     address, port = sys.argv[1], int(sys.argv[2])
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # or there is a line for each request
+    quicken_moto()
+    from moto.moto_server.werkzeug_app import MotoRequestHandler
+
+    from tests.lab.moto_gaps import mend
+
     mend()
     account = os.environ["MOTO_ACCOUNT_ID"]
     strict = Strict(account, rights(), moto_tags(account))
     server = make_server(
         address,
         port,
-        one_at_a_time(Wsgi(DomainDispatcherApplication(create_backend_app), strict)),
+        one_at_a_time(Wsgi(moto_application(), strict)),
         threaded=True,
         request_handler=MotoRequestHandler,
     )

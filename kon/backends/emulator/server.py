@@ -8,6 +8,7 @@ goes with it then.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import shutil
@@ -30,6 +31,8 @@ def main() -> None:
     kind, fd, folder, settings = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
     threading.Thread(target=_end_with_parent, args=[folder], name="end-with-parent", daemon=True).start()
     strict = None
+    if kind == "moto":
+        quicken_moto()
     if settings != "-":
         tags_of = moto_tags(ACCOUNTS[kind]) if kind == "moto" else no_tags
         strict = Strict(ACCOUNTS[kind], msgspec.json.decode(settings, type=Settings), tags_of)
@@ -59,6 +62,26 @@ def _serve_ministack(fd: int, strict: Strict | None) -> None:
     config.loglevel = "WARNING"
     served: Any = app if strict is None else Asgi(app, strict)
     asyncio.run(serve(served, config))
+
+
+def quicken_moto() -> None:
+    """Have moto start in half of its time, and list what EC2 has in a third. Before its first import."""
+    import botocore.loaders
+    import botocore.session
+
+    # each session reads the descriptions of all services again, and moto makes hundreds
+    loader = botocore.loaders.create_loader()
+    botocore.session.create_loader = lambda *paths: loader
+
+    from moto.core import responses
+    from moto.ec2.models import amis, tags
+
+    tags.simple_aws_filter_to_re = functools.cache(tags.simple_aws_filter_to_re)  # type: ignore[attr-defined]
+    responses.method_names_from_class = functools.cache(responses.method_names_from_class)  # type: ignore[attr-defined]
+    # 44 of Amazon's images will do. moto makes 1,300 more, for each region and at each reset, unless there is
+    # another file of images; and each list goes through their snapshots.
+    assert amis.AMIS, "it has read its own file by now"
+    os.environ["MOTO_AMIS_PATH"] = os.devnull
 
 
 def moto_tags(account_id: str) -> TagsOf:

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from kon.backends.aws.policies import policy
-from kon.backends.emulator import KEY_ID, Emulator, Settings, started
+from kon.backends.emulator import KEY_ID, Emulator, Settings
 from kon.backends.emulator.strict import RULES
 from kon.backends.emulator.strict import late as late_rules
 from kon.backends.emulator.strict.rules import Rule
@@ -22,16 +22,16 @@ from kon.fleet.build import Wanted, Work, build, end_hosts
 from kon.fleet.clients import Clients
 from kon.fleet.sweep import remove
 from kon.fleet.thing import Filter
-from tests.emulators import as_anybody
+from tests.emulators import anew, as_anybody
 from tests.fleet.build.conftest import IMAGE, KEY
 
 RIGHTS = Settings(policies={KEY_ID: [policy("controller", "konf"), policy("client", "konf-r1")]})
 
 
 @pytest.fixture
-def amazon() -> Iterator[Emulator]:
-    with started("moto", strict=RIGHTS) as emulator, emulator.in_use():
-        yield emulator
+def amazon(moto: Emulator) -> Iterator[Emulator]:
+    with anew(moto, RIGHTS):
+        yield moto
 
 
 @pytest.mark.parametrize("own_network", [False, True])
