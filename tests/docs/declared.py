@@ -70,7 +70,8 @@ SMALLER: Final[dict[str, str]] = {
     "kon plan exp.yml --workers 1,2,4,...,256 --deadline 30m": (
         "kon plan exp.yml --workers 1,2,4,...,8 --deadline 30m"
     ),
-    "kon plan workloads/cloudkon-16k.yml": "kon plan workloads/cloudkon-16k.yml --workers 16 --limit 2000",
+    "kon plan workloads/cloudkon-16k.yml": "kon plan workloads/cloudkon-16k.yml --workers 16 --limit 500",
+    "kon plot results/efficiency results/amazon": "kon plot results/efficiency results/amazon --format svg",
     "kon run workloads/sleep-0.yml ": "kon run workloads/sleep-0.yml --limit 50 --set workers=[1] ",
     "kon run workloads/sleep-10ms.yml": (
         "kon run workloads/sleep-10ms.yml --limit 20 --set workers=[1] --set backend=memory "
@@ -85,6 +86,9 @@ SMALLER: Final[dict[str, str]] = {
         "--set 'workload={kind: sleep, items: [0.1]}'"
     ),
     "kon prove lease --seeds 1000": "kon prove lease --seeds 5 --fault crash --jobs 1",
+    "kon prove lease --backend aws --seeds 100": (
+        "kon prove lease --backend aws --seeds 2 --fault crash --jobs 1"
+    ),
     "kon prove mylab.strategies:Mine lease_s=10 --story": (
         "kon prove mylab.strategies:Mine lease_s=10 --story --seeds 2 --fault crash --jobs 1"
     ),
