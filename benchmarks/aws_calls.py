@@ -27,13 +27,13 @@ from tabulate import tabulate
 
 from benchmarks.fresh import call as measured
 from kon.backends.aws.calls import Calls, Client
-from kon.backends.aws.dynamodb import Layout, table_definition
+from kon.backends.aws.dynamodb import RowLayout, table_definition
 from kon.backends.emulator import started
 from kon.core.ledger import Record
 
 CLIENTS: Final[tuple[Client, ...]] = ("boto3", "lean")
 BODY: Final = '{"run":"bench","tasks":[[123456,0.0]],"receives":0}'
-LAYOUT: Final = Layout("bench", "ledger", spread=True)
+LAYOUT: Final = RowLayout("bench", "ledger", spread=True)
 DAY_S: Final = 1_800_000_000
 
 

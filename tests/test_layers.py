@@ -65,33 +65,16 @@ def test_pages_show_the_list(page: Path) -> None:
 
 DOUBLES: Final = frozenset(
     [
-        # two interfaces that users know by these names: concurrent.futures' executor and a run's handle
+        # two interfaces that users know by these names: concurrent.futures' executor and a worker's part
         "Executor",
-        "Run",
         # a worker's own and a service's, a store's or the emulator's, which never meet in a module
-        "Call",
-        "CallTime",
-        "Calls",
         "Clients",
         "Faults",
-        "Layout",
-        "Link",
-        "Look",
-        "Policy",
-        "QueueLimits",
-        "Refusal",
         "Reply",
         "Request",
-        "Rule",
-        "Rules",
-        "Spans",
         "State",
-        "Stored",
-        "Thing",
-        # to be told apart when their files are next changed
+        # a run of an experiment, and a strategy under one class of faults
         "Cell",
-        "Job",
-        "Place",
     ]
 )
 """Public classes whose name stands for two things. The list gets no longer."""

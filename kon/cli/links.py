@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.backends.aws.cold import ColdStore, Stored
+from kon.backends.aws.cold import ColdObject, ColdStore
 from kon.backends.aws.links import expiry_of
 from kon.backends.aws.objects import S3Objects
 from kon.cli.output import note
@@ -74,7 +74,7 @@ def object_lines(folder: RunFolder) -> Iterator[str]:
         yield "\t".join((each.key, str(each.size_bytes), each.storage_class, state))
 
 
-async def _states(folder: RunFolder) -> list[Stored]:
+async def _states(folder: RunFolder) -> list[ColdObject]:
     async with stored(folder) as (_, store):
         return [each async for each in store.states(keys_of(folder))]
 

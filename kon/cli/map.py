@@ -15,7 +15,7 @@ import click
 from kon.api.begin import processors
 from kon.cli import map_sources as sources_of
 from kon.cli.map_incoming import Incoming
-from kon.cli.map_options import MapCommand, Request, check, map_options
+from kon.cli.map_options import MapCommand, MapRequest, check, map_options
 from kon.cli.map_run import MapRun
 from kon.cli.map_sources import Item
 from kon.cli.map_tasks import Commands, Slots, make_plan
@@ -54,7 +54,7 @@ def map_(ctx: click.Context, /, words: Sequence[str], **options: Any) -> None:
     What a command prints is printed when it has ended, whole. Exit code: 0 when every command ended
     with 0; 1 when not; 2 when nothing was run because it can't be.
     """
-    request = Request(**options)
+    request = MapRequest(**options)
     check(request)
     command, items = _command_and_items(words, request)
     if request.tmpdir is not None:
@@ -69,7 +69,7 @@ def map_(ctx: click.Context, /, words: Sequence[str], **options: Any) -> None:
         ctx.exit(0 if _run(command, items, commands, request) else 1)
 
 
-def _command_and_items(words: Sequence[str], request: Request) -> tuple[str, Sequence[Item]]:
+def _command_and_items(words: Sequence[str], request: MapRequest) -> tuple[str, Sequence[Item]]:
     """Raises UsageError for what can be read in two ways, or can't be."""
     meant = read_words(words, request.arg_files, stdin_now())
     command = meant.command
@@ -105,7 +105,7 @@ def _command_and_items(words: Sequence[str], request: Request) -> tuple[str, Seq
     return command, sources_of.combined(meant.sources, values)
 
 
-def _may_come_slowly(request: Request) -> bool:
+def _may_come_slowly(request: MapRequest) -> bool:
     """Whether commands may start before all items are read: nothing that is asked for goes by all of them."""
     by_all = (
         request.out or request.dry_run or request.as_json or request.resumes,
@@ -134,7 +134,7 @@ def _check_positions(commands: Commands, items: Sequence[Item]) -> None:
         )
 
 
-def _wanted(request: Request, tasks: int) -> int:
+def _wanted(request: MapRequest, tasks: int) -> int:
     """Commands at once."""
     return processors() if request.jobs is None else request.jobs.slots(processors(), tasks)
 
@@ -146,14 +146,14 @@ def _dry_run(commands: Commands, count: int) -> None:
     out.flush()
 
 
-def _say_nothing_to_do(request: Request) -> None:
+def _say_nothing_to_do(request: MapRequest) -> None:
     if not request.quiet:
         note("kon: there are no items, so there is nothing to do")
     if request.as_json:
         print_rows("map", [])
 
 
-def _run(command: str, items: Sequence[Item], commands: Commands, request: Request) -> bool:
+def _run(command: str, items: Sequence[Item], commands: Commands, request: MapRequest) -> bool:
     """Whether every command was done."""
     watched = request.delay_s or request.load is not None or request.memfree is not None
     together = bool(watched) or commands.template.uses_slot or len(items) <= FEW_ITEMS
@@ -178,7 +178,7 @@ def _run(command: str, items: Sequence[Item], commands: Commands, request: Reque
     return MapRun(planned, items, commands, request).to_its_end()
 
 
-def _kind_options(request: Request) -> dict[str, Any]:
+def _kind_options(request: MapRequest) -> dict[str, Any]:
     """Options of the kind `shell`, without the command. Only what was asked for, as they are recorded."""
     given: dict[str, Any] = {
         "positions": True,

@@ -27,7 +27,7 @@ MOST_OUTPUT_BYTES: Final = 1_000_000
 """Limit for stdout and for stderr: as JSON each may be six times as long, and both have to fit a message."""
 
 
-class Request(NamedTuple):
+class MapRequest(NamedTuple):
     """What was asked for on the command line, besides the command and its items."""
 
     arg_files: tuple[str, ...]
@@ -150,7 +150,7 @@ class MapCommand(click.Command):
             raise click.UsageError(f"kon map does not take {error.option_name}: {hint}", ctx) from None
 
 
-def check(request: Request) -> None:
+def check(request: MapRequest) -> None:
     """Raises UsageError for options that contradict each other."""
     for pair, both in (
         (("--null", "--delimiter"), request.null and request.delimiter is not None),

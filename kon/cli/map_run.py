@@ -18,7 +18,7 @@ from kon.api.progress import EVERY_S, ProgressLine
 from kon.api.relay import Relay
 from kon.cli.joblog import JobLog, read_joblog
 from kon.cli.map_incoming import Incoming
-from kon.cli.map_options import Request
+from kon.cli.map_options import MapRequest
 from kon.cli.map_output import Printer
 from kon.cli.map_sources import Item
 from kon.cli.map_tasks import Commands
@@ -37,7 +37,7 @@ _LONGEST_HINT: Final = 1_000
 class MapRun:
     """One run, from its start to what is said at its end."""
 
-    def __init__(self, plan: Plan, items: Sequence[Item], commands: Commands, request: Request) -> None:
+    def __init__(self, plan: Plan, items: Sequence[Item], commands: Commands, request: MapRequest) -> None:
         """Begins it. Raises ConfigurationError where it can't be begun, or taken up."""
         self._plan = plan
         self._items = items

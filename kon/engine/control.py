@@ -115,7 +115,7 @@ class Holder(msgspec.Struct, frozen=True):
         return f"{datetime.fromtimestamp(self.since_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class HostRefusal(msgspec.Struct, frozen=True):
     """A host that does not take part: it has `kon`, and the client `client_kon`."""
 
     number: int
@@ -258,14 +258,14 @@ class Control:
 
     async def refuse(self, number: int, kon: str, client_kon: str) -> None:
         """Note that a host does not take part, as it has another kon than the client."""
-        refusal = Refusal(number, kon, client_kon)
+        refusal = HostRefusal(number, kon, client_kon)
         await self._table.put([_row(_HOST_KEYS + number, msgspec.json.encode(refusal))])
 
-    async def refusals(self, numbers: Sequence[int], client_kon: str) -> list[Refusal]:
+    async def refusals(self, numbers: Sequence[int], client_kon: str) -> list[HostRefusal]:
         """The hosts among these that do not take part with a client of this version."""
         rows = await self._table.read([_HOST_KEYS + number for number in numbers])
         said = [_hosts.decode(row.outcome) for row in rows if row is not None and row.outcome is not None]
-        return [each for each in said if isinstance(each, Refusal) and each.client_kon == client_kon]
+        return [each for each in said if isinstance(each, HostRefusal) and each.client_kon == client_kon]
 
     async def hosts_at_work(self, numbers: Sequence[int]) -> list[int]:
         """Which of these hosts have begun and not ended, as far as they could tell."""
@@ -285,7 +285,7 @@ _specs = msgspec.json.Decoder(RunSpec)
 _texts = msgspec.json.Decoder(str)
 _times = msgspec.json.Decoder(float | None)
 _holders = msgspec.json.Decoder(Holder)
-_hosts = msgspec.json.Decoder(bool | Refusal)
+_hosts = msgspec.json.Decoder(bool | HostRefusal)
 
 
 def _held(row: Record | None) -> tuple[str, Holder | None]:

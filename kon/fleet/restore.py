@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kon.backends.aws import AwsBackend
-from kon.backends.aws.cold import ColdState, ColdStore, Stored, Tier
+from kon.backends.aws.cold import ColdObject, ColdState, ColdStore, Tier
 from kon.backends.aws.objects import S3Objects
 from kon.core.errors import ConfigurationError
 from kon.core.plugins import open_backend
@@ -101,7 +101,7 @@ async def restore(
 
 async def _ask(store: ColdStore, keys: set[str] | None, days: int, tier: Tier) -> Counter[ColdState]:
     counts: Counter[ColdState] = Counter()
-    cold: list[Stored] = []
+    cold: list[ColdObject] = []
 
     async def ask_all() -> None:
         async with asyncio.TaskGroup() as group:

@@ -91,7 +91,7 @@ class Animoto(Kind):
         from kon.kinds.pictures.crew import Crew
         from kon.kinds.video.allocator import give_back_large_blocks
         from kon.kinds.video.fetch import Fetcher
-        from kon.kinds.video.filming import Rules
+        from kon.kinds.video.filming import JobRules
         from kon.kinds.video.job import Studio
         from kon.kinds.video.server import HERE, ImageServer, images_of
         from kon.kinds.web.links import Guard
@@ -109,7 +109,7 @@ class Animoto(Kind):
         self._close.append(fetcher.close)
         crew = Crew(options.threads or processors())
         self._close.append(crew.close)
-        rules = Rules(options.max_megapixels, options.min_images, options.url_expires_s, options.refresh)
+        rules = JobRules(options.max_megapixels, options.min_images, options.url_expires_s, options.refresh)
         self._studio = Studio(self._film, rules, objects, fetcher, guard, crew, base, place)
 
     async def execute(self, body: Any, attempt: Attempt) -> Any:

@@ -27,7 +27,7 @@ from kon.kinds.quoting import PLACEHOLDER, check_no_code, item_as_variable, seve
 DEFAULT_SHELL: Final = "/bin/sh"
 
 
-class Call(NamedTuple):
+class Invocation(NamedTuple):
     """What to run.
 
     argv: the program and its arguments.
@@ -80,14 +80,14 @@ class ShellProgram:
         words = script.split()
         return None if words[0] in self._taken or PLACEHOLDER.search(words[0]) else words
 
-    def call(self, script: str) -> Call:
+    def call(self, script: str) -> Invocation:
         """A command that is no template."""
         in_shell = self.argv(script)
         words = self.plain_words(script)
         # without a template, `{}` is nothing but two braces
         if words is None or PLACEHOLDER.search(script):
-            return Call(in_shell)
-        return Call(words, in_shell)
+            return Invocation(in_shell)
+        return Invocation(words, in_shell)
 
 
 _SLOT: Final = "{%}"
@@ -135,7 +135,7 @@ class Template:
         self._forms: dict[int, _Form] = {}
         self._form(max(1, self.highest_position) if self._needs_item else 0)  # faults are told at once
 
-    def call(self, item: str | Sequence[str] | None, number: int, slot: int | None = None) -> Call:
+    def call(self, item: str | Sequence[str] | None, number: int, slot: int | None = None) -> Invocation:
         """`item` is None for a task that has none, and a list for one that has several; `number` is the
         task's, from 1; `slot` that of the slot that runs it, from 1, None where it is not known yet.
 
@@ -192,18 +192,18 @@ class _Form(NamedTuple):
                 variables[name] = placeholder if len(names) == 1 else f"{{{at}{placeholder[1:]}"
         return cls(shell.plain_words(command), in_shell, variables, positions)
 
-    def call(self, items: Sequence[str], number: int, slot: int | None) -> Call:
+    def call(self, items: Sequence[str], number: int, slot: int | None) -> Invocation:
         variables = {
             name: "".join(_values(placeholder, items, number, slot))
             for name, placeholder in self.variables.items()
         }
         if self.words is None:
             assert self.in_shell is not None  # a form has words, or a script, or both
-            return Call(self.in_shell, None, variables)
+            return Invocation(self.in_shell, None, variables)
         words = [
             filled for word in self.words for filled in _filled(word, items, number, slot, self.positions)
         ]
-        return Call(words, self.in_shell, variables)
+        return Invocation(words, self.in_shell, variables)
 
 
 def _last_part(item: str) -> str:

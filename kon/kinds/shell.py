@@ -18,7 +18,7 @@ from kon.core.options import OptionError
 from kon.core.scratch import working_folder
 from kon.kinds import shell_options
 from kon.kinds.capture import STREAMS, Capture, WholeCapture
-from kon.kinds.command import NUMBERS, Call, ShellProgram, Template, placeholders
+from kon.kinds.command import NUMBERS, Invocation, ShellProgram, Template, placeholders
 from kon.kinds.gate import Gate
 from kon.kinds.live import Live
 from kon.kinds.shell_options import Here, ShellOptions
@@ -194,7 +194,7 @@ class Shell(Kind):
         tag = b" ".join(map(os.fsencode, self._items(body))) + b"\t" if here.tag else b""
         return self._live.of((out, err), tag)
 
-    def _variables(self, call: Call) -> Mapping[str, str]:
+    def _variables(self, call: Invocation) -> Mapping[str, str]:
         """Without items that are too long for one, where the command reads its item."""
         if not self._reads_its_item:
             return call.variables
@@ -228,19 +228,19 @@ class Shell(Kind):
             raise ConfigurationError("with inputs or outputs a task has one item")
         return items[0] if items else None
 
-    def _call(self, body: Any, number: int, slot: int | None = None) -> Call:
+    def _call(self, body: Any, number: int, slot: int | None = None) -> Invocation:
         """Raises ConfigurationError for a body that can't be run."""
         if self._template is not None:
             return self._template.call(self._items(body) or None, number, slot)
         if isinstance(body, str) and body.strip():
             return self._shell.call(_word(body, "the command"))
         if isinstance(body, list) and body and body[0] != "":
-            return Call([_word(word, "a word of the command") for word in body])
+            return Invocation([_word(word, "a word of the command") for word in body])
         raise ConfigurationError(f"expected a command, a string or a list of words, got {body!r:.80}")
 
     async def _run(
         self,
-        call: Call,
+        call: Invocation,
         environment: Mapping[bytes, bytes],
         spawner: Spawner,
         captures: tuple[Capture, Capture],
@@ -259,7 +259,7 @@ class Shell(Kind):
         except OSError as error:
             raise KindError(self._not_started(call, error, environment)) from error
 
-    def _not_started(self, call: Call, error: OSError, environment: Mapping[bytes, bytes]) -> str:
+    def _not_started(self, call: Invocation, error: OSError, environment: Mapping[bytes, bytes]) -> str:
         program = call.argv[0]
         cwd = self._options.cwd
         if cwd is not None and error.filename == cwd and not Path(cwd).is_dir():
@@ -280,7 +280,7 @@ class Shell(Kind):
             )
         return f'can\'t start "{program:.200}": {error.strerror}'
 
-    def _judged(self, call: Call, finished: Finished, in_shell: bool) -> dict[str, Any]:
+    def _judged(self, call: Invocation, finished: Finished, in_shell: bool) -> dict[str, Any]:
         """The result, or KindError with the result when the command did not end well."""
         code = finished.code
         if code is None:

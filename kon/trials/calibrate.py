@@ -18,8 +18,8 @@ import yaml
 
 from kon.backends.sim.latency import P99
 from kon.backends.sim.model import (
-    Calls,
-    CallTime,
+    CallFigure,
+    CallFigures,
     Cpu,
     Instance,
     LedgerCalls,
@@ -27,7 +27,7 @@ from kon.backends.sim.model import (
     ObjectCalls,
     ObjectLimits,
     QueueCalls,
-    QueueLimits,
+    QueueQuotas,
     Spread,
     TableLimits,
 )
@@ -112,7 +112,7 @@ def calibrated(measured: Measured, base: Model, name: str) -> Model:
             "with more tasks"
         )
     times = {call: _call_time(call, measured, old) for call, old in base.calls.by_name().items()}
-    calls = Calls(
+    calls = CallFigures(
         QueueCalls(**_of("queue", times)),
         LedgerCalls(**_of("ledger", times)),
         ObjectCalls(**_of("objects", times)),
@@ -137,11 +137,11 @@ def as_yaml(model: Model) -> str:
     )
 
 
-def _of(kind: str, times: dict[str, CallTime]) -> dict[str, CallTime]:
+def _of(kind: str, times: dict[str, CallFigure]) -> dict[str, CallFigure]:
     return {call.partition(".")[2]: time for call, time in times.items() if call.startswith(f"{kind}.")}
 
 
-def _call_time(call: str, measured: Measured, old: CallTime) -> CallTime:
+def _call_time(call: str, measured: Measured, old: CallFigure) -> CallFigure:
     """A line over the size of the batch, by least squares, and the spread of the whole."""
     sums = measured.sums.get(call)
     if sums is None or sums["calls"] < FEWEST_CALLS:
@@ -155,7 +155,7 @@ def _call_time(call: str, measured: Measured, old: CallTime) -> CallTime:
     sigma = math.sqrt(max(0.0, sums["log2"] / count - (sums["log"] / count) ** 2))
     # of a log-normal distribution with this mean
     median_s = mean_s * math.exp(-sigma * sigma / 2)
-    return CallTime(
+    return CallFigure(
         median_s=_rounded(median_s),
         p99_s=_rounded(max(median_s * math.exp(P99 * sigma), median_s)),
         per_item_s=_rounded(per_item_s),
@@ -184,7 +184,7 @@ def _on_one_machine(model: Model, source: str) -> Model:
     at_once = Spread(median_s=0.0, p99_s=0.0, source="workers were ready when the run's clock began")
     return msgspec.structs.replace(
         model,
-        queues={"measured": QueueLimits(source=nothing)},
+        queues={"measured": QueueQuotas(source=nothing)},
         tables={"measured": TableLimits(source=nothing)},
         objects=ObjectLimits(source=nothing),
         hosts=msgspec.structs.replace(model.hosts, boot=at_once),

@@ -23,7 +23,7 @@ from kon.experiment import load
 from kon.kinds.animoto import Animoto
 from kon.kinds.pictures.header import read_header
 from kon.kinds.video import demo, generate, jobfile
-from kon.kinds.video.jobfile import Job, parse_job, read_job
+from kon.kinds.video.jobfile import VideoJob, parse_job, read_job
 from kon.kinds.video.names import demo_names
 from kon.report.read.reader import Standing
 from tests.kinds.running import attempt, nothing_left
@@ -176,7 +176,9 @@ def test_job_files(tmp_path: Path) -> None:
         "captions": ["", "At the sea"],
         "audio": "http://a/s.mp3",
     }
-    assert parse_job(body) == Job(("http://a/1.jpg", "http://a/2.jpg"), ("", "At the sea"), "http://a/s.mp3")
+    assert parse_job(body) == VideoJob(
+        ("http://a/1.jpg", "http://a/2.jpg"), ("", "At the sea"), "http://a/s.mp3"
+    )
     path.write_text("http://a/1.jpg\nhttp://a/2.jpg\nbeats: 1.5, 4\n")
     assert read_job(path) == {"links": ["http://a/1.jpg", "http://a/2.jpg"], "beats": [1.5, 4.0]}
     path.write_text("http://a/1.jpg\nbeats: soon\n")

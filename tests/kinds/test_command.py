@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kon.core.errors import ConfigurationError
-from kon.kinds.command import Call, ShellProgram, Template
+from kon.kinds.command import Invocation, ShellProgram, Template
 
 SHELL = ShellProgram("/bin/sh", frozenset())
 
@@ -18,7 +18,7 @@ def in_shell(script: str) -> list[str]:
     return ["/bin/sh", "-c", script]
 
 
-def call(command: str | list[str], item: str | None, number: int = 1) -> Call:
+def call(command: str | list[str], item: str | None, number: int = 1) -> Invocation:
     return Template(command, SHELL).call(item, number)
 
 
@@ -207,7 +207,7 @@ def test_a_script_may_ask_for_its_number_and_item_without_a_placeholder() -> Non
 
 
 class TestSeveralItems:
-    def call(self, command: str | list[str], *items: str, slot: int | None = 3) -> Call:
+    def call(self, command: str | list[str], *items: str, slot: int | None = 3) -> Invocation:
         return Template(command, SHELL, positions=True).call(list(items), 7, slot)
 
     @pytest.mark.parametrize(

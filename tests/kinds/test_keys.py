@@ -25,7 +25,7 @@ from kon.kinds.mirroritem import LinkItem, key_of, parse_item
 from kon.kinds.stored import OutputKey
 from kon.kinds.transcode import Transcode, TranscodeOptions
 from kon.kinds.video.film import Film
-from kon.kinds.video.jobfile import Job
+from kon.kinds.video.jobfile import VideoJob
 from kon.kinds.video.notes import key_of as video_key
 from kon.kinds.video.notes import made_of
 from tests.kinds.video.given import encoded, photo
@@ -101,15 +101,15 @@ JOBS: Final[dict[str, Any]] = {
 
 
 def test_each_part_of_a_job_changes_the_key_of_its_note() -> None:
-    assert set(JOBS) == set(Job.__struct_fields__), "a new key of a job: say what changes it"
-    job = Job(("http://h/a",))
+    assert set(JOBS) == set(VideoJob.__struct_fields__), "a new key of a job: say what changes it"
+    job = VideoJob(("http://h/a",))
     changed = [msgspec.structs.replace(job, **{name: value}) for name, value in JOBS.items()]
     keys = [video_key(Film(), (each, place), "json") for each in (job, *changed) for place in ("", "photos")]
     assert len(set(keys)) == len(keys)
 
 
 def test_each_part_of_a_job_changes_the_key_of_its_video_but_for_what_counts_by_its_content() -> None:
-    job = Job(("http://h/a",))
+    job = VideoJob(("http://h/a",))
     same = {
         name
         for name, value in JOBS.items()

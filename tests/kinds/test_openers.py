@@ -141,9 +141,9 @@ def given(field: str, good: str, listed: str, key: str) -> tuple[Any, Any]:
 
 def test_no_field_that_takes_a_medium_is_forgotten() -> None:
     """A job's links and audio, and objects of `image` and `transcode`; `mirror` copies, and opens nothing."""
-    from kon.kinds.video.jobfile import Job
+    from kon.kinds.video.jobfile import VideoJob
 
-    taken = {name for name in Job.__struct_fields__ if "link" in name or "audio" in name}
+    taken = {name for name in VideoJob.__struct_fields__ if "link" in name or "audio" in name}
     assert {f"animoto: {name}" for name in taken} | {"image", "transcode"} == set(FIELDS)
 
 

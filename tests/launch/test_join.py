@@ -19,7 +19,7 @@ from kon.backends.emulator import Emulator
 from kon.core.backend import ChannelOptions
 from kon.core.distribution import version
 from kon.core.spec import Plugin
-from kon.engine.control import Control, Refusal
+from kon.engine.control import Control, HostRefusal
 from kon.engine.records.records import RunFolder
 from kon.launch.host import Awaited, Host
 
@@ -216,7 +216,7 @@ def test_a_refusal_counts_for_the_kon_that_was_refused_alone(on_ministack: Emula
         control = Control((await backend.open("r")).control)
         await control.refuse(1, "0.1", "0.2")
         await control.host(2, at_work=True)
-        assert await control.refusals([1, 2, 3], "0.2") == [Refusal(1, "0.1", "0.2")]
+        assert await control.refusals([1, 2, 3], "0.2") == [HostRefusal(1, "0.1", "0.2")]
         assert await control.refusals([1, 2, 3], "0.3") == []
         assert await control.hosts_at_work([1, 2, 3]) == [2]
         await control.host(1, at_work=True)

@@ -12,14 +12,14 @@ import msgspec
 
 from kon.backends.aws.calls import THREADS, Calls
 from kon.backends.aws.cold import ColdStore
-from kon.backends.aws.dynamodb import DynamoLedger, Layout
+from kon.backends.aws.dynamodb import DynamoLedger, RowLayout
 from kon.backends.aws.found import FoundRun, found_runs
 from kon.backends.aws.objects import S3Objects
 from kon.backends.aws.options import AwsOptions
 from kon.backends.aws.overflow import Overflow
 from kon.backends.aws.pace import Pace
 from kon.backends.aws.queue import FIFO, STANDARD, SqsQueue
-from kon.backends.aws.resources import Place, Resource, Resources
+from kon.backends.aws.resources import Resource, Resources, RunPlace
 from kon.backends.aws.s3_ledger import S3Ledger
 from kon.backends.aws.signed import KEY, KEY_FILE, check_key, signed, signing_key
 from kon.core.backend import Backend, Channel, ChannelOptions, RequestCount, check_channel
@@ -128,7 +128,7 @@ class AwsBackend(Backend):
         limits = FIFO if self.fifo else STANDARD
         return msgspec.structs.replace(limits, depth_lag_s=self._options.depth_lag_s)
 
-    def _open_queues(self, run: str, place: Place) -> list[SqsQueue]:
+    def _open_queues(self, run: str, place: RunPlace) -> list[SqsQueue]:
         overflow = Overflow(
             self._calls, place.bucket, f"{place.names.objects}overflow/", lambda: secrets.token_hex(16)
         )
@@ -139,7 +139,7 @@ class AwsBackend(Backend):
         self._queues += [(run, queue) for queue in queues]
         return queues
 
-    def _ledgers(self, place: Place) -> tuple[Ledger, Ledger]:
+    def _ledgers(self, place: RunPlace) -> tuple[Ledger, Ledger]:
         """The strategy's and the run's own, which share what the service gives them."""
         pace = Pace(_CALLS_IN_FLIGHT)
         options, prefix = self._options, place.names.objects
@@ -152,7 +152,7 @@ class AwsBackend(Backend):
         def ledger(name: str, spread: bool) -> DynamoLedger:
             return DynamoLedger(
                 self._calls,
-                Layout(place.names.table, name, spread),
+                RowLayout(place.names.table, name, spread),
                 pace,
                 self._rng,
                 claims=options.claims,

@@ -30,7 +30,7 @@ _RESTORED: Final = re.compile(r'ongoing-request="(\w+)"(?:, *expiry-date="([^"]+
 _UPLOADS: Final = "kon: unfinished uploads"
 
 
-class Stored(msgspec.Struct, frozen=True):
+class ColdObject(msgspec.Struct, frozen=True):
     """An object. key: within its store. until: of a copy that is here for a while."""
 
     key: str
@@ -48,7 +48,7 @@ class ColdStore:
         self._bucket = bucket
         self._prefix = prefix
 
-    async def states(self, keys: Iterable[str] | None = None) -> AsyncIterator[Stored]:
+    async def states(self, keys: Iterable[str] | None = None) -> AsyncIterator[ColdObject]:
         """All objects, or those of these keys that are there, in order of their names.
 
         Raises BackendRefused, BackendUnavailable.
@@ -61,9 +61,9 @@ class ColdStore:
                 each for each in listed if wanted is None or each["Key"].removeprefix(self._prefix) in wanted
             ]
             for start in range(0, len(found), _AT_ONCE):
-                told: list[Stored | None] = [None] * len(found[start : start + _AT_ONCE])
+                told: list[ColdObject | None] = [None] * len(found[start : start + _AT_ONCE])
 
-                async def tell(at: int, each: Mapping[str, Any], into: list[Stored | None]) -> None:
+                async def tell(at: int, each: Mapping[str, Any], into: list[ColdObject | None]) -> None:
                     into[at] = await self._state(each)
 
                 await side_by_side(
@@ -106,14 +106,14 @@ class ColdStore:
         found: list[Mapping[str, Any]] = reply.get("Contents", [])
         return found
 
-    async def _state(self, listed: Mapping[str, Any]) -> Stored | None:
+    async def _state(self, listed: Mapping[str, Any]) -> ColdObject | None:
         """Only of what is archived has more to be asked than a list tells."""
         kind = listed.get("StorageClass", "STANDARD")
         if kind not in ARCHIVES:
-            return Stored(listed["Key"].removeprefix(self._prefix), int(listed["Size"]), kind, "here")
+            return ColdObject(listed["Key"].removeprefix(self._prefix), int(listed["Size"]), kind, "here")
         return await self.state_of(listed["Key"].removeprefix(self._prefix))
 
-    async def state_of(self, key: str) -> Stored | None:
+    async def state_of(self, key: str) -> ColdObject | None:
         """None for one that is not there."""
         try:
             head = await self._calls.call("s3", "HeadObject", Bucket=self._bucket, Key=self._prefix + key)
@@ -123,9 +123,9 @@ class ColdStore:
             raise
         kind, size_bytes = head.get("StorageClass", "STANDARD"), int(head["ContentLength"])
         if kind not in ARCHIVES:
-            return Stored(key, size_bytes, kind, "here")
+            return ColdObject(key, size_bytes, kind, "here")
         state, until = parse_restore(head.get("Restore"))
-        return Stored(key, size_bytes, kind, state, until)
+        return ColdObject(key, size_bytes, kind, state, until)
 
 
 def parse_restore(header: str | None) -> tuple[ColdState, datetime | None]:

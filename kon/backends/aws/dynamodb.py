@@ -28,14 +28,14 @@ from kon.backends.aws.rows import (
     EXPIRY_ATTRIBUTE,
     MAX_OUTCOME_BYTES,
     Item,
-    Layout,
+    RowLayout,
     check_size,
     expiry_s,
     table_definition,
 )
 from kon.core.ledger import Ledger, Record, missing
 
-__all__ = ["EXPIRY_ATTRIBUTE", "DynamoLedger", "Layout", "table_definition"]
+__all__ = ["EXPIRY_ATTRIBUTE", "DynamoLedger", "RowLayout", "table_definition"]
 
 _Work = TypeVar("_Work")
 
@@ -92,7 +92,7 @@ class DynamoLedger(Ledger):
     def __init__(
         self,
         calls: Calls,
-        layout: Layout,
+        layout: RowLayout,
         pace: Pace,
         rng: random.Random,
         *,

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 
 
-class Link(msgspec.Struct, frozen=True):
+class SignedLink(msgspec.Struct, frozen=True):
     """A signed link. expires_at_s: in seconds since the epoch.
 
     The link of a role's passing credentials ends with these, which may be sooner.
@@ -17,11 +17,8 @@ class Link(msgspec.Struct, frozen=True):
     key: str
     expires_at_s: float
 
-    def has_expired(self, now_s: float) -> bool:
-        return now_s >= self.expires_at_s
 
-
-def parse_link(url: str, bucket: str) -> Link | None:
+def parse_link(url: str, bucket: str) -> SignedLink | None:
     """What a link says of itself; None for one that is not a signed link to an object of this bucket."""
     parts = urlsplit(url)
     path = unquote(parts.path)
@@ -32,7 +29,7 @@ def parse_link(url: str, bucket: str) -> Link | None:
     else:
         return None
     expires_at_s = expiry_of(url)
-    return None if expires_at_s is None else Link(key, expires_at_s)
+    return None if expires_at_s is None else SignedLink(key, expires_at_s)
 
 
 def expiry_of(url: str) -> float | None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.failures import CallRefused
-from kon.backends.aws.links import Link, expiry_of, parse_link
+from kon.backends.aws.links import SignedLink, expiry_of, parse_link
 from kon.backends.aws.uploads import abort_uploads
 from kon.core.errors import BackendUnavailable, ConfigurationError, StoreError
 from kon.core.objects import ObjectStore, check_key
@@ -104,12 +104,12 @@ class S3Objects(ObjectStore):
 
         return await self._calls.run("s3", sign, self._bucket)
 
-    def link(self, url: str) -> Link | None:
+    def link(self, url: str) -> SignedLink | None:
         """What an earlier link of this store says of itself, with its key as here; None for others."""
         link = parse_link(url, self._bucket)
         if link is None or not link.key.startswith(self._prefix):
             return None
-        return Link(link.key[len(self._prefix) :], link.expires_at_s)
+        return SignedLink(link.key[len(self._prefix) :], link.expires_at_s)
 
     async def renewed(self, url: str, expires_s: float) -> str:
         """A new link to what an earlier link of this store points to, expired or not.

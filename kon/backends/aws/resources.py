@@ -39,7 +39,7 @@ class Resource(msgspec.Struct, frozen=True):
     tags: dict[str, str]
 
 
-class Place(msgspec.Struct, frozen=True):
+class RunPlace(msgspec.Struct, frozen=True):
     """Where a run's things are. urls: of the queues for tasks, answers and the dead."""
 
     names: Names
@@ -72,7 +72,7 @@ class Resources:
         creation = Creation(self._things, self._options, run, names_of(run, self._options), tags)
         await creation.make(channel, await self._bucket(self._things))
 
-    async def find(self, run: str) -> Place:
+    async def find(self, run: str) -> RunPlace:
         """Where the run is. Raises StoreError where it isn't."""
         names = names_of(run, self._options)
         urls = await asyncio.gather(*map(self._looks.url, names.queues))
@@ -91,7 +91,7 @@ class Resources:
         account = tasks.split("/")[-2]
         bucket = bucket_name(self._options, account, region)
         self._calls.expect_owner(bucket, account)
-        return Place(names, bucket, (tasks, answers, dead))
+        return RunPlace(names, bucket, (tasks, answers, dead))
 
     async def stored(self, run: str) -> tuple[str, str]:
         """The bucket, and what keys begin with there, of what the run's kind has stored; whether or not there

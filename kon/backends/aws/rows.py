@@ -63,7 +63,7 @@ _encoder = msgspec.json.Encoder()
 _claims = msgspec.json.Decoder(_Claim)
 
 
-class Layout:
+class RowLayout:
     """Where a ledger's rows lie, and its statements.
 
     name: of the ledger; plain, and no other's in this table.

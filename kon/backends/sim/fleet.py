@@ -15,7 +15,7 @@ import msgspec
 
 from kon.backends.sim.latency import P99, Latency
 from kon.backends.sim.loop import current_host
-from kon.backends.sim.model import CallTime, Model, ServiceChoice, Spread, TableLimits, chosen
+from kon.backends.sim.model import CallFigure, Model, ServiceChoice, Spread, TableLimits, chosen
 
 STALE_READ_UNITS: Final = 0.5
 """Read units for one item that may be stale."""
@@ -93,7 +93,7 @@ class _Way:
 
     __slots__ = ("cpu_item_s", "cpu_s", "limit", "mu", "per_item_s", "sigma", "units_per_item", "usage")
 
-    def __init__(self, time: CallTime, limit: Limit | None, units_per_item: float) -> None:
+    def __init__(self, time: CallFigure, limit: Limit | None, units_per_item: float) -> None:
         # a median of 0 becomes exp(-inf): no time at all
         self.mu = math.log(time.median_s) if time.median_s else -math.inf
         self.sigma = math.log(time.p99_s / time.median_s) / P99 if time.median_s else 0.0

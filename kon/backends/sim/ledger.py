@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from kon.backends.sim.network import BACKOFF_S, Call, Network
+from kon.backends.sim.network import BACKOFF_S, Network, NetworkCall
 from kon.backends.sim.trace import What
 from kon.core.errors import BackendUnavailable
 from kon.core.ledger import Ledger, Record, missing
@@ -86,7 +86,7 @@ class SimLedger(Ledger):
     async def scan(self, first: int, limit: int) -> list[Record]:
         """Sorts the keys: for small tables, as the contract says."""
         return await self._network.call(
-            Call("ledger", self.name, "scan", limit), functools.partial(self._scan, first, limit)
+            NetworkCall("ledger", self.name, "scan", limit), functools.partial(self._scan, first, limit)
         )
 
     # --- what they do to one row ---------------------------------------------------------------------
@@ -175,7 +175,7 @@ class SimLedger(Ledger):
         for attempt in range(THROTTLE_TRIES):
             tasks = self._tasks([keys[i] for i in todo])
             taken = len(todo) if units is None else sum(units[i] for i in todo)
-            call = Call("ledger", self.name, op, taken, tasks, loses)
+            call = NetworkCall("ledger", self.name, op, taken, tasks, loses)
             effect = functools.partial(self._apply, op, keys, todo, apply)
             for i, verdict in zip(todo, await self._network.call(call, effect), strict=True):
                 if not isinstance(verdict, _Throttled):

@@ -38,42 +38,42 @@ class Spread(Figure, frozen=True):
             raise ValueError(f"median_s ({self.median_s:g}) is above p99_s ({self.p99_s:g})")
 
 
-class CallTime(Spread, frozen=True):
+class CallFigure(Spread, frozen=True):
     """A call's duration, and so much more for each item of its batch, in seconds."""
 
     per_item_s: Seconds = 0.0
 
 
 class QueueCalls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    send: CallTime
-    receive: CallTime
+    send: CallFigure
+    receive: CallFigure
     """Time of a receive that finds something at once; one that waits takes that long on top."""
-    extend: CallTime
-    ack: CallTime
-    depth: CallTime
+    extend: CallFigure
+    ack: CallFigure
+    depth: CallFigure
 
 
 class LedgerCalls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    read: CallTime
-    insert_new: CallTime
-    replace: CallTime
-    put: CallTime
-    delete: CallTime
-    scan: CallTime
+    read: CallFigure
+    insert_new: CallFigure
+    replace: CallFigure
+    put: CallFigure
+    delete: CallFigure
+    scan: CallFigure
 
 
 class ObjectCalls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    put: CallTime
-    get: CallTime
-    url: CallTime
+    put: CallFigure
+    get: CallFigure
+    url: CallFigure
 
 
-class Calls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CallFigures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     queue: QueueCalls
     ledger: LedgerCalls
     objects: ObjectCalls
 
-    def by_name(self) -> dict[str, CallTime]:
+    def by_name(self) -> dict[str, CallFigure]:
         """By the names in `kon.backends.sim.latency.CALLS`."""
         return {
             f"{kind}.{call}": getattr(getattr(self, kind), call)
@@ -82,7 +82,7 @@ class Calls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         }
 
 
-class QueueLimits(Figure, frozen=True):
+class QueueQuotas(Figure, frozen=True):
     """What one queue lets through; None for no limit.
 
     max_in_flight: messages that are received and not yet deleted. calls_per_s: of each call.
@@ -164,8 +164,8 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     name: str
-    calls: Calls
-    queues: dict[str, QueueLimits]
+    calls: CallFigures
+    queues: dict[str, QueueQuotas]
     tables: dict[str, TableLimits]
     objects: ObjectLimits
     hosts: HostModel

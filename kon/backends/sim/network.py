@@ -48,7 +48,7 @@ class Cut(msgspec.Struct, frozen=True):
     replies_only: bool
 
 
-class Call(msgspec.Struct, frozen=True):
+class NetworkCall(msgspec.Struct, frozen=True):
     """One call, whatever its tries.
 
     kind: queue, ledger or objects; a partition cuts off a kind.
@@ -71,7 +71,7 @@ class Call(msgspec.Struct, frozen=True):
 class Request(msgspec.Struct, frozen=True):
     """One try of a call, under way. way_s: half of the time that it takes. loses: why its reply is lost."""
 
-    call: Call
+    call: NetworkCall
     host: str
     effect: Callable[[str], Any]
     reply: asyncio.Future[Any]
@@ -105,7 +105,9 @@ class Network:
             way = f"the replies of every {kind}" if replies_only else f"the way to every {kind}"
             self.trace.add(now_s, What.FAULT, host, "", "partition", (), f"{way} cut for {for_s:.3f} s")
 
-    async def call(self, call: Call, effect: Callable[[str], _Answer | asyncio.Future[_Answer]]) -> _Answer:
+    async def call(
+        self, call: NetworkCall, effect: Callable[[str], _Answer | asyncio.Future[_Answer]]
+    ) -> _Answer:
         """Have the effect take place at the service, and return its answer.
 
         The effect is told which host asked; it runs once for each request that arrives.
@@ -145,7 +147,7 @@ class Network:
             self.trace.add(loop.time(), What.REPLY, host, call.service, call.op, call.tasks, error)
         raise BackendUnavailable(error)
 
-    def _fate(self, call: Call, host: str) -> str:
+    def _fate(self, call: NetworkCall, host: str) -> str:
         """What the network will lose of this call."""
         faults = self.faults
         if faults is None:
@@ -197,7 +199,7 @@ class Network:
         else:
             loop.call_soon(callback, *args, context=self.context)
 
-    def _lose(self, call: Call, host: str, reply: asyncio.Future[Any], what: str) -> None:
+    def _lose(self, call: NetworkCall, host: str, reply: asyncio.Future[Any], what: str) -> None:
         """Leave the caller to its timeout."""
         self.after(TIMEOUT_S + call.wait_s, _give_up, reply)
         if self.trace is not None:

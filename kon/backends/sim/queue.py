@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from kon.backends.sim.messages import MAX_BATCH, Messages
-from kon.backends.sim.network import Call, Network
+from kon.backends.sim.network import Network, NetworkCall
 from kon.core.queue import (
     Delivery,
     Depth,
@@ -56,7 +56,7 @@ class SimQueue(Queue):
     async def receive(self, max_messages: int, wait_s: float) -> list[Delivery]:
         check_batch(self.limits, max_messages)
         back = self.messages.take_back
-        call = Call("queue", self.name, "receive", max_messages, wait_s=wait_s, take_back=back)
+        call = NetworkCall("queue", self.name, "receive", max_messages, wait_s=wait_s, take_back=back)
         return await self._network.call(call, functools.partial(self.messages.serve, max_messages, wait_s))
 
     async def extend(self, deliveries: Sequence[Delivery], visible_s: float) -> list[bool]:
@@ -73,7 +73,7 @@ class SimQueue(Queue):
         return await self._network.call(call, functools.partial(self.messages.ack, deliveries))
 
     async def depth(self) -> Depth:
-        return await self._network.call(Call("queue", self.name, "depth", 1), self.messages.depth)
+        return await self._network.call(NetworkCall("queue", self.name, "depth", 1), self.messages.depth)
 
-    def _call(self, op: str, about: Sequence[Message | Delivery], loses: str = "") -> Call:
-        return Call("queue", self.name, op, len(about), self.messages.tasks(about), loses)
+    def _call(self, op: str, about: Sequence[Message | Delivery], loses: str = "") -> NetworkCall:
+        return NetworkCall("queue", self.name, op, len(about), self.messages.tasks(about), loses)

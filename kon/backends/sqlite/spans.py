@@ -25,7 +25,7 @@ class _Span(NamedTuple):
     living: int
 
 
-class Look(NamedTuple):
+class Due(NamedTuple):
     """What a receiver that found nothing waits for.
 
     next_due_ms: when the first of the held and delayed messages falls due; None without any.
@@ -81,11 +81,11 @@ class Spans:
         spans.append((begin, end - 1, _due(now_ms, delay_s), 0, end - begin))
         self._spans.run(db, spans)
 
-    def look(self, db: sqlite3.Connection, now_ms: int) -> Look:
+    def look(self, db: sqlite3.Connection, now_ms: int) -> Due:
         row = db.execute(self._first_due).fetchone()
         if row is None:
-            return Look(False, None)
-        return Look(row[0] <= now_ms, row[0])
+            return Due(False, None)
+        return Due(row[0] <= now_ms, row[0])
 
     def take(
         self, db: sqlite3.Connection, most: int, now_ms: int, visible_s: float

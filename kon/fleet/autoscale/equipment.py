@@ -17,7 +17,7 @@ import botocore.exceptions
 import msgspec
 
 from kon.core.errors import ConfigurationError
-from kon.fleet.autoscale.policy import State
+from kon.fleet.autoscale.policy import PolicyState
 from kon.fleet.clients import Clients, code_of, in_kons_words
 from kon.fleet.thing import PROJECT, stem_of, tags_of
 
@@ -59,7 +59,7 @@ class Memory(msgspec.Struct, frozen=True):
     broken: hosts in a row that never worked.
     """
 
-    policy: State = State()
+    policy: PolicyState = PolicyState()
     number: int = 1_000
     broken: int = 0
 

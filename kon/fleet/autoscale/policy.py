@@ -28,7 +28,7 @@ USUAL_TASK_S: Final = 1.0
 HOUR_S: Final = 3600.0
 
 
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ScaleRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Add `add` hosts when more than `arrived` tasks were queued within `within_s`; then not again for as
     long."""
 
@@ -65,7 +65,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     configure_s: _AboveZero = 600.0
     drain_s: _AboveZero = 150.0
     look_s: _AboveZero = 30.0
-    rules: dict[str, Rule] = {}
+    rules: dict[str, ScaleRule] = {}
 
     def __post_init__(self) -> None:
         if self.min_hosts > self.max_hosts:
@@ -91,7 +91,7 @@ class Observation(msgspec.Struct, frozen=True):
     submitted: Mapping[str, int] = {}
 
 
-class State(msgspec.Struct, frozen=True):
+class PolicyState(msgspec.Struct, frozen=True):
     """What the next look has to know of the ones before.
 
     arrivals: (when, how many) tasks were new, as far as the longest rule looks back.
@@ -129,8 +129,8 @@ def work_s(messages: float, bundle: float, unsubmitted: int, task_s: float, lane
 
 
 def decide(
-    policy: Policy, state: State, seen: Observation, hour_usd: float | None = None
-) -> tuple[Decision, State]:
+    policy: Policy, state: PolicyState, seen: Observation, hour_usd: float | None = None
+) -> tuple[Decision, PolicyState]:
     """The decision of one look, and what the next has to know. hour_usd: the price of a host, where known."""
     state = _with_arrivals(policy, _with_costs(state, seen, hour_usd), seen)
     wanted, why = _by_target(policy, seen)
@@ -176,7 +176,7 @@ def _by_target(policy: Policy, seen: Observation) -> tuple[int, str]:
     return wanted, f"{seen.work_s:,.0f} s of work in {policy.target_s:g} s"
 
 
-def _due_rules(policy: Policy, state: State, now_s: float) -> list[str]:
+def _due_rules(policy: Policy, state: PolicyState, now_s: float) -> list[str]:
     due = []
     for name, rule in policy.rules.items():
         came = sum(count for at_s, count in state.arrivals if at_s > now_s - rule.within_s)
@@ -193,7 +193,7 @@ def _within(policy: Policy, wanted: int, why: str) -> tuple[int, str]:
     return wanted, why
 
 
-def _affordable(policy: Policy, state: State, seen: Observation, hour_usd: float | None) -> int:
+def _affordable(policy: Policy, state: PolicyState, seen: Observation, hour_usd: float | None) -> int:
     """Hosts that may be up until the next look and drain after it without passing `max_cost`."""
     if policy.max_cost is None or not hour_usd:
         return policy.max_hosts
@@ -202,7 +202,7 @@ def _affordable(policy: Policy, state: State, seen: Observation, hour_usd: float
     return max(0, math.floor(left_usd / (second_usd * (policy.look_s + policy.drain_s))))
 
 
-def _up(policy: Policy, state: State, seen: Observation, wanted: int) -> tuple[int, str]:
+def _up(policy: Policy, state: PolicyState, seen: Observation, wanted: int) -> tuple[int, str]:
     """How many come now, and why not all."""
     if _waits(state.up_s, policy.up_cooldown_s, seen.now_s) and seen.hosts >= policy.min_hosts:
         return 0, "; cooling down after the last ones came"
@@ -212,7 +212,7 @@ def _up(policy: Policy, state: State, seen: Observation, wanted: int) -> tuple[i
 
 
 def _down(
-    policy: Policy, state: State, seen: Observation, surely: int, since_s: float | None
+    policy: Policy, state: PolicyState, seen: Observation, surely: int, since_s: float | None
 ) -> tuple[int, str]:
     """How many go now, and why not all. surely: the number that is enough even for somewhat more work."""
     if since_s is None:
@@ -231,7 +231,7 @@ def _waits(last_s: float | None, pause_s: float, now_s: float) -> bool:
 # --- what has been -------------------------------------------------------------------------------------
 
 
-def _with_costs(state: State, seen: Observation, hour_usd: float | None) -> State:
+def _with_costs(state: PolicyState, seen: Observation, hour_usd: float | None) -> PolicyState:
     """From one look to the next as many hosts are charged as were there at its begin or its end; at the first
     look, all for their time so far."""
     up_s = seen.host_s
@@ -240,7 +240,7 @@ def _with_costs(state: State, seen: Observation, hour_usd: float | None) -> Stat
     return msgspec.structs.replace(state, spent_usd=state.spent_usd + up_s * (hour_usd or 0.0) / HOUR_S)
 
 
-def _with_arrivals(policy: Policy, state: State, seen: Observation) -> State:
+def _with_arrivals(policy: Policy, state: PolicyState, seen: Observation) -> PolicyState:
     """What was queued before the first look of all is no arrival."""
     back_s = max((rule.within_s for rule in policy.rules.values()), default=0.0)
     kept = [each for each in state.arrivals if each[0] > seen.now_s - back_s]

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from kon.core.errors import counted
 from kon.kinds.video.film import Film
-from kon.kinds.video.fonts import Fonts, Run
+from kon.kinds.video.fonts import Fonts, TextRun
 from kon.kinds.video.planes import Planes
 
 _WHITE, _BLACK, _GREY = 235, 16, 128
@@ -172,7 +172,7 @@ class Captions:
         return _width(self._fonts.runs(text)[0], size_px) <= _WIDE * self._film.width
 
 
-def _width(runs: list[Run], size_px: float) -> float:
+def _width(runs: list[TextRun], size_px: float) -> float:
     return sum(run.face.at(size_px).getlength(run.text) for run in runs)
 
 

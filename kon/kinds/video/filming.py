@@ -21,7 +21,7 @@ from kon.kinds.video.decode import Decoder
 from kon.kinds.video.encode import Encoder
 from kon.kinds.video.fetch import Fetched, Fetcher
 from kon.kinds.video.film import Film, Place
-from kon.kinds.video.jobfile import Job
+from kon.kinds.video.jobfile import VideoJob
 from kon.kinds.video.notes import ended
 from kon.kinds.video.once import FetchOnce
 from kon.kinds.video.room import Room
@@ -40,7 +40,7 @@ MOST_LISTED: Final = 100
 """Skipped images that a result lists; all are counted."""
 
 
-class Rules(msgspec.Struct, frozen=True):
+class JobRules(msgspec.Struct, frozen=True):
     """When an image is taken, and when a job has failed.
 
     max_megapixels: of one image. min_images: with fewer good ones the job fails. refresh: a job that has been
@@ -66,10 +66,10 @@ class Filming:
 
     def __init__(
         self,
-        job: Job,
+        job: VideoJob,
         film: Film,
         times: Times,
-        rules: Rules,
+        rules: JobRules,
         crew: Crew,
         encoder: Encoder,
         once: FetchOnce,

@@ -44,7 +44,7 @@ class Face(NamedTuple):
         return unicodedata.category(character) in _UNDRAWN or _has(self, character)
 
 
-class Run(NamedTuple):
+class TextRun(NamedTuple):
     """Part of a text that one font has."""
 
     text: str
@@ -63,15 +63,15 @@ class Fonts:
         faces = {run.face for text in texts for run in self.runs(text)[0]}
         return sorted(f"{face.digest} {face.number}" for face in faces if face.file != str(OWN))
 
-    def runs(self, text: str) -> tuple[list[Run], str]:
+    def runs(self, text: str) -> tuple[list[TextRun], str]:
         """The text in parts, each with its font; and the characters that no font has, each once.
 
         A text that one font has whole stays whole, so that what is written from the right is set in order.
         """
         for face in self._faces:
             if all(face.has(character) for character in text):
-                return [Run(text, face)], ""
-        runs: list[Run] = []
+                return [TextRun(text, face)], ""
+        runs: list[TextRun] = []
         missing = ""
         for character in text:
             before = runs[-1].face if runs else self._faces[0]
@@ -80,9 +80,9 @@ class Fonts:
                 missing += character
             face = found or before
             if runs and runs[-1].face == face:
-                runs[-1] = Run(runs[-1].text + character, face)
+                runs[-1] = TextRun(runs[-1].text + character, face)
             else:
-                runs.append(Run(character, face))
+                runs.append(TextRun(character, face))
         return runs, missing
 
     def _face_of(self, character: str, before: Face) -> Face | None:

@@ -19,9 +19,9 @@ from kon.kinds.video.cards import card_of
 from kon.kinds.video.encode import Encoder
 from kon.kinds.video.fetch import Fetcher
 from kon.kinds.video.film import Film
-from kon.kinds.video.filming import MOST_LISTED, Filming, Rules
+from kon.kinds.video.filming import MOST_LISTED, Filming, JobRules
 from kon.kinds.video.fonts import Fonts
-from kon.kinds.video.jobfile import Job, film_for
+from kon.kinds.video.jobfile import VideoJob, film_for
 from kon.kinds.video.notes import DoneJobs, Note, key_of, made_of
 from kon.kinds.video.once import FetchOnce
 from kon.kinds.video.planes import rgb_of
@@ -39,7 +39,7 @@ class Studio:
     def __init__(
         self,
         film: Film,
-        rules: Rules,
+        rules: JobRules,
         objects: ObjectStore,
         fetcher: Fetcher,
         guard: Guard,
@@ -63,7 +63,7 @@ class Studio:
         check_encoders(film.format)
         Captions(film)
 
-    async def make(self, job: Job) -> dict[str, Any]:
+    async def make(self, job: VideoJob) -> dict[str, Any]:
         """The result, with a link to the video. Raises KindError when too few images are good.
 
         Cancelled, it leaves no file and no thread at work behind.
@@ -93,7 +93,7 @@ class Studio:
         return urls
 
     async def _film_job(
-        self, job: Job, film: Film, fonts: list[str], note_key: str, folder: Path
+        self, job: VideoJob, film: Film, fonts: list[str], note_key: str, folder: Path
     ) -> dict[str, Any]:
         video, times = folder / f"video.{film.format}", Times(film, job)
         encoder = await self._crew.do(make_encoder, video, film, times)
@@ -149,14 +149,14 @@ class Studio:
             return False
 
 
-def _all_links(job: Job, film: Film, times: Times) -> list[str]:
+def _all_links(job: VideoJob, film: Film, times: Times) -> list[str]:
     """Those of the images, and of the images behind cards."""
     images = range(len(job.links))
     cards = (card_of(film, number).image for number in times.numbers if number not in images)
     return [job.links[image].strip() for image in (*images, *(image for image in cards if image is not None))]
 
 
-def _fonts_of(job: Job, film: Film) -> list[str]:
+def _fonts_of(job: VideoJob, film: Film) -> list[str]:
     """Digests of the fonts of all texts. A system's font may change, and another host's may be another."""
     texts = [*job.captions, film.title, film.end]
     return Fonts(film.caption_font).digests(text for text in texts if text.strip())

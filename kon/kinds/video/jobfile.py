@@ -18,7 +18,7 @@ _LONGEST_LINK: Final = 8_192
 MOST_IMAGES: Final = 3_600
 
 
-class Job(msgspec.Struct, frozen=True, omit_defaults=True):
+class VideoJob(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one video is made of.
 
     captions: as many as links, or none; an empty one shows nothing. audio: a link to a sound file.
@@ -37,11 +37,13 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True):
     look: dict[str, Any] = {}
 
 
-_OWN: Final = {field.encode_name: field.type for field in msgspec.structs.fields(Job) if field.name != "look"}
+_OWN: Final = {
+    field.encode_name: field.type for field in msgspec.structs.fields(VideoJob) if field.name != "look"
+}
 """The keys of a job that are no options, with their types."""
 
 
-def parse_job(body: Any) -> Job:
+def parse_job(body: Any) -> VideoJob:
     """From a task's body: a list of links, or a mapping with `links`. Raises ConfigurationError."""
     given: Any = {"links": body} if isinstance(body, list) else body
     if not isinstance(given, Mapping):
@@ -56,7 +58,7 @@ def parse_job(body: Any) -> Job:
     _check_own(own)
     _check_look(look)
     try:
-        job = msgspec.convert({**own, "look": look}, Job)
+        job = msgspec.convert({**own, "look": look}, VideoJob)
     except msgspec.ValidationError as error:
         raise ConfigurationError(
             f'expected a list of links, or a mapping with "links" and perhaps "captions" and "audio": {error}'
@@ -84,7 +86,7 @@ def parse_job(body: Any) -> Job:
     return job
 
 
-def film_for(job: Job, film: Film) -> Film:
+def film_for(job: VideoJob, film: Film) -> Film:
     """The look of one job: the workload's, but for the options that the job has for itself.
 
     Raises OptionError for what does not go together.

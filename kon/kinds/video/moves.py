@@ -32,7 +32,7 @@ class Picture(NamedTuple):
     focus: Place | None = MIDDLE
 
 
-class Spans(NamedTuple):
+class FrameSpans(NamedTuple):
     """A picture's frames: some that differ at its beginning, some that are all alike, some at its end."""
 
     head: int
@@ -49,13 +49,13 @@ class Shot(NamedTuple):
     first: bool
 
 
-def spans(frames: int, film: Film, first: bool, last: bool, grows: bool) -> Spans:
+def spans(frames: int, film: Film, first: bool, last: bool, grows: bool) -> FrameSpans:
     """grows: whether the picture does, where the film has a zoom."""
     if grows and film.zoom > 1:
-        return Spans(frames, 0, 0)
+        return FrameSpans(frames, 0, 0)
     tail = min(frames, film.frames(film.fade_out_s) if last else film.transition_frames)
     head = min(frames - tail, film.frames(film.fade_in_s) if first else 0)
-    return Spans(head, frames - head - tail, tail)
+    return FrameSpans(head, frames - head - tail, tail)
 
 
 def frame_at(shot: Shot, number: int, film: Film) -> Planes:

@@ -15,7 +15,7 @@ from kon.core.objects import ObjectStore
 from kon.kinds.pictures.crew import Crew
 from kon.kinds.video.fetch import Fetcher
 from kon.kinds.video.film import Film
-from kon.kinds.video.jobfile import Job
+from kon.kinds.video.jobfile import VideoJob
 from kon.kinds.web.refusal import BadLink
 
 VERSION: Final = 5
@@ -32,7 +32,7 @@ def key_of(film: Film, of: object, suffix: str, fonts: Sequence[str] = ()) -> st
     return f"animoto/{hashlib.sha256(said).hexdigest()[:32]}.{suffix}"
 
 
-def made_of(job: Job) -> Job:
+def made_of(job: VideoJob) -> VideoJob:
     """What of a job decides its video next to its look and to what its links led to."""
     return msgspec.structs.replace(job, links=(), audio=None, look={})
 

@@ -26,7 +26,7 @@ from kon.kinds.video.bits import START, skipping, slice_of
 from kon.kinds.video.caption import Overlay
 from kon.kinds.video.encode import Encoder, Prepared, at
 from kon.kinds.video.film import MIDDLE, Film, Place
-from kon.kinds.video.moves import Picture, Shot, Spans, frame_at, spans
+from kon.kinds.video.moves import FrameSpans, Picture, Shot, frame_at, spans
 from kon.kinds.video.planes import Planes, frame_of, planes_of
 from kon.kinds.video.times import Times
 
@@ -53,7 +53,7 @@ class SkipEncoder(Encoder):
 
     def _take(self, prepared: Prepared, shot: Shot | None, frames: int) -> None:
         last = shot is None or shot.following is None
-        made = Spans(0, frames, 0)
+        made = FrameSpans(0, frames, 0)
         if shot is not None:
             made = apart(spans(frames, self.film, shot.first, last, grows=False))
             self._add_moving(shot, range(made.head))
@@ -88,7 +88,7 @@ class SkipEncoder(Encoder):
         return packets
 
 
-def apart(made: Spans) -> Spans:
+def apart(made: FrameSpans) -> FrameSpans:
     """The spans as they are coded, none of them one frame long.
 
     Each begins with an IDR picture. Two of those in a row need different numbers in their headers, and
@@ -99,7 +99,7 @@ def apart(made: Spans) -> Spans:
         head, still = 2, still - 1
     if tail == 1:
         tail, still = 2, still - 1
-    return Spans(0, 0, sum(made)) if still <= 1 and head + tail else Spans(head, still, tail)
+    return FrameSpans(0, 0, sum(made)) if still <= 1 and head + tail else FrameSpans(head, still, tail)
 
 
 def _coding(film: Film) -> Film:

@@ -7,7 +7,7 @@ from typing import Final
 
 from kon.core.errors import ConfigurationError
 from kon.kinds.video.film import Film, Repeat
-from kon.kinds.video.jobfile import Job
+from kon.kinds.video.jobfile import VideoJob
 
 TITLE: Final = -1
 """Number of the card before the images; the one after them has the number that follows the last image's."""
@@ -21,7 +21,7 @@ class Times:
     next. Beats count from the beginning of the video, the card before the images included.
     """
 
-    def __init__(self, film: Film, job: Job) -> None:
+    def __init__(self, film: Film, job: VideoJob) -> None:
         """Raises ConfigurationError where a picture has no frame, or less time than what happens to it."""
         self._on_beats = bool(job.beats)
         count = len(job.links)

@@ -20,7 +20,7 @@ from kon.core.errors import ConfigurationError
 from kon.core.spec import RunSpec
 from kon.engine.client import Client, ClientOptions
 from kon.engine.control import Control
-from kon.fleet.autoscale.policy import USUAL_TASK_S, Observation, Policy, State, decide, work_s
+from kon.fleet.autoscale.policy import USUAL_TASK_S, Observation, Policy, PolicyState, decide, work_s
 from kon.launch.crew import worker_names
 from kon.launch.simulated.simulation import CLIENT, Simulation
 
@@ -158,7 +158,7 @@ class ElasticSimulation(Simulation):
     async def _scale(self, policy: Policy | None) -> None:
         """Look, decide and act until the run is over and the hosts have gone; without a policy only look."""
         looking = policy or Policy(max_hosts=self.spec.workers)
-        state, drains = State(), set[asyncio.Task[None]]()
+        state, drains = PolicyState(), set[asyncio.Task[None]]()
         while True:
             seen = await self._look_around(looking)
             if policy is None:

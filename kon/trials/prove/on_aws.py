@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from kon.backends.aws.backend import AwsBackend
 from kon.backends.aws.names import Names
-from kon.backends.aws.resources import Place
+from kon.backends.aws.resources import RunPlace
 from kon.backends.sim.faults import FaultRates
 from kon.backends.sim.network import Network
 from kon.core.backend import Channel, ChannelOptions
@@ -161,7 +161,7 @@ class _HostBackend(AwsBackend):
 class _Found:
     """The run's place, which is known."""
 
-    async def find(self, run: str) -> Place:
+    async def find(self, run: str) -> RunPlace:
         tasks, answers, dead = QUEUES
         names = Names(tasks=tasks, answers=answers, dead=dead, table=TABLE, objects="run/")
-        return Place(names, BUCKET, (queue_url(tasks), queue_url(answers), queue_url(dead)))
+        return RunPlace(names, BUCKET, (queue_url(tasks), queue_url(answers), queue_url(dead)))

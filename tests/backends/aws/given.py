@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Final, TypeVar, cast
 
 from kon.backends.aws.calls import Calls
-from kon.backends.aws.dynamodb import DynamoLedger, Layout, table_definition
+from kon.backends.aws.dynamodb import DynamoLedger, RowLayout, table_definition
 from kon.backends.aws.failures import CallRefused
 from kon.backends.aws.objects import S3Objects
 from kon.backends.aws.pace import Pace
@@ -104,7 +104,7 @@ class Table:
         self.pauses = Pauses()
 
     def ledger(self, name: str = "ledger", **options: Any) -> DynamoLedger:
-        layout = Layout(self.name, name, spread=name == "ledger")
+        layout = RowLayout(self.name, name, spread=name == "ledger")
         rng = random.Random(1)
         return DynamoLedger(self.calls, layout, self.pace, rng, sleep=self.pauses, **options)
 
@@ -200,7 +200,7 @@ class LedgersOnly(Backend):
         if self._kind == "s3":
             shards = 3 if spread else 1
             return S3Ledger(self._calls, self._place, f"{name}/", pace, rng, shards=shards, **self._options)
-        return DynamoLedger(self._calls, Layout(self._place, name, spread), pace, rng, **self._options)
+        return DynamoLedger(self._calls, RowLayout(self._place, name, spread), pace, rng, **self._options)
 
     async def delete(self, run: str, keep_objects: bool = False) -> None:
         """What is left ends with the emulator."""

@@ -13,7 +13,7 @@ import pytest
 
 from kon.backends.aws import AwsBackend
 from kon.backends.aws.calls import Calls
-from kon.backends.aws.cold import MOST_RULES, ColdStore, Stored, parse_restore, with_rules
+from kon.backends.aws.cold import MOST_RULES, ColdObject, ColdStore, parse_restore, with_rules
 from kon.backends.aws.options import AwsOptions
 from kon.backends.emulator import Emulator
 from kon.core.backend import ChannelOptions
@@ -35,7 +35,7 @@ async def _rules(calls: Calls, bucket: str) -> dict[str, Mapping[str, Any]]:
     return {rule["ID"]: rule for rule in reply["Rules"]}
 
 
-async def _come(store: ColdStore, key: str) -> Stored:
+async def _come(store: ColdStore, key: str) -> ColdObject:
     while True:
         found = await store.state_of(key)
         assert found is not None

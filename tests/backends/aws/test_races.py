@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from kon.backends.aws.calls import Calls
-from kon.backends.aws.dynamodb import DynamoLedger, Layout
+from kon.backends.aws.dynamodb import DynamoLedger, RowLayout
 from kon.backends.aws.pace import Pace
 from kon.backends.aws.s3_ledger import S3Ledger
 from kon.backends.emulator import Emulator
@@ -45,7 +45,7 @@ def _ledger(calls: Calls, kind: str, name: str, rng: random.Random) -> Ledger:
     if kind == "s3":
         return S3Ledger(calls, name, "l/", Pace(8), rng, shards=2)
     options: dict[str, Any] = {"claims": kind}
-    return DynamoLedger(calls, Layout(name, "ledger", spread=True), Pace(8), rng, **options)
+    return DynamoLedger(calls, RowLayout(name, "ledger", spread=True), Pace(8), rng, **options)
 
 
 @pytest.mark.parametrize(

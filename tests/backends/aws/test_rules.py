@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from kon.backends.aws import AwsBackend
 from kon.backends.aws.calls import Calls
-from kon.backends.aws.dynamodb import DynamoLedger, Layout, table_definition
+from kon.backends.aws.dynamodb import DynamoLedger, RowLayout, table_definition
 from kon.backends.aws.pace import Pace
 from kon.backends.aws.policies import policy
 from kon.backends.emulator import KEY_ID, Emulator
@@ -229,7 +229,7 @@ async def many_rows_are_written_and_read(bed: Bed) -> None:
     await bed.kon("create", "open")
     calls = Calls()
     try:
-        layout = Layout(bed.table, "ledger", spread=True)
+        layout = RowLayout(bed.table, "ledger", spread=True)
         ledger = DynamoLedger(calls, layout, Pace(4), random.Random(1))
         rows = [Record(number, "t") for number in range(130)]
         assert await ledger.insert_new(rows) == [None] * 130

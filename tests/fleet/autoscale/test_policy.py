@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from kon.core.errors import ConfigurationError
-from kon.fleet.autoscale import Decision, Observation, Policy, Rule, State, decide
+from kon.fleet.autoscale import Decision, Observation, Policy, PolicyState, ScaleRule, decide
 from kon.fleet.autoscale.file import read_policy
 
 HOUR_USD = 0.36
@@ -24,7 +24,7 @@ class Looks:
         self.policy = policy
         self.hour_usd = hour_usd
         self.hosts = hosts
-        self.state = State()
+        self.state = PolicyState()
 
     def look(self, now_s: float, work_s: float, **seen: Any) -> Decision:
         observation = Observation(now_s, self.hosts, work_s=work_s, **seen)
@@ -98,7 +98,7 @@ def test_hosts_above_the_maximum_go_at_once() -> None:
 
 
 def test_a_rule_adds_hosts_when_so_many_came_and_not_again_for_as_long() -> None:
-    rule = Rule(arrived=30, within_s=900.0, add=3)
+    rule = ScaleRule(arrived=30, within_s=900.0, add=3)
     looks = Looks(Policy(max_hosts=20, target_s=1e6, down_after_s=1e9, rules={"burst": rule}))
     assert looks.look(0.0, 1.0, submitted={"r": 1000}).change == 1, "what was there before is no arrival"
     assert looks.look(100.0, 1.0, submitted={"r": 1030}).change == 0, "30 are not more than 30"

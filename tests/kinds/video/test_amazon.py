@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from kon.backends.emulator import Emulator
 from kon.cli.group import kon
-from kon.kinds.video.jobfile import Job
+from kon.kinds.video.jobfile import VideoJob
 from tests.backends.aws.given import Make, Reply, bucket
 from tests.kinds.video.given import encoded, photo, site, watch
 from tests.kinds.video.test_job import studio
@@ -142,7 +142,7 @@ def test_a_job_that_is_cut_off_while_it_uploads_leaves_no_part_behind(
             place.calls.fault = slow
             images.pages["a"] = image
             async with studio(place.objects(part_bytes=4_096)) as works:
-                job = asyncio.create_task(works.make(Job((images.url("a"),))))
+                job = asyncio.create_task(works.make(VideoJob((images.url("a"),))))
                 await begun.wait()
                 assert len(await place.uploads()) == 1
                 job.cancel()

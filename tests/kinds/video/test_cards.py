@@ -14,7 +14,7 @@ from PIL import Image
 from kon.backends.memory.objects import MemoryObjects
 from kon.core.errors import ConfigurationError
 from kon.kinds.video.film import Film
-from kon.kinds.video.jobfile import Job
+from kon.kinds.video.jobfile import VideoJob
 from kon.kinds.video.times import TITLE, Times
 from tests.kinds.video.given import SMALL, Video, encoded, photo, plain, run, site
 from tests.kinds.video.test_job import Changing, studio
@@ -30,7 +30,7 @@ def carded(film: Film, **given: Any) -> tuple[dict[str, Any], Video, bytes]:
         objects = MemoryObjects()
         async with site() as place, studio(objects, film) as works:
             place.pages |= {"0": encoded(photo()), "1": b"no picture", "2": encoded(plain("red", 320, 180))}
-            result = await works.make(Job(tuple(place.url(name) for name in "012"), **given))
+            result = await works.make(VideoJob(tuple(place.url(name) for name in "012"), **given))
             poster = objects._objects[result["poster_key"]] if "poster_key" in result else b""
             return result, await stored(objects, result["key"]), poster
 
@@ -66,14 +66,14 @@ def test_a_card_may_stand_on_an_image_and_says_where_that_is_not_there() -> None
 
 def test_beats_count_from_the_beginning_of_the_video(tmp_path: Path) -> None:
     film = msgspec.structs.replace(SMALL, title="a", title_s=1.0, end="b", end_s=0.5)
-    times = Times(film, Job(("a", "b"), beats=(2.0, 4.0)))
+    times = Times(film, VideoJob(("a", "b"), beats=(2.0, 4.0)))
     assert times.numbers == [TITLE, 0, 1, 2]
     assert [
         times.frames(number, after, number == TITLE) for number, after in ((-1, 0), (0, 1), (1, 2), (2, None))
     ] == [10, 10, 20, 5]
     assert times.frames(TITLE, 1, first=True) == 20, "the first image is left out"
     with pytest.raises(ConfigurationError, match="image 1 would be on screen"):
-        Times(film, Job(("a", "b"), beats=(0.5, 4.0)))
+        Times(film, VideoJob(("a", "b"), beats=(0.5, 4.0)))
 
 
 @pytest.mark.parametrize("form", ["jpeg", "png"])
@@ -97,7 +97,7 @@ def test_a_poster_is_linked_again_with_its_video_and_made_again_where_it_is_gone
         objects = MemoryObjects()
         async with site() as place, studio(objects, film) as works:
             place.pages["0"] = Changing(encoded(photo()))
-            job = Job((place.url("0"),))
+            job = VideoJob((place.url("0"),))
             first = await works.make(job)
             second = await works.make(job)
             assert second == {**first, "uploaded": False}

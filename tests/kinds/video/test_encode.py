@@ -26,7 +26,7 @@ from kon.kinds.video.bits import START, slice_of
 from kon.kinds.video.decode import Decoder
 from kon.kinds.video.encode import FrameEncoder, intra
 from kon.kinds.video.film import Film
-from kon.kinds.video.jobfile import Job
+from kon.kinds.video.jobfile import VideoJob
 from kon.kinds.video.planes import frame_of, planes_of
 from kon.kinds.video.skip import SkipEncoder
 from kon.kinds.video.times import Times
@@ -44,7 +44,7 @@ def pictures(film: Film, count: int) -> list[av.VideoFrame]:
 
 
 def times(film: Film, images: int = 1, **given: Any) -> Times:
-    return Times(film, Job(tuple(map(str, range(images))), **given))
+    return Times(film, VideoJob(tuple(map(str, range(images))), **given))
 
 
 def filmed(

@@ -16,7 +16,7 @@ from kon.core.errors import ConfigurationError
 from kon.core.options import read_options
 from kon.kinds.video import videofile
 from kon.kinds.video.film import Film, rate_of
-from kon.kinds.video.jobfile import Job
+from kon.kinds.video.jobfile import VideoJob
 from kon.kinds.video.times import Times
 from tests.kinds.video.given import SMALL, watch
 from tests.kinds.video.test_encode import filmed, pictures, tone
@@ -76,7 +76,7 @@ def test_the_container_has_the_exact_rate(tmp_path: Path, form: Any, fps: Any) -
 
 def test_seconds_at_a_fractional_rate_never_drift() -> None:
     film = msgspec.structs.replace(SMALL, fps="24000/1001", seconds=1.0)
-    times = Times(film, Job(("a",) * 600))
+    times = Times(film, VideoJob(("a",) * 600))
     frames = [times.frames(number, number + 1, number == 0) for number in range(600)]
     assert sum(frames) == round(600 * film.rate)
     assert set(frames) == {23, 24}

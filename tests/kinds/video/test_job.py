@@ -24,9 +24,9 @@ from kon.kinds.pictures.crew import Crew
 from kon.kinds.video import filming
 from kon.kinds.video.fetch import Fetcher
 from kon.kinds.video.film import Film
-from kon.kinds.video.filming import Rules
+from kon.kinds.video.filming import JobRules
 from kon.kinds.video.job import Studio
-from kon.kinds.video.jobfile import Job
+from kon.kinds.video.jobfile import VideoJob
 from kon.kinds.video.notes import key_of
 from kon.kinds.video.room import Room
 from kon.kinds.web.limits import FetchLimits
@@ -51,13 +51,13 @@ class CountingObjects(MemoryObjects):
 
 @asynccontextmanager
 async def studio(
-    objects: ObjectStore, film: Film = SMALL, rules: Rules | None = None, limits: FetchLimits = LIMITS
+    objects: ObjectStore, film: Film = SMALL, rules: JobRules | None = None, limits: FetchLimits = LIMITS
 ) -> AsyncIterator[Studio]:
     guard = Guard(["loopback"])
     fetcher = Fetcher(limits, guard, random.Random(1))
     crew = Crew(2)
     try:
-        yield Studio(film, rules or Rules(), objects, fetcher, guard, crew)
+        yield Studio(film, rules or JobRules(), objects, fetcher, guard, crew)
     finally:
         await fetcher.close()
         await crew.close()
@@ -82,9 +82,9 @@ def made(folder: Path, links: Sequence[str], pages: dict[str, Any], film: Film =
 
     async def main() -> Any:
         objects = MemoryObjects()
-        async with site() as place, studio(objects, film, Rules(**rules)) as works:
+        async with site() as place, studio(objects, film, JobRules(**rules)) as works:
             place.pages.update(pages)
-            job = Job(tuple(place.url(link) if ":" not in link else link for link in links))
+            job = VideoJob(tuple(place.url(link) if ":" not in link else link for link in links))
             result = await works.make(job)
         return result, await shown(objects, result["key"], folder)
 
@@ -147,7 +147,7 @@ def test_a_link_is_fetched_once_however_often_it_is_there(tmp_path: Path, repeat
             place.pages.update({"0": colour(0), "1": colour(1)})
             links = [place.url(each) for each in ("0", "1", "0", "gone", "0", "gone")]
             links[2] = f" {links[2]}\t"
-            result = await works.make(Job(tuple(links), captions=("", "", "", "", "a", "")))
+            result = await works.make(VideoJob(tuple(links), captions=("", "", "", "", "a", "")))
             assert sorted(place.asked) == ["0", "1", "gone"]
             assert [each["image"] for each in result["skipped"]] == [4, 6]
             assert {each["reason"] for each in result["skipped"]} == {"its server answers 404 Not Found"}
@@ -195,8 +195,8 @@ def test_each_bad_image_is_left_out_with_its_reason(tmp_path: Path) -> None:
         async with site() as place, studio(objects, limits=limits) as works:
             place.pages.update({**pages, "0": colour(0), "1": colour(1)})
             links = [place.url(name) if ":" not in name else name for name in ("0", *bad, "1")]
-            result = await works.make(Job(tuple(links)))
-            again = await works.make(Job(tuple(links)))
+            result = await works.make(VideoJob(tuple(links)))
+            again = await works.make(VideoJob(tuple(links)))
         return result, again, await shown(objects, result["key"], tmp_path), objects.puts
 
     result, again, seen, puts = run(main())
@@ -244,9 +244,9 @@ def made_twice(page: Changing, then: bytes, **rules: Any) -> tuple[dict[str, Any
 
     async def main() -> Any:
         objects = CountingObjects()
-        async with site() as place, studio(objects, rules=Rules(**rules)) as works:
+        async with site() as place, studio(objects, rules=JobRules(**rules)) as works:
             place.pages["0"] = page
-            job = Job((place.url("0"),))
+            job = VideoJob((place.url("0"),))
             first = await works.make(job)
             page.content, puts = then, len(objects.puts)
             second = await works.make(job)
@@ -292,7 +292,7 @@ def test_a_note_without_its_video_does_not_count(tmp_path: Path) -> None:
         objects = CountingObjects()
         async with site() as place, studio(objects) as works:
             place.pages["0"] = Changing(colour(0))
-            job = Job((place.url("0"),))
+            job = VideoJob((place.url("0"),))
             first = await works.make(job)
             del objects._objects[first["key"]]
             assert (await works.make(job))["uploaded"] is True
@@ -301,19 +301,19 @@ def test_a_note_without_its_video_does_not_count(tmp_path: Path) -> None:
 
 
 def test_a_key_is_a_function_of_what_it_is_made_of_and_of_the_look() -> None:
-    job = Job(("http://a/1.jpg", "http://a/2.jpg"))
+    job = VideoJob(("http://a/1.jpg", "http://a/2.jpg"))
     given: list[tuple[Film, object]] = [
         (SMALL, job),
-        (SMALL, Job(job.links[::-1])),
-        (SMALL, Job(job.links, captions=("a", "b"))),
-        (SMALL, Job(job.links, audio="http://a/s.mp3")),
+        (SMALL, VideoJob(job.links[::-1])),
+        (SMALL, VideoJob(job.links, captions=("a", "b"))),
+        (SMALL, VideoJob(job.links, audio="http://a/s.mp3")),
         (SMALL, (job, "/some/folder")),
         (msgspec.structs.replace(SMALL, crf=20.0), job),
         (msgspec.structs.replace(SMALL, format="mkv"), job),
     ]
     keys = [key_of(film, of, "mp4") for film, of in given]
     assert len(set(keys)) == len(keys)
-    assert key_of(SMALL, Job(("http://a/1.jpg", "http://a/2.jpg")), "mp4") == keys[0]
+    assert key_of(SMALL, VideoJob(("http://a/1.jpg", "http://a/2.jpg")), "mp4") == keys[0]
     assert keys[0].startswith("animoto/")
     assert keys[0].endswith(".mp4")
 
@@ -337,7 +337,7 @@ def test_a_cancelled_job_leaves_nothing_behind(
                 raise AssertionError
 
             place.pages.update({"0": colour(0), "1": waiting})
-            task = asyncio.create_task(works.make(Job((place.url("0"), place.url("1")))))
+            task = asyncio.create_task(works.make(VideoJob((place.url("0"), place.url("1")))))
             while not busy.is_set():  # noqa: ASYNC110 - until the server has been asked
                 await asyncio.sleep(0.01)
             assert list(tmp_path.iterdir())
@@ -385,7 +385,7 @@ def test_the_event_loop_goes_on_while_pictures_are_made(tmp_path: Path) -> None:
         film = Film(repeat="encode")
         async with site() as place, studio(objects, film) as works:
             place.pages["0"] = encoded(photo(2_000, 1_500))
-            task = asyncio.create_task(works.make(Job((place.url("0"),))))
+            task = asyncio.create_task(works.make(VideoJob((place.url("0"),))))
             turns = 0
             while not task.done():
                 turns += 1
@@ -478,14 +478,14 @@ def test_captions_and_sound_are_part_of_the_video(tmp_path: Path) -> None:
         objects = MemoryObjects()
         async with site() as place, studio(objects) as works:
             place.pages.update({"0": encoded(plain("black", 320, 180)), "s": tone(1.0)})
-            job = Job((place.url("0"), place.url("0")), ("", "HELLO"), place.url("s"))
+            job = VideoJob((place.url("0"), place.url("0")), ("", "HELLO"), place.url("s"))
             result = await works.make(job)
             await objects.get(result["key"], tmp_path / "v.mp4")
             video = watch(tmp_path / "v.mp4")
             assert video.luma[0].max() < 60
             assert video.luma[SMALL.frames(SMALL.seconds)].max() > 150
             with pytest.raises(KindError, match="the audio can't be had: its server answers 404"):
-                await works.make(Job(job.links, audio=place.url("none")))
+                await works.make(VideoJob(job.links, audio=place.url("none")))
 
     run(main())
 
@@ -500,7 +500,7 @@ def test_a_changed_font_makes_another_video(tmp_path: Path) -> None:
         objects, found = MemoryObjects(), []
         async with site() as place, studio(objects, film) as works:
             place.pages["0"] = colour(0)
-            plain_job, job = Job((place.url("0"),)), Job((place.url("0"),), captions=("Ours",))
+            plain_job, job = VideoJob((place.url("0"),)), VideoJob((place.url("0"),), captions=("Ours",))
             for name in ("DejaVuSans.ttf", "DejaVuSans.ttf", "DejaVuSerif.ttf"):
                 font.write_bytes((fonts / name).read_bytes())
                 found.append((await works.make(job), await works.make(plain_job)))

@@ -11,7 +11,7 @@ import pytest
 from kon.core.errors import ConfigurationError
 from kon.kinds.animoto import Animoto, AnimotoOptions
 from kon.kinds.video.film import LOOKS, Film
-from kon.kinds.video.jobfile import Job, film_for, parse_job, read_job
+from kon.kinds.video.jobfile import VideoJob, film_for, parse_job, read_job
 from kon.kinds.video.notes import key_of, made_of
 from tests.kinds.video.given import SMALL
 
@@ -87,11 +87,11 @@ def test_each_option_stands_in_a_job_and_in_its_file_and_in_the_key(tmp_path: Pa
     as_list = list(value) if isinstance(value, tuple) else value
     needed = {"transition": "crossfade"} if name in NEEDED else {}
     assert film_for(parse_job({"links": ["a", "b"], **needed, name: as_list}), Film()) == film
-    same = Job(links=job.links)
+    same = VideoJob(links=job.links)
     assert key_of(film, same, "mp4") != key_of(plain_film, same, "mp4")
 
 
-@pytest.mark.parametrize("name", [field.encode_name for field in msgspec.structs.fields(Job)])
+@pytest.mark.parametrize("name", [field.encode_name for field in msgspec.structs.fields(VideoJob)])
 def test_each_key_of_a_job_is_in_the_keys(name: str) -> None:
     values: dict[str, Any] = {
         "links": ("x", "y"),
@@ -102,7 +102,7 @@ def test_each_key_of_a_job_is_in_the_keys(name: str) -> None:
         "focus": ((0.0, 0.0), (0.5, 0.5)),
         "look": {"fit": "crop"},
     }
-    job = Job(("a", "b"))
+    job = VideoJob(("a", "b"))
     other = msgspec.structs.replace(job, **{name: values[name]})
     assert key_of(SMALL, (other, ""), "json") != key_of(SMALL, (job, ""), "json")
     # links and audio are in the video's own key as digests of what they led to, the look as the film

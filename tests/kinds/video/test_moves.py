@@ -17,8 +17,8 @@ from kon.core.errors import ConfigurationError
 from kon.kinds.pictures.header import read_header
 from kon.kinds.video.decode import Decoder
 from kon.kinds.video.film import Place, Transition
-from kon.kinds.video.jobfile import Job
-from kon.kinds.video.moves import BLACK, TRANSITIONS, Picture, Shot, Spans, frame_at
+from kon.kinds.video.jobfile import VideoJob
+from kon.kinds.video.moves import BLACK, TRANSITIONS, FrameSpans, Picture, Shot, frame_at
 from kon.kinds.video.planes import Planes
 from kon.kinds.video.skip import apart
 from kon.kinds.video.times import Times, way_of
@@ -151,11 +151,11 @@ def test_what_moves_in_part_is_what_would_be_shown_frame_by_frame(
 )
 def test_no_stretch_is_one_frame_long(made: tuple[int, ...], wanted: tuple[int, ...]) -> None:
     """H.264 (7.4.3, idr_pic_id) wants two pictures in a row that are coded alone numbered apart."""
-    assert apart(Spans(*made)) == Spans(*wanted)
+    assert apart(FrameSpans(*made)) == FrameSpans(*wanted)
 
 
 def test_a_picture_of_one_frame_has_every_frame_encoded(tmp_path: Path) -> None:
-    job = Job(("a", "b", "c"), seconds=(1.0, 0.1, 1.0))
+    job = VideoJob(("a", "b", "c"), seconds=(1.0, 0.1, 1.0))
     assert way_of(SMALL, Times(SMALL, job)) == "encode"
     path = filmed(tmp_path, SMALL, pictures(SMALL, 3), seconds=job.seconds)
     assert len(watch(path).luma) == 21
@@ -218,7 +218,7 @@ def test_each_image_may_have_a_focus_of_its_own() -> None:
         film = msgspec.structs.replace(SMALL, fit="crop", repeat="encode")
         async with site() as place, studio(objects, film) as works:
             place.pages["0"] = spotted(400, 400, 0.5, 0.1)
-            job = Job((place.url("0"),) * 2, focus=((0.5, 0.1), (0.5, 0.9)))
+            job = VideoJob((place.url("0"),) * 2, focus=((0.5, 0.1), (0.5, 0.9)))
             video = await stored(objects, (await works.make(job))["key"])
         return [float((luma > 160).mean()) for luma in (video.luma[2], video.luma[7])]
 

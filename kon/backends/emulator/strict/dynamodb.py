@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any, Final
 
 from kon.backends.emulator.strict.calls import Call, Refusal, Reply
-from kon.backends.emulator.strict.rules import Account, Thing, changes, refuses, tracks
+from kon.backends.emulator.strict.rules import Account, MadeThing, changes, refuses, tracks
 
 _API: Final = "https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/"
 _TABLES: Final = 500
@@ -45,7 +45,7 @@ def _quoted(statement: str) -> str:
     return statement.partition('"')[2].partition('"')[0]
 
 
-def _table(call: Call, account: Account) -> Thing | None:
+def _table(call: Call, account: Account) -> MadeThing | None:
     names = tables_of(call)
     return account.get("table", names[0]) if names else None
 

@@ -18,7 +18,7 @@ import msgspec
 from kon.backends.emulator.strict import dynamodb, ec2, late, limits, s3, sqs  # noqa: F401 - rules
 from kon.backends.emulator.strict.calls import Call, Refusal, Reply, Request, call_of, refused
 from kon.backends.emulator.strict.faults import Fault, empty_answer, refusal_of
-from kon.backends.emulator.strict.rights import Policy, TagsOf, denial, needs_of, no_tags
+from kon.backends.emulator.strict.rights import IamPolicy, TagsOf, denial, needs_of, no_tags
 from kon.backends.emulator.strict.rules import RULES, TRACKERS, Account, by_call
 
 CONTROL: Final = "/_strict/"
@@ -76,7 +76,7 @@ class Strict:
         self._settings = settings or Settings()
         self._lock = threading.Lock()
         self._rules: Mapping[str, list[Any]] = {}
-        self._policies: dict[str, Policy] = {}
+        self._policies: dict[str, IamPolicy] = {}
         self._numbers: Counter[str] = Counter()
         self._met: Counter[str] = Counter()
         self._hits: list[str] = []
@@ -207,7 +207,7 @@ class Strict:
         unknown = [name for name in settings.off if name not in RULES]
         if unknown:
             raise ValueError(f"no rule is called {', '.join(unknown)}")
-        self._policies = {key: Policy(*documents) for key, documents in settings.policies.items()}
+        self._policies = {key: IamPolicy(*documents) for key, documents in settings.policies.items()}
         self._rules = by_call(rule for name, rule in RULES.items() if name not in settings.off)
         self._settings = settings
         self._account.limits = dict(settings.limits)

@@ -197,7 +197,7 @@ _NEEDS: Final[Mapping[str, Any]] = {"sqs": _sqs, "dynamodb": _dynamodb, "s3": _s
 # --- policies -------------------------------------------------------------------------------------------
 
 
-class Policy:
+class IamPolicy:
     """A policy document, or several that count together. Raises ValueError for what it can't judge."""
 
     def __init__(self, *documents: Mapping[str, Any]) -> None:

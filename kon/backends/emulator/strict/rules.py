@@ -16,7 +16,7 @@ import msgspec
 from kon.backends.emulator.strict.calls import Call, Refusal, Reply
 
 
-class Thing(msgspec.Struct):
+class MadeThing(msgspec.Struct):
     """A queue, table, bucket or another thing that was made or deleted through the layer.
 
     left: calls for which something about it is not yet, or is still, so; by what that is.
@@ -42,29 +42,29 @@ class Account(msgspec.Struct):
     """
 
     account_id: str
-    things: dict[tuple[str, str], Thing] = {}
-    gone: dict[tuple[str, str], Thing] = {}
+    things: dict[tuple[str, str], MadeThing] = {}
+    gone: dict[tuple[str, str], MadeThing] = {}
     limits: dict[str, int] = {}
     calls: Counter[str] = msgspec.field(default_factory=Counter)
 
-    def get(self, kind: str, name: str) -> Thing | None:
+    def get(self, kind: str, name: str) -> MadeThing | None:
         return self.things.get((kind, name))
 
-    def made(self, kind: str, name: str, **left: int) -> Thing:
+    def made(self, kind: str, name: str, **left: int) -> MadeThing:
         self.gone.pop((kind, name), None)
-        thing = self.things[kind, name] = Thing(name, left=Counter(left))
+        thing = self.things[kind, name] = MadeThing(name, left=Counter(left))
         return thing
 
-    def deleted(self, kind: str, name: str, **left: int) -> Thing:
-        thing = self.things.pop((kind, name), None) or Thing(name)
+    def deleted(self, kind: str, name: str, **left: int) -> MadeThing:
+        thing = self.things.pop((kind, name), None) or MadeThing(name)
         thing.left = Counter(left)
         self.gone[kind, name] = thing
         return thing
 
-    def of(self, kind: str) -> list[Thing]:
+    def of(self, kind: str) -> list[MadeThing]:
         return [thing for (each, _), thing in self.things.items() if each == kind]
 
-    def going(self, kind: str) -> list[Thing]:
+    def going(self, kind: str) -> list[MadeThing]:
         return [thing for (each, _), thing in self.gone.items() if each == kind]
 
 

@@ -25,7 +25,7 @@ from kon.backends.emulator import KINDS, Emulator, Settings, started
 from kon.backends.emulator.strict import RULES
 from kon.backends.emulator.strict.calls import Call, Request, call_of
 from kon.backends.emulator.strict.faults import FAULTS, Fault
-from kon.backends.emulator.strict.rights import Need, Policy, needs_of
+from kon.backends.emulator.strict.rights import IamPolicy, Need, needs_of
 from kon.core.errors import BackendUnavailable, ConfigurationError
 from kon.fleet.clients import UNREACHED
 from tests.backends.emulator.strict.page import PAGE, page
@@ -141,7 +141,7 @@ def test_a_statement_of_partiql_needs_the_right_for_its_verb_and_table() -> None
 
 
 def test_a_denial_outweighs_what_is_allowed() -> None:
-    worker = Policy(policy("worker"))
+    worker = IamPolicy(policy("worker"))
     assert worker.allows(Need("s3:PutObject", "arn:aws:s3:::kon-1-r/run/objects/x"))
     assert not worker.allows(Need("s3:PutObject", "arn:aws:s3:::kon-1-r/.fleet/abc.tar"))
     assert not worker.allows(Need("s3:GetObject", "arn:aws:s3:::other-1-r/x"))
@@ -149,12 +149,12 @@ def test_a_denial_outweighs_what_is_allowed() -> None:
 
 def test_a_condition_that_the_evaluator_does_not_know_is_an_error() -> None:
     with pytest.raises(ValueError, match="NumericLessThan"):
-        Policy({"Statement": [{"Effect": "Allow", "Condition": {"NumericLessThan": {}}}]})
+        IamPolicy({"Statement": [{"Effect": "Allow", "Condition": {"NumericLessThan": {}}}]})
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_kons_policies_can_be_judged(role: Any) -> None:
-    Policy(policy(role))
+    IamPolicy(policy(role))
     assert "kon-" not in str(policy(role, "lab")).replace("konf-", ""), "all is limited to the prefix"
     assert "arn:aws:" not in str(policy(role, partition="aws-cn"))
 
