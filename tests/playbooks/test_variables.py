@@ -335,23 +335,31 @@ def test_a_playbook_for_hosts_says_so_where_there_are_none(
         (["--skip-tags", "nosuch"], "--skip-tags nosuch: no part of the playbook has it"),
         (["--tags", "never"], "--tags never: no part of the playbook has it"),
         (["--skip-tags", "teardown,configure"], "nothing of the playbook is left"),
-        (["-i", "/dev/null"], "the defaults of inventory/group_vars/all.yml were not read"),
     ],
 )
 def test_an_option_of_ansibles_that_would_leave_out_half_of_it_is_refused(
-    operator: Operator, amazon: tuple[str, list[str]], options: list[str], said: str
+    slips: Callable[..., Play], amazon: tuple[str, list[str]], options: list[str], said: str
 ) -> None:
     """A limit that leaves out localhost leaves out all checks, and a tag that no task has, all tasks: Ansible
     ends with 0 for both."""
-    if options[0] == "-i":
-        operator.inventory = options[1]
-        options = []
+    check_refused(slips, amazon[1], options, said)
+
+
+def test_an_inventory_without_the_defaults_is_refused(
+    operator: Operator, amazon: tuple[str, list[str]]
+) -> None:
+    operator.inventory = "/dev/null"
     with operator.many() as played:
-        for play in ("teardown", "configure"):  # each checks first, and in one place
-            ended = played(play, *options, **SMALLEST[play])
-            assert (ended.exit_code, amazon[1]) == (2, []), ended.output
-            assert said in ended.said, ended.output
-            assert "Nothing was changed" in ended.said
+        check_refused(played, amazon[1], [], "the defaults of inventory/group_vars/all.yml were not read")
+
+
+def check_refused(played: Callable[..., Play], asked: list[str], options: Sequence[str], said: str) -> None:
+    asked.clear()
+    for play in ("teardown", "configure"):  # each checks first, and in one place
+        ended = played(play, *options, **SMALLEST[play])
+        assert (ended.exit_code, asked) == (2, []), ended.output
+        assert said in ended.said, ended.output
+        assert "Nothing was changed" in ended.said
 
 
 @pytest.mark.parametrize(
@@ -430,9 +438,10 @@ def test_the_projects_settings_are_named_where_they_were_not_read(operator: Oper
 
 @pytest.mark.parametrize("play", ["scale", "site"])
 def test_no_host_is_made_that_the_inventory_can_not_name(
-    operator: Operator, amazon: tuple[str, list[str]], play: str
+    slips: Callable[..., Play], amazon: tuple[str, list[str]], play: str
 ) -> None:
-    ended = operator.play(play, "--skip-tags", "validate", **SMALLEST[play])
+    amazon[1].clear()
+    ended = slips(play, "--skip-tags", "validate", **SMALLEST[play])
     assert (ended.exit_code, amazon[1], ended.changes) == (2, [], []), ended.output
     assert "-i inventory/kon.aws_ec2.yml" in ended.said
     assert "Nothing was changed" in ended.said

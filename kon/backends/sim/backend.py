@@ -11,6 +11,7 @@ from kon.backends.sim.faults import FaultRates, Faults, FaultSpans
 from kon.backends.sim.fleet import Fleet
 from kon.backends.sim.latency import CallTime, CallTimes, Latency
 from kon.backends.sim.ledger import SimLedger
+from kon.backends.sim.messages import Messages
 from kon.backends.sim.model import ServiceChoice, to_model
 from kon.backends.sim.network import Network
 from kon.backends.sim.objects import SimObjects
@@ -116,9 +117,11 @@ class SimBackend(Backend):
         check_run(run)
         check_channel(options, FIFO_LIMITS if self._fifo else LIMITS)
         network = self.network
-        dead = SimQueue("dead", network, options.visibility_s, fifo=self._fifo)
-        tasks = SimQueue("tasks", network, options.visibility_s, options.max_receives, dead, fifo=self._fifo)
-        answers = SimQueue("answers", network, options.visibility_s, duplicates="answer_duplicate")
+        visible_s, fifo = options.visibility_s, self._fifo
+        dead = SimQueue(Messages("dead", network, visible_s, fifo=fifo))
+        kept = Messages("tasks", network, visible_s, options.max_receives, dead.messages, fifo=fifo)
+        tasks = SimQueue(kept)
+        answers = SimQueue(Messages("answers", network, visible_s, duplicates="answer_duplicate"))
         ledger, control = SimLedger("ledger", network), SimLedger("control", network)
         for queue in (tasks, answers, dead):
             batch = min(self._max_batch, queue.limits.max_batch)

@@ -88,7 +88,7 @@ class Messages:
         fifo: bool = False,
     ) -> None:
         self.name = name
-        self._network = network
+        self.network = network
         self._faults = network.faults
         self._spans = FaultSpans() if self._faults is None else self._faults.spans
         self._visibility_s = visibility_s
@@ -99,7 +99,7 @@ class Messages:
         self._remembers = self._faults is not None and self._faults.can_fire("stale_depth")
         self.stale_depth = self._remembers or estimates
         """Whether `depth` may be off."""
-        self._fifo = fifo
+        self.fifo = fifo
         self._sent_s: dict[bytes, float] = {}  # bodies, and when each was sent; the oldest come first
         self.max_in_flight: float = math.inf
         """Messages that may be held at once; while that many are, a receive finds nothing."""
@@ -137,7 +137,7 @@ class Messages:
     def store(self, messages: Sequence[Message], host: str) -> None:
         now_s = asyncio.get_running_loop().time()
         for message in messages:
-            if self._fifo and self._was_sent(message.body, now_s):
+            if self.fifo and self._was_sent(message.body, now_s):
                 self._tell(What.EFFECT, host, "send", [message], "dropped: it was sent before")
                 continue
             delay_s = message.delay_s
@@ -318,7 +318,7 @@ class Messages:
         return False
 
     def _fires(self, fault: str) -> Far | None:
-        if self._fifo and fault in _NOT_OF_FIFO:
+        if self.fifo and fault in _NOT_OF_FIFO:
             return None
         return None if self._faults is None else self._faults.fires(fault, self.name)
 
@@ -402,21 +402,21 @@ class Messages:
     # --- the trace -----------------------------------------------------------------------------------
 
     def tasks(self, about: Sequence[Message | Delivery | _Entry]) -> tuple[int, ...]:
-        if self._network.trace is None:
+        if self.network.trace is None:
             return ()
         return tuple(index for each in about for index in tasks_of(each.body))
 
     def _tell(
         self, what: What, host: str, op: str, about: Sequence[Message | Delivery | _Entry], note: str
     ) -> None:
-        if self._network.trace is not None:
+        if self.network.trace is not None:
             now_s = asyncio.get_running_loop().time()
-            self._network.trace.add(now_s, what, host, self.name, op, self.tasks(about), note)
+            self.network.trace.add(now_s, what, host, self.name, op, self.tasks(about), note)
 
     def _tell_verdicts(
         self, host: str, op: str, deliveries: Sequence[Delivery], verdicts: Sequence[bool], done: str
     ) -> None:
-        if self._network.trace is not None:
+        if self.network.trace is not None:
             for delivery, verdict in zip(deliveries, verdicts, strict=True):
                 note = done if verdict else "refused"
                 self._tell(What.EFFECT, host, op, [delivery], note)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from kon.backends.sim.messages import MAX_BATCH, Messages
-from kon.backends.sim.network import Network, NetworkCall
+from kon.backends.sim.network import NetworkCall
 from kon.core.queue import (
     Delivery,
     Depth,
@@ -27,24 +26,14 @@ FIFO_LIMITS: Final = msgspec.structs.replace(LIMITS, max_delay_s=0.0, max_visibi
 
 
 class SimQueue(Queue):
-    """One queue; see `Messages` for what its arguments mean."""
+    """One queue, as those who call it over the network see it."""
 
-    def __init__(
-        self,
-        name: str,
-        network: Network,
-        visibility_s: float,
-        max_receives: float = math.inf,
-        dead: SimQueue | None = None,
-        duplicates: str = "duplicate",
-        fifo: bool = False,
-    ) -> None:
-        self.name = name
-        self._network = network
-        there = None if dead is None else dead.messages
-        self.messages: Messages = Messages(name, network, visibility_s, max_receives, there, duplicates, fifo)
+    def __init__(self, messages: Messages) -> None:
+        self.name = messages.name
+        self.messages: Final = messages
+        self._network = messages.network
         self.limits = msgspec.structs.replace(
-            FIFO_LIMITS if fifo else LIMITS, stale_depth=self.messages.stale_depth
+            FIFO_LIMITS if messages.fifo else LIMITS, stale_depth=messages.stale_depth
         )
 
     async def send(self, messages: Sequence[Message]) -> None:

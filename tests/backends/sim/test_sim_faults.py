@@ -11,6 +11,7 @@ import pytest
 
 from kon.backends.sim.faults import FAULTS, FaultRates, Faults, FaultSpans
 from kon.backends.sim.loop import SimLoop, simulate
+from kon.backends.sim.messages import Messages
 from kon.backends.sim.queue import SimQueue
 from kon.backends.sim.schedule import Seeded
 from kon.backends.sim.trace import What
@@ -37,7 +38,7 @@ RATE = 0.2
 
 async def _busy(world: World, rounds: int) -> None:
     """Occasions for every fault that services have."""
-    answers = SimQueue("answers", world.network, VISIBILITY_S, duplicates="answer_duplicate")
+    answers = SimQueue(Messages("answers", world.network, VISIBILITY_S, duplicates="answer_duplicate"))
     for number in range(rounds):
         for queue in (world.queue, answers):
             await _circulate(queue, number)

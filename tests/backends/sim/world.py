@@ -9,6 +9,7 @@ from kon.backends.sim.faults import FaultRates, Faults, FaultSpans, Fired
 from kon.backends.sim.latency import Latency
 from kon.backends.sim.ledger import SimLedger
 from kon.backends.sim.loop import SimLoop, simulate
+from kon.backends.sim.messages import Messages
 from kon.backends.sim.network import Network
 from kon.backends.sim.queue import SimQueue
 from kon.backends.sim.trace import Trace
@@ -40,8 +41,9 @@ class World:
         self.faults = Faults(rates, seed, spans, plan)
         self.trace = Trace()
         self.network = Network(self.faults, latency, self.trace)
-        self.dead = SimQueue("dead", self.network, VISIBILITY_S)
-        self.queue = SimQueue("tasks", self.network, VISIBILITY_S, max_receives, self.dead)
+        self.dead = SimQueue(Messages("dead", self.network, VISIBILITY_S))
+        kept = Messages("tasks", self.network, VISIBILITY_S, max_receives, self.dead.messages)
+        self.queue = SimQueue(kept)
         self.ledger = SimLedger("ledger", self.network)
 
 
