@@ -1,6 +1,7 @@
 """Former place of `kon.core.errors`, kept for one release for strategies and kinds of your own."""
 
 from kon.core.errors import (
+    BackendDenied,
     BackendRefused,
     BackendUnavailable,
     ClientGone,
@@ -17,6 +18,7 @@ from kon.core.errors import (
     TaskFailed,
     UnknownPlugin,
     WorkersCantStart,
+    WorkersDenied,
     WorkersFailed,
     WorkersRefused,
     WorkloadError,
@@ -24,6 +26,7 @@ from kon.core.errors import (
 )
 
 __all__ = [
+    "BackendDenied",
     "BackendRefused",
     "BackendUnavailable",
     "ClientGone",
@@ -40,6 +43,7 @@ __all__ = [
     "TaskFailed",
     "UnknownPlugin",
     "WorkersCantStart",
+    "WorkersDenied",
     "WorkersFailed",
     "WorkersRefused",
     "WorkloadError",

@@ -57,6 +57,11 @@ class BackendRefused(StoreError):
     exit_code = 3
 
 
+class BackendDenied(BackendRefused):
+    """The service refuses whoever asks, whatever it is that is asked for: no right to it, or no credentials
+    that are good. A right that was just given takes a few seconds to be known everywhere."""
+
+
 class BackendUnavailable(KonError):
     """Queue, ledger or store do not answer, or are asked for too much at a time; asking again may help."""
 
@@ -95,6 +100,10 @@ class WorkersRefused(WorkersFailed):
     """The backend refuses the workers, or has not answered them for as long as they are patient."""
 
     exit_code = 3
+
+
+class WorkersDenied(WorkersRefused):
+    """The workers may not do what they have to: a right is missing, or their credentials are no good."""
 
 
 class ClientGone(KonError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -18,16 +19,19 @@ import msgspec
 
 from kon.core.backend import Channel
 from kon.core.clock import Clock
-from kon.core.errors import BackendUnavailable, CodecError
+from kon.core.errors import CodecError, KonError
 from kon.core.journal import Journal, MemoryJournal
+from kon.core.queue import Message
 from kon.core.spec import RunSpec
 from kon.core.task import (
     CLIENT,
     DEAD_LETTERS,
     LEDGER,
     Answers,
+    Bundle,
     Outcome,
     State,
+    Task,
     decode_answers,
     decode_bundle,
     encode,
@@ -87,7 +91,7 @@ class Listener:
     """
 
     on_progress: Callable[[Tally], None] = lambda tally: None
-    on_trouble: Callable[[BackendUnavailable, float], None] = lambda error, pause_s: None
+    on_trouble: Callable[[KonError, float], None] = lambda error, pause_s: None
     unreadable: Journal = field(default_factory=MemoryJournal)
 
 
@@ -124,6 +128,7 @@ class Client:
             spec, self._channel, self.tally, rng, options.in_flight, options.sizes, options.following
         )
         self._answer_bytes = ANSWERS_BYTES // 10  # of the largest answer, lately; ten for a start
+        self._excused = Counter[int]()  # dead letters of a task that were sent once more
 
     async def run(self, bodies: Iterable[Any]) -> Tally:
         """Submit and collect at once; return when every task is accounted for."""
@@ -241,12 +246,14 @@ class Client:
         if len(deliveries) == wanted < most:
             deliveries += await queue.receive(most - wanted, 0.0)
         now_s = self._clock.now_s()
+        denied = sum(worker.denied != "" for worker in await self._control.workers())
         for delivery in deliveries:
             try:
-                tasks = decode_bundle(delivery.body).tasks
+                bundle = decode_bundle(delivery.body)
             except CodecError as error:
                 await self._keep("dead-letter queue", delivery.body, str(error))
                 continue
+            tasks = await self._once_more(bundle, denied)
             why = (
                 f"its message was received more than {self.spec.max_receives} times, and no worker lived to "
                 "answer it: perhaps the task itself kills its worker, or uses up its memory"
@@ -258,6 +265,19 @@ class Client:
         await self._journal.on_disk()
         await queue.ack(deliveries)
         return len(deliveries)
+
+    async def _once_more(self, bundle: Bundle, denied: int) -> Sequence[Task]:
+        """Queue those tasks of a dead letter anew that workers may have received in vain; the others.
+
+        denied: workers so far that were denied what they need. Each excuses one dead letter of a task.
+        """
+        again = [task for task in bundle.tasks if self._excused[task.index] < denied]
+        if again:
+            self._excused.update(task.index for task in again)
+            # the count of moves makes its body new to a queue that drops what is repeated
+            anew = msgspec.structs.replace(bundle, tasks=again, receives=0, moves=bundle.moves + 1)
+            await self._channel.tasks.send([Message(encode(anew))])
+        return [task for task in bundle.tasks if task not in again]
 
     async def _read_back(self) -> None:
         """Account for tasks that nobody answers: by what the ledger has, or else as lost."""

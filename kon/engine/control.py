@@ -79,6 +79,7 @@ class WorkerState(msgspec.Struct, frozen=True):
 
     roll: the last roll call that it has answered. holds: messages that it held at that time.
     gone: it has ended by itself; one that was killed can't say so.
+    denied: what it might not do, which has ended it; what it had received, it received in vain.
     """
 
     name: str
@@ -86,6 +87,7 @@ class WorkerState(msgspec.Struct, frozen=True):
     roll: int = 0
     holds: int = 0
     gone: bool = False
+    denied: str = ""
 
 
 class Roll(msgspec.Struct, frozen=True):
@@ -116,11 +118,17 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 class HostRefusal(msgspec.Struct, frozen=True):
-    """A host that does not take part: it has `kon`, and the client `client_kon`."""
+    """A host that does not take part: it has `kon`, and the client `client_kon`.
+
+    denied: with the same kon on both sides, what the backend denies its workers. at_s: since when, by its
+    clock, in seconds since the epoch.
+    """
 
     number: int
     kon: str
     client_kon: str
+    denied: str = ""
+    at_s: float = 0.0
 
 
 class Control:
@@ -256,10 +264,9 @@ class Control:
         """Note that a host on another machine has begun, or has ended its workers."""
         await self._table.put([_row(_HOST_KEYS + number, msgspec.json.encode(at_work))])
 
-    async def refuse(self, number: int, kon: str, client_kon: str) -> None:
-        """Note that a host does not take part, as it has another kon than the client."""
-        refusal = HostRefusal(number, kon, client_kon)
-        await self._table.put([_row(_HOST_KEYS + number, msgspec.json.encode(refusal))])
+    async def refuse(self, refusal: HostRefusal) -> None:
+        """Note that a host does not take part, and why."""
+        await self._table.put([_row(_HOST_KEYS + refusal.number, msgspec.json.encode(refusal))])
 
     async def refusals(self, numbers: Sequence[int], client_kon: str) -> list[HostRefusal]:
         """The hosts among these that do not take part with a client of this version."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from kon.core.clock import Clock
-from kon.core.errors import KindError
+from kon.core.errors import BackendDenied, KindError
 from kon.core.kind import Attempt, Kind, Spent
 from kon.core.task import Outcome, State, encode
 from kon.engine.holding import Job
@@ -200,6 +200,8 @@ class Executor:
             if not self._closing:
                 raise
             return None
+        except BackendDenied:
+            raise  # what this worker may not do says nothing of the task, whose kind has asked for it
         except KindError as failure:
             result, error, is_final = failure.result, str(failure), failure.is_final
         except Exception as failure:  # whatever a task raises is its own failure, never the worker's

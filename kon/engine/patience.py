@@ -2,6 +2,9 @@
 
 Every call to queue and ledger is safe to repeat (see their classes), with the same arguments and so
 with the same tokens. That is why repeating stands here, around the call, and not in the strategies.
+
+A worker repeats for a while what it may not do, too: rights that were just given are not known everywhere at
+once, and what a worker holds when it ends was received in vain.
 """
 
 from __future__ import annotations
@@ -10,17 +13,25 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from kon.core.backend import Channel
-from kon.core.errors import BackendUnavailable
+from kon.core.errors import BackendDenied, BackendUnavailable, KonError
 from kon.core.ledger import Ledger, Record
+from kon.core.objects import ObjectStore
 from kon.core.queue import Delivery, Depth, Message, Queue
 
 _Reply = TypeVar("_Reply")
 
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 10.0
+
+DENIED_S: Final = 10.0
+"""How long a worker repeats a call that it may not make, in seconds."""
+
+DENIED_PAUSE_S: Final = 1.0
+"""The longest pause between two of these."""
 
 SHORTEST_S: Final = 1e-7
 """A call that takes no time at all, as in memory, counts as this long: its logarithm must be a number."""
@@ -83,6 +94,7 @@ class Patience:
     """Repeats a call that failed with BackendUnavailable, with growing, jittered pauses.
 
     outage_s: how long one call is repeated, in seconds, before its error is let through.
+    denied_s: the same, for one that fails with BackendDenied.
     on_trouble: called with each failure, for the records.
     """
 
@@ -90,9 +102,11 @@ class Patience:
         self,
         outage_s: float,
         rng: random.Random,
-        on_trouble: Callable[[BackendUnavailable, float], None],
+        on_trouble: Callable[[KonError, float], None],
+        denied_s: float = 0.0,
     ) -> None:
         self._outage_s = outage_s
+        self._denied_s = denied_s
         self._rng = rng
         self._on_trouble = on_trouble
         self.timings = Timings()
@@ -103,18 +117,35 @@ class Patience:
         began_s = now_s()
         try:
             reply = await make()
-        except BackendUnavailable as error:
+        except (BackendUnavailable, BackendDenied) as error:
             return await self._again(make, error)
         # a receive that finds nothing has waited, and tells nothing of how long the call takes
         if reply != []:
             self.timings.add(name, items, now_s() - began_s)
         return reply
 
-    async def _again(self, make: Callable[[], Awaitable[_Reply]], error: BackendUnavailable) -> _Reply:
+    async def while_denied(self, make: Callable[[], Awaitable[_Reply]]) -> _Reply:
+        """A call that is repeated where it is denied, and nowhere else."""
+        try:
+            return await make()
+        except BackendDenied as error:
+            return await self._again(make, error, BackendDenied)
+
+    async def _again(
+        self,
+        make: Callable[[], Awaitable[_Reply]],
+        error: KonError,
+        passing: type[KonError] | tuple[type[KonError], ...] = (BackendUnavailable, BackendDenied),
+    ) -> _Reply:
         now_s = asyncio.get_running_loop().time
-        give_up_s, pause_s = now_s() + self._outage_s, FIRST_PAUSE_S
+        began_s, pause_s = now_s(), FIRST_PAUSE_S
+        denied_s: float | None = None  # when it was denied first
         while True:
             pause_s = min(pause_s, LONGEST_PAUSE_S)
+            give_up_s = began_s + self._outage_s
+            if isinstance(error, BackendDenied):
+                denied_s = now_s() if denied_s is None else denied_s
+                give_up_s, pause_s = denied_s + self._denied_s, min(pause_s, DENIED_PAUSE_S)
             wait_s = pause_s * self._rng.uniform(0.5, 1.0)
             if now_s() + wait_s > give_up_s:
                 raise error
@@ -122,19 +153,20 @@ class Patience:
             await asyncio.sleep(wait_s)
             try:
                 return await make()
-            except BackendUnavailable as newer:
+            except passing as newer:
                 error, pause_s = newer, pause_s * 2
 
 
 def patient(channel: Channel, patience: Patience) -> Channel:
-    """The channel with every call to queues and tables repeated while the backend does not answer."""
+    """The channel with every call to queues and tables repeated while the backend does not answer, and every
+    call at all while it is denied."""
     return Channel(
         tasks=PatientQueue(channel.tasks, patience),
         answers=PatientQueue(channel.answers, patience),
         dead=PatientQueue(channel.dead, patience),
         ledger=PatientLedger(channel.ledger, patience),
         control=PatientLedger(channel.control, patience),
-        objects=channel.objects,
+        objects=PatientObjects(channel.objects, patience),
     )
 
 
@@ -195,3 +227,27 @@ class PatientLedger(Ledger):
 
     async def scan(self, first: int, limit: int) -> list[Record]:
         return await self._call("ledger.scan", 1, lambda: self._ledger.scan(first, limit))
+
+
+class PatientObjects(ObjectStore):
+    """An object store whose calls are repeated while they are denied. After an outage, the attempt is made
+    anew."""
+
+    def __init__(self, objects: ObjectStore, patience: Patience) -> None:
+        self._objects = objects
+        self._call = patience.while_denied
+
+    async def put(self, key: str, file: Path) -> None:
+        await self._call(lambda: self._objects.put(key, file))
+
+    async def get(self, key: str, file: Path) -> None:
+        await self._call(lambda: self._objects.get(key, file))
+
+    async def size_bytes(self, key: str) -> int:
+        return await self._call(lambda: self._objects.size_bytes(key))
+
+    async def url(self, key: str, expires_s: float) -> str:
+        return await self._call(lambda: self._objects.url(key, expires_s))
+
+    async def signed(self, key: str, expires_s: float) -> tuple[str, float | None]:
+        return await self._call(lambda: self._objects.signed(key, expires_s))

@@ -10,13 +10,14 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import msgspec
 
 from kon.core.backend import Channel
 from kon.core.clock import Clock
-from kon.core.errors import BackendUnavailable
+from kon.core.errors import BackendDenied, BackendUnavailable, KonError, StoreError, first_cause
 from kon.core.kind import Kind
 from kon.core.ledger import Ledger
 from kon.core.spec import RunSpec
@@ -31,7 +32,7 @@ from kon.engine.layout import SegmentPages
 from kon.engine.life import Life
 from kon.engine.packing import chunks
 from kon.engine.paged_ledger import in_pages
-from kon.engine.patience import Patience, patient
+from kon.engine.patience import DENIED_S, Patience, patient
 from kon.engine.prefetch import Prefetch
 from kon.engine.records.events import Event
 from kon.engine.settler import Settler
@@ -57,12 +58,14 @@ class WorkerOptions(msgspec.Struct, frozen=True):
 
     wait_s: the long poll of an empty queue; None for the queue's own `poll_s`.
     outage_s: how long the backend may stay away.
+    denied_s: how long it may deny what the worker needs.
     heartbeat_s: between renewals of visibility and leases; None for a third of the shorter one.
     hold: how long tasks may wait here for a slot.
     """
 
     wait_s: float | None = None
     outage_s: float = 300.0
+    denied_s: float = DENIED_S
     heartbeat_s: float | None = None
     hold: HoldLimits = DEFAULT_HOLD
 
@@ -99,7 +102,8 @@ class Worker:
         self._kind = kind
         self._options = options
         self._idle_s = spec.idle_s
-        patience = Patience(options.outage_s, life.rng, self._trouble)
+        patience = Patience(options.outage_s, life.rng, self._trouble, options.denied_s)
+        self._last_words = Control(channel.control)
         self.timings = patience.timings
         self._segments = SegmentPages() if spec.tasks_per_row is None else None
         pages = in_pages(channel.ledger, spec, life.name, self._segments)
@@ -167,11 +171,16 @@ class Worker:
         """Work until stopped, idle for too long, or the run is over.
 
         Raises an ExceptionGroup of BackendUnavailable or StoreError when it can't go on; what it
-        holds comes again after the visibility timeout.
+        holds comes again after the visibility timeout. Where it was denied, it leaves a word of that: nothing
+        that it received says anything against a task.
         """
         try:
             await self._kind.open(self._objects)
             await self._work()
+        except (KonError, BaseExceptionGroup) as error:
+            if isinstance(cause := first_cause(error), BackendDenied):
+                await self._tell_of(cause)
+            raise
         finally:
             await self._kind.close()
         self._recorder.note(Event.USAGE, **self._life.usage(), calls=self.timings.sums())
@@ -197,6 +206,12 @@ class Worker:
             for task in background:
                 task.cancel()
         await self._control.say(self._key, WorkerState(self.name, self._life.usage(), self._roll, gone=True))
+
+    async def _tell_of(self, denial: BackendDenied) -> None:
+        if self._key:
+            with suppress(StoreError, BackendUnavailable):  # it may be this that it is denied
+                state = WorkerState(self.name, roll=self._roll, gone=True, denied=str(denial))
+                await self._last_words.say(self._key, state)
 
     async def _fetch(self) -> None:
         now_s = asyncio.get_running_loop().time
@@ -341,7 +356,7 @@ class Worker:
         await self._settler.drained()
         await self._settler.give_back(stopped, started=True)
 
-    def _trouble(self, error: BackendUnavailable, pause_s: float) -> None:
+    def _trouble(self, error: KonError, pause_s: float) -> None:
         self._recorder.note(Event.TROUBLE, error=str(error), pause_s=pause_s)
         self._recorder.flush()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -28,11 +29,13 @@ from kon.core.errors import (
     ConfigurationError,
     StoreError,
     StoreVersionError,
+    WorkersDenied,
+    first_cause,
 )
 from kon.core.lock import client_lock, host_lock
 from kon.core.plugins import backend_class, open_backend
 from kon.core.spec import Plugin, RunSpec
-from kon.engine.control import Control
+from kon.engine.control import Control, Refusal
 from kon.engine.records.records import CLIENT_BEGAN, RunFolder
 from kon.launch.crew import doomed, worker_names
 from kon.launch.liveness import any_runs_here, left_running
@@ -213,7 +216,7 @@ class Host:
                 f"{run}: its client has kon {theirs}, and this host {ours}: not worked on. "
                 "Install the client's kon here, or begin the run with this one"
             )
-        await control.refuse(self._number, ours, theirs)
+        await control.refuse(Refusal(self._number, ours, theirs))
         return False
 
     async def _work(self, spec: RunSpec, backend: Backend, control: Control) -> None:
@@ -222,13 +225,19 @@ class Host:
             self._record(spec, folder, await control.begun_s())
         if not backend.keeps_files:
             await control.host(self._number, at_work=True)
+        denied = ""
         try:
             await self._crew(spec, folder, backend, control)
+        except BaseExceptionGroup as group:
+            if isinstance(cause := first_cause(group), WorkersDenied):
+                denied = str(cause)
+            raise
         finally:
-            if not backend.keeps_files:
-                with suppress(
-                    StoreError, BackendUnavailable
-                ):  # its client has waited long enough, and deleted the run
+            with suppress(StoreError, BackendUnavailable):  # its client has waited, and deleted the run
+                if denied:
+                    ours = version()
+                    await control.refuse(Refusal(self._number, ours, ours, denied, time.time()))
+                elif not backend.keeps_files:
                     await control.host(self._number, at_work=False)
         if not self._told.is_set():
             self._on_note(f"{spec.run}: over")

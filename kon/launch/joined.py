@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from kon.core.distribution import version
-from kon.core.errors import BackendUnavailable, ConfigurationError, StoreError, WorkersFailed
+from kon.core.errors import BackendUnavailable, ConfigurationError, StoreError, WorkersDenied, WorkersFailed
 from kon.core.lock import host_lock
-from kon.engine.control import Control
+from kon.engine.control import Control, Refusal
 from kon.engine.records.records import RunFile
 from kon.launch.liveness import GOING_S, NOT_ENDED, all_gone, any_runs_here
 
@@ -26,7 +26,7 @@ RETURN_S: Final = 30.0
 """How long it waits for one to come again, once all have gone, in seconds."""
 
 REFUSALS_PAUSE_S: Final = 10.0
-"""Between two looks at whether hosts have another kon, in seconds."""
+"""Between two looks at which hosts do not take part, in seconds."""
 
 
 class JoinedHosts:
@@ -35,22 +35,27 @@ class JoinedHosts:
     root: the folder of the runs, by whose locks hosts of this machine are seen.
     apart: they are on other machines. Nobody here sees whether one of these lives; what a dead one held comes
         again.
+    begun: the run is gone on with, and hosts may have said something to an earlier client.
     """
 
-    def __init__(self, root: Path, run: RunFile, note: Callable[[str], None], *, apart: bool) -> None:
+    def __init__(
+        self, root: Path, run: RunFile, note: Callable[[str], None], *, apart: bool, begun: bool = False
+    ) -> None:
         self._root = root
         self._run = run
         self._spec = run.spec
         self._note = note
         self._apart = apart
+        self._begun = begun
         self._numbers = range(1, run.spec.workers + 1)
         self._kon = version()
 
     async def check(self, control: Control) -> None:
         """Raises ConfigurationError where one can't take part, before anything is queued."""
         refusals = await control.refusals(self._numbers, self._kon)
-        if refusals:
-            named = ", ".join(f"host {each.number} has {each.kon}" for each in refusals)
+        others = [each for each in refusals if not each.denied]
+        if others:
+            named = ", ".join(f"host {each.number} has {each.kon}" for each in others)
             raise ConfigurationError(
                 f"run {self._spec.run}: this is kon {self._kon}, and {named}: they do not take part, and "
                 "nothing was queued. Install this kon there (playbooks/configure.yml), and start again"
@@ -60,7 +65,8 @@ class JoinedHosts:
     async def at_work(self, control: Control) -> AsyncIterator[None]:
         """Within it they work on the run; leaving it waits until they have ended.
 
-        Raises WorkersFailed when none of this machine is there any more.
+        Raises WorkersFailed when none of this machine is there any more, WorkersDenied when none of all may
+        do what its workers have to.
         """
         await control.publish(self._run.worker_spec, self._kon, self._run.begun_s)
         async with asyncio.TaskGroup() as group:
@@ -102,10 +108,21 @@ class JoinedHosts:
     async def _tell_of_refusals(self, control: Control) -> None:
         """Hosts that come later, or to a run that is gone on with, are named: others may do its work."""
         told: set[int] = set()
+        # what one said to an earlier client may have been mended since: whether it was, the next look tells
+        earlier = [each for each in await self._refusals(control) if each.denied] if self._begun else []
         while True:
             await asyncio.sleep(REFUSALS_PAUSE_S)
-            with suppress(BackendUnavailable, StoreError):  # whoever needs the backend says so
-                for each in await control.refusals(self._numbers, self._kon):
-                    if each.number not in told:
-                        self._note(f"host {each.number} has kon {each.kon}, and does not take part")
-                    told.add(each.number)
+            now = [each for each in await self._refusals(control) if each not in earlier]
+            for each in now:
+                if each.number not in told:
+                    why = each.denied or f"has kon {each.kon}"
+                    self._note(f"host {each.number} does not take part: {why}")
+                told.add(each.number)
+            denied = [each for each in now if each.denied]
+            if len(denied) == len(self._numbers):
+                raise WorkersDenied(f"no host of {self._spec.run} can take part. {denied[0].denied}")
+
+    async def _refusals(self, control: Control) -> list[Refusal]:
+        with suppress(BackendUnavailable, StoreError):  # whoever needs the backend says so
+            return await control.refusals(self._numbers, self._kon)
+        return []

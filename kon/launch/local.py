@@ -194,7 +194,9 @@ class LocalRun:
         if not folder.exists:
             folder.write_run(spec, {**context(), **self._about})
         if self.join:
-            self._hosts = JoinedHosts(folder.path.parent, folder.read_run(), self._on_note, apart=self._apart)
+            self._hosts = JoinedHosts(
+                folder.path.parent, folder.read_run(), self._on_note, apart=self._apart, begun=self._begun
+            )
         try:
             await backend.create(spec.run, spec.channel_options)
             channel = await backend.open(spec.run)

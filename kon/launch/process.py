@@ -25,7 +25,7 @@ import msgspec
 
 from kon.core.backend import Backend
 from kon.core.clock import Clock
-from kon.core.errors import KonError, first_cause
+from kon.core.errors import BackendDenied, KonError, first_cause
 from kon.core.journal import FileJournal, Journal
 from kon.core.kind import Kind
 from kon.core.ledger import Ledger
@@ -35,6 +35,7 @@ from kon.core.strategy import Strategy
 from kon.core.task import Outcome, Task
 from kon.engine.eventloop import new_event_loop
 from kon.engine.life import Life
+from kon.engine.patience import DENIED_S, Patience
 from kon.engine.peek import answering
 from kon.engine.records.events import Event, Named, Recorder, Watcher, spent
 from kon.engine.records.records import RunFolder
@@ -48,6 +49,10 @@ ORPHAN_PAUSE_S: Final = 0.5
 
 ORPHAN_IDLE_S: Final = 10.0
 """How long a worker whose supervisor is gone may be idle, in seconds."""
+
+DENIED: Final = 77
+"""The exit code of a worker that was denied what it needs, patient as it was: another would fare no better.
+(EX_NOPERM of sysexits.h.) Whoever supervises it tells 3."""
 
 
 class DoomedRecorder(Recorder):
@@ -132,11 +137,13 @@ async def work(
     assert main is not None
     watching = [] if outlives else [asyncio.create_task(_when_orphaned(parent, main.cancel))]
     try:
-        channel = await backend.open(spec.run)
+        rng = random.Random(f"{spec.seed}:{life}")
+        patience = Patience(0.0, rng, lambda error, pause_s: None, DENIED_S)
+        channel = await patience.while_denied(lambda: backend.open(spec.run))
         if holds is not None:
             channel = noted(channel, Notes(holds, life))
         worker = Worker(
-            Life(life, clock, recorder, random.Random(f"{spec.seed}:{life}"), usage),
+            Life(life, clock, recorder, rng, usage),
             spec,
             channel,
             strategy_maker(spec),
@@ -219,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             with contextlib.suppress(OSError):  # on a full disk the log of this process has no room either
                 print(text, file=sys.stderr, flush=True)
-        return cause.exit_code
+        return DENIED if isinstance(cause, BackendDenied) else cause.exit_code
     return 0
 
 

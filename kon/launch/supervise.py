@@ -16,10 +16,11 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.core.errors import WorkersCantStart, WorkersFailed, WorkersRefused
+from kon.core.errors import WorkersCantStart, WorkersDenied, WorkersFailed, WorkersRefused
 from kon.engine.records.records import RunFolder
 from kon.engine.watchers.endpoint import asked_for
 from kon.launch.holds import COMMANDS_END_S, WorkerHolds, read
+from kon.launch.process import DENIED
 from kon.launch.spare import PROGRAM, Spare
 
 QUICK_DEATHS: Final = 3
@@ -82,7 +83,8 @@ class WorkerProcesses:
     async def run(self) -> None:
         """Keep them running until every one has ended by itself, or `stop` was called.
 
-        Raises WorkersFailed when one fails again and again as soon as it is started.
+        Raises WorkersFailed when one fails again and again as soon as it is started, WorkersDenied when one
+        is denied what it needs.
         """
         self._folder.logs.mkdir(parents=True, exist_ok=True)
         try:
@@ -133,6 +135,11 @@ class WorkerProcesses:
             exit_code = await self._one_life(name)
             if exit_code == 0:
                 return
+            if exit_code == DENIED:  # a new life would only receive more in vain
+                raise WorkersDenied(
+                    f"the workers can't go on: {self._last_words(name, exit_code)}. No task is lost or "
+                    "counts as tried: what is recorded stays, and what is queued goes on then"
+                )
             self._hand_on(name)
             if exit_code > 0 and now_s() - began_s < QUICK_S:
                 quick_deaths += 1

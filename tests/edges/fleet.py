@@ -10,7 +10,7 @@ from typing import Final
 from kon.backends.prices import usual_prices
 from kon.core.errors import KonError
 from kon.fleet.build import Wanted, Work, build, end_hosts
-from kon.fleet.clients import Clients
+from kon.fleet.clients import Clients, in_kons_words
 from kon.fleet.thing import Filter
 
 FLEET: Final = "r1"
@@ -45,6 +45,7 @@ def _made(aws: Clients, hosts: int) -> list[str]:
 _NOW_S: Final = 1_800_000_000.0
 
 
+@in_kons_words
 def _hosts(aws: Clients) -> list[str]:
     groups = aws.pages("ec2", "describe_instances", "Reservations", Filters=Filter(FLEET).ec2)
     hosts = [each for group in groups for each in group["Instances"]]

@@ -8,7 +8,13 @@ from typing import Any, Final
 from botocore import exceptions
 from botocore.parsers import ResponseParserError
 
-from kon.core.errors import BackendRefused, BackendUnavailable, ConfigurationError, KonError
+from kon.core.errors import (
+    BackendDenied,
+    BackendRefused,
+    BackendUnavailable,
+    ConfigurationError,
+    KonError,
+)
 
 _BUSY: Final = frozenset(
     [
@@ -146,6 +152,10 @@ class CallRefused(BackendRefused):
         return self.code in _NOT_THERE
 
 
+class CallDenied(CallRefused, BackendDenied):
+    """A service's answer that it takes nothing of the kind from these credentials."""
+
+
 def in_kons_words(error: BaseException, service: str, operation: str, resource: str) -> KonError | None:
     """The error to be raised for one of boto3's; None for one that is a fault of kon's own.
 
@@ -159,13 +169,13 @@ def in_kons_words(error: BaseException, service: str, operation: str, resource: 
             "check that the host has an instance profile with a role"
         )
     if isinstance(error, EOFError) and operation:
-        return BackendRefused(
+        return BackendDenied(
             "the AWS profile asks for an MFA code, and there is no terminal to ask at, as for a worker. "
             "Nothing was changed. Take passing credentials first: "
             'eval "$(aws configure export-credentials --format env)"'
         )
     if isinstance(error, _NO_CREDENTIALS):
-        return BackendRefused(
+        return BackendDenied(
             f"no AWS credentials that can be used ({_one_line(error)}). Nothing was changed. Set "
             "AWS_PROFILE, sign in by `aws sso login`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. "
             "Where `aws` itself can sign in, `aws configure export-credentials --format env` prints these"
@@ -217,13 +227,16 @@ def _answered(error: exceptions.ClientError, service: str, operation: str, resou
     def refused(message: str) -> CallRefused:
         return CallRefused(message, code, status, response)
 
+    def denied(message: str) -> CallDenied:
+        return CallDenied(message, code, status, response)
+
     if code in _SKEWED or (code in _BAD_CREDENTIALS and _CLOCK_IN_TEXT.search(text)):
-        return refused(
+        return denied(
             f"{name} refuses {operation} as this host's clock is wrong ({text or code}). Set the clock, "
             "for example by `timedatectl set-ntp true`, and run the same command again"
         )
     if code in _BAD_CREDENTIALS:
-        return refused(
+        return denied(
             f"{name} does not accept the AWS credentials ({code}: {text}). Sign in again, or check "
             "AWS_PROFILE and the keys in the environment"
         )
@@ -234,7 +247,7 @@ def _answered(error: exceptions.ClientError, service: str, operation: str, resou
         whose = f" on {where}" if where else ""
         if service == "s3" and match is None:  # S3 says no word of why
             whose += f", or the bucket {resource} is another account's"
-        return refused(
+        return denied(
             f"these AWS credentials may not call {action}{whose}. Add the action to their policy "
             "(docs/aws.md has a whole one) and run the same command again"
         )

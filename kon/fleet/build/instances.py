@@ -13,7 +13,7 @@ from kon.fleet.autoscale.hosts import ELSEWHERE
 from kon.fleet.build.survey import Survey
 from kon.fleet.build.template import interface
 from kon.fleet.build.wanted import LOOK_S, Work, listed
-from kon.fleet.clients import Clients, code_of
+from kon.fleet.clients import Clients, code_of, in_kons_words
 from kon.fleet.thing import Filter
 
 _NOT_MORE: Final = ("VcpuLimitExceeded", "InstanceLimitExceeded", "MaxSpotInstanceCountExceeded")
@@ -138,10 +138,11 @@ def _extend(work: Work, found: Survey) -> None:
     )
 
 
+@in_kons_words
 def end_hosts(aws: Clients, fleet: str, ids: Sequence[str], work: Work) -> None:
     """Terminate these hosts, and wait until they are gone.
 
-    Raises ConfigurationError, and ends none, where one of them is not the fleet's.
+    Raises ConfigurationError, and ends none, where one of them is not the fleet's; BackendRefused.
     """
     if not ids:
         return

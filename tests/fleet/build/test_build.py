@@ -16,6 +16,7 @@ from botocore.client import BaseClient
 from kon.backends.aws.policies import policy
 from kon.backends.prices import usual_prices
 from kon.core.errors import BackendRefused, ConfigurationError
+from kon.fleet import build as package
 from kon.fleet.build import build, end_hosts, kept_key, let_in, look
 from kon.fleet.build.wanted import timestamp
 from kon.fleet.sweep import look as look_for
@@ -319,6 +320,25 @@ def test_only_hosts_of_the_fleet_are_ended(work: Maker, account: Account) -> Non
     said = ec2.describe_instances(InstanceIds=[one, other])["Reservations"]
     found = {each["InstanceId"]: each["State"]["Name"] for group in said for each in group["Instances"]}
     assert found == {one: "terminated", other: "running"}
+
+
+ASKING: dict[str, Callable[[Any], Any]] = {
+    "look": lambda work: look(work, usual_prices()),
+    "build": lambda work: build(work, usual_prices()),
+    "let_in": let_in,
+    "kept_key": lambda work: kept_key(work.aws, "r1"),
+    "end_hosts": lambda work: end_hosts(work.aws, "r1", ["i-1"], work),
+}
+
+
+@pytest.mark.parametrize("name", [each for each in package.__all__ if each[0].islower()])
+def test_a_service_that_goes_on_failing_is_a_line(
+    name: str, work: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a playbook calls: what botocore raises would be a traceback there."""
+    refused(monkeypatch, lambda operation, given: "InternalFailure")
+    with pytest.raises(BackendRefused, match=r"AWS refuses .*InternalFailure"):
+        ASKING[name](work())
 
 
 # --- two terminals at once ------------------------------------------------------------------------------
