@@ -105,10 +105,11 @@ class Notices:
         session = boto3.Session(region_name=self._options.region)
         client = session.client("sts", config=_CONFIG)
         try:
-            account = client.get_caller_identity()["Account"]
+            me = client.get_caller_identity()
         finally:
             client.close()
-        return f"arn:aws:sns:{client.meta.region_name}:{account}:{self._options.prefix}"
+        partition, region = me["Arn"].split(":")[1], client.meta.region_name
+        return f"arn:{partition}:sns:{region}:{me['Account']}:{self._options.prefix}"
 
 
 def _shown(value: Any) -> str:

@@ -8,16 +8,22 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
+import msgspec
 import pytest
 
 from kon.backends.emulator import KINDS
+from kon.backends.emulator.strict.faults import Fault
 from kon.cli import emulator as module
-from tests.cli.given import KON, invoke, rows, write
+from kon.core.task import State
+from kon.engine.records.records import RunFolder
+from tests.cli.given import KON, invoke, process, rows, write
+
+ROOT: Final = Path(__file__).parents[2]
 
 LIST_QUEUES = "import boto3; print(boto3.client('sqs').list_queues()['ResponseMetadata']['HTTPStatusCode'])"
 
@@ -97,31 +103,60 @@ def test_workers_are_led_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert os.environ["AWS_PROFILE"] == "work"
 
 
-def test_an_interrupted_run_ends_with_its_emulator_and_is_taken_up_on_a_new_one(tmp_path: Path) -> None:
-    text = "name: long\nbackend: aws\nworkload: {kind: sleep, count: 300, seconds: 0.02}\nworkers: [2]\n"
-    command = [
-        *KON,
-        "run",
-        str(write(tmp_path, text)),
-        "--emulator",
-        "--out",
-        str(tmp_path / "out"),
-        "--json",
-    ]
-    results = tmp_path / "out" / "long-lease-w2-r1" / "results.jsonl"
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
-        give_up_s = time.monotonic() + 60
-        while not (results.exists() and results.stat().st_size):
-            assert time.monotonic() < give_up_s, "it does not begin"
-            assert first.poll() is None
-            time.sleep(0.02)
-        first.send_signal(signal.SIGINT)
-        _, said = first.communicate(timeout=60)
-    assert first.returncode == 130
-    assert "the emulator ends with this command, and no worker goes on without it" in said
-    assert "--emulator" in said  # in the command that goes on
+PLACES: Final = {
+    "queues are made": Fault("sqs:CreateQueue", "interrupted", nth=2),
+    "the table is made": Fault("dynamodb:CreateTable", "interrupted"),
+    "tasks are sent": Fault("sqs:SendMessageBatch", "interrupted"),
+    "half is answered": Fault("sqs:DeleteMessageBatch", "interrupted", nth=4),
+    "it is cleared away": Fault("sqs:DeleteQueue", "interrupted"),
+}
+"""Where Ctrl-C comes: at a call, which goes on."""
+
+QUICK: Final = ("tasks are sent", "it is cleared away")
+
+INTERRUPTED: Final = """\
+import msgspec, os, sys
+from kon.backends.emulator.strict.faults import Fault
+from kon.cli import emulator
+from kon.cli.group import main
+
+fault = msgspec.structs.replace(msgspec.json.decode(sys.argv.pop(1), type=Fault), pid=os.getpid())
+emulator._STRICT = msgspec.structs.replace(emulator._STRICT, fault=fault)
+main()
+"""
+
+
+def quickstart(path: Path) -> tuple[Path, int]:
+    """The quickstart's first experiment, with fewer files and workers, and how many tasks it has."""
+    text = (ROOT / "workloads/quickstart.yml").read_text().split("\n---\n")[1]
+    files = "kon/engine/*.py"
+    assert "../kon/**/*.py, ../strategies/*.py" in text
+    text = text.replace("../kon/**/*.py, ../strategies/*.py", str(ROOT / files))
+    text = text.replace("workers: [4]", "workers: [1]")
+    return write(path, text, "quickstart.yml"), len(list(ROOT.glob(files)))
+
+
+@pytest.mark.parametrize(
+    "place", [each if each in QUICK else pytest.param(each, marks=pytest.mark.slow) for each in PLACES]
+)
+def test_a_run_that_is_interrupted_anywhere_is_taken_up_on_a_new_emulator(place: str, tmp_path: Path) -> None:
+    file, tasks = quickstart(tmp_path)
+    out = tmp_path / "out"
+    words = ["run", str(file), "--set", "backend=aws", "--emulator", "--out", str(out), "--json"]
+    fault = msgspec.json.encode(PLACES[place]).decode()
+    command = [sys.executable, "-c", INTERRUPTED, fault, *words]
+    first = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert first.returncode == 130, first.stderr
+    assert "Traceback" not in first.stderr
+    assert "--emulator" in first.stderr  # in the command that goes on
     running = subprocess.run(["ps", "-A", "-ww", "-o", "args"], capture_output=True, text=True, check=True)
-    assert [line for line in running.stdout.splitlines() if str(results.parent) in line] == []
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    [row] = json.loads(done.stdout)["runs"]
-    assert row["done"] == row["tasks"] == 300
+    assert [line for line in running.stdout.splitlines() if str(out) in line] == []
+    again = process(*words, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    [row] = json.loads(again.stdout)["runs"]
+    assert (row["done"], row["tasks"], row["failed"], row["dead"], row["lost"]) == (tasks, tasks, 0, 0, 0)
+    folder = RunFolder(out / row["run"])
+    assert not folder.owes_deletion
+    assert {outcome.index for _, outcome in folder.outcomes() if outcome.state is State.DONE} == {
+        *range(tasks)
+    }

@@ -6,8 +6,11 @@ import re
 from pathlib import Path
 from typing import Final
 
+import botocore.session
+from botocore import xform_name
+
 from kon.backends.aws.options import AwsOptions, Throughput
-from kon.backends.aws.policies import policy
+from kon.backends.aws.policies import Role, policy
 
 PROJECT: Final = Path(__file__).parents[2]
 PAGE: Final = (PROJECT / "docs" / "aws.md").read_text()
@@ -51,13 +54,20 @@ OTHERS: Final = {
 """Rights that stand for no operation of their own."""
 
 
+FLEETS: Final = ("ec2", "iam", "sns", "ssm", "cloudwatch", "sqs", "dynamodb", "s3", "service-quotas")
+FLEETS_ACTIONS: Final = {"ListBuckets": "ListAllMyBuckets", "ListObjectVersions": "ListBucketVersions"}
+
+
 def allowed() -> set[str]:
     """What kon's own policies for clients and workers allow, which the page shows by links."""
+    return actions_of("client") | actions_of("worker")
+
+
+def actions_of(role: Role) -> set[str]:
     found: set[str] = set()
-    for role in ("client", "worker"):
-        for statement in policy(role)["Statement"]:
-            actions = statement["Action"]
-            found.update([actions] if isinstance(actions, str) else actions)
+    for statement in policy(role)["Statement"]:
+        actions = statement["Action"]
+        found.update([actions] if isinstance(actions, str) else actions)
     return found
 
 
@@ -83,6 +93,20 @@ def test_the_policy_allows_nothing_else() -> None:
     known = called() | OTHERS | {"s3:GetObject"}
     for action in allowed() - known:
         assert f'"{action.partition(":")[2]}"' in code, f"nothing calls {action}"
+
+
+def test_the_policy_of_who_has_a_fleet_allows_what_the_fleets_code_calls() -> None:
+    session = botocore.session.get_session()
+    operations: dict[str, set[str]] = {}
+    for service in FLEETS:
+        for name in session.get_service_model(service).operation_names:
+            action = f"{service.replace('-', '')}:{FLEETS_ACTIONS.get(name, ACTIONS.get(name, name))}"
+            operations.setdefault(xform_name(name), set()).add(action)
+    code = "\n".join(file.read_text() for file in (PROJECT / "kon" / "fleet").rglob("*.py"))
+    made = operations.keys() & set(re.findall(r"""[."](\w+)["(]""", code))
+    assert len(made) > 60
+    may = actions_of("client") | actions_of("controller")
+    assert [name for name in sorted(made) if not operations[name] & may] == []
 
 
 def test_every_option_is_told_of_with_its_default() -> None:

@@ -45,8 +45,12 @@ def _made(aws: Clients, hosts: int) -> list[str]:
 _NOW_S: Final = 1_800_000_000.0
 
 
-@in_kons_words
 def _hosts(aws: Clients) -> list[str]:
+    hosts: list[str] = in_kons_words(_listed)(aws)
+    return hosts
+
+
+def _listed(aws: Clients) -> list[str]:
     groups = aws.pages("ec2", "describe_instances", "Reservations", Filters=Filter(FLEET).ec2)
     hosts = [each for group in groups for each in group["Instances"]]
     return sorted(each["InstanceId"] for each in hosts if each["State"]["Name"] in ("pending", "running"))

@@ -27,6 +27,8 @@ TELLING = [
     # what was submitted, or whose client has gone, is taken up and ends
     Play("submit", "lost_after", "dynamodb:CreateTable"),
     Play("collect", "denied", "sqs:DeleteQueue"),
+    # what workers may not do is the client's refusal, and no task's end
+    Play("collect", "denied", "sqs:SendMessageBatch", for_good=True),
     # a fleet's reply that was lost makes nothing twice, and what was made in part is taken up or goes
     Play("provision", "lost_after", "ec2:RunInstances"),
     Play("provision", "killed_after", "iam:CreateInstanceProfile"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +61,9 @@ class Storing(Scripted):
         return await super().execute(body, attempt)
 
 
-def each_call(test: Callable[..., None]) -> Callable[..., None]:
-    pairs = [(part, call) for part, calls in CALLS.items() for call in calls]
-    return pytest.mark.parametrize(("part", "call"), pairs)(test)
+each_call = pytest.mark.parametrize(
+    ("part", "call"), [(part, call) for part, calls in CALLS.items() for call in calls]
+)
 
 
 async def denied(part: str, call: str, for_s: float) -> tuple[World, Denied, Any]:

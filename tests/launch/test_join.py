@@ -13,8 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from kon.backends.aws import AwsBackend
+from kon.backends.aws.policies import policy
 from kon.backends.emulator import Emulator
 from kon.core.backend import ChannelOptions
 from kon.core.distribution import version
@@ -22,6 +24,7 @@ from kon.core.spec import Plugin
 from kon.engine.control import Control, HostRefusal
 from kon.engine.records.records import RunFolder
 from kon.launch.host import Awaited, Host
+from tests.emulators import STRICT, WORKER
 
 KON = str(Path(sys.executable).with_name("kon"))
 
@@ -47,9 +50,10 @@ class Fleet:
         words = ["run", str(self.file), "--out", str(self.path / "out"), "--join", "--apart", *options]
         return subprocess.Popen([KON, *words, "--json"], stdout=subprocess.PIPE, text=True)
 
-    def host(self, number: int) -> subprocess.Popen[str]:
+    def host(self, number: int, **environment: str) -> subprocess.Popen[str]:
         words = ["join", str(self.plan), "--number", str(number), "--out", str(self.path / f"host{number}")]
-        return subprocess.Popen([KON, *words], stderr=subprocess.PIPE, text=True)
+        given = {**os.environ, **environment}
+        return subprocess.Popen([KON, *words], stderr=subprocess.PIPE, text=True, env=given)
 
     def write_plan(self, *options: str) -> None:
         words = ["run", str(self.file), "--out", str(self.path / "out"), "--dry-run", "--json", *options]
@@ -207,6 +211,37 @@ def test_a_host_with_another_kon_does_not_take_part_and_nothing_is_queued(
     [row] = json.loads(again.communicate(timeout=100)[0])["runs"]
     assert (row["done"], row["lost"]) == (40, 0)
     worker.communicate(timeout=30)
+
+
+@pytest.mark.slow
+def test_a_host_that_may_not_answer_is_named_and_a_run_without_others_ends(
+    tmp_path: Path, on_ministack: Emulator
+) -> None:
+    """Nothing is lost by it: once its right is there, the same commands go on."""
+    fleet = Fleet(tmp_path, "apart-denied")
+    fleet.write_plan("--set", "workers=1")
+    document = policy("worker", "*")
+    document["Statement"].append({"Effect": "Deny", "Action": "sqs:SendMessage", "Resource": "*"})
+    on_ministack.set_strict(replace(STRICT, policies={**STRICT.policies, WORKER: [document]}))
+    key = {"AWS_ACCESS_KEY_ID": WORKER, "AWS_SECRET_ACCESS_KEY": WORKER}
+    try:
+        words = ["run", str(fleet.file), "--out", str(tmp_path / "out"), "--join", "--apart"]
+        client = subprocess.Popen([KON, *words, "--set", "workers=1"], stderr=subprocess.PIPE, text=True)
+        host = fleet.host(1, **key)
+        _, of_host = host.communicate(timeout=100)
+        _, of_client = client.communicate(timeout=100)
+        assert (host.returncode, client.returncode) == (3, 3), (of_host, of_client)
+        for said in (of_host, of_client):
+            last = said.strip().splitlines()[-1]
+            assert last.startswith("kon: ")
+            assert "may not call sqs:sendmessage on" in last.lower()
+    finally:
+        on_ministack.set_strict(STRICT)
+    again = fleet.client("--set", "workers=1")
+    mended = fleet.host(1, **key)
+    [row] = json.loads(again.communicate(timeout=100)[0])["runs"]
+    assert (again.returncode, row["done"], row["dead"], row["lost"]) == (0, 40, 0, 0)
+    assert mended.wait(timeout=30) == 0
 
 
 def test_a_refusal_counts_for_the_kon_that_was_refused_alone(on_ministack: Emulator) -> None:

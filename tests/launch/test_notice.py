@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.client import BaseClient
 
+from kon.core.spec import Plugin, RunSpec
+from kon.launch.notice import Notices
 from tests.cli.given import invoke
 from tests.emulators import Inbox
 
@@ -35,6 +38,24 @@ def test_one_message_for_each_run(inbox: Inbox) -> None:
     assert lines["report"] == f"kon report {Path('results/told/told-lease-w1-r1').absolute()}"
     assert run(WHOLE, "--notify", inbox.topic).exit_code == 0
     assert inbox.read() == [], "what is recorded has been told"
+
+
+def test_a_fleets_topic_is_of_the_callers_partition(monkeypatch: pytest.MonkeyPatch) -> None:
+    """China and GovCloud have others than `aws`."""
+    asked: list[str] = []
+
+    def in_china(self: Any, operation: str, given: dict[str, Any]) -> Any:
+        if operation == "GetCallerIdentity":
+            return {"Account": "1", "Arn": "arn:aws-cn:iam::1:user/me"}
+        asked.append(given["TopicArn"])
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", in_china)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "nobodys")
+    backend = Plugin("aws", {"prefix": "konf-r1", "region": "cn-north-1"})
+    spec = RunSpec("r", "e", backend, Plugin("lease"), Plugin("sleep"), 1)
+    Notices("fleet", [spec], print).ended({"run": "r", "tasks": 1, "done": 1, "wall_s": 1.0}, Path())
+    assert asked == ["arn:aws-cn:sns:cn-north-1:1:konf-r1"]
 
 
 def test_nobody_is_told_who_did_not_ask(inbox: Inbox) -> None:

@@ -26,9 +26,9 @@ def own_network(work: Work, zones: Sequence[str]) -> tuple[str, list[Subnet]]:
     """Make what is missing of it; the VPC and its subnets, with empty ids where nothing is changed."""
     ec2, wanted = work.aws("ec2"), work.wanted
     ours = Filter(wanted.fleet).ec2
-    vpcs = ec2.describe_vpcs(Filters=ours)["Vpcs"]
+    vpcs = sorted(str(each["VpcId"]) for each in ec2.describe_vpcs(Filters=ours)["Vpcs"])
     if vpcs:
-        vpc = str(vpcs[0]["VpcId"])
+        vpc = _in_use(work, vpcs)
     else:
         made = work.change(
             "VPC",
@@ -46,6 +46,15 @@ def own_network(work: Work, zones: Sequence[str]) -> tuple[str, list[Subnet]]:
     subnets = _subnets(work, vpc, zones)
     _way_out(work, vpc)
     return vpc, subnets
+
+
+def _in_use(work: Work, vpcs: Sequence[str]) -> str:
+    """The one with the fleet's subnets. Of two, one is of a call that EC2 answered as failed, and that was
+    made again: it goes with the fleet."""
+    if len(vpcs) == 1:
+        return vpcs[0]
+    found = work.aws("ec2").describe_subnets(Filters=[{"Name": "vpc-id", "Values": list(vpcs)}])["Subnets"]
+    return max(vpcs, key=lambda vpc: sum(each["VpcId"] == vpc for each in found))
 
 
 def _states(work: Work, vpc: str) -> list[str]:

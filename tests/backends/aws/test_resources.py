@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from kon.backends.aws.dynamodb import table_definition
 from kon.backends.aws.names import names_of, tags_of
 from kon.backends.aws.options import AwsOptions
 from kon.backends.aws.resources import Resources
-from kon.backends.aws.things import CHANGE_S
+from kon.backends.aws.things import CHANGE_S, Things
 from kon.backends.emulator import Emulator
 from kon.core.backend import ChannelOptions
 from kon.core.errors import BackendUnavailable, ConfigurationError, StoreError, first_cause
@@ -115,6 +116,28 @@ async def test_the_queues_are_such_as_the_run_needs(bed: Bed) -> None:
     assert attributes["dead"]["QueueArn"] in redrive
     assert "4" in redrive
     assert "RedrivePolicy" not in attributes["answers"]
+
+
+@on_a_bed
+async def test_what_is_named_by_its_arn_is_of_the_callers_partition(bed: Bed) -> None:
+    """China and GovCloud have others than `aws`."""
+    seen: set[str] = set()
+
+    async def in_china(operation: str, parameters: dict[str, Any], make: Make) -> Reply:
+        if operation == "GetCallerIdentity":
+            return {**await make(), "Arn": "arn:aws-cn:iam::000000000000:user/me"}
+        seen.update(re.findall(r"arn:[a-z-]*:[a-z0-9]+", str(parameters)))
+        parameters.get("Attributes", {}).pop("RedrivePolicy", None)  # the emulator is not there
+        return await make()
+
+    async def has_tls(self: Things, service: str) -> bool:
+        return True
+
+    bed.calls.fault = in_china
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Things, "has_tls", has_tls)  # policies are made for that alone
+        await bed.resources().create("r", CHANNEL)
+    assert seen == {"arn:aws-cn:sqs", "arn:aws-cn:s3"}
 
 
 @on_a_bed

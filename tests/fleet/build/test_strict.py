@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from msgspec.structs import replace
 
 from kon.backends.aws.policies import policy
 from kon.backends.emulator import KEY_ID, Emulator, Settings
@@ -56,6 +57,9 @@ def test_the_controllers_rights_are_enough_and_lists_may_lag(amazon: Emulator, o
         _, hosts = build(again, usual_prices(), "a key")
         assert made
         assert (hosts, again.changes) == ([], [])
+        changed = Work(aws, replace(wanted, disk_gb=16), sleep=lambda seconds: None)
+        build(changed, usual_prices(), "a key")
+        assert [each.thing for each in changed.changes] == ["launch template"]
         found = remove(Filter("r1"), usual_prices(), ["us-east-1"], sleep=lambda seconds: None)
         assert (found.things, found.troubles) == ([], [])
     finally:
