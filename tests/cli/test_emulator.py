@@ -107,7 +107,7 @@ PLACES: Final = {
     "queues are made": Fault("sqs:CreateQueue", "interrupted", nth=2),
     "the table is made": Fault("dynamodb:CreateTable", "interrupted"),
     "tasks are sent": Fault("sqs:SendMessageBatch", "interrupted"),
-    "half is answered": Fault("sqs:DeleteMessageBatch", "interrupted", nth=4),
+    "half is answered": Fault("sqs:DeleteMessageBatch", "interrupted", nth=2),
     "it is cleared away": Fault("sqs:DeleteQueue", "interrupted"),
 }
 """Where Ctrl-C comes: at a call, which goes on."""
@@ -129,7 +129,7 @@ main()
 def quickstart(path: Path) -> tuple[Path, int]:
     """The quickstart's first experiment, with fewer files and workers, and how many tasks it has."""
     text = (ROOT / "workloads/quickstart.yml").read_text().split("\n---\n")[1]
-    files = "kon/engine/*.py"
+    files = "strategies/*.py"
     assert "../kon/**/*.py, ../strategies/*.py" in text
     text = text.replace("../kon/**/*.py, ../strategies/*.py", str(ROOT / files))
     text = text.replace("workers: [4]", "workers: [1]")
