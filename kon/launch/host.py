@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -21,6 +20,7 @@ from typing import Final
 import msgspec
 
 from kon.core.backend import Backend, Channel
+from kon.core.clock import Clock
 from kon.core.distribution import version
 from kon.core.errors import (
     BackendRefused,
@@ -236,7 +236,9 @@ class Host:
             with suppress(StoreError, BackendUnavailable):  # its client has waited, and deleted the run
                 if denied:
                     ours = version()
-                    await control.refuse(Refusal(self._number, ours, ours, denied, time.time()))
+                    await control.refuse(
+                        Refusal(self._number, ours, ours, denied, Clock.of_this_host().now_s())
+                    )
                 elif not backend.keeps_files:
                     await control.host(self._number, at_work=False)
         if not self._told.is_set():

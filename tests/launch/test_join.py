@@ -241,7 +241,8 @@ def test_a_host_that_may_not_answer_is_named_and_a_run_without_others_ends(
     mended = fleet.host(1, **key)
     [row] = json.loads(again.communicate(timeout=100)[0])["runs"]
     assert (again.returncode, row["done"], row["dead"], row["lost"]) == (0, 40, 0, 0)
-    assert mended.wait(timeout=30) == 0
+    _, of_host = mended.communicate(timeout=30)
+    assert mended.returncode == 0, of_host
 
 
 def test_a_refusal_counts_for_the_kon_that_was_refused_alone(on_ministack: Emulator) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import math
 import random
 from collections.abc import Coroutine, Sequence
@@ -63,6 +64,8 @@ _TRIES: Final = 6  # of items that the service failed at, while it took others o
 _FIRST_PAUSE_S: Final = 0.1
 
 _Receipt = asyncio.Task[list[Delivery]]
+_Received = tuple[dict[str, Any], float]
+"""A message as SQS hands it out, and when, by the event loop's clock."""
 
 
 class SqsQueue(Queue):
@@ -87,6 +90,7 @@ class SqsQueue(Queue):
         self._receivers = receivers
         self._rng = rng
         self._adrift: dict[_Receipt, int] = {}  # polls that nobody waits for, and how many each may bring
+        self._unread: list[_Received] = []  # their bodies could not be fetched
         self._returning: set[asyncio.Task[None]] = set()
 
     async def send(self, messages: Sequence[Message]) -> None:
@@ -108,6 +112,9 @@ class SqsQueue(Queue):
 
     async def receive(self, max_messages: int, wait_s: float) -> list[Delivery]:
         check_batch(self.limits, max_messages)
+        if self._unread:
+            unread, self._unread = self._unread[:max_messages], self._unread[max_messages:]
+            return await self._read(unread)
         if wait_s <= 0:
             return await self._receive_now(max_messages)
         taken = await self._receive_in_time(min(max_messages, CALL_MESSAGES), wait_s)
@@ -274,20 +281,39 @@ class SqsQueue(Queue):
         else:
             reply = await self._calls.call("sqs", "ReceiveMessage", **parameters)
         messages = reply.get("Messages", ())
+        # by this moment SQS has hidden them already: that ends no later than counted from here
+        now_s = asyncio.get_running_loop().time()
         if not any(message["Body"].startswith("^") for message in messages):
-            return [_delivery(message, message["Body"]) for message in messages]
-        return [each for each in await self._all([self._fetched(message) for message in messages]) if each]
+            return [_delivery(message, now_s, message["Body"]) for message in messages]
+        return await self._read([(message, now_s) for message in messages])
 
-    async def _fetched(self, message: dict[str, Any]) -> Delivery | None:
-        """A message with its body, wherever that is."""
+    async def _read(self, received: Sequence[_Received]) -> list[Delivery]:
+        """Messages with their bodies, wherever these are. One whose body does not come is kept for the next
+        receive: to have it from SQS again would count as another receipt, until it is dead."""
+        read: list[Delivery] = []
+        errors: list[BackendUnavailable | BackendRefused] = []
+        fetching = itertools.starmap(self._fetched, received)
+        for each, reply in zip(received, await asyncio.gather(*fetching, return_exceptions=True)):
+            if isinstance(reply, BackendUnavailable | BackendRefused):
+                self._unread.append(each)
+                errors.append(reply)
+            elif isinstance(reply, BaseException):
+                raise reply
+            elif reply is not None:
+                read.append(reply)
+        if errors and not read:
+            raise errors[0]
+        return read
+
+    async def _fetched(self, message: dict[str, Any], received_s: float) -> Delivery | None:
         key = pointed_at(message["Body"])
         if key is None:
-            return _delivery(message, message["Body"])
+            return _delivery(message, received_s, message["Body"])
         text = await self._overflow.get(key)
         if text is None:  # it was sent twice, and its twin has been acked
             await self._call("DeleteMessage", ReceiptHandle=message["ReceiptHandle"])
             return None
-        return _delivery(message, text, key)
+        return _delivery(message, received_s, text, key)
 
     def _adopted(self, count: int) -> _Receipt | None:
         """A poll that is adrift and brings no more than that."""
@@ -344,14 +370,13 @@ class SqsQueue(Queue):
         return done
 
 
-def _delivery(message: dict[str, Any], text: str, key: str | None = None) -> Delivery:
+def _delivery(message: dict[str, Any], received_s: float, text: str, key: str | None = None) -> Delivery:
     try:
         body = as_bytes(text)
     except CodecError:
         body = text.encode()  # not kon's: whoever reads it says so
     receives = int(message["Attributes"]["ApproximateReceiveCount"])
-    # by this moment SQS has hidden it already: it ends no later than counted from here
-    return Delivery((message["ReceiptHandle"], key, asyncio.get_running_loop().time()), body, receives)
+    return Delivery((message["ReceiptHandle"], key, received_s), body, receives)
 
 
 def _size_bytes(body: bytes, text: str) -> int:

@@ -352,6 +352,24 @@ async def test_the_twin_of_a_large_message_that_was_acked_is_dropped(bed: Bed) -
 
 
 @on_a_queue
+async def test_a_body_that_does_not_come_costs_no_second_receipt(bed: Bed) -> None:
+    """S3 may be away for longer than a message is hidden: receipts would count until it is dead."""
+
+    def away(client: Any) -> Any:
+        raise BackendUnavailable("S3 does not answer")
+
+    await bed.queue.send([Message(LARGE)])
+    bed.calls.wrap = away
+    for wait_s in (5.0, 1.0, 0.0):
+        with pytest.raises(BackendUnavailable):
+            await bed.queue.receive(10, wait_s)
+    bed.calls.wrap = None
+    (held,) = await bed.queue.receive(10, 1.0)
+    assert (held.body, held.receives) == (LARGE, 1)
+    assert await bed.queue.ack([held]) == [True]
+
+
+@on_a_queue
 async def test_what_kon_did_not_write_is_handed_over_as_it_is(bed: Bed) -> None:
     await bed.calls.call("sqs", "SendMessage", QueueUrl=bed.url, MessageBody="~by hand")
     (held,) = await all_of(bed.queue, 1)

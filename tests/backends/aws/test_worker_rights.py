@@ -172,7 +172,10 @@ async def what_has_not_begun_is_given_back(path: Path, run: Run, channel: Channe
 
 
 async def a_body_is_too_large_for_its_message(path: Path, run: Run, channel: Channel) -> None:
-    await run.work(channel, [{"s": 0.0, "much": random.Random(1).randbytes(2 << 20).hex()}], lambda: False)
+    await run.work(channel, [{"s": 0.0, "much": random.Random(1).randbytes(1 << 20).hex()}], lambda: False)
+    s3, bodies = as_anybody("s3"), f"{run.spec.run}/overflow/"
+    if s3.list_objects_v2(Bucket="rights-000000000000-us-east-1", Prefix=bodies)["KeyCount"]:
+        raise LeftOver("a body that no message points at any more")
 
 
 async def a_file_is_stored_in_parts(path: Path, run: Run, channel: Channel) -> None:
