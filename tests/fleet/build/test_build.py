@@ -336,7 +336,7 @@ def test_a_service_that_goes_on_failing_is_a_line(
     name: str, work: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a playbook calls: what botocore raises would be a traceback there."""
-    refused(monkeypatch, lambda operation, given: "InternalFailure")
+    refused(monkeypatch, lambda name, given: "" if name == "GetCallerIdentity" else "InternalFailure")
     with pytest.raises(BackendRefused, match=r"AWS refuses .*InternalFailure"):
         ASKING[name](work())
 
