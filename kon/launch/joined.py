@@ -12,7 +12,7 @@ from typing import Final
 from kon.core.distribution import version
 from kon.core.errors import BackendUnavailable, ConfigurationError, StoreError, WorkersDenied, WorkersFailed
 from kon.core.lock import host_lock
-from kon.engine.control import Control, Refusal
+from kon.engine.control import Control, HostRefusal
 from kon.engine.records.records import RunFile
 from kon.launch.liveness import GOING_S, NOT_ENDED, all_gone, any_runs_here
 
@@ -122,7 +122,7 @@ class JoinedHosts:
             if len(denied) == len(self._numbers):
                 raise WorkersDenied(f"no host of {self._spec.run} can take part. {denied[0].denied}")
 
-    async def _refusals(self, control: Control) -> list[Refusal]:
+    async def _refusals(self, control: Control) -> list[HostRefusal]:
         with suppress(BackendUnavailable, StoreError):  # whoever needs the backend says so
             return await control.refusals(self._numbers, self._kon)
         return []

@@ -250,7 +250,7 @@ def test_a_refusal_counts_for_the_kon_that_was_refused_alone(on_ministack: Emula
         backend = AwsBackend({"prefix": "apart-refusal"})
         await backend.create("r", ChannelOptions(3.0, 4))
         control = Control((await backend.open("r")).control)
-        await control.refuse(Refusal(1, "0.1", "0.2"))
+        await control.refuse(HostRefusal(1, "0.1", "0.2"))
         await control.host(2, at_work=True)
         assert await control.refusals([1, 2, 3], "0.2") == [HostRefusal(1, "0.1", "0.2")]
         assert await control.refusals([1, 2, 3], "0.3") == []
