@@ -267,7 +267,7 @@ class Client:
         return len(deliveries)
 
     async def _once_more(self, bundle: Bundle, denied: int) -> Sequence[Task]:
-        """Queue those tasks of a dead letter anew that workers may have received in vain; the others.
+        """Queue again those tasks of a dead letter that workers may have received in vain; the others.
 
         denied: workers so far that were denied what they need. Each excuses one dead letter of a task.
         """

@@ -231,7 +231,7 @@ class PatientLedger(Ledger):
 
 class PatientObjects(ObjectStore):
     """An object store whose calls are repeated while they are denied. After an outage, the attempt is made
-    anew."""
+    again."""
 
     def __init__(self, objects: ObjectStore, patience: Patience) -> None:
         self._objects = objects

@@ -49,8 +49,8 @@ def own_network(work: Work, zones: Sequence[str]) -> tuple[str, list[Subnet]]:
 
 
 def _in_use(work: Work, vpcs: Sequence[str]) -> str:
-    """The one with the fleet's subnets. Of two, one is of a call that EC2 answered as failed, and that was
-    made again: it goes with the fleet."""
+    """The one with the fleet's subnets. Where there are two, EC2 has answered a call as failed that made one,
+    and the call was repeated: it goes with the fleet."""
     if len(vpcs) == 1:
         return vpcs[0]
     found = work.aws("ec2").describe_subnets(Filters=[{"Name": "vpc-id", "Values": list(vpcs)}])["Subnets"]
