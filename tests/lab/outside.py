@@ -45,7 +45,7 @@ def run(command: Sequence[str]) -> int:
     sweep_leftovers()
     machine = this_machine()
     image = base_image(lab_home(), machine)
-    lab = str(os.getpid())
+    lab = f"{_within()}{os.getpid()}"
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{lab}-"))
     try:
         serving = Proxy(machine.http_proxy).serve(folder / "proxy")
@@ -68,17 +68,24 @@ def run(command: Sequence[str]) -> int:
 
 def sweep_leftovers() -> None:
     """Remove what labs have left whose process was killed: folders and empty cgroups. All else has ended
-    with them."""
+    with them. A lab within a lab sees no process outside, and sweeps what was left in there."""
     root = unified_cgroups()
-    around = os.environ.get("KON_LAB")  # a lab within a lab does not see the other's process
     places = [*Path(tempfile.gettempdir()).glob(f"{PREFIX}*"), *(root.glob(f"{PREFIX}*") if root else [])]
     for place in places:
         lab = place.name.removeprefix(PREFIX).partition("-")[0]
-        if lab.isdigit() and lab != around and not Path(f"/proc/{lab}").exists():
+        process = lab.removeprefix(_within()).partition(".")[0]  # one within it has ended with it
+        is_seen = lab.startswith(_within()) and process.isdigit()
+        if is_seen and not Path(f"/proc/{process}").exists():
             if root is not None and place.is_relative_to(root):
                 remove_cgroups(place.name)
             else:
                 shutil.rmtree(place, ignore_errors=True)
+
+
+def _within() -> str:
+    """What the names of labs begin with in here: that of the lab around, if there is one."""
+    around = os.environ.get("KON_LAB")
+    return f"{around}." if around else ""
 
 
 def remove_cgroups(prefix: str) -> None:

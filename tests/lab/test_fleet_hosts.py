@@ -154,7 +154,8 @@ def test_a_lab_that_is_killed_takes_its_hosts_along_and_the_next_one_sweeps_the_
     until(up.exists)
     inside = _children(lab.pid)
     assert len(inside) >= 4, "the namespace's first process, the lab, its servers and the command"
-    (root / f"{PREFIX}{lab.pid}-left").mkdir()  # as of a host
+    names = f"{PREFIX}{os.environ['KON_LAB']}.{lab.pid}-"
+    (root / f"{names}left").mkdir()  # as of a host
     lab.send_signal(signal.SIGKILL)
     lab.wait()
     until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in inside))
@@ -163,7 +164,7 @@ def test_a_lab_that_is_killed_takes_its_hosts_along_and_the_next_one_sweeps_the_
         [sys.executable, "-m", "tests.lab", "--", "true"], env=environment, cwd=environment["PYTHONPATH"]
     )
     assert ended.returncode == 0
-    assert not list(root.glob(f"{PREFIX}{lab.pid}-*"))
+    assert not list(root.glob(f"{names}*"))
 
 
 def _children(pid: int) -> list[int]:

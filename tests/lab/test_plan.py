@@ -88,18 +88,19 @@ def test_only_what_a_lab_that_is_gone_has_left_is_swept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    ours, theirs = tmp_path / f"{PREFIX}{os.getpid()}-x", tmp_path / f"{PREFIX}{gone.pid}-x"
-    strange = tmp_path / f"{PREFIX}notes"
-    for folder in (ours, theirs, strange):
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    names = (str(os.getpid()), f"{os.getpid()}.7", str(gone.pid), f"{gone.pid}.7", f"7.{gone.pid}", "notes")
+    ours, in_ours, theirs, in_theirs, in_another, strange = (tmp_path / f"{PREFIX}{each}-x" for each in names)
+    for folder in (ours, in_ours, theirs, in_theirs, in_another, strange):
         folder.mkdir()
-    monkeypatch.setenv("KON_LAB", str(gone.pid))
+    monkeypatch.setenv("KON_LAB", "7")
     sweep_leftovers()
-    assert theirs.exists(), "that of the lab around this one, whose process is not seen in here"
+    assert theirs.exists(), "that of a lab beside the one around, whose process is not seen in here"
+    assert not in_another.exists(), "what was left in the lab around"
     monkeypatch.delenv("KON_LAB")
     sweep_leftovers()
-    assert sorted(tmp_path.iterdir()) == sorted([ours, strange])
+    assert sorted(tmp_path.iterdir()) == sorted([ours, in_ours, strange])
 
 
 def test_another_system_is_told_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

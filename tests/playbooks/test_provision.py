@@ -137,6 +137,8 @@ def test_with_all_that_can_be_asked_for_and_in_check_mode(fleet: Fleet) -> None:
     everything = {"own_network": True, "alarm_mail": "me@example.org", "spot": True}
     dry = fleet.operator.play("provision", "--check", **everything)
     assert dry.exit_code == 0, dry.output
+    dry = fleet.operator.play("site", "--check", min_workers=1, **everything)
+    assert dry.exit_code == 0, dry.output
     assert fleet.left() == [], "check mode makes nothing"
     first = fleet.operator.play("provision", **everything)
     assert first.exit_code == 0, first.output
