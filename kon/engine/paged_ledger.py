@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
 
-from kon.core.errors import BackendUnavailable, StoreError
+from kon.core.errors import BackendUnavailable
 from kon.core.ledger import Ledger, Record, missing
 from kon.core.spec import RunSpec
 from kon.engine.layout import FixedPages, Layout, SegmentPages
+from kon.engine.page import NO_PAGE, Page, packed, spilled_of, unpacked
 
 INLINE_BYTES: Final = 512
 """A larger outcome has a row of its own: every later write of the page would pay for it again."""
@@ -34,50 +34,9 @@ KEPT_PAGES: Final = 128
 
 _LOCKS: Final = 64
 _SCANNED_ROWS: Final = 25
-_FAST: Final = 1  # of zlib's levels: the rows of a page differ in little
-
-_SMALL_BYTES: Final = 4_096
-"""A page up to this long lies in a window of 2 to the power of `_SMALL_WINDOW` whole: a larger one, which has
-to be cleared first, costs 15 times as much as it takes to compress the page, and finds no more."""
-
-_SMALL_WINDOW: Final = 12
-_SMALL_MEMORY: Final = 4
-
 _Verdict = TypeVar("_Verdict")
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
-
-
-class _Page(msgspec.Struct, frozen=True):
-    """A version of a page.
-
-    spilled: the key of the row that holds an outcome, by the key of its task's row.
-    moved: keys of rows that are rows of their own, now and for ever.
-    """
-
-    token: str
-    rows: dict[int, Record]
-    spilled: dict[int, int]
-    moved: set[int]
-
-    def copy(self, token: str) -> _Page:
-        return _Page(token, dict(self.rows), dict(self.spilled), set(self.moved))
-
-    def says_as_much_as(self, other: _Page) -> bool:
-        return self.rows == other.rows and self.moved == other.moved
-
-
-class _Packed(msgspec.Struct, frozen=True, array_like=True):
-    tasks_per_row: int
-    rows: list[Record]
-    spilled: list[tuple[int, int]]
-    moved: list[int] = []
-
-
-_encoder = msgspec.msgpack.Encoder()
-_packed = msgspec.msgpack.Decoder(_Packed)
-
-_NO_PAGE: Final = _Page("", {}, {}, set())
 
 
 class _Moved:
@@ -100,7 +59,7 @@ class PagedLedger(Ledger):
         self._layout = layout
         self._inline_bytes = inline_bytes
         self._writes = 0
-        self._seen: dict[int, _Page] = {}  # the one that was used last is the last
+        self._seen: dict[int, Page] = {}  # the one that was used last is the last
         self._locks = [asyncio.Lock() for _ in range(_LOCKS)]
         self.max_batch = ledger.max_batch * layout.rows
         self.stale_reads = ledger.stale_reads
@@ -115,7 +74,7 @@ class PagedLedger(Ledger):
         for key in keys:
             page = pages[self._page_of(key)]
             found.append(_MOVED if key in page.moved else page.rows.get(key))
-        return await self._whole(found, _spilled(pages))
+        return await self._whole(found, spilled_of(pages))
 
     async def insert_new(self, records: Sequence[Record]) -> list[Record | None]:
         return await self._both(_keys(records), records, self._insert_rows, self._ledger.insert_new)
@@ -123,11 +82,11 @@ class PagedLedger(Ledger):
     async def _insert_rows(self, records: Sequence[Record]) -> list[Record | _Moved | None]:
         records, spilled = await self._spill(records)
 
-        def insert(at: int, page: _Page) -> Record | None:
+        def insert(at: int, page: Page) -> Record | None:
             record = records[at]
             found = page.rows.get(record.key)
             if found is None:
-                _lay(page, record, spilled)
+                page.lay(record, spilled)
             return found
 
         return await self._change_rows(records, insert, may_be_new=True)
@@ -143,14 +102,14 @@ class PagedLedger(Ledger):
         async def paged(some: Sequence[Record]) -> list[Record | _Moved | None]:
             some, spilled = await self._spill(some)
 
-            def replace(at: int, page: _Page) -> Record | None:
+            def replace(at: int, page: Page) -> Record | None:
                 record = some[at]
                 found = page.rows.get(record.key)
                 if found is None:
                     return missing(record.key)
                 if found.token != token_of[record.key]:
                     return found
-                _lay(page, record, spilled)
+                page.lay(record, spilled)
                 return None
 
             return await self._change_rows(some, replace)
@@ -163,8 +122,8 @@ class PagedLedger(Ledger):
     async def _put_rows(self, records: Sequence[Record]) -> list[_Moved | None]:
         records, spilled = await self._spill(records)
 
-        def put(at: int, page: _Page) -> None:
-            _lay(page, records[at], spilled)
+        def put(at: int, page: Page) -> None:
+            page.lay(records[at], spilled)
 
         written, _ = await self._change(_keys(records), put, may_be_new=True)
         return written
@@ -182,7 +141,7 @@ class PagedLedger(Ledger):
             return await self._ledger.delete(some, [token_of[key] for key in some])
 
         async def paged(some: Sequence[int]) -> list[bool | _Moved]:
-            def delete(at: int, page: _Page) -> bool:
+            def delete(at: int, page: Page) -> bool:
                 key = some[at]
                 found = page.rows.get(key)
                 if found is None or found.token != token_of[key]:
@@ -204,7 +163,7 @@ class PagedLedger(Ledger):
         """
         inside = [key for key in keys if self._layout.page_of(key) is not None]
 
-        def move(at: int, page: _Page) -> bool:
+        def move(at: int, page: Page) -> bool:
             if inside[at] in page.rows:
                 return False
             page.moved.add(inside[at])
@@ -222,9 +181,9 @@ class PagedLedger(Ledger):
         at = self._layout.scan_from(first)
         while rows := await self._ledger.scan(at, _SCANNED_ROWS):
             at = rows[-1].key + 1
-            pages = {row.key: self._unpack(row) for row in rows if self._layout.is_page(row.key)}
+            pages = {row.key: self._unpacked(row) for row in rows if self._layout.is_page(row.key)}
             inside = [row for page in pages.values() for row in page.rows.values()]
-            found += await self._whole(inside, _spilled(pages))
+            found += await self._whole(inside, spilled_of(pages))
             found += [row for row in rows if self._layout.is_row(row.key)]
         later = [row for row in found if isinstance(row, Record) and row.key >= first]
         return sorted(later, key=lambda row: row.key)[:limit]
@@ -255,16 +214,16 @@ class PagedLedger(Ledger):
     async def _change_rows(
         self,
         records: Sequence[Record],
-        apply: Callable[[int, _Page], Record | None],
+        apply: Callable[[int, Page], Record | None],
         may_be_new: bool = False,
     ) -> list[Record | _Moved | None]:
         """A change whose verdicts are rows that were found, with their outcomes."""
         verdicts, pages = await self._change(_keys(records), apply, may_be_new)
-        return await self._whole(verdicts, _spilled(pages))
+        return await self._whole(verdicts, spilled_of(pages))
 
     async def _change(
-        self, keys: Sequence[int], apply: Callable[[int, _Page], _Verdict], may_be_new: bool = False
-    ) -> tuple[list[_Verdict | _Moved], dict[int, _Page]]:
+        self, keys: Sequence[int], apply: Callable[[int, Page], _Verdict], may_be_new: bool = False
+    ) -> tuple[list[_Verdict | _Moved], dict[int, Page]]:
         """Do to each row what `apply` does to the item at an index of the call, and its page, which is a
         copy. Returns the verdicts, and the pages that they rest on.
 
@@ -282,9 +241,9 @@ class PagedLedger(Ledger):
             current: set[int] = set()  # pages that are known as they were at some time during this call
             todo = list(items)
             while todo:
-                writes: dict[int, _Page] = {}
+                writes: dict[int, Page] = {}
                 for number in todo:
-                    was = known.get(number, _NO_PAGE)
+                    was = known.get(number, NO_PAGE)
                     page = was.copy(self._token())
                     left = [at for at in items[number] if keys[at] not in was.moved]
                     verdicts.update(dict.fromkeys(items[number], _MOVED))
@@ -306,11 +265,11 @@ class PagedLedger(Ledger):
                         todo.append(number)
         return [verdicts[at] for at in range(len(keys))], known
 
-    async def _write(self, writes: dict[int, _Page], known: dict[int, _Page]) -> dict[int, _Page | None]:
+    async def _write(self, writes: dict[int, Page], known: dict[int, Page]) -> dict[int, Page | None]:
         """Write pages over the versions that are known: None where that was done, else the page found."""
-        new = [number for number in writes if not known.get(number, _NO_PAGE).token]
-        old = [number for number in writes if known.get(number, _NO_PAGE).token]
-        rows = {number: self._pack(number, page) for number, page in writes.items()}
+        new = [number for number in writes if not known.get(number, NO_PAGE).token]
+        old = [number for number in writes if known.get(number, NO_PAGE).token]
+        rows = {number: self._row_of(number, page) for number, page in writes.items()}
         inserted, replaced = await asyncio.gather(
             self._ledger.insert_new([rows[number] for number in new]) if new else _nothing(),
             self._ledger.replace([rows[number] for number in old], [known[number].token for number in old])
@@ -318,14 +277,14 @@ class PagedLedger(Ledger):
             else _nothing(),
             return_exceptions=True,
         )
-        found: dict[int, _Page | None] = {}
+        found: dict[int, Page | None] = {}
         for numbers, answer in ((new, inserted), (old, replaced)):
             if isinstance(answer, BaseException):
                 raise answer
             for number, row in zip(numbers, answer, strict=True):
                 # our own write, met by its second try
                 ours = row is None or row.token == writes[number].token
-                found[number] = None if row is None or ours else self._unpack(row)
+                found[number] = None if row is None or ours else self._unpacked(row)
         return found
 
     @contextlib.asynccontextmanager
@@ -341,16 +300,16 @@ class PagedLedger(Ledger):
             for lock in taken:
                 lock.release()
 
-    async def _read(self, numbers: list[int]) -> dict[int, _Page]:
+    async def _read(self, numbers: list[int]) -> dict[int, Page]:
         if not numbers:
             return {}
         rows = await self._ledger.read(numbers)
         return {
-            number: _NO_PAGE if row is None else self._unpack(row)
+            number: NO_PAGE if row is None else self._unpacked(row)
             for number, row in zip(numbers, rows, strict=True)
         }
 
-    def _remember(self, number: int, page: _Page) -> None:
+    def _remember(self, number: int, page: Page) -> None:
         self._seen.pop(number, None)
         self._seen[number] = page
         if len(self._seen) > KEPT_PAGES:
@@ -423,28 +382,12 @@ class PagedLedger(Ledger):
 
     # --- how a page is kept --------------------------------------------------------------------------
 
-    def _pack(self, number: int, page: _Page) -> Record:
-        rows = self._layout.rows_of(number)
-        packed = _Packed(rows, list(page.rows.values()), list(page.spilled.items()), sorted(page.moved))
-        body = _compressed(_encoder.encode(packed))
+    def _row_of(self, number: int, page: Page) -> Record:
+        body = packed(page, self._layout.rows_of(number))
         return Record(number, page.token, owner=self._writer, outcome=body)
 
-    def _unpack(self, row: Record) -> _Page:
-        """Raises StoreError for a row that is no page of this size."""
-        if not row.token:
-            return _NO_PAGE
-        try:
-            packed = _packed.decode(zlib.decompress(row.outcome or b""))
-        except (zlib.error, msgspec.DecodeError) as error:
-            raise StoreError(f"row {row.key} of the ledger is not a page of rows: {error}") from error
-        rows = self._layout.rows_of(row.key)
-        if packed.tasks_per_row != rows:
-            raise StoreError(
-                f"row {row.key} of the ledger is a page of {packed.tasks_per_row} tasks, and this worker has "
-                f"tasks_per_row {rows}: all workers of a run need the same"
-            )
-        held = {each.key: each for each in packed.rows}
-        return _Page(row.token, held, dict(packed.spilled), set(packed.moved))
+    def _unpacked(self, row: Record) -> Page:
+        return unpacked(row, self._layout.rows_of(row.key))
 
 
 def in_pages(ledger: Ledger, spec: RunSpec, writer: str, segments: SegmentPages | None) -> PagedLedger | None:
@@ -457,28 +400,8 @@ def in_pages(ledger: Ledger, spec: RunSpec, writer: str, segments: SegmentPages 
     return None
 
 
-def _compressed(body: bytes) -> bytes:
-    if len(body) > _SMALL_BYTES:
-        return zlib.compress(body, _FAST)
-    deflate = zlib.compressobj(_FAST, zlib.DEFLATED, _SMALL_WINDOW, _SMALL_MEMORY)
-    return deflate.compress(body) + deflate.flush()
-
-
-def _lay(page: _Page, record: Record, spilled: dict[int, int]) -> None:
-    page.rows[record.key] = record
-    if record.key in spilled:
-        page.spilled[record.key] = spilled[record.key]
-    else:
-        page.spilled.pop(record.key, None)
-
-
 def _keys(records: Sequence[Record]) -> list[int]:
     return [record.key for record in records]
-
-
-def _spilled(pages: dict[int, _Page]) -> dict[int, int]:
-    """Where outcomes lie that no page holds, by the key of their task's row."""
-    return {key: place for page in pages.values() for key, place in page.spilled.items()}
 
 
 async def _nothing() -> list[Record | None]:

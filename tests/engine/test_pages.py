@@ -17,7 +17,8 @@ from kon.backends.sim.network import Network
 from kon.backends.sim.schedule import Seeded
 from kon.core.errors import BackendUnavailable, StoreError
 from kon.core.ledger import Ledger, Record, missing
-from kon.engine import paged_ledger as pages
+from kon.engine import page as pages
+from kon.engine import paged_ledger
 from kon.engine.layout import FixedPages
 from kon.engine.paged_ledger import PagedLedger
 from kon.engine.patience import Patience, PatientLedger
@@ -236,7 +237,7 @@ def test_a_deletion_that_meets_its_own_write_is_one() -> None:
 
 
 def test_a_worker_that_has_forgotten_a_page_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "KEPT_PAGES", 2)
+    monkeypatch.setattr(paged_ledger, "KEPT_PAGES", 2)
 
     async def case() -> None:
         below = Counted()

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from kon.backends.prices import usual_prices
 from kon.fleet.build import Wanted, Work
 from kon.fleet.clients import Clients
+from kon.fleet.sweep import look
+from kon.fleet.thing import Filter
 from tests.fleet.conftest import Account
 
 KEY = (
@@ -44,3 +47,18 @@ def work(account: Account) -> Iterator[Maker]:
     yield make
     for each in made:
         each.close()
+
+
+ALL = {"own_network": True, "alarm_mail": "me@example.org", "dead_queues": ["konf-r1-a-dead"], "spot": True}
+"""Wishes for all that a fleet can have."""
+
+PRIVATE = "the private half, of nobody's"
+
+
+def left() -> list[str]:
+    """Kinds of what is there of the fleet."""
+    return [each.kind for each in look(Filter("r1"), usual_prices(), ["us-east-1"]).things]
+
+
+def changing(operation: str) -> bool:
+    return not operation.startswith(("Describe", "List", "Get"))
