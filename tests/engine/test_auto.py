@@ -354,6 +354,69 @@ def test_a_task_waits_no_longer_than_two_seconds() -> None:
     in_virtual_time(main())
 
 
+async def _given_back(seconds: float, for_s: float, *bundles: int) -> list[Bundle]:
+    """What one worker of a run of 100 tasks sends back within some seconds, of bundles of these sizes."""
+    world = await World.create(100, **AUTO)
+    first = 0
+    for size in bundles:
+        tasks = [Task(first + at, {"s": seconds}) for at in range(size)]
+        await world.channel.tasks.send([Message(encode(Bundle("r", tasks)))])
+        first += size
+    sent: list[Bundle] = []
+    send = world.channel.tasks.send
+
+    async def noted(messages: Sequence[Message]) -> None:
+        sent.extend(decode_bundle(message.body) for message in messages)
+        await send([Message(message.body, 60.0) for message in messages])  # it does not come again
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.channel.tasks, "send", noted)
+        worker = asyncio.create_task(world.worker().run())
+        await asyncio.sleep(for_s)
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+    return sent
+
+
+def test_a_task_that_waits_for_its_turn_behind_one_like_it_stays() -> None:
+    """A second is long to wait, and what a task takes here: elsewhere it would begin no sooner."""
+    assert in_virtual_time(_given_back(1.0, 5.0, 1, 2)) == []
+
+
+def test_what_waits_behind_a_task_of_unknown_length_goes_back_one_by_one() -> None:
+    """It has run for a quarter of a second, so that the others may take as long."""
+    sent = in_virtual_time(_given_back(50.0, 1.0, 40))
+    assert [len(bundle.tasks) for bundle in sent] == [1] * 39
+
+
+def test_work_for_the_next_moment_is_kept_where_a_message_is_too_large() -> None:
+    """What a worker keeps hides a round trip: it runs one task, and has one for the slot after that."""
+    sent = in_virtual_time(_given_back(0.2, 0.3, 40))
+    assert sorted(task.index for bundle in sent for task in bundle.tasks) == [*range(3, 40)]
+
+
+def test_what_was_claimed_and_goes_back_may_be_started_elsewhere_at_once() -> None:
+    """Its claim is released: else the other worker would wait until it runs out."""
+
+    async def main() -> None:
+        world = await World.create(100, **AUTO, workers=2)
+        tasks = [Task(index, {"s": 100.0 if index == 10 else 0.01}) for index in range(31)]
+        for part in (tasks[:10], tasks[10:]):
+            await world.channel.tasks.send([Message(encode(Bundle("r", part)))])
+        first = asyncio.create_task(world.worker("a").run())
+        await asyncio.sleep(1.0)
+        claimed, back = set(world.tasks_of("claim", "a")), set(world.tasks_of("give_back", "a"))
+        assert claimed & back  # some of those that go back were claimed
+        second = asyncio.create_task(world.worker("b").run())
+        await asyncio.sleep(2.0)
+        assert len(await world.answers()) == 30
+        for worker in (first, second):
+            worker.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
+
+    in_virtual_time(main())
+
+
 def test_groups_that_are_given_back_stay_within_a_delivery() -> None:
     async def main() -> None:
         world = await World.create(20, **AUTO, slots=2)

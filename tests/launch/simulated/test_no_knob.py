@@ -87,3 +87,9 @@ def test_short_tasks_do_not_wait_for_a_long_one(first: bool) -> None:
     long = 0 if first else 99
     assert max(at_s for index, at_s in known.at_s.items() if index != long) < 2.0
     assert {(each.state.name, each.attempt) for each in known.outcomes} == {("DONE", 1)}
+
+
+def test_long_tasks_at_the_end_are_shared_among_all() -> None:
+    """Short ones before them made messages large; a worker would keep 2 s of such work."""
+    durations_s = [0.0005] * 3_960 + [0.05] * 40
+    assert makespan_s(durations_s, 64) <= 1.3 * makespan_s(durations_s, 64, bundle=10)
