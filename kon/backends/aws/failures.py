@@ -58,7 +58,7 @@ _DOWN: Final = frozenset(
         "RequestTimeoutException",
     ]
 )
-_DENIED: Final = frozenset(
+DENIED: Final = frozenset(
     [
         "AccessDenied",
         "AccessDeniedException",
@@ -241,7 +241,7 @@ def _answered(error: exceptions.ClientError, service: str, operation: str, resou
             "AWS_PROFILE and the keys in the environment"
         )
     # S3 says 403 alone to a HEAD
-    if code in _DENIED or (status == 403 and code in ("403", "Forbidden")):
+    if code in DENIED or (status == 403 and code in ("403", "Forbidden")):
         action = match[1] if (match := _ACTION.search(text)) else _action(service, operation)
         where = match[1] if (match := _RESOURCE.search(text)) else resource
         whose = f" on {where}" if where else ""
