@@ -8,6 +8,7 @@ does (`kon prove`). A change that neither finds is a survivor. Exit code 1 where
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import random
 import shutil
@@ -65,11 +66,18 @@ def found_by(mutant: Mutant, copy: Path) -> str:
     """Who finds this change; see `who_fails`."""
     file = copy / mutant.file
     original = file.read_text(encoding="utf-8")
-    file.write_text(changed(original, mutant), encoding="utf-8")
+    replace(file, changed(original, mutant))
     try:
         return who_fails(copy)
     finally:
-        file.write_text(original, encoding="utf-8")
+        replace(file, original)
+
+
+def replace(file: Path, text: str) -> None:
+    """Write a source, and forget what Python has compiled of it, which would stand for a text that is as long
+    and of the same second."""
+    file.write_text(text, encoding="utf-8")
+    Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
 
 
 def who_fails(copy: Path) -> str:
@@ -85,7 +93,7 @@ def who_fails(copy: Path) -> str:
 
 
 def _passes(words: Sequence[str], copy: Path) -> bool:
-    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(copy)}
     try:
         done = subprocess.run(
             [sys.executable, *words], cwd=copy, env=environment, capture_output=True, timeout=LIMIT_S

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import os
+import py_compile
+from pathlib import Path
 
-from tests.mutants.__main__ import SOURCES, every, harmless, key
+from tests.mutants.__main__ import SOURCES, every, harmless, key, replace
 from tests.mutants.changes import changed, mutants
 
 SOURCE = """\
@@ -39,3 +43,18 @@ def test_there_are_more_than_enough_of_them_in_every_source() -> None:
 
 def test_what_is_said_to_be_harmless_is_still_a_change_that_is_made() -> None:
     assert harmless() <= {key(mutant) for mutant in every()}
+
+
+def test_a_change_is_what_is_run_though_python_has_compiled_the_source_before(tmp_path: Path) -> None:
+    """Both texts are as long, and of the same second."""
+    file = tmp_path / "compiled_before.py"
+    for text in ("ANSWER = 1\n", "ANSWER = 2\n"):
+        replace(file, text)
+        os.utime(file, (1e9, 1e9))
+        spec = importlib.util.spec_from_file_location("compiled_before", file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        assert f"ANSWER = {module.ANSWER}\n" == text
+        py_compile.compile(str(file))
