@@ -18,7 +18,7 @@ from kon.core.strategy import Claim
 from kon.core.task import Bundle, Outcome, Segment, State, Task, decode_bundle, encode
 from kon.engine.client import Client
 from kon.engine.control import Control, Window
-from kon.engine.give_back import GiveBack, HoldLimits
+from kon.engine.give_back import GiveBack, HoldLimits, _parts
 from kon.engine.layout import SegmentPages
 from kon.engine.paged_ledger import PagedLedger
 from kon.engine.sizing import MOST_TASKS, Sizing
@@ -354,9 +354,11 @@ def test_a_task_waits_no_longer_than_two_seconds() -> None:
     in_virtual_time(main())
 
 
-async def _given_back(seconds: float, for_s: float, *bundles: int) -> list[Bundle]:
-    """What one worker of a run of 100 tasks sends back within some seconds, of bundles of these sizes."""
-    world = await World.create(100, **AUTO)
+async def _given_back(
+    seconds: float, for_s: float, *bundles: int, run_of: int = 100, workers: int = 1, wait_s: float = 2.0
+) -> list[Bundle]:
+    """What one worker sends back within some seconds, of bundles of these sizes."""
+    world = await World.create(run_of, **AUTO, workers=workers)
     first = 0
     for size in bundles:
         tasks = [Task(first + at, {"s": seconds}) for at in range(size)]
@@ -371,7 +373,8 @@ async def _given_back(seconds: float, for_s: float, *bundles: int) -> list[Bundl
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(world.channel.tasks, "send", noted)
-        worker = asyncio.create_task(world.worker().run())
+        options = WorkerOptions(hold=HoldLimits(wait_s=wait_s))
+        worker = asyncio.create_task(world.worker(options=options).run())
         await asyncio.sleep(for_s)
         worker.cancel()
         await asyncio.gather(worker, return_exceptions=True)
@@ -413,6 +416,39 @@ def test_what_was_claimed_and_goes_back_may_be_started_elsewhere_at_once() -> No
         for worker in (first, second):
             worker.cancel()
         await asyncio.gather(first, second, return_exceptions=True)
+
+    in_virtual_time(main())
+
+
+def test_parts_are_half_a_share_at_least_and_no_more_than_the_client_keeps_up_with() -> None:
+    """256 workers would answer 10,000 single tasks sooner than the client takes."""
+    assert _parts(spec(100, workers=2), 0.02, 1.0) == 1
+    assert _parts(spec(10_000, workers=256), 0.02, 0.1) == 5
+    assert _parts(spec(100, workers=2), 0.02, 0.0) == MOST_TASKS
+
+
+def test_no_more_than_a_share_of_the_run_is_kept() -> None:
+    """Of 200 tasks of a millisecond on 50 workers each has four, and its next moment's work would be all."""
+    sent = in_virtual_time(_given_back(0.001, 0.0505, 100, run_of=200, workers=50, wait_s=0.05))
+    assert sum(len(bundle.tasks) for bundle in sent) > 40
+
+
+def test_more_is_held_ahead_where_the_queue_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receive that takes longer than the usual work ahead would leave the slot idle half of the time."""
+
+    async def main() -> None:
+        world = await World.create(2_000, **AUTO)
+        receive = world.channel.tasks.receive
+
+        async def slow(wanted: int, wait_s: float) -> Any:
+            await asyncio.sleep(0.3)
+            return await receive(wanted, wait_s)
+
+        monkeypatch.setattr(world.channel.tasks, "receive", slow)
+        tally = await world.run([{"s": 0.01}] * 2_000, world.worker())
+        assert tally.counts[State.DONE] == 2_000
+        starts = [line["t"] for line in world.events("start")]
+        assert starts[-1] - starts[0] < 1.2 * 20.0
 
     in_virtual_time(main())
 
