@@ -30,7 +30,8 @@ def day(tmp_path: Path) -> Iterator[Day]:
 def test_site_then_an_image_of_it_then_more_and_fewer_hosts(day: Day) -> None:
     dry = day.play("site", "--check")
     assert day.hosts() == [], "check mode makes nothing"
-    assert "would make 1 host" in dry.said
+    assert "1 x t3.micro in us-east-1" in dry.said
+    assert "Make all else" in dry.changes
     day.play("site")
     assert RunFolder(day.folder / "out/small-lease-w1-r1").read_summary()["done"] == 20
     for playbook in ("provision", "configure"):
