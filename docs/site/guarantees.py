@@ -36,7 +36,7 @@ from kon.trials.prove.classes import (
     registered_strategies,
 )
 from kon.trials.prove.counterexample import Counterexample
-from kon.trials.prove.coverage import PartLines, coverage_of
+from kon.trials.prove.coverage import PartLines, apart, coverage_of
 from kon.trials.prove.drawn import SCENARIO
 from kon.trials.prove.exhaustive import Exhausted, exhaust_each
 from kon.trials.prove.findings import Broken, by_strategy, summed_up
@@ -97,8 +97,9 @@ Schedules for each strategy, and in how many of them a fault really fired{fired}
 
 {unmodelled}
 
-Other tests kill real processes, cut the power at every write of client and queue, and hold all backends to
-one contract.
+Other tests kill real processes, and hold all backends to one contract. Others cut the power: at every write
+of client and queue, and on the disk itself, where of SQLite's database and log and of the results all that
+was not synced is gone or torn.
 
 ## The backends' own code
 
@@ -159,6 +160,10 @@ The share of lines that these schedules ran, without what only writes records or
 Functions that no schedule entered:
 
 {left_out}
+
+Functions that are not counted, and why:
+
+{apart}
 
 ## How soon a known break is found
 
@@ -226,6 +231,7 @@ def guarantees(evidence: Evidence, data: str) -> str:
         ),
         parts=_parts(evidence.parts),
         left_out="\n".join(f"- {each.name}: {', '.join(each.never) or 'none'}" for each in evidence.parts),
+        apart="\n".join(f"- {reason}: {', '.join(names)}" for reason, names in apart().items()),
         beginnings=len(BEGINNINGS),
         soon=table(evidence.soon),
         small=_small(evidence.exhausted),
@@ -376,8 +382,12 @@ def searched_anew(seeds: int, jobs: int | None) -> Evidence:
             raise KonError(f"{each.strategy.label}, {each.fault}: a promise broke; see `kon prove`")
     if any(each.broken for each in small):
         raise KonError("a promise broke in the small model; see `kon prove --exhaustive`")
-    parts = coverage_of([(name, _cells(name, *each)) for name, each in COVERED.items()], jobs)
-    return Evidence(head, found, counterexamples(found, SCENARIO), small, others, parts, how_soon(jobs))
+    examples = counterexamples(found, SCENARIO)
+    return Evidence(head, found, examples, small, others, _covered(jobs), how_soon(jobs))
+
+
+def _covered(jobs: int | None) -> list[PartLines]:
+    return coverage_of([(name, _cells(name, *each)) for name, each in COVERED.items()], jobs)
 
 
 def _cells(backend: Searchable, together: int, alone: int) -> list[Cell]:
@@ -401,12 +411,17 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, help="processes; all cores without it")
     parser.add_argument("--again", action="store_true", help="draw the page from the evidence that is there")
     parser.add_argument("--soon", action="store_true", help="as --again, but look for known breaks anew")
+    parser.add_argument("--parts", action="store_true", help="as --again, but count anew which lines run")
     parser.add_argument("page", type=Path, nargs="?", default=PAGE)
     args = parser.parse_args()
     page: Path = args.page
-    if args.soon:
+    if args.soon or args.parts:
         kept = read_evidence(data_file(page))
-        write_page(page, msgspec.structs.replace(kept, soon=how_soon(args.jobs)))
+        if args.soon:
+            kept = msgspec.structs.replace(kept, soon=how_soon(args.jobs))
+        if args.parts:
+            kept = msgspec.structs.replace(kept, parts=_covered(args.jobs))
+        write_page(page, kept)
     else:
         write_page(
             page, read_evidence(data_file(page)) if args.again else searched_anew(args.seeds, args.jobs)

@@ -1,4 +1,4 @@
-"""Disks as they may be after a power cut: all that was not synced is gone, or some of it is there, in any mix.
+"""Disks as they may be after a power cut: what was not synced is gone, or some of it is there, in any mix.
 
 `strace` writes down each write and each wait for the disk of a process; files are put together from that.
 """

@@ -1,4 +1,4 @@
-"""Power cuts on the disk itself: of database, write-ahead log and results, what was not synced is gone or torn.
+"""Power cuts on the disk itself: of database, log and results, what was not synced is gone or torn.
 
 As test_power_cut.py, which trusts SQLite's FULL, but from the writes and syncs that a run really made.
 """

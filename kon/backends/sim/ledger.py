@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from kon.backends.sim.network import BACKOFF_S, Network, NetworkCall
 from kon.backends.sim.trace import What
@@ -50,6 +50,7 @@ class SimLedger(Ledger):
         self._network = network
         self._faults = network.faults
         self.stale_reads = self._faults is not None and self._faults.can_fire("stale_read")
+        self._throttles = self._faults is not None and self._faults.can_fire("throttle")
         self.tasks_per_row = 1
         """For the trace, where workers keep their tasks in pages (see `kon.engine.paged_ledger`)."""
         self.rows: dict[int, Record] = {}
@@ -173,11 +174,14 @@ class SimLedger(Ledger):
         verdicts: dict[int, _Verdict] = {}
         todo: Sequence[int] = items
         for attempt in range(THROTTLE_TRIES):
-            tasks = self._tasks([keys[i] for i in todo])
+            tasks = () if self._network.trace is None else self._tasks([keys[i] for i in todo])
             taken = len(todo) if units is None else sum(units[i] for i in todo)
             call = NetworkCall("ledger", self.name, op, taken, tasks, loses)
             effect = functools.partial(self._apply, op, keys, todo, apply)
-            for i, verdict in zip(todo, await self._network.call(call, effect), strict=True):
+            answer = await self._network.call(call, effect)
+            if not self._throttles:
+                return cast("list[_Verdict]", answer)
+            for i, verdict in zip(todo, answer, strict=True):
                 if not isinstance(verdict, _Throttled):
                     verdicts[i] = verdict
             if len(verdicts) == len(items):
@@ -193,8 +197,9 @@ class SimLedger(Ledger):
         self, op: str, keys: Sequence[int], items: Sequence[int], apply: Callable[[int], _Verdict], host: str
     ) -> list[_Verdict | _Throttled]:
         verdicts: list[_Verdict | _Throttled] = []
+        faults = self._faults if self._throttles else None
         for i in items:
-            if self._faults is not None and self._faults.fires("throttle", self.name) is not None:
+            if faults is not None and faults.fires("throttle", self.name) is not None:
                 verdicts.append(_THROTTLED)
                 self._tell(What.FAULT, host, op, keys[i], "throttled")
                 continue

@@ -174,7 +174,10 @@ class SimLoop(RefusingLoop):
                 continue
             self.steps += 1
             handle = take()
-            if handle.callback is None or (special and self._is_held_back(handle)):
+            if handle.callback is None:
+                continue
+            if special and (host := handle.context.get(current_host, "")) in special:
+                self._hold_back(handle, host)
                 continue
             handle.context.run(handle.callback, *handle.args)
 
@@ -192,7 +195,10 @@ class SimLoop(RefusingLoop):
                 continue
             self.steps += 1
             handle = take(pick(waiting) if waiting > 1 else 0)
-            if handle.callback is None or (special and self._is_held_back(handle)):
+            if handle.callback is None:
+                continue
+            if special and (host := handle.context.get(current_host, "")) in special:
+                self._hold_back(handle, host)
                 continue
             handle.context.run(handle.callback, *handle.args)
 
@@ -364,16 +370,12 @@ class SimLoop(RefusingLoop):
         if host not in self._crashed:
             self._special.discard(host)
 
-    def _is_held_back(self, handle: Handle) -> bool:
-        """Whether a callback's host can't run it; if so, it is put where it belongs."""
-        host = handle.context.get(current_host, "")
-        if host not in self._special:
-            return False
+    def _hold_back(self, handle: Handle, host: str) -> None:
+        """Put a callback that its host can't run where it belongs."""
         if host in self._crashed:
             self._graveyard.append(handle)
         else:
             self._paused[host].append(handle)
-        return True
 
     # --- errors and the end ------------------------------------------------------------------------
 

@@ -37,6 +37,10 @@ _EVERY_REPLY: Final = "every reply"
 _FIRST_REPLY: Final = "the first reply"
 
 
+_ON_THE_WAY: Final = ("partition", "error_before", "error_after")
+"""Faults that any call may meet."""
+
+
 class _NoReply(Exception):
     """The SDK's time is up."""
 
@@ -86,6 +90,7 @@ class Network:
         self, faults: Faults | None = None, latency: Latency | None = None, trace: Trace | None = None
     ) -> None:
         self.faults = faults if faults is not None and faults.any else None
+        self._strikes = self.faults is not None and any(map(self.faults.can_fire, _ON_THE_WAY))
         self.latency = latency
         self.trace = trace
         self.requests = 0
@@ -152,14 +157,15 @@ class Network:
         faults = self.faults
         if faults is None:
             return ""
-        if (far := faults.fires("partition", call.kind)) is not None:
-            self.cut(host, call.kind, far.uniform(0.0, faults.spans.partition_s), far.random() < 0.5)
-        if faults.fires("error_before", call.service) is not None:
-            self.away.add(host)
-            return _REQUEST
-        if faults.fires("error_after", call.service) is not None:
-            self.away.add(host)
-            return _EVERY_REPLY
+        if self._strikes:
+            if (far := faults.fires("partition", call.kind)) is not None:
+                self.cut(host, call.kind, far.uniform(0.0, faults.spans.partition_s), far.random() < 0.5)
+            if faults.fires("error_before", call.service) is not None:
+                self.away.add(host)
+                return _REQUEST
+            if faults.fires("error_after", call.service) is not None:
+                self.away.add(host)
+                return _EVERY_REPLY
         if call.loses and faults.fires(call.loses, call.service) is not None:
             return _FIRST_REPLY
         return ""

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
@@ -32,6 +32,49 @@ DATA_PATH: Final = {
     ),
 }
 """The modules of a backend that a task's way leads through, by the backend's name."""
+
+_LAUNCH: Final = "of those who start a run or look at it; no task's way leads there"
+_THREADS: Final = "of a real thread, in whose place the search's loop does the same calls"
+_SOCKETS: Final = "of real sockets, or of what threads ask the SDK; the model stands right behind them"
+_SCANS: Final = "nothing on a task's way reads through a whole ledger"
+
+APART: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        (
+            *("control.Control.tasks_per_message", "control.Control.workers", "control.Control.publish"),
+            *("control.Control.published", "control.Control.published_by", "control.Control.begun_s"),
+            *("control.Control.refuse", "control.Control.refusals", "control.Control.hosts_at_work"),
+            *("tally.Tally.close", "worker.Worker.load", "rows.table_definition"),
+        ),
+        _LAUNCH,
+    ),
+    **dict.fromkeys(
+        (
+            *("connection._version", "connection._resolve", "connection.Connection._start"),
+            *("connection.Connection._run", "connection.Connection._open_and_serve"),
+            *("connection.Connection._refuse", "connection.Connection._serve", "connection.Connection._next"),
+            *("connection.Connection._post", "turn.Turn.take"),
+            *("calls._done", "calls.Calls.close", "calls.Calls._submit", "calls.Calls._poll_on_thread"),
+        ),
+        _THREADS,
+    ),
+    **dict.fromkeys(
+        (
+            *("client.Lean.close", "client.Lean._learn", "client.Lean._look_up"),
+            *("connections.Connections.close", "connections.Connections._connected"),
+            "connections.Connections._socket",
+        ),
+        _SOCKETS,
+    ),
+    **dict.fromkeys(
+        (
+            *("paged_ledger.PagedLedger.scan", "dynamodb.DynamoLedger._scan"),
+            *("s3_ledger.S3Ledger.scan", "s3_ledger.S3Ledger._list"),
+        ),
+        _SCANS,
+    ),
+}
+"""Functions that no schedule can enter, with the reason: they are counted neither as run nor as left out."""
 
 Seen = set[tuple[str, int]]
 """Lines that were run, by module and number."""
@@ -162,8 +205,18 @@ def _functions(module: ModuleType) -> Iterator[CodeType]:
         function = inspect.unwrap(member) if callable(member) else None
         code = getattr(function, "__code__", None)
         # a body of `...` or a docstring alone is an abstract method
-        if isinstance(code, CodeType) and Path(code.co_filename) == file and len(_lines(code)) > 1:
+        if not isinstance(code, CodeType) or Path(code.co_filename) != file or len(_lines(code)) < 2:
+            continue
+        if f"{module.__name__.rpartition('.')[2]}.{code.co_qualname}" not in APART:
             yield code
+
+
+def apart() -> dict[str, list[str]]:
+    """The functions that are not counted, by reason."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in APART.items():
+        by_reason.setdefault(reason, []).append(name)
+    return by_reason
 
 
 def _parts(cls: type) -> Iterator[Any]:

@@ -8,9 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
+from kon.core.plugins import strategy_class
 from kon.core.spec import Plugin
+from kon.core.strategy import Strategy
 from kon.engine.give_back import DEFAULT_HOLD, HoldLimits
-from kon.trials.prove.classes import FaultClass
+from kon.trials.prove.classes import FaultClass, promises_of
+from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.on_sqlite import for_large
 from kon.trials.prove.scenario import MakeStrategy, Played, Scenario, play
 
@@ -45,10 +48,12 @@ def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int)
     """What is played under a seed.
 
     The seed also decides how many tasks go into a message and into a row of the ledger, how often a message
-    may be received, whether attempts time out, how large results are, whether the kind takes no time, and
-    how many tasks there are. In every other six seeds kon finds the sizes of messages itself, in small:
-    messages of every size, in pages and not, which workers split and give back while some of their tasks run.
-    In a third of these it packs them just as in a run, by what it learns of tasks from a millisecond on.
+    may be received, whether attempts time out, how large results are, whether the kind takes no time, whether
+    a client that crashes loses the end of its records, and how many tasks there are.
+
+    In every other six seeds kon finds the sizes of messages itself, in small: messages of every size, in
+    pages and not, which workers split and give back while some of their tasks run. In a third of these it
+    packs them just as in a run, by what it learns of tasks from a millisecond on.
     """
     rates = faults.rates
     drawn: dict[str, Any] = {
@@ -84,9 +89,17 @@ def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int)
         }
     else:
         drawn |= {"bundle": 1 + seed % 3, "tasks_per_row": 4 if seed // 3 % 2 else 1}
+    # where the ledger has no outcomes nothing can be read back, and `durability: full` is what helps
+    drawn["forgets"] = seed % 5 == 4 and _keeps_outcomes(strategy)
     if base.backend != "sim":  # whose receipt handles can be noted
         drawn["hands_on"] = drawn["tasks_per_row"] == 1 and seed % 3 > 0
     return msgspec.structs.replace(base, strategy=strategy, rates=rates, **drawn)
+
+
+def _keeps_outcomes(strategy: Plugin) -> bool:
+    """Whether the ledger has the outcome of every task that was answered."""
+    reads_back = strategy_class(strategy.name).recall is not Strategy.recall
+    return reads_back and Invariant.NOTHING_LOST in promises_of(strategy)
 
 
 def play_seed(

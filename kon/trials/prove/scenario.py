@@ -75,6 +75,8 @@ SPARE_RECEIVES: Final = 5
 GRACEFUL: Final = frozenset({"stop", "late", "cancel", "client_pause", "second_client", "receive_missed"})
 """Faults under which nothing goes wrong: whatever else fired, no task may end as anything but done."""
 
+_START: Final = Event.START.encode()
+
 IsAlive = Callable[[Holder], bool | None] | None
 """Whether the process of another client lives; None where nobody can say."""
 
@@ -103,6 +105,8 @@ class Scenario(msgspec.Struct, frozen=True):
     leased: a client takes the run's lease before it does anything, as those do that others can reach. It
         does in any case where there may be a second client.
     hands_on: workers note what they hold, and their parent hands that on when they crash.
+    forgets: with a client that crashes goes a part of what it recorded, as with a power cut where nothing
+        waits for the disk. What is missing is read back from the ledger.
     limit_s, max_steps: by when it must have ended, in virtual seconds and in callbacks.
     """
 
@@ -135,6 +139,7 @@ class Scenario(msgspec.Struct, frozen=True):
     at_step: int | None = None
     leased: bool = False
     hands_on: bool = False
+    forgets: bool = False
     limit_s: float = 50_000.0
     max_steps: int = 500_000
 
@@ -207,7 +212,7 @@ def play(
 
 
 def _services(scenario: Scenario, seed: int, network: Network, faults: Faults) -> Services:
-    fifo = strategy_class(scenario.strategy.name).needs_fifo
+    fifo = _class_of(scenario.strategy.name).needs_fifo
     if scenario.backend == "sqlite":
         return SqliteServices(faults, seed)
     if scenario.backend == "aws":
@@ -215,8 +220,12 @@ def _services(scenario: Scenario, seed: int, network: Network, faults: Faults) -
     return SimServices(network, fifo)
 
 
+_class_of: Final = functools.cache(strategy_class)
+"""To find a class takes longer than some of a schedule's calls."""
+
+
 def _make(plugin: Plugin) -> MakeStrategy:
-    cls = strategy_class(plugin.name)
+    cls = _class_of(plugin.name)
     return lambda ledger, worker, clock: cls(ledger, worker, clock, **plugin.options)
 
 
@@ -258,6 +267,8 @@ class _Stage:
         self._drained = False  # found so by a client, which may have crashed as it closed the run
         self._at_work: tuple[str, asyncio.Task[Any]] | None = None  # the client that was started last
         self._results = MemoryJournal()
+        self._recording = ""  # the client that records, and from which line on
+        self._recorded_from = 0
         self._journals: dict[str, MemoryJournal] = {}
         self._spec = RunSpec(
             run=RUN,
@@ -378,7 +389,17 @@ class _Stage:
             life = self._client(channel, host, clock, is_alive)
             if await self._lives(host, life, "client_crash", "client_pause"):
                 return
+            if self._scenario.forgets and self._recording == host:
+                self._forget(host)
             await asyncio.sleep(self._scenario.restart_s)
+
+    def _forget(self, host: str) -> None:
+        """Lose the end of what a client recorded in this life."""
+        lines = self._results.lines
+        kept = random.Random(f"{self._seed}:forgets:{host}").randint(self._recorded_from, len(lines))
+        if kept < len(lines):
+            self.watch.note(host, "loses the last of its records")
+            del lines[kept:]
 
     async def _second_client(self, far: Far, started: asyncio.Event) -> None:
         """Somebody starts another client at some step: on the first one's host, or on one with a clock of its
@@ -503,6 +524,7 @@ class _Stage:
         client = Client(self._spec, channel, self._results, clock, rng, options)
         client.recall(self._recorded())
         self.tally = client.tally
+        self._recording, self._recorded_from = host, len(self._results.lines)
         await client.run(self._bodies)
         if not self.cancelled:
             await self._drain(plain)
@@ -585,6 +607,8 @@ class _Stage:
         recorded: Counter[int] = Counter()
         for journal in self._journals.values():
             for line in journal.lines:
+                if _START not in line:  # few are, and to decode all takes long
+                    continue
                 event = msgspec.json.decode(line)
                 if event["e"] == Event.START:
                     first, count = event.get("r", (0, 0))

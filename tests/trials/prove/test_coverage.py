@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kon.core.spec import Plugin
 from kon.trials.prove.classes import fault_class, not_modelled
-from kon.trials.prove.coverage import Coverage, coverage_of
+from kon.trials.prove.coverage import APART, DATA_PATH, Coverage, apart, coverage_of
 from kon.trials.prove.search import Cell, search
 from tests.cli.given import invoke
 
@@ -39,6 +41,17 @@ def test_a_backend_s_data_path_is_a_part_and_searches_add_up() -> None:
     assert both["aws"].run == 0
     assert "queue.SqsQueue.send" in both["aws"].never
     assert 0 < both["engine"].run < both["engine"].lines
+
+
+def test_what_is_not_counted_is_there_and_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def counted() -> dict[str, int]:
+        return {each.name: each.lines for each in Coverage(*DATA_PATH).parts()}
+
+    assert sorted(name for names in apart().values() for name in names) == sorted(APART)
+    without = counted()
+    for name in list(APART):
+        monkeypatch.setattr("kon.trials.prove.coverage.APART", {k: v for k, v in APART.items() if k != name})
+        assert sum(counted().values()) > sum(without.values()), name
 
 
 def test_it_is_about_a_search() -> None:
