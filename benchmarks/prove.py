@@ -17,7 +17,8 @@ from benchmarks.sim_loop import timed
 from kon.core.spec import Plugin
 from kon.trials.prove.classes import FaultClass, fault_class, fault_classes
 from kon.trials.prove.exhaustive import exhaust
-from kon.trials.prove.scenario import Scenario, play
+from kon.trials.prove.playing import play
+from kon.trials.prove.scenario import Scenario
 
 SCENARIO: Final = Scenario(tasks=20, workers=3)
 

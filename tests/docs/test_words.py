@@ -195,7 +195,7 @@ ALWAYS_MANY: Final = {
     "trials/calibrate.py",
     "trials/plan/elastic.py",
     "trials/plan/forecast.py",
-    "trials/prove/scenario.py",
+    "trials/prove/accounts.py",
 }
 """Modules whose numbers can't be one, or stand in a trace."""
 

@@ -11,7 +11,8 @@ from kon.backends.sim.schedule import Given
 from kon.backends.sim.trace import Trace
 from kon.core.spec import Plugin
 from kon.trials.prove.invariants import Break, Invariant
-from kon.trials.prove.scenario import MakeStrategy, Played, Scenario, play
+from kon.trials.prove.playing import play
+from kon.trials.prove.scenario import MakeStrategy, Played, Scenario
 
 
 class Counterexample(msgspec.Struct, frozen=True):

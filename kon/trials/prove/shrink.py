@@ -20,7 +20,8 @@ from kon.core.spec import Plugin
 from kon.trials.prove.classes import FaultClass
 from kon.trials.prove.counterexample import Counterexample, taken_from, without_trailing_zeros
 from kon.trials.prove.invariants import Invariant
-from kon.trials.prove.scenario import MakeStrategy, Played, Scenario, play
+from kon.trials.prove.playing import play
+from kon.trials.prove.scenario import MakeStrategy, Played, Scenario
 
 PLAYS: Final = 600
 """Schedules of the search's own size that are played at the most to shorten one counter-example."""

@@ -312,7 +312,7 @@ def looks_at_answers_first(patch: pytest.MonkeyPatch) -> None:
 
 def trusts_depths(patch: pytest.MonkeyPatch) -> None:
     """An empty queue is believed at once, also where its depth is an estimate."""
-    patch.setattr("kon.trials.prove.scenario.ClientOptions", functools.partial(ClientOptions, settle_s=0.0))
+    patch.setattr("kon.trials.prove.stage.ClientOptions", functools.partial(ClientOptions, settle_s=0.0))
 
 
 def asks_no_worker(patch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,8 @@ from kon.engine.packing import chunks
 from kon.engine.settler import Settler
 from kon.engine.worker import Worker
 from kon.strategies.conditional_put import ConditionalPut
-from kon.trials.prove.scenario import Scenario, play
+from kon.trials.prove.playing import play
+from kon.trials.prove.scenario import Scenario
 from kon.trials.prove.watch import WatchedKind
 from tests.engine.world import World, in_virtual_time
 
@@ -51,7 +52,7 @@ async def _whole(intake: Intake, delivery: Delivery, bundle: Bundle, receives: i
 def test_a_bundle_that_comes_again_is_split_so_that_poison_takes_no_other_task_with_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("kon.trials.prove.scenario.WatchedKind", Poison)
+    monkeypatch.setattr("kon.trials.prove.stage.WatchedKind", Poison)
     scenario = Scenario(Plugin("none"), tasks=3, bundle=3, workers=8, slots=1, failing=0.0, max_receives=3)
     apart = play(scenario, 1)
     assert (apart.states[State.DEAD], apart.states[State.DONE]) == (1, 2)

@@ -17,7 +17,8 @@ from kon.core.task import State
 from kon.trials.prove.classes import NO_FAULT, registered_strategies
 from kon.trials.prove.exhaustive import SMALL, VISIBILITY_S, Exhausted, Orders, exhaust
 from kon.trials.prove.invariants import Invariant
-from kon.trials.prove.scenario import MakeStrategy, play
+from kon.trials.prove.playing import play
+from kon.trials.prove.scenario import MakeStrategy
 from tests.trials.prove.mistakes import NoTokenCompare, UnconditionalCommit
 
 LEASE = Plugin("lease")

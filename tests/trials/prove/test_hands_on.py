@@ -16,7 +16,7 @@ from kon.launch.holds import WorkerHolds
 from kon.trials.prove.classes import fault_class
 from kon.trials.prove.drawn import SCENARIO, scenario_of
 from kon.trials.prove.invariants import Invariant
-from kon.trials.prove.scenario import play
+from kon.trials.prove.playing import play
 from kon.trials.prove.services import Searchable
 
 LEASE: Final = Plugin("lease")
@@ -59,5 +59,5 @@ def test_a_parent_that_ends_the_claims_of_others_is_missed(monkeypatch: pytest.M
         if over:
             await channel.ledger.replace(over, [row.token for row in over])
 
-    monkeypatch.setattr("kon.trials.prove.scenario.hand_on", whoever_holds_it)
+    monkeypatch.setattr("kon.trials.prove.stage.hand_on", whoever_holds_it)
     assert any(played("sqlite", seed, "all")[0] for seed in range(60))

@@ -21,7 +21,8 @@ from kon.trials.prove.classes import ALL_FAULTS, FaultClass, fault_class, regist
 from kon.trials.prove.drawn import SCENARIO, play_seed, scenario_of
 from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.on_sqlite import MACHINE_FAULTS
-from kon.trials.prove.scenario import Played, play
+from kon.trials.prove.playing import play
+from kon.trials.prove.scenario import Played
 from tests.cli.given import invoke
 
 BASE: Final = msgspec.structs.replace(SCENARIO, backend="sqlite")

@@ -22,7 +22,9 @@ from kon.strategies.conditional_put import ConditionalPut
 from kon.strategies.lease import Lease
 from kon.strategies.result_once import ResultOnce
 from kon.trials.prove.invariants import Invariant
-from kon.trials.prove.scenario import MakeStrategy, Scenario, _Stage, play
+from kon.trials.prove.playing import play
+from kon.trials.prove.scenario import MakeStrategy, Scenario
+from kon.trials.prove.stage import Stage
 
 STRATEGIES = ("none", "read_then_write", "conditional_put", "lease", "result_once")
 SMALL = Scenario(tasks=8, workers=3, horizon=300)
@@ -229,15 +231,15 @@ def test_a_start_that_is_not_recorded_is_found(monkeypatch: pytest.MonkeyPatch) 
             if event is not Event.START:
                 super().tasks(event, tasks, **fields)
 
-    monkeypatch.setattr("kon.trials.prove.scenario.Recorder", Silent)
+    monkeypatch.setattr("kon.trials.prove.stage.Recorder", Silent)
     (found,) = play(msgspec.structs.replace(SMALL, failing=0.0), 1).broken
     assert found.invariant is Invariant.TRUE_COUNTS
     assert found.how == "recorded are 0 starts, and 8 were made"
 
 
 def test_an_outcome_that_is_not_recorded_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    recorded = _Stage._recorded
-    monkeypatch.setattr(_Stage, "_recorded", lambda stage: recorded(stage)[1:])
+    recorded = Stage._recorded
+    monkeypatch.setattr(Stage, "_recorded", lambda stage: recorded(stage)[1:])
     found = play(SMALL, 1).broken
     assert {each.invariant for each in found} == {Invariant.TRUE_COUNTS}
     assert found[-1].how == "7 tasks are recorded"

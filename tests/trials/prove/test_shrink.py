@@ -15,7 +15,7 @@ from kon.trials.prove.classes import fault_class
 from kon.trials.prove.counterexample import Counterexample, taken_from, without_trailing_zeros
 from kon.trials.prove.drawn import SCENARIO, play_seed, scenario_of
 from kon.trials.prove.invariants import MEANING, Invariant
-from kon.trials.prove.scenario import play
+from kon.trials.prove.playing import play
 from kon.trials.prove.shrink import PLAYS, shorten, shortest
 from kon.trials.prove.telling import WIDTH, tell
 

@@ -16,8 +16,9 @@ from kon.trials.prove.classes import ALL_FAULTS, fault_class
 from kon.trials.prove.counterexample import taken_from
 from kon.trials.prove.drawn import SCENARIO, play_seed, scenario_of
 from kon.trials.prove.invariants import Invariant
-from kon.trials.prove.scenario import SECOND, play
+from kon.trials.prove.playing import play
 from kon.trials.prove.services import Searchable
+from kon.trials.prove.stage import SECOND
 
 BACKENDS: Final[tuple[Searchable, ...]] = ("sim", "sqlite", "aws")
 STRATEGY: Final = Plugin("conditional_put")
@@ -51,7 +52,7 @@ async def _nothing(lease: ClientLease) -> None:
 
 def _no_fence(patch: pytest.MonkeyPatch) -> None:
     """A client that was replaced goes on with what it was doing until its next renewal."""
-    patch.setattr("kon.trials.prove.scenario.fenced", lambda channel, lease: channel)
+    patch.setattr("kon.trials.prove.stage.fenced", lambda channel, lease: channel)
 
 
 def _no_renewal(patch: pytest.MonkeyPatch) -> None:

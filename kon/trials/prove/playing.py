@@ -1,0 +1,92 @@
+"""Playing a scenario once, under one seed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Final
+
+from kon.backends.sim.faults import Faults, Fired
+from kon.backends.sim.latency import Latency
+from kon.backends.sim.loop import SimDeadlock, SimLoop, SimTimeout
+from kon.backends.sim.network import Network
+from kon.backends.sim.schedule import Schedule, Seeded
+from kon.backends.sim.trace import Trace
+from kon.core.plugins import strategy_class
+from kon.core.spec import Plugin
+from kon.trials.prove.invariants import Break, Invariant
+from kon.trials.prove.on_aws import AwsServices
+from kon.trials.prove.on_sqlite import SqliteServices
+from kon.trials.prove.scenario import MakeStrategy, Played, Scenario
+from kon.trials.prove.services import Services, SimServices
+from kon.trials.prove.stage import Stage
+from kon.trials.prove.watch import Watch
+
+MANY_TASKS: Final = 100
+"""With this many tasks or more, what takes a call for each task is not tried."""
+
+
+def play(
+    scenario: Scenario,
+    seed: int,
+    *,
+    schedule: Schedule | None = None,
+    plan: Iterable[Fired] | None = None,
+    trace: Trace | None = None,
+    make_strategy: MakeStrategy | None = None,
+    latency: Latency | None = None,
+) -> Played:
+    """Run a scenario once, and say which invariants held.
+
+    schedule, plan: replay those picks and those faults in place of what the seed would choose.
+    make_strategy: another strategy than the scenario names: a copy with a safeguard taken out, say.
+    Raises whatever the code under test raises that it should not.
+    """
+    chosen = Seeded(seed) if schedule is None else schedule
+    faults = Faults(scenario.rates, seed, scenario.spans, plan)
+    loop = SimLoop(chosen, limit_s=scenario.limit_s, max_steps=scenario.max_steps)
+    network = Network(faults, latency, trace)
+    services = _services(scenario, seed, network, faults)
+    make = make_strategy or _make(scenario.strategy)
+    stage = Stage(scenario, seed, loop, services, faults, make, Watch(trace))
+    try:
+        try:
+            loop.run_until_complete(stage.run())
+        except (SimDeadlock, SimTimeout) as error:
+            stage.watch.breaks.append(Break(Invariant.DRAINS, loop.time(), None, str(error)))
+        else:
+            stage.accounts.check_counts(loop.time())
+        return Played(
+            seed=seed,
+            breaks=tuple(stage.watch.breaks),
+            broken=tuple(each for each in stage.watch.breaks if each.invariant in stage.promised),
+            states=dict(stage.tally.counts),
+            starts=sum(stage.watch.starts.values()),
+            lives=stage.lives,
+            virtual_s=loop.time(),
+            steps=loop.steps,
+            picks=chosen.picks,
+            fired=faults.fired,
+        )
+    finally:
+        loop.close()
+        services.close()
+        stage.close()
+
+
+def _services(scenario: Scenario, seed: int, network: Network, faults: Faults) -> Services:
+    fifo = _class_of(scenario.strategy.name).needs_fifo
+    if scenario.backend == "sqlite":
+        return SqliteServices(faults, seed)
+    if scenario.backend == "aws":
+        return AwsServices(network, seed, fifo, scenario.tasks > MANY_TASKS)
+    return SimServices(network, fifo)
+
+
+_class_of: Final = functools.cache(strategy_class)
+"""To find a class takes longer than some of a schedule's calls."""
+
+
+def _make(plugin: Plugin) -> MakeStrategy:
+    cls = _class_of(plugin.name)
+    return lambda ledger, worker, clock: cls(ledger, worker, clock, **plugin.options)
