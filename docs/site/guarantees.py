@@ -93,6 +93,10 @@ Schedules for each strategy, and in how many of them a fault really fired{fired}
 
 {tried}
 {occasions}
+`kon prove` tells its pace. On 2026-11-29, on a machine busy with other work, a second of CPU time was enough
+for 52 to 58 schedules of `kon prove lease --fault all`, and for 380 to 460 of the
+[small case](#the-small-case-in-whole), `kon prove lease --exhaustive --preemptions 0`.
+
 ### What is not modelled
 
 {unmodelled}
