@@ -196,6 +196,7 @@ ALWAYS_MANY: Final = {
     "trials/plan/elastic.py",
     "trials/plan/forecast.py",
     "trials/prove/accounts.py",
+    "trials/prove/stage.py",
 }
 """Modules whose numbers can't be one, or stand in a trace."""
 
