@@ -62,6 +62,16 @@ def every() -> list[Mutant]:
     ]
 
 
+def copied(folder: Path) -> Path:
+    """The project in another folder, whose own files are run there."""
+    for name in ("kon", "strategies", "tests", "workloads"):
+        # kon/strategies is a link: as a second copy of the folder it would be run, and the other be changed
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROJECT / name, folder / name, symlinks=True, ignore=ignored)
+    shutil.copy(PROJECT / "pyproject.toml", folder)
+    return folder
+
+
 def found_by(mutant: Mutant, copy: Path) -> str:
     """Who finds this change; see `who_fails`."""
     file = copy / mutant.file
@@ -125,10 +135,7 @@ def main() -> int:
     drawn = random.Random(args.seed).sample(all_of_them, min(args.count, len(all_of_them)))
     began_s, survivors, counts = time.monotonic(), [], {"tests": 0, "search": 0, "": 0}
     with tempfile.TemporaryDirectory(prefix="kon-mutants-") as folder:
-        copy = Path(folder)
-        for name in ("kon", "strategies", "tests", "workloads"):
-            shutil.copytree(PROJECT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(PROJECT / "pyproject.toml", copy)
+        copy = copied(Path(folder))
         if by := who_fails(copy):
             print(f"without any change the {by} fail: mend that first")
             return 2

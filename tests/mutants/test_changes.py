@@ -6,9 +6,11 @@ import ast
 import importlib.util
 import os
 import py_compile
+import subprocess
+import sys
 from pathlib import Path
 
-from tests.mutants.__main__ import SOURCES, every, harmless, key, replace
+from tests.mutants.__main__ import PROJECT, SOURCES, copied, every, harmless, key, replace
 from tests.mutants.changes import changed, mutants
 
 SOURCE = """\
@@ -58,3 +60,19 @@ def test_a_change_is_what_is_run_though_python_has_compiled_the_source_before(tm
         spec.loader.exec_module(module)
         assert f"ANSWER = {module.ANSWER}\n" == text
         py_compile.compile(str(file))
+
+
+def test_what_is_changed_is_what_is_run(tmp_path: Path) -> None:
+    """A change of a copy that nobody imports would be found by nobody."""
+    modules = [
+        file.relative_to(PROJECT).with_suffix("").parts for each in SOURCES for file in PROJECT.glob(each)
+    ]
+    names = [".".join(parts if parts[0] == "kon" else ("kon", *parts)) for parts in modules]
+    script = f"import importlib; [print(importlib.import_module(name).__file__) for name in {names!r}]"
+    copy = copied(tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    told = subprocess.run(
+        [sys.executable, "-c", script], cwd=copy, env=environment, capture_output=True, text=True, check=True
+    )
+    run = {Path(line).resolve() for line in told.stdout.splitlines()}
+    assert run == {copy.joinpath(*parts).with_suffix(".py").resolve() for parts in modules}
