@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -272,6 +273,29 @@ def test_a_message_received_too_often_is_dead_also_over_its_replacements() -> No
         assert (await world.channel.dead.depth()).visible == 1
 
     in_virtual_time(main())
+
+
+def test_each_delivery_is_recorded_once_with_its_receipts() -> None:
+    """One message comes a second time, and is claimed together with one that comes for the first."""
+
+    async def main() -> None:
+        world = await World.create(2, visibility_s=10.0, slots=2)
+        await world.send({}, {})
+        await world.channel.tasks.receive(1, 0.0)  # by a worker that died
+        await asyncio.sleep(11.0)
+        worker = world.worker()
+        worker.end_when_idle(1.0)
+        await worker.run()
+        delivered = {index: line.get("n", 1) for line in world.events("deliver") for index in _named(line)}
+        assert delivered == {0: 2, 1: 1}
+        assert sorted(world.tasks_of("deliver")) == [0, 1]
+
+    in_virtual_time(main())
+
+
+def _named(line: dict[str, Any]) -> Sequence[int]:
+    first, count = line.get("r", (0, 0))
+    return line.get("i") or range(first, first + count)
 
 
 def test_a_redelivered_bundle_goes_on_as_single_messages() -> None:
