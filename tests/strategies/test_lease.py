@@ -101,6 +101,42 @@ def test_a_passed_lease_is_taken_over_and_its_holder_may_not_commit() -> None:
     in_virtual_time(main())
 
 
+def test_what_the_ledger_has_is_recalled() -> None:
+    """An outcome, how long a claim may still hold, or nothing."""
+
+    async def main() -> None:
+        a = lease(await ledger(), "a")
+        first, second, third, fourth = (Task(index) for index in range(4))
+        for task in (first, second):
+            await claim(a, task)
+        await a.commit([await claim(a, third)], [Outcome(third.index, 1, State.RETRY)])
+        await a.commit([await claim(a, fourth)], [done(fourth)])
+        await asyncio.sleep(10.0)
+        assert await a.recall([0, 2, 3, 9], range(1, 4)) == [Defer(20.5), None, done(fourth), None]
+        await asyncio.sleep(20.5)
+        assert await a.recall([0, 1], range(1, 4)) == [None, None], "both have run out, to the moment"
+
+    in_virtual_time(main())
+
+
+def test_a_claim_that_has_run_out_is_taken_over_at_that_moment_and_counted() -> None:
+    """A task that is to be tried again was given back, and taken over from nobody."""
+
+    async def main() -> None:
+        table = await ledger()
+        a, b = lease(table, "a"), lease(table, "b")
+        given_back = Task(8)
+        await claim(a)
+        await a.commit([await claim(a, given_back)], [Outcome(8, 1, State.RETRY)])
+        await claim(b, given_back)
+        assert b.takeovers == 0
+        await asyncio.sleep(30.5)
+        await claim(b)
+        assert b.takeovers == 1
+
+    in_virtual_time(main())
+
+
 def test_a_clock_that_is_ahead_by_less_than_the_skew_takes_nothing_over_too_early() -> None:
     async def main() -> None:
         table = await ledger()

@@ -147,3 +147,12 @@ def test_result_once_keeps_no_failed_attempt_that_is_made_again() -> None:
         assert isinstance(await verdict_of(strategy, Task(7, "body", 2)), Claim)
 
     in_virtual_time(main())
+
+
+def test_result_once_recalls_the_results_that_stand() -> None:
+    async def main() -> None:
+        strategy = ResultOnce(await ledger(), "a", CLOCK)
+        await strategy.commit([Claim(TASK)], [DONE])
+        assert await strategy.recall([7, 8], range(1, 2)) == [DONE, None]
+
+    in_virtual_time(main())
