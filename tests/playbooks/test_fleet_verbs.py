@@ -40,7 +40,7 @@ def test_site_then_an_image_of_it_then_more_and_fewer_hosts(day: Day) -> None:
     assert day.play("site").changes == []
 
     made = day.play("bake")
-    assert "Make the image" in made.changes
+    assert "image : Make the image" in made.changes
     assert day.play("bake").changes == [], "a second time, the image is there"
     [image] = day.ec2.describe_images(Owners=["self"])["Images"]
     day.play("scale", workers=2, image_id=image["ImageId"])
