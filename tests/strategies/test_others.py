@@ -118,6 +118,25 @@ def test_read_then_write_promises_what_its_option_allows() -> None:
     in_virtual_time(main())
 
 
+@pytest.mark.parametrize("record", ["before", "after"])
+def test_read_then_write_recalls_the_last_result_that_stands(record: str) -> None:
+    async def main() -> None:
+        strategy = ReadThenWrite(await ledger(), "a", CLOCK, record=record)  # type: ignore[arg-type]
+        second = Outcome(7, 2, State.FAILED, error="no")
+        for outcome in (DONE, second):
+            claim = await verdict_of(strategy, Task(7, "body", outcome.attempt))
+            assert isinstance(claim, Claim)
+            await strategy.commit([claim], [outcome])
+        begun = await verdict_of(strategy, Task(8, "body", 1))
+        assert isinstance(begun, Claim)
+        # what is recorded before a task is begun has no outcome
+        first, last = (DONE, second) if record == "after" else (None, None)
+        assert await strategy.recall([7, 8, 9], range(1, 3)) == [last, None, None]
+        assert await strategy.recall([7], range(1, 2)) == [first]
+
+    in_virtual_time(main())
+
+
 def test_result_once_keeps_the_first_result_and_answers_with_it() -> None:
     async def main() -> None:
         table = await ledger()
