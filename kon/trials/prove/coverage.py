@@ -41,9 +41,9 @@ _SCANS: Final = "nothing on a task's way reads through a whole ledger"
 APART: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         (
-            *("control.Control.tasks_per_message", "control.Control.workers", "control.Control.publish"),
+            *("control.Control.tasks_per_message", "control.Control.publish"),
             *("control.Control.published", "control.Control.published_by", "control.Control.begun_s"),
-            *("control.Control.refuse", "control.Control.refusals", "control.Control.hosts_at_work"),
+            *("control.Control.refusals", "control.Control.hosts_at_work"),
             *("tally.Tally.close", "worker.Worker.load", "rows.table_definition"),
         ),
         _LAUNCH,

@@ -47,6 +47,8 @@ class Working(Sleep):
     """Sleeps as long as the body says, and stores something; `large`: in parts."""
 
     name: ClassVar[str] = "working"
+    begun: ClassVar[set[str]] = set()
+    """Runs whose first task has begun."""
 
     async def open(self, objects: ObjectStore) -> None:
         self._objects = objects
@@ -55,6 +57,7 @@ class Working(Sleep):
         return
 
     async def execute(self, body: Any, attempt: Attempt) -> Any:
+        self.begun.add(attempt.run)
         await asyncio.sleep(body["s"])
         if "file" in body:
             await self._objects.put("k", Path(body["file"]))
@@ -73,7 +76,7 @@ class Run:
             strategy=Plugin("lease"),
             kind=Plugin("working"),
             tasks=tasks,
-            visibility_s=1.0,
+            visibility_s=3.0,
             bundle=2,
             tasks_per_row=1,
         )
@@ -158,15 +161,15 @@ Scene = Callable[[Path, Run, Channel], Awaitable[None]]
 
 
 async def tasks_are_done(path: Path, run: Run, channel: Channel) -> None:
-    """One takes longer than its message is hidden for."""
-    await run.work(channel, [{"s": 1.2}, {"s": 0.0}], lambda: False)
+    """One takes as long as two heartbeats."""
+    await run.work(channel, [{"s": 1.4}, {"s": 0.0}], lambda: False)
 
 
 async def what_has_not_begun_is_given_back(path: Path, run: Run, channel: Channel) -> None:
-    began_s, stops = asyncio.get_running_loop().time(), iter([True])
+    stops = iter([True])
 
     def stop() -> bool:
-        return asyncio.get_running_loop().time() > began_s + 0.5 and next(stops, False)
+        return run.spec.run in Working.begun and next(stops, False)
 
     await run.work(channel, [{"s": 1.0}, {"s": 0.0}], stop)
 

@@ -136,8 +136,8 @@ def test_a_safeguard_that_is_taken_out_is_missed(
 def test_a_promise_that_breaks_has_a_story(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a fault that no other backend has; it need not be short here."""
     _overwritten(monkeypatch)
-    monkeypatch.setattr("kon.cli.prove.shortest", lambda *_: None)
-    monkeypatch.setattr("kon.cli.prove.shorten", lambda example: example)
+    monkeypatch.setattr("kon.cli.prove_found.shortest", lambda *_: None)
+    monkeypatch.setattr("kon.cli.prove_found.shorten", lambda example: example)
     found = invoke(
         *("prove", "lease", "--backend", "sqlite", "--fault", "statement_kill", "--seeds", "4"),
         *("--jobs", "1", "--tasks", "4", "-q"),

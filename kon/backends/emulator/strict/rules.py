@@ -7,6 +7,7 @@ Example: a queue's name stays blocked for 60 seconds at Amazon, and for two call
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -20,12 +21,18 @@ class MadeThing(msgspec.Struct):
     """A queue, table, bucket or another thing that was made or deleted through the layer.
 
     left: calls for which something about it is not yet, or is still, so; by what that is.
+    since_s: when it was made, by the monotonic clock, in seconds.
     """
 
     name: str
     tags: dict[str, str] = {}
     about: dict[str, Any] = {}
     left: Counter[str] = msgspec.field(default_factory=Counter)
+    since_s: float = msgspec.field(default_factory=time.monotonic)
+
+    @property
+    def age_s(self) -> float:
+        return time.monotonic() - self.since_s
 
     def still(self, what: str) -> bool:
         """Whether it is so for this call; each question uses up one."""

@@ -23,9 +23,10 @@ from kon.backends.aws.failures import in_kons_words
 from kon.backends.aws.policies import ROLES, policy
 from kon.backends.emulator import KINDS, Emulator, Settings, started
 from kon.backends.emulator.strict import RULES
-from kon.backends.emulator.strict.calls import Call, Request, call_of
+from kon.backends.emulator.strict.calls import Call, Reply, Request, call_of
 from kon.backends.emulator.strict.faults import FAULTS, Fault
 from kon.backends.emulator.strict.rights import IamPolicy, Need, needs_of
+from kon.backends.emulator.strict.rules import Account
 from kon.core.errors import BackendUnavailable, ConfigurationError
 from kon.fleet.clients import UNREACHED
 from tests.backends.emulator.strict.page import PAGE, page
@@ -270,6 +271,20 @@ def test_conflicts_of_one_bucket_are_not_anothers(ministack: Emulator) -> None:
             "ConditionalRequestConflict"
         )
         assert ministack.strict_state().met["conditional-writes-meet"] == 1
+
+
+def test_a_table_that_is_no_longer_new_has_its_tags_at_the_first_look() -> None:
+    call = Call("dynamodb", "ListTagsOfResource", {"ResourceArn": "table/t"}, "", "", "json", "POST", {})
+    change = RULES["tags-come-late"].change
+    assert change is not None
+    account = Account("0")
+    table = account.made("table", "t", untagged=2)
+    tagged = Reply(200, {}, b'{"Tags": [{"Key": "Project", "Value": "kon"}]}')
+    told = change(call, account, tagged)
+    assert told is not None
+    assert told.json() == {"Tags": []}
+    table.since_s -= 60.0
+    assert change(call, account, tagged) is None
 
 
 def test_a_reset_of_the_emulator_resets_the_layer(ministack: Emulator) -> None:
