@@ -252,7 +252,7 @@ def steps(fleet: Timed, last_s: float) -> str:
         ("both", took["provision"] + took["configure"], "240"),
         ("provision, with an image by `bake`", took["provision, baked"], ""),
         ("configure, with that image", took["configure, baked"], ""),
-        ("both", took["provision, baked"] + took["configure, baked"], "60"),
+        ("both", took["provision, baked"] + took["configure, baked"], "45"),
         ("`run`: from the first host that is told to the first task on the last", last_s - unit, "10"),
         ("of configure: copy, unpack, install, start on all hosts", install, ""),
         ("the same a host after the other, by scp and ssh, without installing", took["loop"], ""),
