@@ -99,7 +99,7 @@ def _print(found: Found, fleet: str | None) -> None:
         note(f"nothing of {whose} was found, but not all could be looked at: mend that, and sweep again")
         return
     if not found.things:
-        note(f"nothing of {whose} is left in {len(found.regions)} regions")
+        note(f"nothing of {whose} is left in {counted(len(found.regions), 'region')}")
         return
     rows = [
         [each.region, each.kind, each.name, each.id, each.run, each.expires_at, _usd(each.usd_per_hour)]

@@ -181,11 +181,12 @@ def test_what_is_left_anywhere_is_told_and_removed_only_when_confirmed(fleet: Fl
     tags = [{"ResourceType": "key-pair", "Tags": [{"Key": "Project", "Value": "kon"}]}]
     ec2 = boto3.client("ec2", region_name="eu-west-1")
     ec2.create_key_pair(KeyName="forgotten", TagSpecifications=tags)
-    found = fleet.operator.play("sweep")
-    assert found.exit_code == 2
+    everybodys = Operator(fleet.operator.folder, fleet.operator.environment)  # names no run and no region
+    found = everybodys.play("sweep")
+    assert found.exit_code == 2, found.output
     assert "eu-west-1 key pair forgotten" in found.said
     assert "-e confirm=true removes it" in found.said
-    removed = fleet.operator.play("sweep", confirm="yes", all=True)
+    removed = everybodys.play("sweep", confirm="yes", all=True)
     assert removed.exit_code == 0, removed.output
     assert ec2.describe_key_pairs()["KeyPairs"] == []
     ec2.close()
