@@ -22,17 +22,20 @@ START_S: Final = 60.0
 
 _BACKLOG: Final = 256
 
+ROOT_KEY: Final = "testing"
+"""The key, and its secret, of one who may do everything. MiniStack takes links that it has signed alone."""
+
 DATA_SERVICES: Final = ("SQS", "DYNAMODB", "S3")
 
 
-def variables(api_url: str, data_url: str | None = None, key_id: str = "testing") -> dict[str, str]:
+def variables(api_url: str, data_url: str | None = None, key_id: str = ROOT_KEY) -> dict[str, str]:
     """What leads boto3 to the servers. data_url: of the one that has the data services, if not the first.
     key_id: `operator` for one with the documented rights and no others."""
     own = {f"AWS_ENDPOINT_URL_{service}": data_url for service in DATA_SERVICES} if data_url else {}
     return {
         "AWS_ENDPOINT_URL": api_url,
         "AWS_ACCESS_KEY_ID": key_id,
-        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_SECRET_ACCESS_KEY": ROOT_KEY,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -72,6 +75,8 @@ def ministack(folder: Path) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     environment = {
         **_without_aws(),
+        "AWS_ACCESS_KEY_ID": ROOT_KEY,
+        "AWS_SECRET_ACCESS_KEY": ROOT_KEY,
         "GATEWAY_PORT": str(DATA_PORT),
         "BIND_HOST": GATEWAY,
         "MINISTACK_HOST": GATEWAY,
