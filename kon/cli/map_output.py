@@ -58,6 +58,7 @@ class Printer:
         self._may_cut = may_cut
         self._early: dict[int, Outcome] = {}
         self._next = 0
+        self._printed_files: list[Path] = []
         self.failures = 0
         self.is_mid_line = False
         """Whether what was printed last did not end with a line end."""
@@ -67,9 +68,10 @@ class Printer:
         if self._keep_order:
             self._early.update((outcome.index, _NOTHING) for outcome in outcomes)
 
-    def print(self, outcomes: Sequence[Outcome]) -> None:
+    def print(self, outcomes: Iterable[Outcome]) -> None:
         """Raises BrokenPipeError when nobody reads it any more, StoreError where it can't be written."""
         for outcome in self._in_turn(outcomes) if self._keep_order else outcomes:
+            self._remove_printed()
             if outcome is _NOTHING:
                 continue
             # both streams may go to one terminal, where stderr belongs between this task and the next
@@ -82,20 +84,29 @@ class Printer:
                 if self._is_shown:
                     self._show(outcome.index, stream, text, file)
                 if self._files_go and file is not None:
-                    Path(file).unlink(missing_ok=True)
+                    self._printed_files.append(Path(file))
             self._say(b"".join(self._comments(outcome, result)))
+        self._remove_printed()
         self._flush()
+
+    def _remove_printed(self) -> None:
+        """Remove the files of output that is printed and counted: until then, a signal may have it printed
+        again."""
+        for file in self._printed_files:
+            file.unlink(missing_ok=True)
+        self._printed_files.clear()
 
     def tell_the_rest(self) -> str:
         """How many failures were not told one by one, for the last line; nothing where there are none."""
         more = self.failures - MOST_TOLD
         return f"; {more:,} more than are named above" if more > 0 else ""
 
-    def _in_turn(self, outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
+    def _in_turn(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
         self._early.update((outcome.index, outcome) for outcome in outcomes)
-        while (outcome := self._early.pop(self._next, None)) is not None:
-            self._next += 1
+        while (outcome := self._early.get(self._next)) is not None:
             yield outcome
+            del self._early[self._next]  # now that it is printed: a signal may have come in between
+            self._next += 1
 
     def _show(self, index: int, stream: str, text: str, file: str | None) -> None:
         if not (text or file):

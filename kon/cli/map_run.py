@@ -26,6 +26,7 @@ from kon.cli.output import can_redraw, note, print_rows
 from kon.core.errors import ConfigurationError, Interrupted
 from kon.core.task import Outcome, State
 from kon.engine.records.records import RunFolder
+from kon.engine.tally import Tally
 from kon.report.read.reader import Tail
 
 _LIVE_S: Final = 0.05
@@ -64,7 +65,8 @@ class MapRun:
         self._run = begin(plan, () if plan.out else recorded)
         self._tail = Tail(RunFolder(self._run.path), self._run.tasks)
         self._relay = Relay(self._run.path / "live") if request.is_live else None
-        self._failed = self._succeeded = 0
+        self._logged = Tally(self._run.tasks)
+        self._printed = Tally(self._run.tasks)
         self._is_counted = False
         if self._incoming is not None:
             self._incoming.follow(self._feed, commands.body)
@@ -74,7 +76,7 @@ class MapRun:
 
         Raises Interrupted after Ctrl-C, BrokenPipeError when nobody reads the output any more.
         """
-        run, tally = self._run, self._tail.tally
+        run = self._run
         try:
             with _as_interrupts():
                 try:
@@ -84,7 +86,8 @@ class MapRun:
                 except KeyboardInterrupt:
                     raise Interrupted(self._after_interrupt()) from None
                 except BrokenPipeError:
-                    run.leave()
+                    if not run.leave():
+                        self._stop(prints=False)
                     raise
                 finally:
                     if not run.is_kept:
@@ -95,7 +98,7 @@ class MapRun:
         self._say_what_failed()
         if self._incoming is not None and self._incoming.problem is not None:
             raise self._incoming.problem
-        return tally.counts[State.DONE] == len(self._items) or self._is_enough()
+        return self._tail.tally.counts[State.DONE] == len(self._items) or self._is_enough()
 
     # --- what is known from before -----------------------------------------------------------------
 
@@ -161,10 +164,10 @@ class MapRun:
         pause_s = _LIVE_S if self._relay else EVERY_S if looks else None
         try:
             for news in self._run.follow(self._tail, lambda: pause_s):
-                fresh = [outcome for outcome in news if outcome.index not in self._known]
                 if news or self._relay:
                     line.clear()
-                self._take(news, fresh)
+                self._log(news)
+                self._print(news)
                 self._look_whether_more_come()
                 if request.halt.is_due(self._failed, self._succeeded, len(self._items)):
                     self._run.call_off()
@@ -179,17 +182,36 @@ class MapRun:
         self._run.finish()
         self._show_live()
 
-    def _take(self, news: Sequence[Outcome], fresh: Sequence[Outcome]) -> None:
-        """Log what has ended, and print it. The log comes first: what is printed has been logged."""
+    def _log(self, news: Sequence[Outcome]) -> None:
+        """Log what has ended. This comes before it is printed: what is printed has been logged."""
         if self._joblog is not None:
-            for outcome in fresh:
+            for outcome in self._fresh(news, self._logged):
                 self._joblog.add(outcome)
-        for outcome in fresh:
-            self._succeeded += outcome.state is State.DONE
-            self._failed += outcome.state not in (State.DONE, State.CANCELLED)
+
+    def _print(self, news: Sequence[Outcome]) -> None:
         self._show_live()
         self._printer.skip(outcome for outcome in news if outcome.index in self._known)
-        self._printer.print(fresh)
+        self._printer.print(self._fresh(news, self._printed))
+
+    def _fresh(self, news: Sequence[Outcome], taken: Tally) -> Iterator[Outcome]:
+        """Outcomes of this call's own commands that are not among those taken.
+
+        Each is counted as taken once the loop over them comes back for the next. An outcome at which a
+        signal breaks that loop is so taken again, and not lost.
+        """
+        for outcome in news:
+            if outcome.index not in self._known and taken.state_of(outcome.index) is not outcome.state:
+                yield outcome
+                taken.count((outcome,))
+
+    @property
+    def _succeeded(self) -> int:
+        return self._printed.counts[State.DONE]
+
+    @property
+    def _failed(self) -> int:
+        counts = self._printed.counts
+        return sum(counts.values()) - counts[State.DONE] - counts[State.CANCELLED]
 
     def _look_whether_more_come(self) -> None:
         """Say how many items there were, once that is known."""
@@ -228,32 +250,41 @@ class MapRun:
 
     def _after_interrupt(self) -> str:
         """What became of a run at Ctrl-C; leaves it to its workers where its records are kept."""
-        run, tally = self._run, self._tail.tally
-        if run.leave():
-            return (
-                f"{_interrupted(tally.tasks - tally.left, tally.tasks)}; the others go on in the background. "
-                f"To see them end: {_resuming()}"
-            )
-        self._stop()
-        left = tally.left + tally.counts[State.CANCELLED]
-        ended = _interrupted(tally.tasks - left, tally.tasks)
+        is_left = self._run.leave()
+        if is_left:
+            for _ in self._read_again():
+                pass
+        else:
+            self._stop()
+        tally = self._tail.tally
+        ended = tally.tasks - tally.left - tally.counts[State.CANCELLED]
+        told = f"interrupted with {ended:,} of {tally.tasks:,} tasks ended"
+        if is_left:
+            return f"{told}; the others go on in the background. To see them end: {_resuming()}"
         if self._request.joblog is not None:
-            return f"{ended}; those that ran were stopped. To run the rest: {_resuming()}"
+            return f"{told}; those that ran were stopped. To run the rest: {_resuming()}"
         return (
-            f"{ended}; those that ran were stopped, and of the others nothing is recorded. With --out DIR "
+            f"{told}; those that ran were stopped, and of the others nothing is recorded. With --out DIR "
             "they would have gone on, and --resume could take them up"
         )
 
-    def _stop(self) -> None:
+    def _stop(self, *, prints: bool = True) -> None:
         """Stop what runs, and take what had ended by then: the log must not forget it."""
         self._run.cancel()
+        for news in self._read_again():
+            self._log(news)
+            if prints:
+                self._print(news)
+
+    def _read_again(self) -> Iterator[Sequence[Outcome]]:
+        """What is recorded, from the first line on: a signal may have cut off a look that had moved on in
+        the file and had not yet handed out what it read."""
+        self._tail = Tail(RunFolder(self._run.path), self._run.tasks)
+        self._is_counted = False
         self._look_whether_more_come()
         while news := self._tail.news():
-            self._take(news, [outcome for outcome in news if outcome.index not in self._known])
-
-
-def _interrupted(ended: int, tasks: int) -> str:
-    return f"interrupted with {ended:,} of {tasks:,} tasks ended"
+            yield news
+        yield ()
 
 
 @contextmanager

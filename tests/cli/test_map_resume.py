@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,6 +13,35 @@ import pytest
 from tests.cli.mapping import KON, Ended, kon_map, running
 
 pytestmark = pytest.mark.usefixtures("temporary")
+
+
+INTERRUPTED_AT = """
+import signal, sys
+
+left = int(sys.argv.pop(1))
+WATCHED = ("map_run.py", "map_output.py", "joblog.py", "reader.py", "tally.py")
+
+def trace(frame, event, arg):
+    global left
+    if not frame.f_code.co_filename.endswith(WATCHED) or not is_following(frame):
+        return None
+    if event == "line":
+        left -= 1
+        if not left:
+            sys.settrace(None)
+            signal.raise_signal(signal.SIGINT)
+    return trace
+
+def is_following(frame):
+    while frame is not None and frame.f_code.co_name != "_follow":
+        frame = frame.f_back
+    return frame is not None
+
+from kon.cli import main
+sys.settrace(trace)
+main()
+"""
+"""A program `kon` that is sent SIGINT at the given line of those that take the answers, as they run."""
 
 
 class TestResume:
@@ -98,6 +128,31 @@ class TestInterrupt:
         ran = (tmp_path / "ran").read_text().split()
         assert set(ran) == set(map(str, range(1_000)))
         assert len(ran) <= 1_002
+
+    @pytest.mark.parametrize(
+        "places", [range(200, 1_400, 400), pytest.param(range(1, 2_000, 9), marks=pytest.mark.slow)]
+    )
+    def test_a_signal_at_any_line_loses_nothing(self, tmp_path: Path, places: range) -> None:
+        """Between an answer that is read and its line in the log there are many lines of code."""
+        line = ["--joblog", "log", "-j2", "echo {}; echo {} >> ran", ":::", *map(str, range(12))]
+        interrupted = 0
+        for place in places:
+            folder = tmp_path / str(place)
+            folder.mkdir()
+            first = subprocess.run(
+                [sys.executable, "-c", INTERRUPTED_AT, str(place), "map", *line],
+                stdin=subprocess.DEVNULL, capture_output=True, cwd=folder, timeout=60, check=False,
+            )  # fmt: skip
+            assert first.returncode in (0, 130), first.stderr
+            interrupted += first.returncode == 130
+            logged = {row.split(b"\t")[0] for row in (folder / "log").read_bytes().splitlines()[1:]}
+            assert {str(int(said) + 1).encode() for said in first.stdout.split()} == logged
+            again = kon_map("--resume", *line, cwd=folder)
+            assert again.code == 0, again.err
+            ran = (folder / "ran").read_text().split()
+            assert set(ran) == set(map(str, range(12)))
+            assert len(ran) <= 14, place  # two ran at that moment
+        assert interrupted >= len(places) // 2
 
     def test_with_records_it_goes_on(self, tmp_path: Path) -> None:
         ended = self.interrupted(tmp_path, "--out", "records")
