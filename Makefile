@@ -237,6 +237,7 @@ define INSTALL
 set -e; \
 began=$$(date +%s); \
 echo "installing $(1)"; \
+: >.venv/install.log; \
 $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-compile --require-hashes -r $(1) \
 	>.venv/install.log 2>&1 & pip=$$!; \
 trap 'kill $$pip 2>/dev/null; exit 130' INT TERM; \
