@@ -15,7 +15,7 @@ from kon.api.handle import Run
 from kon.api.items import first_and_all
 from kon.api.progress import EVERY_S, ProgressLine
 from kon.api.request import Work, plan
-from kon.api.values import failure_of, raise_failures
+from kon.api.values import failure_of, folder_of, raise_failures
 from kon.api.wishes import Wishes, guard, refuse_wishes
 from kon.core.errors import ConfigurationError, did_you_mean
 from kon.core.task import Outcome, State
@@ -271,7 +271,7 @@ RESULTS: Final = Path("results")
 
 
 def _found(place: str | os.PathLike[str]) -> Path:
-    path = Path(place).expanduser().absolute()
+    path = folder_of(place, "kon.open_run")
     if RunFolder(path).exists:
         return path
     found = _runs_in(path)

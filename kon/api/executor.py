@@ -21,6 +21,7 @@ from kon.api.begin import processors
 from kon.api.feed import MOST_TASKS, Feed, OpenClient, SubmittedCall, broken_by
 from kon.api.functions import import_path
 from kon.api.relay import Relay
+from kon.api.values import folder_of
 from kon.core.errors import ConfigurationError, TaskFailed, first_cause
 from kon.core.lock import client_lock
 from kon.core.plugins import backend_class, strategy_class
@@ -102,7 +103,7 @@ class Executor(futures.Executor):
         self._max_workers = max_workers
         self._attempts, self._timeout_s = attempts, timeout_s
         self._backend, self._strategy = plugin, Plugin(strategy)
-        self._out = None if out is None else Path(out).expanduser().absolute()
+        self._out = None if out is None else folder_of(out, "kon.Executor")
         self._initializer = None if initializer is None else (initializer, initargs)
         self._feed = Feed(max_workers, _settle)
         self._guard = threading.Lock()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +13,7 @@ from kon.api.begin import Plan, processors, run_name
 from kon.api.functions import import_path, reference_of, refuse_import_time
 from kon.api.items import Bodies, bodies_in_turn, check_items, for_call, for_command, for_function
 from kon.api.stored import Stored
+from kon.api.values import folder_of
 from kon.api.wishes import Wishes
 from kon.core.errors import ConfigurationError, WorkloadError
 from kon.core.task import encode_body
@@ -99,7 +99,7 @@ def plan(
         )
     except WorkloadError as error:
         raise WorkloadError(f"{caller}: {error}") from error
-    folder = None if out is None else Path(out).expanduser().absolute()
+    folder = None if out is None else folder_of(out, caller)
     return Plan(caller, cell.spec, cell.workload, folder, rerun_failed, wishes)
 
 

@@ -1,18 +1,29 @@
-"""From outcomes to what a program wants: values, and errors for what is not done."""
+"""What a program gives and gets: its folders, and values and errors of outcomes."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from kon.core.errors import StoreError, TaskFailed
+from kon.core.errors import ConfigurationError, StoreError, TaskFailed
 from kon.core.task import Outcome, State
 from kon.kinds.capture import STREAMS, kept_file
 
 _SHOWN = 5
+
+
+def folder_of(place: str | os.PathLike[str], caller: str) -> Path:
+    """The folder that a program names. Raises ConfigurationError for an empty name: it would be the current
+    folder, which is not what an unset variable meant."""
+    if not os.fspath(place):
+        raise ConfigurationError(f"{caller}: the name of the folder is empty; nothing was done")
+    return Path(place).expanduser().absolute()
+
+
 _OF_FILE = ("file", "bytes")
 
 

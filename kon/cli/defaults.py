@@ -117,9 +117,10 @@ def _in_file(file: Path, commands: Mapping[str, Any]) -> Iterator[Default]:
 
 
 def _in_environment(commands: Mapping[str, Any]) -> Iterator[Default]:
-    """KON_<COMMAND>_<OPTION>. Variables that name no command, such as KON_LOG_FORMAT, mean something else."""
+    """KON_<COMMAND>_<OPTION>. Variables that name no command, such as KON_LOG_FORMAT, mean something else. An
+    empty variable sets nothing, as elsewhere."""
     for variable, value in sorted(os.environ.items()):
         prefix, _, rest = variable.partition("_")
         command, _, option = rest.lower().partition("_")
-        if prefix == "KON" and option and command in commands:
+        if prefix == "KON" and option and value and command in commands:
             yield Default(command, option, value, variable)

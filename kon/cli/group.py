@@ -11,6 +11,8 @@ import platform
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import IO, Any, Final, NamedTuple
 
 import click
@@ -139,6 +141,7 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), name)
         if not any(param.name == "log_format" for param in command.params):
             command.params.extend(log_options())
+            _refuse_empty_values(command)
         return command
 
     def resolve_command(
@@ -191,6 +194,29 @@ class LazyGroup(click.Group):
             if isinstance(cause, KonError):
                 raise CommandFailure(cause) from error
             raise
+
+
+def _refuse_empty_values(command: click.Command) -> None:
+    """Have the options and arguments of a command refuse an empty value, as `--out "$OUT"` has where OUT is
+    not set: an empty path would be the current folder. Items of `kon map` may be empty."""
+    for part in command.commands.values() if isinstance(command, click.Group) else ():
+        _refuse_empty_values(part)
+    for param in command.params:
+        if not isinstance(param.type, click.types.UnprocessedParamType):
+            vars(param)["type_cast_value"] = partial(_cast, param.type_cast_value, param)
+
+
+def _cast(
+    cast: Callable[[click.Context, Any], Any], param: click.Parameter, ctx: click.Context, value: Any
+) -> Any:
+    """What click's own method does, for a value that is not empty. Raises BadParameter."""
+    if value == "" or (isinstance(value, list | tuple) and "" in value):
+        raise click.BadParameter(
+            "the value is empty; nothing was done. Is a variable not set? Give a value, or leave it out",
+            ctx,
+            param,
+        )
+    return cast(ctx, value)
 
 
 def _take_closed_files() -> None:

@@ -44,6 +44,10 @@ _LISTS: Final = (list, tuple, set, frozenset)
 _BOUNDS: Final = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
 
 
+Given = Annotated[str, msgspec.Meta(min_length=1, extra={"expected": "text that is not empty"})]
+"""Text such as a path: an empty one comes of a variable that is not set, and would mean something else."""
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Options of every kind.
 

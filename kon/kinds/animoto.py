@@ -12,7 +12,7 @@ import msgspec
 
 from kon.core.kind import Attempt, Kind
 from kon.core.objects import ObjectStore
-from kon.core.options import read_options
+from kon.core.options import Given, read_options
 from kon.kinds.needed import check_installed
 from kon.kinds.stored import AtLeast1
 from kon.kinds.video.film import Film, film_of
@@ -46,7 +46,7 @@ class AnimotoOptions(Film, frozen=True, kw_only=True):
 
     url_expires_s: Annotated[float, _WEEK] = 600.0
     min_images: AtLeast1 = 1
-    images: str | None = None
+    images: Given | None = None
     allow: list[Literal["file", "loopback", "private", "link_local"]] = msgspec.field(default_factory=list)
     connections: AtLeast1 = 16
     image_timeout_s: Annotated[float, msgspec.Meta(ge=0.1)] = 20.0

@@ -11,7 +11,7 @@ import msgspec
 from kon.core.errors import ConfigurationError, KindError, describe
 from kon.core.kind import Attempt
 from kon.core.objects import ObjectStore
-from kon.core.options import OptionError, Options, read_options
+from kon.core.options import Given, OptionError, Options, read_options
 from kon.core.scratch import working_folder
 from kon.kinds.needed import check_installed
 from kon.kinds.recipe import Recipe
@@ -50,7 +50,7 @@ class ImageOptions(Options, frozen=True, kw_only=True):
     thumbnail: str | None = None
     format: Literal["jpeg", "png", "webp"] | None = None
     quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 90
-    key: str | None = None
+    key: Given | None = None
     max_bytes: AtLeast1 = 50_000_000
     max_megapixels: Annotated[float, _MEGAPIXELS] = 50.0
 

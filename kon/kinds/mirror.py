@@ -11,7 +11,7 @@ import msgspec
 from kon.core.errors import ConfigurationError
 from kon.core.kind import Attempt, Kind, Several
 from kon.core.objects import ObjectStore, check_key
-from kon.core.options import OptionError, Options, read_options
+from kon.core.options import Given, OptionError, Options, read_options
 from kon.kinds.mirroritem import expanded, key_of, parse_item, parse_line
 from kon.kinds.needed import check_installed
 from kon.kinds.stored import AtLeast1
@@ -41,7 +41,7 @@ class MirrorOptions(Options, frozen=True, kw_only=True):
     redirects: Annotated[int, msgspec.Meta(ge=0)] = 5
     backoff_s: Annotated[float, msgspec.Meta(ge=0)] = 0.2
     allow: list[Literal["loopback", "private", "link_local"]] = msgspec.field(default_factory=list)
-    images: str | None = None
+    images: Given | None = None
 
 
 _LONGEST_SILENCE_S: Final = 30.0

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from kon.core.errors import ConfigurationError
-from kon.core.options import OptionError, Options, read_options
+from kon.core.options import Given, OptionError, Options, read_options
 from kon.kinds.command import DEFAULT_SHELL
 from kon.kinds.live import Mode
 
@@ -57,9 +57,9 @@ class ShellOptions(Options, frozen=True, kw_only=True):
     command: str | list[str | int] | None = None
     shell: str = DEFAULT_SHELL
     env: Mapping[str, str | int] = msgspec.field(default_factory=dict)
-    cwd: str | None = None
+    cwd: Given | None = None
     stdin: str | None = None
-    stdin_file: str | None = None
+    stdin_file: Given | None = None
     stdin_item: bool = False
     positions: bool = False
     max_output_bytes: Annotated[int, msgspec.Meta(ge=0)] = 65_536

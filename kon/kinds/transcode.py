@@ -15,7 +15,7 @@ import msgspec
 from kon.core.errors import ConfigurationError, KindError, describe
 from kon.core.kind import Attempt
 from kon.core.objects import ObjectStore
-from kon.core.options import OptionError, Options, read_options
+from kon.core.options import Given, OptionError, Options, read_options
 from kon.core.scratch import working_folder
 from kon.kinds.command import fill
 from kon.kinds.spawn import Finished, Spawner, ending
@@ -46,9 +46,9 @@ class TranscodeOptions(Options, frozen=True, kw_only=True):
     to: str
     args: str | list[str | int | float] = msgspec.field(default_factory=list)
     input_args: str | list[str | int | float] = msgspec.field(default_factory=list)
-    key: str | None = None
+    key: Given | None = None
     formats: list[str] = msgspec.field(default_factory=lambda: list(FORMATS))
-    ffmpeg: str = "ffmpeg"
+    ffmpeg: Given = "ffmpeg"
     max_bytes: AtLeast1 = 10_000_000_000
     kill_grace_s: Annotated[float, msgspec.Meta(ge=0)] = 2.0
 

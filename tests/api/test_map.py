@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -436,3 +436,24 @@ def test_an_argument_of_another_library_is_told_what_it_is_here(name: str, said:
 def test_two_iterables_are_refused_with_the_way_to_write_it() -> None:
     with pytest.raises(kon.ConfigurationError, match=r"kon.map\(function, zip\(a, b\), spread=True\)"):
         kon.map(power, [1], [2], **HERE)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: kon.map(double, [1], out=""),
+        lambda: kon.submit(double, [1], out=""),
+        lambda: kon.open_run(""),
+        lambda: kon.Executor(out=""),
+    ],
+)
+def test_an_empty_name_of_a_folder_is_refused(
+    call: Callable[[], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty path would be the current folder."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    with pytest.raises(kon.ConfigurationError, match="the name of the folder is empty"):
+        call()
+    assert list(here.iterdir()) == []

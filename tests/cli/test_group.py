@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -43,6 +44,38 @@ def test_every_command_has_a_help_with_an_example(name: str) -> None:
     assert result.exit_code == 0
     _, body = result.stdout.split("\n\n", 1)
     assert f"  kon {name}" in body
+
+
+def _valued(command: click.Command, *names: str) -> Iterator[tuple[tuple[str, ...], click.Parameter]]:
+    """Every option and argument below a command that takes a value, and the names of its command."""
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            part = command.get_command(click.Context(command), name)
+            assert part is not None
+            yield from _valued(part, *names, name)
+        return
+    for param in command.params:
+        is_flag = isinstance(param, click.Option) and param.is_flag
+        if names and not is_flag and param.type is not click.UNPROCESSED and param.name != "help":
+            yield names, param
+
+
+@pytest.mark.parametrize(
+    ("names", "param"), [pytest.param(*each, id=f"{each[0]}-{each[1].name}") for each in _valued(kon)]
+)
+def test_an_empty_value_is_refused(
+    names: tuple[str, ...], param: click.Parameter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--root "$ROOT"` where ROOT is not set: an empty path would be the current folder."""
+    monkeypatch.chdir(tmp_path)
+    if isinstance(param, click.Option):
+        result = invoke(*names, param.opts[-1], *[""] * param.nargs, "x", "x")
+        assert f"'{param.opts[-1]}': the value is empty; nothing was done" in result.stderr
+    else:
+        result = invoke(*names, *[""] * 3)
+        assert "the value is empty; nothing was done" in result.stderr
+    assert result.exit_code == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_command_is_told_the_one_that_was_meant() -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from kon.core.errors import ConfigurationError, did_you_mean
 from kon.core.kind import Kind
+from kon.core.plugins import kind_class, names
 from kon.kinds.python import PythonFunction
 from kon.kinds.shell import Shell
 from kon.kinds.sleep import Sleep
@@ -88,3 +90,23 @@ def test_the_former_place_serves_kinds_of_the_release_before() -> None:
     assert read_options("own", {"slots": 2}, Own) == Own(slots=2)
     with pytest.raises(ConfigurationError, match='unknown option "color" of kind own, did you mean "colour"'):
         read_options("own", {"color": "red"}, Own)
+
+
+_PLACES = re.compile(r"(^|_)(file|files|folder|cwd|dir|key|images|ffmpeg|shell)$")
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        (name, field)
+        for name in names("kon.kinds")
+        if (takes := kind_class(name).takes)
+        for field in takes.__struct_fields__
+        if _PLACES.search(field)
+    ],
+)
+def test_an_empty_place_is_refused(name: str, field: str) -> None:
+    """Of a variable that is not set: it would be the current folder, or a key without a name."""
+    needed = {"shell": {"command": "x"}, "transcode": {"to": "webm"}}.get(name, {})
+    with pytest.raises(ConfigurationError, match=f'option "{field}"'):
+        kind_class(name)({**needed, field: ""})
