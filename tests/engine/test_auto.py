@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from kon.core.errors import StoreError
-from kon.core.ledger import Record
+from kon.core.ledger import Ledger, Record
 from kon.core.plugins import strategy_class
 from kon.core.queue import Message
 from kon.core.spec import Plugin
@@ -28,7 +28,7 @@ from kon.trials.prove.classes import fault_class
 from kon.trials.prove.drawn import SCENARIO, play_seed
 from kon.trials.prove.invariants import Invariant
 from tests.engine.counted import Counted, claims, result
-from tests.engine.world import World, in_virtual_time
+from tests.engine.world import Scripted, World, in_virtual_time
 
 _Result = TypeVar("_Result")
 
@@ -204,7 +204,7 @@ def test_the_note_is_there_before_the_first_message() -> None:
 # --- rows that move ----------------------------------------------------------------------------------
 
 
-def paged(below: Counted, writer: str, *segments: Segment) -> PagedLedger:
+def paged(below: Ledger, writer: str, *segments: Segment) -> PagedLedger:
     layout = SegmentPages()
     for segment in segments:
         layout.add(segment)
@@ -278,6 +278,81 @@ def test_what_waits_behind_a_long_task_is_done_elsewhere(settings: dict[str, Any
         assert sorted(set(world.tasks_of("give_back"))) == list(range(1, 100))
         assert all(line.get("n", 1) == 1 for line in world.events("deliver"))  # no receipt was counted
         assert sorted(world.tasks_of("start")) == list(range(100))
+
+    in_virtual_time(main())
+
+
+def test_what_goes_back_is_sent_at_once() -> None:
+    """Else the others would wait for as long as outcomes are gathered."""
+
+    async def main() -> None:
+        world = await one_long(flush_s=30.0)
+        assert sorted(world.tasks_of("start")) == list(range(100))
+
+    in_virtual_time(main())
+
+
+class Gated(Scripted):
+    """Lets only the first task start within a minute, as a machine does that is short of memory."""
+
+    async def ready(self) -> None:
+        if self.attempts:
+            await asyncio.sleep(60.0)
+
+
+def test_nothing_goes_back_while_a_slot_is_free() -> None:
+    """What keeps the next task from starting is no task that runs here: it would go round in a circle."""
+
+    async def main() -> None:
+        world = await World.create(40, **AUTO)
+        await world.send(*[{"s": 0.01}] * 40, bundle=True)
+        worker = asyncio.create_task(world.worker(kind=Gated({})).run())
+        await asyncio.sleep(30.0)
+        assert world.tasks_of("start") == [0]
+        assert world.tasks_of("give_back") == []
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+
+    in_virtual_time(main())
+
+
+def test_a_task_that_another_worker_has_begun_keeps_its_row_when_it_goes_back() -> None:
+    """Its row can't move. A message that named a row of its own would have it begun a second time."""
+
+    async def main() -> None:
+        world = await World.create(100, **PAGED, workers=2)
+        segment = Segment(0, 100, 100)
+        await paged(world.channel.ledger, "other", segment).insert_new(
+            [Record(50, "a", owner="other", expires_s=world.clock.now_s() + 60.0)]
+        )
+        tasks = [Task(index, body) for index, body in enumerate(LONG_FIRST)]
+        await world.channel.tasks.send([Message(encode(Bundle("r", tasks, segment=segment)))])
+        group = [asyncio.create_task(world.worker(name).run()) for name in "ab"]
+        await asyncio.sleep(10.0)
+        assert 50 in world.tasks_of("give_back")
+        assert 50 in world.tasks_of("defer")
+        assert sorted(world.tasks_of("start")) == [index for index in range(100) if index != 50]
+        for task in group:
+            task.cancel()
+        await asyncio.gather(*group, return_exceptions=True)
+
+    in_virtual_time(main())
+
+
+def test_a_task_that_goes_back_has_a_row_of_its_own_and_its_page_says_so() -> None:
+    """In one page, workers would refuse each other's writes. Who has an old copy of the message must know."""
+
+    async def main() -> None:
+        world = await one_long(**PAGED)
+        done = await world.channel.ledger.read(range(1, 100))
+        assert all(row is not None and row.state is State.DONE for row in done)
+        tasks = [Task(index, body) for index, body in enumerate(LONG_FIRST)]
+        await world.channel.tasks.send([Message(encode(Bundle("r", tasks, segment=Segment(0, 100, 100))))])
+        worker = asyncio.create_task(world.worker("c").run())
+        await asyncio.sleep(2.0)
+        assert sorted(world.tasks_of("skip", "c")) == list(range(1, 100))
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
 
     in_virtual_time(main())
 
