@@ -46,7 +46,7 @@ class _HostClock(Clock):
         if slept_s > SHORTEST_SUSPEND_S:
             self._suspended_s += slept_s
             self._offset_s += slept_s
-        return super().now_s()
+        return asyncio.get_running_loop().time() + self._offset_s
 
 
 _BOOT_CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)

@@ -39,9 +39,13 @@ if sys.platform == "linux":
     class FineSelector(selectors.EpollSelector):
         """Waits to the microsecond, by a select() on the epoll object itself."""
 
+        def __init__(self) -> None:
+            super().__init__()
+            self._number = self.fileno()
+
         def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-            if timeout is not None and timeout > 0 and self.fileno() < SELECT_LIMIT:
-                ready, _, _ = select.select((self,), (), (), timeout)
+            if timeout is not None and timeout > 0 and self._number < SELECT_LIMIT:
+                ready, _, _ = select.select((self._number,), (), (), timeout)
                 if not ready:
                     return []
                 timeout = 0

@@ -132,7 +132,7 @@ class Executor:
             self.last_start_s = asyncio.get_running_loop().time()
             job.outcome = await self._attempt(job)
             self.running -= 1
-            if self.running == 0:
+            if self._closing and self.running == 0:
                 self._idle.set()
             if job.outcome is None:
                 self._stopped.append(job)
@@ -191,11 +191,15 @@ class Executor:
         result: Any = None
         error: str | None = None
         is_final = False
-        deadline = asyncio.timeout(self._options.timeout_s)
+        limit_s = self._options.timeout_s
+        deadline = None if limit_s is None else asyncio.timeout(limit_s)
         attempt = Attempt(self._options.run, task.index, task.attempt)
         try:
-            async with deadline:
+            if deadline is None:
                 result = await self._kind.execute(task.body, attempt)
+            else:
+                async with deadline:
+                    result = await self._kind.execute(task.body, attempt)
         except asyncio.CancelledError:
             if not self._closing:
                 raise
@@ -205,8 +209,8 @@ class Executor:
         except KindError as failure:
             result, error, is_final = failure.result, str(failure), failure.is_final
         except Exception as failure:  # whatever a task raises is its own failure, never the worker's
-            if isinstance(failure, TimeoutError) and deadline.expired():
-                error = f"timed out after {self._options.timeout_s} s"
+            if isinstance(failure, TimeoutError) and deadline is not None and deadline.expired():
+                error = f"timed out after {limit_s} s"
             else:
                 error = f"{type(failure).__name__}: {failure}"
         if attempt.spent is not None:

@@ -133,6 +133,7 @@ class Template:
         if not isinstance(command, str):
             _check_words(command, positions)
         self._forms: dict[int, _Form] = {}
+        self._checked: set[int] = set()
         self._form(max(1, self.highest_position) if self._needs_item else 0)  # faults are told at once
 
     def call(self, item: str | Sequence[str] | None, number: int, slot: int | None = None) -> Invocation:
@@ -151,6 +152,12 @@ class Template:
                 f"the command has {{{self.highest_position}}}, and the task {counted(len(items), 'item')}"
             )
         return self._form(len(items)).call(items, number, slot)
+
+    def check(self, count: int) -> None:
+        """Raises ConfigurationError where tasks of so many items do not go with the template."""
+        if count not in self._checked:  # what the items are makes no difference
+            self.call(["x"] * count or None, 1)
+            self._checked.add(count)
 
     def _form(self, count: int) -> _Form:
         form = self._forms.get(count)
@@ -201,7 +208,9 @@ class _Form(NamedTuple):
             assert self.in_shell is not None  # a form has words, or a script, or both
             return Invocation(self.in_shell, None, variables)
         words = [
-            filled for word in self.words for filled in _filled(word, items, number, slot, self.positions)
+            filled
+            for word in self.words
+            for filled in (_filled(word, items, number, slot, self.positions) if "{" in word else (word,))
         ]
         return Invocation(words, self.in_shell, variables)
 
@@ -258,8 +267,10 @@ def _variables(placeholder: str, count: int) -> list[str]:
     return [f"KON_ITEM{suffix}"] if count <= 1 else [f"KON_ITEM_{at}{suffix}" for at in range(1, count + 1)]
 
 
-def _values(placeholder: str, items: Sequence[str], number: int, slot: int | None) -> list[str]:
+def _values(placeholder: str, items: Sequence[str], number: int, slot: int | None) -> Sequence[str]:
     """What a placeholder stands for."""
+    if placeholder == "{}":
+        return items
     if placeholder == _NUMBER:
         return [str(number)]
     if placeholder == _SLOT:
@@ -306,8 +317,8 @@ def _filled(word: str, items: Sequence[str], number: int, slot: int | None, posi
 
     Raises ConfigurationError where such a placeholder is a part of the word.
     """
-    if "{" not in word:
-        return (word,)
+    if word == "{}":
+        return items
     known = None if positions else _PLAIN_NAMES
     alone = PLACEHOLDER.fullmatch(word)
     if alone and not alone["escaped"] and (known is None or word in known):

@@ -25,6 +25,7 @@ from kon.kinds.shell_options import Here, ShellOptions
 from kon.kinds.shortage import allow
 from kon.kinds.spawn import Finished, Spawner, ending, signal_name
 from kon.kinds.staging import Staging
+from kon.kinds.start import Environment
 
 _NOT_A_PROGRAM: Final = frozenset({errno.ENOENT, errno.ENOEXEC, errno.EACCES, errno.ENOTDIR})
 """The shell may make something of such a word: a function, a script without a first line; and if
@@ -104,7 +105,10 @@ class Shell(Kind):
         return None
 
     def check(self, body: Any) -> None:
-        self._call(body, 1)
+        if self._template is None:
+            self._call(body, 1)
+        else:
+            self._template.check(len(self._items(body)))
         if self._staging:
             self._staging.check(self._one_item(body))
 
@@ -149,10 +153,10 @@ class Shell(Kind):
         slot = heapq.heappop(self._slots) if self._slots else None
         try:
             call = self._call(body, attempt.index + 1, slot)
-            environment = {
+            environment: dict[bytes, bytes | str] = {
                 **self._environment,
-                **{name.encode(): os.fsencode(value) for name, value in self._variables(call).items()},
-                b"KON_RUN": os.fsencode(attempt.run),
+                **{name.encode(): value for name, value in self._variables(call).items()},
+                b"KON_RUN": attempt.run,
                 b"KON_TASK": b"%d" % attempt.index,
                 b"KON_ATTEMPT": b"%d" % attempt.number,
             }
@@ -241,7 +245,7 @@ class Shell(Kind):
     async def _run(
         self,
         call: Invocation,
-        environment: Mapping[bytes, bytes],
+        environment: Environment,
         spawner: Spawner,
         captures: tuple[Capture, Capture],
         stdin: bytes | Path | None,
@@ -259,7 +263,7 @@ class Shell(Kind):
         except OSError as error:
             raise KindError(self._not_started(call, error, environment)) from error
 
-    def _not_started(self, call: Invocation, error: OSError, environment: Mapping[bytes, bytes]) -> str:
+    def _not_started(self, call: Invocation, error: OSError, environment: Environment) -> str:
         program = call.argv[0]
         cwd = self._options.cwd
         if cwd is not None and error.filename == cwd and not Path(cwd).is_dir():
@@ -361,6 +365,9 @@ def _add_output(result: dict[str, Any], finished: Finished) -> None:
     """Raises OSError where output could not be kept whole; what there is of it is in the result."""
     problem: OSError | None = None
     for name, capture in zip(STREAMS, (finished.stdout, finished.stderr)):
+        if not capture.size_bytes:
+            result[name] = ""
+            continue
         try:
             file = capture.end()
         except OSError as error:

@@ -64,17 +64,19 @@ class Shortage:
 
     def ended(self) -> None:
         """A command has ended, so that what it held is free."""
-        self._ended.set()
+        if self._told:  # or nothing was ever waited for
+            self._ended.set()
 
     async def start(self, start: Callable[[], _Started], final: type[OSError]) -> _Started:
         """The result of `start`. Raises its OSError where it is another one, or lasts, or is `final`."""
         now_s = asyncio.get_running_loop().time
-        give_up_s = now_s() + self._patience_s
+        give_up_s: float | None = None
         while True:
             try:
                 return start()
             except OSError as error:
                 number = error.errno
+                give_up_s = now_s() + self._patience_s if give_up_s is None else give_up_s
                 if isinstance(error, final) or number not in _SHORT_OF or now_s() >= give_up_s:
                     raise
                 self._tell(number)

@@ -17,7 +17,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,9 +25,9 @@ import msgspec
 
 from kon.core.kind import Spent
 from kon.kinds.capture import Capture
-from kon.kinds.readable import readable
+from kon.kinds.readable import Readable, readable
 from kon.kinds.shortage import PATIENCE_S, Shortage
-from kon.kinds.start import Starter
+from kon.kinds.start import Environment, Starter
 
 LINGER_S: Final = 2.0
 """How long the output of a command that has ended is read on while others hold its pipes open."""
@@ -40,8 +40,11 @@ class Stopped(BlockingIOError):
 class Child:
     """A process that leads its own process group, and its end."""
 
-    def __init__(self, pid: int, use_pidfd: bool | None = None) -> None:
-        """Call it in the running loop, right after the start. `use_pidfd`: None for "where there are any"."""
+    def __init__(self, pid: int, use_pidfd: bool | None = None, watch: Readable | None = None) -> None:
+        """Call it in the running loop, right after the start. `use_pidfd`: None for "where there are any".
+
+        watch: the loop's, where the caller has it.
+        """
         self.pid = pid
         self.ended = False
         self.code: int | None = None
@@ -51,8 +54,9 @@ class Child:
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._pidfd: int | None = None
+        self._watch: Readable | None = None  # where it is used: it is to be gone with the loop
         if have_pidfd() if use_pidfd is None else use_pidfd:
-            self._watch_pidfd()
+            self._watch_pidfd(watch)
         else:
             self._watch_in_thread()
 
@@ -119,9 +123,9 @@ class Child:
             return True
         return not _all_zombies(self.pid)
 
-    def _watch_pidfd(self) -> None:
+    def _watch_pidfd(self, watch: Readable | None) -> None:
         try:
-            watch = readable(self._loop)
+            watch = readable(self._loop) if watch is None else watch
             self._pidfd = os.pidfd_open(self.pid)
         except ProcessLookupError:  # gone and reaped already: SIGCHLD is ignored in this process
             self._loop.call_soon(self._reap)
@@ -129,13 +133,14 @@ class Child:
         except OSError:  # out of file descriptors
             self._watch_in_thread()
             return
+        self._watch = watch
         watch.add(self._pidfd, self._reap)
 
     def _reap(self) -> None:
-        if self._pidfd is not None:
-            readable(self._loop).remove(self._pidfd)
+        if self._pidfd is not None and self._watch is not None:
+            self._watch.remove(self._pidfd)
             os.close(self._pidfd)
-            self._pidfd = None
+            self._pidfd = self._watch = None
         self._finish(*_reaped(self.pid))
 
     def _watch_in_thread(self) -> None:
@@ -253,14 +258,13 @@ class _Stream:
     read every `_PAUSE_S`: else the two processes would take turns with each few kilobytes.
     """
 
-    __slots__ = ("_ended", "_fd", "_loop", "_pause", "_readable", "capture", "open")
+    __slots__ = ("_ended", "_fd", "_pause", "_readable", "capture", "open")
 
-    def __init__(self, fd: int, capture: Capture) -> None:
+    def __init__(self, fd: int, capture: Capture, watch: Readable) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
-        self._loop = asyncio.get_running_loop()
-        self._readable = readable(self._loop)
-        self._readable.add(fd, self._come)
+        self._readable = watch
+        watch.add(fd, self._come)
         self._pause: asyncio.TimerHandle | None = None
         self._ended: asyncio.Future[None] | None = None
         self.capture = capture
@@ -275,7 +279,7 @@ class _Stream:
 
     async def end(self) -> None:
         if self.open:
-            self._ended = self._loop.create_future()
+            self._ended = asyncio.get_running_loop().create_future()
             await self._ended
 
     def close(self) -> None:
@@ -294,14 +298,14 @@ class _Stream:
         if self._read() >= _MUCH_BYTES:
             self._readable.remove(self._fd)
             _widen(self._fd)
-            self._pause = self._loop.call_later(_PAUSE_S, self._look)
+            self._pause = asyncio.get_running_loop().call_later(_PAUSE_S, self._look)
 
     def _look(self) -> None:
         size_bytes = self.read_rest()
         if not self.open:
             return
         if size_bytes:
-            self._pause = self._loop.call_later(_PAUSE_S, self._look)
+            self._pause = asyncio.get_running_loop().call_later(_PAUSE_S, self._look)
         else:
             self._pause = None
             self._readable.add(self._fd, self._come)
@@ -369,7 +373,7 @@ class Spawner:
     async def run(
         self,
         argv: Sequence[str],
-        env: Mapping[bytes, bytes],
+        env: Environment,
         *,
         captures: tuple[Capture, Capture] | None = None,
         stdin: bytes | Path | None = None,
@@ -385,8 +389,9 @@ class Spawner:
         child, out, err = await self._shortage.start(lambda: self._start(argv, env, taken, given), Stopped)
         try:
             code = await child.wait()
-            out.read_rest()
-            err.read_rest()
+            if out.open or err.open:  # mostly their ends come before it has ended
+                out.read_rest()
+                err.read_rest()
             if out.open or err.open:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LINGER_S):
@@ -397,8 +402,9 @@ class Spawner:
             await child.stop(self._kill_grace_s)
             raise
         finally:
-            out.close()
-            err.close()
+            if out.open or err.open:
+                out.close()
+                err.close()
             self._shortage.ended()
 
     def close(self) -> None:
@@ -409,40 +415,42 @@ class Spawner:
     def _start(
         self,
         argv: Sequence[str],
-        env: Mapping[bytes, bytes],
+        env: Environment,
         captures: tuple[Capture, Capture],
         stdin: bytes | Path | None,
     ) -> tuple[Child, _Stream, _Stream]:
-        readable(asyncio.get_running_loop())  # before there is anything to let go of, should it fail
-        with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as ends_of_child:
-            given = ends_of_child.enter_context(self._input(stdin))
-            out, out_end = self._pipe(on_failure, ends_of_child, captures[0])
-            err, err_end = self._pipe(on_failure, ends_of_child, captures[1])
-            child = Child(self._starter.start(argv, env, given, out_end, err_end), self._use_pidfd)
-            on_failure.pop_all()
-            return child, out, err
+        watch = readable(asyncio.get_running_loop())  # before there is anything to let go of, should it fail
+        streams: list[_Stream] = []
+        of_child: list[int] = []
+        try:
+            given = self._input(stdin, of_child)
+            for capture in captures:
+                ours, theirs = os.pipe()
+                of_child.append(theirs)
+                streams.append(_Stream(ours, capture, watch))
+            out_end, err_end = of_child[-2:]
+            child = Child(self._starter.start(argv, env, given, out_end, err_end), self._use_pidfd, watch)
+        except BaseException:
+            for stream in streams:
+                stream.close()
+            raise
+        finally:
+            for end in of_child:
+                os.close(end)
+        out, err = streams
+        return child, out, err
 
-    def _pipe(
-        self, on_failure: contextlib.ExitStack, ends_of_child: contextlib.ExitStack, capture: Capture
-    ) -> tuple[_Stream, int]:
-        ours, theirs = os.pipe()
-        ends_of_child.callback(os.close, theirs)
-        stream = _Stream(ours, capture)
-        on_failure.callback(stream.close)
-        return stream, theirs
-
-    @contextlib.contextmanager
-    def _input(self, stdin: bytes | Path | None) -> Iterator[int]:
+    def _input(self, stdin: bytes | Path | None, of_child: list[int]) -> int:
+        """The file that a command reads. It is among `of_child` where no other command reads it."""
         if stdin is None:
             if self._null is None:
                 self._null = os.open(os.devnull, os.O_RDONLY)
-            yield self._null
-            return
+            return self._null
         if isinstance(stdin, Path):
-            with stdin.open("rb", buffering=0) as file:
-                yield file.fileno()
-            return
-        with tempfile.TemporaryFile(buffering=0) as file:  # a pipe would need feeding, and could break
-            file.write(stdin)
-            file.seek(0)
-            yield file.fileno()
+            of_child.append(os.open(os.fspath(stdin), os.O_RDONLY | os.O_CLOEXEC))
+        else:
+            with tempfile.TemporaryFile(buffering=0) as file:  # a pipe would need feeding, and could break
+                file.write(stdin)
+                file.seek(0)
+                of_child.append(os.dup(file.fileno()))
+        return of_child[-1]

@@ -16,6 +16,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+Environment = Mapping[bytes, bytes | str]
+"""Variables of a program. Values that are text are encoded as names of files are."""
+
 _MOST_PROGRAMS: Final = 1_000
 """Programs whose place is remembered, as shells do: one that is put in its way later is not seen."""
 
@@ -34,16 +37,14 @@ class Starter:
         self._fast = cwd is None and (
             posix_spawn_tells_errors() if use_posix_spawn is None else use_posix_spawn
         )
-        self._places: dict[tuple[str, bytes], str] = {}
+        self._places: dict[tuple[str, bytes | str], str] = {}
         self._inherited: list[tuple[int, int]] | None = None
 
-    def start(
-        self, argv: Sequence[str], env: Mapping[bytes, bytes], stdin: int, stdout: int, stderr: int
-    ) -> int:
+    def start(self, argv: Sequence[str], env: Environment, stdin: int, stdout: int, stderr: int) -> int:
         """The process number of the program, which runs. Raises OSError as subprocess does."""
         # With one of the first three files closed, a pipe may have got its number, and be in the way.
         if self._fast and min(stdin, stdout, stderr) > 2:
-            place = self._place(argv[0], env.get(b"PATH", b""))
+            place = self._place(argv[0], env)
             if place is not None:
                 try:
                     return self._spawn(place, argv, env, (stdin, stdout, stderr))
@@ -56,12 +57,12 @@ class Starter:
         )
         return let_go(process)
 
-    def _spawn(
-        self, place: str, argv: Sequence[str], env: Mapping[bytes, bytes], files: tuple[int, int, int]
-    ) -> int:
+    def _spawn(self, place: str, argv: Sequence[str], env: Environment, files: tuple[int, int, int]) -> int:
         if self._inherited is None:
             self._inherited = [(os.POSIX_SPAWN_CLOSE, number) for number in _inheritable()]
-        duplicates = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in enumerate(files)]
+        stdin, stdout, stderr = files
+        dup2 = os.POSIX_SPAWN_DUP2
+        duplicates = [(dup2, stdin, 0), (dup2, stdout, 1), (dup2, stderr, 2)]
         return os.posix_spawn(
             place,
             list(argv),
@@ -71,10 +72,11 @@ class Starter:
             setsigdef=_IGNORED_BY_PYTHON,
         )
 
-    def _place(self, program: str, path: bytes) -> str | None:
+    def _place(self, program: str, env: Environment) -> str | None:
         """Where the program is; None where that is for subprocess to find out."""
         if "/" in program:
             return program
+        path = env.get(b"PATH", b"")
         place = self._places.get((program, path))
         if place is None:
             place = shutil.which(program, path=os.fsdecode(path))

@@ -56,6 +56,11 @@ class Named:
     __slots__ = ("groups", "indexes")
 
     def __init__(self, tasks: Sequence[Task | Outcome]) -> None:
+        if len(tasks) == 1:  # whatever starts by itself
+            [task] = tasks
+            self.indexes = [task.index]
+            self.groups = [_group(self.indexes, task.attempt)]
+            return
         self.indexes = [task.index for task in tasks]
         attempts = {task.attempt for task in tasks}
         if len(attempts) <= 1:  # as good as always
