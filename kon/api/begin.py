@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -155,6 +156,8 @@ def _begun(
             find(plugin.name)  # imported once, for all of them
         held = () if temporary is None else (temporary.lifeline,)
         spares = fork(len(worker_names(spec)), held)
+        if spares:  # the modules stay to the end of this program, where Python would go through them twice
+            gc.freeze()
     background = Background(
         folder,
         spec,

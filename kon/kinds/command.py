@@ -154,7 +154,7 @@ class Template:
         return self._form(len(items)).call(items, number, slot)
 
     def check(self, count: int) -> None:
-        """Raises ConfigurationError where tasks of so many items do not go with the template."""
+        """Raises ConfigurationError where tasks of `count` items do not go with the template."""
         if count not in self._checked:  # what the items are makes no difference
             self.call(["x"] * count or None, 1)
             self._checked.add(count)
