@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import click
 
@@ -89,14 +89,11 @@ def _print(server: Emulator, as_json: bool) -> None:
 
 
 @contextmanager
-def emulated(asked_for: bool, experiments: Sequence[Experiment]) -> Iterator[None]:
-    """Within it, this process and its workers have an emulator for Amazon's services, if that is asked for.
+def emulated(experiments: Sequence[Experiment]) -> Iterator[None]:
+    """Within it, this process and its workers have an emulator for Amazon's services.
 
     Raises ConfigurationError where none of the experiments would use it.
     """
-    if not asked_for:
-        yield
-        return
     if all(each.backend.name != AWS for each in experiments):
         names = ", ".join(sorted({each.backend.name for each in experiments}))
         raise ConfigurationError(
@@ -105,12 +102,3 @@ def emulated(asked_for: bool, experiments: Sequence[Experiment]) -> Iterator[Non
         )
     with started(strict=_STRICT) as server, server.in_use():
         yield
-
-
-def emulator_option(command: Any) -> Any:
-    return click.option(
-        "--emulator",
-        "emulator",
-        is_flag=True,
-        help="Run SQS, DynamoDB and S3 on this machine for this command, without an account; for trials.",
-    )(command)

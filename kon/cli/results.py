@@ -12,7 +12,6 @@ import click
 import msgspec
 
 from kon.cli.kept import STDOUT, print_kept
-from kon.cli.links import link_lines, object_lines
 from kon.cli.output import note
 from kon.cli.runs import find_run, root_option, run_argument
 from kon.core.errors import counted
@@ -80,6 +79,8 @@ def results(
     """
     folder = find_run(run, root)
     if objects:
+        from kon.cli.links import object_lines  # this and link_lines load botocore, which takes a while
+
         _print_lines(object_lines(folder))
         return
     outcomes = _outcomes(folder, failed)
@@ -88,6 +89,8 @@ def results(
     elif output:
         _print_output(folder, outcomes)
     elif links:
+        from kon.cli.links import link_lines
+
         _print_lines(link_lines(folder, outcomes, whole=not failed))
     elif as_json or style == "jsonl":
         _print_lines(_json_line(folder, each) for each in outcomes)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kon.cli.dry_run import print_plan
-from kon.cli.emulator import emulated, emulator_option
 from kon.cli.experiment import RunArguments, file_argument, limit_option, out_option, set_option
 from kon.cli.guard import REFUSE_AND_PAUSE, CostAndNotice, cost_options, notify_option
 from kon.cli.inherited import check_metrics, metrics_option
@@ -33,6 +32,9 @@ from kon.engine.records.records import RunFolder
 from kon.launch.campaign import Campaign, is_whole
 from kon.launch.guard import RunGuard
 
+if TYPE_CHECKING:
+    from kon.experiment import Experiment
+
 
 @click.command()
 @file_argument
@@ -47,7 +49,11 @@ from kon.launch.guard import RunGuard
 @click.option("--join", is_flag=True, help="Start no workers: `kon join` does, once for each worker.")
 @click.option("--apart", is_flag=True, help="With --join: the hosts are other machines.")
 @metrics_option
-@emulator_option
+@click.option(
+    "--emulator",
+    is_flag=True,
+    help="Run SQS, DynamoDB and S3 on this machine for this command, without an account; for trials.",
+)
 @click.option("--live", is_flag=True, help="Show the run on a page in the browser; the link is on stderr.")
 @cost_options(REFUSE_AND_PAUSE)
 @notify_option
@@ -139,11 +145,23 @@ def run(
 
         ends_with_us = "the emulator ends with this command" if emulator else None
         interrupts = Interrupts(lambda: campaign.current, resume, shown.leave, ends_with_us=ends_with_us)
-        with emulated(emulator, experiments), _page(live, root), guard.tells_of_breaks(current):
+        with _emulator(emulator, experiments), _page(live, root), guard.tells_of_breaks(current):
             rows = asyncio.run(_run(campaign, guard, interrupts))
     if rows:
         print_result(rows, as_asked(style, as_json), experiments[0].name, wide)
     ctx.exit(max(told([*campaign.failures, *campaign.left]), 0 if all(map(is_whole, rows)) else 1))
+
+
+@contextmanager
+def _emulator(asked_for: bool, experiments: Sequence[Experiment]) -> Iterator[None]:
+    """Within it, an emulator stands in for Amazon, if that is asked for."""
+    if not asked_for:
+        yield
+        return
+    from kon.cli.emulator import emulated  # loads botocore: without it, kon is there in half the time
+
+    with emulated(experiments):
+        yield
 
 
 @contextmanager

@@ -219,6 +219,22 @@ def test_the_group_is_what_the_script_calls() -> None:
     assert isinstance(kon, group.LazyGroup)
 
 
+def test_a_run_on_this_machine_and_a_look_at_it_load_nothing_of_amazons(tmp_path: Path) -> None:
+    """botocore takes longer to load than all the rest of `kon run`."""
+    write(tmp_path)
+    code = (
+        "import sys, kon.cli.results\nfrom kon.cli.group import kon\n"
+        "try: kon(['run', 'exp.yml', '--quiet'], prog_name='kon')\n"
+        "except SystemExit: pass\n"
+        "print({'botocore', 'boto3', 'urllib3'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "sleeps-lease-w1-r1" in done.stdout
+    assert done.stderr.splitlines()[-1] == "set()"
+
+
 @pytest.mark.parametrize(
     "modules", ["kon.cli.join", "kon.launch.process", "kon.backends.aws, kon.fleet.thing"]
 )

@@ -23,13 +23,14 @@ def unit_of(kind: int, bits: str) -> bytes:
     return bytes(made)
 
 
-@pytest.mark.parametrize("seed", range(300))
-def test_only_the_number_of_a_picture_changes(seed: int) -> None:
-    rng = random.Random(seed)
-    # zeros mostly, so that there are places that look like starts; of each length
-    rest = "".join(rng.choice("0000000001") for _ in range(rng.randrange(0, 900)))
+def test_only_the_number_of_a_picture_changes() -> None:
     head = "1" + "0001000" + "1" + "0000"
-    assert numbered_0(unit_of(0x65, head + "010" + rest)) == unit_of(0x65, head + "1" + rest)
+    for seed in range(300):
+        rng = random.Random(seed)
+        # zeros mostly, so that there are places that look like starts; of each length
+        rest = "".join(rng.choice("0000000001") for _ in range(rng.randrange(0, 900)))
+        changed = numbered_0(unit_of(0x65, head + "010" + rest))
+        assert changed == unit_of(0x65, head + "1" + rest), f"seed {seed}"
 
 
 @pytest.mark.parametrize(("macroblocks", "run"), [(1, "010"), (2, "011"), (8160, f"{0:012}{8161:b}")])
