@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import cache
 
 from PIL import Image
 
@@ -17,7 +18,14 @@ def tiled(
     across, down = -(-image.width // tile), -(-image.height // tile)
     places = [(tile * (number % across), tile * (number // across)) for number in range(across * down)]
     tiles = [image.crop((left, top, left + tile, top + tile)) for left, top in places]
-    return grid_of([encoded(each, "HEIF", **options) for each in tiles], across, tile, image.size, properties)
+    coded = [_coded(each.tobytes(), each.mode, each.size, **options) for each in tiles]
+    return grid_of(coded, across, tile, image.size, properties)
+
+
+@cache
+def _coded(pixels: bytes, mode: str, size: tuple[int, int], **options: object) -> bytes:
+    """A tile. The encoder takes longer than all the rest of a test, and most tests have the same tiles."""
+    return encoded(Image.frombytes(mode, size, pixels), "HEIF", **options)
 
 
 def grid_of(

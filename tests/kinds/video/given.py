@@ -6,6 +6,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -36,11 +37,16 @@ def run(main: Awaitable[_Result]) -> _Result:
 
 def photo(width: int = 640, height: int = 480, part: int = 0) -> Image.Image:
     """A real photo, of which each `part` shows another cut-out: Grace Hopper's, from matplotlib's samples."""
-    file = resources.files("matplotlib") / "mpl-data" / "sample_data" / "grace_hopper.jpg"
-    whole = Image.open(io.BytesIO(file.read_bytes())).convert("RGB")
+    whole = _hopper()
     left, top = 37 * part % (whole.width // 3), 53 * part % (whole.height // 3)
     cut = whole.crop((left, top, left + whole.width * 2 // 3, top + whole.height * 2 // 3))
     return ImageOps.fit(cut if part % 2 else ImageOps.mirror(cut), (width, height))
+
+
+@cache
+def _hopper() -> Image.Image:
+    file = resources.files("matplotlib") / "mpl-data" / "sample_data" / "grace_hopper.jpg"
+    return Image.open(io.BytesIO(file.read_bytes())).convert("RGB")
 
 
 def plain(colour: str, width: int = 64, height: int = 36) -> Image.Image:
