@@ -38,6 +38,8 @@ def pytest_configure() -> None:
     for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
         os.environ.pop(name, None)
     sys.dont_write_bytecode = False
+    # each process that reads an experiment looks for pydantic plug-ins everywhere, and there are none
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     if "TMPDIR" not in os.environ and _takes_our_files(MEMORY):
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -40,8 +41,10 @@ OPENERS: Final = {
 def opens() -> Iterator[tuple[str, str]]:
     """Each call in kon/ that may have a library read a medium: its name and its file."""
     for file in sorted((ROOT / "kon").rglob("*.py")):
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
+        text = file.read_text(encoding="utf-8")
+        if not _NAMED.search(text):
+            continue  # most files: to parse them all takes longer than to read them
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and not _writes(node):
                 name = ast.unparse(node.func)
                 first = name.partition(".")[0]
@@ -57,6 +60,7 @@ def _writes(call: ast.Call) -> bool:
 _LIBRARIES: Final = frozenset(
     {"av", "Image", "PIL", "pi_heif", "ImageFile", "ImageFont", "ImageCms", "cv2", "imageio"}
 )
+_NAMED: Final = re.compile(rf"\b({'|'.join(sorted(_LIBRARIES))})\.")
 _OPENING: Final = frozenset(
     {"open", "open_heif", "read_heif", "imread", "parser", "truetype", "load", "getopenprofile", "create"}
 )
