@@ -14,10 +14,6 @@ _Item = TypeVar("_Item")
 
 def chunks(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
     """The items in order, at most `size` at a time."""
-    if len(items) <= size:
-        if items:
-            yield items
-        return
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
@@ -72,10 +68,6 @@ def pack_answers(worker: str, outcomes: Sequence[Outcome], max_bytes: int) -> li
 
 def without_repeats(items: Sequence[_Item], index_of: Callable[[_Item], int]) -> Iterator[Sequence[_Item]]:
     """The items in batches in which no index stands twice; one batch, where none repeats."""
-    if len({index_of(item) for item in items}) == len(items):
-        if items:
-            yield items
-        return
     left = list(items)
     while left:
         seen: set[int] = set()

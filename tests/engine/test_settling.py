@@ -12,6 +12,7 @@ import pytest
 from kon.core.queue import Message
 from kon.core.strategy import Claim
 from kon.core.task import Bundle, Outcome, State, Task, encode
+from kon.engine.holding import Held, Holding, Job
 from kon.engine.settler import MOST_WAITING, SETTLE_BATCH
 from kon.kinds.sleep import Sleep
 from kon.strategies.lease import Lease
@@ -49,6 +50,27 @@ def test_an_outcome_waits_for_no_other_where_the_queue_was_empty() -> None:
         await world.run([{"s": 0.25}], world.worker())  # ends within a long poll for the other slot
         (keep,) = world.events("keep")
         assert keep["t"] == world.recorded()[0].ended_s
+
+    in_virtual_time(main())
+
+
+def test_a_message_that_is_settled_keeps_nothing_of_its_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The garbage collector doesn't look at jobs: what still named them would keep them for good."""
+    ended: list[Held] = []
+    settle = Holding.settle
+
+    def noted(holding: Holding, jobs: Sequence[Job]) -> list[Held]:
+        some = settle(holding, jobs)
+        ended.extend(some)
+        return some
+
+    monkeypatch.setattr(Holding, "settle", noted)
+
+    async def main() -> None:
+        world = await World.create(10)
+        await world.run([{}] * 10, world.worker())
+        assert len(ended) == 10
+        assert not [held for held in ended if held.jobs]
 
     in_virtual_time(main())
 
