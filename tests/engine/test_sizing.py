@@ -1,0 +1,71 @@
+"""What sizes follow from: what was learned, what was fixed or forced, and what is left."""
+
+from __future__ import annotations
+
+from kon.core.task import Outcome
+from kon.engine.sizing import Sizing
+from tests.engine.test_auto import spec, took
+
+
+def long_then_short(workers: int, long_s: float, short_s: float) -> Sizing:
+    """Sixteen long tasks, and eight times as many short ones."""
+    sizing = Sizing(spec(workers=workers))
+    sizing.learn(took(*[long_s] * 16))
+    for _ in range(8):
+        sizing.learn(took(*[short_s] * 16))
+    return sizing
+
+
+def test_what_was_learned_first_counts_as_much_as_the_rest() -> None:
+    """A ninth of the tasks take a second: their root mean square is a third of one."""
+    assert long_then_short(1, 1.0, 0.0).size(10_000) == 3
+
+
+def test_the_mean_follows_what_is_learned() -> None:
+    """10,000 workers: the size is what the client keeps up with, by the mean alone."""
+    assert long_then_short(10_000, 0.1, 0.1).size(10_000) == 6
+    assert long_then_short(10_000, 0.1, 0.001).size(10_000) == 12
+
+
+def test_nothing_is_learned_of_no_outcomes() -> None:
+    sizing = Sizing(spec())
+    none: list[Outcome] = []
+    sizing.learn(none)
+    assert sizing.is_blind
+
+
+def test_a_size_that_is_given_stays_and_windows_are_as_long_as_can_be() -> None:
+    sizing = Sizing(spec(bundle=7))
+    sizing.learn(took(10.0))
+    assert not sizing.is_blind
+    assert [sizing.size(left) for left in (10_000, 1)] == [7, 7]
+    assert sizing.fit(7, 1_000.0, 10) == 7
+    assert [sizing.span(left, 7) for left in (10_000, 10)] == [5_000, 10]
+
+
+def test_forced_sizes_come_in_turn_three_messages_to_a_window() -> None:
+    sizing = Sizing(spec(), forced=(3, 5))
+    assert not sizing.is_blind
+    assert [sizing.size(10_000) for _ in range(3)] == [5, 3, 5]
+    assert [sizing.span(left, 5) for left in (10_000, 10)] == [15, 10]
+
+
+def test_windows_of_large_messages_grow_longer() -> None:
+    for size, longest in ((12, 5_000), (25, 20_000)):
+        sizing = Sizing(spec())
+        sizing.learn(took(0.0))
+        assert [sizing.span(1_000_000, size) for _ in range(8)][-1] == longest
+
+
+def test_a_window_ends_where_messages_are_to_shrink() -> None:
+    """By then the client knows more, and sizes are reckoned anew."""
+
+    def after_four_windows(task_s: float) -> Sizing:
+        sizing = Sizing(spec(workers=4))
+        sizing.learn(took(*[task_s] * 16))
+        assert [sizing.span(1_000_000, 100) for _ in range(4)] == [300, 600, 1_200, 2_400]
+        return sizing
+
+    assert after_four_windows(0.004).span(6_000, 100) == 3_000
+    assert after_four_windows(0.004).span(4_800, 100) == 4_800  # nothing is left to shrink
+    assert after_four_windows(0.0).span(6_000, 100) == 4_800  # tasks of no length: they never do
