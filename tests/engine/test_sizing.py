@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kon.core.task import Outcome
+from kon.core.task import Outcome, State
 from kon.engine.sizing import Sizing
 from tests.engine.test_auto import spec, took
 
@@ -25,6 +25,17 @@ def test_the_mean_follows_what_is_learned() -> None:
     """10,000 workers: the size is what the client keeps up with, by the mean alone."""
     assert long_then_short(10_000, 0.1, 0.1).size(10_000) == 6
     assert long_then_short(10_000, 0.1, 0.001).size(10_000) == 12
+
+
+def test_a_task_takes_from_its_start_to_its_end() -> None:
+    sizing = Sizing(spec())
+    sizing.learn([Outcome(0, 1, State.DONE, None, None, 100.0, 100.5)])
+    assert sizing.size(10_000) == 2
+
+
+def test_the_first_messages_of_the_beginning_of_a_larger_run_are_as_large_as_that_run_s() -> None:
+    assert Sizing(spec(200, workers=4)).size(200) == 25
+    assert Sizing(spec(200, workers=4), following=100_000).size(200) == 100
 
 
 def test_nothing_is_learned_of_no_outcomes() -> None:
