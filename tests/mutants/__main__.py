@@ -18,46 +18,65 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+from kon.trials.prove.coverage import DATA_PATH
 from tests.mutants.changes import Mutant, changed, mutants
 
 PROJECT: Final = Path(__file__).parents[2]
 
-SOURCES: Final = (
-    "kon/engine/*.py",
-    "strategies/*.py",
-    "kon/core/journal.py",
-    "kon/backends/sqlite/spans.py",
-    "kon/backends/sqlite/rows.py",
-    "kon/backends/memory/queue.py",
-)
-"""What is changed: where a task's way is, and the data path of the backends of this machine."""
 
-TESTS: Final = (
-    "tests/engine",
-    "--ignore=tests/engine/watchers",
-    "tests/strategies",
-    "tests/backends/test_spans.py",
-    "tests/backends/test_memory.py",
-    "tests/backends/test_machines.py",
-)
+def _data_path(backend: str) -> tuple[str, ...]:
+    return tuple(f"kon/backends/{backend}/{each.replace('.', '/')}.py" for each in DATA_PATH[backend])
 
-SEARCHES: Final = (("lease", 60), ("conditional_put", 40), ("none", 20))
-"""Strategies, and schedules of each with all faults at once."""
 
-LIMIT_S: Final = 300.0
-"""How long the tests may take under one change: one that never ends is found too."""
+class Room(NamedTuple):
+    """sources: what is changed. tests, searches: what looks for that; a search is words of `kon prove`."""
+
+    sources: Sequence[str]
+    tests: Sequence[str]
+    searches: Sequence[str]
+
+
+ROOMS: Final = {
+    "engine": Room(
+        ("kon/engine/*.py", "strategies/*.py", "kon/core/journal.py"),
+        ("tests/strategies", "tests/engine", "--ignore=tests/engine/watchers"),
+        ("lease --seeds 60", "conditional_put --seeds 40", "none --seeds 20"),
+    ),
+    "here": Room(
+        ("kon/backends/memory/queue.py", *_data_path("sqlite")),
+        (
+            *("tests/backends", "--ignore=tests/backends/aws", "--ignore=tests/backends/emulator"),
+            *("--ignore=tests/backends/sim", "tests/conformance", "-k", "not aws"),
+        ),
+        ("lease --backend sqlite --seeds 40", "none --backend sqlite --seeds 20"),
+    ),
+    "aws": Room(
+        _data_path("aws"),
+        (
+            *(f"tests/backends/aws/test_{each}.py" for each in ("queue", "bodies", "dynamodb_faults")),
+            *(f"tests/backends/aws/test_{each}.py" for each in ("pace", "s3_ledger", "long_tasks")),
+            "tests/backends/aws/lean",
+        ),
+        ("lease --backend aws --seeds 40", "fifo --backend aws --seeds 20"),
+    ),
+}
+"""A task's way: through the engine and the strategies, and the data path of each backend."""
+
+LIMIT_S: Final = 900.0
+"""How long the tests may take under one change, on a slow machine too: one that never ends is found."""
 
 HARMLESS: Final = Path(__file__).with_name("harmless.txt")
 
 
-def every() -> list[Mutant]:
-    """All changes there are, in the order of files and lines."""
-    files = [file for pattern in SOURCES for file in sorted(PROJECT.glob(pattern))]
+def every() -> list[tuple[Mutant, Room]]:
+    """All changes there are, in the order of rooms, files and lines."""
     return [
-        mutant
-        for file in files
+        (mutant, room)
+        for room in ROOMS.values()
+        for pattern in room.sources
+        for file in sorted(PROJECT.glob(pattern))
         for mutant in mutants(str(file.relative_to(PROJECT)), file.read_text(encoding="utf-8"))
     ]
 
@@ -72,13 +91,13 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def found_by(mutant: Mutant, copy: Path) -> str:
+def found_by(mutant: Mutant, room: Room, copy: Path) -> str:
     """Who finds this change; see `who_fails`."""
     file = copy / mutant.file
     original = file.read_text(encoding="utf-8")
     replace(file, changed(original, mutant))
     try:
-        return who_fails(copy)
+        return who_fails(copy, room, file.stem)
     finally:
         replace(file, original)
 
@@ -90,14 +109,21 @@ def replace(file: Path, text: str) -> None:
     Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
 
 
-def who_fails(copy: Path) -> str:
-    """Who fails on the project in this folder: `tests`, `search`, or nobody."""
-    tests = ["-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *TESTS]
+def who_fails(copy: Path, room: Room, about: str = "") -> str:
+    """Who fails on the project in this folder: `tests`, `search`, or nobody.
+
+    about: of a module; tests whose file is called after it are run first.
+    """
+    named = [
+        file for each in room.tests if about for file in sorted((copy / each).glob(f"test_*{about}*.py"))
+    ]
+    first = [str(file.relative_to(copy)) for file in named]
+    tests = ["-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *first, *room.tests]
     if not _passes(tests, copy):
         return "tests"
-    for strategy, seeds in SEARCHES:
-        search = ["prove", strategy, "--fault", "all", "--seeds", str(seeds), "--jobs", "1", "-q"]
-        if not _passes(["-m", "kon", *search, "--no-story"], copy):
+    for search in room.searches:
+        words = ["prove", *search.split(), "--fault", "all", "--jobs", "1", "-q", "--no-story"]
+        if not _passes(["-m", "kon", *words], copy):
             return "search"
     return ""
 
@@ -127,22 +153,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.mutants")
     parser.add_argument("--count", type=int, default=150, help="how many changes, drawn from all")
     parser.add_argument("--seed", type=int, default=1, help="which of them")
-    parser.add_argument("--only", default="", help="changes with this in their name")
+    parser.add_argument("--only", nargs="*", default=[""], help="changes with one of these in their name")
     parser.add_argument("--limit-s", type=float, default=float("inf"), help="begin none after that")
     args = parser.parse_args()
-    all_of_them = [each for each in every() if args.only in each.name]
+    all_of_them = [each for each in every() if any(some in each[0].name for some in args.only)]
     known = harmless()
     drawn = random.Random(args.seed).sample(all_of_them, min(args.count, len(all_of_them)))
     began_s, survivors, counts = time.monotonic(), [], {"tests": 0, "search": 0, "": 0}
     with tempfile.TemporaryDirectory(prefix="kon-mutants-") as folder:
         copy = copied(Path(folder))
-        if by := who_fails(copy):
-            print(f"without any change the {by} fail: mend that first")
-            return 2
-        for mutant in drawn:
+        for name, room in ROOMS.items():
+            if any(room is each for _, each in drawn) and (by := who_fails(copy, room)):
+                print(f"{name}: without any change the {by} fail: mend that first")
+                return 2
+        for mutant, room in drawn:
             if time.monotonic() - began_s > args.limit_s:
                 break
-            by = found_by(mutant, copy)
+            by = found_by(mutant, room, copy)
             counts[by] += 1
             print(f"{by or 'SURVIVED':8}  {mutant.name}", flush=True)
             if not by and key(mutant) not in known:
