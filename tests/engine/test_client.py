@@ -230,15 +230,23 @@ def test_more_dead_letters_than_a_first_receive_brings_are_all_recorded() -> Non
     in_virtual_time(main())
 
 
+class _Synced(MemoryJournal):
+    """Knows how many of its lines outlive a power cut."""
+
+    synced = 0
+
+    async def on_disk(self) -> None:
+        self.synced = len(self.lines)
+
+
 def test_what_can_not_be_read_is_kept_before_it_is_deleted() -> None:
     async def main() -> None:
         world = await World.create(1)
         await Control(world.channel.control).submitted(1)
         await world.channel.dead.send([Message(b"somebody may want to know why")])
         await world.channel.answers.send([Message(b"\xff")])
-        client = world.client()
-        kept = client._listener.unreadable
-        assert isinstance(kept, MemoryJournal)
+        client, kept = world.client(), _Synced()
+        client._listener = Listener(unreadable=kept)
         await world.channel.answers.send([Message(encode(Answers("w", [Outcome(0, 1, State.DONE)])), 30.0)])
         await client.collect()
         lines = [msgspec.json.decode(line) for line in kept.lines]
@@ -247,6 +255,7 @@ def test_what_can_not_be_read_is_kept_before_it_is_deleted() -> None:
             "somebody may want to know why",
             "/w==",
         }
+        assert kept.synced == 2
 
     in_virtual_time(main())
 
