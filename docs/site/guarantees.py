@@ -66,8 +66,8 @@ _INTRO: Final = """\
 # Guarantees
 
 What each strategy promises, searched for breaks. kon's own client, workers and strategies run on a simulated
-clock. Queues and tables misbehave as SQS and DynamoDB are documented to; hosts crash, stand still and have
-wrong clocks. A seed draws what happens next, which faults there are, and the settings of the run. A watch
+clock. Queues and tables misbehave as SQS and DynamoDB are documented to. Hosts crash, stand still and have
+wrong clocks, and rights are missing. A seed draws what happens next, which faults there are, and the settings of the run. A watch
 sees what really happens, and holds it to named invariants.
 
 *This page is generated. kon {version} wrote it by `{command}`,
@@ -110,6 +110,7 @@ was not synced is gone or torn.
 `kon prove --backend sqlite` plays the queue and ledger of SQLite on a real file: a process is killed, or the
 disk fails, at any statement. `kon prove --backend aws` plays kon's own code for Amazon over a model of SQS,
 DynamoDB and S3. Its replies are bytes; calls and items of a batch fail, and requests and replies are lost.
+In two of seven schedules bodies are too large for a message, and go into objects.
 
 {others}
 
@@ -390,6 +391,26 @@ def searched_anew(seeds: int, jobs: int | None) -> Evidence:
     return Evidence(head, found, examples, small, others, _covered(jobs), how_soon(jobs))
 
 
+def with_added(kept: Evidence, jobs: int | None) -> Evidence:
+    """The evidence, with cells of the faults that it has none of, each of as many schedules as others."""
+    searched = _completed("sim", kept.searched, jobs)
+    others = {backend: _completed(backend, cells, jobs) for backend, cells in kept.others.items()}
+    return msgspec.structs.replace(kept, searched=searched, others=others)
+
+
+def _completed(backend: Searchable, kept: list[Searched], jobs: int | None) -> list[Searched]:
+    there = {(each.strategy.label, each.fault): each for each in kept}
+    alone = next(each.schedules for each in kept if each.fault != ALL_FAULTS)
+    cells = _cells(backend, alone, alone)
+    added = [each for each in cells if (each.strategy.label, each.faults.name) not in there]
+    base = msgspec.structs.replace(SCENARIO, backend=backend)
+    for each in search(added, base, jobs, _tell):
+        if each.broken_promises or each.raised:
+            raise KonError(f"{each.strategy.label}, {each.fault}: a promise broke; see `kon prove`")
+        there[each.strategy.label, each.fault] = each
+    return [there[each.strategy.label, each.faults.name] for each in cells]
+
+
 def _covered(jobs: int | None) -> list[PartLines]:
     return coverage_of([(name, _cells(name, *each)) for name, each in COVERED.items()], jobs)
 
@@ -416,13 +437,16 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="draw the page from the evidence that is there")
     parser.add_argument("--soon", action="store_true", help="as --again, but look for known breaks anew")
     parser.add_argument("--parts", action="store_true", help="as --again, but count anew which lines run")
+    parser.add_argument("--added", action="store_true", help="as --again, but search faults that are new")
     parser.add_argument("page", type=Path, nargs="?", default=PAGE)
     args = parser.parse_args()
     page: Path = args.page
-    if args.soon or args.parts:
+    if args.soon or args.parts or args.added:
         kept = read_evidence(data_file(page))
         if args.soon:
             kept = msgspec.structs.replace(kept, soon=how_soon(args.jobs))
+        if args.added:
+            kept = with_added(kept, args.jobs)
         if args.parts:
             kept = msgspec.structs.replace(kept, parts=_covered(args.jobs))
         write_page(page, kept)

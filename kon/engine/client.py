@@ -247,13 +247,14 @@ class Client:
             deliveries += await queue.receive(most - wanted, 0.0)
         now_s = self._clock.now_s()
         denied = sum(worker.denied != "" for worker in await self._control.workers())
+        queued = set[int]()  # tasks of these that are queued again
         for delivery in deliveries:
             try:
                 bundle = decode_bundle(delivery.body)
             except CodecError as error:
                 await self._keep("dead-letter queue", delivery.body, str(error))
                 continue
-            tasks = await self._once_more(bundle, denied)
+            tasks = await self._once_more(bundle, denied, queued)
             why = (
                 f"its message was received more than {self.spec.max_receives} times, and no worker lived to "
                 "answer it: perhaps the task itself kills its worker, or uses up its memory"
@@ -266,18 +267,21 @@ class Client:
         await queue.ack(deliveries)
         return len(deliveries)
 
-    async def _once_more(self, bundle: Bundle, denied: int) -> Sequence[Task]:
+    async def _once_more(self, bundle: Bundle, denied: int, queued: set[int]) -> Sequence[Task]:
         """Queue again those tasks of a dead letter that workers may have received in vain; the others.
 
         denied: workers so far that were denied what they need. Each excuses one dead letter of a task.
+        queued: tasks that are queued again already. One that was given back may have two messages.
         """
-        again = [task for task in bundle.tasks if self._excused[task.index] < denied]
+        twins = [task for task in bundle.tasks if task.index in queued]
+        again = [task for task in bundle.tasks if task not in twins and self._excused[task.index] < denied]
         if again:
+            queued.update(task.index for task in again)
             self._excused.update(task.index for task in again)
             # the count of moves makes its body new to a queue that drops what is repeated
             anew = msgspec.structs.replace(bundle, tasks=again, receives=0, moves=bundle.moves + 1)
             await self._channel.tasks.send([Message(encode(anew))])
-        return [task for task in bundle.tasks if task not in again]
+        return [task for task in bundle.tasks if task not in again and task not in twins]
 
     async def _read_back(self) -> None:
         """Account for tasks that nobody answers: by what the ledger has, or else as lost."""

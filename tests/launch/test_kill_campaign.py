@@ -45,8 +45,9 @@ RUN = "killed-lease-w3-r1"
 STUCK_S = 300.0
 """A run in which no task ends for so long does not come to its end."""
 
-BEFORE_ANY = 0.03
-"""How often somebody is killed, of all looks, where no task has ended since the last kill: at a start."""
+AT_STARTS = 0.03
+"""How often, of all looks, somebody is killed though no task has ended since the last kill. Once until one
+has, or on a slow machine nobody would get anywhere."""
 
 STILL_S = (0.5, 4.0)
 """How long an emulator stands still."""
@@ -65,18 +66,18 @@ def campaign(folder: Path, kills: int, rng: random.Random, emulator: Emulator | 
     (folder / "e.yml").write_text(text)
     command = [sys.executable, "-m", "kon", "run", "e.yml", "--out", str(folder / "out"), "-q"]
     killed = Counter[str]()
-    size_bytes, grown_s, is_due = 0, time.monotonic(), True
+    size_bytes, grown_s, due = 0, time.monotonic(), 0
     said = (folder / "said").open("ab")
     client = subprocess.Popen(command, cwd=folder, stdout=said, stderr=said)
     try:
         while client.poll() is None:
             time.sleep(rng.uniform(0.05, 0.5))
             if effects.stat().st_size > size_bytes:
-                size_bytes, grown_s, is_due = effects.stat().st_size, time.monotonic(), True
+                size_bytes, grown_s, due = effects.stat().st_size, time.monotonic(), 2
             assert time.monotonic() < grown_s + STUCK_S, "the run does not come to its end"
-            if killed.total() >= kills or not (is_due or rng.random() < BEFORE_ANY):
+            if killed.total() >= kills or not (due == 2 or (due == 1 and rng.random() < AT_STARTS)):
                 continue
-            is_due, drawn = False, rng.random()
+            due, drawn = due - 1, rng.random()
             if drawn < 0.2:
                 client.kill()
                 client.wait()

@@ -18,7 +18,7 @@ from kon.backends.aws.objects import S3Objects
 from kon.backends.aws.options import AwsOptions
 from kon.backends.aws.overflow import Overflow
 from kon.backends.aws.pace import Pace
-from kon.backends.aws.queue import FIFO, STANDARD, SqsQueue
+from kon.backends.aws.queue import CALL_BYTES, FIFO, STANDARD, SqsQueue
 from kon.backends.aws.resources import Resource, Resources, RunPlace
 from kon.backends.aws.s3_ledger import S3Ledger
 from kon.backends.aws.signed import KEY, KEY_FILE, check_key, signed, signing_key
@@ -42,6 +42,7 @@ class AwsBackend(Backend):
     processes: ClassVar[bool] = True
     rows_cost: ClassVar[bool] = True
     secrets: ClassVar[Sequence[str]] = (KEY, KEY_FILE)
+    _message_bytes = CALL_BYTES
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = AwsOptions.parse(options)
@@ -123,17 +124,20 @@ class AwsBackend(Backend):
     def operations(self) -> Mapping[tuple[str, str], int]:
         return self._count.operations
 
+    def _new_name(self) -> str:
+        return secrets.token_hex(16)
+
     @property
     def _limits(self) -> QueueLimits:
         limits = FIFO if self.fifo else STANDARD
         return msgspec.structs.replace(limits, depth_lag_s=self._options.depth_lag_s)
 
     def _open_queues(self, run: str, place: RunPlace) -> list[SqsQueue]:
-        overflow = Overflow(
-            self._calls, place.bucket, f"{place.names.objects}overflow/", lambda: secrets.token_hex(16)
-        )
+        overflow = Overflow(self._calls, place.bucket, f"{place.names.objects}overflow/", self._new_name)
         queues = [
-            SqsQueue(self._calls, url, limits, overflow, self._options.receivers, self._rng)
+            SqsQueue(
+                self._calls, url, limits, overflow, self._options.receivers, self._rng, self._message_bytes
+            )
             for url, limits in zip(place.urls, (self._limits, STANDARD, self._limits))
         ]
         self._queues += [(run, queue) for queue in queues]

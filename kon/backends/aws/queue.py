@@ -72,6 +72,7 @@ class SqsQueue(Queue):
     """One queue, as one channel sees it.
 
     url: what SQS knows it by. receivers: receives in flight at most, where no wait is asked for.
+    message_bytes: what one message carries, and one call.
     """
 
     def __init__(
@@ -82,8 +83,10 @@ class SqsQueue(Queue):
         overflow: Overflow,
         receivers: int,
         rng: random.Random,
+        message_bytes: int = CALL_BYTES,
     ) -> None:
         self.limits = limits
+        self._message_bytes = message_bytes
         self._calls = calls
         self._url = url
         self._overflow = overflow
@@ -97,7 +100,7 @@ class SqsQueue(Queue):
         check_send(self.limits, messages)
         entries = [self._entry(message) for message in messages]
         sizes = [_size_bytes(message.body, entry["MessageBody"]) for message, entry in zip(messages, entries)]
-        large = [at for at, size_bytes in enumerate(sizes) if size_bytes > CALL_BYTES]
+        large = [at for at, size_bytes in enumerate(sizes) if size_bytes > self._message_bytes]
         if large:
             keys = await asyncio.gather(*[self._overflow.put(entries[at]["MessageBody"]) for at in large])
             for at, key in zip(large, keys):
@@ -200,12 +203,16 @@ class SqsQueue(Queue):
         verdicts: list[str | None] = [None] * len(entries)
         left: Sequence[int] = range(len(entries))
         failed: list[tuple[int, str]] = []
+        most_bytes = self._message_bytes
         for tried in range(_TRIES):
             if tried:
                 await asyncio.sleep(_FIRST_PAUSE_S * 2 ** (tried - 1) * self._rng.uniform(0.5, 1.0))
             failed = []
             for reply in await self._all(
-                [self._call(operation, Entries=[entries[at] for at in part]) for part in _parts(left, sizes)]
+                [
+                    self._call(operation, Entries=[entries[at] for at in part])
+                    for part in _parts(left, sizes, most_bytes)
+                ]
             ):
                 for failure in reply.get("Failed", ()):
                     at, why = int(failure["Id"]), f"{failure.get('Code')}: {failure.get('Message', '')}"
@@ -384,14 +391,14 @@ def _size_bytes(body: bytes, text: str) -> int:
     return len(text) if text.isascii() else len(body)
 
 
-def _parts(items: Sequence[int], sizes: Sequence[int] | None) -> list[list[int]]:
+def _parts(items: Sequence[int], sizes: Sequence[int] | None, most_bytes: int) -> list[list[int]]:
     """Which items go into one call: at most ten, and no more bytes than one takes."""
     if sizes is None:
         return [list(items[at : at + CALL_MESSAGES]) for at in range(0, len(items), CALL_MESSAGES)]
     parts: list[list[int]] = []
     part_bytes = 0
     for at in items:
-        if not parts or len(parts[-1]) == CALL_MESSAGES or part_bytes + sizes[at] > CALL_BYTES:
+        if not parts or len(parts[-1]) == CALL_MESSAGES or part_bytes + sizes[at] > most_bytes:
             parts.append([])
             part_bytes = 0
         parts[-1].append(at)

@@ -68,6 +68,10 @@ class FaultRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Neither a call nor its repeats arrive: BackendUnavailable."""
     partition: float = 0.0
     """A host loses its way to the queues or to the tables for a while; at times only the way back."""
+    denied: float = 0.0
+    """A right is missing for some seconds: one that was just given is not known everywhere at once."""
+    denied_for_good: float = 0.0
+    """A right is missing. What ends for want of it is started again, and at last somebody gives it."""
 
     # the hosts; the occasion is one life of one host, and the scenario sees to it
     crash: float = 0.0

@@ -18,7 +18,7 @@ from kon.backends.sim.faults import Faults
 from kon.backends.sim.latency import Latency
 from kon.backends.sim.loop import SimClosed, current_host
 from kon.backends.sim.trace import Trace, What
-from kon.core.errors import BackendUnavailable
+from kon.core.errors import BackendDenied, BackendUnavailable
 
 _Answer = TypeVar("_Answer")
 
@@ -50,6 +50,21 @@ class Cut(msgspec.Struct, frozen=True):
 
     until_s: float
     replies_only: bool
+
+
+class Denial(msgspec.Struct, frozen=True, eq=False):
+    """Calls that hosts whose names begin with `who` may not make.
+
+    of: what the path of an object has in it. by_item: where a service can tell them, the items of a batch are
+        refused, one by one.
+    """
+
+    who: str
+    service: str
+    calls: tuple[str, ...]
+    until_s: float
+    of: str = ""
+    by_item: bool = False
 
 
 class NetworkCall(msgspec.Struct, frozen=True):
@@ -99,6 +114,8 @@ class Network:
         self.context = contextvars.Context()
         """That of the services, which belong to no host and so never crash with one. What they do, and all
         that comes of it, is run in it."""
+        self.denials: list[Denial] = []
+        """What hosts may not do for now."""
         self._cuts: dict[tuple[str, str], Cut] = {}
 
     def cut(self, host: str, kind: str, for_s: float, replies_only: bool = False) -> None:
@@ -173,6 +190,8 @@ class Network:
     def _arrive(self, request: Request) -> None:
         reply = request.reply
         try:
+            if self.denials and self.denial(request.host, request.call.service, request.call.op):
+                raise BackendDenied(f"{request.host} may not call {request.call.service}.{request.call.op}")
             answer = request.effect(request.host)
         except Exception as error:
             if not reply.done():
@@ -208,9 +227,26 @@ class Network:
     def _lose(self, call: NetworkCall, host: str, reply: asyncio.Future[Any], what: str) -> None:
         """Leave the caller to its timeout."""
         self.after(TIMEOUT_S + call.wait_s, _give_up, reply)
+        self._tell(What.FAULT, host, call.service, call.op, call.tasks, what)
+
+    def _tell(self, kind: What, host: str, service: str, op: str, tasks: Sequence[int], note: str) -> None:
         if self.trace is not None:
-            now_s = asyncio.get_running_loop().time()
-            self.trace.add(now_s, What.FAULT, host, call.service, call.op, call.tasks, what)
+            self.trace.add(asyncio.get_running_loop().time(), kind, host, service, op, tasks, note)
+
+    def denial(self, host: str, service: str, call: str, path: str = "") -> Denial | None:
+        """What denies a host this call now."""
+        now_s = asyncio.get_running_loop().time()
+        for each in self.denials:
+            if (
+                each.until_s > now_s
+                and host.startswith(each.who)
+                and service == each.service
+                and call in each.calls
+                and each.of in path
+            ):
+                self._tell(What.FAULT, host, service, call, (), "is denied")
+                return each
+        return None
 
     def is_cut(self, host: str, kind: str, reply: bool) -> bool:
         """Whether a request of this host, or a reply to it, does not get through now."""

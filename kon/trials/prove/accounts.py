@@ -20,8 +20,13 @@ from kon.trials.prove.watch import Watch, gist
 SPARE_RECEIVES: Final = 5
 """Receipts that are enough for a message that arrives again and again as its worker is told to stop."""
 
-GRACEFUL: Final = frozenset({"stop", "late", "cancel", "client_pause", "second_client", "receive_missed"})
+GRACEFUL: Final = frozenset(
+    {"stop", "late", "cancel", "client_pause", "second_client", "receive_missed", "denied"}
+)
 """Faults under which nothing goes wrong: whatever else fired, no task may end as anything but done."""
+
+DENIED: Final = frozenset({"denied", "denied_for_good", "late"})
+"""Faults that say nothing against a task."""
 
 _START: Final = Event.START.encode()
 
@@ -70,6 +75,7 @@ class Accounts:
             ):
                 watch.broken(Invariant.TRUE_COUNTS, index, "the client records what no strategy let stand")
         self._check_graceful(last, cancelled)
+        self._check_denied(last)
         states = Counter(last.values())
         if states != +Counter(tally.counts):
             how = f"the client counts {tally.counts}, and has recorded {dict(states)}"
@@ -93,6 +99,16 @@ class Accounts:
             elif watch.stands.get(index) and "client_pause" not in fired:
                 how = "it is called cancelled, and its outcome was committed"
                 watch.broken(Invariant.TRUE_COUNTS, index, how)
+
+    def _check_denied(self, last: dict[int, State]) -> None:
+        """Where nothing went wrong but that rights were missing, no task is dead or was tried in vain."""
+        fired = {each.fault for each in self._faults.fired}
+        if self._scenario.timeout_s is not None or not fired or fired - DENIED:
+            return
+        for index, state in last.items():
+            if state in (State.DEAD, State.FAILED):
+                how = f"it ends as {state}, and a right was missing, nothing else"
+                self._watch.broken(Invariant.TRUE_COUNTS, index, how)
 
     def check_counts(self, now_s: float) -> None:
         """The workers' own records of their starts, from which the tables are made."""

@@ -50,7 +50,8 @@ def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int)
 
     The seed also decides how many tasks go into a message and into a row of the ledger, how often a message
     may be received, whether attempts time out, how large results are, whether the kind takes no time, whether
-    a client that crashes loses the end of its records, and how many tasks there are.
+    a client that crashes loses the end of its records, whether there are messages that are not kon's, whether
+    attempts store something, and how many tasks there are.
 
     In every other six seeds kon finds the sizes of messages itself, in small: messages of every size, in
     pages and not, which workers split and give back while some of their tasks run. In a third of these it
@@ -62,6 +63,8 @@ def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int)
         "timeout_s": 3.0 if seed // 5 % 8 == 7 else None,
         "result_bytes": 600 if seed // 7 % 3 == 2 else 0,
         "instant": seed // 11 % 14 == 13,
+        "foreign": seed % 17 == 11,
+        "stores": seed % 19 == 7 and base.backend == "sim",
     }
     if seed % LARGE_EVERY == LARGE_EVERY - 1:
         # more tasks than any batch of the worker's or the client's takes

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Coroutine
 from typing import Any, Final
 
 from kon.backends.aws.backend import AwsBackend
 from kon.backends.aws.names import Names
+from kon.backends.aws.queue import CALL_BYTES
 from kon.backends.aws.resources import RunPlace
 from kon.backends.sim.faults import FaultRates
 from kon.backends.sim.network import Network
 from kon.core.backend import Channel, ChannelOptions
 from kon.trials.prove.amazon.service import BUCKET, QUEUES, TABLE, Amazon, queue_url
 from kon.trials.prove.amazon.wire import ModelCalls
-from kon.trials.prove.services import Services
+from kon.trials.prove.services import Right, Services
 
 
 class AwsRates(FaultRates, frozen=True, forbid_unknown_fields=True):
@@ -73,6 +75,8 @@ AMAZON_FAULTS: Final = (
     "hold_cap",
     "retention",
     "partition",
+    "denied",
+    "denied_for_good",
     "crash",
     "pause",
     "skew",
@@ -116,20 +120,55 @@ TOGETHER: Final = {
 """Rates, as those in `classes`."""
 
 
+SMALL_BYTES: Final = (CALL_BYTES, CALL_BYTES, CALL_BYTES, CALL_BYTES, CALL_BYTES, 120, 400)
+"""Sizes over which a body goes into an object, as seeds have them: Amazon's, and sizes of bundles here."""
+
+_RIGHTS: Final = {
+    "w": (
+        Right("tasks", ("ReceiveMessage",)),
+        Right("tasks", ("ChangeMessageVisibilityBatch",)),
+        Right("tasks", ("DeleteMessageBatch", "DeleteMessage")),
+        Right("tasks", ("SendMessageBatch",)),
+        Right("answers", ("SendMessageBatch",)),
+        Right("ledger", ("BatchExecuteStatement", "PutItem")),
+        Right("ledger", ("BatchGetItem",)),
+        Right("ledger", ("DeleteItem",)),
+        Right("control", ("BatchGetItem",)),
+        Right("s3", ("GET",), "overflow/"),
+        Right("s3", ("PUT",), "overflow/"),
+        Right("s3", ("PUT",), "ledger/"),
+    ),
+    "client": (
+        Right("tasks", ("SendMessageBatch",)),
+        Right("answers", ("ReceiveMessage",)),
+        Right("control", ("BatchGetItem",)),
+        Right("s3", ("GET", "PUT"), "overflow/"),
+    ),
+}
+
+
 class AwsServices(Services):
     """A model of Amazon, and each host's own backend in front of it.
 
     The seed decides where claims are kept: in a table, by calls for one or for many, read strongly or not;
-    or in a bucket. large: whether there are `MANY_TASKS` or more, with which only batches are tried.
+    or in a bucket. It also decides how large a message may be: in one of four schedules every bundle and some
+    answers go into objects, or only the largest do.
+    large: whether there are `MANY_TASKS` or more, with which only batches are tried.
     """
+
+    rights = _RIGHTS
 
     def __init__(self, network: Network, seed: int, fifo: bool, large: bool) -> None:
         super().__init__()
         self.away = network.away
+        self.denials = network.denials
         self.amazon = Amazon(network, fifo, self.expired.update)
         self._seed = seed
+        self._backends: dict[str, _HostBackend] = {}
         self._options: dict[str, Any] = {"queue": "fifo" if fifo else "standard"}
+        self._message_bytes = CALL_BYTES
         if not large:
+            self._message_bytes = SMALL_BYTES[seed % len(SMALL_BYTES)]
             self._options |= {
                 "ledger": "s3" if seed % 9 == 4 else "dynamodb",
                 "claims": "single" if seed % 10 == 3 else "batch",
@@ -141,7 +180,12 @@ class AwsServices(Services):
         self.amazon.table.tasks_per_row = tasks_per_row
 
     async def open(self, run: str, host: str) -> Channel:
-        return await _HostBackend(self.amazon, self._options, host, self._seed).open(run)
+        backend = _HostBackend(self.amazon, self._options, host, self._seed, self._message_bytes)
+        self._backends[host] = backend
+        return await backend.open(run)
+
+    def leave(self, host: str) -> Coroutine[None, None, None]:
+        return self._backends[host].close()
 
     async def messages_left(self, channel: Channel) -> int:
         return self.amazon.queues["tasks"].messages.true_depth().total
@@ -150,12 +194,19 @@ class AwsServices(Services):
 class _HostBackend(AwsBackend):
     """The backend as one process has it."""
 
-    def __init__(self, amazon: Amazon, options: dict[str, Any], host: str, seed: int) -> None:
+    def __init__(
+        self, amazon: Amazon, options: dict[str, Any], host: str, seed: int, message_bytes: int
+    ) -> None:
         super().__init__(options)
+        self._message_bytes = message_bytes
         self._key = None  # what is signed is not searched, whatever the environment has
         self._rng = random.Random(f"{seed}:aws:{host}")
+        self._names = random.Random(f"{seed}:names:{host}")
         self._calls = ModelCalls(amazon, host, self._rng)
         self._resources = _Found()  # type: ignore[assignment] # finds, and makes nothing
+
+    def _new_name(self) -> str:
+        return f"{self._names.getrandbits(64):016x}"
 
 
 class _Found:

@@ -43,6 +43,8 @@ class Scenario(msgspec.Struct, frozen=True):
     hands_on: workers note what they hold, and their parent hands that on when they crash.
     forgets: with a client that crashes goes a part of what it recorded, as with a power cut where nothing
         waits for the disk. What is missing is read back from the ledger.
+    foreign: somebody sends messages that are not kon's into its queues.
+    stores: each attempt that ends well stores an object first.
     limit_s, max_steps: by when it must have ended, in virtual seconds and in callbacks.
     """
 
@@ -76,6 +78,8 @@ class Scenario(msgspec.Struct, frozen=True):
     leased: bool = False
     hands_on: bool = False
     forgets: bool = False
+    foreign: bool = False
+    stores: bool = False
     limit_s: float = 50_000.0
     max_steps: int = 500_000
 

@@ -17,9 +17,17 @@ from kon.backends.sim.faults import Far, Faults
 from kon.backends.sim.loop import SimLoop
 from kon.core.backend import Channel
 from kon.core.clock import Clock
-from kon.core.errors import BackendUnavailable, ClientReplaced, ConfigurationError, StoreError, first_cause
+from kon.core.errors import (
+    BackendDenied,
+    BackendUnavailable,
+    ClientReplaced,
+    ConfigurationError,
+    StoreError,
+    first_cause,
+)
 from kon.core.journal import MemoryJournal
 from kon.core.ledger import Ledger
+from kon.core.queue import Message
 from kon.core.spec import Plugin, RunSpec
 from kon.core.strategy import Strategy
 from kon.core.task import Answers, Outcome
@@ -31,8 +39,9 @@ from kon.engine.records.events import Recorder
 from kon.engine.tally import Tally
 from kon.engine.worker import Worker, WorkerOptions
 from kon.launch.holds import COMMANDS_END_S, Notes, hand_on, noted, read
-from kon.trials.prove.accounts import Accounts
+from kon.trials.prove.accounts import SPARE_RECEIVES, Accounts
 from kon.trials.prove.invariants import Invariant, promised
+from kon.trials.prove.rights import Rights
 from kon.trials.prove.scenario import MakeStrategy, Scenario
 from kon.trials.prove.services import Services
 from kon.trials.prove.watch import InstantKind, Watch, WatchedKind, WatchedStrategy
@@ -44,6 +53,8 @@ POLL_S: Final = 5.0
 
 OPERATOR: Final = "operator"
 """Who cancels a run."""
+
+NOT_OURS: Final = b"a message of somebody else's"
 
 STOP_S: Final = 1.0
 """How long a worker that is told to stop lets tasks run: shorter than most tasks take."""
@@ -88,6 +99,7 @@ class Stage:
         self._make_strategy = make_strategy
         self._services = services
         services.kill = self._kill
+        self._rights = Rights(loop, services, faults, watch, self._end_run)
         self._away = services.away
         self._killers: dict[str, Callable[[], None]] = {}
         self._notes: Path | None = None  # the folder of what workers note
@@ -136,8 +148,11 @@ class Stage:
         ]
 
     async def run(self) -> None:
+        self._rights.may_miss(self._step)
         rows = self._scenario.tasks_per_row or 1
         await self._services.create(RUN, self._spec.channel_options, rows)
+        if self._scenario.foreign:
+            await self._loop.spawn(OPERATOR, self._send_what_is_not_ours())
         async with asyncio.TaskGroup() as group:
             for number in range(1, self._scenario.workers + 1):
                 group.create_task(self._worker_lives(f"w{number}"))
@@ -150,6 +165,16 @@ class Stage:
         self.accounts.check_results(
             self._recorded(), self.tally, self._services.expired, self._away, self.cancelled
         )
+
+    async def _send_what_is_not_ours(self) -> None:
+        """Where a message may be received again and again, only into the queue that the client reads."""
+        channel = await self._services.open(RUN, OPERATOR)
+        queues = [channel.answers]
+        if self._scenario.max_receives <= SPARE_RECEIVES:
+            queues.append(channel.tasks)
+        for queue in queues:
+            with contextlib.suppress(BackendUnavailable, StoreError):
+                await queue.send([Message(NOT_OURS)])
 
     async def _worker_lives(self, name: str) -> None:
         """One life after another, until one ends because the run is over."""
@@ -271,12 +296,17 @@ class Stage:
             return False
         error = task.exception()
         if error is None:
+            if (leaving := self._services.leave(host)) is not None:
+                await self._loop.spawn(host, leaving)
             return True
         if isinstance(first_cause(error), ClientReplaced | ConfigurationError):
             self.watch.note(host, "leaves the run to another client")
             return True
-        if isinstance(first_cause(error), BackendUnavailable | StoreError):
-            self.watch.note(host, "gives up", (), str(first_cause(error)))
+        if isinstance(cause := first_cause(error), BackendUnavailable | StoreError):
+            self.watch.note(host, "gives up", (), str(cause))
+            if isinstance(cause, BackendDenied):
+                self._away.add(host)
+                self._rights.ended_denied(host)
             return False
         raise error
 
@@ -284,6 +314,11 @@ class Stage:
         """Before which of the loop's steps a host that lives from now on is struck."""
         drawn = far.randrange(1, self._scenario.horizon)
         return self._loop.steps + (drawn if self._scenario.at_step is None else self._scenario.at_step)
+
+    def _end_run(self) -> None:
+        """End its processes, as who keeps them does where one may not do what it has to."""
+        for kill in list(self._killers.values()):
+            kill()
 
     def _kill(self, host: str) -> None:
         if host in self._killers:
@@ -317,7 +352,8 @@ class Stage:
         journal = self._journals[host] = MemoryJournal()
         life = Life(host, clock, Recorder(journal, clock), random.Random(f"{self._seed}:{host}"))
         cls = InstantKind if self._scenario.instant else WatchedKind
-        kind = cls({"watch": self.watch, "result_bytes": self._scenario.result_bytes})
+        more = {name: getattr(self._scenario, name) for name in ("result_bytes", "stores")}
+        kind = cls({"watch": self.watch, **more})
         options = WorkerOptions(wait_s=POLL_S, hold=self._scenario.hold)
         return Worker(life, self._spec, channel, make, kind, options)
 

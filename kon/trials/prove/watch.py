@@ -11,14 +11,19 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Final
 
 from kon.backends.sim.loop import current_host
 from kon.backends.sim.trace import Trace, What
-from kon.core.kind import Attempt, Kind
+from kon.core.kind import Attempt, Kind, Spent
+from kon.core.objects import ObjectStore
 from kon.core.strategy import Claim, Guarantee, Skip, Strategy, Verdict
 from kon.core.task import Outcome, State, Task, encode
 from kon.trials.prove.invariants import Break, Invariant
+
+_STORED: Final = Path(__file__)
+"""Whatever file there is."""
 
 
 class _Held:
@@ -248,9 +253,14 @@ class WatchedKind(Kind):
     name: ClassVar[str] = "watched"
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        """Options: `watch`, a Watch; `result_bytes`, which are added to each result."""
+        """Options: `watch`, a Watch; `result_bytes`, which are added to each result; `stores`, an object."""
         self._watch: Watch = options["watch"]
         self._more = "." * options.get("result_bytes", 0)
+        self._stores: bool = options.get("stores", False)
+        self._objects: ObjectStore | None = None
+
+    async def open(self, objects: ObjectStore) -> None:
+        self._objects = objects
 
     def check(self, body: Any) -> None:
         return
@@ -263,6 +273,10 @@ class WatchedKind(Kind):
         except asyncio.CancelledError:
             self._watch.stopped(attempt)
             raise
+        if failures:
+            attempt.spent = Spent(seconds)
+        if self._stores and self._objects is not None:
+            await self._objects.put(f"{attempt.index}", _STORED)
         if attempt.number <= failures:
             raise ValueError(f"attempt {attempt.number} fails, as it is to")
         return self._result(attempt.index, before)

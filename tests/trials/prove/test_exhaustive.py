@@ -36,7 +36,7 @@ NO_OCCASION = {
     # they need another fault first, or a second message
     *("reorder", "stale_ack_deletes", "stale_ack_agrees", "stale_depth", "depth_low", "receive_missed"),
     # they are of clients and of whole runs, which the small model leaves to the search of seeds
-    *("cancel", "client_pause", "second_client", "late", "stop"),
+    *("cancel", "client_pause", "second_client", "late", "stop", "denied", "denied_for_good"),
 }
 """Faults that the small model does not have; a search of seeds has each of them."""
 

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from kon.backends.aws.bodies import pointed_at
 from kon.backends.sim.faults import Far, Faults
 from kon.backends.sim.messages import Messages
 from kon.backends.sim.network import Network
@@ -55,6 +56,11 @@ _THROTTLES: Final = {
     "dynamodb": (("ProvisionedThroughputExceededException", 400), ("ThrottlingException", 400)),
     "s3": (("SlowDown", 503),),
 }
+_DENIALS: Final = {
+    "sqs": ("AccessDenied", 403),
+    "dynamodb": ("AccessDeniedException", 400),
+    "s3": ("AccessDenied", 403),
+}
 _FAILURES: Final = {"sqs": "InternalFailure", "dynamodb": "InternalServerError", "s3": "InternalError"}
 
 
@@ -88,7 +94,12 @@ class Amazon:
             self.queues["tasks"].hold_s = HOLD_S
         if faults.fires("retention", "tasks") is not None:
             tasks.retention_s = RETENTION_S
-            tasks.on_expired = lambda body: self._on_expired(tasks_of(body))
+            tasks.on_expired = lambda body: self._on_expired(tasks_of(self._whole(body)))
+
+    def _whole(self, body: bytes) -> bytes:
+        """A body, wherever it is."""
+        key = pointed_at(body.decode())
+        return body if key is None else self.bucket.objects.get(key, b"")
 
     def carry(self, request: Request, host: str, done: Callable[[Outcome], None]) -> None:
         """Have a request arrive; `done` is called with what comes back, by the services."""
@@ -103,6 +114,8 @@ class Amazon:
             return Lost.SILENT
         if (lost := self._loses("request_lost", service, host, "the request")) is not None:
             return lost
+        if (denied := self._denied(request, given, service, host)) is not None:
+            return self._back(kind, service, host, denied)
         if (far := self._fires("call_throttled", service)) is not None:
             choices = _THROTTLES[request.service]
             code, status = choices[far.randrange(0, len(choices))]
@@ -165,6 +178,20 @@ class Amazon:
 
         reply.add_done_callback(came, context=self.network.context)
         return outcome
+
+    def _denied(self, request: Request, given: dict[str, Any], service: str, host: str) -> Answer | None:
+        """The answer to what a host may not do. DynamoDB says it of each statement, or of the whole call."""
+        if not self.network.denials:
+            return None
+        call = request.operation or request.method
+        denial = self.network.denial(host, service, call, request.path)
+        if denial is None:
+            return None
+        if denial.by_item and "Statements" in given:
+            error = {"Error": {"Code": "AccessDenied", "Message": "not authorized"}, "TableName": TABLE}
+            return json_answer({"Responses": [error] * len(given["Statements"])})
+        code, status = _DENIALS[request.service]
+        return refusal(request.service, Refused(code, status))
 
     # --- the way -------------------------------------------------------------------------------------
 

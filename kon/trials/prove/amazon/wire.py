@@ -50,6 +50,9 @@ class ModelCalls(Calls):
         self._clients = _clients()
         self._lean = _ModelLean(self._clients, Meter(self.count), self._submit, amazon, rng)
 
+    async def close(self) -> None:
+        """The model's connections and threads are none."""
+
     def _submit(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Nothing waits for a thread: what only computes is done here and now."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
