@@ -52,6 +52,8 @@ PAGE: Final = Path(__file__).parents[1] / "guarantees.md"
 BACKENDS: Final[tuple[Searchable, ...]] = ("sqlite", "aws")
 """Backends whose own code is searched."""
 
+ADDED: Final = "python -m docs.site.guarantees --added"
+
 SHARE: Final = 20
 """Schedules with all faults at once, for each one with a fault alone."""
 
@@ -67,8 +69,8 @@ _INTRO: Final = """\
 
 What each strategy promises, searched for breaks. kon's own client, workers and strategies run on a simulated
 clock. Queues and tables misbehave as SQS and DynamoDB are documented to. Hosts crash, stand still and have
-wrong clocks, and rights are missing. A seed draws what happens next, which faults there are, and the settings of the run. A watch
-sees what really happens, and holds it to named invariants.
+wrong clocks, and rights are missing. A seed draws what happens next, which faults there are, and the settings
+of the run. A watch sees what really happens, and holds it to named invariants.
 
 *This page is generated. kon {version} wrote it by `{command}`,
 from {schedules:,} schedules of {tasks} tasks on {workers} workers. The evidence is in [{data}]({data});
@@ -395,7 +397,10 @@ def with_added(kept: Evidence, jobs: int | None) -> Evidence:
     """The evidence, with cells of the faults that it has none of, each of as many schedules as others."""
     searched = _completed("sim", kept.searched, jobs)
     others = {backend: _completed(backend, cells, jobs) for backend, cells in kept.others.items()}
-    return msgspec.structs.replace(kept, searched=searched, others=others)
+    by = kept.head.command
+    command = by if by.endswith(ADDED) else f"{by}` and `{ADDED}"
+    head = msgspec.structs.replace(kept.head, command=command)
+    return msgspec.structs.replace(kept, head=head, searched=searched, others=others)
 
 
 def _completed(backend: Searchable, kept: list[Searched], jobs: int | None) -> list[Searched]:

@@ -26,6 +26,8 @@ HOST_FAULTS = (
     "skew",
     "client_crash",
     "client_pause",
+    "denied",
+    "denied_for_good",
     "second_client",
     "stop",
     "late",
