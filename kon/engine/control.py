@@ -6,7 +6,7 @@ import enum
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -117,18 +117,32 @@ class Holder(msgspec.Struct, frozen=True):
         return f"{datetime.fromtimestamp(self.since_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-class HostRefusal(msgspec.Struct, frozen=True):
-    """A host that does not take part: it has `kon`, and the client `client_kon`.
-
-    denied: with the same kon on both sides, what the backend denies its workers. at_s: since when, by its
-    clock, in seconds since the epoch.
-    """
+class OtherKon(msgspec.Struct, frozen=True):
+    """A host that takes no part, as it has `kon`, and the client `client_kon`."""
 
     number: int
     kon: str
     client_kon: str
-    denied: str = ""
-    at_s: float = 0.0
+
+    @property
+    def why(self) -> str:
+        return f"has kon {self.kon}"
+
+
+class RightDenied(msgspec.Struct, frozen=True):
+    """A host that takes no part, as the backend denies its workers a right. It and the client have `kon`.
+
+    why: the right, in the backend's words.
+    at_s: since when, by the host's clock, in seconds since the epoch.
+    """
+
+    number: int
+    kon: str
+    why: str
+    at_s: float
+
+
+HostRefusal = OtherKon | RightDenied
 
 
 class Control:
@@ -266,13 +280,16 @@ class Control:
 
     async def refuse(self, refusal: HostRefusal) -> None:
         """Note that a host does not take part, and why."""
-        await self._table.put([_row(_HOST_KEYS + refusal.number, msgspec.json.encode(refusal))])
+        value = msgspec.json.encode(_RefusalRow.of(refusal))
+        await self._table.put([_row(_HOST_KEYS + refusal.number, value)])
 
     async def refusals(self, numbers: Sequence[int], client_kon: str) -> list[HostRefusal]:
         """The hosts among these that do not take part with a client of this version."""
         rows = await self._table.read([_HOST_KEYS + number for number in numbers])
         said = [_hosts.decode(row.outcome) for row in rows if row is not None and row.outcome is not None]
-        return [each for each in said if isinstance(each, HostRefusal) and each.client_kon == client_kon]
+        return [
+            each.refusal for each in said if isinstance(each, _RefusalRow) and each.client_kon == client_kon
+        ]
 
     async def hosts_at_work(self, numbers: Sequence[int]) -> list[int]:
         """Which of these hosts have begun and not ended, as far as they could tell."""
@@ -292,7 +309,34 @@ _specs = msgspec.json.Decoder(RunSpec)
 _texts = msgspec.json.Decoder(str)
 _times = msgspec.json.Decoder(float | None)
 _holders = msgspec.json.Decoder(Holder)
-_hosts = msgspec.json.Decoder(bool | HostRefusal)
+
+
+class _RefusalRow(msgspec.Struct, frozen=True):
+    """A refusal as it is written: a host and a client of two versions both have to read it.
+
+    denied: nothing where the host has another kon.
+    """
+
+    number: int
+    kon: str
+    client_kon: str
+    denied: str = ""
+    at_s: float = 0.0
+
+    @classmethod
+    def of(cls, refusal: HostRefusal) -> Self:
+        if isinstance(refusal, RightDenied):
+            return cls(refusal.number, refusal.kon, refusal.kon, refusal.why, refusal.at_s)
+        return cls(refusal.number, refusal.kon, refusal.client_kon)
+
+    @property
+    def refusal(self) -> HostRefusal:
+        if self.denied:
+            return RightDenied(self.number, self.kon, self.denied, self.at_s)
+        return OtherKon(self.number, self.kon, self.client_kon)
+
+
+_hosts = msgspec.json.Decoder(bool | _RefusalRow)
 
 
 def _held(row: Record | None) -> tuple[str, Holder | None]:

@@ -15,7 +15,7 @@ import botocore.parsers
 from botocore.config import Config
 
 from kon.backends.aws.clients import S3_LINKS, expect_owners
-from kon.backends.aws.failures import DENIED
+from kon.backends.aws.failures import ADD_THE_ACTION, DENIED
 from kon.core.errors import BackendRefused
 from kon.fleet.thing import PROJECT
 
@@ -137,9 +137,6 @@ def said_by(error: botocore.exceptions.ClientError) -> str:
     return f"AWS refuses {error.operation_name}: {code_of(error)}: {said}"
 
 
-_MEND: Final = ". Add the action to your policy (docs/aws.md has a whole one), and repeat the command"
-
-
 def in_kons_words(call: Callable[..., Any]) -> Callable[..., Any]:
     """A decorator: botocore's errors become KonErrors that say what to do."""
 
@@ -159,7 +156,7 @@ def in_kons_words(call: Callable[..., Any]) -> Callable[..., Any]:
         except botocore.exceptions.NoRegionError as error:
             raise BackendRefused("no region for AWS: set AWS_DEFAULT_REGION") from error
         except botocore.exceptions.ClientError as error:
-            mend = _MEND if code_of(error) in DENIED else ""
+            mend = f". {ADD_THE_ACTION}" if code_of(error) in DENIED else ""
             raise BackendRefused(f"{said_by(error)}{mend}") from error
         except UNREACHED as error:
             raise BackendRefused(unreached(error)) from error

@@ -35,7 +35,7 @@ from kon.core.errors import (
 from kon.core.lock import client_lock, host_lock
 from kon.core.plugins import backend_class, open_backend
 from kon.core.spec import Plugin, RunSpec
-from kon.engine.control import Control, HostRefusal
+from kon.engine.control import Control, OtherKon, RightDenied
 from kon.engine.records.records import CLIENT_BEGAN, RunFolder
 from kon.launch.crew import doomed, worker_names
 from kon.launch.liveness import any_runs_here, left_running
@@ -216,7 +216,7 @@ class Host:
                 f"{run}: its client has kon {theirs}, and this host {ours}: not worked on. "
                 "Install the client's kon here, or begin the run with this one"
             )
-        await control.refuse(HostRefusal(self._number, ours, theirs))
+        await control.refuse(OtherKon(self._number, ours, theirs))
         return False
 
     async def _work(self, spec: RunSpec, backend: Backend, control: Control) -> None:
@@ -235,10 +235,8 @@ class Host:
         finally:
             with suppress(StoreError, BackendUnavailable):  # its client has waited, and deleted the run
                 if denied:
-                    ours = version()
-                    await control.refuse(
-                        HostRefusal(self._number, ours, ours, denied, Clock.of_this_host().now_s())
-                    )
+                    now_s = Clock.of_this_host().now_s()
+                    await control.refuse(RightDenied(self._number, version(), denied, now_s))
                 elif not backend.keeps_files:
                     await control.host(self._number, at_work=False)
         if not self._told.is_set():

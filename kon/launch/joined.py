@@ -12,7 +12,7 @@ from typing import Final
 from kon.core.distribution import version
 from kon.core.errors import BackendUnavailable, ConfigurationError, StoreError, WorkersDenied, WorkersFailed
 from kon.core.lock import host_lock
-from kon.engine.control import Control, HostRefusal
+from kon.engine.control import Control, HostRefusal, OtherKon, RightDenied
 from kon.engine.records.records import RunFile
 from kon.launch.liveness import GOING_S, NOT_ENDED, all_gone, any_runs_here
 
@@ -53,7 +53,7 @@ class JoinedHosts:
     async def check(self, control: Control) -> None:
         """Raises ConfigurationError where one can't take part, before anything is queued."""
         refusals = await control.refusals(self._numbers, self._kon)
-        others = [each for each in refusals if not each.denied]
+        others = [each for each in refusals if isinstance(each, OtherKon)]
         if others:
             named = ", ".join(f"host {each.number} has {each.kon}" for each in others)
             raise ConfigurationError(
@@ -109,18 +109,18 @@ class JoinedHosts:
         """Hosts that come later, or to a run that is gone on with, are named: others may do its work."""
         told: set[int] = set()
         # what one said to an earlier client may have been mended since: whether it was, the next look tells
-        earlier = [each for each in await self._refusals(control) if each.denied] if self._begun else []
+        before = await self._refusals(control) if self._begun else []
+        earlier = [each for each in before if isinstance(each, RightDenied)]
         while True:
             await asyncio.sleep(REFUSALS_PAUSE_S)
             now = [each for each in await self._refusals(control) if each not in earlier]
             for each in now:
                 if each.number not in told:
-                    why = each.denied or f"has kon {each.kon}"
-                    self._note(f"host {each.number} does not take part: {why}")
+                    self._note(f"host {each.number} does not take part: {each.why}")
                 told.add(each.number)
-            denied = [each for each in now if each.denied]
+            denied = [each for each in now if isinstance(each, RightDenied)]
             if len(denied) == len(self._numbers):
-                raise WorkersDenied(f"no host of {self._spec.run} can take part. {denied[0].denied}")
+                raise WorkersDenied(f"no host of {self._spec.run} can take part. {denied[0].why}")
 
     async def _refusals(self, control: Control) -> list[HostRefusal]:
         with suppress(BackendUnavailable, StoreError):  # whoever needs the backend says so

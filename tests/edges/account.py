@@ -7,7 +7,6 @@ search's own looks take no socket.
 from __future__ import annotations
 
 import asyncio
-import functools
 import io
 import os
 import socket
@@ -23,7 +22,7 @@ import msgspec
 
 from kon.backends.emulator import Kind, Settings
 from kon.backends.emulator.emulator import server_environment, variables
-from kon.backends.emulator.server import ACCOUNTS, moto_application, moto_tags
+from kon.backends.emulator.server import ACCOUNTS, moto_application, moto_tags, quicken_moto
 from kon.backends.emulator.strict import CONTROL, Asgi, State, Strict, Wsgi
 from kon.backends.emulator.strict.calls import Reply, Request
 
@@ -54,7 +53,7 @@ class Account:
         }
         from ministack.app import app
 
-        _quicken_moto()
+        quicken_moto()
         self._answers: dict[Kind, _Answer] = {
             "ministack": _of_asgi(Asgi(app, self._strict["ministack"])),
             "moto": _of_wsgi(Wsgi(moto_application(), self._strict["moto"]), self.ports["moto"]),
@@ -126,7 +125,7 @@ class Account:
 
         for kind, page in _RESETS.items():
             assert self.ask(kind, Request("POST", page, "", {"host": HOST}, b"")).ok
-        # 1,300 of Amazon's own images, which each list goes through
+        # of Amazon's own images, which each list goes through
         ec2_backends[ACCOUNTS["moto"]]["us-east-1"].snapshots.clear()
 
     def as_if_new(self) -> None:
@@ -297,15 +296,6 @@ def _of_asgi(app: Any) -> _Answer:
         return reply if ended else None
 
     return answer
-
-
-def _quicken_moto() -> None:
-    """What it works out anew for each request, and is the same for each."""
-    from moto.core import responses
-    from moto.ec2.models import tags
-
-    tags.simple_aws_filter_to_re = functools.cache(tags.simple_aws_filter_to_re)  # type: ignore[attr-defined]
-    responses.method_names_from_class = functools.cache(responses.method_names_from_class)  # type: ignore[attr-defined]
 
 
 class _NoSocket:

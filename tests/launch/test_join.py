@@ -9,19 +9,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from kon.backends.aws import AwsBackend
 from kon.backends.aws.policies import policy
 from kon.backends.emulator import Emulator
+from kon.backends.memory import MemoryBackend
 from kon.core.backend import ChannelOptions
 from kon.core.distribution import version
+from kon.core.ledger import Ledger
 from kon.core.spec import Plugin
-from kon.engine.control import Control, HostRefusal
+from kon.engine.control import Control, HostRefusal, OtherKon, RightDenied
 from kon.engine.records.records import RunFolder
 from kon.launch.host import Awaited, Host
 from tests.emulators import STRICT, WORKER
@@ -245,22 +246,50 @@ def test_a_host_that_may_not_answer_is_named_and_a_run_without_others_ends(
     assert mended.returncode == 0, of_host
 
 
-def test_a_refusal_counts_for_the_kon_that_was_refused_alone(on_ministack: Emulator) -> None:
+def _told(told: Callable[[Control, Ledger], Awaitable[None]]) -> None:
     async def body() -> None:
-        backend = AwsBackend({"prefix": "apart-refusal"})
+        backend = MemoryBackend({})
         await backend.create("r", ChannelOptions(3.0, 4))
-        control = Control((await backend.open("r")).control)
-        await control.refuse(HostRefusal(1, "0.1", "0.2"))
-        await control.host(2, at_work=True)
-        assert await control.refusals([1, 2, 3], "0.2") == [HostRefusal(1, "0.1", "0.2")]
-        assert await control.refusals([1, 2, 3], "0.3") == []
-        assert await control.hosts_at_work([1, 2, 3]) == [2]
-        await control.host(1, at_work=True)
-        assert await control.refusals([1], "0.2") == [], "it has another kon by now"
-        await backend.delete("r")
+        table = (await backend.open("r")).control
+        await told(Control(table), table)
         await backend.close()
 
     asyncio.run(body())
+
+
+def test_a_refusal_counts_for_the_kon_that_was_refused_alone() -> None:
+    async def told(control: Control, table: Ledger) -> None:
+        await control.refuse(OtherKon(1, "0.1", "0.2"))
+        await control.refuse(RightDenied(2, "0.2", "may not", 7.0))
+        await control.host(3, at_work=True)
+        assert await control.refusals([1, 2, 3], "0.2") == [
+            OtherKon(1, "0.1", "0.2"),
+            RightDenied(2, "0.2", "may not", 7.0),
+        ]
+        assert await control.refusals([1, 2, 3], "0.3") == []
+        assert await control.hosts_at_work([1, 2, 3]) == [3]
+        await control.host(1, at_work=True)
+        assert await control.refusals([1], "0.2") == [], "it has another kon by now"
+
+    _told(told)
+
+
+def test_refusals_are_written_as_ever() -> None:
+    """A host of another kon writes them, and reads none."""
+    earlier = [
+        b'{"number":1,"kon":"0.1","client_kon":"0.2","denied":"","at_s":0.0}',
+        b'{"number":2,"kon":"0.2","client_kon":"0.2","denied":"may not","at_s":7.0}',
+    ]
+    refusals: list[HostRefusal] = [OtherKon(1, "0.1", "0.2"), RightDenied(2, "0.2", "may not", 7.0)]
+
+    async def told(control: Control, table: Ledger) -> None:
+        for refusal in refusals:
+            await control.refuse(refusal)
+        rows = await table.scan(-1, 10)
+        assert [row.outcome for row in rows] == earlier
+        assert await control.refusals([1, 2], "0.2") == refusals
+
+    _told(told)
 
 
 @pytest.mark.parametrize(

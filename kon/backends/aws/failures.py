@@ -69,6 +69,10 @@ DENIED: Final = frozenset(
         "NotAuthorized",
     ]
 )
+ADD_THE_ACTION: Final = (
+    "Add the action to the policy of these credentials (docs/aws.md has a whole one) and run the same "
+    "command again"
+)
 _SKEWED: Final = frozenset(["RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"])
 _BAD_CREDENTIALS: Final = frozenset(
     [
@@ -247,10 +251,7 @@ def _answered(error: exceptions.ClientError, service: str, operation: str, resou
         whose = f" on {where}" if where else ""
         if service == "s3" and match is None:  # S3 says no word of why
             whose += f", or the bucket {resource} is another account's"
-        return denied(
-            f"these AWS credentials may not call {action}{whose}. Add the action to their policy "
-            "(docs/aws.md has a whole one) and run the same command again"
-        )
+        return denied(f"these AWS credentials may not call {action}{whose}. {ADD_THE_ACTION}")
     if status == 301 or code in (
         "PermanentRedirect",
         "AuthorizationHeaderMalformed",

@@ -304,7 +304,7 @@ def test_a_right_that_is_missing_is_told_and_costs_no_task(
             if isinstance(caught.value, BackendDenied):
                 said = str(caught.value).lower()
                 assert f"may not call {action.lower()} on " in said
-                assert "add the action to their policy" in said
+                assert "add the action to the policy of these credentials" in said
             assert {each.state for each in run.outcomes()} <= {State.DONE}
             if len(run.outcomes()) < tasks:
                 await scene(tmp_path, run, channel)

@@ -328,5 +328,5 @@ def test_a_service_that_goes_on_failing_is_a_line(
 
 def test_a_missing_right_is_told_with_what_to_do(work: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(monkeypatch, lambda name, given: "" if name == "GetCallerIdentity" else "UnauthorizedOperation")
-    with pytest.raises(BackendRefused, match=r"UnauthorizedOperation.*Add the action to your policy"):
+    with pytest.raises(BackendRefused, match=r"UnauthorizedOperation.*Add the action to the policy"):
         ASKING["end_hosts"](work())
