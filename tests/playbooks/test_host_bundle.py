@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import importlib.util
+import re
 import sys
 import tarfile
 from pathlib import Path
@@ -138,3 +139,13 @@ def test_what_workers_are_told_is_for_root_alone(bundle: ModuleType, tmp_path: P
     assert "install -m 600 worker.env" in (roles / "templates/install.sh.j2").read_text()
     unit = (roles / "templates/kon-worker@.service.j2").read_text()
     assert "machine_environment" not in unit, "anyone can read a unit"
+
+
+def test_a_unit_that_fails_again_and_again_is_started_ever_later() -> None:
+    """Each start asks the backend for what it refused before. systemd.service(5) has the keys."""
+    roles = PROJECT / "playbooks/roles/machine"
+    unit = (roles / "templates/kon-worker@.service.j2").read_text()
+    keys = dict(line.split("=", 1) for line in unit.splitlines() if re.match(r"[A-Z]\w+=", line))
+    assert keys["Restart"] == "on-failure"
+    assert int(keys["RestartSteps"]) > 0, "else the pause does not grow"
+    assert int(keys["RestartSec"]) < 10 < int(keys["RestartMaxDelaySec"])

@@ -189,26 +189,31 @@ class Autoscaler:
 
     def _without_broken(self, hosts: Sequence[FleetHost], now_s: float, notes: list[str]) -> list[FleetHost]:
         """End those that never came to work, and those that do not end by themselves."""
-        broken, stubborn = [], []
+        broken, others = [], []
         ends = "would be terminated" if self._dry_run else "terminated"
         for host in hosts:
+            said = self._marks.get(host.mark or "")
+            failed = None if said == READY else said
             if host.drain_s is not None:
-                if now_s - host.drain_s > self._policy.drain_s:
-                    stubborn.append(host)
+                if failed is not None:
+                    # no worker runs there; the drain may be why it failed, so it doesn't count as broken
+                    others.append(host)
+                    notes.append(f"{host.id} never came to work, so nothing drains: {failed}: {ends}")
+                elif now_s - host.drain_s > self._policy.drain_s:
+                    others.append(host)
                     notes.append(f"{host.id} did not drain within {self._policy.drain_s:g} s: {ends}")
                 continue
-            said = self._marks.get(host.mark or "")
             if host.mark is None or said == READY:
                 continue
-            if said is not None or now_s - host.launched_s > self._policy.configure_s:
+            if failed is not None or now_s - host.launched_s > self._policy.configure_s:
                 broken.append(host)
-                why = said or f"it said nothing within {self._policy.configure_s:g} s"
+                why = failed or f"it said nothing within {self._policy.configure_s:g} s"
                 notes.append(f"{host.id} is broken: {why}: {ends}")
         if self._dry_run:
             return []
         count = self._memory.broken + len(broken)
         self._memory = msgspec.structs.replace(self._memory, broken=count)
-        self._hosts.terminate([*broken, *stubborn])
+        self._hosts.terminate([*broken, *others])
         if count >= MOST_BROKEN:
             self._memory = msgspec.structs.replace(self._memory, broken=0)
             self._keep()
@@ -216,7 +221,7 @@ class Autoscaler:
                 f"{counted(count, 'host')} in a row never came to work, and no more are made. "
                 + "; ".join(notes[-3:])
             )
-        return [*broken, *stubborn]
+        return [*broken, *others]
 
     def _booting(self, hosts: Sequence[FleetHost]) -> int:
         return sum(host.mark is not None and host.mark not in self._marks for host in hosts)

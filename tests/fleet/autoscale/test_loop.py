@@ -130,6 +130,22 @@ def test_who_goes_is_told_by_a_tag_and_terminated_if_it_does_not(made: Fleet) ->
     assert "did not drain within 150 s: terminated" in stubborn.notes[0]
 
 
+def test_a_host_that_fails_to_boot_while_it_drains_is_ended_at_once(made: Fleet) -> None:
+    scaler = Scaler(made).begin()
+    scaler.look(300.0)
+    assert len(scaler.look(0.0).drained) == 3, "before any of them has said a word"
+    ready, *failed = made.hosts()
+    made.says(ready, "ready")
+    for host in failed:
+        made.says(host, "failed: told to stop")
+    look = scaler.look(0.0)
+    assert look.ended == [host["InstanceId"] for host in failed]
+    assert "never came to work, so nothing drains: failed: told to stop: terminated" in look.notes[0]
+    scaler.look(100.0)
+    made.says(made.hosts()[-1], "failed: a real one")
+    assert len(scaler.look(100.0).ended) == 1, "the third that failed, but the first that does not come up"
+
+
 def test_a_host_that_never_works_is_ended_and_told_of(made: Fleet) -> None:
     scaler = Scaler(made).begin()
     scaler.look(200.0)
