@@ -258,6 +258,8 @@ class MapRun:
             self._stop()
         tally = self._tail.tally
         ended = tally.tasks - tally.left - tally.counts[State.CANCELLED]
+        if ended == tally.tasks and (self._incoming is None or self._incoming.is_over):
+            return f"interrupted with {ended:,} of {ended:,} tasks ended: nothing is left to run"
         told = f"interrupted with {ended:,} of {tally.tasks:,} tasks ended"
         if is_left:
             return f"{told}; the others go on in the background. To see them end: {_resuming()}"

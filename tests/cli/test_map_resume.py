@@ -43,6 +43,15 @@ main()
 """
 """A program `kon` that is sent SIGINT at the given line of those that take the answers, as they run."""
 
+INTERRUPTED_WHEN_ALL_ENDED = """
+import signal
+from kon.cli import main
+from kon.cli.map_run import ProgressLine
+
+ProgressLine.update = lambda line, tally: tally.left or signal.raise_signal(signal.SIGINT)
+main()
+"""
+
 
 class TestResume:
     COMMAND = "echo {}; echo {} >> ran; test -e may || test {} != b"
@@ -153,6 +162,16 @@ class TestInterrupt:
             assert set(ran) == set(map(str, range(12)))
             assert len(ran) <= 14, place  # two ran at that moment
         assert interrupted >= len(places) // 2
+
+    @pytest.mark.parametrize("kept", [[], ["--joblog", "log"], ["--out", "records"]], ids=str)
+    def test_when_all_have_ended_nothing_is_left(self, tmp_path: Path, kept: list[str]) -> None:
+        ended = subprocess.run(
+            [sys.executable, "-c", INTERRUPTED_WHEN_ALL_ENDED, "map", *kept, "echo {}", ":::", "a", "b"],
+            stdin=subprocess.DEVNULL, capture_output=True, cwd=tmp_path, timeout=60, check=False,
+        )  # fmt: skip
+        assert (ended.returncode, sorted(ended.stdout.split())) == (130, [b"a", b"b"])
+        said = ended.stderr.decode().splitlines()[-1]
+        assert said == "kon: interrupted with 2 of 2 tasks ended: nothing is left to run"
 
     def test_with_records_it_goes_on(self, tmp_path: Path) -> None:
         ended = self.interrupted(tmp_path, "--out", "records")
