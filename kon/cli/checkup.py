@@ -157,7 +157,7 @@ def _shared_memory(root: Path) -> Iterator[CheckResult]:
 
 
 def _programs(root: Path) -> Iterator[CheckResult]:
-    # a virtualenv's programs stand beside its Python, on the path or not
+    # a virtualenv's programs stand next to its Python, on the path or not
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     for program, mend in (
         ("ansible-playbook", "needed by playbooks/ only: make setup, or pip install ansible-core"),

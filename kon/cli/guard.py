@@ -74,7 +74,7 @@ class CostAndNotice(NamedTuple):
         return words if self.notify is None else [*words, "--notify", self.notify]
 
     def notices(self, specs: Sequence[RunSpec]) -> Notices | None:
-        """Raises ConfigurationError for what is no topic."""
+        """Raises ConfigurationError for a text that names no topic."""
         if self.notify is None:
             return None
         from kon.launch.notice import Notices  # with boto3

@@ -66,7 +66,7 @@ class Clients:
             return self._made[service]
 
     def pages(self, service: str, operation: str, key: str, **parameters: Any) -> Iterator[Any]:
-        """All entries of a listing, whatever its pages. operation: as the client's method is called."""
+        """All entries of a listing, over all of its pages. operation: as the client's method is called."""
         client = self(service)
         if client.can_paginate(operation):
             for page in client.get_paginator(operation).paginate(**parameters):
@@ -104,8 +104,10 @@ class Clients:
         return None, False
 
     def is_strange(self, about: str) -> bool:
-        """Whether ten looks found no tag of kon's. An account has hundreds of such, and it is looked each
-        second, for minutes; but Amazon shows the tags of what is new some seconds late."""
+        """Whether ten looks found no tag of kon's: Amazon shows the tags of a new thing some seconds late.
+
+        An account has hundreds of things without such tags, and kon looks each second, for minutes.
+        """
         return self._strange[about] >= _ASKS
 
     def close(self) -> None:

@@ -55,7 +55,7 @@ async def described(needs: Sequence[Needs]) -> list[Resource]:
 
 
 async def make(needs: Sequence[Needs]) -> Changes:
-    """Make what is not there, of every run, whatever becomes of the others."""
+    """Make what is missing, of every run, even where another run fails."""
 
     async def one(run: tuple[Needs, AwsBackend]) -> None:
         await run[1].create(run[0].run, run[0].channel)
@@ -64,7 +64,7 @@ async def make(needs: Sequence[Needs]) -> Changes:
 
 
 async def remove(needs: Sequence[Needs], keep_objects: bool = False) -> Changes:
-    """Delete what is there, of every run, whatever becomes of the others.
+    """Delete what is there, of every run, even where another run fails.
 
     keep_objects: but for what tasks have stored.
     """

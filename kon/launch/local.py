@@ -1,4 +1,7 @@
-"""Runs on this machine: a client here, workers as processes or, for backends in memory, in its loop."""
+"""Runs on this machine: a client here, workers as processes or, for backends in memory, in its loop.
+
+The file is one life cycle, that of a run: made or taken up, fed, detached or cancelled, and ended.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,7 @@ READY_S: Final = 60.0
 
 
 class BodySource(Protocol):
-    """Where a run's task bodies come from: a Workload, or whatever makes them as often as asked."""
+    """Where a run's task bodies come from: a Workload, or a maker that can be asked again."""
 
     def bodies(self, workers: int) -> Iterable[Any]: ...
 

@@ -71,8 +71,11 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 def compare(a: Sequence[RunFolder], b: Sequence[RunFolder]) -> Comparison:
-    """Where each side is one run with its repeats, these, whatever they are; else those with the same
-    strategy, workers, backend and work. Raises ConfigurationError where there is nothing to compare."""
+    """Compares runs that have the same strategy, workers, backend and work. Where each side is a single run
+    with its repeats, compares these two, even if they differ.
+
+    Raises ConfigurationError where there is nothing to compare.
+    """
     one, other = _cells(a), _cells(b)
     if len(one) == len(other) == 1:
         return Comparison([_pair(next(iter(one.values())), next(iter(other.values())))], [], [])

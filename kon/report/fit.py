@@ -49,7 +49,7 @@ def fitted(sheet: Sheet, width: int, draw: Callable[[Sheet], str]) -> str:
 
 
 def wrapped(text: str, width: int | None) -> str:
-    """A sentence, broken into lines that fit; as it is without a width."""
+    """A sentence, broken into lines that fit. Without a width it stays as it is."""
     if width is None:
         return text
     return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False)) or text
@@ -58,7 +58,8 @@ def wrapped(text: str, width: int | None) -> str:
 def folded(text: str, width: int | None) -> str:
     """Lines, each broken at its words where it is too long; what follows stands below its last column.
 
-    A column begins after two spaces or more, in the first two thirds of the width. As it is without a width.
+    A column begins after two spaces or more, in the first two thirds of the width. Without a width, the lines
+    stay as they are.
     """
     if width is None:
         return text

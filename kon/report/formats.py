@@ -12,7 +12,7 @@ import msgspec
 from kon.report.columns import PLAIN, Row
 from kon.report.reference import Reference
 from kon.report.tables import tables
-from kon.report.views import beside, by_length, by_minutes
+from kon.report.views import by_length, by_minutes, further
 
 DRAWN: Final = {"plain": PLAIN, "github": "github", "latex": "latex_booktabs"}
 """The formats of drawn tables, and tabulate's name for each."""
@@ -42,7 +42,7 @@ def drawn(
     comment = "% " if style == "latex" else ""
     titles = {title: f"{comment}{title}:\n" if len(groups) > 1 else "" for title in groups}
     made = [f"{titles[title]}{tables(group, name, width)}" for title, group in groups.items()]
-    return "\n\n".join(made + (beside(rows, name, others, width) if view == "auto" else []))
+    return "\n\n".join(made + (further(rows, name, others, width) if view == "auto" else []))
 
 
 def as_csv(rows: Sequence[Row]) -> str:

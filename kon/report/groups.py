@@ -23,8 +23,10 @@ _CELL: Final = (
 
 
 def with_labels(rows: Sequence[Row]) -> list[Row]:
-    """The rows with a `label` each: the strategy's name, and where it stands there with other options too
-    those that set it apart; and with `task_s`, how long a task takes by itself, where that is known."""
+    """The rows, each with a `label` and, where it is known, `task_s`: how long a task takes by itself.
+
+    The label is the strategy's name. Where it is there with several options, those that differ follow.
+    """
     variants: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         variants.setdefault(row["strategy"], []).append(row.get("strategy_options", {}))

@@ -24,7 +24,7 @@ def by_length(
     width: int | None = None,
 ) -> str:
     """Time, idle time, efficiency and throughput for each length of task and number of workers: a table for
-    each backend and strategy, whatever experiments the rows are from."""
+    each backend and strategy, over all experiments of the rows."""
     made = []
     for (backend, label), group in _by(with_labels(rows), "backend", "label").items():
         known = sorted(
@@ -66,14 +66,14 @@ def by_minutes(
     return "\n\n".join(made)
 
 
-def beside(
+def further(
     rows: Sequence[Row],
     style: str = PLAIN,
     others: Sequence[Reference] = (),
     width: int | None = None,
 ) -> list[str]:
-    """What these rows ask for besides strategies: by length of task what has several that are known, and by
-    minutes what is about videos."""
+    """Further tables that suit these rows: `by_length` for tasks of several known lengths, `by_minutes` for
+    videos."""
     made = []
     several = [
         row

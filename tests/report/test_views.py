@@ -11,7 +11,7 @@ import pytest
 
 from kon.report.formats import as_csv, drawn
 from kon.report.reference import references
-from kon.report.views import beside, by_length, by_minutes, idle_s, task_length
+from kon.report.views import by_length, by_minutes, further, idle_s, task_length
 from tests.house import PROJECT
 from tests.report.test_tables import row
 
@@ -81,12 +81,12 @@ def test_minutes_by_workers() -> None:
 
 
 def test_what_fits_is_drawn_beside() -> None:
-    assert beside([sleeps(0.01, 1), sleeps(0.01, 2)]) == []
-    assert beside([sleeps(0.01, 1), sleeps(1.0, 1, strategy="none")]) == []
-    [lengths] = beside([sleeps(0.01, 1), sleeps(1.0, 1), row(run="unknown")])
+    assert further([sleeps(0.01, 1), sleeps(0.01, 2)]) == []
+    assert further([sleeps(0.01, 1), sleeps(1.0, 1, strategy="none")]) == []
+    [lengths] = further([sleeps(0.01, 1), sleeps(1.0, 1), row(run="unknown")])
     assert "by length of task" in lengths
     assert "unknown" not in lengths
-    [minutes] = beside([row(kind="animoto")])
+    [minutes] = further([row(kind="animoto")])
     assert "minutes by workers" in minutes
 
 

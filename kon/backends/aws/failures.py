@@ -228,30 +228,12 @@ def _answered(error: exceptions.ClientError, service: str, operation: str, resou
     if code in _DOWN or status >= 500:
         return BackendUnavailable(f"{name} is in trouble ({operation}{about}: {code or status} {text})")
 
+    if denied := _denied(code, text, status, service, operation, resource):
+        return CallDenied(denied, code, status, response)
+
     def refused(message: str) -> CallRefused:
         return CallRefused(message, code, status, response)
 
-    def denied(message: str) -> CallDenied:
-        return CallDenied(message, code, status, response)
-
-    if code in _SKEWED or (code in _BAD_CREDENTIALS and _CLOCK_IN_TEXT.search(text)):
-        return denied(
-            f"{name} refuses {operation} as this host's clock is wrong ({text or code}). Set the clock, "
-            "for example by `timedatectl set-ntp true`, and run the same command again"
-        )
-    if code in _BAD_CREDENTIALS:
-        return denied(
-            f"{name} does not accept the AWS credentials ({code}: {text}). Sign in again, or check "
-            "AWS_PROFILE and the keys in the environment"
-        )
-    # S3 says 403 alone to a HEAD
-    if code in DENIED or (status == 403 and code in ("403", "Forbidden")):
-        action = match[1] if (match := _ACTION.search(text)) else _action(service, operation)
-        where = match[1] if (match := _RESOURCE.search(text)) else resource
-        whose = f" on {where}" if where else ""
-        if service == "s3" and match is None:  # S3 says no word of why
-            whose += f", or the bucket {resource} is another account's"
-        return denied(f"these AWS credentials may not call {action}{whose}. {ADD_THE_ACTION}")
     if status == 301 or code in (
         "PermanentRedirect",
         "AuthorizationHeaderMalformed",
@@ -270,6 +252,30 @@ def _answered(error: exceptions.ClientError, service: str, operation: str, resou
             "it was deleted, never made, or is in another region or account. What was answered before is kept"
         )
     return refused(f"{name} refuses {operation}{about}: {code or status} {text}".rstrip())
+
+
+def _denied(code: str, text: str, status: int, service: str, operation: str, resource: str) -> str:
+    """What to do, where the service refuses whoever asks; nothing where it refuses for another reason."""
+    name = _name(service)
+    if code in _SKEWED or (code in _BAD_CREDENTIALS and _CLOCK_IN_TEXT.search(text)):
+        return (
+            f"{name} refuses {operation} as this host's clock is wrong ({text or code}). Set the clock, "
+            "for example by `timedatectl set-ntp true`, and run the same command again"
+        )
+    if code in _BAD_CREDENTIALS:
+        return (
+            f"{name} does not accept the AWS credentials ({code}: {text}). Sign in again, or check "
+            "AWS_PROFILE and the keys in the environment"
+        )
+    # S3 says 403 alone to a HEAD
+    if code in DENIED or (status == 403 and code in ("403", "Forbidden")):
+        action = match[1] if (match := _ACTION.search(text)) else _action(service, operation)
+        where = match[1] if (match := _RESOURCE.search(text)) else resource
+        whose = f" on {where}" if where else ""
+        if service == "s3" and match is None:  # S3 says no word of why
+            whose += f", or the bucket {resource} is another account's"
+        return f"these AWS credentials may not call {action}{whose}. {ADD_THE_ACTION}"
+    return ""
 
 
 _ACTIONS: Final = {

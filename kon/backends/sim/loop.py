@@ -1,7 +1,8 @@
 """An event loop in virtual time: no clock, no selector, no threads, and whatever order a schedule picks.
 
 Time stands still while anything is ready, and jumps to the next timer when nothing is. Each callback
-belongs to the host in whose context it was made, and a host can be crashed or paused at any await.
+belongs to the host in whose context it was made, and a host can be crashed or paused at any await. The file
+is long, as asyncio asks a loop for these methods; they are one life cycle, that of a callback.
 """
 
 from __future__ import annotations

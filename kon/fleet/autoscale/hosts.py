@@ -44,7 +44,7 @@ _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class FleetHost(msgspec.Struct, frozen=True):
-    """launched_s: in seconds since the epoch. drain_s: when it was told to drain, likewise.
+    """launched_s, drain_s: when it was launched, and told to drain, in seconds since the epoch.
 
     mark: of a host that was made by `kon autoscale`; None for one that Ansible configures.
     """
@@ -150,7 +150,7 @@ class Ec2Hosts:
     def _launch(
         self, number: int, mark: str, user_data: str, template: LaunchTemplate, place: Mapping[str, Any]
     ) -> str:
-        # Amazon puts the template's tags beside these; all are said, so that nothing hangs on that
+        # Amazon adds the template's tags to these. All are named here, so that nothing depends on that
         tags = _listed({**template.tags, NUMBER: str(number), MARK: mark})
         made = self._aws("ec2").run_instances(
             LaunchTemplate={"LaunchTemplateName": self._stem, "Version": "$Default"},

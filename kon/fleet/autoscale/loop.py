@@ -248,7 +248,7 @@ class Autoscaler:
 
 
 def _to_go(hosts: Sequence[FleetHost], count: int, marks: dict[str, str]) -> list[FleetHost]:
-    """Those that do not work yet come first, then the youngest: draining loses nothing, whoever drains."""
+    """Hosts that do not work yet come first, then the youngest. No task is lost when a host drains."""
 
     def works(host: FleetHost) -> bool:
         return host.mark is None or marks.get(host.mark) == READY

@@ -39,7 +39,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     hosts: how many, at least; None for as many as the fleet was last given, or 2 for a new one.
     types: instance types, the best first. image_*: one image by its id, or the newest of a name.
     hours: after that time, hosts end themselves. most_usd: what the fleet may cost until then; 0: no limit.
-    ssh_from: addresses that may reach hosts by SSH, besides those that could before.
+    ssh_from: addresses that may reach hosts by SSH, in addition to those of before.
     public_key: what hosts let in, as OpenSSH writes it. key_name: a key pair of EC2's in place of that.
     subnets, group, profile: what is there already and is used, and never changed.
     dead_queues: queues whose first message sets off an alarm.

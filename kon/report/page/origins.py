@@ -101,7 +101,7 @@ def _facts(group: Sequence[Gathered]) -> Iterator[tuple[str, str]]:
             "no experiment file: a program or `kon map` asked for it; its items are not recorded",
         )
     else:
-        yield "files", "what the experiment file names besides itself (workloads, functions) must be as "
+        yield "files", "what the experiment file names in addition (workloads, functions) must be as "
         "it was"
 
 

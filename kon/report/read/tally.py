@@ -30,8 +30,8 @@ _REPEATED: Final = bytes([0, 0, *([1] * (MOST - 1))])
 class Repeats:
     """How often each task was met, apart for each attempt: a retry after a failed attempt is no repeat.
 
-    since: where attempts are not told apart, the numbers from which they are again: attempts that were
-        made because somebody asked for the failed tasks to be run again.
+    since: numbers of attempts; None where every attempt counts apart. Attempts between two of these numbers
+        count as one. At each number, somebody had the failed tasks run again.
     """
 
     def __init__(self, tasks: int, since: Sequence[int] | None = None) -> None:
@@ -336,8 +336,8 @@ class Repeated(msgspec.Struct, frozen=True):
 def duplicates(folder: RunFolder) -> Iterator[Repeated]:
     """Every task that was delivered, started, kept or answered more than once in one attempt, in order.
 
-    Results and answers are counted for the task, whatever its attempt; those that were made because somebody
-    asked for the failed tasks to be run again are counted apart. Raises StoreError.
+    Results and answers count for the task, over all of its attempts. They count apart from those of before
+    once somebody has the failed tasks run again. Raises StoreError.
     """
     tally = tally_run(folder, folder.read_run().spec.tasks, answers=True)
     assert tally.answers is not None  # they were asked for

@@ -19,7 +19,7 @@ SUBMITTED: Final = "submit"
 ENDED: Final = "end"
 RECORDED: Final = "record"
 VANISHED: Final = "vanish"
-"""What happens to a task besides the events of workers."""
+"""What happens to a task apart from the events of workers."""
 
 
 class StoryMoment(msgspec.Struct, frozen=True):
@@ -178,7 +178,7 @@ class _Teller:
             return "a copy of its message: faults.duplicate_rate sends some twice"
         return "a second message: the client sent it again, or the queue delivered it twice"
 
-    # --- what is beside their events -----------------------------------------------------------------
+    # --- what is no event of a worker -----------------------------------------------------------------
 
     def _submissions(self) -> Iterator[StoryMoment]:
         for number, opened_s in enumerate(self._found.opened_s):
