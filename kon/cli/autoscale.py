@@ -76,16 +76,8 @@ def autoscale(
     Filter(fleet)
     aws = Clients(region)
     demand = Demand(fleet, region, policy, time.time)
-    scaler = Autoscaler(
-        fleet,
-        policy,
-        prices,
-        Ec2Hosts(aws, fleet),
-        FleetBucket(aws, fleet),
-        demand.look,
-        time.time,
-        dry_run,
-    )
+    hosts, bucket = Ec2Hosts(aws, fleet), FleetBucket(aws, fleet)
+    scaler = Autoscaler(policy, prices, hosts, bucket, demand.look, time.time, dry_run)
     try:
         spent = asyncio.run(_run(scaler, demand, policy, once, as_json))
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
@@ -110,7 +111,8 @@ class Animoto(Kind):
         crew = Crew(options.threads or processors())
         self._close.append(crew.close)
         rules = JobRules(options.max_megapixels, options.min_images, options.url_expires_s, options.refresh)
-        self._studio = Studio(self._film, rules, objects, fetcher, guard, crew, base, place)
+        absolute = partial(guard.absolute, base=base)
+        self._studio = Studio(self._film, rules, objects, fetcher, absolute, crew, place)
 
     async def execute(self, body: Any, attempt: Attempt) -> Any:
         """Raises KindError when too few images are good, or there is no sound where there should be."""

@@ -145,12 +145,12 @@ class AwsBackend(Backend):
 
     def _ledgers(self, place: RunPlace) -> tuple[Ledger, Ledger]:
         """The strategy's and the run's own, which share what the service gives them."""
-        pace = Pace(_CALLS_IN_FLIGHT)
+        pace = Pace(_CALLS_IN_FLIGHT, self._rng)
         options, prefix = self._options, place.names.objects
         if options.ledger == "s3":
             return (
-                S3Ledger(self._calls, place.bucket, f"{prefix}ledger/", pace, self._rng),
-                S3Ledger(self._calls, place.bucket, f"{prefix}control/", pace, self._rng, shards=1),
+                S3Ledger(self._calls, place.bucket, f"{prefix}ledger/", pace),
+                S3Ledger(self._calls, place.bucket, f"{prefix}control/", pace, shards=1),
             )
 
         def ledger(name: str, spread: bool) -> DynamoLedger:
@@ -158,7 +158,6 @@ class AwsBackend(Backend):
                 self._calls,
                 RowLayout(place.names.table, name, spread),
                 pace,
-                self._rng,
                 claims=options.claims,
                 reads=options.reads if spread else "strong",  # a run's own state is never to be stale
             )

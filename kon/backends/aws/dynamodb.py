@@ -11,9 +11,7 @@ answered like any other; strategies compare tokens (see `Ledger`).
 
 from __future__ import annotations
 
-import asyncio
 import heapq
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
@@ -23,7 +21,7 @@ from botocore.exceptions import ClientError
 
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.failures import CallRefused, in_kons_words
-from kon.backends.aws.pace import TRIES, Pace, backoff_s, given_up, side_by_side
+from kon.backends.aws.pace import TRIES, Pace, given_up, side_by_side
 from kon.backends.aws.rows import (
     EXPIRY_ATTRIBUTE,
     MAX_OUTCOME_BYTES,
@@ -94,23 +92,19 @@ class DynamoLedger(Ledger):
         calls: Calls,
         layout: RowLayout,
         pace: Pace,
-        rng: random.Random,
         *,
         claims: Literal["batch", "single"] = "batch",
         reads: Literal["strong", "eventual"] = "strong",
         now_s: Callable[[], float] = time.time,
         keep_s: float = KEEP_S,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.stale_reads = reads == "eventual"
         self._calls = calls
         self._layout = layout
         self._pace = pace
-        self._rng = rng
         self._single = claims == "single"
         self._now_s = now_s
         self._keep_s = keep_s
-        self._sleep = sleep
 
     async def read(self, keys: Sequence[int]) -> list[Record | None]:
         rows = await self._rows(keys, strong=not self.stale_reads)
@@ -373,7 +367,7 @@ class DynamoLedger(Ledger):
             tries = tries + 1 if len(left) == len(work) else 1
             if tries == TRIES:
                 raise given_up(len(left), what, tries, "DynamoDB is asked for too much at a time")
-            await self._sleep(backoff_s(self._rng, tries))
+            await self._pace.pause(tries)
             work = left
 
 

@@ -32,12 +32,22 @@ class Pace:
     """How many calls may be in flight: one more after as many went well, half as many after a throttle.
 
     most: more are never in flight. Several throttles of calls that were in flight together count as one.
+    rng: for the length of pauses, which `sleep` makes.
     """
 
-    def __init__(self, most: int, start: int = 4) -> None:
+    def __init__(
+        self,
+        most: int,
+        rng: random.Random,
+        *,
+        start: int = 4,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self.limit = float(min(most, start))
         self.in_flight = 0
         self._most = most
+        self._rng = rng
+        self._sleep = sleep
         self._cuts = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
@@ -59,6 +69,10 @@ class Pace:
             raise
         finally:
             self._end(begun, throttled)
+
+    async def pause(self, tries: int) -> None:
+        """Wait after the `tries`-th refusal in a row."""
+        await self._sleep(backoff_s(self._rng, tries))
 
     async def _begin(self) -> int:
         while self.in_flight >= int(self.limit):

@@ -12,9 +12,7 @@ price of a write unit. It needs no table, though, and a row may be of any size.
 
 from __future__ import annotations
 
-import asyncio
 import heapq
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from functools import partial
@@ -24,7 +22,7 @@ import msgspec
 
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.failures import CallRefused
-from kon.backends.aws.pace import TRIES, Pace, backoff_s, given_up, side_by_side
+from kon.backends.aws.pace import TRIES, Pace, given_up, side_by_side
 from kon.core.errors import StoreError
 from kon.core.ledger import Ledger, Record, missing
 
@@ -55,24 +53,12 @@ class S3Ledger(Ledger):
 
     max_batch = MAX_BATCH
 
-    def __init__(
-        self,
-        calls: Calls,
-        bucket: str,
-        prefix: str,
-        pace: Pace,
-        rng: random.Random,
-        *,
-        shards: int = SHARDS,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
+    def __init__(self, calls: Calls, bucket: str, prefix: str, pace: Pace, *, shards: int = SHARDS) -> None:
         self._calls = calls
         self._bucket = bucket
         self._prefix = prefix
         self._pace = pace
-        self._rng = rng
         self._shards = shards
-        self._sleep = sleep
         self._etags: dict[int, tuple[str, str]] = {}  # of rows written here: token and ETag
 
     async def read(self, keys: Sequence[int]) -> list[Record | None]:
@@ -136,7 +122,7 @@ class S3Ledger(Ledger):
             if not isinstance(verdict, _Again):
                 return verdict
             if verdict is _AFTER_A_PAUSE:
-                await self._sleep(backoff_s(self._rng, tries))
+                await self._pace.pause(tries)
         raise given_up(1, "written", TRIES, "other writes of the same key were under way")
 
     async def _insert(self, record: Record) -> Record | _Again | None:

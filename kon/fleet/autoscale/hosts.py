@@ -77,6 +77,7 @@ class Ec2Hosts:
 
     def __init__(self, aws: Clients, fleet: str) -> None:
         self._aws = aws
+        self.fleet: Final = fleet
         self._wanted = Filter(fleet)
         assert self._wanted.stem is not None
         self._stem: Final[str] = self._wanted.stem

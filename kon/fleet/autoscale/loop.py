@@ -50,14 +50,13 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Autoscaler:
-    """Keeps the hosts of one fleet.
+    """Keeps `hosts`, those of one fleet.
 
     left: says what is left of each run. dry_run: decides, and does nothing. now_s: seconds since the epoch.
     """
 
     def __init__(
         self,
-        fleet: str,
         policy: Policy,
         prices: Prices,
         hosts: Ec2Hosts,
@@ -66,7 +65,7 @@ class Autoscaler:
         now_s: Callable[[], float],
         dry_run: bool = False,
     ) -> None:
-        self._fleet = fleet
+        self._fleet = hosts.fleet
         self._policy = policy
         self._prices = prices
         self._hosts = hosts

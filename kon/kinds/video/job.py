@@ -6,6 +6,7 @@ thread are free for it; then the pictures are taken in order, and the file is wr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,6 @@ from kon.kinds.video.planes import rgb_of
 from kon.kinds.video.times import Times, way_of
 from kon.kinds.video.videofile import check_encoders
 from kon.kinds.video.ways import make_encoder
-from kon.kinds.web.links import Guard
 
 _SUFFIXES: Final = {"jpeg": "jpg", "png": "png"}
 
@@ -42,24 +42,23 @@ class Studio:
         rules: JobRules,
         objects: ObjectStore,
         fetcher: Fetcher,
-        guard: Guard,
+        absolute: Callable[[str], str],
         crew: Crew,
-        base: str | None = None,
         place: str = "",
     ) -> None:
-        """`base`: what relative links are relative to; `place`: the folder whose images that serves.
+        """absolute: makes a link one that can be fetched, or raises BadLink. place: the folder whose images
+        relative links mean.
 
         Raises ConfigurationError for a look that can't be.
         """
         self._rules = rules
         self._place = place
-        self._base = base
         self._film = film
         self._objects = objects
         self._fetcher = fetcher
-        self._guard = guard
+        self._absolute = absolute
         self._crew = crew
-        self._done_jobs = DoneJobs(objects, fetcher, crew, self._absolute)
+        self._done_jobs = DoneJobs(objects, fetcher, crew, absolute)
         check_encoders(film.format)
         Captions(film)
 
@@ -137,9 +136,6 @@ class Studio:
             marks = {link.strip(): mark for link, mark in filming.marks.items()}
             await self._done_jobs.write(note_key, Note(done, marks), folder / "note.json")
         return {**done, "uploaded": uploaded}
-
-    def _absolute(self, link: str) -> str:
-        return self._guard.absolute(link, self._base)
 
     async def _has(self, key: str, size_bytes: int) -> bool:
         """Whether the very video is stored, made by a job of the same images by other links."""

@@ -100,13 +100,12 @@ class Table:
     def __init__(self, calls: FaultyCalls, name: str) -> None:
         self.calls = calls
         self.name = name
-        self.pace = Pace(16)
         self.pauses = Pauses()
+        self.pace = Pace(16, random.Random(1), sleep=self.pauses)
 
     def ledger(self, name: str = "ledger", **options: Any) -> DynamoLedger:
         layout = RowLayout(self.name, name, spread=name == "ledger")
-        rng = random.Random(1)
-        return DynamoLedger(self.calls, layout, self.pace, rng, sleep=self.pauses, **options)
+        return DynamoLedger(self.calls, layout, self.pace, **options)
 
 
 @asynccontextmanager
@@ -142,9 +141,8 @@ class Bucket:
         self.pauses = Pauses()
 
     def ledger(self, **options: Any) -> S3Ledger:
-        return S3Ledger(
-            self.calls, self.name, "ledger/", Pace(16), random.Random(1), sleep=self.pauses, **options
-        )
+        pace = Pace(16, random.Random(1), sleep=self.pauses)
+        return S3Ledger(self.calls, self.name, "ledger/", pace, **options)
 
     def objects(self, **options: Any) -> S3Objects:
         return S3Objects(self.calls, self.name, "objects/", **options)
@@ -190,17 +188,17 @@ class LedgersOnly(Backend):
         await self._calls.call("s3", "CreateBucket", Bucket=self._place)
 
     async def open(self, run: str) -> Channel:
-        pace, rng, nothing = Pace(16), random.Random(1), cast(Queue, None)
-        ledger, control = (self._ledger(name, pace, rng) for name in ("ledger", "control"))
+        pace, nothing = Pace(16, random.Random(1)), cast(Queue, None)
+        ledger, control = (self._ledger(name, pace) for name in ("ledger", "control"))
         objects = S3Objects(self._calls, self._place, "objects/")
         return Channel(nothing, nothing, nothing, ledger, control, objects)
 
-    def _ledger(self, name: str, pace: Pace, rng: random.Random) -> Ledger:
+    def _ledger(self, name: str, pace: Pace) -> Ledger:
         spread = name == "ledger"
         if self._kind == "s3":
             shards = 3 if spread else 1
-            return S3Ledger(self._calls, self._place, f"{name}/", pace, rng, shards=shards, **self._options)
-        return DynamoLedger(self._calls, RowLayout(self._place, name, spread), pace, rng, **self._options)
+            return S3Ledger(self._calls, self._place, f"{name}/", pace, shards=shards, **self._options)
+        return DynamoLedger(self._calls, RowLayout(self._place, name, spread), pace, **self._options)
 
     async def delete(self, run: str, keep_objects: bool = False) -> None:
         """What is left ends with the emulator."""

@@ -29,7 +29,7 @@ class Service:
 
 def test_it_grows_to_its_cap_and_no_further() -> None:
     async def body() -> None:
-        pace, service = Pace(8, start=2), Service()
+        pace, service = Pace(8, random.Random(1), start=2), Service()
         await asyncio.gather(*[pace.run(service.call) for _ in range(2)])
         assert service.most == 2
         await asyncio.gather(*[pace.run(service.call) for _ in range(200)])
@@ -42,7 +42,7 @@ def test_it_grows_to_its_cap_and_no_further() -> None:
 
 def test_throttles_of_calls_in_flight_together_halve_it_once() -> None:
     async def body() -> None:
-        pace, service = Pace(8, start=8), Service()
+        pace, service = Pace(8, random.Random(1), start=8), Service()
         service.down = True
         await asyncio.gather(*[pace.run(service.call, bool) for _ in range(8)])
         assert pace.limit == 4.0
@@ -62,7 +62,7 @@ def test_a_service_that_does_not_answer_halves_it_too() -> None:
         raise BackendUnavailable("down")
 
     async def body() -> None:
-        pace = Pace(8, start=4)
+        pace = Pace(8, random.Random(1), start=4)
         with pytest.raises(BackendUnavailable):
             await pace.run(fail)
         assert (pace.limit, pace.in_flight) == (2.0, 0)
@@ -72,7 +72,7 @@ def test_a_service_that_does_not_answer_halves_it_too() -> None:
 
 def test_a_caller_that_is_cancelled_while_it_waits_takes_nobodys_turn() -> None:
     async def body() -> None:
-        pace, service = Pace(1, start=1), Service()
+        pace, service = Pace(1, random.Random(1), start=1), Service()
         _, second, third = [asyncio.create_task(pace.run(service.call)) for _ in range(3)]
         await asyncio.sleep(0.5)
         second.cancel()
@@ -85,7 +85,7 @@ def test_a_caller_that_is_cancelled_while_it_waits_takes_nobodys_turn() -> None:
 
 def test_a_caller_that_is_cancelled_as_its_turn_comes_passes_it_on() -> None:
     async def body() -> None:
-        pace, service = Pace(1, start=1), Service()
+        pace, service = Pace(1, random.Random(1), start=1), Service()
         others: list[asyncio.Task[bool]] = []
 
         async def call() -> None:

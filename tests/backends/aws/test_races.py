@@ -43,9 +43,9 @@ async def ledgers(calls: Sequence[Calls], kind: str, number: int) -> list[Ledger
 
 def _ledger(calls: Calls, kind: str, name: str, rng: random.Random) -> Ledger:
     if kind == "s3":
-        return S3Ledger(calls, name, "l/", Pace(8), rng, shards=2)
+        return S3Ledger(calls, name, "l/", Pace(8, rng), shards=2)
     options: dict[str, Any] = {"claims": kind}
-    return DynamoLedger(calls, RowLayout(name, "ledger", spread=True), Pace(8), rng, **options)
+    return DynamoLedger(calls, RowLayout(name, "ledger", spread=True), Pace(8, rng), **options)
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ async def many_rows_are_written_and_read(bed: Bed) -> None:
     calls = Calls()
     try:
         layout = RowLayout(bed.table, "ledger", spread=True)
-        ledger = DynamoLedger(calls, layout, Pace(4), random.Random(1))
+        ledger = DynamoLedger(calls, layout, Pace(4, random.Random(1)))
         rows = [Record(number, "t") for number in range(130)]
         assert await ledger.insert_new(rows) == [None] * 130
         met = await ledger.insert_new(rows[:30])

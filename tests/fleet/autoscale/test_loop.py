@@ -40,7 +40,7 @@ class Scaler:
         self.work_s: float | None = 0.0
         hosts = Ec2Hosts(fleet.aws, "r1")
         self.scaler = Autoscaler(
-            "r1", policy, usual_prices(), hosts, fleet.bucket, self._left, lambda: self.now_s, dry_run
+            policy, usual_prices(), hosts, fleet.bucket, self._left, lambda: self.now_s, dry_run
         )
 
     async def _left(self) -> Sequence[Left]:

@@ -9,6 +9,7 @@ import threading
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ async def studio(
     fetcher = Fetcher(limits, guard, random.Random(1))
     crew = Crew(2)
     try:
-        yield Studio(film, rules or JobRules(), objects, fetcher, guard, crew)
+        absolute = partial(guard.absolute, base=None)
+        yield Studio(film, rules or JobRules(), objects, fetcher, absolute, crew)
     finally:
         await fetcher.close()
         await crew.close()
