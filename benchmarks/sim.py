@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from kon.core.journal import FileJournal
 from kon.experiment import loads
 from kon.launch.simulated.recorder import BlockJournal
-from kon.launch.simulated.simulation import Simulation
+from kon.launch.simulated.simulation import Journals, Simulation
 
 WORKERS: Final = 1_024
 
@@ -51,7 +51,8 @@ def measure(case: Case, folder: Path) -> tuple[float, float]:
     [cell] = loads(text, "benchmarks/sim.py", Path())[0].cells()
     events = BlockJournal(FileJournal(folder / "events.jsonl")) if case.recorded else None
     results = BlockJournal(FileJournal(folder / "results.jsonl")) if case.recorded else None
-    simulation = Simulation(cell.spec, cell.workload.bodies(WORKERS), events=events, results=results)
+    journals = Journals(events=events, results=results)
+    simulation = Simulation(cell.spec, cell.workload.bodies(WORKERS), journals)
     began_s = time.process_time()
     report = simulation.run()
     for journal in (events, results):

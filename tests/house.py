@@ -245,6 +245,18 @@ def tiny() -> dict[str, str]:
     }
 
 
+def parameters() -> dict[str, int]:
+    """How many parameters the `__init__` of each class takes, without self: by `module.Class`."""
+    return {
+        f"{module}.{made.name}": len([*each.args.posonlyargs, *each.args.args, *each.args.kwonlyargs]) - 1
+        for module, file in modules().items()
+        for made in ast.walk(ast.parse(file.read_text()))
+        if isinstance(made, ast.ClassDef)
+        for each in made.body
+        if isinstance(each, ast.FunctionDef) and each.name == "__init__"
+    }
+
+
 def late() -> list[str]:
     """Constants that stand below their first use, and could stand above it: `module.NAME` of each."""
     return [f"{module}.{name}" for module, file in modules().items() for name in _late(file)]

@@ -103,6 +103,25 @@ def test_no_file_is_a_few_lines_of_another_one() -> None:
     assert set(found) <= {"kon.kinds.video.ways"}, f"merge it with what imports it: {found}"
 
 
+MOST_PARAMETERS: Final = 7
+
+MANY_PARAMETERS: Final = frozenset(
+    [
+        # users' own words, which they give by keyword, as concurrent.futures and `kon.map` have them
+        "kon.api.executor.Executor",
+    ]
+)
+"""Classes that may take more."""
+
+
+def test_constructors_take_few_collaborators() -> None:
+    """What belongs together is one value or object, with a name that says why."""
+    found = {name: count for name, count in house.parameters().items() if count > MOST_PARAMETERS}
+    new = {name: count for name, count in found.items() if name not in MANY_PARAMETERS}
+    assert new == {}, f"at most {MOST_PARAMETERS}: group what belongs together, or derive one from another"
+    assert set(found) == MANY_PARAMETERS, "these take few now: take them off the list"
+
+
 def test_constants_stand_before_their_use() -> None:
     assert house.late() == [], "move each above what reads it first"
 

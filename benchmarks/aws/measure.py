@@ -26,7 +26,7 @@ from kon.backends.emulator import Emulator, started
 from kon.core.spec import Plugin, RunSpec
 from kon.engine.tally import Tally
 from kon.experiment.cells import tasks_per_row_for
-from kon.launch.local import LocalRun
+from kon.launch.local import LocalRun, RunListener
 from kon.report.summary import summarise
 
 PEERS: Final = ROOT / ".cache" / "bench-aws" / "bin" / "python"
@@ -59,7 +59,7 @@ def peer(name: str, **options: Any) -> dict[str, Any]:
     return figures
 
 
-class Watched(Sleeps):
+class Watched(Sleeps, RunListener):
     """Tasks that note the emulator's CPU time when they begin to be submitted and when all are collected."""
 
     def __init__(self, tasks: int, seconds: float, pid: int) -> None:
@@ -72,7 +72,7 @@ class Watched(Sleeps):
         self._before_s = cpu_s_of(self._pid)
         return super().bodies(workers)
 
-    def look(self, tally: Tally) -> None:
+    def update(self, tally: Tally) -> None:
         after_s = cpu_s_of(self._pid)
         if not tally.left and after_s is not None and self._before_s is not None:
             self.cpu_s = after_s - self._before_s
@@ -102,7 +102,7 @@ def _run(
     )
     source = Watched(tasks, seconds, server.pid)
     with new_folder() as folder:
-        asyncio.run(LocalRun(folder, spec, source, on_progress=source.look).run())
+        asyncio.run(LocalRun(folder, spec, source, listener=source).run())
         row = summarise(folder)
         used = used_by_tasks(folder)
     if row["done"] != tasks or row["duplicate_results"]:

@@ -34,9 +34,10 @@ from kon.engine.control import Control
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
 from kon.launch.guard import RunGuard
-from kon.launch.local import BodySource, LocalRun
+from kon.launch.local import BodySource, LocalRun, RunListener
 from kon.launch.sentry import Sentry, over_folder
 from kon.launch.spare import Spare
+from kon.launch.supervise import OwnWorkers
 
 _log = logging.getLogger("kon")
 
@@ -76,13 +77,19 @@ class Queued:
         return ()
 
 
-class Background:
-    """One run, from its start in `begin` until every task is accounted for.
+class LoggedNotes(RunListener):
+    """Has the program's log say what a run notes."""
 
-    kept: its records outlive this program, and so does the run: when the program ends before it, the
-        workers go on. A run that is not kept is waited for, as a thread is.
-    cancelled: it is taken up only to be given up.
-    temporary: the folder of a run that is not kept; it lasts as long as the run is at work.
+    def note(self, text: str) -> None:
+        _log.warning("%s", text)
+
+
+class Background(LoggedNotes):
+    """One run, from its start in `begin` until every task is accounted for. It hears of its run itself.
+
+    temporary: the folder of a run that is not kept; it lasts as long as the run is at work, and such a run is
+        waited for, as a thread is. None for a run whose records outlive this program, and so does the run:
+        when the program ends before it, the workers go on.
     guard: over a run that is kept.
     make_client: makes its client.
     spares: become its first workers; it ends them with itself.
@@ -94,8 +101,6 @@ class Background:
         spec: RunSpec,
         source: BodySource,
         *,
-        kept: bool,
-        cancelled: bool = False,
         temporary: TemporaryFolder | None = None,
         guard: RunGuard | None = None,
         make_client: Callable[..., Client] = Client,
@@ -109,16 +114,17 @@ class Background:
             folder,
             spec,
             source,
-            lifeline=None if temporary is None else temporary.lifeline,
-            hands_on=backend_class(spec.backend.name).keeps_files,
-            spares=spares,
-            on_progress=self._progress,
-            on_note=lambda text: _log.warning("%s", text),
+            workers=OwnWorkers(
+                lifeline=None if temporary is None else temporary.lifeline,
+                hands_on=backend_class(spec.backend.name).keeps_files,
+                spares=spares,
+            ),
+            listener=self,
         )
         self._local.make_client = make_client
         self._source = source
-        self._kept = kept
-        self._cancelled = cancelled
+        self._kept = temporary is None
+        self._cancelled = False
         self._temporary = temporary
         self._guard = guard or RunGuard()
         self._news = threading.Condition()
@@ -132,7 +138,9 @@ class Background:
         # not a daemon: a program's end waits for it, unless `leave` ends it
         self._thread = threading.Thread(target=self._work, name=f"kon-{spec.run}")
 
-    def begin(self) -> None:
+    def begin(self, *, cancelled: bool = False) -> None:
+        """cancelled: it is taken up only to be given up."""
+        self._cancelled = cancelled
         _register(self)
         self._thread.start()
         try:
@@ -234,7 +242,7 @@ class Background:
         except LeftBehind as error:
             _log.warning("%s", error)
 
-    def _progress(self, tally: Tally) -> None:
+    def update(self, tally: Tally) -> None:
         self._is_accounted_for = not tally.left
         with self._news:
             self._beat += 1

@@ -162,7 +162,6 @@ def _begun(
         folder,
         spec,
         plan.source,
-        kept=temporary is None,
         temporary=temporary,
         guard=guard,
         make_client=plan.make_client,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import pickle
 import threading
 import weakref
@@ -16,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from kon.api.background import TemporaryFolder
+from kon.api.background import LoggedNotes, TemporaryFolder
 from kon.api.begin import processors
 from kon.api.feed import MOST_TASKS, Feed, OpenClient, SubmittedCall, broken_by
 from kon.api.functions import import_path
@@ -38,6 +37,7 @@ from kon.kinds.pickled import (
     wrapped,
 )
 from kon.launch.local import LocalRun, context
+from kon.launch.supervise import OwnWorkers
 
 _Result = TypeVar("_Result")
 
@@ -49,8 +49,6 @@ _FLUSH_S: Final = 0.01
 
 _SHOW_S: Final = 0.1
 """Between two looks at what functions print."""
-
-_log = logging.getLogger("kon")
 
 
 class Executor(futures.Executor):
@@ -282,9 +280,8 @@ async def _run(folder: RunFolder, spec: RunSpec, feed: Feed, lifeline: int | Non
         folder,
         spec,
         _Nothing(),
-        lifeline=lifeline,
-        hands_on=backend_class(spec.backend.name).keeps_files,
-        on_note=lambda text: _log.warning("%s", text),
+        workers=OwnWorkers(lifeline, hands_on=backend_class(spec.backend.name).keeps_files),
+        listener=LoggedNotes(),
     )
     run.make_client = partial(OpenClient, feed)
     relay = Relay(folder.path / "live")

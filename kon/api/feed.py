@@ -242,20 +242,20 @@ class OpenClient(Client):
         feed: Feed,
         spec: RunSpec,
         channel: Channel,
-        journal: Journal,
+        listener: Listener,
         clock: Clock,
         rng: random.Random,
         options: ClientOptions,
-        listener: Listener,
     ) -> None:
         self._tell, self._told = listener.on_progress, -1
-        listener = dataclasses.replace(listener, on_progress=self._tell_news)
+        tally = OpenTally()
+        results = _TellingJournal(listener.results, tally, feed)
+        listener = dataclasses.replace(listener, results=results, on_progress=self._tell_news)
         options = msgspec.structs.replace(options, wait_s=_WAIT_S)
-        super().__init__(spec, channel, journal, clock, rng, options, listener)
-        self.tally: OpenTally = OpenTally()
+        super().__init__(spec, channel, listener, clock, rng, options)
+        self.tally: OpenTally = tally
         self._feed = feed
         feed.attach()
-        self._journal = _TellingJournal(self._journal, self.tally, feed)
 
     def _tell_news(self, tally: Tally) -> None:
         """Tell of progress where there is any: this client looks often, and others wait for quiet."""

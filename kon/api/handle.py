@@ -215,8 +215,8 @@ class Run:
             while self._lock().is_held():
                 time.sleep(_OTHERS_POLL_S)
         elif self.status().left:
-            background = Background(self._folder, self._spec, Queued(), kept=True, cancelled=True)
-            background.begin()
+            background = Background(self._folder, self._spec, Queued())
+            background.begin(cancelled=True)
         if background is not None:
             background.join()
             if background.error is not None:
@@ -269,7 +269,7 @@ class Run:
         # the lock first: another client records everything before it lets go of it
         if self._background is None and not self._lock().is_held() and self.status().left:
             self._guard.check()
-            self._background = Background(self._folder, self._spec, Queued(), kept=True, guard=self._guard)
+            self._background = Background(self._folder, self._spec, Queued(), guard=self._guard)
             self._background.begin()
         return self._background
 

@@ -22,6 +22,7 @@ from kon.fleet.adopt import published_run
 from kon.fleet.thing import Filter
 from kon.launch.campaign import check_reach, clear_away, is_whole, record
 from kon.launch.guard import RunGuard
+from kon.launch.joined import Hosts
 from kon.launch.local import LocalRun, context
 from kon.launch.resume import go_where_it_began, opened, remaining
 
@@ -161,13 +162,7 @@ class _Client:
 
     def _local(self, state: RunState) -> LocalRun:
         run = self._folder.read_run()
-        return LocalRun(
-            self._folder,
-            run.spec,
-            remaining(run, state),
-            # nobody needs workers for what was cancelled
-            join=self._no_workers or state.status is Status.CANCELLED,
-            apart=self._apart,
-            on_progress=self._shown.update,
-            on_note=self._shown.note,
-        )
+        # nobody needs workers for what was cancelled
+        starts_none = self._no_workers or state.status is Status.CANCELLED
+        hosts = Hosts(self._apart) if starts_none else None
+        return LocalRun(self._folder, run.spec, remaining(run, state), hosts=hosts, listener=self._shown)

@@ -12,7 +12,7 @@ from kon.core.task import State
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
 from kon.engine.watchers import logs
-from kon.launch.campaign import is_whole
+from kon.launch.campaign import CampaignListener, is_whole
 from kon.report.fit import folded
 from kon.report.read.reader import Avoided
 from kon.report.tables import rounded
@@ -49,8 +49,8 @@ _ALWAYS: Final = (State.FAILED, State.DEAD)
 _RARE: Final = (State.LOST, State.CANCELLED)
 
 
-class Progress(ABC):
-    """Follows the runs of a campaign. Its methods are what a campaign calls."""
+class Progress(CampaignListener, ABC):
+    """Follows the runs of a campaign."""
 
     every_s: float
 

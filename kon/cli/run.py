@@ -31,6 +31,7 @@ from kon.core.errors import ConfigurationError
 from kon.engine.records.records import RunFolder
 from kon.launch.campaign import Campaign, is_whole
 from kon.launch.guard import RunGuard
+from kon.launch.joined import Hosts
 
 if TYPE_CHECKING:
     from kon.experiment import Experiment
@@ -107,24 +108,14 @@ def run(
     specs = [cell.spec for each in experiments for cell in each.cells()]
     guard = RunGuard(notices=wishes.notices(specs))
     with progress(quiet) as shown:
-
-        def ended(row: dict[str, Any], fresh: bool) -> None:
-            shown.end(row, fresh)
-            if fresh:
-                guard.ended(row, RunFolder(root / row["run"]))
-
         campaign = Campaign(
             experiments,
             root,
-            join=join,
-            apart=apart,
+            hosts=Hosts(apart) if join else None,
             rerun_failed=rerun_failed,
             about=want.origin(),
-            on_begin=lambda cell, number, of: shown.begin(campaign.folder(cell), number, of),
-            on_progress=shown.update,
-            on_end=ended,
-            on_failure=guard.broken_off,
-            on_note=shown.note,
+            listener=shown,
+            guard=guard,
         )
         campaign.check()
         if dry_run:

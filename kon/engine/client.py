@@ -85,11 +85,13 @@ DEFAULT_OPTIONS: Final = ClientOptions()
 class Listener:
     """Whom a client tells what happens.
 
+    results: gets the outcomes that count.
     on_progress: called with the tally after each look for answers.
     on_trouble: called with an error of the backend, and with the pause in seconds before the next attempt.
     unreadable: gets the messages that can't be read.
     """
 
+    results: Journal
     on_progress: Callable[[Tally], None] = lambda tally: None
     on_trouble: Callable[[KonError, float], None] = lambda error, pause_s: None
     unreadable: Journal = field(default_factory=MemoryJournal)
@@ -102,21 +104,20 @@ class Client:
         self,
         spec: RunSpec,
         channel: Channel,
-        journal: Journal,
+        listener: Listener,
         clock: Clock,
         rng: random.Random,
         options: ClientOptions = DEFAULT_OPTIONS,
-        listener: Listener | None = None,
     ) -> None:
         self.spec = spec
         self.tally = Tally(spec.tasks)
         self._options = options
-        self._listener = listener or Listener()
-        patience = Patience(options.outage_s, rng, self._listener.on_trouble)
+        self._listener = listener
+        patience = Patience(options.outage_s, rng, listener.on_trouble)
         self.timings = patience.timings
         self._channel = patient(channel, patience)
         self._control = Control(self._channel.control)
-        self._journal = journal
+        self._journal = listener.results
         self._clock = clock
         self._wait_s = options.wait_s or min(channel.answers.limits.poll_s / 2, LONGEST_WAIT_S)
         # where a receive is to wait long because each is billed, a look after every answer would be most of

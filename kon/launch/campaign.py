@@ -7,7 +7,7 @@ stood; one that was recorded under another description is never overwritten.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,24 @@ from kon.core.errors import ConfigurationError, KonError, LeftBehind, each_of
 from kon.core.lock import client_lock
 from kon.core.plugins import backend_class, open_backend
 from kon.engine.records.records import RunFolder
-from kon.engine.tally import Tally
-from kon.launch.local import ClientRun, LocalRun
+from kon.launch.guard import RunGuard
+from kon.launch.joined import Hosts
+from kon.launch.local import ClientRun, LocalRun, RunListener
 from kon.launch.simulated.run import SimulatedRun
 from kon.report.summary import summarise
 
 if TYPE_CHECKING:  # the experiment file's reader takes a tenth of a second to load, and `kon map` has none
     from kon.experiment import Cell, Experiment
+
+
+class CampaignListener(RunListener):
+    """Whom a campaign tells what happens. It does nothing by itself."""
+
+    def begin(self, folder: RunFolder, number: int = 1, of: int = 1) -> None:
+        """Hear that a run begins: which one of how many."""
+
+    def end(self, row: dict[str, Any], fresh: bool) -> None:
+        """Hear of a row of the result table, and whether it was made just now."""
 
 
 class Campaign:
@@ -32,22 +43,16 @@ class Campaign:
         experiments: Sequence[Experiment],
         root: Path,
         *,
-        join: bool = False,
-        apart: bool = False,
+        hosts: Hosts | None = None,
         rerun_failed: bool = False,
         about: Mapping[str, Any] | None = None,
-        on_begin: Callable[[Cell, int, int], None] = lambda cell, number, of: None,
-        on_progress: Callable[[Tally], None] = lambda tally: None,
-        on_end: Callable[[dict[str, Any], bool], None] = lambda row, fresh: None,
-        on_failure: Callable[[RunFolder, KonError], None] = lambda folder, error: None,
-        on_note: Callable[[str], None] = lambda text: None,
+        listener: CampaignListener | None = None,
+        guard: RunGuard | None = None,
     ) -> None:
-        """join: workers are started by hosts, where the backend has workers that are processes of their own.
-        apart: these hosts are on other machines, and share nothing with this one but the backend.
+        """hosts: these start workers, where the backend has workers that are processes of their own.
         rerun_failed: of recorded runs, the tasks that are not done are run again.
         about: where the experiments come from, for the records.
-        on_end: a row of the result table, and whether it was made just now.
-        on_failure: a run that keeps no other from being run, and what went wrong with it.
+        guard: sends word of each run that ends, or goes wrong and keeps no other from being run.
         """
         self.root = root
         self.cells = [cell for experiment in experiments for cell in experiment.cells()]
@@ -56,21 +61,17 @@ class Campaign:
         """Why runs could not be submitted, the others were: to be told, with their exit codes."""
         self.left: list[LeftBehind] = []
         """What runs that are over have left at their backends: to be told, with exit code 5."""
-        self._join = join
-        self._apart = apart
+        self._hosts = hosts
         self._rerun_failed = rerun_failed
         self._about = about
-        self._on_begin = on_begin
-        self._on_progress = on_progress
-        self._on_end = on_end
-        self._on_failure = on_failure
-        self._on_note = on_note
+        self._listener = listener or CampaignListener()
+        self._guard = guard or RunGuard()
 
     def check(self) -> None:
         """Raises ConfigurationError when the folder holds something else than records of these runs."""
         if self.root.exists() and not self.root.is_dir():
             raise ConfigurationError(f"--out {self.root} is a file; name a folder, which is made if need be")
-        for cell in self.cells if self._apart else []:
+        for cell in self.cells if self._hosts is not None and self._hosts.apart else []:
             check_reach(cell.spec.backend.name)
         for entry in sorted(self.root.iterdir()) if self.root.exists() else []:
             if entry.name.startswith(".") or RunFolder(entry).is_blank:
@@ -115,18 +116,19 @@ class Campaign:
                 folder.reopen()
             if folder.finished:
                 row = folder.read_summary()
-                self._on_end(row, False)
+                self._listener.end(row, False)
                 if folder.owes_deletion:
                     await self._clear_away(folder)
             else:
-                self._on_begin(cell, number, len(self.cells))
+                self._listener.begin(folder, number, len(self.cells))
                 row = await self._one(cell, folder)
-                self._on_end(row, True)
+                self._listener.end(row, True)
+                self._guard.ended(row, folder)
             rows.append(row)
 
         def failed(numbered: tuple[int, Cell], error: KonError) -> None:
             self.current = None
-            self._on_failure(self.folder(numbered[1]), error)
+            self._guard.broken_off(self.folder(numbered[1]), error)
 
         self.failures = await each_of(list(enumerate(self.cells, start=1)), one, "run", failed)
         return rows
@@ -156,9 +158,10 @@ class Campaign:
 
         async def one(numbered: tuple[int, Cell]) -> None:
             number, cell = numbered
-            self._on_begin(cell, number, len(self.cells))
-            await self._local(cell, self.folder(cell)).submit()
-            folders.append(self.folder(cell))
+            folder = self.folder(cell)
+            self._listener.begin(folder, number, len(self.cells))
+            await self._local(cell, folder).submit()
+            folders.append(folder)
 
         async with client_lock(self.root):
             numbered = enumerate(self.cells, start=1)
@@ -171,18 +174,14 @@ class Campaign:
     def _local(self, cell: Cell, folder: RunFolder) -> ClientRun:
         backend = backend_class(cell.spec.backend.name)
         if backend.virtual_time:
-            return SimulatedRun(
-                folder, cell.spec, cell.workload, about=self._about, on_progress=self._on_progress
-            )
+            return SimulatedRun(folder, cell.spec, cell.workload, about=self._about, listener=self._listener)
         return LocalRun(
             folder,
             cell.spec,
             cell.workload,
-            join=self._join and backend.processes,
-            apart=self._apart,
+            hosts=self._hosts if backend.processes else None,
             about=self._about,
-            on_progress=self._on_progress,
-            on_note=self._on_note,
+            listener=self._listener,
         )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,16 @@ RETURN_S: Final = 30.0
 
 REFUSALS_PAUSE_S: Final = 10.0
 """Between two looks at which hosts do not take part, in seconds."""
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """The hosts that a client waits for, as others start its workers (`kon join`).
+
+    apart: they are on other machines, which share nothing with this one but the backend.
+    """
+
+    apart: bool = False
 
 
 class JoinedHosts:

@@ -12,7 +12,7 @@ import random
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
 from functools import partial
 from typing import Any, Final, Protocol
@@ -34,7 +34,7 @@ from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
 from kon.launch.crew import RunWorkers, WorkersHere, doomed, worker_names
 from kon.launch.holds import hand_on
-from kon.launch.joined import JoinedHosts
+from kon.launch.joined import Hosts, JoinedHosts
 from kon.launch.liveness import (
     ENDED_PAUSE_S,
     NOT_ENDED,
@@ -45,8 +45,7 @@ from kon.launch.liveness import (
     signal_workers,
     this_client,
 )
-from kon.launch.spare import Spare
-from kon.launch.supervise import WorkerProcesses
+from kon.launch.supervise import OwnWorkers, WorkerProcesses
 
 READY_POLL_S: Final = 0.02
 LONGEST_READY_POLL_S: Final = 0.25
@@ -65,6 +64,16 @@ class BodySource(Protocol):
     """Where a run's task bodies come from: a Workload, or a maker that can be asked again."""
 
     def bodies(self, workers: int) -> Iterable[Any]: ...
+
+
+class RunListener:
+    """Whom a run tells what happens. It does nothing by itself."""
+
+    def update(self, tally: Tally) -> None:
+        """Hear how far the run is; after each look for answers."""
+
+    def note(self, text: str) -> None:
+        """Hear of what people should know."""
 
 
 class ClientRun(Protocol):
@@ -108,13 +117,8 @@ class LocalRun:
     """One run on this machine, from its records' folder: begun, taken up again, or run again in part. A
     ClientRun; its methods are called on the event loop that it runs in.
 
-    join: workers are started by others (`kon join`), and only waited for.
-    apart: these are on other machines, which share nothing with this one but the backend.
-    lifeline: for a run whose records nobody keeps: its workers hold this file open, and end with this
-        process, however that ends. None for workers that may outlive it.
-    hands_on: what a worker held that died comes to others in seconds, not after its timeouts. An experiment
-        measures these.
-    spares: processes that become its first workers.
+    hosts: these start its workers. None where it has workers of its own.
+    workers: how its own begin and end.
     about: where the run comes from, for its records.
     """
 
@@ -124,26 +128,19 @@ class LocalRun:
         spec: RunSpec,
         source: BodySource,
         *,
-        join: bool = False,
-        apart: bool = False,
-        lifeline: int | None = None,
-        hands_on: bool = False,
-        spares: Sequence[Spare] = (),
+        hosts: Hosts | None = None,
+        workers: OwnWorkers | None = None,
         about: Mapping[str, Any] | None = None,
-        on_progress: Callable[[Tally], None] = lambda tally: None,
-        on_note: Callable[[str], None] = lambda text: None,
+        listener: RunListener | None = None,
     ) -> None:
         self.folder = folder
         self.spec = spec
         self._source = source
-        self.join = join
-        self._apart = apart
-        self._lifeline = lifeline
-        self._hands_on = hands_on
-        self._spares = spares
+        self.join = hosts is not None
+        self._awaited = hosts
+        self._own = workers or OwnWorkers()
         self._about = about or {}
-        self._on_progress = on_progress
-        self._on_note = on_note
+        self._listener = listener or RunListener()
         self._begun = False
         self._workers: RunWorkers | None = None
         self._hosts: JoinedHosts | None = None
@@ -196,9 +193,13 @@ class LocalRun:
         self._begun = folder.begun
         if not folder.exists:
             folder.write_run(spec, {**context(), **self._about})
-        if self.join:
+        if self._awaited is not None:
             self._hosts = JoinedHosts(
-                folder.path.parent, folder.read_run(), self._on_note, apart=self._apart, begun=self._begun
+                folder.path.parent,
+                folder.read_run(),
+                self._listener.note,
+                apart=self._awaited.apart,
+                begun=self._begun,
             )
         try:
             await backend.create(spec.run, spec.channel_options)
@@ -228,7 +229,7 @@ class LocalRun:
             this_client(),
             secrets.token_hex(8),
             is_alive=client_lives,
-            on_note=self._on_note,
+            on_note=self._listener.note,
         )
         await lease.take()
         try:
@@ -265,7 +266,7 @@ class LocalRun:
                 client.recall(packet.outcomes)
             # nobody has to come to a run whose clock runs already, and nobody reads the clock of one whose
             # records go with it
-            if self._lifeline is None and not (self.join and self._begun):
+            if self._own.lifeline is None and not (self.join and self._begun):
                 await self._until_ready(Control(channel.control))
             self._note_open(backend, recorder)
             end = Event.USAGE  # for one that is interrupted: another client goes on
@@ -287,19 +288,15 @@ class LocalRun:
             closing(FileJournal(self.folder.client_events)) as events,
             closing(LateJournal(self.folder.unreadable, durable=backend.durable)) as unreadable,
         ):
-            client = self.make_client(
-                spec,
-                channel,
+            listener = Listener(
                 results,
-                clock,
-                random.Random(f"{spec.seed}:client"),
-                ClientOptions(first_attempt=self._first_attempt),
-                Listener(
-                    self._on_progress,
-                    lambda error, pause_s: self._on_note(f"{error}; trying again in {pause_s:.1f} s"),
-                    unreadable,
-                ),
+                self._listener.update,
+                lambda error, pause_s: self._listener.note(f"{error}; trying again in {pause_s:.1f} s"),
+                unreadable,
             )
+            rng = random.Random(f"{spec.seed}:client")
+            options = ClientOptions(first_attempt=self._first_attempt)
+            client = self.make_client(spec, channel, listener, clock, rng, options)
             yield client, Recorder(events, clock)
 
     def _answers(self, durable: bool) -> Journal:
@@ -323,7 +320,7 @@ class LocalRun:
             if self._hosts is not None:
                 await self._hosts.check(control)
             if asyncio.get_running_loop().time() > give_up_s:
-                self._on_note(
+                self._listener.note(
                     f"not all of {counted(wanted, 'worker')} are ready after {READY_S:.0f} s; "
                     "starting without the others"
                 )
@@ -350,7 +347,7 @@ class LocalRun:
                 raise
             self._workers.stop()
         if self._adopted and not await all_gone(control, self.spec.drain_s):
-            self._on_note(NOT_ENDED)
+            self._listener.note(NOT_ENDED)
 
     async def _kept(self, workers: RunWorkers, control: Control) -> None:
         """Keep the workers running. Raises WorkersFailed where all have ended and tasks are left: somebody
@@ -374,12 +371,11 @@ class LocalRun:
             worker_names(self.spec),
             kills,
             left=running,
-            lifeline=self._lifeline,
+            own=self._own,
             # rows in pages are of several workers
             on_death=partial(hand_on, channel=channel)
-            if self._hands_on and self.spec.tasks_per_row == 1
+            if self._own.hands_on and self.spec.tasks_per_row == 1
             else None,
-            spares=self._spares,
         )
 
     def detach(self) -> bool:

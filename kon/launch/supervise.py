@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +38,22 @@ _FAILURES: Final = {failure.exit_code: failure for failure in (WorkersCantStart,
 """What it means when workers end with these exit codes as soon as they are started."""
 
 
+@dataclass(frozen=True)
+class OwnWorkers:
+    """How a client's own workers begin and end.
+
+    lifeline: for a run whose records nobody keeps: a file that its workers hold open. They end with this
+        process then, however that ends. None for workers that may outlive it.
+    hands_on: what a worker held that died comes to others in seconds, not after its timeouts. An experiment
+        measures these.
+    spares: processes that become the first of them; the others are started (see kon.launch.spare).
+    """
+
+    lifeline: int | None = None
+    hands_on: bool = False
+    spares: Sequence[Spare] = ()
+
+
 class WorkerProcesses:
     """The worker processes of one run on this machine.
 
@@ -45,12 +62,11 @@ class WorkerProcesses:
 
     doomed: workers, by name, that are to end by SIGKILL at their n-th task; their replacements are not.
     options: further words for the command line of each (see kon.launch.process).
-    lifeline: a file that each holds open; it ends with this process then. None: they go on without it.
-    on_death: gets what a worker held that died, once its commands have ended. None: it comes again after its
-        timeouts.
-    spares: processes that become the first of them; the others are started (see kon.launch.spare).
     left: for workers that others left running, by name, whether they still do: each is replaced by one of
         these processes once it does not.
+    own: how they begin and end.
+    on_death: gets what a worker held that died, once its commands have ended. None: it comes again after its
+        timeouts.
     """
 
     outlives = True
@@ -62,19 +78,19 @@ class WorkerProcesses:
         doomed: Mapping[str, int] | None = None,
         options: Sequence[str] = (),
         left: Mapping[str, Callable[[], bool]] | None = None,
-        lifeline: int | None = None,
+        own: OwnWorkers | None = None,
         on_death: Callable[[WorkerHolds], Awaitable[None]] | None = None,
-        spares: Sequence[Spare] = (),
     ) -> None:
+        own = own or OwnWorkers()
         self._folder = folder
         self._names = names
         self._doomed = dict(doomed or {})
         self._options = options
         self._metrics = asked_for()
         self._left = left or {}
-        self._lifeline = lifeline
+        self._lifeline = own.lifeline
         self._on_death = on_death
-        self._spares = list(spares)
+        self._spares = list(own.spares)
         self._group: asyncio.TaskGroup | None = None
         self._processes: dict[str, subprocess.Popen[bytes] | Spare] = {}
         self._stopping = False

@@ -16,7 +16,7 @@ from kon.core.ledger import Record
 from kon.core.queue import Delivery, Depth, Message, Queue
 from kon.core.spec import Faults
 from kon.core.task import Answers, Bundle, Outcome, State, Task, decode_bundle, encode
-from kon.engine.client import ANSWERS_BYTES, Client, ClientOptions, Listener
+from kon.engine.client import ANSWERS_BYTES, Client, Listener
 from kon.engine.control import Control, Status
 from kon.engine.tally import Tally
 from kon.strategies.conditional_put import ConditionalPut
@@ -195,9 +195,9 @@ def test_progress_is_told_after_each_look_and_at_the_end() -> None:
     async def main() -> None:
         world = await World.create(1)
         left: list[int] = []
-        listener = Listener(on_progress=lambda tally: left.append(tally.left))
+        listener = Listener(world.results, on_progress=lambda tally: left.append(tally.left))
         rng = random.Random(0)
-        client = Client(world.spec, world.channel, world.results, world.clock, rng, ClientOptions(), listener)
+        client = Client(world.spec, world.channel, listener, world.clock, rng)
         async with asyncio.TaskGroup() as group:
             worker = world.worker()
             group.create_task(worker.run())
@@ -206,7 +206,7 @@ def test_progress_is_told_after_each_look_and_at_the_end() -> None:
         assert left[0] == 1, "a look in vain"
         assert left[-1] == 0
         left.clear()
-        again = Client(world.spec, world.channel, world.results, world.clock, rng, ClientOptions(), listener)
+        again = Client(world.spec, world.channel, listener, world.clock, rng)
         again.recall(world.recorded().values())
         await again.collect()
         assert left == [0], "all was accounted for before"
@@ -246,7 +246,7 @@ def test_what_can_not_be_read_is_kept_before_it_is_deleted() -> None:
         await world.channel.dead.send([Message(b"somebody may want to know why")])
         await world.channel.answers.send([Message(b"\xff")])
         client, kept = world.client(), _Synced()
-        client._listener = Listener(unreadable=kept)
+        client._listener = Listener(world.results, unreadable=kept)
         await world.channel.answers.send([Message(encode(Answers("w", [Outcome(0, 1, State.DONE)])), 30.0)])
         await client.collect()
         lines = [msgspec.json.decode(line) for line in kept.lines]

@@ -14,7 +14,7 @@ from kon.core.journal import MemoryJournal
 from kon.core.queue import Delivery, Depth, Message, Queue
 from kon.core.spec import Plugin, RunSpec
 from kon.core.task import Answers, Bundle, Outcome, State, Task, encode
-from kon.engine.client import Client
+from kon.engine.client import Client, Listener
 from tests.engine.world import World, in_virtual_time
 
 CALL_S = 0.1
@@ -33,7 +33,7 @@ def test_answers_are_taken_abreast_while_there_are_plenty() -> None:
         for first in range(0, 1_000, 10):
             outcomes = [Outcome(index, 1, State.DONE) for index in range(first, first + 10)]
             await channel.answers.send([Message(encode(Answers("w", [each]))) for each in outcomes])
-        client = Client(spec, channel, MemoryJournal(), Clock(0.0), random.Random(1))
+        client = Client(spec, channel, Listener(MemoryJournal()), Clock(0.0), random.Random(1))
         began_s = asyncio.get_running_loop().time()
         tally = await client.collect()
         assert (tally.left, tally.counts[State.DONE], tally.repeated_answers) == (0, 1_000, 0)

@@ -24,7 +24,7 @@ from kon.core.journal import FileJournal, MemoryJournal, scan
 from kon.core.queue import Delivery
 from kon.core.spec import Plugin, RunSpec
 from kon.core.task import Answers, State
-from kon.engine.client import Client
+from kon.engine.client import Client, Listener
 from kon.engine.life import Life
 from kon.engine.records.events import Recorder
 from kon.engine.tally import Tally
@@ -96,7 +96,7 @@ async def run(
         clock = Clock.of_this_host()
         life = Life(f"w.{folder.name}", clock, Recorder(MemoryJournal(), clock), random.Random(0))
         worker = Worker(life, spec, channel, strategy_maker(spec), Scripted({}))
-        client = Client(spec, channel, journal, clock, random.Random(0))
+        client = Client(spec, channel, Listener(journal), clock, random.Random(0))
         for packet in scan(folder / "results.jsonl", msgspec.json.Decoder(Answers)):
             client.recall(packet.outcomes)
         working = asyncio.create_task(worker.run())

@@ -19,7 +19,7 @@ from kon.core.queue import Message
 from kon.core.spec import Plugin, RunSpec
 from kon.core.strategy import Strategy
 from kon.core.task import Answers, Bundle, Outcome, Task, decode_answers, encode
-from kon.engine.client import Client, ClientOptions
+from kon.engine.client import Client, ClientOptions, Listener
 from kon.engine.life import Life
 from kon.engine.records.events import Recorder, Watcher
 from kon.engine.tally import Tally
@@ -116,7 +116,7 @@ class World:
         return Client(
             self.spec,
             channel or self.channel,
-            self.results,
+            Listener(self.results),
             self.clock,
             random.Random("client"),
             ClientOptions(first_attempt=first_attempt),

@@ -20,6 +20,7 @@ from kon.launch import host as host_module
 from kon.launch import joined
 from kon.launch.campaign import Campaign
 from kon.launch.host import Awaited, Host
+from kon.launch.joined import Hosts
 from kon.launch.liveness import runs_here
 
 QUICK = "name: q\nworkload: {kind: sleep, count: 20, seconds: 0.005}\nworkers: [1, 2]\n"
@@ -51,7 +52,7 @@ class Place:
         async with asyncio.TaskGroup() as group:
             for host in hosts:
                 group.create_task(host.run())
-            return await self.campaign(join=True).run()
+            return await self.campaign(hosts=Hosts()).run()
 
     def cell(self, run: str) -> Cell:
         return next(cell for cell in self.campaign().cells if cell.spec.run == run)
@@ -141,7 +142,7 @@ def test_a_worker_that_was_killed_is_not_killed_again_by_the_next_host(tmp_path:
     run = "s-lease-w1-r1"
 
     async def main() -> dict[str, Any]:
-        client = asyncio.create_task(place.campaign(join=True).run())
+        client = asyncio.create_task(place.campaign(hosts=Hosts()).run())
         first = place.host(1)
         working = asyncio.create_task(first.run())
         await until(lambda: len(place.lives(run)) == 2)
@@ -169,7 +170,7 @@ def test_a_host_whose_client_has_gone_drains_its_workers_and_ends(tmp_path: Path
 
     async def main() -> None:
         host = asyncio.create_task(place.host(1).run())
-        client = asyncio.create_task(place.campaign(join=True).run())
+        client = asyncio.create_task(place.campaign(hosts=Hosts()).run())
         await place.answered(run)
         client.cancel()
         with pytest.raises(ClientGone, match="the client has gone before every run was over"):
@@ -191,7 +192,7 @@ def test_a_host_that_is_told_to_stop_drains_its_workers(tmp_path: Path) -> None:
     async def main() -> dict[str, Any]:
         first = place.host(1)
         working = asyncio.create_task(first.run())
-        client = asyncio.create_task(place.campaign(join=True).run())
+        client = asyncio.create_task(place.campaign(hosts=Hosts()).run())
         await place.answered(run)
         first.stop()
         await working
@@ -229,7 +230,7 @@ def test_a_host_goes_by_what_the_client_says_of_the_run(tmp_path: Path) -> None:
         async with asyncio.TaskGroup() as group:
             for number in (1, 2):
                 group.create_task(place.host(number).run())
-            return await place.campaign("attempts=7", join=True).run()
+            return await place.campaign("attempts=7", hosts=Hosts()).run()
 
     assert [row["done"] for row in asyncio.run(main())] == [20, 20]
     assert place.folder("q-lease-w1-r1").read_run().spec.attempts == 7, "and leaves its records alone"
@@ -239,7 +240,7 @@ def test_a_host_that_is_not_in_the_clients_folder_is_refused(tmp_path: Path) -> 
     place = Place(tmp_path / "runs", f"{QUICK}backend: {{name: sqlite, path: {tmp_path}/db}}\n")
 
     async def main() -> None:
-        client = asyncio.create_task(place.campaign(join=True).run())
+        client = asyncio.create_task(place.campaign(hosts=Hosts()).run())
         run = place.cell("q-lease-w1-r1").spec
         host = Host([Awaited(run.run, run.backend)], tmp_path / "elsewhere", 1)
         with pytest.raises(
@@ -254,7 +255,7 @@ def test_a_host_that_is_not_in_the_clients_folder_is_refused(tmp_path: Path) -> 
 def test_a_client_that_no_host_joins_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joined, "FIRST_S", 0.2)
     with pytest.raises(WorkersFailed, match=r"^no host has been at work for 0 s"):
-        asyncio.run(Place(tmp_path, QUICK).campaign(join=True).run())
+        asyncio.run(Place(tmp_path, QUICK).campaign(hosts=Hosts()).run())
 
 
 def test_a_client_whose_hosts_have_gone_gives_up_and_is_taken_up_again(
@@ -266,7 +267,7 @@ def test_a_client_whose_hosts_have_gone_gives_up_and_is_taken_up_again(
         monkeypatch.setattr(joined, "RETURN_S", 0.6)
         host = place.host(1)
         working = asyncio.create_task(host.run())
-        client = asyncio.create_task(place.campaign(join=True).run())
+        client = asyncio.create_task(place.campaign(hosts=Hosts()).run())
         await place.answered("s-lease-w1-r1")
         host.stop()
         await working
@@ -294,7 +295,7 @@ def test_hosts_run_again_what_failed(tmp_path: Path) -> None:
         host = place.host(1, again=True)
         async with asyncio.TaskGroup() as group:
             group.create_task(host.run())
-            return await place.campaign(join=True, rerun_failed=True).run()
+            return await place.campaign(hosts=Hosts(), rerun_failed=True).run()
 
     [row] = asyncio.run(again())
     assert (row["done"], row["failed"]) == (2, 0)

@@ -19,7 +19,7 @@ from kon.core.journal import FileJournal
 from kon.core.plugins import open_backend
 from kon.core.spec import Plugin, RunSpec
 from kon.core.task import State
-from kon.engine.client import Client
+from kon.engine.client import Client, Listener
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
 from kon.launch.crew import worker_names
@@ -75,9 +75,8 @@ class Run:
         await backend.create(self.spec.run, self.spec.channel_options)
         channel = await backend.open(self.spec.run)
         crew = WorkerProcesses(self.folder, worker_names(self.spec))
-        client = Client(
-            self.spec, channel, FileJournal(self.folder.results), Clock.of_this_host(), random.Random(1)
-        )
+        listener = Listener(FileJournal(self.folder.results))
+        client = Client(self.spec, channel, listener, Clock.of_this_host(), random.Random(1))
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(crew.run())

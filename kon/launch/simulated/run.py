@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Any, Final
 
@@ -19,9 +19,9 @@ from kon.core.journal import FileJournal
 from kon.core.spec import RunSpec
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
-from kon.launch.local import BodySource, context
+from kon.launch.local import BodySource, RunListener, context
 from kon.launch.simulated.recorder import BlockJournal
-from kon.launch.simulated.simulation import Report, Simulation
+from kon.launch.simulated.simulation import Journals, Report, Simulation
 
 WORKERS: Final = "workers"
 """The name of the one file of events that all simulated workers share."""
@@ -52,13 +52,13 @@ class SimulatedRun:
         source: BodySource,
         *,
         about: Mapping[str, Any] | None = None,
-        on_progress: Callable[[Tally], None] = lambda tally: None,
+        listener: RunListener | None = None,
     ) -> None:
         self.folder = folder
         self.spec = spec
         self._source = source
         self._about = about or {}
-        self._on_progress = on_progress
+        self._listener = listener or RunListener()
 
     async def run(self) -> Tally:
         """Simulate it to the end. Records are in the folder, and say that their clock is virtual."""
@@ -69,9 +69,7 @@ class SimulatedRun:
                 simulation = Simulation(
                     self.folder.read_run().worker_spec,
                     self._source.bodies(self.spec.workers),
-                    events=events,
-                    client_events=client_events,
-                    results=results,
+                    Journals(events, client_events, results),
                     recorded=list(self.folder.packets()),
                     first_attempt=self.folder.read_run().attempts_before + 1,
                     stop=stopping.is_set,
@@ -88,14 +86,14 @@ class SimulatedRun:
         try:
             while not (await asyncio.wait({thread}, timeout=PROGRESS_PAUSE_S))[0]:
                 if simulation.tally is not None:
-                    self._on_progress(simulation.tally)
+                    self._listener.update(simulation.tally)
         finally:
             stopping.set()
             await asyncio.wait({thread})
             thread.exception()  # looked at, where this was cancelled and nobody asks for it
         report = thread.result()
         if simulation.tally is not None:
-            self._on_progress(simulation.tally)
+            self._listener.update(simulation.tally)
         return report
 
     def _prepare(self) -> None:

@@ -8,7 +8,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -22,7 +22,7 @@ from kon.core.journal import Journal
 from kon.core.plugins import open_backend
 from kon.core.spec import RunSpec
 from kon.core.task import Answers
-from kon.engine.client import Client, ClientOptions
+from kon.engine.client import Client, ClientOptions, Listener
 from kon.engine.life import Life
 from kon.engine.records.events import Event, Recorder
 from kon.engine.tally import Tally
@@ -66,11 +66,21 @@ class Report(msgspec.Struct, frozen=True):
     interruptions: int
 
 
+class Journals(NamedTuple):
+    """Where a simulation writes; nowhere, as a rule.
+
+    events: of the workers, all in one. client_events: when the client began and ended. results: as
+        everywhere.
+    """
+
+    events: Journal | None = None
+    client_events: Journal | None = None
+    results: Journal | None = None
+
+
 class Simulation:
     """A run whose backend simulates, from the boot of its hosts to the end of its workers.
 
-    events: of the workers, all in one. client_events: when the client began and ended. results: as
-        everywhere. Without journals nothing is written.
     recorded: answers of an earlier time, when what had failed is run again.
     following: tasks that would come after these, where this is the beginning of a larger run.
     stop: asked now and then whether to give up; then `run` raises Interrupted.
@@ -80,10 +90,8 @@ class Simulation:
         self,
         spec: RunSpec,
         bodies: Iterable[Any],
+        journals: Journals | None = None,
         *,
-        events: Journal | None = None,
-        client_events: Journal | None = None,
-        results: Journal | None = None,
         recorded: Iterable[Answers] = (),
         first_attempt: int = 1,
         following: int = 0,
@@ -100,6 +108,7 @@ class Simulation:
         self._network = backend.network
         self._fleet = backend.fleet
         self._bodies = bodies
+        events, client_events, results = journals or Journals()
         self._quiet = events is None
         self._events = events or NoJournal()
         self._client_events = client_events or NoJournal()
@@ -158,7 +167,7 @@ class Simulation:
         client = Client(
             spec,
             self._channel,
-            self._results,
+            Listener(self._results),
             clock,
             random.Random(f"{spec.seed}:{CLIENT}"),
             # a slower client has as many calls under way: what they compute is what takes it longer

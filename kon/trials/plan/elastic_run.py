@@ -18,7 +18,7 @@ from kon.backends.sim.fleet import Usage
 from kon.backends.sim.loop import simulate
 from kon.core.errors import ConfigurationError
 from kon.core.spec import RunSpec
-from kon.engine.client import Client, ClientOptions
+from kon.engine.client import Client, ClientOptions, Listener
 from kon.engine.control import Control
 from kon.fleet.autoscale.policy import USUAL_TASK_S, Observation, Policy, PolicyState, decide, work_s
 from kon.launch.crew import worker_names
@@ -112,7 +112,7 @@ class ElasticSimulation(Simulation):
         client = Client(
             spec,
             self._channel,
-            self._results,
+            Listener(self._results),
             self._clock(CLIENT),
             random.Random(f"{spec.seed}:{CLIENT}"),
             ClientOptions(in_flight=round(ClientOptions().in_flight * max(1.0, self._clients))),

@@ -31,7 +31,7 @@ from kon.core.queue import Message
 from kon.core.spec import Plugin, RunSpec
 from kon.core.strategy import Strategy
 from kon.core.task import Answers, Outcome
-from kon.engine.client import Client, ClientOptions
+from kon.engine.client import Client, ClientOptions, Listener
 from kon.engine.client_lease import ClientLease, fenced
 from kon.engine.control import Control, Holder, Status
 from kon.engine.life import Life
@@ -394,7 +394,7 @@ class Stage:
         sizes, self._clients = self._scenario.sizes, self._clients + 1
         at = self._clients % len(sizes) if sizes else 0
         options = ClientOptions(wait_s=POLL_S, sizes=sizes[at:] + sizes[:at])
-        client = Client(self._spec, channel, self._results, clock, rng, options)
+        client = Client(self._spec, channel, Listener(self._results), clock, rng, options)
         client.recall(self._recorded())
         self.tally = client.tally
         self._recording, self._recorded_from = host, len(self._results.lines)

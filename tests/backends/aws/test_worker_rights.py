@@ -26,7 +26,7 @@ from kon.core.kind import Attempt
 from kon.core.objects import ObjectStore
 from kon.core.spec import Plugin, RunSpec
 from kon.core.task import Answers, Outcome, State
-from kon.engine.client import Client
+from kon.engine.client import Client, Listener
 from kon.engine.control import Control
 from kon.engine.life import Life
 from kon.engine.records.events import Recorder
@@ -104,7 +104,7 @@ class Run:
 
     async def work(self, channel: Channel, bodies: list[Any], stop: Callable[[], bool]) -> None:
         """Client and worker, until all is accounted for. stop: whether another worker is to take over."""
-        client = Client(self.spec, channel, self.results, Clock.of_this_host(), random.Random(1))
+        client = Client(self.spec, channel, Listener(self.results), Clock.of_this_host(), random.Random(1))
         client.recall(self.outcomes())
         collecting = asyncio.create_task(client.run(bodies))
         try:

@@ -12,7 +12,7 @@ import pytest
 from kon.core.journal import Journal
 from kon.core.task import Answers, Outcome
 from kon.experiment import loads
-from kon.launch.simulated.simulation import Simulation
+from kon.launch.simulated.simulation import Journals, Simulation
 
 
 class Known(Journal):
@@ -43,7 +43,7 @@ def run(durations_s: Sequence[float], workers: int, slots: int = 1, **knobs: int
     [cell] = loads(msgspec.json.encode(given).decode(), "test", Path())[0].cells()
     known = Known()
     # nothing says how long tasks take, as with commands
-    Simulation(msgspec.structs.replace(cell.spec, ideal_s=None), durations_s, results=known).run()
+    Simulation(msgspec.structs.replace(cell.spec, ideal_s=None), durations_s, Journals(results=known)).run()
     assert sorted(known.at_s) == list(range(len(durations_s)))
     return known
 

@@ -14,7 +14,7 @@ import pytest
 from kon.core.journal import Journal
 from kon.core.task import Answers
 from kon.experiment import loads
-from kon.launch.simulated.simulation import Simulation
+from kon.launch.simulated.simulation import Journals, Simulation
 
 WITHIN_S = 1.0
 """A task's outcome is known this long after its end, or twice the mean task where that is longer."""
@@ -47,7 +47,7 @@ def lateness_s(durations_s: Sequence[float], **settings: Any) -> float:
     }
     [cell] = loads(msgspec.json.encode(given).decode(), "test", Path())[0].cells()
     late = Late()
-    Simulation(msgspec.structs.replace(cell.spec, ideal_s=None), durations_s, results=late).run()
+    Simulation(msgspec.structs.replace(cell.spec, ideal_s=None), durations_s, Journals(results=late)).run()
     assert late.known == len(durations_s)
     return late.most_s
 

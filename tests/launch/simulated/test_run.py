@@ -16,7 +16,7 @@ from kon.core.errors import ConfigurationError
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
 from kon.experiment import Experiment, loads
-from kon.launch.campaign import Campaign
+from kon.launch.campaign import Campaign, CampaignListener
 from kon.launch.simulated.simulation import Simulation
 from kon.report.summary import CONTRACT
 from kon.report.tables import tables
@@ -179,11 +179,12 @@ def test_one_that_is_cancelled_ends_soon_and_begins_anew(tmp_path: Path) -> None
         loop = asyncio.get_running_loop()
         begun = asyncio.Event()
 
-        def on_progress(tally: Tally) -> None:
-            seen.append(tally.left)
-            loop.call_soon(begun.set)
+        class Begun(CampaignListener):
+            def update(self, tally: Tally) -> None:
+                seen.append(tally.left)
+                loop.call_soon(begun.set)
 
-        task = asyncio.create_task(Campaign([wanted], tmp_path, on_progress=on_progress).run())
+        task = asyncio.create_task(Campaign([wanted], tmp_path, listener=Begun()).run())
         await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
