@@ -13,14 +13,22 @@ import secrets
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from typing import Any, Final, Protocol
 
 from kon.core.backend import Backend, Channel
 from kon.core.clock import Clock
 from kon.core.distribution import version
-from kon.core.errors import ConfigurationError, WorkersFailed, counted, ungrouped
+from kon.core.errors import (
+    BackendDenied,
+    ConfigurationError,
+    KonError,
+    WorkersFailed,
+    counted,
+    first_cause,
+    ungrouped,
+)
 from kon.core.journal import FileJournal, Journal, LateJournal
 from kon.core.plugins import backend_class, open_backend, strategy_class
 from kon.core.spec import RunSpec
@@ -37,6 +45,7 @@ from kon.launch.holds import hand_on
 from kon.launch.joined import Hosts, JoinedHosts
 from kon.launch.liveness import (
     ENDED_PAUSE_S,
+    GOING_S,
     NOT_ENDED,
     all_gone,
     any_runs_here,
@@ -345,9 +354,26 @@ class LocalRun:
             except asyncio.CancelledError:
                 working.cancel()
                 raise
+            except (KonError, BaseExceptionGroup) as error:
+                if isinstance(first_cause(error), BackendDenied):
+                    await self._drained(self._workers)
+                raise
             self._workers.stop()
         if self._adopted and not await all_gone(control, self.spec.drain_s):
             self._listener.note(NOT_ENDED)
+
+    async def _drained(self, workers: RunWorkers) -> None:
+        """Have the workers of a client that may not go on give back what they hold: killed, they would have
+        received it in vain."""
+        self._listener.note(
+            f"the client may not go on: what runs may take up to {self.spec.drain_s:g} s more, and what has "
+            "not started is given back"
+        )
+        self._stopping = True
+        workers.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.spec.drain_s + GOING_S):
+                await workers.ended()
 
     async def _kept(self, workers: RunWorkers, control: Control) -> None:
         """Keep the workers running. Raises WorkersFailed where all have ended and tasks are left: somebody

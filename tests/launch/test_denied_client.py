@@ -1,0 +1,81 @@
+"""A client that is denied what it needs ends its run, and takes no receipt from a task by that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from kon.core.errors import BackendDenied
+from kon.core.spec import Plugin, RunSpec
+from kon.core.task import State
+from kon.engine.client import Client
+from kon.engine.records.records import RunFolder
+from kon.engine.tally import Tally
+from kon.launch.local import LocalRun, RunListener
+
+TASKS: Final = 16
+
+
+class Naps:
+    """Tasks that take longer in all than a client takes to be denied something."""
+
+    def bodies(self, workers: int) -> Iterable[Any]:
+        return [0.5] * TASKS
+
+
+class Denied(Client):
+    """May take answers once, and then no more."""
+
+    async def _answers(self, wanted: int, wait_s: float) -> int:
+        if self.tally.left < TASKS:
+            raise BackendDenied("these AWS credentials may not call sqs:ReceiveMessage")
+        return await super()._answers(wanted, wait_s)
+
+
+class Noted(RunListener):
+    """Keeps what a run says."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_what_workers_hold_goes_back_and_is_done_once_the_right_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each message may be received once: of those whose worker is killed every task would be dead."""
+    spec = RunSpec(
+        run="denied",
+        experiment="denied",
+        backend=Plugin("sqlite"),
+        strategy=Plugin("lease", {"lease_s": 2.0, "skew_s": 0.1}),
+        kind=Plugin("sleep"),
+        tasks=TASKS,
+        workers=2,
+        slots=2,
+        visibility_s=2.0,
+        max_receives=1,
+        drain_s=0.1,
+    )
+    listener = Noted()
+
+    def run() -> Tally:
+        folder = RunFolder(tmp_path / spec.run)
+        return asyncio.run(LocalRun(folder, spec, Naps(), listener=listener).run())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalRun, "make_client", Denied)
+        with pytest.raises(BackendDenied, match="sqs:ReceiveMessage"):
+            run()
+    assert [note for note in listener.notes if "client may not go on" in note]
+    events = Counter(line["e"] for _, line in RunFolder(tmp_path / spec.run).event_lines())
+    assert events["stop"], "what ran was queued again"
+    assert events["down"] == spec.workers
+    assert run().counts[State.DONE] == TASKS
