@@ -113,7 +113,7 @@ class Sizing:
             return
         took = [max(0.0, each.ended_s - each.started_s) for each in some]
         mean_s, square = sum(took) / len(took), sum([each * each for each in took]) / len(took)
-        if not self._known or self._mean_s is None:
+        if self._mean_s is None:
             self._mean_s, self._square = mean_s, square
         else:
             weight = len(some) / (len(some) + min(self._known, MEMORY))
@@ -171,6 +171,6 @@ class Sizing:
         # after the spread each worker gets a message; others learn first
         span = max(self._window, min(self._processes * size, most)) if self._spread else self._window
         self._window = min(2 * span, most)
-        if size > 1 and left > span and self.size(left - span) < size:
+        if left > span and self.size(left - span) < size:
             span = min(span, max(left - ROUNDS * self._processes * size, math.ceil(left / 2)))
         return min(left, span)

@@ -40,3 +40,15 @@ def test_a_task_may_be_received_as_often_as_the_run_allows(earlier: int, event: 
         assert len(world.tasks_of("start")) + len(world.tasks_of("dead")) == 1
 
     in_virtual_time(main())
+
+
+def test_a_message_with_earlier_receipts_is_not_split_when_it_comes_for_the_first_time() -> None:
+    """It stands for one that was: workers that give back would otherwise make a message of each task."""
+
+    async def main() -> None:
+        world = await World.create(3)
+        await world.send({}, {}, {}, bundle=True, receives=1)
+        unpacked = await world.worker()._intake.unpack(await world.channel.tasks.receive(10, 0.0))
+        assert [task.index for _, task in unpacked] == [0, 1, 2]
+
+    in_virtual_time(main())

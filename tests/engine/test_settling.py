@@ -152,6 +152,54 @@ def test_a_task_that_comes_twice_in_one_receive_is_run_once_and_leaves_no_messag
     in_virtual_time(main())
 
 
+def test_what_was_done_before_is_answered_and_acked_and_kept_no_second_time() -> None:
+    """Also where it is settled together with what ran here."""
+
+    async def main() -> None:
+        world = await World.create(2, slots=2, flush_s=FLUSH_S)
+        for name, bodies in (("a", [{}]), ("b", [{}, {"s": 0.5}])):
+            await world.send(*bodies, bundle=True)
+            worker = world.worker(name)
+            worker.end_when_idle(1.0)
+            await worker.run()
+        events = ("skip", "start", "keep", "answer", "ack")
+        assert {event: sorted(world.tasks_of(event, "b")) for event in events} == {
+            **{"skip": [0], "start": [1], "keep": [1]},
+            **{"answer": [0, 1], "ack": [0, 1]},
+        }
+
+    in_virtual_time(main())
+
+
+def test_a_worker_that_stops_does_not_wait_for_outcomes_that_could_join_its_last_ones() -> None:
+    async def main() -> None:
+        world = await World.create(2, slots=2, flush_s=FLUSH_S, prefetch=0)
+        await world.send({"s": 1.0}, {"s": 2.5})
+        running = asyncio.create_task((worker := world.worker()).run())
+        await asyncio.sleep(2.0)
+        worker.stop()
+        await running
+        assert asyncio.get_running_loop().time() == 2.5
+        assert len(await world.answers()) == 2
+
+    in_virtual_time(main())
+
+
+def test_an_ack_is_in_the_records_at_once() -> None:
+    """A worker that is killed at once has told of it, and not only with its next beat."""
+
+    async def main() -> None:
+        world = await World.create(1)
+        await world.send({})
+        running = asyncio.create_task(world.worker().run())
+        await asyncio.sleep(1.0)
+        assert world.tasks_of("ack") == [0]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    in_virtual_time(main())
+
+
 def test_what_a_worker_did_is_in_its_records_before_its_answer_is_sent() -> None:
     async def main() -> None:
         world = await World.create(1)
