@@ -161,7 +161,7 @@ def test_only_old_runs_are_cleaned(place: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("age", ["30", "d", "-1d", "1.5d", "", "30 d", "1m"])
+@pytest.mark.parametrize("age", ["30", "d", "-1d", "1.5d", "30 d", "1m"])
 def test_an_age_without_its_unit_is_refused(place: Path, age: str) -> None:
     ended = invoke("clean", "--older", age, "--yes")
     assert ended.exit_code == 2
