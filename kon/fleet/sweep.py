@@ -134,11 +134,8 @@ def remove(
     """
     places, troubles = (list(regions), []) if regions else enabled_regions()
     give_up_s = now_s() + patience_s
-    asked: set[tuple[str, str, str]] = set()
-    refused: dict[tuple[str, str, str], str] = {}
-    waits: dict[tuple[str, str, str], str] = {}
+    removal = _Removal(on_removed)
     with _clients(_asked(wanted, places)) as clients:
-        by_region = {each.region: each for each in clients}
         empty_looks, has_tried = 0, False
         while True:
             for each in clients:
@@ -147,27 +144,45 @@ def remove(
             for kinds in (KINDS[:1], KINDS[1:]):
                 found = _look(kinds, wanted, prices, clients, regions)
                 there += found
-                for kind, thing in _in_turn(found):
-                    if _key(thing) in refused:
-                        continue
-                    about = f"{thing.kind} {thing.name or thing.id}"
-                    try:
-                        wait = _asked_to_go(kind, by_region.get(thing.region, clients[0]), thing)
-                    except botocore.exceptions.ClientError as error:
-                        refused[_key(thing)] = f"{about}: {said_by(error)}"
-                        continue
-                    waits[_key(thing)] = f"{about}: {wait or 'it was asked to go, and is still there'}"
-                    if wait is None and _key(thing) not in asked:
-                        on_removed(thing)
-                        asked.add(_key(thing))
-            waited_for = [each for each in there if _key(each) not in refused]
+                removal.ask(found, clients)
+            waited_for = [each for each in there if _key(each) not in removal.refused]
             empty_looks = 0 if waited_for else empty_looks + 1
             if empty_looks == _EMPTY_LOOKS or (has_tried and waited_for and now_s() > give_up_s):
-                left = {_key(each) for each in there}
-                told = [trouble for key, trouble in {**waits, **refused}.items() if key in left]
-                return Found(there, places, [*troubles, *told, *_troubles(clients)])
+                return Found(there, places, [*troubles, *removal.troubles(there), *_troubles(clients)])
             has_tried = has_tried or bool(waited_for)
             sleep(_PAUSE_S)
+
+
+class _Removal:
+    """What became of each thing that was asked to go. on_removed: called for each, the first time."""
+
+    def __init__(self, on_removed: Callable[[Thing], None]) -> None:
+        self._on_removed = on_removed
+        self._asked: set[tuple[str, str, str]] = set()
+        self._waits: dict[tuple[str, str, str], str] = {}
+        self.refused: dict[tuple[str, str, str], str] = {}
+
+    def ask(self, things: Iterable[Thing], clients: Sequence[Clients]) -> None:
+        """Ask these to go, but those that Amazon has refused to remove before."""
+        by_region = {each.region: each for each in clients}
+        for kind, thing in _in_turn(things):
+            key, about = _key(thing), f"{thing.kind} {thing.name or thing.id}"
+            if key in self.refused:
+                continue
+            try:
+                wait = _asked_to_go(kind, by_region.get(thing.region, clients[0]), thing)
+            except botocore.exceptions.ClientError as error:
+                self.refused[key] = f"{about}: {said_by(error)}"
+                continue
+            self._waits[key] = f"{about}: {wait or 'it was asked to go, and is still there'}"
+            if wait is None and key not in self._asked:
+                self._on_removed(thing)
+                self._asked.add(key)
+
+    def troubles(self, there: Iterable[Thing]) -> list[str]:
+        """Why these are still there."""
+        left = {_key(each) for each in there}
+        return [trouble for key, trouble in {**self._waits, **self.refused}.items() if key in left]
 
 
 def _in_turn(things: Iterable[Thing]) -> Iterator[tuple[ThingKind, Thing]]:

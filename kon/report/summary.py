@@ -65,40 +65,17 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
     spec = run.spec
     tally = add_states(tally_run(folder, spec.tasks, moments=True), folder)
     assert tally.moments is not None  # they were asked for
-    states, counts, wall_s, billed = tally.states(), tally.added_up, tally.wall_s, tally.billed
-    latencies = tally.moments.latencies()
-    cost = None if billed is None else cost_of(spec, billed, wall_s, usual_prices())
-    values = (
-        spec.run,
-        spec.backend.name,
-        spec.strategy.name,
-        spec.workers,
-        spec.slots,
-        spec.repeat,
-        spec.tasks,
-        states[State.DONE],
-        states[State.FAILED],
-        states[State.DEAD],
-        states[State.LOST],
-        tally.deliveries.repeats,
-        counts[Event.SKIP],
-        tally.starts.repeats,
-        tally.keeps.repeats,
-        None if wall_s is None else round(wall_s, 6),
-        _rounded(spec.tasks / wall_s if wall_s else None),
-        _rounded(efficiency(spec, wall_s)),
-        _rounded(tally.requests / spec.tasks),
-        _rounded(tally.worker_cpu_s * 1e6 / spec.tasks),
-    )
+    counts, billed, latencies = tally.added_up, tally.billed, tally.moments.latencies()
+    cost = None if billed is None else cost_of(spec, billed, tally.wall_s, usual_prices())
     return {
-        **dict(zip(CONTRACT, values, strict=True)),
+        **_promised(spec, tally),
         "experiment": spec.experiment,
         "strategy_options": spec.strategy.options,
         "kind": spec.kind.name,
         "processes": spec.processes,
         "bundle": "auto" if spec.bundle is None else spec.bundle,
         "prefetch": "auto" if spec.prefetch is None else spec.prefetch,
-        "cancelled": states[State.CANCELLED],
+        "cancelled": tally.states()[State.CANCELLED],
         "retries": counts[Event.RETRY],
         "deferred": counts[Event.DEFER],
         "refused": counts[Event.REFUSE],
@@ -113,6 +90,34 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
         **fault_columns(spec),
         **cost_columns(cost),
     }
+
+
+def _promised(spec: RunSpec, tally: RunTally) -> dict[str, Any]:
+    """The columns of `CONTRACT`."""
+    states, wall_s = tally.states(), tally.wall_s
+    values = (
+        spec.run,
+        spec.backend.name,
+        spec.strategy.name,
+        spec.workers,
+        spec.slots,
+        spec.repeat,
+        spec.tasks,
+        states[State.DONE],
+        states[State.FAILED],
+        states[State.DEAD],
+        states[State.LOST],
+        tally.deliveries.repeats,
+        tally.added_up[Event.SKIP],
+        tally.starts.repeats,
+        tally.keeps.repeats,
+        None if wall_s is None else round(wall_s, 6),
+        _rounded(spec.tasks / wall_s if wall_s else None),
+        _rounded(efficiency(spec, wall_s)),
+        _rounded(tally.requests / spec.tasks),
+        _rounded(tally.worker_cpu_s * 1e6 / spec.tasks),
+    )
+    return dict(zip(CONTRACT, values, strict=True))
 
 
 def _spent_columns(tally: RunTally) -> dict[str, Any]:

@@ -47,23 +47,7 @@ def launch_template(work: Work, found: Survey, group: str, key: str, profile: st
         )
         return
     template = there[0]["LaunchTemplateId"]
-    asked = ec2.describe_launch_template_versions(LaunchTemplateId=template, Versions=["$Default"])
-    [version] = asked["LaunchTemplateVersions"]
-    if version.get("VersionDescription") != said:
-
-        def renew() -> None:
-            made = ec2.create_launch_template_version(
-                LaunchTemplateId=template, VersionDescription=said, LaunchTemplateData=data
-            )["LaunchTemplateVersion"]
-            ec2.modify_launch_template(LaunchTemplateId=template, DefaultVersion=str(made["VersionNumber"]))
-
-        before = version["LaunchTemplateData"]
-        work.change(
-            "launch template",
-            f"{name}: {data['InstanceType']} from {data['ImageId']}, until {work.tags['ExpiresAt']}",
-            renew,
-            f"{name}: {before.get('InstanceType')} from {before.get('ImageId')}",
-        )
+    _renew(work, template, data, said)
     bears = {each["Key"]: each["Value"] for each in there[0].get("Tags", [])}
     if changed := {key: value for key, value in tags.items() if bears.get(key) != value}:
         work.change(
@@ -72,6 +56,29 @@ def launch_template(work: Work, found: Survey, group: str, key: str, profile: st
             lambda: ec2.create_tags(Resources=[template], Tags=listed(changed)),
             str({key: bears.get(key) for key in changed}),
         )
+
+
+def _renew(work: Work, template: str, data: dict[str, Any], said: str) -> None:
+    """Make a version with this data the default one, where the default says something else of itself."""
+    ec2, name = work.aws("ec2"), work.wanted.stem
+    asked = ec2.describe_launch_template_versions(LaunchTemplateId=template, Versions=["$Default"])
+    [version] = asked["LaunchTemplateVersions"]
+    if version.get("VersionDescription") == said:
+        return
+
+    def renew() -> None:
+        made = ec2.create_launch_template_version(
+            LaunchTemplateId=template, VersionDescription=said, LaunchTemplateData=data
+        )["LaunchTemplateVersion"]
+        ec2.modify_launch_template(LaunchTemplateId=template, DefaultVersion=str(made["VersionNumber"]))
+
+    before = version["LaunchTemplateData"]
+    work.change(
+        "launch template",
+        f"{name}: {data['InstanceType']} from {data['ImageId']}, until {work.tags['ExpiresAt']}",
+        renew,
+        f"{name}: {before.get('InstanceType')} from {before.get('ImageId')}",
+    )
 
 
 def template_data(work: Work, found: Survey, group: str, key: str, profile: str) -> dict[str, Any]:
