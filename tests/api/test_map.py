@@ -1,15 +1,10 @@
-"""`kon.map`: results in order, failures told, records kept or not."""
+"""`kon.map`: results in order, failures told, and arguments that are wrong."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import signal
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,31 +12,20 @@ from typing import Any
 import pytest
 
 import kon
-from kon.core.task import Answers, Outcome, State, encode
-from kon.engine.records.records import RunFolder
 from tests.api.functions import (
-    count_call,
     double,
     echo,
     fail_on_odd,
-    fail_without,
     power,
     says,
     with_keys_that_are_no_text,
     words_of_the_program,
 )
 
+pytestmark = pytest.mark.usefixtures("temporary")
+
 HERE: dict[str, Any] = {"backend": "memory", "workers": 2, "backoff_s": 0.0}
 """Workers in this process; functions are called in processes all the same."""
-
-
-@pytest.fixture(autouse=True)
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary folders are made; a test may look whether any is left."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
 
 
 def test_results_are_in_order_of_the_items(temporary: Path) -> None:
@@ -170,189 +154,6 @@ def test_what_is_no_work(work: Any) -> None:
 def test_a_bad_item_is_named() -> None:
     with pytest.raises(kon.ConfigurationError, match=r"kon\.map: items\[2\]: b'x' is a bytes"):
         kon.map(echo, [1, 2, b"x"])
-
-
-class TestRecords:
-    def test_they_are_kept_and_not_made_again(self, tmp_path: Path) -> None:
-        out, calls = tmp_path / "out", str(tmp_path / "calls")
-        assert kon.map(count_call, [calls], out=out, **HERE) == [1]
-        assert kon.map(count_call, [calls], out=out, **HERE) == [1]
-        assert Path(calls).read_text() == "x"
-        row = json.loads((out / "count_call" / "summary.json").read_text())
-        assert (row["tasks"], row["done"]) == (1, 1)
-
-    def test_of_other_items_are_refused(self, tmp_path: Path) -> None:
-        out = tmp_path / "out"
-        kon.map(double, [1, 2], out=out, **HERE)
-        with pytest.raises(kon.ConfigurationError, match="holds a run double that differs in its items"):
-            kon.map(double, [1, 3], out=out, **HERE)
-        with pytest.raises(kon.ConfigurationError, match="differs in its strategy or backend"):
-            kon.map(double, [1, 2], out=out, strategy="none", **HERE)
-
-    def test_other_numbers_of_workers_are_no_other_run(self, tmp_path: Path) -> None:
-        out = tmp_path / "out"
-        kon.map(double, [1, 2], out=out, **HERE)
-        assert kon.map(double, [1, 2], out=out, **{**HERE, "workers": 1}) == [2, 4]
-
-    def test_what_failed_is_run_again_when_asked_for(self, tmp_path: Path) -> None:
-        out, files = tmp_path / "out", [str(tmp_path / "a"), str(tmp_path / "b")]
-        Path(files[0]).touch()
-        with pytest.raises(kon.TaskFailed, match=r"1 of 2 .*records in .*fail_without"):
-            kon.map(fail_without, files, attempts=1, out=out, **HERE)
-        Path(files[1]).touch()
-        with pytest.raises(kon.TaskFailed, match="1 of 2"):
-            kon.map(fail_without, files, attempts=1, out=out, **HERE)
-        Path(files[0]).unlink()  # it is done, and not looked at again
-        assert kon.map(fail_without, files, attempts=1, out=out, rerun_failed=True, **HERE) == files
-
-    def test_what_a_killed_program_had_recorded_is_not_repeated(self, tmp_path: Path) -> None:
-        """Its queue was in its memory, so that nothing but the records tells."""
-        out, calls = tmp_path / "out", [str(tmp_path / name) for name in "abc"]
-        kon.map(count_call, calls, out=out, **HERE)
-        folder = RunFolder(out / "count_call")
-        folder.summary.unlink()
-        outcomes = [Outcome(0, 1, State.DONE, 1), Outcome(1, 1, State.FAILED, None, "no")]
-        folder.results.write_bytes(encode(Answers("w1", outcomes)) + b"\n")
-        values = kon.map(count_call, calls, out=out, return_exceptions=True, **HERE)
-        assert [values[0], str(values[1]), values[2]] == [1, "task 1 failed: no", 2]
-
-    def test_what_was_cancelled_is_run_again_and_what_failed_is_not(self, tmp_path: Path) -> None:
-        out, files = tmp_path / "out", [str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "c")]
-        command = "test -e {} || { touch {}; case {} in *a) exit 1;; *) sleep 60;; esac; }"
-        run = kon.submit(command, files, attempts=1, drain_s=0, out=out, **{**HERE, "workers": 1})
-        next(run.results())
-        run.cancel()
-        # one failed, one was stopped as it ran, which is no failure, and one was never begun
-        assert (run.status().failed, run.status().cancelled) == (1, 2)
-        Path(files[2]).touch()
-        again = kon.map(command, files, attempts=1, drain_s=0, out=out, return_exceptions=True, **HERE)
-        assert [getattr(each, "state", "done") for each in again] == ["failed", "done", "done"]
-
-
-SCRIPT = """
-import sys, time, kon
-
-def slow(path):
-    open(path, "w").close()
-    time.sleep(60)
-
-if __name__ == "__main__":
-    run = dict(workers=2, out={out!r})
-    if {background}:
-        kon.gather(kon.submit(slow, {items!r}, **run))
-    else:
-        kon.map(slow, {items!r}, **run)
-"""
-
-
-def interrupted(
-    tmp_path: Path, out: str | None, background: bool
-) -> tuple[subprocess.CompletedProcess[str], float]:
-    """A program that is told to stop, as by Ctrl-C, once its tasks run; and how long its end took."""
-    begun = [tmp_path / name for name in ("begun-1", "begun-2")]
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(items=[str(path) for path in begun], out=out, background=background))
-    environment = {"TMPDIR": tempfile.gettempdir(), "PATH": "/usr/bin:/bin"}
-    process = subprocess.Popen(
-        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
-    try:
-        while not all(path.exists() for path in begun):
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        told_s = time.monotonic()
-        stdout, stderr = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    ended = subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
-    return ended, time.monotonic() - told_s
-
-
-class TestInterrupt:
-    @pytest.mark.parametrize("background", [False, True])
-    def test_without_records_all_ends(self, tmp_path: Path, temporary: Path, background: bool) -> None:
-        ended, took_s = interrupted(tmp_path, None, background)
-        assert "KeyboardInterrupt" in ended.stderr
-        assert took_s < 10  # nor is the time waited for in which a worker that was killed may come back
-        assert list(temporary.iterdir()) == []
-
-    def test_with_records_the_workers_go_on(self, tmp_path: Path) -> None:
-        ended, took_s = interrupted(tmp_path, str(tmp_path / "out"), background=False)
-        assert "kon: run slow goes on" in ended.stderr
-        assert took_s < 30
-        run = kon.open_run(tmp_path / "out")
-        assert run.status().left == 2
-        run.cancel()
-        assert run.status().state == "finished"
-        assert not RunFolder(run.path).events.with_name("kon.db").exists()
-
-
-PROGRAM = """
-import logging, sys
-import kon
-
-def says(item):
-    print("out", item)
-    print("err", item, file=sys.stderr)
-    logging.warning("logged %s", item)
-    return item
-
-def words(item):
-    return sys.argv[1:]
-
-def doubled(item):
-    return 2 * item
-
-def with_a_run_of_its_own(item):
-    return sum(kon.map(doubled, range(item), workers=1))
-
-def a_set(item):
-    print("called")
-    return {item}
-
-def no_number(item):
-    print("called")
-    return float("nan")
-
-if __name__ == "__main__":
-    print(kon.map(globals()[sys.argv[1]], [3], workers=1, **eval(sys.argv[2])))
-"""
-
-
-class TestProgram:
-    """What a program of its own sees."""
-
-    def run(self, tmp_path: Path, function: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        (tmp_path / "p.py").write_text(PROGRAM)
-        line = [sys.executable, "p.py", function, repr(options)]
-        return subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=100, check=False)
-
-    @pytest.mark.parametrize(
-        "options",
-        [{}, {"backend": "memory"}, {"options": {"pool": "threads"}}, {"options": {"pool": "inline"}}],
-    )
-    def test_what_functions_write_is_shown(self, tmp_path: Path, options: dict[str, Any]) -> None:
-        ran = self.run(tmp_path, "says", **options)
-        assert ran.stdout == "out 3\n[3]\n"
-        assert ran.stderr == "err 3\nWARNING:root:logged 3\n"
-
-    def test_the_words_of_the_program(self, tmp_path: Path) -> None:
-        assert self.run(tmp_path, "words").stdout == "[['words', '{}']]\n"
-
-    def test_a_run_inside_a_run(self, tmp_path: Path) -> None:
-        ran = self.run(tmp_path, "with_a_run_of_its_own", attempts=1)
-        assert (ran.stdout, ran.stderr) == ("[6]\n", "")
-
-    @pytest.mark.parametrize(
-        ("function", "said"), [("a_set", "a set, is not a JSON value"), ("no_number", "is not a JSON value")]
-    )
-    def test_a_result_that_can_not_travel_is_not_made_again(
-        self, tmp_path: Path, function: str, said: str
-    ) -> None:
-        ran = self.run(tmp_path, function, attempts=3)
-        assert ran.stdout == "called\n"
-        assert said in ran.stderr
 
 
 def test_results_that_would_change_are_refused() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
+
 from kon.core.task import Outcome, State
-from kon.engine.sizing import Sizing
-from tests.engine.test_auto import spec, took
+from kon.engine.sizing import MOST_TASKS, Sizing
+from tests.engine.auto import spec, took
 
 
 def long_then_short(workers: int, long_s: float, short_s: float) -> Sizing:
@@ -80,3 +84,79 @@ def test_a_window_ends_where_messages_are_to_shrink() -> None:
     assert after_four_windows(0.004).span(6_000, 100) == 3_000
     assert after_four_windows(0.004).span(4_800, 100) == 4_800  # nothing is left to shrink
     assert after_four_windows(0.0).span(6_000, 100) == 4_800  # tasks of no length: they never do
+
+
+@pytest.mark.parametrize(
+    ("seconds", "slots", "size"),
+    [
+        (0.0, 1, 100),
+        (0.001, 1, 100),
+        (0.01, 1, 100),
+        (0.04, 1, 25),
+        (0.5, 1, 2),
+        (1.0, 1, 1),
+        (0.5, 16, 25),
+        (60.0, 64, 1),
+    ],
+)
+def test_a_message_holds_a_second_of_work_at_most(seconds: float, slots: int, size: int) -> None:
+    sizing = Sizing(spec(slots=slots))
+    sizing.learn(took(*[seconds] * 16))
+    assert sizing.size(10_000) == size
+
+
+def test_a_few_long_tasks_make_messages_smaller() -> None:
+    sizing = Sizing(spec())
+    sizing.learn(took(*[0.001] * 15, 1.0))
+    assert sizing.size(10_000) == 3  # the mean alone would say 12
+
+
+def test_messages_shrink_towards_the_end_but_not_below_what_a_fetch_takes() -> None:
+    sizing = Sizing(spec(workers=4))
+    sizing.learn(took(*[0.004] * 16))
+    assert [sizing.size(left) for left in (10_000, 1_600, 800, 100)] == [100, 50, 25, 3]
+
+
+def test_the_beginning_of_a_larger_run_is_packed_like_that() -> None:
+    sizing = Sizing(spec(workers=4), following=100_000)
+    sizing.learn(took(*[0.004] * 16))
+    assert [sizing.size(left) for left in (10_000, 100)] == [100, 100]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "workers", "slots", "size"),
+    [(20, 16, 1, 2), (4_000, 64, 1, 32), (4_096, 1_024, 1, 25), (1_000_000, 4, 1, 100), (3, 1, 64, 2)],
+)
+def test_half_of_the_run_is_spread_over_all_workers_while_nothing_is_known(
+    tasks: int, workers: int, slots: int, size: int
+) -> None:
+    sizing = Sizing(spec(tasks, workers=workers, slots=slots))
+    assert sizing.is_blind
+    assert sizing.size(tasks) == size
+    assert sizing.span(tasks, size) == min(math.ceil(tasks / 2), workers * size)
+    assert sizing.size(tasks - size) == 1  # more by a guess could cost money
+
+
+def test_a_guess_is_made_at_once_where_it_costs_nothing() -> None:
+    sizing = Sizing(spec(tasks_per_row=1))
+    assert (sizing.size(10_000), sizing.is_blind) == (100, False)
+
+
+@pytest.mark.parametrize(("seconds", "size"), [(0.001, 50), (0.01, 12), (0.1, 6), (1.0, 1)])
+def test_messages_are_large_enough_for_the_client_to_keep_up(seconds: float, size: int) -> None:
+    sizing = Sizing(spec(workers=10_000))
+    sizing.learn(took(*[seconds] * 16))
+    assert sizing.size(10_000) == size
+
+
+def test_what_the_workload_says_needs_no_guess() -> None:
+    assert not Sizing(spec(ideal_s=100.0)).is_blind
+    assert Sizing(spec(ideal_s=0.0)).size(10_000) == MOST_TASKS
+
+
+def test_windows_are_small_until_more_is_known() -> None:
+    sizing = Sizing(spec(1_000_000))
+    assert sizing.span(1_000_000, 100) == 100  # a message for the one worker, to learn from
+    sizing.learn(took(0.0))
+    spans = [sizing.span(1_000_000, 100) for _ in range(8)]
+    assert spans == [300, 600, 1_200, 2_400, 4_800, 9_600, 19_200, 20_000]

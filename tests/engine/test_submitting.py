@@ -17,7 +17,7 @@ from kon.core.task import Outcome, Segment, State
 from kon.engine.client import Client, ClientOptions, Listener
 from kon.engine.control import Control
 from kon.engine.submitter import PILOT_S
-from tests.engine.test_auto import AUTO, PAGED, messages, took
+from tests.engine.auto import AUTO, PAGED, messages, took
 from tests.engine.world import World, in_virtual_time
 
 

@@ -1,4 +1,4 @@
-"""Processes: every one is stopped with all that it started, reaped, and leaves nothing open."""
+"""Processes: what they write, what they have used, and that each is waited for."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -21,52 +17,10 @@ from kon.core.errors import KindError
 from kon.kinds import spawn
 from kon.kinds.capture import Capture
 from kon.kinds.shell import Shell
-from kon.kinds.spawn import Child, Finished, Spawner, have_pidfd
+from kon.kinds.spawn import Child, Finished, Spawner
 from kon.kinds.start import let_go
-from tests.kinds.running import LIMIT_S, attempt, fifo, nothing_left, open_files
-
-_Result = TypeVar("_Result")
-
-# where this system has no pidfds there is one way to wait for a process, and it is tested
-both_ways = pytest.mark.parametrize(
-    "use_pidfd", [True, False] if have_pidfd() else [False], ids=lambda use: "pidfd" if use else "thread"
-)
-
-
-def run(
-    use_pidfd: bool,
-    use: Callable[[Spawner], Awaitable[_Result]],
-    *,
-    kill_grace_s: float = LIMIT_S,
-    max_output_bytes: int = 1_000,
-    patience_s: float = 0.0,
-) -> _Result:
-    async def main() -> _Result:
-        spawner = Spawner(
-            max_output_bytes=max_output_bytes,
-            kill_grace_s=kill_grace_s,
-            use_pidfd=use_pidfd,
-            patience_s=patience_s,
-        )
-        try:
-            async with asyncio.timeout(LIMIT_S):
-                return await use(spawner)
-        finally:
-            spawner.close()
-
-    with nothing_left():
-        return asyncio.run(main())
-
-
-def start(spawner: Spawner, script: str, **variables: str | Path) -> asyncio.Task[Finished]:
-    env = {b"PATH": b"/usr/bin:/bin", **{name.encode(): os.fsencode(v) for name, v in variables.items()}}
-    return asyncio.create_task(spawner.run(["/bin/sh", "-c", script], env))
-
-
-async def cancelled(task: asyncio.Task[Finished]) -> None:
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+from tests.kinds.running import LIMIT_S, attempt, fifo, nothing_left
+from tests.kinds.spawning import both_ways, cancelled, run, start
 
 
 @both_ways
@@ -165,82 +119,6 @@ def test_each_command_leads_a_group_of_its_own(use_pidfd: bool) -> None:
 
 
 @both_ways
-def test_a_cancelled_command_goes_with_all_that_it_started(use_pidfd: bool, tmp_path: Path) -> None:
-    async def use(spawner: Spawner) -> None:
-        async with fifo(tmp_path) as pipe:
-            task = start(
-                spawner, 'exec 3>"$FIFO"; sleep 1000 & (sleep 1000; :) & echo up >&3; wait', FIFO=pipe.path
-            )
-            assert await pipe.line() == "up"
-            await cancelled(task)
-            await pipe.end()
-
-    run(use_pidfd, use)
-
-
-@both_ways
-def test_a_cancelled_command_may_clear_up(use_pidfd: bool, tmp_path: Path) -> None:
-    """Its child too: a shell dies of SIGTERM at once, while what it started still writes its last."""
-    child = 'trap "sleep 0.1; echo saved >&3; exit" TERM; echo up >&3; while :; do sleep 0.05; done'
-
-    async def use(spawner: Spawner) -> None:
-        async with fifo(tmp_path) as pipe:
-            task = start(spawner, 'exec 3>"$FIFO"; sh -c "$CHILD"; echo no', FIFO=pipe.path, CHILD=child)
-            assert await pipe.line() == "up"
-            await cancelled(task)
-            assert await pipe.line() == "saved"
-            await pipe.end()
-
-    run(use_pidfd, use)
-
-
-@both_ways
-@pytest.mark.parametrize("who", ["the command", "its child"])
-def test_what_does_not_heed_sigterm_is_killed(use_pidfd: bool, who: str, tmp_path: Path) -> None:
-    stubborn = 'trap "" TERM; echo up >&3; while :; do sleep 1000; done'
-    script = stubborn if who == "the command" else f"sh -c '{stubborn}'; :"
-
-    async def use(spawner: Spawner) -> None:
-        async with fifo(tmp_path) as pipe:
-            task = start(spawner, f'exec 3>"$FIFO"; {script}', FIFO=pipe.path)
-            assert await pipe.line() == "up"
-            await cancelled(task)
-            await pipe.end()
-
-    run(use_pidfd, use, kill_grace_s=0.05)
-
-
-@both_ways
-def test_a_second_cancellation_cuts_the_grace_short(use_pidfd: bool, tmp_path: Path) -> None:
-    async def use(spawner: Spawner) -> None:
-        async with fifo(tmp_path) as pipe:
-            script = 'exec 3>"$FIFO"; trap "echo heard >&3" TERM; echo up >&3; while :; do sleep 0.01; done'
-            task = start(spawner, script, FIFO=pipe.path)
-            assert await pipe.line() == "up"
-            task.cancel()
-            assert await pipe.line() == "heard"
-            await cancelled(task)
-            await pipe.end()
-
-    run(use_pidfd, use, kill_grace_s=10 * LIMIT_S)
-
-
-@both_ways
-def test_a_command_that_is_stopped_may_go_on_writing(use_pidfd: bool, tmp_path: Path) -> None:
-    """Its pipes are read until it has ended, or it would wait for a reader and be killed for that."""
-    script = 'exec 3>"$FIFO"; trap "head -c 300000 /dev/zero; echo written >&3; exit" TERM; echo up >&3; '
-
-    async def use(spawner: Spawner) -> None:
-        async with fifo(tmp_path) as pipe:
-            task = start(spawner, script + "while :; do sleep 0.01; done", FIFO=pipe.path)
-            assert await pipe.line() == "up"
-            await cancelled(task)
-            assert await pipe.line() == "written"
-
-    run(use_pidfd, use)
-
-
-@both_ways
 def test_a_process_left_in_the_background_does_not_hold_up_the_task(
     use_pidfd: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,162 +152,6 @@ def test_what_a_background_process_still_writes_is_waited_for(use_pidfd: bool) -
     assert not finished.output_open
 
 
-@both_ways
-def test_hundreds_of_commands_leave_nothing_behind(use_pidfd: bool) -> None:
-    async def use(spawner: Spawner) -> list[int | None]:
-        codes: list[int | None] = []
-        numbers = iter(range(200))
-
-        async def slot() -> None:
-            for number in numbers:
-                try:
-                    # cancelled at any moment of its life, the very first included
-                    async with asyncio.timeout(0.002 * (number % 5) if number % 3 == 0 else LIMIT_S):
-                        finished = await start(spawner, "sleep 0.01" if number % 3 == 0 else "exit 7")
-                        codes.append(finished.code)
-                except TimeoutError:
-                    codes.append(-15)
-
-        await asyncio.gather(*(slot() for _ in range(4)))
-        return codes
-
-    codes = run(use_pidfd, use)
-    assert len(codes) == 200
-    assert codes.count(7) == 133
-    assert codes.count(-15) > 0
-
-
-@both_ways
-def test_a_command_that_can_not_be_started_leaves_nothing_behind(use_pidfd: bool) -> None:
-    async def use(spawner: Spawner) -> None:
-        await spawner.run(["/bin/sh", "-c", ":"], {})  # opens what it keeps open
-        before = open_files()
-        with pytest.raises(FileNotFoundError):
-            await spawner.run(["/no/such/program"], {})
-        assert open_files() == before
-
-    run(use_pidfd, use)
-
-
-@contextmanager
-def files_limited_to(more: int) -> Iterator[None]:
-    """At most `more` file descriptors on top of those that are open."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    probe = os.dup(0)
-    os.close(probe)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (probe + more, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@both_ways
-def test_out_of_file_descriptors(use_pidfd: bool) -> None:
-    """At whatever point they run out: a failed start or a command that ran, and nothing left behind."""
-    outcomes: list[str] = []
-
-    async def use(spawner: Spawner) -> None:
-        for more in range(12):
-            with files_limited_to(more):
-                try:
-                    finished = await spawner.run(["/bin/sh", "-c", "echo x"], {})
-                    outcomes.append(finished.stdout.text().text)
-                except OSError as error:
-                    outcomes.append(os.strerror(error.errno or 0))
-
-    run(use_pidfd, use)
-    assert set(outcomes) == {"Too many open files", "x\n"}
-
-
-def test_a_start_waits_for_file_descriptors(caplog: pytest.LogCaptureFixture) -> None:
-    """That they have run out is no fault of the command that is next."""
-
-    async def use(spawner: Spawner) -> list[int | None]:
-        with files_limited_to(12):
-            tasks = [start(spawner, "sleep 0.1") for _ in range(9)]
-            return [(await task).code for task in tasks]
-
-    assert run(True, use, patience_s=LIMIT_S) == [0] * 9
-    assert caplog.text.count("out of file descriptors") == 1
-
-
-def test_without_a_pidfd_for_want_of_file_descriptors_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(pid: int, flags: int = 0) -> int:
-        raise OSError(24, "Too many open files")
-
-    monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
-
-    async def use(spawner: Spawner) -> Finished:
-        return await start(spawner, "exit 5")
-
-    assert run(True, use).code == 5
-
-
-def test_out_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-
-    async def use(spawner: Spawner) -> None:
-        with pytest.raises(BlockingIOError, match="can't start new thread"):
-            await spawner.run(["sleep", "1000"], {})
-
-    # it had begun, so that it is not tried again, whatever the patience
-    run(False, use, patience_s=LIMIT_S)
-
-
-def test_where_there_are_no_pidfds(monkeypatch: pytest.MonkeyPatch) -> None:
-    have_pidfd.cache_clear()
-    with monkeypatch.context() as patch:
-        patch.delattr(os, "pidfd_open", raising=False)
-        assert not have_pidfd()
-    have_pidfd.cache_clear()
-
-    def forbidden(pid: int, flags: int = 0) -> int:
-        raise PermissionError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "pidfd_open", forbidden, raising=False)
-        assert not have_pidfd()
-    have_pidfd.cache_clear()
-
-
-def test_orphans_that_nobody_reaps_do_not_hold_up_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a container where process 1 reaps nobody, a group whose members have all ended still exists."""
-    asked: list[int] = []
-
-    def always_there(group: int, number: int) -> None:
-        asked.append(number)
-        if number:
-            real(group, number)
-
-    real = os.killpg
-    monkeypatch.setattr(os, "killpg", always_there)
-    monkeypatch.setattr(spawn, "_all_zombies", lambda group: True)
-
-    async def use(spawner: Spawner) -> None:
-        task = start(spawner, "sleep 1000")
-        await asyncio.sleep(0)
-        await cancelled(task)
-
-    run(False, use, kill_grace_s=10 * LIMIT_S)
-    assert 0 in asked
-    assert signal.SIGKILL not in asked
-
-
-def test_zombies_are_told_from_the_living() -> None:
-    if not Path("/proc/self/stat").exists():
-        assert not spawn._all_zombies(os.getpgrp())  # where it can't be told, they count as living
-        return
-    assert not spawn._all_zombies(os.getpgrp())
-    with subprocess.Popen(["/bin/sh", "-c", ":"], process_group=0) as process:
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert spawn._all_zombies(process.pid)
-    assert not spawn._all_zombies(process.pid)
-
-
 def test_a_child_tells_of_its_end_more_than_once() -> None:
     async def main() -> list[int | None]:
         child = Child(let_go(subprocess.Popen(["/bin/sh", "-c", "exit 4"], process_group=0)))
@@ -440,37 +162,6 @@ def test_a_child_tells_of_its_end_more_than_once() -> None:
 
     with nothing_left():
         assert asyncio.run(main()) == [4, 4, 4]
-
-
-@both_ways
-def test_a_kill_is_seen_through_even_when_it_is_cancelled(use_pidfd: bool) -> None:
-    async def main() -> None:
-        child = Child(let_go(subprocess.Popen(["sleep", "1000"], process_group=0)), use_pidfd)
-        task = asyncio.create_task(child.kill())
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert child.code == -signal.SIGKILL
-
-    with nothing_left():
-        asyncio.run(main())
-
-
-def test_a_timeout_of_the_kind_takes_its_process_along(tmp_path: Path) -> None:
-    async def main() -> None:
-        kind = Shell({"env": {"FIFO": str(tmp_path / "fifo")}})
-        async with fifo(tmp_path) as pipe:
-            task = asyncio.create_task(kind.execute('exec 3>"$FIFO"; echo up >&3; sleep 1000', attempt()))
-            assert await pipe.line() == "up"
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0):
-                    await task
-            await pipe.end()
-        await kind.close()
-
-    with nothing_left():
-        asyncio.run(main())
 
 
 def test_the_kind_can_be_used_again_after_a_failure() -> None:

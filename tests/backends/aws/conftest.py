@@ -12,6 +12,8 @@ from kon.backends.aws.calls import Calls
 from kon.backends.aws.failures import CallRefused
 from kon.backends.emulator import Emulator
 
+pytest.register_assert_rewrite("tests.backends.aws.rules")
+
 
 @pytest.fixture(scope="session")
 def calls_of_ministack(ministack: Emulator) -> Iterator[Calls]:

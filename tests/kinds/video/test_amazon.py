@@ -19,7 +19,7 @@ from kon.cli.group import kon
 from kon.kinds.video.jobfile import VideoJob
 from tests.backends.aws.given import Make, Reply, bucket
 from tests.kinds.video.given import encoded, photo, site, watch
-from tests.kinds.video.test_job import studio
+from tests.kinds.video.studio import studio
 
 EXPIRES_S = 3
 PREFIX = "films"

@@ -21,9 +21,9 @@ from kon.kinds.video import demo
 from kon.kinds.video.decode import Decoder
 from kon.kinds.video.film import Film
 from tests.browsers import CHROMIUM, FIREFOX, Tab, chromium, firefox
+from tests.kinds.video.filming import filmed, tone
 from tests.kinds.video.given import encoded, plain
-from tests.kinds.video.test_encode import filmed, tone
-from tests.kinds.video.test_job import COLOURS
+from tests.kinds.video.studio import COLOURS
 
 LIMIT_S = 100.0
 

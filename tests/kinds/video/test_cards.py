@@ -17,7 +17,7 @@ from kon.kinds.video.film import Film
 from kon.kinds.video.jobfile import VideoJob
 from kon.kinds.video.times import TITLE, Times
 from tests.kinds.video.given import SMALL, Video, encoded, photo, plain, run, site
-from tests.kinds.video.test_job import Changing, studio
+from tests.kinds.video.studio import Changing, studio
 from tests.kinds.video.test_moves import stored
 
 # --- cards and posters ------------------------------------------------------------------------------------

@@ -6,12 +6,10 @@ import asyncio
 import gzip
 import io
 import random
-import socket
 import tracemalloc
 import zlib
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import msgspec
 import pytest
@@ -19,48 +17,10 @@ from aiohttp import ClientSession, web
 
 from kon.kinds.video.fetch import Fetcher
 from kon.kinds.video.server import Images, ImageServer
-from kon.kinds.web import client
 from kon.kinds.web.client import as_written
-from kon.kinds.web.limits import FetchLimits
-from kon.kinds.web.links import Allowed, Guard
-from kon.kinds.web.refusal import BadLink
-from tests.kinds.video.given import Site, encoded, photo, run, site
-
-IMAGE = encoded(photo(320, 240))
-QUICK = FetchLimits(timeout_s=10.0, silence_s=5.0, backoff_s=0.001)
-
-
-async def nothing_to_wait_for(size_bytes: int) -> None:
-    return
-
-
-async def fetched(
-    link: str, limits: FetchLimits = QUICK, guard: Guard | None = None, sound: bool = False
-) -> bytes:
-    fetcher = Fetcher(limits, guard or Guard(["loopback"]), random.Random(1))
-    try:
-        got = await (fetcher.sound(link) if sound else fetcher.image(link, nothing_to_wait_for))
-        return got.data
-    finally:
-        await fetcher.close()
-
-
-def with_page(page: Any, use: Callable[[Site, str], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with site() as made:
-            made.pages["page"] = page
-            await use(made, made.url("page"))
-
-    run(main())
-
-
-def refused(page: Any, says: str, limits: FetchLimits = QUICK, asked: int = 1, **given: Any) -> None:
-    async def use(made: Site, link: str) -> None:
-        with pytest.raises(BadLink, match=says):
-            await fetched(link, limits, **given)
-        assert len(made.asked) == asked
-
-    with_page(page, use)
+from kon.kinds.web.links import Guard
+from tests.kinds.video.fetching import IMAGE, QUICK, answer, fetched, nothing_to_wait_for, refused, with_page
+from tests.kinds.video.given import Site, run, site
 
 
 def test_an_image_is_fetched() -> None:
@@ -86,20 +46,13 @@ def test_what_may_pass_is_tried_again(status: int) -> None:
     with_page(flaky, use)
 
 
-def _answer(**given: Any) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def answer(request: web.Request) -> web.Response:
-        return web.Response(**given)
-
-    return answer
-
-
 def test_tries_are_bounded() -> None:
-    refused(_answer(status=500), "its server answers 500 Internal Server Error, 4 times", asked=4)
+    refused(answer(status=500), "its server answers 500 Internal Server Error, 4 times", asked=4)
 
 
 @pytest.mark.parametrize("status", [404, 403, 410, 204])
 def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
-    refused(_answer(status=status), f"its server answers {status}")
+    refused(answer(status=status), f"its server answers {status}")
 
 
 def test_a_connection_that_breaks_off_is_tried_again() -> None:
@@ -163,7 +116,7 @@ def test_a_body_that_a_server_compresses_regardless_is_inflated(coding: str) -> 
     async def use(made: Site, link: str) -> None:
         assert await fetched(link) == IMAGE
 
-    with_page(_answer(body=body, headers={"Content-Encoding": coding}), use)
+    with_page(answer(body=body, headers={"Content-Encoding": coding}), use)
 
 
 def test_an_inflated_body_has_the_same_byte_cap() -> None:
@@ -171,7 +124,7 @@ def test_an_inflated_body_has_the_same_byte_cap() -> None:
     small = msgspec.structs.replace(QUICK, max_bytes=1_000_000)
     tracemalloc.start()
     try:
-        refused(_answer(body=bomb, headers={"Content-Encoding": "gzip"}), "more than 1,000,000 bytes", small)
+        refused(answer(body=bomb, headers={"Content-Encoding": "gzip"}), "more than 1,000,000 bytes", small)
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:
         tracemalloc.stop()
@@ -186,7 +139,7 @@ def test_an_inflated_body_has_the_same_byte_cap() -> None:
     ],
 )
 def test_a_coding_that_can_not_be_undone(coding: str, body: bytes, says: str, asked: int) -> None:
-    refused(_answer(body=body, headers={"Content-Encoding": coding}), says, asked=asked)
+    refused(answer(body=body, headers={"Content-Encoding": coding}), says, asked=asked)
 
 
 @pytest.mark.parametrize(
@@ -258,122 +211,6 @@ def test_waiting_for_room_is_not_held_against_the_server() -> None:
             await fetcher.close()
 
     with_page(IMAGE, use)
-
-
-# --- redirects ---------------------------------------------------------------------------------------
-
-
-def _redirect(to: str, status: int = 302) -> Callable[[web.Request], Awaitable[web.Response]]:
-    return _answer(status=status, headers={"Location": to})
-
-
-def test_redirects_are_followed() -> None:
-    async def use(made: Site, link: str) -> None:
-        made.pages["b/image"] = IMAGE
-        assert await fetched(link) == IMAGE
-        assert made.asked == ["page", "b/image"]
-
-    with_page(_redirect("b/image", 307), use)
-
-
-def test_a_redirect_loop_is_left() -> None:
-    refused(_redirect("/page"), "redirects more than 5 times", asked=6)
-
-
-@pytest.mark.parametrize("allow", [["loopback"], ["loopback", "file"]])
-def test_no_redirect_leads_to_a_file(allow: list[Allowed], tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(IMAGE)
-    refused(_redirect((tmp_path / "a.jpg").as_uri()), "file:, which is refused", guard=Guard(allow))
-
-
-@pytest.mark.parametrize(
-    "to", ["http://169.254.169.254/latest/meta-data/", "http://[fd00:ec2::254]/", "http://10.0.0.1/a.jpg"]
-)
-def test_no_redirect_leads_to_where_a_link_may_not(to: str) -> None:
-    refused(_redirect(to), "which is refused; the option allow")
-
-
-# --- addresses ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "host",
-    ["127.0.0.1", "localhost", "127.1", "0x7f000001", "2130706433", "[::ffff:127.0.0.1]", "0177.0.0.1"],
-)
-def test_this_machine_is_refused_by_any_name(host: str) -> None:
-    async def use(made: Site, link: str) -> None:
-        with pytest.raises(BadLink, match=r"which is refused|no connection|makes no sense"):
-            await fetched(link.replace("127.0.0.1", host), guard=Guard())
-        assert made.asked == []
-        assert made.peers == set()
-
-    with_page(IMAGE, use)
-
-
-def _resolves(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str]:
-    """Names stand for one address after the other, as with a rebinding DNS server."""
-    asked: list[str] = []
-
-    async def getaddrinfo(self: Any, host: str, port: int, **_: Any) -> list[Any]:
-        asked.append(host)
-        address = answers[min(len(asked), len(answers)) - 1]
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
-
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
-    return asked
-
-
-def test_a_name_that_stands_for_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    _resolves(monkeypatch, "10.0.0.1")
-    with pytest.raises(BadLink, match=r"leads to 10\.0\.0\.1, a private address"):
-        run(fetched("http://images.example/a.jpg", guard=Guard()))
-
-
-def test_a_name_that_changes_its_address_after_the_check_leads_nowhere_else(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A server at the first address is never found; whoever asked again would reach this machine."""
-    monkeypatch.setattr(client, "_GuardedResolver", _Unguarded)  # so that the socket alone stands in the way
-    asked = _resolves(monkeypatch, "127.0.0.1")
-
-    async def use(made: Site, link: str) -> None:
-        with pytest.raises(BadLink, match="a loopback address, which is refused"):
-            await fetched(link.replace("127.0.0.1", "images.example"), guard=Guard())
-        assert asked
-        assert made.peers == set()
-
-    with_page(IMAGE, use)
-
-
-class _Unguarded(client._GuardedResolver):
-    async def resolve(self, *args: Any, **kwargs: Any) -> Any:
-        return await super(client._GuardedResolver, self).resolve(*args, **kwargs)
-
-
-def test_what_was_resolved_and_checked_is_what_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = _resolves(monkeypatch, "127.0.0.1", "10.0.0.1")
-
-    async def use(made: Site, link: str) -> None:
-        assert await fetched(link.replace("127.0.0.1", "images.example")) == IMAGE
-        assert asked == ["images.example"]
-
-    with_page(IMAGE, use)
-
-
-# --- files -------------------------------------------------------------------------------------------
-
-
-def test_a_file_is_read_where_that_is_allowed(tmp_path: Path) -> None:
-    path = tmp_path / "a b.jpg"
-    path.write_bytes(IMAGE)
-    assert run(fetched(path.as_uri(), guard=Guard(["file"]))) == IMAGE
-    for bad, says in (
-        (tmp_path, "file"),
-        (tmp_path / "none.jpg", "No such file"),
-        (Path("/dev/zero"), "regular"),
-    ):
-        with pytest.raises(BadLink, match=says):
-            run(fetched(bad.as_uri(), guard=Guard(["file"])))
 
 
 # --- many --------------------------------------------------------------------------------------------

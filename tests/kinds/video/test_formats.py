@@ -18,8 +18,8 @@ from kon.kinds.video import videofile
 from kon.kinds.video.film import Film, rate_of
 from kon.kinds.video.jobfile import VideoJob
 from kon.kinds.video.times import Times
+from tests.kinds.video.filming import filmed, pictures, tone
 from tests.kinds.video.given import SMALL, watch
-from tests.kinds.video.test_encode import filmed, pictures, tone
 from tests.kinds.video.test_moves import ALL
 
 # --- rates ------------------------------------------------------------------------------------------------

@@ -23,9 +23,9 @@ from kon.kinds.video.planes import Planes
 from kon.kinds.video.skip import apart
 from kon.kinds.video.times import Times, way_of
 from tests.kinds.video import openh264
+from tests.kinds.video.filming import filmed, pictures, switches
 from tests.kinds.video.given import SMALL, Video, encoded, run, site, watch
-from tests.kinds.video.test_encode import filmed, pictures, switches
-from tests.kinds.video.test_job import studio
+from tests.kinds.video.studio import studio
 
 # --- transitions and fades --------------------------------------------------------------------------------
 
