@@ -23,6 +23,16 @@ workload: {kind: sleep, count: 300, seconds: 0.02}
 workers: [2]
 """
 
+GATED = """\
+name: long
+workload:
+  kind: shell
+  command: 'until test -e {gate}/{{}} -o -e {gate}/all; do sleep 0.02; done'
+  items: {items}
+workers: [2]
+"""
+"""No task ends before its test lets it, however long kon takes to start."""
+
 RUN = Path("out") / "long-lease-w2-r1"
 
 
@@ -171,11 +181,14 @@ def test_with_the_backend_memory_there_is_nothing_to_leave(tmp_path: Path) -> No
 def test_a_signal_of_no_person_detaches_at_once_and_workers_that_end_too_early_are_replaced(
     tmp_path: Path,
 ) -> None:
-    command = [*KON, "run", str(write(tmp_path, LONG)), "--json", "--out", str(tmp_path / "out")]
+    gate, tasks = tmp_path / "go", 40
+    gate.mkdir()
+    file = write(tmp_path, GATED.format(gate=gate, items=list(range(tasks))))
+    command = [*KON, "run", str(file), "--json", "--out", str(tmp_path / "out")]
     try:
         with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
             assert running.stderr is not None
-            while not starts(tmp_path / RUN):
+            while len(starts(tmp_path / RUN)) < 2:
                 assert running.poll() is None
                 time.sleep(0.02)
             running.send_signal(signal.SIGTERM)
@@ -195,10 +208,16 @@ def test_a_signal_of_no_person_detaches_at_once_and_workers_that_end_too_early_a
                 time.sleep(0.02)
             for pid in left:
                 os.kill(pid, signal.SIGTERM)
+            for index in starts(tmp_path / RUN):
+                (gate / str(index)).touch()
+            while len(starts(tmp_path / RUN)) < 4:  # until those in their place have begun
+                assert running.poll() is None
+                time.sleep(0.02)
+            (gate / "all").touch()
             stdout, stderr = running.communicate(timeout=40)
         assert running.returncode == 0, stderr
         [row] = json.loads(stdout)["runs"]
-        assert (row["done"], row["duplicate_starts"], row["worker_lives"]) == (300, 0, 4)
+        assert (row["done"], row["duplicate_starts"], row["worker_lives"]) == (tasks, 0, 4)
     finally:
         for pid in workers_of(tmp_path / RUN):
             os.kill(pid, signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -38,16 +39,27 @@ class TestEnds:
 
     @pytest.mark.parametrize("halt", ["soon", "now"])
     def test_halt(self, tmp_path: Path, halt: str) -> None:
-        # the first waits for the second to have begun, and fails; the second ends after that
+        # the first waits for the second to have begun, and fails; the others wait for "go"
         command = (
             "case {} in 1) until test -e two; do sleep 0.01; done; exit 1;; "
-            "2) touch two; sleep 0.7; echo slow;; *) sleep 0.7; echo later;; esac"
+            "2) touch two; until test -e go; do sleep 0.01; done; echo slow;; "
+            "*) until test -e go; do sleep 0.01; done; sleep 0.1; echo later;; esac"
         )
-        ended = kon_map("--halt", halt, "-j2", command, *map(str, range(1, 20)), cwd=tmp_path)
-        assert ended.code == 1
-        assert (b"slow" in ended.out) == (halt == "soon")
-        assert ended.out.count(b"later") <= 3  # of 17: those begun before the failure was heard of
-        assert "cancelled" in ended.err
+        line = [*KON, "--halt", halt, "-j2", command, *map(str, range(1, 20))]
+        with running(
+            line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, cwd=tmp_path
+        ) as process:
+            assert process.stderr is not None
+            assert process.stderr.readline() == b"kon: task 1 (1): exit 1\n"
+            if halt == "soon":
+                (tmp_path / "go").touch()
+            out, err = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert (b"slow" in out) == (halt == "soon")
+        assert halt == "soon" or b"later" not in out
+        told = re.fullmatch(rb"kon: of 19 tasks 1 failed, (\d+) cancelled\n", err)
+        assert told, err
+        assert int(told[1]) == 18 - out.count(b"later") - out.count(b"slow")
 
     def test_nobody_reads_it_any_more(self, tmp_path: Path) -> None:
         command = [*KON, "-j1", "echo {}; echo {} >> ran; sleep 0.5", *map(str, range(1, 50))]

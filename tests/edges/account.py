@@ -145,14 +145,23 @@ class Account:
         ]
 
     def remembered(self) -> list[Any]:
-        """What the strict layers know, but for replies that are kept."""
+        """What the strict layers know, but for replies that are kept, and how often a table was read that is
+        gone: a run that takes longer reads it more often."""
         accounts = [strict.account for strict in self._strict.values()]
         return [
             (place, key, thing.tags, thing.left, {name: thing.about[name] for name in sorted(thing.about)})
             for account in accounts
             for place, things in (("there", account.things), ("gone", account.gone))
             for key, thing in things.items()
-        ] + [account.calls for account in accounts]
+        ] + [
+            (name, count)
+            for account in accounts
+            for name, count in account.calls.items()
+            if not name.startswith("read ") or account.get("table", name.removeprefix("read "))
+        ]
+
+    def note_a_read(self, table: str) -> None:
+        self._strict["ministack"].account.calls[f"read {table}"] += 1
 
     def changes(self) -> Mapping[str, int]:
         """How often something was asked of each service that may change more than rows."""

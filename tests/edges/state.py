@@ -113,5 +113,13 @@ def _recorded(folder: Path) -> Iterator[Any]:
             yield name, {key: row.get(key) for key in _COUNTS}
         elif path.parent.name == "events":
             yield name, {json.loads(line)["e"] for line in text.splitlines() if line.endswith("}")}
+        elif path.name == "results.jsonl":  # which answers came together is a matter of time
+            lines, _, torn = text.rpartition("\n")
+            packets = [json.loads(line) for line in lines.splitlines()]
+            yield (
+                name,
+                [[worker, json.dumps(each)] for worker, outcomes in packets for each in outcomes],
+                torn,
+            )
         else:
             yield name, text

@@ -12,6 +12,7 @@ from kon.backends.emulator.strict import RULES
 from tests.edges.holder import Holder
 from tests.edges.play import ARGUMENTS, BEFORE, GOES_ON, Play, do, played
 from tests.edges.search import calls_of, plays_of
+from tests.edges.state import left_by
 from tests.edges.world import World
 
 TELLING = [
@@ -106,6 +107,25 @@ def test_a_play_is_cut_where_another_has_been_and_nowhere_else(holder: Holder) -
     ]
     states = {holder.ask("up", played, play, known).states[0] for play in others}
     assert len({*states, first.states[0]}) == 1 + len(others)
+
+
+def test_a_state_says_nothing_of_how_long_a_run_took(holder: Holder) -> None:
+    quick, slow, other = holder.ask("up", _states_of_a_run)
+    assert quick == slow
+    assert quick != other
+
+
+def _states_of_a_run(world: World, folder: Path) -> list[str]:
+    """After answers that came together, apart and with a table read once more, and fewer of them."""
+    results = folder / "rec" / "results.jsonl"
+    results.parent.mkdir()
+    one, two = '[0,1,"done",null,null,1.5,2.5]', '[1,1,"done",null,null,1.5,2.5]'
+    states = []
+    for packets in ([f"{one},{two}"], [two, one], [one]):
+        results.write_text("".join(f'["w1",[{each}]]\n' for each in packets))
+        states.append(left_by(world, folder))
+        world.account.note_a_read("kon-gone")
+    return states
 
 
 def test_no_play_meets_what_another_has_left(holder: Holder) -> None:
