@@ -36,7 +36,7 @@ from kon.trials.prove.classes import (
     registered_strategies,
 )
 from kon.trials.prove.counterexample import Counterexample
-from kon.trials.prove.coverage import PartLines, apart, coverage_of
+from kon.trials.prove.coverage import RARE, PartLines, apart, coverage_of
 from kon.trials.prove.drawn import SCENARIO
 from kon.trials.prove.exhaustive import Exhausted, exhaust_each
 from kon.trials.prove.findings import Broken, by_strategy, summed_up
@@ -172,6 +172,10 @@ Functions that no schedule entered:
 
 {left_out}
 
+Of these, why it is so seldom or never:
+
+{rare}
+
 Functions that are not counted, and why:
 
 {apart}
@@ -242,6 +246,7 @@ def guarantees(evidence: Evidence, data: str) -> str:
         ),
         parts=_parts(evidence.parts),
         left_out="\n".join(f"- {each.name}: {', '.join(each.never) or 'none'}" for each in evidence.parts),
+        rare="\n".join(f"- {name}: {reason}." for name, reason in _rare(evidence.parts)),
         apart="\n".join(f"- {reason}: {', '.join(names)}" for reason, names in apart().items()),
         beginnings=len(BEGINNINGS),
         soon=table(evidence.soon),
@@ -293,6 +298,11 @@ def _others(others: dict[Searchable, list[Searched]]) -> str:
 def _parts(parts: Sequence[PartLines]) -> str:
     body = [[each.name, f"{each.lines:,}", f"{each.run:,}", f"{each.run / each.lines:.1%}"] for each in parts]
     return draw(body, ["part", "lines", "run", "share"], ["left", "right", "right", "right"], _STYLE)
+
+
+def _rare(parts: Sequence[PartLines]) -> list[tuple[str, str]]:
+    never = {name for each in parts for name in each.never}
+    return [(name, reason) for name, reason in RARE.items() if name in never]
 
 
 def _small(exhausted: Sequence[Exhausted]) -> str:

@@ -76,6 +76,22 @@ APART: Final[Mapping[str, str]] = {
 }
 """Functions that no schedule can enter, with the reason: they are counted neither as run nor as left out."""
 
+RARE: Final[Mapping[str, str]] = {
+    "spans.Spans._split": (
+        "a worker extends a part of what one receive brought only where it has let go of the rest, as when "
+        "a claim ran out before a slot was free; the conformance suite does it"
+    ),
+    "pace.given_up": (
+        "the same rows have to be turned down ten times in a row, which fewer than one call in 100,000 is at "
+        "the rates of the search; tests of the ledger do it"
+    ),
+    "dynamodb.DynamoLedger._refused": (
+        "a worker has to be denied the writing of claims, by a reply that says so of each statement: by the "
+        "rates, one in forty schedules with a missing right; tests of the ledger do it"
+    ),
+}
+"""Why some functions that schedules may enter are entered by few or none."""
+
 Seen = set[tuple[str, int]]
 """Lines that were run, by module and number."""
 

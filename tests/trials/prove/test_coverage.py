@@ -6,7 +6,7 @@ import pytest
 
 from kon.core.spec import Plugin
 from kon.trials.prove.classes import fault_class, not_modelled
-from kon.trials.prove.coverage import APART, DATA_PATH, Coverage, apart, coverage_of
+from kon.trials.prove.coverage import APART, DATA_PATH, RARE, Coverage, apart, coverage_of
 from kon.trials.prove.search import Cell, search
 from tests.cli.given import invoke
 
@@ -52,6 +52,10 @@ def test_what_is_not_counted_is_there_and_has_its_reason(monkeypatch: pytest.Mon
     for name in list(APART):
         monkeypatch.setattr("kon.trials.prove.coverage.APART", {k: v for k, v in APART.items() if k != name})
         assert sum(counted().values()) > sum(without.values()), name
+
+
+def test_what_is_seldom_entered_is_a_function_that_is_counted() -> None:
+    assert set(RARE) <= {name for each in Coverage(*DATA_PATH).parts() for name in each.never}
 
 
 def test_it_is_about_a_search() -> None:
