@@ -419,10 +419,15 @@ MOST_MB = 400
 """As docs/kinds.md says."""
 
 
+@pytest.fixture(scope="module")
+def large_photo() -> bytes:
+    return encoded(photo(8_064, 6_048), quality=60)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 @pytest.mark.parametrize("equalize", ["clahe", "global"])
-def test_large_photos_are_equalized_in_their_place(tmp_path: Path, equalize: str) -> None:
-    assert peak_mb(encoded(photo(8_064, 6_048), quality=60), tmp_path, equalize) < MOST_MB
+def test_large_photos_are_equalized_in_their_place(large_photo: bytes, tmp_path: Path, equalize: str) -> None:
+    assert peak_mb(large_photo, tmp_path, equalize) < MOST_MB
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
