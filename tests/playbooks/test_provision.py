@@ -13,10 +13,13 @@ import boto3
 import pytest
 
 from kon.backends.emulator import Emulator
+from tests.cli.given import invoke
 from tests.lab import servers
 from tests.playbooks.plays import PROJECT, Operator
 
 pytestmark = pytest.mark.timeout(600)
+
+SWEEP = ["sweep", "--fleet", "bare", "--region", "us-east-1", "--json"]
 
 EXPERIMENT = "name: tiny\nworkload: {kind: sleep, count: 1, seconds: 0}\n"
 
@@ -41,8 +44,7 @@ class Fleet:
     def left(self) -> list[dict[str, Any]]:
         left: list[dict[str, Any]] = []
         for _ in range(3):  # Amazon's lists and tags lag, and so do the emulator's
-            said = self.operator.kon("sweep", "--fleet", "bare", "--region", "us-east-1", "--json")
-            left = json.loads(said.stdout)["left"]
+            left = json.loads(invoke(*SWEEP).stdout)["left"]
         return left
 
 
@@ -65,6 +67,7 @@ def test_a_fleet_is_made_once_and_removed_whole(fleet: Fleet) -> None:
         gone = play("teardown")
         assert gone.exit_code == 0, gone.output
     assert fleet.left() == []
+    assert json.loads(fleet.operator.kon(*SWEEP).stdout)["left"] == [], "nor for a process of its own"
 
 
 @pytest.mark.slow
