@@ -116,7 +116,7 @@ def test_what_is_kept_next_to_what_is_refused_is_recorded_so() -> None:
         worker = world.worker(strategy=RefusesTheFirst)
         worker.end_when_idle(1.0)
         await worker.run()
-        assert (world.tasks_of("keep"), world.tasks_of("refuse")) == ([1], [0])
+        assert (world.tasks_of("keep"), world.tasks_of("refuse"), world.tasks_of("answer")) == ([1], [0], [1])
 
     in_virtual_time(main())
 
@@ -173,14 +173,14 @@ def test_what_was_done_before_is_answered_and_acked_and_kept_no_second_time() ->
 
 def test_a_worker_that_stops_does_not_wait_for_outcomes_that_could_join_its_last_ones() -> None:
     async def main() -> None:
-        world = await World.create(2, slots=2, flush_s=FLUSH_S, prefetch=0)
-        await world.send({"s": 1.0}, {"s": 2.5})
+        world = await World.create(2, slots=2, flush_s=FLUSH_S, prefetch=0, drain_s=1.0)
+        await world.send({"s": 1.0}, {"s": 100.0})
         running = asyncio.create_task((worker := world.worker()).run())
         await asyncio.sleep(2.0)
         worker.stop()
         await running
-        assert asyncio.get_running_loop().time() == 2.5
-        assert len(await world.answers()) == 2
+        assert asyncio.get_running_loop().time() == 3.0
+        assert len(await world.answers()) == 1
 
     in_virtual_time(main())
 
