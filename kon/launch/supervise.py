@@ -95,12 +95,13 @@ class WorkerProcesses:
         self._processes: dict[str, subprocess.Popen[bytes] | Spare] = {}
         self._stopping = False
         self._detached = False
+        self._denied: WorkersDenied | None = None
 
     async def run(self) -> None:
         """Keep them running until every one has ended by itself, or `stop` was called.
 
         Raises WorkersFailed when one fails again and again as soon as it is started, WorkersDenied when one
-        is denied what it needs.
+        is denied what it needs, and the others have drained.
         """
         self._folder.logs.mkdir(parents=True, exist_ok=True)
         try:
@@ -108,6 +109,8 @@ class WorkerProcesses:
                 self._group = group
                 for name in self._names:
                     group.create_task(self._keep(name))
+            if self._denied is not None:
+                raise self._denied
         finally:
             if not self._detached:
                 self.kill()
@@ -152,10 +155,13 @@ class WorkerProcesses:
             if exit_code == 0:
                 return
             if exit_code == DENIED:  # a new life would only receive more in vain
-                raise WorkersDenied(
-                    f"the workers can't go on: {self._last_words(name, exit_code)}. No task is lost or "
-                    "counts as tried: what is recorded stays, and what is queued goes on then"
+                self._denied = WorkersDenied(
+                    f"the workers can't go on: {self._last_words(name, exit_code)}. No task counts as tried: "
+                    "what is recorded stays, and what is queued goes on then"
                 )
+                if not self._stopping:  # a second SIGTERM would end them at once
+                    self.stop()  # killed, they would have received in vain what they hold
+                return
             self._hand_on(name)
             if exit_code > 0 and now_s() - began_s < QUICK_S:
                 quick_deaths += 1

@@ -8,12 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from kon.core.errors import WorkersFailed, first_cause
+from kon.core.errors import WorkersDenied, WorkersFailed, first_cause
 from kon.engine.records.records import RunFolder
+from kon.launch.process import DENIED
 from kon.launch.supervise import QUICK_DEATHS, WorkerProcesses
 from tests.cli.given import process, write
 
@@ -40,6 +42,29 @@ def test_a_crew_fails_with_what_its_workers_failed_with(
     assert cause.exit_code == exit_code
     assert "worker w1 failed 3 times as soon as it was started: kon: access denied." in str(cause)
     assert len(lives) == QUICK_DEATHS
+
+
+def test_others_drain_where_workers_are_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed, they would have received in vain what they hold. A second SIGTERM ends a worker that drains."""
+    folder = RunFolder(tmp_path / "r")
+    told = tmp_path / "told"
+    awaited = {"w1": tmp_path / "ready", "w2": told}
+    drains = (
+        f"trap 'echo told >>{told}; ended=1' TERM; : >{tmp_path}/ready; "
+        f"until test $ended; do sleep 0.02; done; sleep 0.5; echo drained >>{told}"
+    )
+
+    def started(self: WorkerProcesses, words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+        log.write_text("kon: denied\n")
+        name = words[1]
+        denied = f"trap '' TERM; until test -e {awaited.get(name)}; do sleep 0.02; done; exit {DENIED}"
+        script = denied if name in awaited else drains
+        return subprocess.Popen(["sh", "-c", script], start_new_session=True)
+
+    monkeypatch.setattr(WorkerProcesses, "_started", started)
+    with pytest.raises(WorkersDenied, match="No task counts as tried"):
+        asyncio.run(WorkerProcesses(folder, ["w1", "w2", "w3"]).run())
+    assert told.read_text().split() == ["told", "drained"]
 
 
 def test_a_run_whose_workers_are_all_stopped_from_outside_ends_and_goes_on_later(tmp_path: Path) -> None:
