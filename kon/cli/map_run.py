@@ -286,7 +286,7 @@ class MapRun:
         self._look_whether_more_come()
         while news := self._tail.news():
             yield news
-        yield ()
+        yield ()  # to print what was waiting for its turn
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from kon.backends.memory.objects import MemoryObjects
 from kon.core.errors import KindError
 from kon.core.kind import Attempt, Kind
 
@@ -112,3 +113,15 @@ def _is_open(number: int) -> bool:
     except OSError:  # the one that the listing itself used
         return False
     return True
+
+
+class CountingObjects(MemoryObjects):
+    """Knows what was put into it, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.puts: list[str] = []
+
+    async def put(self, key: str, file: Path) -> None:
+        self.puts.append(key)
+        await super().put(key, file)

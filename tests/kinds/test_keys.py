@@ -28,6 +28,7 @@ from kon.kinds.video.film import Film
 from kon.kinds.video.jobfile import VideoJob
 from kon.kinds.video.notes import key_of as video_key
 from kon.kinds.video.notes import made_of
+from tests.kinds.running import CountingObjects
 from tests.kinds.video.given import encoded, photo
 
 LOOKS: Final[dict[str, dict[str, Any]]] = {
@@ -157,16 +158,6 @@ TRANSCODES: Final[dict[str, dict[str, Any]]] = {
     "max_bytes": {"max_bytes": 10_000_000},
     "kill_grace_s": {"kill_grace_s": 1.0},
 }
-
-
-class CountingObjects(MemoryObjects):
-    def __init__(self) -> None:
-        super().__init__()
-        self.puts: list[str] = []
-
-    async def put(self, key: str, file: Path) -> None:
-        self.puts.append(key)
-        await super().put(key, file)
 
 
 def remade(folder: Path, make: Callable[[dict[str, Any]], Any], options: dict[str, dict[str, Any]]) -> None:

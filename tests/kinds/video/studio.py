@@ -29,16 +29,6 @@ LIMITS = FetchLimits(timeout_s=5.0, silence_s=2.0, backoff_s=0.001)
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (255, 255, 0), (0, 255, 255))
 
 
-class CountingObjects(MemoryObjects):
-    def __init__(self) -> None:
-        super().__init__()
-        self.puts: list[str] = []
-
-    async def put(self, key: str, file: Path) -> None:
-        self.puts.append(key)
-        await super().put(key, file)
-
-
 @asynccontextmanager
 async def studio(
     objects: ObjectStore, film: Film = SMALL, rules: JobRules | None = None, limits: FetchLimits = LIMITS

@@ -17,9 +17,10 @@ from kon.core.errors import KindError
 from kon.kinds.video.film import Film
 from kon.kinds.video.jobfile import VideoJob
 from tests.kinds.pictures.test_header import bomb
+from tests.kinds.running import CountingObjects
 from tests.kinds.video.filming import tone
 from tests.kinds.video.given import SMALL, encoded, photo, plain, run, site, watch
-from tests.kinds.video.studio import COLOURS, LIMITS, CountingObjects, colour, made, shown, studio
+from tests.kinds.video.studio import COLOURS, LIMITS, colour, made, shown, studio
 
 
 @pytest.mark.parametrize("repeat", ["skip", "encode"])

@@ -13,8 +13,9 @@ from kon.kinds.video.film import Film
 from kon.kinds.video.filming import JobRules
 from kon.kinds.video.jobfile import VideoJob
 from kon.kinds.video.notes import key_of
+from tests.kinds.running import CountingObjects
 from tests.kinds.video.given import SMALL, run, site
-from tests.kinds.video.studio import Changing, CountingObjects, colour, studio
+from tests.kinds.video.studio import Changing, colour, studio
 
 
 def made_twice(page: Changing, then: bytes, **rules: Any) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
