@@ -186,10 +186,13 @@ class Run:
         time.sleep(_OTHERS_POLL_S if patience_s is None else min(patience_s, _OTHERS_POLL_S))
         return patience_s is None or patience_s > _OTHERS_POLL_S
 
-    def call_off(self) -> None:
-        """What `cancel` does, for a run begun by this program, and without waiting for it."""
+    def call_off(self, at_once: bool = False) -> None:
+        """What `cancel` does, for a run begun by this program, and without waiting for it.
+
+        at_once: what runs gets no time to end.
+        """
         if self._background is not None:
-            self._background.cancel()
+            self._background.cancel(at_once)
 
     def leave(self) -> bool:
         """Leave the run to its workers, as the end of the program does; wait until that is done.

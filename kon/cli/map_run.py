@@ -272,7 +272,9 @@ class MapRun:
 
     def _stop(self, *, prints: bool = True) -> None:
         """Stop what runs, and take what had ended by then: the log must not forget it."""
-        self._run.cancel()
+        # where commands that run may end first, a week is theirs once no more are started
+        self._run.call_off(at_once=self._request.halt.when == "soon")
+        self._run.finish()
         for news in self._read_again():
             self._log(news)
             if prints:

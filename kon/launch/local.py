@@ -417,13 +417,14 @@ class LocalRun:
 
     async def cancel(self, at_once: bool = False) -> None:
         """Start nothing more. What runs may go on for `drain_s`, unless it is to end `at_once`; then what
-        is left is cancelled, and `run` returns."""
+        is left is cancelled, and `run` returns. To ask once more hurries nothing, but `at_once` does."""
         first, self._is_cancelled = not self._is_cancelled, True
         self._stopping = True
         while self._control is None or (self._workers is None and self._hosts is None):  # noqa: ASYNC110 - it has only just been started
             await asyncio.sleep(CONTROL_PAUSE_S)
-        self.stop_workers()
-        if at_once:
+        if first:
+            self.stop_workers()
+        if at_once:  # a second SIGTERM ends workers with what they run
             await asyncio.sleep(SIGTERMS_APART_S)
             self.stop_workers()
         if not first:

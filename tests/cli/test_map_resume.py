@@ -121,9 +121,14 @@ class TestInterrupt:
             out, err = process.communicate(timeout=60)
             return Ended(process.returncode, out, err.decode())
 
-    @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-    def test_without_records_all_is_stopped(self, tmp_path: Path, temporary: Path, by: int) -> None:
-        ended = self.interrupted(tmp_path, by=by)
+    @pytest.mark.parametrize(
+        ("words", "by"),
+        [((), signal.SIGINT), ((), signal.SIGTERM), (("--halt", "soon"), signal.SIGINT)],
+    )
+    def test_without_records_all_is_stopped(
+        self, tmp_path: Path, temporary: Path, words: tuple[str, ...], by: int
+    ) -> None:
+        ended = self.interrupted(tmp_path, *words, by=by)
         assert (ended.code, ended.out) == (130, b"")
         assert (
             "interrupted with 0 of 3 tasks ended; those that ran were stopped, and of the others" in ended.err

@@ -34,10 +34,14 @@ visibility_s: 3
 UNKNOWN = """\
 name: unknown
 backend: {backend}
-workload: {{kind: shell, count: 60, command: sleep 0.15}}
+workload:
+  kind: shell
+  count: 60
+  command: test $KON_TASK -lt 20 || until test -e stopped; do sleep 0.01; done
 visibility_s: 3
 workers: 2
 """
+"""A third of its tasks end at once, the others once workers have been told to stop (`stops`)."""
 
 
 @pytest.fixture
@@ -45,6 +49,18 @@ def folder(tmp_path: Path, on_ministack: Emulator, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(budget, "SPENDING_PAUSE_S", 0.5)
     return tmp_path
+
+
+@pytest.fixture
+def stops(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the tasks of UNKNOWN end once workers have been told to stop: so the run does not end before."""
+    stop_workers = LocalRun.stop_workers
+
+    def told(run: LocalRun) -> None:
+        stop_workers(run)
+        (folder / "stopped").touch()
+
+    monkeypatch.setattr(LocalRun, "stop_workers", told)
 
 
 def write(folder: Path, text: str, prefix: str) -> Path:
@@ -74,9 +90,10 @@ def test_what_costs_less_runs(folder: Path) -> None:
     assert invoke("run", write(folder, KNOWN, "enough"), "-q", *more).exit_code == 4
 
 
+@pytest.mark.usefixtures("stops")
 def test_a_run_that_has_cost_too_much_is_paused_and_goes_on(folder: Path) -> None:
     file = write(folder, UNKNOWN, "paused")
-    stopped = invoke("run", file, "-q", "--max-cost", "0.00008")
+    stopped = invoke("run", file, "-q", "--max-cost", "0.00004")
     assert stopped.exit_code == 4, stopped.output
     assert "no estimate of what it will cost, only a limit" in stopped.stderr
     assert "the run unknown-lease-w2-r1 is paused" in stopped.stderr
@@ -90,9 +107,9 @@ def test_a_run_that_has_cost_too_much_is_paused_and_goes_on(folder: Path) -> Non
     assert (row["done"], row["lost"], row["failed"]) == (60, 0, 0)
 
 
+@pytest.mark.usefixtures("stops")
 def test_workers_that_are_paused_end_what_they_are_at(folder: Path) -> None:
-    text = UNKNOWN.replace("sleep 0.15", "sleep 0.8")
-    assert invoke("run", write(folder, text, "ends"), "-q", "--max-cost", "0.00006").exit_code == 4
+    assert invoke("run", write(folder, UNKNOWN, "ends"), "-q", "--max-cost", "0.00004").exit_code == 4
     run = RunFolder(folder / "results/unknown/unknown-lease-w2-r1")
     tasks = {Event.START: set[int](), Event.KEEP: set[int]()}
     for _, line in run.event_lines():
@@ -126,6 +143,7 @@ def test_a_client_that_comes_later_keeps_to_a_limit(folder: Path) -> None:
     assert json.loads(collected.stdout)["runs"][0]["done"] == 100
 
 
+@pytest.mark.usefixtures("stops")
 def test_a_collected_run_that_has_cost_too_much_is_paused_and_goes_on(folder: Path) -> None:
     run = "unknown-lease-w2-r1"
     assert invoke("submit", write(folder, UNKNOWN, "collected"), "-q").exit_code == 0
