@@ -21,7 +21,7 @@ import msgspec
 
 from kon.core.backend import Channel
 from kon.core.clock import Clock
-from kon.core.errors import BackendUnavailable, ClientReplaced, ConfigurationError, StoreError
+from kon.core.errors import BackendDenied, BackendUnavailable, ClientReplaced, ConfigurationError, StoreError
 from kon.core.ledger import Ledger, Record
 from kon.core.queue import Delivery, Depth, Message, Queue
 from kon.engine.control import Control, Holder
@@ -117,13 +117,22 @@ class ClientLease:
         )
 
     async def keep(self) -> None:
-        """Renew it until cancelled. Raises ClientReplaced once another client has taken over."""
+        """Renew it until cancelled. Raises ClientReplaced once another client has taken over.
+
+        It goes on where that is denied: the next write fails, and until then answers may come.
+        """
+        denied = False
         while True:
             await asyncio.sleep(self._lease_s / RENEWALS)
             try:
                 await self._renew()
+                denied = False
             except BackendUnavailable:
                 pass  # as long as nobody takes over, it may be renewed late
+            except BackendDenied as error:
+                if not denied:
+                    self._on_note(f"this client can't renew its hold on the run: {error}")
+                denied = True
 
     async def check(self) -> None:
         """Return when this client holds its lease. To be called before a write that only the client may do.

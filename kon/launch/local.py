@@ -21,12 +21,9 @@ from kon.core.backend import Backend, Channel
 from kon.core.clock import Clock
 from kon.core.distribution import version
 from kon.core.errors import (
-    BackendDenied,
     ConfigurationError,
-    KonError,
     WorkersFailed,
     counted,
-    first_cause,
     ungrouped,
 )
 from kon.core.journal import FileJournal, Journal, LateJournal
@@ -354,8 +351,8 @@ class LocalRun:
             except asyncio.CancelledError:
                 working.cancel()
                 raise
-            except (KonError, BaseExceptionGroup) as error:
-                if isinstance(first_cause(error), BackendDenied):
+            except Exception:
+                if self._workers.outlives and self._own.lifeline is None:  # others are gone with this process
                     await self._drained(self._workers)
                 raise
             self._workers.stop()
@@ -363,10 +360,10 @@ class LocalRun:
             self._listener.note(NOT_ENDED)
 
     async def _drained(self, workers: RunWorkers) -> None:
-        """Have the workers of a client that may not go on give back what they hold: killed, they would have
+        """Have the workers of a client that can't go on give back what they hold: killed, they would have
         received it in vain."""
         self._listener.note(
-            f"the client may not go on: what runs may take up to {self.spec.drain_s:g} s more, and what has "
+            f"the client can't go on: what runs may take up to {self.spec.drain_s:g} s more, and what has "
             "not started is given back"
         )
         self._stopping = True

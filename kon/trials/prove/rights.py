@@ -31,10 +31,10 @@ AT_ONCE: Final = 0.3
 
 
 class Rights:
-    """The rights of one schedule. end_run: ends every process of the run at once."""
+    """The rights of one schedule. end_run: ends the run of which that host was denied something."""
 
     def __init__(
-        self, loop: SimLoop, services: Services, faults: Faults, watch: Watch, end_run: Callable[[], None]
+        self, loop: SimLoop, services: Services, faults: Faults, watch: Watch, end_run: Callable[[str], None]
     ) -> None:
         self._loop = loop
         self._services = services
@@ -55,13 +55,13 @@ class Rights:
             self._at(step(far), far, None)
 
     def ended_denied(self, host: str) -> None:
-        """A host has ended as it was denied something. Whoever keeps a worker may end its whole run."""
+        """A host has ended as it was denied something. Whoever keeps it may end the whole run."""
         missing, self._missing = self._missing, None
         if missing is None:
             return
-        if self._ends_run and not host.startswith(CLIENTS):
+        if self._ends_run:
             self._watch.note(host, "was denied: the run ends")
-            self._end_run()
+            self._end_run(host)
         self._loop.call_later(self._mended_s, self._mend, missing)
 
     def _at(self, step: int, far: Far, for_s: float | None) -> None:

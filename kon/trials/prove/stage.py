@@ -102,6 +102,7 @@ class Stage:
         self._rights = Rights(loop, services, faults, watch, self._end_run)
         self._away = services.away
         self._killers: dict[str, Callable[[], None]] = {}
+        self._stoppers: dict[str, Callable[[], None]] = {}
         self._notes: Path | None = None  # the folder of what workers note
         self._noting: list[Notes] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -189,7 +190,9 @@ class Stage:
                 channel = noted(channel, self._noting[-1])
             worker = self._worker(channel, host, clock)
             told = self._tell_to_stop(host, worker)
-            if await self._lives(host, worker.run(), "crash", "pause") and not told:
+            ended = await self._lives(host, worker.run(), "crash", "pause")
+            del self._stoppers[host]
+            if ended and not told:
                 return
             if self._notes is not None and not self._loop.is_alive(host):
                 self._parents.append(asyncio.create_task(self._hand_on(host, self._notes / host)))
@@ -215,13 +218,15 @@ class Stage:
     def _tell_to_stop(self, host: str, worker: Worker) -> list[str]:
         """Has the host, once it was told to stop."""
         told: list[str] = []
-        if (far := self._faults.fires("stop", host)) is not None:
 
-            def stop() -> None:
+        def stop() -> None:
+            if not told:  # told twice, it would end at once
                 self.watch.note(host, "is told to stop")
                 told.append(host)
                 worker.stop()
 
+        self._stoppers[host] = stop
+        if (far := self._faults.fires("stop", host)) is not None:
             self._loop.before_step(self._step(far), stop)
         return told
 
@@ -315,10 +320,14 @@ class Stage:
         drawn = far.randrange(1, self._scenario.horizon)
         return self._loop.steps + (drawn if self._scenario.at_step is None else self._scenario.at_step)
 
-    def _end_run(self) -> None:
-        """End its processes, as who keeps them does where one may not do what it has to."""
-        for kill in list(self._killers.values()):
-            kill()
+    def _end_run(self, denied: str) -> None:
+        """Have the workers drain and then the client end, as who keeps them does where one of them may not do
+        what it has to."""
+        for stop in list(self._stoppers.values()):
+            stop()
+        client = self._at_work
+        if client is not None and client[0] != denied:
+            self._loop.call_later(STOP_S, self._killers[client[0]])
 
     def _kill(self, host: str) -> None:
         if host in self._killers:

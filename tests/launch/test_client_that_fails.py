@@ -1,0 +1,127 @@
+"""A client that can't go on ends its run, and takes no receipt from a task by that."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from kon.core.errors import BackendDenied
+from kon.core.spec import Plugin, RunSpec
+from kon.core.task import State
+from kon.engine.client import Client
+from kon.engine.client_lease import ClientLease
+from kon.engine.control import Control, Holder
+from kon.engine.records.records import RunFolder
+from kon.engine.tally import Tally
+from kon.launch import local
+from kon.launch.local import LocalRun, RunListener
+
+TASKS: Final = 16
+
+
+class Naps:
+    """Tasks that take longer in all than a client takes to be denied something."""
+
+    def bodies(self, workers: int) -> Iterable[Any]:
+        return [0.5] * TASKS
+
+
+class Denied(Client):
+    """May take answers once, and then no more."""
+
+    async def _answers(self, wanted: int, wait_s: float) -> int:
+        if self.tally.left < TASKS:
+            raise BackendDenied("these AWS credentials may not call sqs:ReceiveMessage")
+        return await super()._answers(wanted, wait_s)
+
+
+class Full(Client):
+    """May write no more records after the first answers."""
+
+    async def _answers(self, wanted: int, wait_s: float) -> int:
+        if self.tally.left < TASKS:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return await super()._answers(wanted, wait_s)
+
+
+class Noted(RunListener):
+    """Keeps what a run says."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def _no_answers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LocalRun, "make_client", Denied)
+
+
+def _no_space(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LocalRun, "make_client", Full)
+
+
+def _no_renewals(patch: pytest.MonkeyPatch) -> None:
+    """The lease can't be renewed after the first answers. The client learns of it as it acks the next."""
+    be_client = Control.be_client
+    answered: list[int] = []
+
+    class Answered(Client):
+        async def _answers(self, wanted: int, wait_s: float) -> int:
+            answered.append(TASKS - self.tally.left)
+            return await super()._answers(wanted, wait_s)
+
+    async def denied(self: Control, holder: Holder, token: str, over: str) -> Any:
+        if max(answered, default=0):
+            raise BackendDenied("these AWS credentials may not call dynamodb:PutItem")
+        return await be_client(self, holder, token, over)
+
+    patch.setattr(Control, "be_client", denied)
+    patch.setattr(LocalRun, "make_client", Answered)
+    patch.setattr(local, "ClientLease", partial(ClientLease, lease_s=0.3))
+
+
+@pytest.mark.parametrize(
+    ("deny", "reason"),
+    [(_no_answers, "sqs:ReceiveMessage"), (_no_renewals, "dynamodb:PutItem"), (_no_space, "No space left")],
+)
+def test_what_workers_hold_goes_back_and_is_done_once_the_client_can_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deny: Callable[[pytest.MonkeyPatch], None], reason: str
+) -> None:
+    """Each message may be received once: of those whose worker is killed every task would be dead."""
+    spec = RunSpec(
+        run="denied",
+        experiment="denied",
+        backend=Plugin("sqlite"),
+        strategy=Plugin("lease", {"lease_s": 2.0, "skew_s": 0.1}),
+        kind=Plugin("sleep"),
+        tasks=TASKS,
+        workers=2,
+        slots=2,
+        visibility_s=2.0,
+        max_receives=1,
+        drain_s=0.1,
+    )
+    listener = Noted()
+
+    def run() -> Tally:
+        folder = RunFolder(tmp_path / spec.run)
+        return asyncio.run(LocalRun(folder, spec, Naps(), listener=listener).run())
+
+    with monkeypatch.context() as patch:
+        deny(patch)
+        with pytest.raises((BackendDenied, OSError), match=reason):
+            run()
+    assert [note for note in listener.notes if "client can't go on" in note]
+    events = Counter(line["e"] for _, line in RunFolder(tmp_path / spec.run).event_lines())
+    assert events["stop"], "what ran was queued again"
+    assert events["down"] == spec.workers
+    assert run().counts[State.DONE] == TASKS
