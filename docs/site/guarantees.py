@@ -53,6 +53,7 @@ BACKENDS: Final[tuple[Searchable, ...]] = ("sqlite", "aws")
 """Backends whose own code is searched."""
 
 ADDED: Final = "python -m docs.site.guarantees --added"
+DEEPER: Final = "python -m docs.site.guarantees --deeper"
 
 SHARE: Final = 20
 """Schedules with all faults at once, for each one with a fault alone."""
@@ -63,156 +64,8 @@ FEWER: Final = 10
 COVERED: Final[dict[Searchable, tuple[int, int]]] = {"sim": (160, 2), "sqlite": (20, 1), "aws": (20, 1)}
 """Schedules whose lines are counted, of each strategy with all faults at once, and with each fault alone."""
 
-
-_INTRO: Final = """\
-# Guarantees
-
-What each strategy promises, searched for breaks. kon's own client, workers and strategies run on a simulated
-clock. Queues and tables misbehave as SQS and DynamoDB are documented to. Hosts crash, stand still and have
-wrong clocks, and rights are missing. A seed draws what happens next, which faults there are, and the settings
-of the run. A watch sees what really happens, and holds it to named invariants.
-
-*This page is generated. kon {version} wrote it by `{command}`,
-from {schedules:,} schedules of {tasks} tasks on {workers} workers. The evidence is in [{data}]({data});
-the tests replay every counter-example in it, and check that this page is what it comes to.*
-
-What holds in {schedules:,} schedules is not proved for all. What is broken in one is shown not to hold.
-
-## What is promised
-
-{meanings}
-
-## What held and what broke
-
-{verdicts}
-
-*held*: promised, and broken in none of the schedules. *broken*: not promised; [below](#counter-examples) is a
-schedule that shows why.
-
-## How much was tried
-
-Schedules for each strategy, and in how many of them a fault really fired{fired}.
-
-{tried}
-{occasions}
-`kon prove` tells its pace. On 2026-11-29, on a machine busy with other work, a second of CPU time was enough
-for 52 to 58 schedules of `kon prove lease --fault all`, and for 380 to 460 of the
-[small case](#the-small-case-in-whole), `kon prove lease --exhaustive --preemptions 0`.
-
-### What is not modelled
-
-{unmodelled}
-
-Other tests hold all backends to one contract. `make soak` kills real workers and clients a thousand times on
-SQLite, and as often on the backend aws, where an emulator stands still as well. A checker that shares no code
-with kon counts the raw records. On 2026-11-29 it was 1,000 times on SQLite and 292 times on aws:
-no task was lost, and none counted twice. An emulator is not killed, as it would come back without its queues.
-Other tests cut the power: at every write
-of client and queue, and on the disk itself, where of SQLite's database and log and of the results all that
-was not synced is gone or torn.
-
-## The backends' own code
-
-`kon prove --backend sqlite` plays the queue and ledger of SQLite on a real file: a process is killed, or the
-disk fails, at any statement. `kon prove --backend aws` plays kon's own code for Amazon over a model of SQS,
-DynamoDB and S3. Its replies are bytes; calls and items of a batch fail, and requests and replies are lost.
-In two of seven schedules bodies are too large for a message, and go into objects.
-
-{others}
-
-Not modelled there:
-
-{unmodelled_others}
-
-## The edges at Amazon
-
-`kon prove` searches what a run does. `python -m tests.edges.search` searches what makes it and clears \
-it away: `up`, `run`, `submit`, `collect`,
-`down`, `sweep`, and a fleet's `provision`, `scale` and `teardown`. Each of thirteen faults meets every \
-call that changes something, and the first and
-last of those that look. The emulators keep [Amazon's rules](emulators.md#amazons-rules), and things \
-that are not kon's stand beside.
-
-After the fault, after the same command again, after `down` and after `sweep`: nothing foreign is \
-changed. Nothing is left, or it is named with
-exit code 5. What went on ends complete, and each refusal is a line that says why. A play is a fork of \
-an account that stands ready. It ends early
-where another went on from the same state with the same commands.
-
-`make soak` plays them all. On 2026-11-29 all 3,382 were: 1,096 of `up`, `run`, `submit` and `collect`, \
-1,382 of `down`, `sweep` and `teardown`,
-and 904 of `provision` and `scale`. Some 3,210 ended early. 14 had a finding, two of these by the \
-search's own look at hosts. All 14 were played
-again with what is mended since, and found nothing. The table has what earlier plays found as well:
-
-| found | kind | now |
-|---|---|---|
-| `provision`, killed and repeated at once, ended with NoSuchEntity | what was just made is not known \
-everywhere | each making call waits for up to a minute |
-| a host that had ended came back for its launch token | an idempotent call answers with the past | \
-another token |
-| a proxy's page ended `sweep` in a traceback | an answer that is none of Amazon's | an outage |
-| exit code 5 without a reason | a line that says what, and not why | each thing has its reason |
-| `scale` ended in a traceback where a call was refused or went on failing | botocore's error from a \
-function that playbooks call | each such function tells it in a line, and a test calls each |
-| `provision`, repeated, was refused `ec2:ModifyLaunchTemplate` | a right that only a change needs was not \
-in the shipped policy | it is; the policy is held to the code |
-| of two VPCs, one of a call that EC2 answered as failed, the second `provision` took the other | the first \
-of a list | the one with the fleet's subnets |
-| `collect`, where workers may never send: every task was dead, exit code 1 | a worker's refusal did not \
-reach the client | exit code 3 and a line; no task counts as tried |
-
-## What the search runs
-
-The share of lines that these schedules ran, without what only writes records or watches.
-
-{parts}
-
-Functions that no schedule entered:
-
-{left_out}
-
-Of these, why it is so seldom or never:
-
-{rare}
-
-Functions that are not counted, and why:
-
-{apart}
-
-## How soon a known break is found
-
-Schedules with all faults at once until a promise broke, of strategies with a safeguard taken out. The numbers
-are the middle one of {beginnings} beginnings, the fewest and the most.
-
-Three ways to find them sooner were measured and left out. A guide that kept schedules which came by something
-new, and varied them, took 64 on average where seeds alone took 65. Schedules that draw one half of the faults
-find the second break more often, in 40 of 900 and not in 11. The seventh takes several faults at once, and
-they find it in 9, not in 26. Priorities for who runs next, changed now and then, find them in 10 and in 17.
-
-{soon}
-
-## The small case in whole
-
-Two workers, one task, and every order in which requests take effect and timers fall due, without a fault and
-with each single fault. The bound is the number of pre-emptions: something goes first that is not first in
-line. `kon prove --exhaustive` goes through it; `--preemptions 2` further, at some forty times the price.
-
-{small}
-
-## Under which faults
-
-How many schedules broke what is not promised, under each fault alone and under all at once. A fault that is
-not listed broke it in none.
-
-{under}
-
-## Counter-examples
-
-The shortest that were found. The tests replay each from its seed, its faults and its schedule.
-
-{stories}
-"""
+_TEXT: Final = Path(__file__).with_suffix(".txt")
+"""The page, with names in braces where something is drawn."""
 
 
 class NoLongerBreaks(KonError):
@@ -227,7 +80,7 @@ def guarantees(evidence: Evidence, data: str) -> str:
         f"\n{', '.join(f'`{name}`' for name in unable)}: these have an occasion only where another fault "
         "came first,\nas it does among all.\n"
     )
-    return _INTRO.format(
+    return _TEXT.read_text().format(
         version=evidence.head.version,
         command=evidence.head.command,
         tasks=evidence.head.tasks,
@@ -417,6 +270,21 @@ def with_added(kept: Evidence, jobs: int | None) -> Evidence:
     return msgspec.structs.replace(kept, head=head, searched=searched, others=others)
 
 
+def deeper(kept: Evidence, strategies: Sequence[str], jobs: int | None) -> Evidence:
+    """The evidence, with the small case of these strategies under one pre-emption more.
+
+    Raises KonError where a promise breaks.
+    """
+    chosen = [each for each in registered_strategies() if each.label in strategies]
+    added = exhaust_each(chosen, 2, jobs=jobs, on_progress=lambda each: print(each.extent()))
+    if any(each.broken for each in added):
+        raise KonError("a promise broke in the small model; see `kon prove --exhaustive --preemptions 2`")
+    before = [each for each in kept.exhausted if each.preemptions != 2 or each.strategy not in chosen]
+    both = sorted([*before, *added], key=lambda each: each.strategy.label)
+    by = f"{kept.head.command.partition(f'` and `{DEEPER}')[0]}` and `{DEEPER} {' '.join(strategies)}"
+    return msgspec.structs.replace(kept, head=msgspec.structs.replace(kept.head, command=by), exhausted=both)
+
+
 def _completed(backend: Searchable, kept: list[Searched], jobs: int | None) -> list[Searched]:
     there = {(each.strategy.label, each.fault): each for each in kept}
     alone = next(each.schedules for each in kept if each.fault != ALL_FAULTS)
@@ -457,15 +325,20 @@ def main() -> None:
     parser.add_argument("--soon", action="store_true", help="as --again, but look for known breaks anew")
     parser.add_argument("--parts", action="store_true", help="as --again, but count anew which lines run")
     parser.add_argument("--added", action="store_true", help="as --again, but search faults that are new")
+    parser.add_argument(
+        "--deeper", nargs="+", metavar="STRATEGY", help="as --again, but search its small case further"
+    )
     parser.add_argument("page", type=Path, nargs="?", default=PAGE)
     args = parser.parse_args()
     page: Path = args.page
-    if args.soon or args.parts or args.added:
+    if args.soon or args.parts or args.added or args.deeper:
         kept = read_evidence(data_file(page))
         if args.soon:
             kept = msgspec.structs.replace(kept, soon=how_soon(args.jobs))
         if args.added:
             kept = with_added(kept, args.jobs)
+        if args.deeper:
+            kept = deeper(kept, args.deeper, args.jobs)
         if args.parts:
             kept = msgspec.structs.replace(kept, parts=_covered(args.jobs))
         write_page(page, kept)

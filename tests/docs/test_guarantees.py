@@ -18,8 +18,10 @@ from docs.site.evidence import (
 )
 from docs.site.guarantees import (
     BACKENDS,
+    DEEPER,
     NoLongerBreaks,
     data_file,
+    deeper,
     guarantees,
     main,
     searched_anew,
@@ -175,6 +177,22 @@ def test_a_search_finds_all_that_the_page_has(tmp_path: Path, monkeypatch: pytes
     assert read_evidence(tmp_path / "page.jsonl") == found
 
 
+def test_the_small_case_goes_further_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[list[str], int]] = []
+
+    def exhaust_each(strategies: list[Plugin], preemptions: int, **_: object) -> list[Exhausted]:
+        asked.append(([each.label for each in strategies], preemptions))
+        return [Exhausted(strategies[0], 2, (Covered("none", 1, 900, False, {}),), ())]
+
+    monkeypatch.setattr("docs.site.guarantees.exhaust_each", exhaust_each)
+    once = deeper(KEPT, ["lease"], None)
+    assert asked == [(["lease"], 2)]
+    assert deeper(once, ["lease"], None) == once, "what was there is drawn anew, and not twice"
+    assert once.head.command.endswith(f"`{DEEPER} lease")
+    rows = [each for each in once.exhausted if each.strategy.label == "lease"]
+    assert [(each.preemptions, each.schedules) for each in rows if each.preemptions == 2] == [(2, 900)]
+
+
 def test_every_known_break_is_looked_for() -> None:
     assert [each.known for each in KEPT.soon] == list(soon.KNOWN), ANEW
     for each in KEPT.soon:
@@ -193,9 +211,9 @@ def test_a_break_is_found_at_the_schedule_where_it_shows() -> None:
 
 
 def test_the_kept_evidence_has_the_small_case_of_every_strategy() -> None:
-    assert [each.strategy.label for each in KEPT.exhausted] == [
-        each.label for each in registered_strategies()
-    ], ANEW
+    found = {each.strategy.label for each in KEPT.exhausted if each.preemptions == 1}
+    assert found == {each.label for each in registered_strategies()}, ANEW
+    assert [each.strategy.label for each in KEPT.exhausted if each.preemptions == 2] == ["lease"], DEEPER
     assert not any(each.broken for each in KEPT.exhausted)
 
 

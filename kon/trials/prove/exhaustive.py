@@ -158,6 +158,33 @@ class Orders(Schedule):
         return events[self.choices.pick(len(events))] if len(events) > 1 else events[0]
 
 
+class Part(msgspec.Struct, frozen=True):
+    """The single faults of one name at one place, under every order within the bound.
+
+    place: a host or a service; empty for the schedules without a fault. longest: the steps of the longest
+    of those, before each of which a host is struck.
+    """
+
+    scenario: Scenario
+    preemptions: int | None
+    make_strategy: MakeStrategy | None
+    fault: str
+    place: str = ""
+    longest: int = 0
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What came of one part. longest: the steps of its longest schedule."""
+
+    covered: Covered
+    broken: tuple[Counterexample, ...]
+    longest: int
+
+
+Run = Callable[[Iterable[Part]], Iterable[Found]]
+"""What has parts searched, here or by other processes, and gives what came of them in order."""
+
+
 def exhaust(
     strategy: Plugin,
     preemptions: int | None = 1,
@@ -165,17 +192,27 @@ def exhaust(
     *,
     scenario: Scenario = SMALL,
     make_strategy: MakeStrategy | None = None,
+    run: Run | None = None,
 ) -> Exhausted:
     """Play the small model in every order within the bound, under no fault and under every single one.
 
     preemptions: how often something may go first that was not first in line; None for no bound.
-    faults: the names of those to try; None for all.
+    faults: the names of those to try; None for all. run: None for this process.
     """
-    search = _Search(_with_lease(scenario, strategy), preemptions, make_strategy)
-    searched = [search.fault(NO_FAULT, [(None, None, 0)])]
-    for name in FAULTS if faults is None else faults:
-        searched.append(search.fault(name, search.occasions(name)))
-    return Exhausted(strategy, preemptions, tuple(searched), tuple(search.broken))
+    without = Part(_with_lease(scenario, strategy), preemptions, make_strategy, NO_FAULT)
+    none = search_part(without)
+    names = FAULTS if faults is None else tuple(dict.fromkeys(faults))
+    parts = [
+        msgspec.structs.replace(without, fault=name, place=place, longest=none.longest)
+        for name in sorted(names, key=lambda name: name not in _STRIKES)  # the longest first
+        for place in _STRIKES.get(name) or _PLACES.get(name, _QUEUES)
+    ]
+    found = [none, *(map(search_part, parts) if run is None else run(parts))]
+    order = [NO_FAULT, *names]
+    found.sort(key=lambda each: order.index(each.covered.fault))
+    searched = [_all_of(name, [each.covered for each in found]) for name in order]
+    broken = [broken for each in found for broken in each.broken]
+    return Exhausted(strategy, preemptions, tuple(searched), tuple(broken))
 
 
 def exhaust_each(
@@ -190,16 +227,32 @@ def exhaust_each(
     on_progress: called after each strategy, in order.
     """
     exhausted = []
-    with processes(_exhaust_part, jobs if len(strategies) > 1 else 1) as run:
-        for each in run([(strategy, preemptions, faults) for strategy in strategies]):
+    with processes(search_part, jobs) as run:
+        for strategy in strategies:
+            each = exhaust(strategy, preemptions, faults, run=run)
             on_progress(each)
             exhausted.append(each)
     return exhausted
 
 
-def _exhaust_part(part: tuple[Plugin, int | None, Sequence[str] | None]) -> Exhausted:
-    strategy, preemptions, faults = part
-    return exhaust(strategy, preemptions, faults)
+def search_part(part: Part) -> Found:
+    """Go through the schedules of one part, depth first, single fault by single fault."""
+    return _Search(part).search()
+
+
+def _all_of(fault: str, covered: Iterable[Covered]) -> Covered:
+    """What was tried of a fault at all of its places."""
+    own = [each for each in covered if each.fault == fault]
+    breaks = Counter[Invariant]()
+    for each in own:
+        breaks.update(each.breaks)
+    return Covered(
+        fault,
+        sum(each.occasions for each in own),
+        sum(each.schedules for each in own),
+        all(each.whole for each in own),
+        dict(breaks),
+    )
 
 
 _Single = tuple[Fired | None, int | None, int]
@@ -207,66 +260,65 @@ _Single = tuple[Fired | None, int | None, int]
 
 
 class _Search:
-    """Goes through schedules, depth first, fault by fault."""
+    """Goes through the schedules of a part."""
 
-    def __init__(
-        self, scenario: Scenario, preemptions: int | None, make_strategy: MakeStrategy | None
-    ) -> None:
-        self._scenario = scenario
-        self._preemptions = 1 << 30 if preemptions is None else preemptions
-        self._make_strategy = make_strategy
-        self._longest = 0  # steps of a schedule without a fault
-        self._fired = False  # whether the fault at hand fired in any of its schedules
-        self.broken: list[Counterexample] = []
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._preemptions = 1 << 30 if part.preemptions is None else part.preemptions
+        self._longest = 0
+        self._fired = False  # whether the single fault at hand fired in any of its schedules
+        self._breaks = Counter[Invariant]()
+        self._broken: list[Counterexample] = []
 
-    def occasions(self, fault: str) -> Iterator[_Single]:
-        """Every single fault of a name. The next is asked for when all orders with the last were tried."""
-        for host in _STRIKES.get(fault, ()):
-            for step in range(1, self._longest + 1):
-                yield Fired(fault, host, 0), step, 0
-        if fault in _STRIKES:
-            return
-        for service in _PLACES.get(fault, _QUEUES):
-            for seed in range(_EXTENTS if fault in _DRAWN else 1):
-                nth = 0
-                while True:
-                    self._fired = False
-                    yield Fired(fault, service, nth), None, seed
-                    if not self._fired:
-                        break
-                    nth += 1
-
-    def fault(self, name: str, singles: Iterable[_Single]) -> Covered:
+    def search(self) -> Found:
         occasions = schedules = 0
-        whole, breaks = True, Counter[Invariant]()
-        for fired, at_step, seed in singles:
-            tried, all_of_them = self._orders(fired, at_step, seed, breaks)
+        whole = True
+        for fired, at_step, seed in self._singles():
+            tried, all_of_them = self._orders(fired, at_step, seed)
             if fired is not None and not self._fired:
                 continue  # no such occasion
             occasions += 1
             schedules += tried
             whole = whole and all_of_them
-        return Covered(name, occasions, schedules, whole, dict(breaks))
+        covered = Covered(self._part.fault, occasions, schedules, whole, dict(self._breaks))
+        return Found(covered, tuple(self._broken), self._longest)
 
-    def _orders(
-        self, fired: Fired | None, at_step: int | None, seed: int, breaks: Counter[Invariant]
-    ) -> tuple[int, bool]:
+    def _singles(self) -> Iterator[_Single]:
+        """Every single fault of the part. The next is asked for when all orders with the last were tried."""
+        fault, place = self._part.fault, self._part.place
+        if fault == NO_FAULT:
+            yield None, None, 0
+        elif fault in _STRIKES:
+            for step in range(1, self._part.longest + 1):
+                yield Fired(fault, place, 0), step, 0
+        else:
+            for seed in range(_EXTENTS if fault in _DRAWN else 1):
+                nth = 0
+                while True:
+                    self._fired = False
+                    yield Fired(fault, place, nth), None, seed
+                    if not self._fired:
+                        break
+                    nth += 1
+
+    def _orders(self, fired: Fired | None, at_step: int | None, seed: int) -> tuple[int, bool]:
         """Every order under one fault: how many there were, and whether the bound cut none off."""
-        scenario = msgspec.structs.replace(self._scenario, at_step=at_step)
+        scenario = msgspec.structs.replace(self._part.scenario, at_step=at_step)
         plan = [] if fired is None else [fired]
         picks: list[int] | None = []
         schedules, whole, sound = 0, True, True
         while picks is not None:
             schedule = Orders(picks)
-            played = play(scenario, seed, schedule=schedule, plan=plan, make_strategy=self._make_strategy)
+            played = play(
+                scenario, seed, schedule=schedule, plan=plan, make_strategy=self._part.make_strategy
+            )
             schedules += 1
             self._fired = self._fired or bool(played.fired)
-            if fired is None:
-                self._longest = max(self._longest, played.steps)
-            breaks.update({each.invariant for each in played.breaks})
+            self._longest = max(self._longest, played.steps)
+            self._breaks.update({each.invariant for each in played.breaks})
             if played.broken and sound:
                 sound = False  # one for each fault will do
-                self.broken.append(taken_from(played, scenario, played.broken[0].invariant))
+                self._broken.append(taken_from(played, scenario, played.broken[0].invariant))
             whole = whole and sum(map(bool, schedule.choices.picks)) < self._preemptions
             picks = next_picks(schedule.choices, self._preemptions)
         return schedules, whole

@@ -15,7 +15,7 @@ from kon.core.plugins import strategy_class
 from kon.core.spec import Plugin
 from kon.core.task import State
 from kon.trials.prove.classes import NO_FAULT, registered_strategies
-from kon.trials.prove.exhaustive import SMALL, VISIBILITY_S, Exhausted, Orders, exhaust
+from kon.trials.prove.exhaustive import SMALL, VISIBILITY_S, Exhausted, Orders, exhaust, exhaust_each
 from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.playing import play
 from kon.trials.prove.scenario import MakeStrategy
@@ -126,6 +126,14 @@ def test_each_single_fault_is_tried_once_and_at_every_occasion() -> None:
     )
     assert acks.occasions == 2, "of the task's message and of its answer's"
     assert crashes.occasions == 2 * acked.steps, "of two workers, before each step"
+
+
+def test_the_places_of_one_strategy_are_shared_among_processes_and_it_comes_to_the_same() -> None:
+    faults = ["ack_failed", "partition", "crash", "ack_failed"]
+    alone = exhaust(LEASE, 0, faults)
+    assert [each.fault for each in alone.searched] == [NO_FAULT, "ack_failed", "partition", "crash"]
+    told: list[Exhausted] = []
+    assert exhaust_each([LEASE], 0, faults, jobs=2, on_progress=told.append) == [alone] == told
 
 
 class ShortUnconditional(UnconditionalCommit):
