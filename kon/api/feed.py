@@ -230,8 +230,8 @@ class _TellingJournal(Journal):
         fresh, self._tally.fresh = self._tally.fresh, []
         self._feed.ended(fresh)
 
-    async def on_disk(self) -> None:
-        await self._inner.on_disk()
+    async def on_disk(self, always: bool = False) -> None:
+        await self._inner.on_disk(always)
 
 
 class OpenClient(Client):

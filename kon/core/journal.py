@@ -26,8 +26,8 @@ BLOCK_BYTES: Final = 1 << 18
 class Journal(ABC):
     """Lines, appended. Once `append` returns, a SIGKILL of this process loses none of them.
 
-    Once `on_disk` returns, a power cut loses none of those that were appended before it was called, where
-    the journal is durable.
+    Once `on_disk` returns, a power cut loses none of those that were appended before it was called. Where the
+    journal is not durable it returns at once, unless it is to wait `always`.
     """
 
     durable: bool = False
@@ -35,10 +35,13 @@ class Journal(ABC):
     _synced = 0
     _syncing: asyncio.Task[None] | None = None
 
-    async def on_disk(self) -> None:
-        """Wait for the disk; those who wait at the same time share one wait. Raises StoreError."""
+    async def on_disk(self, always: bool = False) -> None:
+        """Wait for the disk; those who wait at the same time share one wait. Raises StoreError.
+
+        always: for what stands nowhere else.
+        """
         upto = self._appends
-        while self.durable and self._synced < upto:
+        while (always or self.durable) and self._synced < upto:
             if self._syncing is None:
                 self._syncing = asyncio.create_task(self._sync_all())
             await asyncio.shield(self._syncing)
@@ -76,9 +79,9 @@ class FileJournal(Journal):
             size_bytes = os.fstat(self._fd).st_size
             if size_bytes and os.pread(self._fd, 1, size_bytes - 1) != b"\n":
                 os.write(self._fd, b"\n")
-            if durable:  # a file is as durable as the folders that name it
-                sync_folder(path.parent)
-                sync_folder(path.parent.parent)
+            self._is_named = False  # on disk, by the folders
+            if durable:
+                self._sync_names()
         except OSError as error:
             raise StoreError(f"{path}: can't be written: {error.strerror}") from error
 
@@ -99,6 +102,7 @@ class FileJournal(Journal):
     def sync(self) -> None:
         try:
             os.fdatasync(self._fd)
+            self._sync_names()
         except OSError as error:
             raise StoreError(
                 f"{self._path}: the disk does not take it: {error.strerror}. What was answered is not acked, "
@@ -107,6 +111,13 @@ class FileJournal(Journal):
 
     def close(self) -> None:
         os.close(self._fd)
+
+    def _sync_names(self) -> None:
+        """A file is as durable as the folders that name it."""
+        if not self._is_named:
+            sync_folder(self._path.parent)
+            sync_folder(self._path.parent.parent)
+            self._is_named = True
 
 
 def sync_folder(folder: Path) -> None:
@@ -147,9 +158,15 @@ class MemoryJournal(Journal):
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
+        self.lines_on_disk = 0
+        """How many of them somebody waited for, whatever the durability."""
 
     def append(self, lines: Sequence[bytes]) -> None:
         self.lines.extend(lines)
+
+    async def on_disk(self, always: bool = False) -> None:
+        if always:
+            self.lines_on_disk = len(self.lines)
 
 
 def scan(path: Path, decoder: msgspec.json.Decoder[_Line]) -> Iterator[_Line]:

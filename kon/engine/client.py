@@ -129,7 +129,9 @@ class Client:
             spec, self._channel, self.tally, rng, options.in_flight, options.sizes, options.following
         )
         self._answer_bytes = ANSWERS_BYTES // 10  # of the largest answer, lately; ten for a start
-        self._excused = Counter[int]()  # dead letters of a task that were sent once more
+        self._excused = Counter[
+            tuple[int, int]
+        ]()  # by task and attempt: dead letters that were sent once more
 
     async def run(self, bodies: Iterable[Any]) -> Tally:
         """Submit and collect at once; return when every task is accounted for."""
@@ -235,7 +237,7 @@ class Client:
         self._listener.unreadable.append(
             [encode_unreadable(Unreadable(queue, self._clock.now_s(), body, error))]
         )
-        await self._listener.unreadable.on_disk()
+        await self._listener.unreadable.on_disk(always=True)
 
     async def _dead_letters(self) -> int:
         queue = self._channel.dead
@@ -264,21 +266,26 @@ class Client:
                 DEAD_LETTERS,
                 [Outcome(t.index, t.attempt, State.DEAD, None, why, now_s, now_s) for t in tasks],
             )
-        await self._journal.on_disk()
+        await self._journal.on_disk(always=True)  # no ledger knows of them
         await queue.ack(deliveries)
         return len(deliveries)
 
     async def _once_more(self, bundle: Bundle, denied: int, queued: set[int]) -> Sequence[Task]:
         """Queue again those tasks of a dead letter that workers may have received in vain; the others.
 
-        denied: workers so far that were denied what they need. Each excuses one dead letter of a task.
+        denied: workers so far that were denied what they need. Each excuses one dead letter of an attempt: of
+            two attempts at a task there may be messages, the bundle's and the second one's own.
         queued: tasks that are queued again already. One that was given back may have two messages.
         """
         twins = [task for task in bundle.tasks if task.index in queued]
-        again = [task for task in bundle.tasks if task not in twins and self._excused[task.index] < denied]
+        again = [
+            task
+            for task in bundle.tasks
+            if task not in twins and self._excused[task.index, task.attempt] < denied
+        ]
         if again:
             queued.update(task.index for task in again)
-            self._excused.update(task.index for task in again)
+            self._excused.update((task.index, task.attempt) for task in again)
             # the count of moves makes its body new to a queue that drops what is repeated
             anew = msgspec.structs.replace(bundle, tasks=again, receives=0, moves=bundle.moves + 1)
             await self._channel.tasks.send([Message(encode(anew))])

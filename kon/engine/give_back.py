@@ -119,6 +119,7 @@ class GiveBack:
                 since_s = 0.0  # a slot is free: the next start is due
             elif since_s >= due_s:
                 count = self.waiting if since_s >= stuck_s else beyond
+                prefetch.gave_back()
                 await self.back(count, _parts(spec, part_s, max(mean_s, since_s)))
                 continue
             elif self.waiting * mean_s / slots > wait_s:

@@ -33,6 +33,7 @@ class Prefetch:
         self._limits = limits
         self._executor = executor
         self._fetch_s = 0.0  # how long receive and claim take, lately
+        self._gave_back_s = -math.inf  # the last start before tasks were given back
         self._per_message = float(Sizing(spec).size(spec.tasks))
         # of 60 tasks of 2 ms, all within the horizon, one of two workers would take all
         self._share = min(MOST_AHEAD, math.ceil(spec.tasks / (ROUNDS * spec.workers * spec.processes)))
@@ -71,6 +72,10 @@ class Prefetch:
         """Note how long a receive and a claim have taken. Not for a long poll, which waits for messages."""
         self._fetch_s += 0.2 * (took_s - self._fetch_s)
 
+    def gave_back(self) -> None:
+        """Hold nothing ahead before another task starts: it would be given back as well, again and again."""
+        self._gave_back_s = self._executor.last_start_s
+
     def _ahead(self, here: bool) -> int:
         """How many tasks to hold ahead of the slots."""
         spec, mean_s = self._spec, self._executor.mean_s
@@ -82,8 +87,10 @@ class Prefetch:
             most = math.ceil(spec.prefetch * self._per_message)
         if mean_s > 0:
             most = min(most, int(self.horizon_s * spec.slots / mean_s))
-        if spec.prefetch is None and most and self._executor.running >= spec.slots:
-            idle_s = asyncio.get_running_loop().time() - self._executor.last_start_s
-            if idle_s > self.horizon_s:
+        if most and self._executor.running >= spec.slots:
+            last_s = self._executor.last_start_s
+            if last_s == self._gave_back_s:
+                return 0
+            if spec.prefetch is None and asyncio.get_running_loop().time() - last_s > self.horizon_s:
                 return 0  # the tasks that run now take longer than those before
         return most

@@ -235,7 +235,7 @@ class _Synced(MemoryJournal):
 
     synced = 0
 
-    async def on_disk(self) -> None:
+    async def on_disk(self, always: bool = False) -> None:
         self.synced = len(self.lines)
 
 

@@ -83,3 +83,9 @@ def test_in_a_short_run_what_goes_back_is_in_small_messages() -> None:
         _work(*[0.001] * 100, workers=50, bundle=100, run_of=200, hold=HoldLimits(wait_s=0.05), for_s=0.0505)
     )
     assert max(sent) == 20
+
+
+def test_what_went_back_is_not_taken_again_and_again_before_another_task_starts() -> None:
+    """The last task waits behind one of 2 s. A receive that was under way may bring it once more."""
+    sent = in_virtual_time(_work(*[0.003] * 60, 2.0, 0.003, workers=4, receive_s=0.002))
+    assert sent in ([1], [1, 1])

@@ -153,8 +153,8 @@ class LinkedJournal(Journal):
         self._answers.append(lines)
         self._log.append(lines)
 
-    async def on_disk(self) -> None:
-        await self._answers.on_disk()
+    async def on_disk(self, always: bool = False) -> None:
+        await self._answers.on_disk(always)
 
     def sync(self) -> None:
         self._answers.sync()

@@ -161,8 +161,8 @@ class Orders(Schedule):
 class Part(msgspec.Struct, frozen=True):
     """The single faults of one name at one place, under every order within the bound.
 
-    place: a host or a service; empty for the schedules without a fault. longest: the steps of the longest
-    of those, before each of which a host is struck.
+    place: a host or a service; empty for the schedules without a fault. longest: steps of the longest
+        schedule without a fault; a host is struck before each step up to there.
     """
 
     scenario: Scenario

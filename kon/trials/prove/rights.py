@@ -31,10 +31,18 @@ AT_ONCE: Final = 0.3
 
 
 class Rights:
-    """The rights of one schedule. end_run: ends the run of which that host was denied something."""
+    """The rights of one schedule.
+
+    end_run: ends the run as that host was denied something: as kon does, or at once, as who sees it may.
+    """
 
     def __init__(
-        self, loop: SimLoop, services: Services, faults: Faults, watch: Watch, end_run: Callable[[str], None]
+        self,
+        loop: SimLoop,
+        services: Services,
+        faults: Faults,
+        watch: Watch,
+        end_run: Callable[[str, bool], None],
     ) -> None:
         self._loop = loop
         self._services = services
@@ -43,14 +51,15 @@ class Rights:
         self._end_run = end_run
         self._missing: Denial | None = None  # until somebody gives it
         self._mended_s = 0.0  # after which time
-        self._ends_run = False
+        self._ends_run = self._ends_at_once = False
 
     def may_miss(self, step: Callable[[Far], int]) -> None:
         """Have a right be missing from some step on, if this is such a schedule."""
         if (far := self._faults.fires("denied", "rights")) is not None:
             self._at(step(far), far, far.uniform(0.0, A_WHILE_S))
         if (far := self._faults.fires("denied_for_good", "rights")) is not None:
-            self._ends_run = far.random() < 0.5
+            drawn = far.random()
+            self._ends_run, self._ends_at_once = drawn < 0.5, drawn < 0.25
             self._mended_s = far.uniform(0.0, MENDED_S)
             self._at(step(far), far, None)
 
@@ -60,8 +69,9 @@ class Rights:
         if missing is None:
             return
         if self._ends_run:
-            self._watch.note(host, "was denied: the run ends")
-            self._end_run(host)
+            at_once = self._ends_at_once and not host.startswith(CLIENTS)
+            self._watch.note(host, f"was denied: the run ends{' at once' if at_once else ''}")
+            self._end_run(host, at_once)
         self._loop.call_later(self._mended_s, self._mend, missing)
 
     def _at(self, step: int, far: Far, for_s: float | None) -> None:

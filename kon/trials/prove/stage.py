@@ -113,6 +113,8 @@ class Stage:
         self._clients = 0  # lives of the client so far
         self._drained = False  # found so by a client, which may have crashed as it closed the run
         self._at_work: tuple[str, asyncio.Task[Any]] | None = None  # the client that was started last
+        self._clients_here: set[str] = set()
+        self._collected = False  # to the end, by some client
         self._results = MemoryJournal()
         self._recording = ""  # the client that records, and from which line on
         self._recorded_from = 0
@@ -254,7 +256,10 @@ class Stage:
         for host in _names(name):
             channel = await self._services.open(RUN, host)
             life = self._client(channel, host, clock, is_alive)
-            if await self._lives(host, life, "client_crash", "client_pause"):
+            self._clients_here.add(host)
+            ended = await self._lives(host, life, "client_crash", "client_pause")
+            self._clients_here.remove(host)
+            if ended:
                 return
             if self._scenario.forgets and self._recording == host:
                 self._forget(host)
@@ -263,7 +268,9 @@ class Stage:
     def _forget(self, host: str) -> None:
         """Lose the end of what a client recorded in this life."""
         lines = self._results.lines
-        kept = random.Random(f"{self._seed}:forgets:{host}").randint(self._recorded_from, len(lines))
+        kept = random.Random(f"{self._seed}:forgets:{host}").randint(
+            max(self._recorded_from, self._results.lines_on_disk), len(lines)
+        )
         if kept < len(lines):
             self.watch.note(host, "loses the last of its records")
             del lines[kept:]
@@ -305,8 +312,9 @@ class Stage:
                 await self._loop.spawn(host, leaving)
             return True
         if isinstance(first_cause(error), ClientReplaced | ConfigurationError):
+            # whoever is told of a client that has ended meanwhile begins once more
             self.watch.note(host, "leaves the run to another client")
-            return True
+            return self._collected or len(self._clients_here) > 1
         if isinstance(cause := first_cause(error), BackendUnavailable | StoreError):
             self.watch.note(host, "gives up", (), str(cause))
             if isinstance(cause, BackendDenied):
@@ -320,9 +328,14 @@ class Stage:
         drawn = far.randrange(1, self._scenario.horizon)
         return self._loop.steps + (drawn if self._scenario.at_step is None else self._scenario.at_step)
 
-    def _end_run(self, denied: str) -> None:
+    def _end_run(self, denied: str, at_once: bool) -> None:
         """Have the workers drain and then the client end, as who keeps them does where one of them may not do
-        what it has to."""
+        what it has to; or end every process at once."""
+        if at_once:
+            for kill in list(self._killers.values()):
+                kill()
+            return
+        self.accounts.all_told = True
         for stop in list(self._stoppers.values()):
             stop()
         client = self._at_work
@@ -408,6 +421,7 @@ class Stage:
         self.tally = client.tally
         self._recording, self._recorded_from = host, len(self._results.lines)
         await client.run(self._bodies)
+        self._collected = True
         if not self.cancelled:
             await self._drain(plain)
         await client.close()

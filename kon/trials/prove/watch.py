@@ -270,13 +270,13 @@ class WatchedKind(Kind):
         before = self._watch.started(attempt)
         try:
             await asyncio.sleep(seconds)
+            if failures:
+                attempt.spent = Spent(seconds)
+            if self._stores and self._objects is not None:
+                await self._objects.put(f"{attempt.index}", _STORED)
         except asyncio.CancelledError:
             self._watch.stopped(attempt)
             raise
-        if failures:
-            attempt.spent = Spent(seconds)
-        if self._stores and self._objects is not None:
-            await self._objects.put(f"{attempt.index}", _STORED)
         if attempt.number <= failures:
             raise ValueError(f"attempt {attempt.number} fails, as it is to")
         return self._result(attempt.index, before)

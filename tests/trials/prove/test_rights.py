@@ -46,6 +46,11 @@ def test_nor_at_amazon(fault: str) -> None:
     assert not broken("lease", fault, range(24, 32), "aws")
 
 
+def test_both_messages_of_a_task_are_excused() -> None:
+    """A bundle's, of which one task is not done, and another one's own for its second attempt."""
+    assert not broken("lease", "denied_for_good", range(1433, 1434))
+
+
 def test_every_role_is_denied_something_and_at_times_the_whole_run_ends() -> None:
     said = set()
     for seed in range(30):
@@ -53,7 +58,12 @@ def test_every_role_is_denied_something_and_at_times_the_whole_run_ends() -> Non
         scenario = scenario_of(SCENARIO, Plugin("lease"), fault_class("denied_for_good"), seed)
         play(scenario, seed, trace=trace)
         said |= {step.op for step in trace.steps if step.what == "host"}
-    assert {"was denied: the run ends", "gives the right", "gives up"} <= said
+    assert {
+        "was denied: the run ends",
+        "was denied: the run ends at once",
+        "gives the right",
+        "gives up",
+    } <= said
     assert {each.partition("*")[0] for each in said if "may not" in each} == {"w", "client"}
 
 
