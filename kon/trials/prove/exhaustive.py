@@ -158,7 +158,7 @@ class Orders(Schedule):
         return events[self.choices.pick(len(events))] if len(events) > 1 else events[0]
 
 
-class Part(msgspec.Struct, frozen=True):
+class FaultPlace(msgspec.Struct, frozen=True):
     """The single faults of one name at one place, under every order within the bound.
 
     place: a host or a service; empty for the schedules without a fault. longest: steps of the longest
@@ -173,16 +173,16 @@ class Part(msgspec.Struct, frozen=True):
     longest: int = 0
 
 
-class Found(msgspec.Struct, frozen=True):
-    """What came of one part. longest: the steps of its longest schedule."""
+class PlaceSearched(msgspec.Struct, frozen=True):
+    """What came of one place. longest: the steps of its longest schedule."""
 
     covered: Covered
     broken: tuple[Counterexample, ...]
     longest: int
 
 
-Run = Callable[[Iterable[Part]], Iterable[Found]]
-"""What has parts searched, here or by other processes, and gives what came of them in order."""
+SearchPlaces = Callable[[Iterable[FaultPlace]], Iterable[PlaceSearched]]
+"""What has places searched, here or by other processes, and gives what came of them in order."""
 
 
 def exhaust(
@@ -192,22 +192,22 @@ def exhaust(
     *,
     scenario: Scenario = SMALL,
     make_strategy: MakeStrategy | None = None,
-    run: Run | None = None,
+    run: SearchPlaces | None = None,
 ) -> Exhausted:
     """Play the small model in every order within the bound, under no fault and under every single one.
 
     preemptions: how often something may go first that was not first in line; None for no bound.
     faults: the names of those to try; None for all. run: None for this process.
     """
-    without = Part(_with_lease(scenario, strategy), preemptions, make_strategy, NO_FAULT)
-    none = search_part(without)
+    without = FaultPlace(_with_lease(scenario, strategy), preemptions, make_strategy, NO_FAULT)
+    none = search_place(without)
     names = FAULTS if faults is None else tuple(dict.fromkeys(faults))
-    parts = [
+    places = [
         msgspec.structs.replace(without, fault=name, place=place, longest=none.longest)
         for name in sorted(names, key=lambda name: name not in _STRIKES)  # the longest first
         for place in _STRIKES.get(name) or _PLACES.get(name, _QUEUES)
     ]
-    found = [none, *(map(search_part, parts) if run is None else run(parts))]
+    found = [none, *(map(search_place, places) if run is None else run(places))]
     order = [NO_FAULT, *names]
     found.sort(key=lambda each: order.index(each.covered.fault))
     searched = [_all_of(name, [each.covered for each in found]) for name in order]
@@ -227,7 +227,7 @@ def exhaust_each(
     on_progress: called after each strategy, in order.
     """
     exhausted = []
-    with processes(search_part, jobs) as run:
+    with processes(search_place, jobs) as run:
         for strategy in strategies:
             each = exhaust(strategy, preemptions, faults, run=run)
             on_progress(each)
@@ -235,9 +235,9 @@ def exhaust_each(
     return exhausted
 
 
-def search_part(part: Part) -> Found:
-    """Go through the schedules of one part, depth first, single fault by single fault."""
-    return _Search(part).search()
+def search_place(at: FaultPlace) -> PlaceSearched:
+    """Go through the schedules of one place, depth first, single fault by single fault."""
+    return _Search(at).search()
 
 
 def _all_of(fault: str, covered: Iterable[Covered]) -> Covered:
@@ -260,17 +260,17 @@ _Single = tuple[Fired | None, int | None, int]
 
 
 class _Search:
-    """Goes through the schedules of a part."""
+    """Goes through the schedules of a place."""
 
-    def __init__(self, part: Part) -> None:
-        self._part = part
-        self._preemptions = 1 << 30 if part.preemptions is None else part.preemptions
+    def __init__(self, at: FaultPlace) -> None:
+        self._at = at
+        self._preemptions = 1 << 30 if at.preemptions is None else at.preemptions
         self._longest = 0
         self._fired = False  # whether the single fault at hand fired in any of its schedules
         self._breaks = Counter[Invariant]()
         self._broken: list[Counterexample] = []
 
-    def search(self) -> Found:
+    def search(self) -> PlaceSearched:
         occasions = schedules = 0
         whole = True
         for fired, at_step, seed in self._singles():
@@ -280,16 +280,16 @@ class _Search:
             occasions += 1
             schedules += tried
             whole = whole and all_of_them
-        covered = Covered(self._part.fault, occasions, schedules, whole, dict(self._breaks))
-        return Found(covered, tuple(self._broken), self._longest)
+        covered = Covered(self._at.fault, occasions, schedules, whole, dict(self._breaks))
+        return PlaceSearched(covered, tuple(self._broken), self._longest)
 
     def _singles(self) -> Iterator[_Single]:
-        """Every single fault of the part. The next is asked for when all orders with the last were tried."""
-        fault, place = self._part.fault, self._part.place
+        """Every single fault of the place. The next is asked for when all orders with the last were tried."""
+        fault, place = self._at.fault, self._at.place
         if fault == NO_FAULT:
             yield None, None, 0
         elif fault in _STRIKES:
-            for step in range(1, self._part.longest + 1):
+            for step in range(1, self._at.longest + 1):
                 yield Fired(fault, place, 0), step, 0
         else:
             for seed in range(_EXTENTS if fault in _DRAWN else 1):
@@ -303,15 +303,13 @@ class _Search:
 
     def _orders(self, fired: Fired | None, at_step: int | None, seed: int) -> tuple[int, bool]:
         """Every order under one fault: how many there were, and whether the bound cut none off."""
-        scenario = msgspec.structs.replace(self._part.scenario, at_step=at_step)
+        scenario = msgspec.structs.replace(self._at.scenario, at_step=at_step)
         plan = [] if fired is None else [fired]
         picks: list[int] | None = []
         schedules, whole, sound = 0, True, True
         while picks is not None:
             schedule = Orders(picks)
-            played = play(
-                scenario, seed, schedule=schedule, plan=plan, make_strategy=self._part.make_strategy
-            )
+            played = play(scenario, seed, schedule=schedule, plan=plan, make_strategy=self._at.make_strategy)
             schedules += 1
             self._fired = self._fired or bool(played.fired)
             self._longest = max(self._longest, played.steps)
