@@ -38,7 +38,7 @@ from kon.trials.prove.classes import (
 from kon.trials.prove.counterexample import Counterexample
 from kon.trials.prove.coverage import RARE, PartLines, apart, coverage_of
 from kon.trials.prove.drawn import SCENARIO
-from kon.trials.prove.exhaustive import Exhausted, exhaust_each
+from kon.trials.prove.exhaustive import SHARED_PAGE, SMALL, Exhausted, exhaust_each
 from kon.trials.prove.findings import Broken, by_strategy, summed_up
 from kon.trials.prove.invariants import MEANING, Invariant
 from kon.trials.prove.search import Cell, Searched, search
@@ -167,16 +167,17 @@ def _small(exhausted: Sequence[Exhausted]) -> str:
         kept = "**BROKEN**" if each.broken else "held"
         bound = "any" if each.preemptions is None else f"{each.preemptions:,}"
         counts = [f"{each.occasions:,}", f"{each.schedules:,}"]
-        body.append([f"`{each.strategy.label}`", bound, *counts, kept, others or "nothing"])
+        body.append([f"`{each.strategy.label}`", f"{each.tasks}", bound, *counts, kept, others or "nothing"])
     names = [
         "strategy",
+        "tasks",
         "pre-emptions",
         "single faults",
         "schedules",
         "promises",
         "broke what is not promised",
     ]
-    return draw(body, names, ["left", "right", "right", "right", "left", "left"], _STYLE)
+    return draw(body, names, ["left", "right", "right", "right", "right", "left", "left"], _STYLE)
 
 
 def _span(counts: Sequence[int]) -> str:
@@ -271,12 +272,18 @@ def with_added(kept: Evidence, jobs: int | None) -> Evidence:
 
 
 def deeper(kept: Evidence, strategies: Sequence[str], jobs: int | None) -> Evidence:
-    """The evidence, with the small case of these strategies under one pre-emption more.
+    """The evidence, with the small cases of these strategies under one pre-emption more.
 
     Raises KonError where a promise breaks.
     """
     chosen = [each for each in registered_strategies() if each.label in strategies]
-    added = exhaust_each(chosen, 2, jobs=jobs, on_progress=lambda each: print(each.extent()))
+    added = [
+        each
+        for case in (SMALL, SHARED_PAGE)
+        for each in exhaust_each(
+            chosen, 2, jobs=jobs, on_progress=lambda each: print(each.extent(), flush=True), scenario=case
+        )
+    ]
     if any(each.broken for each in added):
         raise KonError("a promise broke in the small model; see `kon prove --exhaustive --preemptions 2`")
     before = [each for each in kept.exhausted if each.preemptions != 2 or each.strategy not in chosen]

@@ -9,6 +9,7 @@ from typing import Any, Final, get_args
 import click
 import msgspec
 import yaml
+from click.core import ParameterSource
 
 from kon.backends.sim.faults import FAULTS
 from kon.cli.output import json_option, note, quiet_option, table_width, wide_option
@@ -27,6 +28,7 @@ from kon.trials.prove.classes import (
 )
 from kon.trials.prove.coverage import Coverage
 from kon.trials.prove.drawn import SCENARIO
+from kon.trials.prove.exhaustive import SHARED_PAGE
 from kon.trials.prove.search import Cell, search
 from kon.trials.prove.services import Searchable
 
@@ -71,7 +73,7 @@ SHARE: Final = 20
     metavar="N",
     default=SCENARIO.tasks,
     show_default=True,
-    help="Tasks of each schedule.",
+    help="Tasks of each schedule. With --exhaustive: 1, which is the default there, or 2, of one page.",
 )
 @click.option(
     "--workers",
@@ -146,6 +148,7 @@ def prove(
       kon prove lease --exhaustive --preemptions 1
       kon prove mylab.strategies:Mine --fault crash --seed 17
     """
+    _refuse_unused(ctx)
     if backend != "sim" and exhaustive:
         raise ConfigurationError(f"--backend {backend} is for a search by seeds; leave --exhaustive out")
     asked = Asked(
@@ -168,7 +171,8 @@ def prove(
             raise ConfigurationError("--exhaustive tries what there is, by no seed; leave --seed out")
         named = [each.name for each in asked.faults]
         of = None if not named or ALL_FAULTS in named else [name for name in named if name in FAULTS]
-        kept = prove_exhaustively(asked.strategies, preemptions, of, jobs, as_json, story, quiet)
+        few = tasks if _is_given(ctx, "tasks") else 1
+        kept = prove_exhaustively(asked.strategies, preemptions, of, jobs, as_json, story, quiet, tasks=few)
     elif seed is not None:
         kept = replay(asked, seed)
     else:
@@ -178,6 +182,29 @@ def prove(
             say_pace(sum(each.schedules for each in cells), time.monotonic() - began_s)
         kept = report(asked, searched)
     ctx.exit(0 if kept else EXIT_BROKEN)
+
+
+_UNUSED: Final = {"exhaustive": ("seeds", "workers"), "seed": ("seeds", "jobs")}
+"""Options that have no meaning with another one."""
+
+
+def _refuse_unused(ctx: click.Context) -> None:
+    """Raises ConfigurationError for what was asked for, and would be passed over."""
+    for option, others in _UNUSED.items():
+        for other in others:
+            if _is_given(ctx, option) and _is_given(ctx, other):
+                raise ConfigurationError(f"--{other} has no meaning with --{option}; leave one of them out")
+    if not ctx.params["exhaustive"] and _is_given(ctx, "preemptions"):
+        raise ConfigurationError("--preemptions is about --exhaustive; add that, or leave this out")
+    if ctx.params["exhaustive"] and _is_given(ctx, "tasks") and ctx.params["tasks"] > SHARED_PAGE.tasks:
+        raise ConfigurationError(
+            f"--tasks {ctx.params['tasks']}: the small model of --exhaustive has 1 task, or 2 of one page. "
+            "A search by seeds has any number; leave --exhaustive out for that"
+        )
+
+
+def _is_given(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _print_coverage(measured: Coverage, wide: bool) -> None:

@@ -10,9 +10,10 @@ import msgspec
 
 from kon.cli.output import note, print_json
 from kon.cli.prove_found import say_pace
+from kon.core.errors import counted
 from kon.core.spec import Plugin
 from kon.report.tables import draw
-from kon.trials.prove.exhaustive import Covered, Exhausted, exhaust_each
+from kon.trials.prove.exhaustive import SHARED_PAGE, SMALL, Covered, Exhausted, exhaust_each
 from kon.trials.prove.invariants import MEANING
 from kon.trials.prove.telling import tell
 
@@ -25,14 +26,21 @@ def prove_exhaustively(
     as_json: bool,
     story: bool | None,
     quiet: bool,
+    *,
+    tasks: int = 1,
 ) -> bool:
     """Search the small model in whole, and print what was found; whether every promise was kept.
 
-    faults: by name; None for all. story: whether broken promises are told; None for yes.
+    faults: by name; None for all. story: whether broken promises are told; None for yes. tasks: 1 or 2.
     """
     began_s = time.monotonic()
     every = exhaust_each(
-        strategies, preemptions, faults, jobs, lambda done: None if quiet else _say_exhausted(done)
+        strategies,
+        preemptions,
+        faults,
+        jobs,
+        lambda done: None if quiet else _say_exhausted(done),
+        scenario=SMALL if tasks == 1 else SHARED_PAGE,
     )
     if not quiet:
         say_pace(sum(each.schedules for each in every), time.monotonic() - began_s)
@@ -45,7 +53,11 @@ def prove_exhaustively(
 
 def _say_exhausted(exhausted: Exhausted) -> None:
     """Tell progress on stderr."""
-    note(f"{exhausted.strategy.label}: 2 workers, 1 task, {exhausted.extent()}")
+    note(f"{exhausted.strategy.label}: {_case(exhausted)}, {exhausted.extent()}")
+
+
+def _case(exhausted: Exhausted) -> str:
+    return f"2 workers, {counted(exhausted.tasks, 'task')}"
 
 
 def _exhausted_json(exhausted: Exhausted) -> dict[str, object]:
@@ -57,7 +69,7 @@ def _exhausted_text(exhausted: Exhausted, story: bool) -> str:
     body = [_covered_row(each) for each in exhausted.searched if each.schedules]
     table = draw(body, ["fault", "occasions", "schedules", "broke"], ["left", "right", "right", "left"])
     kept = "every promise held" if not exhausted.broken else "PROMISES BROKE"
-    parts = [f"{exhausted.strategy.label}, 2 workers, 1 task", table, f"{exhausted.extent()}; {kept}."]
+    parts = [f"{exhausted.strategy.label}, {_case(exhausted)}", table, f"{exhausted.extent()}; {kept}."]
     if none := [each.fault for each in exhausted.searched if not each.schedules]:
         parts.append(f"No occasion for it without another fault first: {', '.join(none)}.")
     for broken in exhausted.broken:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -137,7 +138,7 @@ def test_the_small_case_is_counted_and_its_breaks_are_named() -> None:
     broke = {Invariant.ONE_START: 2}
     covered = (Covered("none", 1, 900, False, {}), Covered("crash", 40, 1_100, False, broke))
     text = page(cell("all", 10), small=[Exhausted(lease, 2, covered, ())])
-    assert "| `lease`  |            2 |            40 |     2,000 | held     | one start" in text
+    assert "| `lease`  |     1 |            2 |            40 |     2,000 | held     | one start" in text
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -180,17 +181,18 @@ def test_a_search_finds_all_that_the_page_has(tmp_path: Path, monkeypatch: pytes
 def test_the_small_case_goes_further_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[list[str], int]] = []
 
-    def exhaust_each(strategies: list[Plugin], preemptions: int, **_: object) -> list[Exhausted]:
+    def exhaust_each(strategies: list[Plugin], preemptions: int, **options: Any) -> list[Exhausted]:
         asked.append(([each.label for each in strategies], preemptions))
-        return [Exhausted(strategies[0], 2, (Covered("none", 1, 900, False, {}),), ())]
+        tasks: int = options["scenario"].tasks
+        return [Exhausted(strategies[0], 2, (Covered("none", 1, 900 * tasks, False, {}),), (), tasks)]
 
     monkeypatch.setattr("docs.site.guarantees.exhaust_each", exhaust_each)
     once = deeper(KEPT, ["lease"], None)
-    assert asked == [(["lease"], 2)]
+    assert asked == [(["lease"], 2), (["lease"], 2)], "of one task and of two"
     assert deeper(once, ["lease"], None) == once, "what was there is drawn anew, and not twice"
     assert once.head.command.endswith(f"`{DEEPER} lease")
     rows = [each for each in once.exhausted if each.strategy.label == "lease"]
-    assert [(each.preemptions, each.schedules) for each in rows if each.preemptions == 2] == [(2, 900)]
+    assert [(each.tasks, each.schedules) for each in rows if each.preemptions == 2] == [(1, 900), (2, 1_800)]
 
 
 def test_every_known_break_is_looked_for() -> None:

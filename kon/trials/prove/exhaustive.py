@@ -51,6 +51,9 @@ SMALL: Final = Scenario(
 """Short: a hundred steps or two. Every wait has a length of its own, so that only what belongs together
 falls into one instant."""
 
+SHARED_PAGE: Final = msgspec.structs.replace(SMALL, tasks=2, tasks_per_row=2)
+"""Two tasks, whose rows lie in one page that both workers write."""
+
 _QUEUES: Final = ("tasks", "answers", "dead")
 _TABLES: Final = ("ledger", "control")
 _WORKERS: Final = ("w1", "w2")
@@ -105,13 +108,14 @@ class Exhausted(msgspec.Struct, frozen=True):
     """The small model under one strategy.
 
     preemptions: the bound, or None for every order. broken: a schedule for each single fault under which
-    a promise broke.
+        a promise broke. tasks: of the scenario.
     """
 
     strategy: Plugin
     preemptions: int | None
     searched: tuple[Covered, ...]
     broken: tuple[Counterexample, ...]
+    tasks: int = 1
 
     @property
     def schedules(self) -> int:
@@ -212,7 +216,7 @@ def exhaust(
     found.sort(key=lambda each: order.index(each.covered.fault))
     searched = [_all_of(name, [each.covered for each in found]) for name in order]
     broken = [broken for each in found for broken in each.broken]
-    return Exhausted(strategy, preemptions, tuple(searched), tuple(broken))
+    return Exhausted(strategy, preemptions, tuple(searched), tuple(broken), scenario.tasks)
 
 
 def exhaust_each(
@@ -221,6 +225,8 @@ def exhaust_each(
     faults: Sequence[str] | None = None,
     jobs: int | None = None,
     on_progress: Callable[[Exhausted], None] = lambda exhausted: None,
+    *,
+    scenario: Scenario = SMALL,
 ) -> list[Exhausted]:
     """`exhaust` every strategy, on `jobs` processes (None: one for each core).
 
@@ -229,7 +235,7 @@ def exhaust_each(
     exhausted = []
     with processes(search_place, jobs) as run:
         for strategy in strategies:
-            each = exhaust(strategy, preemptions, faults, run=run)
+            each = exhaust(strategy, preemptions, faults, scenario=scenario, run=run)
             on_progress(each)
             exhausted.append(each)
     return exhausted

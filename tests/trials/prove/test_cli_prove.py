@@ -151,12 +151,28 @@ def test_a_seed_under_which_a_strategy_raises_shows_the_traceback() -> None:
         (["lease", "leases=1"], 'no option "leases", did you mean "lease_s"?'),
         (["--seeds", "0"], "0 is not in the range x>=1"),
         (["nowhere:Strategy"], 'there is no module "nowhere"'),
+        (["--exhaustive", "--seeds", "9"], "--seeds has no meaning with --exhaustive; leave one of them out"),
+        (["--exhaustive", "--workers", "3"], "--workers has no meaning with --exhaustive"),
+        (["--exhaustive", "--tasks", "3"], "has 1 task, or 2 of one page"),
+        (["--preemptions", "2"], "--preemptions is about --exhaustive"),
+        (["--seed", "1", "--seeds", "9"], "--seeds has no meaning with --seed"),
+        (["--seed", "1", "--jobs", "2"], "--jobs has no meaning with --seed"),
     ],
 )
 def test_bad_input_is_refused(args: list[str], said: str) -> None:
     result = prove(*args)
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said"), [([], "2 workers, 1 task"), (["--tasks", "2"], "2 workers, 2 tasks")]
+)
+def test_the_small_model_has_one_task_or_two(tasks: list[str], said: str) -> None:
+    result = prove("lease", "--exhaustive", "--preemptions", "0", "--fault", "ack_failed", *tasks)
+    assert result.exit_code == 0, result.output
+    assert f"lease, {said}" in result.stdout
+    assert f"lease: {said}" in result.stderr
 
 
 def test_processes_find_a_strategy_in_the_current_folder(tmp_path: Path) -> None:
