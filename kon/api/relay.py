@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -22,10 +22,10 @@ _STREAMS: Final = {".out": "stdout", ".err": "stderr"}
 class Relay:
     """Hands on what workers append to `NUMBER.out` and `NUMBER.err` in a folder, to stdout and stderr."""
 
-    def __init__(self, folder: Path, *, skips: bool = False) -> None:
-        """`skips`: what is there already was shown by another."""
+    def __init__(self, folder: Path, *, skips: bool = False, at: Mapping[str, int] | None = None) -> None:
+        """`skips`: what is there already was shown by another. `at`: it was shown up to there."""
         self._folder = folder
-        self._at = {each.name: each.stat().st_size for each in self._files()} if skips else {}
+        self.at = {each.name: each.stat().st_size for each in self._files()} if skips else dict(at or {})
         """How far each file has been read, in bytes."""
         self._turn = threading.Lock()
         self.is_mid_line = False
@@ -40,7 +40,7 @@ class Relay:
         with self._turn:
             for entry in self._files():
                 stream = _STREAMS.get(entry.name[-4:])
-                if stream is not None and entry.stat().st_size > self._at.get(entry.name, 0):
+                if stream is not None and entry.stat().st_size > self.at.get(entry.name, 0):
                     if not found:
                         before()
                     found = True
@@ -75,7 +75,7 @@ class Relay:
         to = getattr(sys, stream)
         to.flush()
         with path.open("rb") as file:
-            at = self._at.get(path.name, 0)
+            at = self.at.get(path.name, 0)
             if hasattr(to, "buffer"):
                 at = streams.send(file.fileno(), at, os.fstat(file.fileno()).st_size, to.buffer)
             file.seek(at)
@@ -84,6 +84,6 @@ class Relay:
                     streams.write(to.buffer, part)
                 else:  # a notebook's, or a test's
                     to.write(part.decode(errors="backslashreplace"))
-            self._at[path.name] = file.tell()
+            self.at[path.name] = file.tell()
             self.is_mid_line = os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
         to.flush()

@@ -59,6 +59,8 @@ class Printer:
         self._early: dict[int, Outcome] = {}
         self._next = 0
         self._printed_files: list[Path] = []
+        self.printed: list[Outcome] = []
+        """What is printed, and had something to print; who notes that takes it out."""
         self.failures = 0
         self.is_mid_line = False
         """Whether what was printed last did not end with a line end."""
@@ -86,8 +88,17 @@ class Printer:
                 if self._files_go and file is not None:
                     self._printed_files.append(Path(file))
             self._say(b"".join(self._comments(outcome, result)))
+            self.printed.append(outcome)
         self._remove_printed()
-        self._flush()
+        self.flush()
+
+    def is_silent(self, outcome: Outcome) -> bool:
+        """Whether nothing is to be printed or kept for a task."""
+        if outcome.state is not State.DONE:
+            return False
+        result = outcome.result if isinstance(outcome.result, dict) else {}
+        shown = (result.get(stream) or f"{stream}_bytes" in result for stream in STREAMS)
+        return self._results is None and not any(shown) and not any(self._comments(outcome, result))
 
     def _remove_printed(self) -> None:
         """Remove the files of output that is printed and counted: until then, a signal may have it printed
@@ -113,7 +124,7 @@ class Printer:
             return
         to, name = (sys.stdout.buffer, STDOUT) if stream == "stdout" else (sys.stderr.buffer, STDERR)
         if stream == "stderr":
-            self._flush()
+            self.flush()
         if file is not None and not self._tag:
             self.is_mid_line = print_kept(Path(file), to, name)
         else:
@@ -128,13 +139,14 @@ class Printer:
 
     def _say(self, text: bytes) -> None:
         if text:
-            self._flush()
+            self.flush()
             with written(STDERR):
                 streams.write(sys.stderr.buffer, text)
                 streams.flush(sys.stderr.buffer)
             self.is_mid_line = False
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Raises StoreError where what is printed can't be written."""
         if self._is_shown:
             with written(STDOUT):
                 streams.flush(sys.stdout.buffer)

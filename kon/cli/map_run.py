@@ -17,13 +17,15 @@ from kon.api.feed import Feed, OpenClient
 from kon.api.progress import EVERY_S, ProgressLine
 from kon.api.relay import Relay
 from kon.cli.joblog import JobLog, read_joblog
+from kon.cli.kept import STDOUT, written
 from kon.cli.map_incoming import Incoming
 from kon.cli.map_options import MapRequest
 from kon.cli.map_output import Printer
+from kon.cli.map_printed import Printed
 from kon.cli.map_sources import Item
 from kon.cli.map_tasks import Commands
 from kon.cli.output import can_redraw, note, print_rows
-from kon.core.errors import ConfigurationError, Interrupted
+from kon.core.errors import ConfigurationError, Interrupted, StoreError
 from kon.core.task import Outcome, State
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
@@ -54,6 +56,7 @@ class MapRun:
             files_go=plan.out is None,
             may_cut=request.max_output_bytes is not None,
         )
+        self._told = None if plan.out is None else Printed(RunFolder(plan.out / plan.spec.run))
         recorded = self._recorded()
         self._known = {outcome.index for outcome in recorded if self._stands(outcome)}
         self._joblog = self._open_joblog(recorded)
@@ -64,7 +67,10 @@ class MapRun:
             plan = plan._replace(make_client=partial(OpenClient, self._feed))
         self._run = begin(plan, () if plan.out else recorded)
         self._tail = Tail(RunFolder(self._run.path), self._run.tasks)
-        self._relay = Relay(self._run.path / "live") if request.is_live else None
+        if self._told is not None:
+            self._told.begin(recorded)
+        shown = {} if self._told is None else self._told.shown
+        self._relay = Relay(self._run.path / "live", at=shown) if request.is_live else None
         self._logged = Tally(self._run.tasks)
         self._printed = Tally(self._run.tasks)
         self._is_counted = False
@@ -93,8 +99,9 @@ class MapRun:
                     if not run.is_kept:
                         run.discard()
         finally:
-            if self._joblog is not None:
-                self._joblog.close()
+            for file in (self._joblog, self._told):
+                if file is not None:
+                    file.close()
         self._say_what_failed()
         if self._incoming is not None and self._incoming.problem is not None:
             raise self._incoming.problem
@@ -108,7 +115,7 @@ class MapRun:
         Raises ConfigurationError where there is something, and nobody asked to go on with it.
         """
         request, plan = self._request, self._plan
-        if plan.out is not None:
+        if plan.out is not None and self._told is not None:
             folder = RunFolder(plan.out / plan.spec.run)
             if not folder.exists:
                 return []
@@ -117,7 +124,7 @@ class MapRun:
                     f"--out {request.out} holds a run {folder.path.name} already; nothing was run. Go on "
                     "with it by --resume, or name a new folder"
                 )
-            return [outcome for _, outcome in folder.outcomes()]
+            return list(self._told.of(outcome for _, outcome in folder.outcomes()))
         if not request.resumes:
             return []
         if request.joblog is None:
@@ -166,7 +173,6 @@ class MapRun:
             for news in self._run.follow(self._tail, lambda: pause_s):
                 if news or self._relay:
                     line.clear()
-                self._log(news)
                 self._print(news)
                 self._look_whether_more_come()
                 if request.halt.is_due(self._failed, self._succeeded, len(self._items)):
@@ -182,16 +188,35 @@ class MapRun:
         self._run.finish()
         self._show_live()
 
-    def _log(self, news: Sequence[Outcome]) -> None:
-        """Log what has ended. This comes before it is printed: what is printed has been logged."""
-        if self._joblog is not None:
-            for outcome in self._fresh(news, self._logged):
-                self._joblog.add(outcome)
-
     def _print(self, news: Sequence[Outcome]) -> None:
-        self._show_live()
+        """Print what has ended, and log it once it is printed: what is logged is not run or printed again.
+
+        What has nothing to print is logged at once, also where others have to be printed before it. Raises
+        StoreError where something can't be written.
+        """
         self._printer.skip(outcome for outcome in news if outcome.index in self._known)
-        self._printer.print(self._fresh(news, self._printed))
+        self._note([each for each in news if each.index not in self._known and self._printer.is_silent(each)])
+        try:
+            self._show_live()
+            self._printer.print(self._fresh(news, self._printed))
+        except StoreError as error:
+            raise StoreError(f"{error}. {self._after_full_disk()}") from error
+        self._note_printed()
+
+    def _note_printed(self) -> None:
+        self._note(self._printer.printed)
+        self._printer.printed.clear()  # not before: a signal may come in between
+
+    def _note(self, outcomes: Sequence[Outcome]) -> None:
+        """Note that nothing of these is left to be run or printed."""
+        if self._told is not None:
+            self._told.add(outcomes, None if self._relay is None else self._relay.at)
+        self._log(outcomes)
+
+    def _log(self, outcomes: Sequence[Outcome]) -> None:
+        if self._joblog is not None:
+            for outcome in self._fresh(outcomes, self._logged):
+                self._joblog.add(outcome)
 
     def _fresh(self, news: Sequence[Outcome], taken: Tally) -> Iterator[Outcome]:
         """Outcomes of this call's own commands that are not among those taken.
@@ -225,7 +250,8 @@ class MapRun:
 
     def _show_live(self) -> None:
         if self._relay is not None:
-            self._relay.show()
+            with written(STDOUT):
+                self._relay.show()
 
     def _print_row(self) -> None:
         from kon.report.summary import summarise
@@ -252,6 +278,8 @@ class MapRun:
         """What became of a run at Ctrl-C; leaves it to its workers where its records are kept."""
         is_left = self._run.leave()
         if is_left:
+            self._printer.flush()
+            self._note_printed()
             for _ in self._read_again():
                 pass
         else:
@@ -270,15 +298,25 @@ class MapRun:
             "they would have gone on, and --resume could take them up"
         )
 
+    def _after_full_disk(self) -> str:
+        """What becomes of a run whose output can't be written, and how to have what is not printed."""
+        if self._run.leave():
+            return f"The commands go on in the background. Make room, then print the rest: {_resuming()}"
+        if self._plan.out is not None or self._request.joblog is not None:
+            return f"Make room, then run and print the rest: {_resuming()}"
+        return "What ran was stopped, and nothing is recorded"
+
     def _stop(self, *, prints: bool = True) -> None:
-        """Stop what runs, and take what had ended by then: the log must not forget it."""
+        """Stop what runs, and take what had ended by then: the log must not forget it. `prints`: somebody
+        reads the output; where nobody does, it counts as printed."""
         # where commands that run may end first, a week is theirs once no more are started
         self._run.call_off(at_once=self._request.halt.when == "soon")
         self._run.finish()
         for news in self._read_again():
-            self._log(news)
             if prints:
                 self._print(news)
+            else:
+                self._log(news)
 
     def _read_again(self) -> Iterator[Sequence[Outcome]]:
         """What is recorded, from the first line on: a signal may have cut off a look that had moved on in

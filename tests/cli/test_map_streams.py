@@ -65,7 +65,10 @@ class TestStreams:
             capture_output=True, check=False, text=True, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert ended.returncode == 2
-        assert ended.stderr == "kon: standard output: can't be written: No space left on device\n"
+        assert ended.stderr == (
+            "kon: standard output: can't be written: No space left on device. What ran was stopped, and "
+            "nothing is recorded\n"
+        )
 
     def test_standard_output_closed(self, tmp_path: Path) -> None:
         ended = subprocess.run(

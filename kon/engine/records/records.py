@@ -57,6 +57,7 @@ class RunFolder:
     unreadable.jsonl  messages that the client could not read, where there were any
     events/         one file for each life of a worker; simulated workers share one, and are named in it
     workers/        what workers wrote to stdout and stderr
+    printed.jsonl   what `kon map` has printed (see kon.cli.map_printed)
     summary.json    the row of the result table; there once every task is accounted for
     to-be-deleted   empty; there while a finished run's queues and tables are not known to be deleted
     """
