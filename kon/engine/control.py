@@ -193,8 +193,15 @@ class Control:
 
     async def planned(self) -> Window | None:
         """The window that was noted last; None where messages have the size that the spec says."""
-        [row] = await self._table.read([_WINDOW_KEY])
-        return None if row is None or row.outcome is None else _windows.decode(row.outcome)
+        return (await self.begun())[1]
+
+    async def begun(self) -> tuple[int, Window | None]:
+        """How many tasks are queued, from the first on, and the window that was noted last, in one call."""
+        submitted, window = await self._table.read([_SUBMITTED_KEY, _WINDOW_KEY])
+        return (
+            0 if submitted is None or submitted.outcome is None else _number.decode(submitted.outcome),
+            None if window is None or window.outcome is None else _windows.decode(window.outcome),
+        )
 
     async def segments(self) -> list[Segment]:
         """All segments of the run so far: where its tasks' rows are, if they are in pages of messages."""

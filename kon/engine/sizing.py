@@ -24,7 +24,9 @@ MOST_WORK_S: Final = 1.0
 the durations, so that a few long tasks among many short ones make messages smaller."""
 
 LEAST_WORK_S: Final = 0.02
-"""No message is made smaller than this for balance alone: fetching one takes as long."""
+"""No message is made smaller than this for balance alone: fetching one takes as long. Nor is one made larger
+for that than an even share of what is left, where messages are sized many at a time: some workers would
+have two and others none, by a mean that leaves out all tasks that still run."""
 
 MESSAGE_S: Final = 0.0003
 """What a message takes of the client's own time, about, to be sent and to be answered. A thousand workers get
@@ -71,8 +73,11 @@ BYTES_SHARE: Final = 0.5
 
 
 def abreast(left: int, slots: int, mean_s: float) -> float:
-    """Tasks of a message that takes a worker process as long as the client takes for all messages."""
-    return math.sqrt(left * MESSAGE_S * slots / mean_s)
+    """Tasks of a message that takes a worker process as long as the client takes for all messages.
+
+    Tasks count as `BLIND_S` at least: what ends first is shorter than what still runs.
+    """
+    return math.sqrt(left * MESSAGE_S * slots / max(mean_s, BLIND_S))
 
 
 class Sizing:
@@ -142,10 +147,14 @@ class Sizing:
                 return self._first_size(left)
             most: float = 1 if self._rows_cost else guided
         elif self._mean_s > 0:
+            share = following / self._processes if self._rows_cost else math.inf
             least = max(
-                LEAST_WORK_S / self._mean_s * self._slots, abreast(following, self._slots, self._mean_s)
+                min(share, LEAST_WORK_S / self._mean_s * self._slots),
+                abreast(following, self._slots, self._mean_s),
             )
             most = min(max(guided, least), MOST_WORK_S * self._slots / math.sqrt(self._square))
+            if most == share:
+                return min(math.ceil(share), MOST_TASKS)
         else:
             most = MOST_TASKS
         return next((each for each in SIZES if each <= ROUNDING * most), 1)

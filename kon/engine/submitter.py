@@ -67,21 +67,23 @@ class Submitter:
         upto: only that many, from the first, where the others come later.
         Raises MessageTooLarge for a task that fits into no message; those before it are queued.
         """
-        submitted = (await self._control.read()).submitted
+        submitted, window = await self._control.begun()
         numbered = map(Task, count(), bodies, repeat(first_attempt))
         end = self._spec.tasks if upto is None else upto
         tasks: Iterator[Task] = islice(numbered, submitted, end)
         if self._tally.left < self._spec.tasks:
             # recorded by an earlier client: done in a queue that is no more, or not to be run again
             tasks = (task for task in tasks if self._tally.state_of(task.index) is None)
-        await self._submit(tasks, submitted, end)
+        await self._submit(tasks, submitted, end, window)
 
-    async def _submit(self, tasks: Iterator[Task], at: int, end: int) -> None:
-        """Queue these tasks, which have indexes from `at` to before `end`, window by window."""
+    async def _submit(self, tasks: Iterator[Task], at: int, end: int, window: Window | None) -> None:
+        """Queue these tasks, which have indexes from `at` to before `end`, window by window.
+
+        window: the one that an earlier client noted last.
+        """
         sizing = self._sizing
         learns = self._spec.bundle is None or self._spec.tasks_per_row is None
         room = asyncio.Semaphore(self._in_flight)
-        window = await self._control.planned() if learns else None
         messages = 0 if window is None else window.messages
         following: Task | None = None  # taken from `tasks`, and of a later window
         while at < end:

@@ -68,10 +68,10 @@ def test_a_client_that_is_started_again_divides_a_window_as_it_was() -> None:
 
 
 def test_without_the_note_a_task_would_have_two_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def forgets(control: Control) -> None:
-        return None
+    async def forgets(control: Control) -> tuple[int, None]:
+        return (await control.read()).submitted, None
 
-    monkeypatch.setattr(Control, "planned", forgets)
+    monkeypatch.setattr(Control, "begun", forgets)
     named = in_virtual_time(_pages_after_a_restart())
     assert any(len(pages) > 1 for pages in named.values())
 

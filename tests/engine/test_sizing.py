@@ -117,6 +117,35 @@ def test_messages_shrink_towards_the_end_but_not_below_what_a_fetch_takes() -> N
     assert [sizing.size(left) for left in (10_000, 1_600, 800, 100)] == [100, 50, 25, 3]
 
 
+@pytest.mark.parametrize(("left", "size"), [(4_000, 50), (2_000, 32), (1_300, 21), (400, 12), (60, 3)])
+def test_no_message_holds_more_than_an_even_share_of_what_is_left(left: int, size: int) -> None:
+    """A fetch takes as long as 50 such tasks. The last are as many as the client keeps up with."""
+    sizing = Sizing(spec(workers=64))
+    sizing.learn(took(*[0.0004] * 16))
+    assert sizing.size(left) == size
+
+
+def test_where_each_message_is_sized_for_itself_a_share_is_no_bound() -> None:
+    """Each would be a little smaller than the one before."""
+    sizing = Sizing(spec(workers=64, tasks_per_row=1))
+    sizing.learn(took(*[0.0004] * 16))
+    assert sizing.size(400) == 50
+
+
+def test_a_window_of_even_shares_is_all_that_is_left() -> None:
+    sizing = Sizing(spec(4_000, workers=64))
+    assert sizing.span(4_000, sizing.size(4_000)) == 2_000
+    sizing.learn(took(0.0004))
+    assert sizing.span(2_000, sizing.size(2_000)) == 2_000
+
+
+def test_the_client_keeps_up_with_tasks_that_seem_shorter_than_they_are() -> None:
+    """What ends first is short: by such a mean one message in three would be left."""
+    sizing = Sizing(spec(workers=10_000))
+    sizing.learn(took(*[0.0001] * 16))
+    assert sizing.size(10_000) == 50
+
+
 def test_the_beginning_of_a_larger_run_is_packed_like_that() -> None:
     sizing = Sizing(spec(workers=4), following=100_000)
     sizing.learn(took(*[0.004] * 16))

@@ -70,6 +70,30 @@ def test_a_window_s_note_counts_the_messages_before_it_also_those_of_a_dead_clie
     in_virtual_time(main())
 
 
+def test_the_first_message_waits_for_one_read_of_the_control_table() -> None:
+    async def main() -> None:
+        world = await World.create(20, **PAGED)
+        table, queue = world.channel.control, world.channel.tasks
+        calls: list[str] = []
+        for owner, name in ((table, "read"), (table, "put"), (queue, "send")):
+            noted(owner, name, calls)
+        await world.client().submit([{}] * 20)
+        assert calls[: calls.index("send")] == ["read", "put"]
+
+    in_virtual_time(main())
+
+
+def noted(owner: Any, name: str, calls: list[str]) -> None:
+    """Note the calls of one method."""
+    method = getattr(owner, name)
+
+    async def call(*arguments: Any) -> Any:
+        calls.append(name)
+        return await method(*arguments)
+
+    setattr(owner, name, call)
+
+
 def test_no_body_is_asked_for_before_its_window() -> None:
     """One that fails takes no task of an earlier window along."""
 
