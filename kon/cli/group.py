@@ -142,6 +142,7 @@ class LazyGroup(click.Group):
         if not any(param.name == "log_format" for param in command.params):
             command.params.extend(log_options())
             _refuse_empty_values(command)
+            _refuse_two_formats(command)
         return command
 
     def resolve_command(
@@ -217,6 +218,22 @@ def _cast(
             param,
         )
     return cast(ctx, value)
+
+
+def _refuse_two_formats(command: click.Command) -> None:
+    """Have a command with --json and --format refuse them together, unless they ask for the same."""
+    invoke = command.invoke
+
+    def checked(ctx: click.Context) -> Any:
+        style = ctx.params.get("style", "json")
+        if ctx.params.get("as_json") and not style.startswith("json"):
+            from kon.cli.output import is_given, two_things  # for whoever needs it
+
+            if is_given(ctx, "style"):
+                raise two_things("--json", f"--format {style}", ctx)
+        return invoke(ctx)
+
+    vars(command)["invoke"] = checked
 
 
 def _take_closed_files() -> None:

@@ -20,7 +20,7 @@ from kon.cli.map_values import (
     SecondsType,
     SizeType,
 )
-from kon.cli.output import json_option, quiet_option
+from kon.cli.output import json_option, quiet_option, two_things
 from kon.kinds.command import DEFAULT_SHELL
 
 MOST_OUTPUT_BYTES: Final = 1_000_000
@@ -158,12 +158,14 @@ def check(request: MapRequest) -> None:
         (("--line-buffer", "--ungroup"), request.line_buffer and request.ungroup),
         (("--tag", "--ungroup"), request.tag and request.ungroup),
         (("--json", "--line-buffer"), request.as_json and request.is_live),
+        (("--json", "--tag"), request.as_json and request.tag),
+        (("--json", "--dry-run"), request.as_json and request.dry_run),
         (("--colsep", "--max-args"), request.colsep is not None and request.most_items is not None),
         (("--colsep", "-X"), request.colsep is not None and request.spread_items),
         (("--replace", "--max-args"), request.replace is not None and request.most_items is not None),
     ):
         if both:
-            raise click.UsageError(f"{pair[0]} and {pair[1]} ask for two things; give one of them")
+            raise two_things(*pair)
     if request.resumes and request.out is None and request.joblog is None:
         raise click.UsageError("--resume: with --out or --joblog, which say what is done already")
     if request.workdir is not None and not request.workdir.is_dir():

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from kon.core.errors import KonError
 from kon.engine.watchers import logs
@@ -102,6 +103,16 @@ def print_rows(experiment: str, rows: Iterable[dict[str, Any]]) -> None:
     """The object of the contract: an experiment's runs, a row each."""
     runs = [{key: value for key, value in row.items() if key != "schema"} for row in rows]
     print_json({"experiment": experiment, "runs": runs})
+
+
+def is_given(ctx: click.Context, name: str) -> bool:
+    """Whether this parameter is on the command line."""
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def two_things(one: str, other: str, ctx: click.Context | None = None) -> click.UsageError:
+    """The refusal of two options of which one would be passed over."""
+    return click.UsageError(f"{one} and {other} ask for two things; give one of them", ctx)
 
 
 def as_asked(style: str, as_json: bool) -> str:

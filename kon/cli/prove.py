@@ -9,10 +9,9 @@ from typing import Any, Final, get_args
 import click
 import msgspec
 import yaml
-from click.core import ParameterSource
 
 from kon.backends.sim.faults import FAULTS
-from kon.cli.output import json_option, note, quiet_option, table_width, wide_option
+from kon.cli.output import is_given, json_option, note, quiet_option, table_width, wide_option
 from kon.cli.prove_exhaustive import prove_exhaustively
 from kon.cli.prove_found import Asked, replay, report, say_pace
 from kon.core.errors import ConfigurationError
@@ -171,7 +170,7 @@ def prove(
             raise ConfigurationError("--exhaustive tries what there is, by no seed; leave --seed out")
         named = [each.name for each in asked.faults]
         of = None if not named or ALL_FAULTS in named else [name for name in named if name in FAULTS]
-        few = tasks if _is_given(ctx, "tasks") else 1
+        few = tasks if is_given(ctx, "tasks") else 1
         kept = prove_exhaustively(asked.strategies, preemptions, of, jobs, as_json, story, quiet, tasks=few)
     elif seed is not None:
         kept = replay(asked, seed)
@@ -192,19 +191,15 @@ def _refuse_unused(ctx: click.Context) -> None:
     """Raises ConfigurationError for what was asked for, and would be passed over."""
     for option, others in _UNUSED.items():
         for other in others:
-            if _is_given(ctx, option) and _is_given(ctx, other):
+            if is_given(ctx, option) and is_given(ctx, other):
                 raise ConfigurationError(f"--{other} has no meaning with --{option}; leave one of them out")
-    if not ctx.params["exhaustive"] and _is_given(ctx, "preemptions"):
+    if not ctx.params["exhaustive"] and is_given(ctx, "preemptions"):
         raise ConfigurationError("--preemptions is about --exhaustive; add that, or leave this out")
-    if ctx.params["exhaustive"] and _is_given(ctx, "tasks") and ctx.params["tasks"] > SHARED_PAGE.tasks:
+    if ctx.params["exhaustive"] and is_given(ctx, "tasks") and ctx.params["tasks"] > SHARED_PAGE.tasks:
         raise ConfigurationError(
             f"--tasks {ctx.params['tasks']}: the small model of --exhaustive has 1 task, or 2 of one page. "
             "A search by seeds has any number; leave --exhaustive out for that"
         )
-
-
-def _is_given(ctx: click.Context, name: str) -> bool:
-    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _print_coverage(measured: Coverage, wide: bool) -> None:

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from kon.cli.kept import STDOUT, print_kept
-from kon.cli.output import note
+from kon.cli.output import is_given, note, two_things
 from kon.cli.runs import find_run, root_option, run_argument
 from kon.core.errors import counted
 from kon.core.task import State, task_id
@@ -53,7 +53,9 @@ _IN_TEXT: Final = 6
     "--objects", is_flag=True, help="Print what tasks have stored at Amazon, and whether it is here."
 )
 @root_option
+@click.pass_context
 def results(
+    ctx: click.Context,
     run: str,
     failed: bool,
     style: str,
@@ -77,6 +79,7 @@ def results(
       kon results exp-lease-w1-r1 --format parquet > all.parquet
       kon results animoto-lease-w2-r1 --links
     """
+    _refuse_two(ctx)
     folder = find_run(run, root)
     if objects:
         from kon.cli.links import object_lines  # this and link_lines load botocore, which takes a while
@@ -128,6 +131,24 @@ def _text_lines(rows: Iterable[frames.Row]) -> Iterator[str]:
         # JSON has no tab or line end in it; an error is a line by itself, or nearly so
         others.append(" ".join((error or "").split()))
         yield "\t".join("" if value is None else str(value) for value in others)
+
+
+_KINDS: Final = {
+    "output": "--stdout",
+    "links": "--links",
+    "objects": "--objects",
+    "as_json": "--json",
+    "style": "--format",
+}
+"""What is printed; of two of these one would be passed over."""
+
+
+def _refuse_two(ctx: click.Context) -> None:
+    given = [option for name, option in _KINDS.items() if is_given(ctx, name)]
+    if len(given) > 1 and given != ["--json", "--format"]:  # of these, --format jsonl is the same
+        raise two_things(given[0], given[1], ctx)
+    if ctx.params["objects"] and ctx.params["failed"]:
+        raise two_things("--objects", "--failed", ctx)
 
 
 def _write(style: str, rows: Iterable[frames.Row]) -> None:

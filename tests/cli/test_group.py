@@ -78,6 +78,24 @@ def test_an_empty_value_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def _has_two_formats(name: str) -> bool:
+    command = kon.get_command(click.Context(kon), name)
+    return command is not None and {"as_json", "style"} <= {param.name for param in command.params}
+
+
+@pytest.mark.parametrize("name", filter(_has_two_formats, COMMANDS))
+def test_two_formats_are_refused_before_anything_is_done(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JSON was printed, and the other format passed over."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").touch()
+    result = invoke(name, "x", "--json", "--format", "csv")
+    assert (result.exit_code, result.stdout) == (2, ""), result.output
+    assert "ask for two things; give one of them" in result.stderr
+    assert list(tmp_path.iterdir()) == [tmp_path / "x"]
+
+
 def test_an_unknown_command_is_told_the_one_that_was_meant() -> None:
     result = invoke("stauts")
     assert result.exit_code == 2

@@ -139,6 +139,8 @@ class TestUsage:
             (["-j", "many", "true", ":::", "b"], "expected a number, 0 for as many as tasks"),
             (["--halt", "later", "true", ":::", "b"], '"later" is not never, soon, now'),
             ([" ", "b"], "the command is empty"),
+            (["--json", "--tag", "true", ":::", "b"], "--json and --tag ask for two things"),
+            (["--json", "--dry-run", "true", ":::", "b"], "--json and --dry-run ask for two things"),
             (["--strategy", "leese", "true", ":::", "b"], 'unknown strategy "leese", did you mean "lease"?'),
             (["echo `{}`", "b"], "where kon can't quote it"),
             (["caf\udce9", ":::", "b"], "the command and its options must be UTF-8 text"),

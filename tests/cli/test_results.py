@@ -57,6 +57,24 @@ def test_csv() -> None:
     assert json.loads(lines[2][4])["exit"] == 0
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--stdout", "--json"],
+        ["--stdout", "--format", "csv"],
+        ["--links", "--json"],
+        ["--objects", "--stdout"],
+        ["--objects", "--failed"],
+        ["--json", "--format", "csv"],
+    ],
+)
+def test_of_two_wishes_none_is_passed_over(words: list[str]) -> None:
+    refused = invoke("results", RUN, *words)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "ask for two things; give one of them" in refused.stderr
+    assert invoke("results", RUN, "--json", "--format", "jsonl").exit_code == 0
+
+
 def test_failed_leaves_out_what_is_done() -> None:
     [line] = invoke("results", RUN, "--failed").stdout.splitlines()
     assert line.startswith(f"{RUN}/1\tfailed")
