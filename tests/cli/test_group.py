@@ -83,7 +83,7 @@ def _has_two_formats(name: str) -> bool:
     return command is not None and {"as_json", "style"} <= {param.name for param in command.params}
 
 
-@pytest.mark.parametrize("name", filter(_has_two_formats, COMMANDS))
+@pytest.mark.parametrize("name", [name for name in COMMANDS if _has_two_formats(name)])
 def test_two_formats_are_refused_before_anything_is_done(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
