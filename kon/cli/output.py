@@ -111,7 +111,7 @@ def is_given(ctx: click.Context, name: str) -> bool:
 
 
 def two_things(one: str, other: str, ctx: click.Context | None = None) -> click.UsageError:
-    """The refusal of two options of which one would be passed over."""
+    """The refusal of two options, as one would be passed over."""
     return click.UsageError(f"{one} and {other} ask for two things; give one of them", ctx)
 
 
