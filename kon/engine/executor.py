@@ -207,12 +207,12 @@ class Executor:
         except BackendDenied:
             raise  # what this worker may not do says nothing of the task, whose kind has asked for it
         except KindError as failure:
-            result, error, is_final = failure.result, str(failure), failure.is_final
+            result, error, is_final = failure.result, _said(failure), failure.is_final
         except Exception as failure:  # whatever a task raises is its own failure, never the worker's
             if isinstance(failure, TimeoutError) and deadline is not None and deadline.expired():
                 error = f"timed out after {limit_s} s"
             else:
-                error = f"{type(failure).__name__}: {failure}"
+                error = f"{type(failure).__name__}: {_said(failure)}"
         if attempt.spent is not None:
             self._recorder.tasks(Event.SPENT, (task,), **_fields(attempt.spent))
         return self._outcome(job, result, error, started_s, is_final)
@@ -249,6 +249,15 @@ class Executor:
         self.mean_s = (
             duration_s if self.mean_s is None else self.mean_s + _WEIGHT * (duration_s - self.mean_s)
         )
+
+
+def _said(failure: Exception) -> str:
+    """What an exception says, as text that can be written down. Names of files may hold what is no UTF-8."""
+    try:
+        said = str(failure)
+    except Exception:
+        said = "(an exception that can't be shown as text)"
+    return said.encode(errors="backslashreplace").decode()
 
 
 def _fields(spent: Spent) -> dict[str, float]:

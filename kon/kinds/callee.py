@@ -98,7 +98,7 @@ def success(result: Any) -> bytes:
 
 def _refusal(said: str) -> bytes:
     """The reply for a result that can't be kept, however often it is made."""
-    return json.dumps({"error": said[:_LONGEST_LINE], "traceback": None, "is_final": True}).encode()
+    return json.dumps({"error": _text(said[:_LONGEST_LINE]), "traceback": None, "is_final": True}).encode()
 
 
 _PLAIN: Final = frozenset({str, int, float, bool, type(None)})
@@ -132,10 +132,15 @@ def failure(error: BaseException) -> bytes:
     own = error.__traceback__.tb_next if error.__traceback__ is not None else None
     trace = "".join(traceback.format_exception(type(error), error, own, limit=-_FRAMES))
     line = f"{name}: {text.splitlines()[0]}" if text else name
-    said = {"error": line[:_LONGEST_LINE], "traceback": trace[-_LONGEST_TRACEBACK:]}
+    said = {"error": _text(line[:_LONGEST_LINE]), "traceback": _text(trace[-_LONGEST_TRACEBACK:])}
     if hasattr(error, "kon_pickle"):  # see kon.kinds.pickled
         said["exception"] = error.kon_pickle
     return json.dumps(said).encode()
+
+
+def _text(said: str) -> str:
+    """What can be written down: names of files may hold what is no UTF-8."""
+    return said.encode(errors="backslashreplace").decode()
 
 
 def main() -> None:

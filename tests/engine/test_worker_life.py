@@ -124,6 +124,24 @@ def test_a_result_that_is_not_json_fails_its_task_alone() -> None:
     in_virtual_time(main())
 
 
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [
+        ("bytes", "ValueError: caf\\udce9: no such picture"),
+        ("kind's bytes", "caf\\udce9: no such picture"),
+        ("no words", "Unspeakable: (an exception that can't be shown as text)"),
+    ],
+)
+def test_a_failure_that_can_not_be_written_down_fails_its_task_alone(what: str, error: str) -> None:
+    async def main() -> None:
+        world = await World.create(2, attempts=1)
+        await world.run([{"raise": what}, {"result": "ok"}], world.worker())
+        assert world.recorded()[0].error == error
+        assert world.recorded()[1].result == "ok"
+
+    in_virtual_time(main())
+
+
 def test_the_heartbeat_keeps_a_task_that_outlasts_the_visibility_timeout() -> None:
     async def main() -> None:
         world = await World.create(1, visibility_s=6.0)

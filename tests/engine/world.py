@@ -13,6 +13,7 @@ from kon.backends.memory import MemoryBackend
 from kon.backends.sim.loop import SimLoop, simulate
 from kon.core.backend import Channel
 from kon.core.clock import Clock
+from kon.core.errors import KindError
 from kon.core.journal import MemoryJournal
 from kon.core.kind import Attempt, Kind
 from kon.core.queue import Message
@@ -36,9 +37,24 @@ def in_virtual_time(main: Coroutine[Any, Any, _Result]) -> _Result:
     return simulate(main, SimLoop(limit_s=LIMIT_S))
 
 
+class Unspeakable(Exception):
+    """An exception that can't be shown."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+ODD_FAILURES = {
+    "bytes": ValueError("caf\udce9: no such picture"),
+    "kind's bytes": KindError("caf\udce9: no such picture", {"name": "caf\udce9"}),
+    "no words": Unspeakable(),
+}
+
+
 class Scripted(Kind):
     """Does what a body says: {"s": seconds}; {"fail": n} fails the first n attempts; {"result": value};
-    {"size": n} has a result of n characters, {"odd": true} one that is no JSON value."""
+    {"size": n} has a result of n characters, {"odd": true} one that is no JSON value; {"raise": name} raises
+    that of ODD_FAILURES."""
 
     name: ClassVar[str] = "scripted"
 
@@ -55,6 +71,8 @@ class Scripted(Kind):
         await asyncio.sleep(body.get("s", 0.0))
         if attempt.number <= body.get("fail", 0):
             raise ValueError(f"attempt {attempt.number} fails")
+        if "raise" in body:
+            raise ODD_FAILURES[body["raise"]]
         self.ended.append(attempt.index)
         if "size" in body:
             return "x" * body["size"]

@@ -80,6 +80,10 @@ def _inner(text: str) -> None:
     raise ValueError(text)
 
 
+def fail_of_bytes(text: str) -> None:
+    raise ValueError(f"{text}\udce9")
+
+
 def fail_because(text: str) -> None:
     try:
         _inner(text)

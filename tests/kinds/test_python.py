@@ -118,6 +118,11 @@ class TestCalls:
         frames = [line.split(", in ")[1] for line in lines if line.startswith("  File")]
         assert frames == ["fail", "_inner"]
 
+    def test_an_exception_with_a_name_that_is_not_utf8(self, pool: str) -> None:
+        error = failure(kind("fail_of_bytes", pool), "caf")
+        assert str(error) == "ValueError: caf\\udce9"
+        assert "ValueError: caf\\udce9" in error.result["traceback"]
+
     def test_the_cause_of_an_exception_is_told(self, pool: str) -> None:
         error = failure(kind("fail_because", pool), "the cause")
         assert str(error) == "RuntimeError: it went wrong"
