@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import shutil
 import threading
@@ -303,27 +304,32 @@ async def _check_queued(folder: RunFolder, spec: RunSpec) -> None:
 # --- all of them, so that the end of the program finds them ----------------------------------------
 
 _lock = threading.Lock()
-_running: dict[Path, Background] = {}
+_running: dict[str, Background] = {}
 _watching = False
+
+
+def _place(folder: RunFolder) -> str:
+    """Where it is, by whatever path. Path.resolve may fail at links that lead nowhere."""
+    return os.path.realpath(folder.path)
 
 
 def running_in(folder: RunFolder) -> Background | None:
     """The client in this program that is at work on the run in that folder."""
     with _lock:
-        return _running.get(folder.path.resolve())
+        return _running.get(_place(folder))
 
 
 def _register(background: Background) -> None:
     global _watching
     with _lock:
-        _running[background.folder.path.resolve()] = background
+        _running[_place(background.folder)] = background
         if not _watching:
             _watching = True
             threading.Thread(target=_watch_program, name="kon-exit", daemon=True).start()
 
 
 def _forget(background: Background) -> None:
-    path = background.folder.path.resolve()
+    path = _place(background.folder)
     with _lock:
         if _running.get(path) is background:
             del _running[path]

@@ -86,7 +86,7 @@ def _machine(root: Path) -> Iterator[CheckResult]:
 
 def _disk(root: Path) -> Iterator[CheckResult]:
     place = root
-    while not place.exists():
+    while not os.path.lexists(place):  # a link to nowhere is there: no folder can be made of its name
         place = place.parent
     try:
         with tempfile.TemporaryFile(dir=place):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -42,13 +43,18 @@ class Printer:
         removed once they are printed. may_cut: the middle of long output may be missing; else what is not
         whole, which its task has failed of, is not taken for output.
 
-        Raises ConfigurationError where there is nowhere to print to.
+        Raises ConfigurationError where there is nowhere to print to, StoreError for such a folder.
         """
         if is_shown and sys.stdout is None:
             raise ConfigurationError(
                 "standard output is closed, so that nothing could be printed; nothing was run. Send it to "
                 "/dev/null to run commands without their output"
             )
+        if results is not None:
+            with written(f"--results {results}"):
+                results.mkdir(parents=True, exist_ok=True)
+                if not os.access(results, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         self._items = items
         self._keep_order = keep_order
         self._tag = tag

@@ -53,7 +53,7 @@ class FolderImages(Images):
         self._known: dict[Path, tuple[int, int, str]] = {}
 
     def open(self, name: str) -> tuple[BinaryIO, str]:
-        path = (self._folder / name).resolve()
+        path = Path(os.path.realpath(self._folder / name))  # resolve() fails at links in a circle
         if not (path.is_relative_to(self._folder) and path.is_file()):
             raise KeyError(name)
         content = path.open("rb")
