@@ -170,6 +170,12 @@ class LazyGroup(click.Group):
         ]
         return items + click.Command.shell_complete(self, ctx, incomplete)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **extra)
+        except KeyboardInterrupt as error:  # of which click would make exit code 1
+            raise CommandFailure(Interrupted("interrupted")) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return self._invoke(ctx)
@@ -238,12 +244,17 @@ def _refuse_two_formats(command: click.Command) -> None:
 
 def _take_closed_files() -> None:
     """Have nothing that is opened later become one of the standard files that kon was started without: a
-    database would take what programs say. Without stderr, kon says what it says to nobody."""
+    database would take what programs say. Without stderr, kon says what it says to nobody. What it would
+    print to a stdout that is closed fails, as on a full disk: whoever wants none of it sends it to /dev/null.
+    """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+            mode = os.O_RDONLY if number == 1 else os.O_RDWR
+            os.set_inheritable(os.open(os.devnull, mode), True)  # it gets the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - as long as the process lasts
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - as long as the process lasts
 
@@ -265,7 +276,7 @@ def _say_warning(
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
 
-def _is_of_stdout(error: Exception) -> bool:
+def _is_of_stdout(error: BaseException) -> bool:
     """Whether it comes of writing to standard output: what kon writes elsewhere has errors of its own."""
     return isinstance(error, OSError) and error.filename is None and error.errno in _FULL
 
@@ -308,10 +319,13 @@ def kon() -> None:
 
 def main() -> None:
     """The installed script. Ends the process."""
-    _take_closed_files()
-    warnings.showwarning = _say_warning
     try:
+        _take_closed_files()
+        warnings.showwarning = _say_warning
         _call()
+    except KeyboardInterrupt:  # before or after a command, which has its own way
+        CommandFailure(Interrupted("interrupted")).show()
+        sys.exit(Interrupted.exit_code)
     finally:
         _forget_full_stderr()
 
@@ -320,7 +334,7 @@ def _call() -> None:
     try:
         kon(prog_name="kon")
     except Exception as error:
-        if _is_of_stdout(error):
+        if _is_of_stdout(first_cause(error)):
             from kon.cli.output import forget_stdout
 
             forget_stdout()

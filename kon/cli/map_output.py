@@ -13,6 +13,7 @@ from typing import Final
 from kon.api import streams
 from kon.cli.kept import STDERR, STDOUT, parts_of, print_kept, written
 from kon.cli.map_sources import Item, shown
+from kon.cli.output import is_stdout_closed
 from kon.core.errors import ConfigurationError
 from kon.core.task import Outcome, State
 from kon.kinds.capture import STREAMS
@@ -45,7 +46,7 @@ class Printer:
 
         Raises ConfigurationError where there is nowhere to print to, StoreError for such a folder.
         """
-        if is_shown and sys.stdout is None:
+        if is_shown and is_stdout_closed():
             raise ConfigurationError(
                 "standard output is closed, so that nothing could be printed; nothing was run. Send it to "
                 "/dev/null to run commands without their output"

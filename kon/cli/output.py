@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import shutil
@@ -70,6 +71,14 @@ def warn(text: str) -> None:
         _log.warning(text)
     else:
         click.echo(f"kon: {text}", err=True)
+
+
+def is_stdout_closed() -> bool:
+    """Whether kon was started without standard output, or with one that can only be read."""
+    try:
+        return fcntl.fcntl(sys.stdout.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+    except (OSError, ValueError):  # a test's or a notebook's
+        return False
 
 
 def forget_stdout() -> None:
