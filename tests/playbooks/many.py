@@ -1,8 +1,8 @@
 """Calls ansible-playbook many times in one process, which reads Ansible's own code once.
 
-`python -m tests.playbooks.many`: each line of standard input is a list of arguments, as JSON; each line of
-standard output what came of it, as `{"exit_code": ..., "output": ...}`. A call is a fork of its own, so that
-none sees what another has left.
+`python -m tests.playbooks.many`: each line of standard input is a call, `{"arguments": ..., "environment":
+...}` as JSON; each line of standard output what came of it, `{"exit_code": ..., "output": ...}`. A call is a
+fork, so that none sees what another has left. Some of Ansible's settings are read once, as this begins.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             os.close(reading)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(writing, 1)
             os.dup2(writing, 2)
-            os._exit(called(json.loads(line)))
+            os._exit(called(**json.loads(line)))
         os.close(writing)
         with os.fdopen(reading, "rb") as stream:
             output = stream.read().decode(errors="replace")
@@ -33,8 +34,10 @@ def main() -> None:
         print(json.dumps(said), flush=True)
 
 
-def called(arguments: list[str]) -> int:
+def called(arguments: list[str], environment: dict[str, str]) -> int:
     code = 1
+    os.environ.clear()
+    os.environ.update(environment)
     try:
         PlaybookCLI.cli_executor(["ansible-playbook", *arguments])
     except SystemExit as ended:

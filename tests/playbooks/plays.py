@@ -8,8 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,24 +39,59 @@ class Play(NamedTuple):
         return " ".join(self.output.split())
 
 
+class Ansible:
+    """Plays without the second that each start of Ansible takes: forks of a process that has read its code.
+
+    Some of Ansible's settings were read there, and are this project's whatever a play's environment says.
+    """
+
+    def __init__(self, home: Path) -> None:
+        environment = usual_environment(home)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.playbooks.many"],
+            cwd=PROJECT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def play(self, arguments: Sequence[str], environment: Mapping[str, str]) -> Play:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        call = {"arguments": arguments, "environment": dict(environment)}
+        self._process.stdin.write(f"{json.dumps(call)}\n")
+        self._process.stdin.flush()
+        said = json.loads(self._process.stdout.readline())
+        return Play(said["output"], said["exit_code"])
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+def usual_environment(home: Path) -> dict[str, str]:
+    """That of a play: the project's settings, nobody's rights, and Ansible's own files in a folder."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "AWS_"))}
+    return {
+        **mine,
+        "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+        "ANSIBLE_HOME": str(home),
+        "ANSIBLE_DEPRECATION_WARNINGS": "false",  # those of the collections, which we can't mend
+        "LC_ALL": "C.UTF-8",
+        "NO_COLOR": "1",
+    }
+
+
 class Operator:
     """Calls playbooks. folder: for its own files. variables: what every call says. inventory: a file."""
 
     inventory = "inventory/kon.aws_ec2.yml"
+    ansible: Ansible | None = None
+    """Plays in its forks, where one is there."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str], **variables: Any) -> None:
         self.folder = folder
-        self.environment = {
-            **{
-                name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "AWS_"))
-            },
-            "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
-            "ANSIBLE_HOME": str(folder / "ansible"),
-            "ANSIBLE_DEPRECATION_WARNINGS": "false",  # those of the collections, which we can't mend
-            "LC_ALL": "C.UTF-8",
-            "NO_COLOR": "1",
-            **environment,
-        }
+        self.environment = {**usual_environment(folder / "ansible"), **environment}
         self.variables = {"ssh_key": str(folder / "keys/key"), "image_id": IMAGE, **variables}
 
     def command(self, playbook: str, *options: str, **variables: Any) -> list[str]:
@@ -67,8 +101,11 @@ class Operator:
         return [str(ansible), *inventory, f"playbooks/{playbook}.yml", "--extra-vars", said, *options]
 
     def play(self, playbook: str, *options: str, **variables: Any) -> Play:
+        command = self.command(playbook, *options, **variables)
+        if self.ansible is not None:
+            return self.ansible.play(command[1:], self.environment)
         ended = subprocess.run(
-            self.command(playbook, *options, **variables),
+            command,
             cwd=PROJECT,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -78,30 +115,6 @@ class Operator:
             check=False,
         )
         return Play(ended.stdout, ended.returncode)
-
-    @contextmanager
-    def many(self) -> Iterator[Callable[..., Play]]:
-        """`play`, without the second that each start of Ansible takes."""
-        with subprocess.Popen(
-            [sys.executable, "-m", "tests.playbooks.many"],
-            cwd=PROJECT,
-            env=self.environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            stdin, stdout = process.stdin, process.stdout
-
-            def play(playbook: str, *options: str, **variables: Any) -> Play:
-                stdin.write(f"{json.dumps(self.command(playbook, *options, **variables)[1:])}\n")
-                stdin.flush()
-                said = json.loads(stdout.readline())
-                return Play(said["output"], said["exit_code"])
-
-            yield play
-            stdin.close()
 
     def begin(self, playbook: str, log: Path, *options: str, **variables: Any) -> subprocess.Popen[bytes]:
         """The play as a process group of its own."""

@@ -15,7 +15,7 @@ import pytest
 from kon.backends.emulator import Emulator
 from tests.cli.given import invoke
 from tests.lab import servers
-from tests.playbooks.plays import PROJECT, Operator
+from tests.playbooks.plays import PROJECT, Ansible, Operator
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -27,7 +27,7 @@ EXPERIMENT = "name: tiny\nworkload: {kind: sleep, count: 1, seconds: 0}\n"
 class Fleet:
     """An operator, and an account of nobody's."""
 
-    def __init__(self, folder: Path, variables: dict[str, str]) -> None:
+    def __init__(self, folder: Path, variables: dict[str, str], ansible: Ansible | None = None) -> None:
         (folder / "tiny.yml").write_text(EXPERIMENT)
         self.operator = Operator(
             folder,
@@ -40,6 +40,7 @@ class Fleet:
             ansible_host="127.0.0.1",
             ansible_port=1,
         )
+        self.operator.ansible = ansible
 
     def left(self) -> list[dict[str, Any]]:
         left: list[dict[str, Any]] = []
@@ -49,23 +50,24 @@ class Fleet:
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
+def fleet(
+    tmp_path: Path, ministack: Emulator, ansible: Ansible, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Fleet]:
     with servers.moto("127.0.0.1", 0, tmp_path / "moto.log") as url:
         variables = servers.variables(url, ministack.endpoint)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        yield Fleet(tmp_path, variables)
+        yield Fleet(tmp_path, variables, ansible)
 
 
 def test_a_fleet_is_made_once_and_removed_whole(fleet: Fleet) -> None:
-    with fleet.operator.many() as play:
-        first = play("provision")
-        assert first.exit_code == 0, first.output
-        assert {"instance", "queue", "table"} < {each["kind"] for each in fleet.left()}
-        second = play("provision")
-        assert (second.exit_code, second.changes) == (0, []), second.output
-        gone = play("teardown")
-        assert gone.exit_code == 0, gone.output
+    first = fleet.operator.play("provision")
+    assert first.exit_code == 0, first.output
+    assert {"instance", "queue", "table"} < {each["kind"] for each in fleet.left()}
+    second = fleet.operator.play("provision")
+    assert (second.exit_code, second.changes) == (0, []), second.output
+    gone = fleet.operator.play("teardown")
+    assert gone.exit_code == 0, gone.output
     assert fleet.left() == []
     assert json.loads(fleet.operator.kon(*SWEEP).stdout)["left"] == [], "nor for a process of its own"
 

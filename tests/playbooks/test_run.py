@@ -12,14 +12,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from kon.core.lock import client_lock, host_lock
 from kon.engine.records.records import RunFolder
+from tests.playbooks import plays
+from tests.playbooks.plays import PROJECT, Ansible, usual_environment
 
-PROJECT = Path(__file__).parents[2]
 PLAYBOOK = "playbooks/run.yml"
 
 TINY = """\
@@ -60,15 +60,8 @@ drain_s: 0
 """
 
 
-class Play(NamedTuple):
+class Play(plays.Play):
     """What a run of the playbook said, and with which exit code it ended."""
-
-    output: str
-    exit_code: int
-
-    def count(self, what: str) -> int:
-        """The sum of a column of the recap over all hosts."""
-        return sum(map(int, re.findall(rf"\b{what}=(\d+)", self.output)))
 
     def tables(self) -> str:
         """What was shown between the last play's headline and the recap."""
@@ -83,7 +76,8 @@ class Play(NamedTuple):
 class Place:
     """A folder, with a space in its name, that holds an experiment and its records."""
 
-    def __init__(self, path: Path, text: str) -> None:
+    def __init__(self, path: Path, text: str, ansible: Ansible) -> None:
+        self._ansible = ansible
         self.path = path / "a folder"
         self.path.mkdir()
         self.file = self.path / "experiment.yml"
@@ -99,28 +93,15 @@ class Place:
         # async jobs can't be started from a path with a space; see the Makefile
         home = self.path.parent / "ansible"
         return {
-            **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
-            "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
-            "ANSIBLE_HOME": str(home),
+            **usual_environment(home),
             "ANSIBLE_ASYNC_DIR": str(home / "async"),
             "ANSIBLE_REMOTE_TMP": str(home / "tmp"),
             "ANSIBLE_DISPLAY_OK_HOSTS": "false",  # as in `make run`
             "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "false",
-            "LC_ALL": "C.UTF-8",
         }
 
     def play(self, *options: str) -> Play:
-        ended = subprocess.run(
-            self.command(*options),
-            cwd=PROJECT,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        return Play(ended.stdout, ended.returncode)
+        return Play(*self._ansible.play(self.command(*options)[1:], self.environment()))
 
     def folder(self, run: str) -> RunFolder:
         return RunFolder(self.out / run)
@@ -146,8 +127,8 @@ def _is_alive(pid: int) -> bool:
 
 
 @pytest.fixture
-def tiny(tmp_path: Path) -> Place:
-    return Place(tmp_path, TINY)
+def tiny(tmp_path: Path, ansible: Ansible) -> Place:
+    return Place(tmp_path, TINY, ansible)
 
 
 def test_its_syntax_is_right(tiny: Place) -> None:
@@ -189,8 +170,8 @@ def test_what_is_run_anew_leaves_its_records_aside(tiny: Place) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_what_is_not_as_it_should_be_is_shown_and_fails_the_play(tmp_path: Path) -> None:
-    place = Place(tmp_path, MIXED)
+def test_what_is_not_as_it_should_be_is_shown_and_fails_the_play(tmp_path: Path, ansible: Ansible) -> None:
+    place = Place(tmp_path, MIXED, ansible)
     (place.path / "data").mkdir()
     for name in ("one", "it's two"):
         (place.path / "data" / name).write_text(name)
@@ -215,8 +196,10 @@ def test_what_is_not_as_it_should_be_is_shown_and_fails_the_play(tmp_path: Path)
     assert "losing-conditional_put-w1-r1 --failed" in _joined(strict)
 
 
-def test_an_experiment_that_is_wrong_stops_the_play_before_anything_is_started(tmp_path: Path) -> None:
-    place = Place(tmp_path, TINY.replace("workers", "wokers"))
+def test_an_experiment_that_is_wrong_stops_the_play_before_anything_is_started(
+    tmp_path: Path, ansible: Ansible
+) -> None:
+    place = Place(tmp_path, TINY.replace("workers", "wokers"), ansible)
     play = place.play()
     assert play.exit_code == 2
     assert 'experiment.yml:4:1: unknown key "wokers", did you mean "workers"?' in _joined(play)
@@ -231,8 +214,8 @@ def test_too_few_play_hosts_stop_the_play_before_anything_is_started(tiny: Place
 
 
 @pytest.mark.timeout(300)
-def test_an_interrupted_play_leaves_nobody_behind(tmp_path: Path) -> None:
-    place = Place(tmp_path, LONG)
+def test_an_interrupted_play_leaves_nobody_behind(tmp_path: Path, ansible: Ansible) -> None:
+    place = Place(tmp_path, LONG, ansible)
     with subprocess.Popen(
         place.command(),
         cwd=PROJECT,

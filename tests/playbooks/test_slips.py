@@ -14,7 +14,7 @@ import pytest
 
 from tests.answering import Answer, Asked, answering
 from tests.lab import servers
-from tests.playbooks.plays import PROJECT, Operator, Play
+from tests.playbooks.plays import PROJECT, Ansible, Operator, Play
 from tests.playbooks.table import CASES, PLAYBOOKS
 
 DESTRUCTIVE = ("teardown", "sweep", "scale", "configure", "provision")
@@ -47,22 +47,17 @@ def amazon() -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.fixture
-def operator(tmp_path: Path, amazon: tuple[str, list[str]]) -> Operator:
+def operator(tmp_path: Path, amazon: tuple[str, list[str]], ansible: Ansible) -> Operator:
     operator = Operator(tmp_path, servers.variables(amazon[0]))
     operator.inventory = "inventory/local.yml"
+    operator.ansible = ansible
     amazon[1].clear()
     return operator
 
 
-@pytest.fixture(scope="module")
-def slips(
-    tmp_path_factory: pytest.TempPathFactory, amazon: tuple[str, list[str]]
-) -> Iterator[Callable[..., Play]]:
-    """Plays of one operator, without the start of Ansible for each."""
-    operator = Operator(tmp_path_factory.mktemp("slips"), servers.variables(amazon[0]))
-    operator.inventory = "inventory/local.yml"
-    with operator.many() as play:
-        yield play
+@pytest.fixture
+def slips(operator: Operator) -> Callable[..., Play]:
+    return operator.play
 
 
 def check(
@@ -129,14 +124,13 @@ def test_whose_is_swept_is_said_or_nothing_goes(
 def test_a_missing_collection_is_told_with_the_command_that_mends_it(
     operator: Operator, amazon: tuple[str, list[str]], tmp_path: Path, plays: list[str]
 ) -> None:
-    operator.inventory = Operator.inventory
+    operator.ansible, operator.inventory = None, Operator.inventory
     operator.environment["ANSIBLE_COLLECTIONS_PATH"] = str(tmp_path / "none")
-    with operator.many() as played:
-        for play in plays:
-            ended = played(play, **SMALLEST.get(play, {"run": "r1"}))
-            assert (ended.exit_code, amazon[1]) == (2, []), ended.output
-            assert "the collection amazon.aws is not installed" in ended.said, ended.output
-            assert "make collections" in ended.said
+    for play in plays:
+        ended = operator.play(play, **SMALLEST.get(play, {"run": "r1"}))
+        assert (ended.exit_code, amazon[1]) == (2, []), ended.output
+        assert "the collection amazon.aws is not installed" in ended.said, ended.output
+        assert "make collections" in ended.said
 
 
 @pytest.mark.parametrize(
@@ -182,8 +176,7 @@ def test_an_inventory_without_the_defaults_is_refused(
     operator: Operator, amazon: tuple[str, list[str]]
 ) -> None:
     operator.inventory = "/dev/null"
-    with operator.many() as played:
-        check_refused(played, amazon[1], [], "the defaults of inventory/group_vars/all.yml were not read")
+    check_refused(operator.play, amazon[1], [], "the defaults of inventory/group_vars/all.yml were not read")
 
 
 def check_refused(played: Callable[..., Play], asked: list[str], options: Sequence[str], said: str) -> None:
@@ -218,6 +211,7 @@ def test_what_ansible_would_end_before_the_first_task_is_refused_in_a_line(
 def test_what_is_checked_is_known_where_facts_are_no_variables(
     operator: Operator, amazon: tuple[str, list[str]]
 ) -> None:
+    operator.ansible = None
     operator.environment["ANSIBLE_INJECT_FACT_VARS"] = "false"
     ended = operator.play("teardown", **SMALLEST["teardown"])
     assert amazon[1], ended.output
@@ -227,6 +221,7 @@ def test_what_is_checked_is_known_where_facts_are_no_variables(
 def test_an_environment_that_leaves_the_checks_out_removes_nothing(
     operator: Operator, amazon: tuple[str, list[str]], name: str, value: str
 ) -> None:
+    operator.ansible = None
     operator.environment[f"ANSIBLE_{name}"] = value
     ended = operator.play("teardown", **SMALLEST["teardown"])
     assert (ended.exit_code, amazon[1], ended.changes) == (2, [], []), ended.output

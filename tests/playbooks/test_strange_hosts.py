@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.lab import servers
-from tests.playbooks.plays import PROJECT, Operator
+from tests.playbooks.plays import PROJECT, Ansible, Operator
 
 
 @pytest.mark.parametrize(
@@ -26,10 +26,11 @@ from tests.playbooks.plays import PROJECT, Operator
     ],
 )
 def test_a_host_of_another_distribution_is_left_out_with_the_reason(
-    tmp_path: Path, python: str, packages: list[str], said: str
+    tmp_path: Path, ansible: Ansible, python: str, packages: list[str], said: str
 ) -> None:
     operator = Operator(tmp_path, {"PATH": str(_host(tmp_path / "bin", python))}, packages=packages)
     operator.inventory = str(_inventory(tmp_path, pc={}))
+    operator.ansible = ansible
     play = operator.play("configure", run="r1")
     assert play.exit_code == 2, play.output
     assert f"pc is left out: {said}" in play.said, play.output
@@ -67,7 +68,9 @@ def _inventory(folder: Path, **hosts: dict[str, Any]) -> Path:
         (1, "bare: no workers, and left out; `configure` says why"),
     ],
 )
-def test_a_run_counts_the_hosts_that_are_workers(tmp_path: Path, fewest: int, said: str) -> None:
+def test_a_run_counts_the_hosts_that_are_workers(
+    tmp_path: Path, ansible: Ansible, fewest: int, said: str
+) -> None:
     home = tmp_path / "opt"
     (home / "0123").mkdir(parents=True)
     (home / "0123/installed").touch()
@@ -75,6 +78,7 @@ def test_a_run_counts_the_hosts_that_are_workers(tmp_path: Path, fewest: int, sa
     nowhere = servers.variables("http://127.0.0.1:1")
     operator = Operator(tmp_path, nowhere, home=str(home), region="us-east-1")
     operator.inventory = str(_inventory(tmp_path, bare={"ansible_shell_executable": "/bin/false"}, well={}))
+    operator.ansible = ansible
     play = operator.play("run", "--check", run="r1", min_workers=fewest, out=str(tmp_path / "out"))
     assert said in play.said, play.output
     assert ("Nothing was started" in play.said) == (fewest == 2)
