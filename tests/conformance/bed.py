@@ -109,6 +109,11 @@ def once_each(bed: Bed, deliveries: Sequence[Delivery]) -> list[Delivery]:
 
 Case = Callable[[Bed], Awaitable[None]]
 
+_PARAMETERS: Final = [
+    pytest.param(world, id=name, marks=pytest.mark.slow if world.slow else ())
+    for name, world in WORLDS.items()
+]
+
 
 def case(visibility: float | None = None, max_receives: int = 3) -> Callable[[Case], Callable[..., None]]:
     """Makes a test of a coroutine function: once for each world, on a fresh run.
@@ -127,7 +132,7 @@ def case(visibility: float | None = None, max_receives: int = 3) -> Callable[[Ca
                 await backend.delete(RUN)
                 await backend.close()
 
-        @pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
+        @pytest.mark.parametrize("world", _PARAMETERS)
         def test(world: World, tmp_path: Path, request: pytest.FixtureRequest) -> None:
             if world.fixture is not None:
                 request.getfixturevalue(world.fixture)

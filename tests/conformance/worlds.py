@@ -33,6 +33,7 @@ class World(msgspec.Struct, frozen=True):
     fixture: what each of its cases needs around it, by pytest's name for it.
     abreast: so many cases may run at once, where most of their time is waiting.
     twice: its queue may deliver a message to each of two receives that overlap.
+    slow: `make soak` alone has it.
     """
 
     make: Callable[[Path], Backend]
@@ -41,6 +42,7 @@ class World(msgspec.Struct, frozen=True):
     fixture: str | None = None
     abreast: int = 1
     twice: bool = False
+    slow: bool = False
 
 
 def in_real_time(case: Coroutine[Any, Any, None]) -> None:
@@ -99,6 +101,12 @@ WORLDS: Final = {
     ),
     # moto's BatchExecuteStatement is not Amazon's: docs/emulators.md
     "aws, moto": World(
-        lambda folder: on_aws(folder, claims="single"), in_real_time, 1.0, "on_moto", 8, twice=True
+        lambda folder: on_aws(folder, claims="single"),
+        in_real_time,
+        1.0,
+        "on_moto",
+        8,
+        twice=True,
+        slow=True,  # as long as all others together, of the same code as on MiniStack
     ),
 }

@@ -157,9 +157,9 @@ def _teardown(work: Maker) -> tuple[Callable[[], Any], Callable[[], Any]]:
 
 Verb = Callable[[Maker], tuple[Callable[[], Any], Callable[[], Any]]]
 VERBS: list[tuple[Verb, range, int]] = [
-    (_provision, range(9, 70, 18), 20),
-    (_scale, range(4, 40, 14), 15),
-    (_teardown, range(8, 60, 22), 40),
+    (_provision, range(9, 70, 30), 20),
+    (_scale, range(4, 40, 20), 15),
+    (_teardown, range(8, 60, 37), 40),
 ]
 """What is killed, at which of its calls in `make test`, and how many it has at least."""
 

@@ -36,7 +36,12 @@ def forecast(wanted: Cell, sample: int = 2_000, instance: str = "t3.micro", spot
             marks=pytest.mark.slow,
         ),
         ("count: 6000, seconds: 0.02", "workers: 8\nstrategies: lease", 2_000),
-        ("count: 100000, seconds: 0", "workers: 8\nstrategies: conditional_put\nbundle: 10", 20_000),
+        pytest.param(
+            "count: 100000, seconds: 0",
+            "workers: 8\nstrategies: conditional_put\nbundle: 10",
+            20_000,
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_is_reckoned_is_what_a_whole_simulation_says(workload: str, more: str, sample: int) -> None:

@@ -41,7 +41,7 @@ def broken(strategy: Plugin, faults: FaultClass, seeds: range) -> set[Invariant]
 
 @pytest.mark.parametrize("strategy", registered_strategies(), ids=lambda each: each.label)
 def test_promises_hold(strategy: Plugin) -> None:
-    assert not broken(strategy, fault_class(ALL_FAULTS, "aws"), range(6))
+    assert not broken(strategy, fault_class(ALL_FAULTS, "aws"), range(4))
 
 
 @pytest.mark.parametrize("fault", AMAZON_FAULTS)
@@ -152,9 +152,10 @@ LARGE: Final = [seed for seed in range(SEEDS * 7) if SMALL_BYTES[seed % len(SMAL
         (_unseen_is_written, range(SEEDS)),
         (_failed_items_are_done, range(SEEDS)),
         (_no_checksum, range(SEEDS)),
-        (_conflict_is_no_refusal, IN_S3),
-        (_etag_is_kept, IN_S3),
-        (_outage_is_taken_for_a_twin, LARGE),
+        # first those by which they were found last
+        (_conflict_is_no_refusal, [13, *IN_S3]),
+        (_etag_is_kept, [58, *IN_S3]),
+        (_outage_is_taken_for_a_twin, [33, *LARGE]),
     ],
 )
 def test_a_safeguard_that_is_taken_out_is_missed(
