@@ -15,6 +15,7 @@ from kon.engine.records.records import RunFolder
 from kon.launch import budget
 from tests.api.functions import double, fail_on_odd
 from tests.emulators import Inbox
+from tests.launch.stopping import WAITS, tell_when_stopped
 
 HERE: dict[str, Any] = {"backend": "memory", "workers": 1}
 
@@ -28,18 +29,20 @@ def test_a_run_that_has_cost_too_much_is_paused_and_the_same_call_goes_on(
     tmp_path: Path, on_ministack: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(budget, "SPENDING_PAUSE_S", 0.5)
-    out, items = tmp_path / "out", [0.15] * 60
-    with pytest.raises(kon.OverBudget, match=r"max_cost is .* the run sleep is paused") as stopped:
-        kon.map("sleep {}", items, out=out, max_cost=0.00008, **on_aws("api-map"))
+    monkeypatch.chdir(tmp_path)
+    tell_when_stopped(tmp_path, monkeypatch)
+    out, items = tmp_path / "out", range(60)
+    with pytest.raises(kon.OverBudget, match=r"max_cost is .* the run test is paused") as stopped:
+        kon.map(f"{WAITS}; : {{}}", items, out=out, max_cost=0.00006, **on_aws("api-map"))
     assert stopped.value.exit_code == 4
     run = kon.open_run(out)
-    assert 0 < run.status().left < 60
+    assert run.status().left > 0
     assert run.status().state == "left"
     with pytest.raises(kon.OverBudget, match=r"was spent before.*nothing was begun"):
-        kon.map("sleep {}", items, out=out, max_cost=0.00008, **on_aws("api-map"))
+        kon.map(f"{WAITS}; : {{}}", items, out=out, max_cost=0.00006, **on_aws("api-map"))
     with pytest.raises(kon.OverBudget, match="nothing was begun"):
-        kon.gather(kon.open_run(out, max_cost="0.00008usd"))
-    values = kon.map("sleep {}", items, out=out, max_cost=1, **on_aws("api-map"))
+        kon.gather(kon.open_run(out, max_cost="0.00006usd"))
+    values = kon.map(f"{WAITS}; : {{}}", items, out=out, max_cost=1, **on_aws("api-map"))
     assert [value["exit"] for value in values] == [0] * 60
 
 

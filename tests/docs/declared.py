@@ -71,7 +71,8 @@ SMALLER: Final[dict[str, str]] = {
         "kon plan exp.yml --workers 1,2,4,...,8 --deadline 30m"
     ),
     "kon plan workloads/cloudkon-16k.yml": "kon plan workloads/cloudkon-16k.yml --workers 16 --limit 500",
-    "kon plot results/efficiency results/amazon": "kon plot results/efficiency results/amazon --format svg",
+    "kon report results/efficiency results/faults results/amazon": "kon report results/amazon",
+    "kon plot results/efficiency results/amazon": "kon plot results/amazon --format svg",
     "kon run workloads/sleep-0.yml ": "kon run workloads/sleep-0.yml --limit 50 --set workers=[1] ",
     "kon run workloads/sleep-10ms.yml": (
         "kon run workloads/sleep-10ms.yml --limit 20 --set workers=[1] --set backend=memory "

@@ -21,6 +21,7 @@ from kon.launch import budget
 from kon.launch.budget import Budget, Spending
 from kon.launch.local import LocalRun
 from tests.cli.given import invoke
+from tests.launch.stopping import WAITS, tell_when_stopped
 
 BACKEND = "{name: aws, depth_lag_s: 1, prefix: %s}"
 
@@ -34,14 +35,10 @@ visibility_s: 3
 UNKNOWN = """\
 name: unknown
 backend: {backend}
-workload:
-  kind: shell
-  count: 60
-  command: test $KON_TASK -lt 20 || until test -e stopped; do sleep 0.01; done
+workload: {{kind: shell, count: 60, command: WAITS}}
 visibility_s: 3
 workers: 2
 """
-"""A third of its tasks end at once, the others once workers have been told to stop (`stops`)."""
 
 
 @pytest.fixture
@@ -53,19 +50,12 @@ def folder(tmp_path: Path, on_ministack: Emulator, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def stops(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the tasks of UNKNOWN end once workers have been told to stop: so the run does not end before."""
-    stop_workers = LocalRun.stop_workers
-
-    def told(run: LocalRun) -> None:
-        stop_workers(run)
-        (folder / "stopped").touch()
-
-    monkeypatch.setattr(LocalRun, "stop_workers", told)
+    tell_when_stopped(folder, monkeypatch)
 
 
 def write(folder: Path, text: str, prefix: str) -> Path:
     file = folder / "exp.yml"
-    file.write_text(text.format(backend=BACKEND % prefix))
+    file.write_text(text.format(backend=BACKEND % prefix).replace("WAITS", WAITS))
     return file
 
 

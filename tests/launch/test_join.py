@@ -25,6 +25,7 @@ from kon.core.spec import Plugin
 from kon.engine.control import Control, HostRefusal, OtherKon, RightDenied
 from kon.engine.records.records import RunFolder
 from kon.launch.host import Awaited, Host
+from tests.cli.given import invoke
 from tests.emulators import STRICT, WORKER
 
 KON = str(Path(sys.executable).with_name("kon"))
@@ -57,10 +58,8 @@ class Fleet:
         return subprocess.Popen([KON, *words], stderr=subprocess.PIPE, text=True, env=given)
 
     def write_plan(self, *options: str) -> None:
-        words = ["run", str(self.file), "--out", str(self.path / "out"), "--dry-run", "--json", *options]
-        self.plan.write_text(
-            subprocess.run([KON, *words], stdout=subprocess.PIPE, text=True, check=True).stdout
-        )
+        planned = invoke("run", self.file, "--out", self.path / "out", "--dry-run", "--json", *options)
+        self.plan.write_text(planned.stdout)
 
     def began(self, number: int, run: str) -> bool:
         return any(RunFolder(self.path / f"host{number}" / run).events.glob("w*.jsonl"))
@@ -96,8 +95,7 @@ def test_a_client_that_comes_later_waits_for_hosts_apart(tmp_path: Path, on_mini
     fleet = Fleet(tmp_path, "apart-later")
     options = ["--set", "workers=1"]
     fleet.write_plan(*options)
-    submit = ["submit", str(fleet.file), "--out", str(tmp_path / "out"), "-q", *options]
-    subprocess.run([KON, *submit], stdout=subprocess.PIPE, check=True)
+    assert invoke("submit", fleet.file, "--out", tmp_path / "out", "-q", *options).exit_code == 0
     host = fleet.host(1)
     collect = ["collect", str(tmp_path / "out/apart-later-lease-w1-r1"), "--no-workers", "--apart", "--json"]
     collected = subprocess.run([KON, *collect], stdout=subprocess.PIPE, text=True, timeout=100)

@@ -25,7 +25,6 @@ PLAYBOOK = "playbooks/run.yml"
 TINY = """\
 name: tiny
 workload: {kind: sleep, count: 20, seconds: 0.005, per: worker}
-strategies: [none, lease]
 workers: [1, 2]
 """
 MIXED = """\
@@ -138,24 +137,22 @@ def test_its_syntax_is_right(tiny: Place) -> None:
 def test_check_mode_says_what_would_be_run_and_runs_nothing(tiny: Place) -> None:
     play = tiny.play("--check", "--extra-vars", "fresh=true")
     assert (play.exit_code, play.count("failed"), play.count("changed")) == (0, 0, 0), play.output
-    assert "would run tiny-none-w1-r1, tiny-none-w2-r1, tiny-lease-w1-r1, tiny-lease-w2-r1" in _joined(play)
+    assert "would run tiny-lease-w1-r1, tiny-lease-w2-r1" in _joined(play)
     assert not tiny.out.exists()
 
 
 def test_what_is_recorded_is_not_run_again_unless_asked(tiny: Place) -> None:
     first = tiny.play()
     assert first.exit_code == 0, first.output
-    assert [tiny.folder(f"tiny-{name}-w{n}-r1").finished for name in ("none", "lease") for n in (1, 2)] == [
-        True
-    ] * 4
+    assert [tiny.folder(f"tiny-lease-w{n}-r1").finished for n in (1, 2)] == [True, True]
     assert first.count("changed") == 3, "the client and two hosts"
     assert first.tables().startswith("tiny: 20 x sleep for each worker on sqlite")
-    assert len(re.findall(r"(?m)^(none|lease) +[12] ", first.tables())) == 4
+    assert len(re.findall(r"(?m)^lease +[12] ", first.tables())) == 2
     assert tiny.nobody_is_left()
 
     second = tiny.play()
     assert (second.exit_code, second.count("changed")) == (0, 0), second.output
-    assert "4 runs are recorded already, and not repeated" in second.output
+    assert "2 runs are recorded already, and not repeated" in second.output
     assert "To run it anew: make run ARGS='-e fresh=true'" in second.output
     assert second.tables().partition("\n\nAll of this")[0] in first.tables()
 
@@ -164,9 +161,9 @@ def test_what_is_recorded_is_not_run_again_unless_asked(tiny: Place) -> None:
 def test_what_is_run_anew_leaves_its_records_aside(tiny: Place) -> None:
     assert tiny.play().exit_code == 0
     third = tiny.play("--extra-vars", "fresh=true", "--extra-vars", "set=workers=1")
-    assert (third.exit_code, tiny.folder("tiny-none-w2-r1").exists) == (0, False), third.output
+    assert (third.exit_code, tiny.folder("tiny-lease-w2-r1").exists) == (0, False), third.output
     [aside] = (tiny.path / "earlier").iterdir()
-    assert RunFolder(aside / "tiny-none-w2-r1").finished
+    assert RunFolder(aside / "tiny-lease-w2-r1").finished
 
 
 @pytest.mark.timeout(400)
@@ -202,7 +199,7 @@ def test_an_experiment_that_is_wrong_stops_the_play_before_anything_is_started(
     place = Place(tmp_path, TINY.replace("workers", "wokers"), ansible)
     play = place.play()
     assert play.exit_code == 2
-    assert 'experiment.yml:4:1: unknown key "wokers", did you mean "workers"?' in _joined(play)
+    assert 'experiment.yml:3:1: unknown key "wokers", did you mean "workers"?' in _joined(play)
     assert not place.out.exists()
 
 

@@ -75,7 +75,11 @@ def quicken_moto() -> None:
 
     from moto.core import responses
     from moto.ec2.models import amis, tags
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
+    # for each request it looks through moto's own folder, and tries a hundred patterns
+    which = functools.lru_cache(1_000)(DomainDispatcherApplication.get_backend_for_host)
+    DomainDispatcherApplication.get_backend_for_host = which  # type: ignore[method-assign]
     tags.simple_aws_filter_to_re = functools.cache(tags.simple_aws_filter_to_re)  # type: ignore[attr-defined]
     responses.method_names_from_class = functools.cache(responses.method_names_from_class)  # type: ignore[attr-defined]
     # 44 of Amazon's images will do. moto makes 1,300 more, for each region and at each reset, unless there is
