@@ -12,6 +12,7 @@ from kon.backends.sqlite import schema
 from kon.backends.sqlite.spans import Spans
 from kon.core.queue import Message
 from tests.backends.given import LONG
+from tests.backends.span_rules import check_file
 
 
 @pytest.fixture
@@ -72,3 +73,22 @@ def test_one_at_a_time_what_came_back_goes_first(db: sqlite3.Connection) -> None
     spans.take(db, 1, 1_000, 1.0)
     spans.send(db, [Message(b"fresh")] * 3, now_ms=1_000)
     assert [spans.take(db, 1, 3_000, 30.0)[0][0].body for _ in range(3)] == [b"held", b"fresh", b"fresh"]
+
+
+def test_an_ack_of_every_other_message_leaves_those_between(db: sqlite3.Connection, tmp_path: Path) -> None:
+    spans = Spans("tasks")
+    spans.send(db, [Message(b"%d" % number) for number in range(5)], now_ms=1_000)
+    taken, _ = spans.take(db, 5, 1_000, 1.0)
+    assert spans.ack(db, [each.handle for each in taken[::2]]) == [True] * 3
+    check_file(tmp_path / "kon.db")
+    assert [each.body for each in spans.take(db, 5, 3_000, 1.0)[0]] == [b"1", b"3"]
+
+
+def test_what_goes_to_the_dead_letters_leaves_nothing_behind(db: sqlite3.Connection, tmp_path: Path) -> None:
+    dead = Spans("dead")
+    spans = Spans("tasks", 1, dead)
+    spans.send(db, [Message(b"a"), Message(b"b")], now_ms=1_000)
+    spans.take(db, 2, 1_000, 1.0)
+    assert spans.take(db, 2, 3_000, 1.0) == ([], True)
+    check_file(tmp_path / "kon.db")
+    assert [each.body for each in dead.take(db, 2, 3_000, 1.0)[0]] == [b"a", b"b"]

@@ -12,39 +12,13 @@ from typing import Any
 
 import pytest
 
-from kon.backends.sqlite import SqliteBackend, schema
+from kon.backends.sqlite import SqliteBackend
 from kon.backends.sqlite.connection import MOST_CALLS, Connection, Work
 from kon.core.errors import StoreError
 from kon.core.ledger import Record
 from kon.core.queue import Depth, Message
+from tests.backends.connections import Held, connected, our_threads
 from tests.backends.given import LONG, RUN, database, opened
-
-
-def our_threads() -> list[str]:
-    """Those of the backend; other parts of kon have threads of their own, for as long as the process."""
-    ours = ("kon-sqlite-", "kon-objects")
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith(ours)]
-
-
-def ignore() -> None:
-    """Nobody watches."""
-
-
-async def connected(folder: Path) -> Connection:
-    await SqliteBackend({"path": str(folder)}).create(RUN, LONG)
-    file = database(folder)
-    return Connection(file, lambda: schema.connect(file, "normal", None), 5.0, ignore)
-
-
-class Held:
-    """Keeps a connection's thread busy until it is let go, so that calls gather behind it."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._free = threading.Event()
-        self.call = connection.read(lambda db: self._free.wait(30.0))
-
-    def let_go(self) -> None:
-        self._free.set()
 
 
 def test_closing_leaves_no_thread(tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ from kon.core.queue import Message
 from kon.core.strategy import Claim
 from kon.core.task import Bundle, Outcome, State, Task, encode
 from kon.engine.holding import Held, Holding, Job
+from kon.engine.records.events import Watcher
 from kon.engine.settler import MOST_WAITING, SETTLE_BATCH
 from kon.kinds.sleep import Sleep
 from kon.strategies.lease import Lease
+from kon.strategies.none import NoDeduplication
 from tests.engine.world import Scripted, World, in_virtual_time
 
 FLUSH_S = 10.0
@@ -28,6 +30,25 @@ def test_tasks_of_no_length_are_settled_together_while_the_queue_has_more() -> N
         assert tally.counts[State.DONE] == 1_000
         assert len(world.events("claim")) == 101  # the first task alone, then up to ten with each receive
         assert len(world.events("keep")) <= 3
+
+    in_virtual_time(main())
+
+
+def test_what_ends_by_and_by_next_to_a_longer_task_is_settled_together() -> None:
+    """Also after an outcome that was settled at once, as nothing could join it then."""
+
+    async def main() -> None:
+        world = await World.create(1, slots=2, prefetch=20, flush_s=FLUSH_S)
+        await world.send({})
+        worker = world.worker(strategy=NoDeduplication)
+        worker.end_when_idle(10.0)
+        running = asyncio.create_task(worker.run())
+        await asyncio.sleep(5.0)
+        assert len(world.events("keep")) == 1
+        await world.send({"s": 30.0}, *[{"s": 1.0}] * 8)
+        await running
+        assert len(world.tasks_of("keep")) == 10
+        assert len(world.events("keep")) == 3
 
     in_virtual_time(main())
 
@@ -212,5 +233,66 @@ def test_what_a_worker_did_is_in_its_records_before_its_answer_is_sent() -> None
         world.channel.answers.send = look_and_send  # type: ignore[method-assign]
         await world.run([{}], world.worker())
         assert kept == [[0]]
+
+    in_virtual_time(main())
+
+
+class Noted(Watcher):
+    """failures: tasks that failed for good. settling: how many outcomes each time, and how long it took."""
+
+    def __init__(self) -> None:
+        self.failures: list[int] = []
+        self.settling: list[tuple[int, float]] = []
+
+    def failed(self, outcomes: Sequence[Outcome]) -> None:
+        self.failures += [outcome.index for outcome in outcomes]
+
+    def settled(self, tasks: int, took_s: float) -> None:
+        self.settling.append((tasks, took_s))
+
+
+def test_who_watches_is_told_what_failed_for_good_and_how_long_settling_took() -> None:
+    """Also of what failed next to a task that is tried again."""
+
+    async def main() -> None:
+        world = await World.create(2, slots=2, attempts=2, backoff_s=0.1, flush_s=1.0)
+        send = world.channel.answers.send
+
+        async def slow(messages: Sequence[Message]) -> None:
+            await asyncio.sleep(0.25)
+            await send(messages)
+
+        world.channel.answers.send = slow  # type: ignore[method-assign]
+        tasks = [Task(0, {"s": 0.1, "fail": 2}, 2), Task(1, {"s": 0.1, "fail": 2})]
+        await world.channel.tasks.send([Message(encode(Bundle("r", tasks)))])
+        worker = world.worker(watches=[noted := Noted()])
+        worker.end_when_idle(5.0)
+        await worker.run()
+        assert noted.failures == [0, 1]
+        assert [tasks for tasks, _ in noted.settling] == [2, 1]
+        assert [took_s for _, took_s in noted.settling] == pytest.approx([0.25, 0.25])
+        (retry,) = world.events("retry")
+        assert (retry["i"], retry["error"]) == ([1], "ValueError: attempt 1 fails")
+
+    in_virtual_time(main())
+
+
+def test_a_workers_load_has_what_is_being_settled_and_what_waits_for_that() -> None:
+    async def main() -> None:
+        world = await World.create(2, slots=2)
+        send, settling = world.channel.answers.send, []
+
+        async def slow(messages: Sequence[Message]) -> None:
+            await asyncio.sleep(2.0)
+            settling.append(worker.load.settling)
+            await send(messages)
+
+        world.channel.answers.send = slow  # type: ignore[method-assign]
+        await world.send({"s": 0.5}, {"s": 1.0})
+        worker = world.worker()
+        worker.end_when_idle(5.0)
+        await worker.run()
+        assert settling == [2, 1]
+        assert worker.load.settling == 0
 
     in_virtual_time(main())

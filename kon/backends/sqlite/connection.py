@@ -316,8 +316,7 @@ class Connection:
 
 def _heed(undone: asyncio.Future[Any]) -> None:
     """Take note of a failure to give messages back: they come back by themselves, only later."""
-    if not undone.cancelled():
-        undone.exception()
+    undone.exception()
 
 
 def _fail(calls: Sequence[_Call[Any]], error: Exception) -> None:

@@ -1,0 +1,106 @@
+"""Closing a connection: what was cancelled is undone first, nothing is left, and nobody is told in vain."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kon.backends.sqlite import SqliteBackend, schema
+from kon.backends.sqlite.connection import Connection, Work
+from kon.core.errors import StoreError
+from kon.core.queue import Message
+from tests.backends.connections import Held, connected, ignore, our_threads
+from tests.backends.given import LONG, RUN, database, opened
+
+
+async def cancelled(connection: Connection, undo: Work[Any]) -> None:
+    """Leaves a call under way that is done, and undone as nobody waits for it any more."""
+    begun, free = threading.Event(), threading.Event()
+
+    def work(db: sqlite3.Connection) -> bool:
+        begun.set()
+        return free.wait(10.0)
+
+    calling = asyncio.create_task(connection.write_or_undo(work, lambda reply: undo))
+    await asyncio.to_thread(begun.wait, 10.0)
+    calling.cancel()
+    await asyncio.wait({calling})
+    asyncio.get_running_loop().call_later(0.05, free.set)
+
+
+def test_closing_undoes_the_only_call_there_was_and_keeps_no_loop_waiting(tmp_path: Path) -> None:
+    async def use() -> None:
+        connection = await connected(tmp_path)
+        free, undone = threading.Event(), list[bool]()
+        await cancelled(connection, lambda db: undone.append(free.wait(10.0)))
+        asyncio.get_running_loop().call_later(0.2, free.set)
+        await connection.close()
+        assert undone == [True]
+
+    asyncio.run(use())
+
+
+def test_nobody_is_told_of_what_can_not_be_given_back(tmp_path: Path) -> None:
+    """It comes back by itself, only later."""
+
+    async def use() -> None:
+        complaints: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        connection = await connected(tmp_path)
+        await cancelled(connection, lambda db: db.execute("SELECT 1 FROM nowhere"))
+        await connection.close()
+        gc.collect()
+        assert complaints == []
+
+    asyncio.run(use())
+
+
+def test_closing_what_could_not_be_opened_raises_nothing_more(tmp_path: Path) -> None:
+    def refuse() -> sqlite3.Connection:
+        raise StoreError("no run here")
+
+    async def use() -> None:
+        connection = Connection(tmp_path / "kon.db", refuse, 5.0, ignore)
+        with pytest.raises(StoreError, match="no run here"):
+            await connection.read(lambda db: None)
+        await connection.close()
+        assert our_threads() == []
+
+    asyncio.run(use())
+
+
+def test_closing_after_the_loop_has_ended_waits_for_the_thread(tmp_path: Path) -> None:
+    async def leave() -> tuple[Connection, Held]:
+        connection = await connected(tmp_path)
+        return connection, Held(connection)
+
+    connection, held = asyncio.run(leave())
+    threading.Timer(0.05, held.let_go).start()
+    asyncio.run(connection.close())
+    assert our_threads() == []
+
+
+def test_nothing_is_looked_for_where_nobody_watches_any_more(tmp_path: Path) -> None:
+    async def use() -> None:
+        await SqliteBackend({"path": str(tmp_path)}).create(RUN, LONG)
+        file, changes = database(tmp_path), list[None]()
+        connection = Connection(
+            file, lambda: schema.connect(file, "normal", None), 5.0, lambda: changes.append(None)
+        )
+        with connection.watch():
+            await connection.read(lambda db: None)
+        await connection.read(lambda db: None)
+        changes.clear()
+        async with opened(tmp_path) as channel:
+            await channel.tasks.send([Message(b"a")])
+        await asyncio.sleep(0.1)  # a look every 25 ms
+        assert changes == []
+        await connection.close()
+
+    asyncio.run(use())
