@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kon.api.feed import FedRun, Feed
 from kon.core.errors import (
     ConfigurationError,
     LeftBehind,
@@ -30,7 +31,6 @@ from kon.core.lock import client_lock
 from kon.core.plugins import backend_class, open_backend
 from kon.core.scratch import temporary_place
 from kon.core.spec import RunSpec
-from kon.engine.client import Client
 from kon.engine.control import Control
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
@@ -92,7 +92,7 @@ class Background(LoggedNotes):
         waited for, as a thread is. None for a run whose records outlive this program, and so does the run:
         when the program ends before it, the workers go on.
     guard: over a run that is kept.
-    make_client: makes its client.
+    feed: where its calls come from, if they come one by one.
     spares: become its first workers; it ends them with itself.
     """
 
@@ -104,14 +104,14 @@ class Background(LoggedNotes):
         *,
         temporary: TemporaryFolder | None = None,
         guard: RunGuard | None = None,
-        make_client: Callable[..., Client] = Client,
+        feed: Feed | None = None,
         spares: Sequence[Spare] = (),
     ) -> None:
         self.folder = folder
         self.spec = spec
         self.error: BaseException | None = None
         self._spares = spares
-        self._local: LocalRun | None = LocalRun(
+        self._local: LocalRun | None = (LocalRun if feed is None else partial(FedRun, feed))(
             folder,
             spec,
             source,
@@ -122,7 +122,6 @@ class Background(LoggedNotes):
             ),
             listener=self,
         )
-        self._local.make_client = make_client
         self._source = source
         self._kept = temporary is None
         self._cancelled = False

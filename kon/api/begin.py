@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from kon.api.background import Background, TemporaryFolder, running_in
+from kon.api.feed import Feed
 from kon.api.handle import Run
 from kon.api.wishes import Wishes, guard, refuse_wishes
 from kon.core.errors import ConfigurationError
@@ -21,7 +22,7 @@ from kon.core.lock import client_lock
 from kon.core.plugins import backend_class, kind_class, strategy_class
 from kon.core.spec import RunSpec
 from kon.core.task import CLIENT, Answers, Outcome, State, encode
-from kon.engine.client import RECORDED_AT_ONCE, Client
+from kon.engine.client import RECORDED_AT_ONCE
 from kon.engine.packing import chunks
 from kon.engine.records.records import RunFolder
 from kon.launch.crew import worker_names
@@ -51,7 +52,7 @@ class Plan(NamedTuple):
     out: the folder of records to be kept; None for one that lasts as long as the run does.
     rerun_failed: of what is recorded there, tasks that are not done are run again.
     wishes: what else is asked for.
-    make_client: makes the run's client, of the arguments of Client.
+    feed: where calls come from that come one by one.
     forks: this program is kon's own, so that workers may be copies of it (see kon.launch.spare).
     """
 
@@ -61,7 +62,7 @@ class Plan(NamedTuple):
     out: Path | None = None
     rerun_failed: bool = False
     wishes: Wishes = Wishes()
-    make_client: Callable[..., Client] = Client
+    feed: Feed | None = None
     forks: bool = False
 
 
@@ -164,7 +165,7 @@ def _begun(
         plan.source,
         temporary=temporary,
         guard=guard,
-        make_client=plan.make_client,
+        feed=plan.feed,
         spares=spares,
     )
     background.begin()

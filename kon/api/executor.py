@@ -17,7 +17,7 @@ import msgspec
 
 from kon.api.background import LoggedNotes, TemporaryFolder
 from kon.api.begin import processors
-from kon.api.feed import MOST_TASKS, Feed, OpenClient, SubmittedCall, broken_by
+from kon.api.feed import MOST_TASKS, FedRun, Feed, SubmittedCall, broken_by
 from kon.api.functions import import_path
 from kon.api.relay import Relay
 from kon.api.values import folder_of
@@ -36,7 +36,7 @@ from kon.kinds.pickled import (
     unwrapped,
     wrapped,
 )
-from kon.launch.local import LocalRun, context
+from kon.launch.local import context
 from kon.launch.supervise import OwnWorkers
 
 _Result = TypeVar("_Result")
@@ -276,14 +276,14 @@ def _work(folder: RunFolder, spec: RunSpec, feed: Feed, temporary: TemporaryFold
 
 async def _run(folder: RunFolder, spec: RunSpec, feed: Feed, lifeline: int | None) -> None:
     """`lifeline`: a file whose end is that of this program, for workers that are to end with it."""
-    run = LocalRun(
+    run = FedRun(
+        feed,
         folder,
         spec,
         _Nothing(),
         workers=OwnWorkers(lifeline, hands_on=backend_class(spec.backend.name).keeps_files),
         listener=LoggedNotes(),
     )
-    run.make_client = partial(OpenClient, feed)
     relay = Relay(folder.path / "live")
     showing = asyncio.create_task(_show(relay))
     try:

@@ -22,6 +22,7 @@ from kon.core.task import Bundle, Outcome, State, Task, encode
 from kon.engine.client import Client, ClientOptions, Listener
 from kon.engine.packing import batches, chunks, messages_of
 from kon.engine.tally import Tally
+from kon.launch.local import LocalRun
 
 MOST_TASKS: Final = 10_000_000
 """Most tasks of an open run while it is open: a byte is set aside for each, and used once there is one."""
@@ -295,3 +296,14 @@ class OpenClient(Client):
             self._feed.refuse(index, MessageTooLarge(said))
             self.tally.count([Outcome(index, 1, State.FAILED)])
         return tasks if calls else None
+
+
+class FedRun(LocalRun):
+    """A run whose calls come one by one."""
+
+    def __init__(self, feed: Feed, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._feed = feed
+
+    def make_client(self, *arguments: Any) -> Client:
+        return OpenClient(self._feed, *arguments)

@@ -7,13 +7,12 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Final
 
 import click
 
 from kon.api.begin import Plan, begin
-from kon.api.feed import Feed, OpenClient
+from kon.api.feed import Feed
 from kon.api.progress import EVERY_S, ProgressLine
 from kon.api.relay import Relay
 from kon.cli.joblog import JobLog, read_joblog
@@ -64,7 +63,7 @@ class MapRun:
         self._feed = Feed(plan.spec.workers * plan.spec.slots, lambda call, outcome: None)
         if self._incoming is not None:
             self._incoming.check(commands.body)  # once it has begun, it would have to be ended
-            plan = plan._replace(make_client=partial(OpenClient, self._feed))
+            plan = plan._replace(feed=self._feed)
         self._run = begin(plan, () if plan.out else recorded)
         self._tail = Tail(RunFolder(self._run.path), self._run.tasks)
         if self._told is not None:

@@ -12,7 +12,7 @@ import random
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from typing import Any, Final, Protocol
@@ -155,9 +155,6 @@ class LocalRun:
         self._stopping = False
         self._is_cancelled = False
         self._adopted: list[WorkerState] = []
-
-    make_client: Callable[..., Client] = Client
-    """Makes its client, of the arguments of Client."""
 
     @property
     def billed(self) -> dict[str, float]:
@@ -302,8 +299,11 @@ class LocalRun:
             )
             rng = random.Random(f"{spec.seed}:client")
             options = ClientOptions(first_attempt=self._first_attempt)
-            client = self.make_client(spec, channel, listener, clock, rng, options)
-            yield client, Recorder(events, clock)
+            yield self.make_client(spec, channel, listener, clock, rng, options), Recorder(events, clock)
+
+    def make_client(self, *arguments: Any) -> Client:
+        """Its client, of the arguments of Client."""
+        return Client(*arguments)
 
     def _answers(self, durable: bool) -> Journal:
         return LinkedJournal(FileJournal(self.folder.results, durable=durable), LinkLog(self.folder))
