@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -27,8 +28,16 @@ from kon.engine.sizing import LEAST_WORK_S, MOST_TASKS, abreast
 LEAST_LOOK_S: Final = 0.01
 """Between two looks at what waits, at least."""
 
-Move = Callable[[Sequence[int]], Awaitable[list[bool]]]
-"""Gives tasks, by index, rows of their own in the ledger; says for each whether it has one now."""
+
+class TaskRows(NamedTuple):
+    """The rows of tasks in the ledger, by index.
+
+    move: gives tasks rows of their own; says for each whether it has one now.
+    leaving: while it lasts, a release moves these rows by the same write.
+    """
+
+    move: Callable[[Sequence[int]], Awaitable[list[bool]]]
+    leaving: Callable[[Sequence[int]], AbstractContextManager[None]]
 
 
 class HoldLimits(msgspec.Struct, frozen=True):
@@ -66,24 +75,24 @@ class GiveBack:
         executor: Executor,
         strategy: Strategy,
         settler: Settler,
-        move: Move,
+        rows: TaskRows,
         recorder: Recorder,
     ) -> None:
         self._holding = holding
         self._executor = executor
         self._strategy = strategy
         self._settler = settler
-        self._move = move
+        self._rows = rows
         self._recorder = recorder
         self._some = asyncio.Event()
         # A strategy that admits by what it reads may read a claim that has just been released, take its task
         # for begun, and drop the message: read_then_write(record=before), with stale reads.
-        self._releases = strategy.guarantee.one_result or not strategy.uses_ledger
+        self.releases = strategy.guarantee.one_result or not strategy.uses_ledger
 
     @property
     def waiting(self) -> int:
         """Tasks that wait here and may be given back."""
-        return len(self._holding.parked) + (self._executor.waiting if self._releases else 0)
+        return len(self._holding.parked) + (self._executor.waiting if self.releases else 0)
 
     def look(self) -> None:
         """Look after what waits, if anything does."""
@@ -134,7 +143,7 @@ class GiveBack:
         if not jobs:
             return
         paged = [job for job in jobs if job.held.bundle.segment is not None]
-        moved = await self._move([job.task.index for job in paged]) if paged else []
+        moved = await self._rows.move([job.task.index for job in paged]) if paged else []
         stays = {job.task.index for job, is_moved in zip(paged, moved, strict=True) if not is_moved}
         self._send(jobs, part, lambda job: job.task.index in stays)
 
@@ -147,11 +156,12 @@ class GiveBack:
         """Take the last tasks that wait, with no claim held on any of them."""
         async with self._holding.claims:
             parked = self._unclaimed(count)
-            jobs = self._executor.withdraw(count - len(parked) if self._releases else 0)
+            jobs = self._executor.withdraw(count - len(parked) if self.releases else 0)
             for job in jobs:
                 job.runs = False
             if jobs:
-                await self._strategy.release([job.claim for job in jobs])
+                with self._rows.leaving([job.task.index for job in jobs + parked]):
+                    await self._strategy.release([job.claim for job in jobs])
         return jobs + parked
 
     def _unclaimed(self, count: int) -> list[Job]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -59,6 +59,7 @@ class PagedLedger(Ledger):
         self._layout = layout
         self._inline_bytes = inline_bytes
         self._writes = 0
+        self._leaving: set[int] = set()
         self._seen: dict[int, Page] = {}  # the one that was used last is the last
         self._locks = [asyncio.Lock() for _ in range(_LOCKS)]
         self.max_batch = ledger.max_batch * layout.rows
@@ -141,6 +142,10 @@ class PagedLedger(Ledger):
             return await self._ledger.delete(some, [token_of[key] for key in some])
 
         async def paged(some: Sequence[int]) -> list[bool | _Moved]:
+            leaving: dict[int | None, set[int]] = {}
+            for key in self._leaving:
+                leaving.setdefault(self._layout.home_of(key), set()).add(key)
+
             def delete(at: int, page: Page) -> bool:
                 key = some[at]
                 found = page.rows.get(key)
@@ -148,12 +153,27 @@ class PagedLedger(Ledger):
                     return False
                 del page.rows[key]
                 page.spilled.pop(key, None)
+                if key in self._leaving:
+                    page.moved.update(leaving[self._page_of(key)] - page.rows.keys())
                 return True
 
-            deleted, _ = await self._change(some, delete)
+            deleted, pages = await self._change(some, delete)
+            for page in pages.values():
+                for key in self._leaving & page.moved:
+                    self._layout.moved(key)
             return deleted
 
         return await self._both(keys, keys, paged, plain)
+
+    @contextlib.contextmanager
+    def leaving(self, keys: Sequence[int]) -> Iterator[None]:
+        """Let one of these rows that is deleted meanwhile move out of its page by the same write. With it go
+        the others of its page that are not there yet, so that `move` has nothing left to write."""
+        self._leaving = set(keys)
+        try:
+            yield
+        finally:
+            self._leaving = set()
 
     async def move(self, keys: Sequence[int]) -> list[bool]:
         """Move rows that are not there yet out of their pages: they will be rows of their own.

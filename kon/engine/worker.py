@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Final, NamedTuple
 
 import msgspec
@@ -25,7 +25,7 @@ from kon.core.strategy import Claim, Strategy, check_queue
 from kon.core.task import Task
 from kon.engine.control import Control, Status, WorkerState
 from kon.engine.executor import Executor, ExecutorOptions
-from kon.engine.give_back import DEFAULT_HOLD, GiveBack, HoldLimits
+from kon.engine.give_back import DEFAULT_HOLD, GiveBack, HoldLimits, TaskRows
 from kon.engine.holding import Held, Holding, Job, heartbeat_s
 from kon.engine.intake import Intake
 from kon.engine.layout import SegmentPages
@@ -138,8 +138,9 @@ class Worker:
                 return [True] * len(indexes)
             return await patience.call("ledger.move", len(indexes), lambda: pages.move(indexes))
 
+        rows = TaskRows(move, pages.leaving if pages is not None else lambda indexes: nullcontext())
         self._give_back = GiveBack(
-            self._holding, self._executor, self._strategy, self._settler, move, life.recorder
+            self._holding, self._executor, self._strategy, self._settler, rows, life.recorder
         )
         # the client waits to hear how long tasks take
         self._is_asked = Sizing(spec).is_blind
@@ -255,8 +256,12 @@ class Worker:
         # what is received is not claimed: a task that was not begun costs a crash nothing
         if self.spec.bundle is not None:
             now = len(unpacked)
+        elif self._executor.mean_s is not None:
+            now = PARKED_FROM * tasks
         else:
-            now = tasks if self._executor.mean_s is None else PARKED_FROM * tasks
+            # one write claims all of a page, and one gives it back if they take long
+            in_pages = all(held.bundle.segment is not None for held, _ in unpacked)
+            now = len(unpacked) if in_pages and self._give_back.releases else tasks
         self._holding.parked.extend(unpacked[now:])
         await self._claim(unpacked[:now])
         if not may_wait:

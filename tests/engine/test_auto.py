@@ -9,11 +9,14 @@ import pytest
 from kon.core.errors import StoreError
 from kon.core.plugins import strategy_class
 from kon.core.queue import Message
+from kon.core.strategy import Strategy
 from kon.core.task import Bundle, Segment, State, Task, encode
 from kon.engine.client import Client
 from kon.engine.control import Control, Window
 from kon.engine.give_back import HoldLimits
 from kon.engine.worker import WorkerOptions
+from kon.strategies.lease import Lease
+from kon.strategies.read_then_write import ReadThenWrite
 from tests.engine.auto import AUTO, PAGED, messages, took
 from tests.engine.world import World, in_virtual_time
 
@@ -100,6 +103,28 @@ def test_what_is_received_is_not_claimed_and_no_more_than_slots_need_while_nothi
         claimed = [len(line["i"]) if "i" in line else line["r"][1] for line in world.events("claim")]
         assert claimed[0] == 2
         assert max(claimed) > 2  # once it is known how long they take
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options", "first"),
+    [(Lease, {}, 50), (ReadThenWrite, {"record": "before"}, 2), (ReadThenWrite, {"record": "after"}, 2)],
+)
+def test_a_page_is_claimed_whole_at_once_by_who_can_give_it_back(
+    strategy: type[Strategy], options: dict[str, Any], first: int
+) -> None:
+    """One write claims all of it, and a second call would make its tasks wait."""
+
+    async def main() -> None:
+        world = await World.create(50, **PAGED, slots=2)
+        tasks = [Task(index, {"s": 0.05}) for index in range(50)]
+        await world.channel.tasks.send([Message(encode(Bundle("r", tasks, segment=Segment(0, 50, 50))))])
+        worker = world.worker(strategy=strategy, **options)
+        worker.end_when_idle(1.0)
+        await worker.run()
+        claimed = [len(line["i"]) if "i" in line else line["r"][1] for line in world.events("claim")]
+        assert claimed[0] == first
 
     in_virtual_time(main())
 

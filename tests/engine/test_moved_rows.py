@@ -34,6 +34,43 @@ def test_moved_rows_are_found_by_whoever_looks_into_the_page() -> None:
     asyncio.run(main())
 
 
+def test_what_leaves_a_page_moves_by_the_write_that_deletes() -> None:
+    """Also what is not there; but not what another has claimed, nor what is of another page."""
+
+    async def main() -> None:
+        below, segment = Counted(), Segment(0, 20, 10)
+        mine, other = paged(below, "w", segment), paged(below, "v", segment)
+        await mine.insert_new(claims([3, 4], "a"))
+        await other.insert_new(claims([6], "b"))
+        below.written.clear()
+        with mine.leaving([4, 5, 6, 15]):
+            assert await mine.delete([4], ["a"]) == [True]
+        assert await mine.move([4, 5]) == [True, True]
+        assert below.written["insert_new"] == 0
+        assert below.written["replace"] == 2  # the first was over a version that is no more
+        assert await mine.move([6, 15]) == [False, True]
+        assert await other.insert_new(claims([4, 5, 15], "c")) == [None] * 3
+        assert await paged(below, "u").read([4, 5, 15]) == claims([4, 5, 15], "c")
+        assert await paged(below, "u").read([3, 6]) == [None, None]
+
+    asyncio.run(main())
+
+
+def test_a_row_that_is_deleted_otherwise_stays_in_its_page() -> None:
+    async def main() -> None:
+        below, segment = Counted(), Segment(0, 20, 10)
+        mine = paged(below, "w", segment)
+        await mine.insert_new(claims([3, 4], "a"))
+        with mine.leaving([4]):
+            assert await mine.delete([4], ["another's"]) == [False]
+        assert await mine.delete([3], ["a"]) == [True]
+        await mine.insert_new(claims([3], "b"))
+        assert await paged(below, "v", segment).read([3, 4]) == [*claims([3], "b"), *claims([4], "a")]
+        assert await paged(below, "u").read([3, 4]) == [None, None]
+
+    asyncio.run(main())
+
+
 def test_a_row_of_its_own_is_never_taken_for_a_page() -> None:
     """Task 10 is the first of its page: had the page its key, its own row would lie in the page's place."""
 
