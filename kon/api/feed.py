@@ -206,6 +206,11 @@ class Feed:
             return self._count + len(self._begun) + len(self._waiting)
 
     @property
+    def waiting(self) -> int:
+        """Calls for which there was no room yet."""
+        return len(self._waiting)
+
+    @property
     def count(self) -> int:
         """Calls that have been queued."""
         return self._count

@@ -323,7 +323,7 @@ def main() -> None:
         _take_closed_files()
         warnings.showwarning = _say_warning
         _call()
-    except KeyboardInterrupt:  # before or after a command, which has its own way
+    except (KeyboardInterrupt, click.Abort):  # before or after a command, which has its own way
         CommandFailure(Interrupted("interrupted")).show()
         sys.exit(Interrupted.exit_code)
     finally:
@@ -332,7 +332,12 @@ def main() -> None:
 
 def _call() -> None:
     try:
-        kon(prog_name="kon")
+        sys.exit(kon(prog_name="kon", standalone_mode=False))  # of Ctrl-C click itself would make exit code 1
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        raise
     except Exception as error:
         if _is_of_stdout(first_cause(error)):
             from kon.cli.output import forget_stdout

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from kon.api.feed import Feed
+from kon.cli import map_incoming
+from kon.cli.map_incoming import Incoming
 from tests.cli.mapping import KON, running
 
 pytestmark = pytest.mark.usefixtures("temporary")
@@ -84,3 +90,27 @@ class TestItemsThatComeSlowly:
             told = process.stderr.read().decode()
             assert told.startswith("kon: kon map: item 1: the item holds a NUL character")
             assert told.endswith("Items that end with NUL are read with -0\n")
+
+
+class TestInputWithoutEnd:
+    def test_it_is_begun_with_and_ends_with_its_reader(self) -> None:
+        """As in `yes | kon map echo | head -3`: it was read for ever, and no command began."""
+        line = f"yes | {shlex.join([*KON, 'echo', 'got'])} | head -3"
+        ended = subprocess.run(["sh", "-c", line], capture_output=True, timeout=60, check=False)
+        assert (ended.stdout, ended.stderr) == (b"got y\n" * 3, b"")
+
+    def test_it_is_read_as_fast_as_it_is_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(map_incoming, "LONGEST_S", 0.1)
+        monkeypatch.setattr(map_incoming, "MOST_WAITING", 1_000)
+        theirs, ours = os.pipe()
+        with running(["yes"], stdout=ours):
+            os.close(ours)
+            incoming = Incoming(theirs, b"\n")
+            assert not incoming.is_over
+            feed = Feed(1, lambda call, outcome: None)
+            incoming.follow(feed, str)
+            time.sleep(0.5)
+            assert 1_000 <= feed.total <= 1_002
+            feed.close(cancels=True)
+            while not incoming.is_over:
+                time.sleep(0.01)
