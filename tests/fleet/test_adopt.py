@@ -6,23 +6,30 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
 from kon.backends.emulator import Emulator
 from kon.engine.records.records import RunFolder
+from tests.cli.given import invoke
 
 pytestmark = pytest.mark.timeout(300)
 
 TASKS = 80
 EXPERIMENT = f"name: far\nworkload: {{kind: sleep, count: {TASKS}, seconds: 0.1}}\nvisibility_s: 4\n"
-BACKEND = ("backend.name=aws", "backend.prefix=konf-adopt", "backend.region=us-east-1")
+BACKEND = (
+    *("backend.name=aws", "backend.prefix=konf-adopt", "backend.region=us-east-1"),
+    "backend.depth_lag_s=1",  # so long it may be empty before the table is asked for the rest
+)
 KON = Path(sys.executable).with_name("kon")
 
 
-def kon(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([KON, *words], cwd=folder, capture_output=True, text=True, check=False)
+def kon(*words: str, folder: Path) -> Result:
+    with chdir(folder):
+        return invoke(*words)
 
 
 def test_a_run_is_collected_at_a_machine_without_records_of_it(
@@ -48,17 +55,17 @@ def test_a_run_is_collected_at_a_machine_without_records_of_it(
         assert 0 < before < TASKS
 
         wrong = kon("collect", "far-lease-w1-r2", "--fleet", "adopt", folder=second)
-        assert (wrong.returncode, 'did you mean "far-lease-w1-r1"' in wrong.stderr) == (2, True), wrong.stderr
+        assert (wrong.exit_code, 'did you mean "far-lease-w1-r1"' in wrong.stderr) == (2, True), wrong.stderr
         none = kon("collect", "far-lease-w1-r1", folder=second)
-        assert none.returncode == 2, "without the fleet's name it is looked for here"
+        assert none.exit_code == 2, "without the fleet's name it is looked for here"
         got = kon("collect", "far-lease-w1-r1", "--fleet", "adopt", "--json", folder=second)
     finally:
         for process in (client, working):
             process.terminate()
             process.wait()
-    assert got.returncode == 0, got.stderr
+    assert got.exit_code == 0, got.stderr
     assert "was begun at another machine" in got.stderr
     [row] = json.loads(got.stdout)["runs"]
     assert (row["tasks"], row["done"], row["lost"]) == (TASKS, TASKS, 0), "those that were answered there too"
     assert RunFolder(second / "results/far-aws/far-lease-w1-r1").finished
-    assert kon("down", "far.yml", *words, "--force", folder=first).returncode == 0
+    assert kon("down", "far.yml", *words, "--force", folder=first).exit_code == 0
