@@ -13,6 +13,7 @@ from kon.engine.records.records import RunFile, RunFolder
 from kon.report.live.snapshot import (
     IN_MOTION,
     FailuresShown,
+    Reading,
     RunLine,
     ShownState,
     Snapshot,
@@ -135,16 +136,8 @@ class Follower:
     def snapshot(self) -> Snapshot | None:
         """As of the last look; None where nothing could be read of the run yet."""
         if self._snapshot is None and self._run is not None and self._tally is not None:
-            self._snapshot = snapshot(
-                self.id,
-                self._run.spec,
-                self._tally,
-                self._state,
-                self._time_s(),
-                reading=self._records.share,
-                unread_lines=self._unread_lines,
-                problem=self._problem,
-            )
+            reading = Reading(self._state, self._records.share, self._unread_lines, self._problem)
+            self._snapshot = snapshot(self.id, self._run.spec, self._tally, reading, self._time_s())
         return self._snapshot
 
     def failures(self) -> FailuresShown:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -141,22 +141,21 @@ def silent_after_s(spec: RunSpec) -> float:
     return spec.visibility_s + 5.0
 
 
-def snapshot(
-    id: str,
-    spec: RunSpec,
-    tally: RunTally,
-    run_state: ShownState,
-    now_s: float,
-    *,
-    reading: float = 1.0,
-    unread_lines: int = 0,
-    problem: str = "",
-) -> Snapshot:
+class Reading(NamedTuple):
+    """What came of reading a run's records. share: of them, what was read so far."""
+
+    state: ShownState
+    share: float
+    unread_lines: int
+    problem: str
+
+
+def snapshot(id: str, spec: RunSpec, tally: RunTally, reading: Reading, now_s: float) -> Snapshot:
     """now_s: seconds since the epoch, by this machine's clock, or by the run's own where that is virtual."""
     states = tally.states()
     left = spec.tasks - tally.accounted
-    elapsed_s = _elapsed_s(tally, run_state, now_s)
-    in_motion = run_state in IN_MOTION
+    in_motion = reading.state in IN_MOTION
+    elapsed_s = _elapsed_s(tally, in_motion, now_s)
     ends = tally.recent.ends
     lately = ends.per_s(now_s) if ends is not None and in_motion else None
     lives = [life for life in tally.lives.values() if life.slots != 0]
@@ -167,10 +166,10 @@ def snapshot(
         id=id,
         name=spec.run,
         about=_about(spec),
-        state=run_state,
-        problem=problem,
-        notes=_notes(unread_lines),
-        reading=round(reading, 3),
+        state=reading.state,
+        problem=reading.problem,
+        notes=_notes(reading.unread_lines),
+        reading=round(reading.share, 3),
         tasks=spec.tasks,
         done=states[State.DONE],
         failed=states[State.FAILED],
@@ -218,10 +217,10 @@ def _notes(unread_lines: int) -> list[str]:
     ]
 
 
-def _elapsed_s(tally: RunTally, run_state: ShownState, now_s: float) -> float | None:
+def _elapsed_s(tally: RunTally, in_motion: bool, now_s: float) -> float | None:
     if tally.began_s is None:
         return None
-    until_s = tally.closed_s or (now_s if run_state in IN_MOTION else tally.latest_s)
+    until_s = tally.closed_s or (now_s if in_motion else tally.latest_s)
     return max(0.0, until_s - tally.began_s)
 
 
