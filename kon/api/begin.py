@@ -6,7 +6,6 @@ import gc
 import os
 import re
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,17 +16,15 @@ from kon.api.feed import Feed
 from kon.api.handle import Run
 from kon.api.wishes import Wishes, guard, refuse_wishes
 from kon.core.errors import ConfigurationError
-from kon.core.journal import FileJournal
 from kon.core.lock import client_lock
 from kon.core.plugins import backend_class, kind_class, strategy_class
 from kon.core.spec import RunSpec
-from kon.core.task import CLIENT, Answers, Outcome, State, encode
-from kon.engine.client import RECORDED_AT_ONCE
-from kon.engine.packing import chunks
+from kon.core.task import Outcome, State
 from kon.engine.records.records import RunFolder
 from kon.launch.crew import worker_names
 from kon.launch.guard import RunGuard
 from kon.launch.local import BodySource, context
+from kon.launch.requeue import record_again
 from kon.launch.spare import Spare, fork
 
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_]+")
@@ -84,7 +81,7 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
         spec = _placed(spec, folder.path)
         plan = plan._replace(spec=spec)
         folder.write_run(spec, context(), attempts_before=1 if recorded else 0)
-        _record_again(folder, recorded)
+        record_again(folder, recorded)
         return Run(
             folder,
             spec,
@@ -201,16 +198,7 @@ def _reopen(folder: RunFolder, rerun_failed: bool) -> None:
     """Queue those tasks of a run again that are not recorded, or were cancelled."""
     stay = [] if rerun_failed else [each for _, each in folder.outcomes() if each.state in _FAILED]
     folder.reopen()
-    _record_again(folder, stay)
-
-
-def _record_again(folder: RunFolder, outcomes: Sequence[Outcome]) -> None:
-    """Record outcomes under the attempt that the run now begins with, so that they stand."""
-    attempt = folder.read_run().attempts_before + 1
-    with closing(FileJournal(folder.results)) as journal:
-        for part in chunks(outcomes, RECORDED_AT_ONCE):
-            answers = [msgspec.structs.replace(each, attempt=attempt) for each in part]
-            journal.append([encode(Answers(CLIENT, answers))])
+    record_again(folder, stay)
 
 
 def _refuse_other(plan: Plan, recorded: RunSpec) -> None:

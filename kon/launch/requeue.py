@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import closing
 
 import msgspec
 
 from kon.core.journal import FileJournal
-from kon.core.task import CLIENT, Answers, State, encode
+from kon.core.task import CLIENT, Answers, Outcome, State, encode
 from kon.engine.client import RECORDED_AT_ONCE
 from kon.engine.packing import chunks
 from kon.engine.records.records import RunFolder
@@ -25,9 +25,13 @@ def requeue(folder: RunFolder, indexes: Collection[int]) -> None:
         if outcome.index not in indexes and outcome.state is not State.DONE
     ]
     folder.reopen()
-    # recorded again under the attempt that begins now, so that they stand
+    record_again(folder, others)
+
+
+def record_again(folder: RunFolder, outcomes: Sequence[Outcome]) -> None:
+    """Record outcomes under the attempt that the run now begins with, so that they stand."""
     attempt = folder.read_run().attempts_before + 1
     with closing(FileJournal(folder.results)) as journal:
-        for part in chunks(others, RECORDED_AT_ONCE):
+        for part in chunks(outcomes, RECORDED_AT_ONCE):
             again = [msgspec.structs.replace(each, attempt=attempt) for each in part]
             journal.append([encode(Answers(CLIENT, again))])
