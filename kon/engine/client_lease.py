@@ -69,6 +69,11 @@ class ClientLease:
         self._on_note = on_note
         self._renewing = asyncio.Lock()
 
+    @property
+    def expires_s(self) -> float:
+        """When what was written last passes, in seconds since the epoch; 0 before `take`."""
+        return self._expires_s
+
     async def take(self) -> None:
         """Become the client of the run, at once or when the lease of an earlier one has passed.
 

@@ -114,7 +114,7 @@ class Stage:
         self._drained = False  # found so by a client, which may have crashed as it closed the run
         self._at_work: tuple[str, asyncio.Task[Any]] | None = None  # the client that was started last
         self._clients_here: set[str] = set()
-        self._collected = False  # to the end, by some client
+        self._closed = False  # by a client that has collected all
         self._results = MemoryJournal()
         self._recording = ""  # the client that records, and from which line on
         self._recorded_from = 0
@@ -314,7 +314,7 @@ class Stage:
         if isinstance(first_cause(error), ClientReplaced | ConfigurationError):
             # whoever is told of a client that has ended meanwhile begins once more
             self.watch.note(host, "leaves the run to another client")
-            return self._collected or len(self._clients_here) > 1
+            return self._closed or len(self._clients_here) > 1
         if isinstance(cause := first_cause(error), BackendUnavailable | StoreError):
             self.watch.note(host, "gives up", (), str(cause))
             if isinstance(cause, BackendDenied):
@@ -393,6 +393,8 @@ class Stage:
         )
         await lease.take()
         self.watch.note(host, "has the lease of the run")
+        # it may have stood still since it took the lease, which has passed: then it is not the client
+        took_until_s, is_late = lease.expires_s, clock.now_s() > lease.expires_s
         # what it records from here on stays its own, whoever is the next
         before, tally, records = self._results, self.tally, MemoryJournal()
         records.append(before.lines)
@@ -403,8 +405,9 @@ class Stage:
                 await self._collect(fenced(channel, lease), channel, host, clock)
                 keeping.cancel()
         except* ClientReplaced:
-            # it may have stood still since it took the lease: then what counts is what the next one records
-            if self._results is records and len(records.lines) == len(before.lines):
+            never = is_late and lease.expires_s == took_until_s
+            if self._results is records and (never or len(records.lines) == len(before.lines)):
+                # what counts is what the next one records
                 self._results, self.tally = before, tally
             raise
         finally:
@@ -421,10 +424,10 @@ class Stage:
         self.tally = client.tally
         self._recording, self._recorded_from = host, len(self._results.lines)
         await client.run(self._bodies)
-        self._collected = True
         if not self.cancelled:
             await self._drain(plain)
         await client.close()
+        self._closed = True
 
     async def _drain(self, channel: Channel) -> None:
         """Leave the workers running until no message is left; they stop once the run is closed."""

@@ -46,6 +46,11 @@ def test_each_way_of_it_comes_up_and_breaks_nothing(backend: Searchable) -> None
     assert {("client has", f"{SECOND} leaves"), ("client has", f"{SECOND} has", "client leaves")} <= ways
 
 
+def test_one_that_stood_still_as_it_took_the_lease_was_never_the_client() -> None:
+    """What it receives and may not ack comes to the other one, whose records count."""
+    assert not play_seed(SCENARIO, Plugin("lease"), fault_class(ALL_FAULTS), 5551).broken
+
+
 async def _nothing(lease: ClientLease) -> None:
     return
 
