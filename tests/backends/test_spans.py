@@ -52,8 +52,13 @@ def test_a_receive_writes_a_row_and_not_one_for_each_message(db: sqlite3.Connect
     taken, _ = spans.take(db, 1_000, 1, 30.0)
     assert len(taken) == 1_000
     assert db.total_changes - before == 1
-    assert spans.extend(db, [delivery.handle for delivery in taken], 1, 30.0) == [True] * 1_000
+    handles = [delivery.handle for delivery in taken]
+    assert spans.extend(db, handles, 1, 30.0) == [True] * 1_000
     assert db.total_changes - before == 2
+    statements: list[str] = []
+    db.set_trace_callback(statements.append)
+    assert spans.ack(db, handles) == [True] * 1_000
+    assert len(statements) <= 4
 
 
 def test_what_comes_back_shares_a_receive_with_the_backlog(db: sqlite3.Connection) -> None:
@@ -80,8 +85,19 @@ def test_an_ack_of_every_other_message_leaves_those_between(db: sqlite3.Connecti
     spans.send(db, [Message(b"%d" % number) for number in range(5)], now_ms=1_000)
     taken, _ = spans.take(db, 5, 1_000, 1.0)
     assert spans.ack(db, [each.handle for each in taken[::2]]) == [True] * 3
+    assert spans.ack(db, [each.handle for each in taken]) == [False, True, False, True, False]
     check_file(tmp_path / "kon.db")
-    assert [each.body for each in spans.take(db, 5, 3_000, 1.0)[0]] == [b"1", b"3"]
+
+
+def test_an_ack_tells_what_was_gone_within_a_run_of_messages(db: sqlite3.Connection, tmp_path: Path) -> None:
+    spans = Spans("tasks")
+    spans.send(db, [Message(b"%d" % number) for number in range(5)], now_ms=1_000)
+    taken, _ = spans.take(db, 5, 1_000, 1.0)
+    assert spans.ack(db, [taken[1].handle, taken[3].handle]) == [True, True]
+    check_file(tmp_path / "kon.db")
+    assert [each.body for each in spans.take(db, 5, 3_000, 1.0)[0]] == [b"0", b"2", b"4"]
+    again = [(key, receives + 1) for key, receives in (each.handle for each in taken)]
+    assert spans.ack(db, again) == [True, False, True, False, True]
 
 
 def test_what_goes_to_the_dead_letters_leaves_nothing_behind(db: sqlite3.Connection, tmp_path: Path) -> None:

@@ -67,6 +67,30 @@ async def test_a_full_batch_goes_through_every_call(bed: Bed) -> None:
 
 
 @case()
+async def test_more_than_a_batch_is_refused_by_every_call(bed: Bed) -> None:
+    most = bed.tasks.limits.max_batch
+    await bed.tasks.send(messages(b"a"))
+    (held,) = await bed.tasks.receive(1, LONG_S)
+    with pytest.raises(ValueError, match=f"at most {most}"):
+        await bed.tasks.send([Message(b"b")] * (most + 1))
+    with pytest.raises(ValueError, match=f"at most {most}"):
+        await bed.tasks.receive(most + 1, 0.0)
+    with pytest.raises(ValueError, match=f"at most {most}"):
+        await bed.tasks.extend([held] * (most + 1), LONG_S)
+    with pytest.raises(ValueError, match=f"at most {most}"):
+        await bed.tasks.ack([held] * (most + 1))
+
+
+@case()
+async def test_what_no_queue_can_hold_so_long_is_refused(bed: Bed) -> None:
+    await bed.tasks.send(messages(b"a"))
+    held = await bed.tasks.receive(1, LONG_S)
+    for visible_s in (-1.0, 2 * bed.tasks.limits.longest_hold_s):
+        with pytest.raises(ValueError, match="a visibility of"):
+            await bed.tasks.extend(held, visible_s)
+
+
+@case()
 async def test_empty_batches_do_nothing(bed: Bed) -> None:
     await bed.tasks.send([])
     assert await bed.tasks.extend([], 1.0) == []
