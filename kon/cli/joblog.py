@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -41,12 +44,25 @@ class JobLog:
     """A job log that is written."""
 
     def __init__(self, path: Path, commands: Commands, *, append: bool) -> None:
-        """`append`: to what a run before has logged. Raises StoreError where the file can't be written."""
+        """`append`: to what a run before has logged.
+
+        Raises StoreError where the file can't be written, ConfigurationError where another run is logged in
+        it: each would overwrite what the other logs, or run what the other runs.
+        """
         self._path = path
         self._commands = commands
         try:
-            self._file: BinaryIO = path.open("a+b" if append else "w+b", buffering=0)
-            size_bytes = self._file.tell()
+            self._file: BinaryIO = path.open("wb" if _is_pipe(path) else "a+b", buffering=0)
+            if not _locked(self._file.fileno()):
+                self._file.close()
+                raise ConfigurationError(
+                    f"--joblog {path}: another `kon map` logs in it; nothing was run. Wait for it, or name "
+                    "another file"
+                )
+            status = os.fstat(self._file.fileno())
+            if not append and stat.S_ISREG(status.st_mode):
+                self._file.truncate(0)
+            size_bytes = status.st_size if append else 0
             if not size_bytes:
                 self._file.write(_HEADER + b"\n")
             elif os.pread(self._file.fileno(), 1, size_bytes - 1) != b"\n":
@@ -68,6 +84,24 @@ class JobLog:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _is_pipe(path: Path) -> bool:
+    try:
+        return stat.S_ISFIFO(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _locked(fd: int) -> bool:
+    """Whether this process has the file for itself, to its end. Workers that are copies of it have no part
+    in that, as they would with flock: they may outlive it. What can't be locked, as a pipe, counts as had.
+    """
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
 
 
 def line_of(outcome: Outcome, command: bytes) -> bytes:

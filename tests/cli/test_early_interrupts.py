@@ -58,7 +58,7 @@ def test_as_it_loads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "lines", [range(3, 900, 130), pytest.param(range(3, 900, 4), marks=pytest.mark.slow)], ids=len
+    "lines", [range(3, 900, 130), pytest.param(range(3, 900, 11), marks=pytest.mark.slow)], ids=len
 )
 def test_at_a_line_of_what_reads_the_command_line(lines: range, tmp_path: Path) -> None:
     for line in lines:

@@ -96,6 +96,30 @@ class TestResume:
         assert sorted((tmp_path / "ran").read_text().split()) == ["a", "b", "b", "c", "c"]
 
 
+class TestJobLogFile:
+    def test_one_run_at_a_time(self, tmp_path: Path) -> None:
+        """Another would write over it; with --resume it would run again what runs."""
+        words = ["--joblog", "log", "until test -e may; do sleep 0.02; done; echo {} >> ran", ":::", "a", "b"]
+        with running([*KON, *words], stdin=subprocess.DEVNULL, cwd=tmp_path) as process:
+            while not (tmp_path / "log").exists() or not (tmp_path / "log").read_bytes():
+                time.sleep(0.01)
+            for more in ([], ["--resume"]):
+                second = kon_map(*more, *words, cwd=tmp_path)
+                assert second.code == 2
+                assert "--joblog log: another `kon map` logs in it; nothing was run" in second.err
+            (tmp_path / "may").touch()
+            assert process.wait(60) == 0
+        assert len((tmp_path / "log").read_text().splitlines()) == 3
+        assert kon_map("--resume", *words, cwd=tmp_path) == (0, b"", "")
+        assert sorted((tmp_path / "ran").read_text().split()) == ["a", "b"]
+        assert kon_map(*words, cwd=tmp_path).code == 0, "a new log takes the place of the old one"
+        assert len((tmp_path / "log").read_text().splitlines()) == 3
+
+    def test_a_pipe(self, tmp_path: Path) -> None:
+        ended = kon_map("-k", "--joblog", "/dev/stdout", "true", ":::", "a", "b", cwd=tmp_path)
+        assert (ended.code, ended.out.count(b"\n"), ended.err) == (0, 3, "")
+
+
 def waiting(folder: Path) -> str:
     """A command that names its folder, by which its processes are told from all others."""
     return f"touch {{}}.begun; until test -e {folder}/{{}}.may; do sleep 0.05; done; echo {{}}"
