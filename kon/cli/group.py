@@ -330,12 +330,18 @@ def main() -> None:
         _forget_full_stderr()
 
 
-def _call() -> None:
+def _call_click() -> None:
+    """Ends the process, as click does by itself; but that makes exit code 1 of Ctrl-C."""
     try:
-        sys.exit(kon(prog_name="kon", standalone_mode=False))  # of Ctrl-C click itself would make exit code 1
+        sys.exit(kon(prog_name="kon", standalone_mode=False))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+
+
+def _call() -> None:
+    try:
+        _call_click()
     except click.Abort:
         raise
     except Exception as error:

@@ -33,7 +33,7 @@ def test_what_kon_opens_does_not_become_a_standard_file() -> None:
     program = """
 import os, sys
 from kon.cli import group
-group.kon = lambda prog_name: os.write(7, str(os.open("/", os.O_RDONLY)).encode())
+group.kon = lambda **_: os.write(7, str(os.open("/", os.O_RDONLY)).encode()) and None
 group.main()
 """
     line = 'exec 7>&1; exec "$@" <&- >&- 2>&-'
