@@ -88,7 +88,7 @@ def test_the_model_of_a_simulated_run_is_the_one_that_it_was_simulated_by(tmp_pa
     found, truth = read_model(made), read_model(Path("kon/backends/sim/models/aws-us-east-1.yml"))
     for call in ("queue.send", "ledger.insert_new", "ledger.replace"):
         measured, given = found.calls.by_name()[call], truth.calls.by_name()[call]
-        items = 5.0
+        items = 5.0 if call == "queue.send" else 1.0  # as most have here; of more nothing was learned
         # what was measured has the SDK's CPU time in it
         cpu_s = truth.hosts.cpu.call_us / 1e6
         assert measured.median_s + items * measured.per_item_s == pytest.approx(
