@@ -58,7 +58,10 @@ ROOMS: Final = {
     "aws": Room(
         _data_path("aws"),
         (
-            *(f"tests/backends/aws/test_{each}.py" for each in ("queue", "bodies", "dynamodb_faults")),
+            *(
+                f"tests/backends/aws/test_{each}.py"
+                for each in ("calls", "queue", "bodies", "dynamodb_faults")
+            ),
             *(f"tests/backends/aws/test_{each}.py" for each in ("pace", "s3_ledger", "long_tasks")),
             "tests/backends/aws/lean",
         ),

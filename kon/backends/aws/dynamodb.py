@@ -233,8 +233,6 @@ class DynamoLedger(Ledger):
     async def _look(self, unseen: list[_Write], verdicts: list[Record | None]) -> list[_Write]:
         """Read the rows back that replies left out. Returns the writes for which they stand no longer as
         they stood against them: whoever wrote them has been faster again."""
-        if not unseen:
-            return []
         rows = await self._rows([write.record.key for write in unseen], strong=True)
         again: list[_Write] = []
         for write in unseen:

@@ -300,6 +300,55 @@ async def test_rows_that_come_and_go_for_ever_end_the_call(place: Table) -> None
         await ledger.insert_new(rows(1, token="b"))
 
 
+def refused(code: str) -> Fault:
+    async def fault(_operation: str, _parameters: dict[str, Any], _make: Make) -> Reply:
+        raise CallRefused("in words", code, 400, {})
+
+    return fault
+
+
+@pytest.mark.parametrize("operation", ["PutItem", "DeleteItem"])
+def test_a_row_written_or_deleted_alone_is_turned_down_for_now_or_for_good(
+    on_ministack: Emulator, operation: str
+) -> None:
+    async def body(place: Table) -> None:
+        ledger = place.ledger(claims="single")
+        await ledger.put(rows(1, token="a"))
+
+        async def made() -> bool:
+            if operation == "PutItem":
+                return await ledger.replace(rows(1, token="b"), ["a"]) == [None]
+            return await ledger.delete([1], ["a"]) == [True]
+
+        place.calls.fault = once(operation, refused("AccessDeniedException"))
+        with pytest.raises(CallRefused, match="in words"):
+            await made()
+        assert await ledger.read([1]) == rows(1, token="a")
+        place.calls.fault = once(operation, refused("TransactionConflictException"))
+        assert await made()
+        assert len(place.pauses.all_s) == 1
+
+    on_a_table(body)(on_ministack)
+
+
+@on_a_table
+async def test_a_row_that_the_reply_to_a_single_write_leaves_out_is_read_back(place: Table) -> None:
+    ledger = place.ledger(claims="single")
+    await ledger.insert_new(rows(1, token="a"))
+    place.calls.fault = once("PutItem", refused("ConditionalCheckFailedException"))
+    assert await ledger.insert_new(rows(1, token="b")) == rows(1, token="a")
+
+
+@on_a_table
+async def test_a_scan_of_the_control_rows_asks_for_no_more_than_it_returns(place: Table) -> None:
+    ledger = place.ledger("control")
+    await ledger.put(rows(*range(5)))
+    place.calls.operations.clear()
+    assert await ledger.scan(1, 2) == rows(1, 2)
+    assert place.calls.operations == ["Query"]
+    assert await ledger.scan(1, 9) == rows(1, 2, 3, 4)
+
+
 # --- errors that will stay ----------------------------------------------------------------------------
 
 

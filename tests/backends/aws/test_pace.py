@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 
 import pytest
 
@@ -36,6 +37,20 @@ def test_it_grows_to_its_cap_and_no_further() -> None:
         assert service.most == 8
         assert pace.limit == 8.0
         assert pace.in_flight == 0
+
+    simulate(body(), SimLoop(limit_s=1_000.0))
+
+
+def test_callers_get_their_turns_in_the_order_in_which_they_came() -> None:
+    async def body() -> None:
+        pace, begun, rng = Pace(4, random.Random(1), start=4), list[int](), random.Random(2)
+
+        async def call(number: int) -> None:
+            begun.append(number)
+            await asyncio.sleep(rng.uniform(1.0, 2.0))
+
+        await asyncio.gather(*[pace.run(partial(call, number)) for number in range(40)])
+        assert begun == list(range(40))
 
     simulate(body(), SimLoop(limit_s=1_000.0))
 

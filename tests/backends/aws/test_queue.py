@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -208,6 +208,38 @@ async def test_items_that_are_wrong_are_not_tried_again(bed: Bed) -> None:
 
 
 @on_a_queue
+async def test_an_item_that_is_wrong_is_known_in_whichever_call_it_went(bed: Bed) -> None:
+    await bed.queue.send(numbered(12))
+    held = await all_of(bed.queue, 12)
+
+    bed.calls.fault = failing({3, 11}, sender=True)
+    assert await bed.queue.ack(held) == [number not in (3, 11) for number in range(12)]
+
+
+@on_a_queue
+async def test_pauses_between_tries_double(bed: Bed) -> None:
+    loop, pauses_s = asyncio.get_running_loop(), list[float]()
+    later = loop.call_later
+
+    def noted(delay_s: float, *rest: Any, **options: Any) -> asyncio.TimerHandle:
+        pauses_s.append(delay_s)
+        return later(delay_s, *rest, **options)
+
+    async def fault(operation: str, parameters: dict[str, Any], make: Make) -> Reply:
+        entries = parameters["Entries"]
+        return {"Failed": [{"Id": each["Id"], "SenderFault": False, "Code": "Odd"} for each in entries]}
+
+    queue_module._FIRST_PAUSE_S = 0.001  # type: ignore[misc] # on_a_queue puts it back
+    bed.calls.fault = fault
+    cast(Any, loop).call_later = noted
+    with pytest.raises(BackendUnavailable):
+        await bed.queue.send(numbered(1))
+    assert len(pauses_s) == 5
+    for number, pause_s in enumerate(pauses_s):
+        assert 0.0005 * 2**number <= pause_s <= 0.001 * 2**number
+
+
+@on_a_queue
 async def test_items_that_fail_for_ever_are_left_to_the_callers_patience(bed: Bed) -> None:
     bed.calls.fault = failing({0}, sender=False)
     with pytest.raises(BackendUnavailable, match="goes on failing at 1 of 2 messages"):
@@ -303,6 +335,28 @@ async def test_closing_waits_for_no_poll(bed: Bed) -> None:
     async with asyncio.timeout(GUARD_S):
         await bed.queue.close()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@on_a_queue
+async def test_closing_waits_for_what_is_given_back(bed: Bed) -> None:
+    """Polls that ended a moment ago too. Their messages' visibility timeout outlasts the case."""
+
+    async def slow(operation: str, parameters: dict[str, Any], make: Make) -> Reply:
+        await asyncio.sleep(0.2)
+        return await make()
+
+    await bed.queue.send(numbered(2))
+    poll = asyncio.create_task(bed.queue._receipt(1, 0))
+    (held,) = await all_of(bed.queue, 1)
+    await poll
+    bed.queue._adrift[poll] = 1
+    bed.calls.fault = slow
+    bed.queue._give_back([held])
+    await asyncio.sleep(0)
+    await bed.queue.close()
+    bed.calls.fault = None
+    assert bed.queue._returning == set()
+    assert len(await all_of(bed.another(), 2)) == 2
 
 
 # --- bodies that are too large --------------------------------------------------------------------------

@@ -87,14 +87,8 @@ class Connections:
     def close(self) -> None:
         """Keep none any more: those of calls under way end with them."""
         self._closed = True
-        for connection in list(self._idle):
+        for connection in self._idle:
             connection.abort()
-        self._idle.clear()
-
-    def ended(self, connection: _Connection) -> None:
-        """Not to be used again."""
-        if connection in self._idle:
-            self._idle.remove(connection)
 
     def _kept(self) -> _Connection | None:
         loop = asyncio.get_running_loop()
@@ -114,7 +108,7 @@ class Connections:
             try:
                 async with asyncio.timeout(self._connect_s):
                     _, connection = await loop.create_connection(
-                        lambda: _Connection(self, loop, self._read_s),
+                        lambda: _Connection(loop, self._read_s),
                         sock=connected,
                         ssl=self._tls,
                         server_hostname=self._host if self._tls else None,
@@ -155,10 +149,9 @@ class Connections:
 class _Connection(asyncio.Protocol):
     """begun: whether any of the latest reply came."""
 
-    def __init__(self, connections: Connections, loop: asyncio.AbstractEventLoop, read_s: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, read_s: float) -> None:
         self.loop = loop
         self._ended = False
-        self._connections = connections
         self._read_s = read_s
         self._transport: Any = None
         self._reader = ReplyReader()
@@ -236,7 +229,6 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._ended = True
-        self._connections.ended(self)
         reply = self._reply
         if reply is None or reply.done():
             return

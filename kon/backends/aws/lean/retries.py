@@ -89,9 +89,6 @@ class Rules:
             details = parsed.setdefault("Error", {"Code": str(reply.status), "Message": ""})
             if details["Code"] == str(reply.status):  # the body has no code; some answers have it beside
                 details["Code"] = _code_beside(reply) or details["Code"]
-            shape = self._model.service_model.shape_for_error_code(details["Code"])
-            if shape is not None:
-                parsed.update(parser.parse(answer, shape))
         except (AttributeError, LookupError, TypeError, ValueError):  # JSON that describes no errors
             code = _code_beside(reply) or str(reply.status)
             parsed = {

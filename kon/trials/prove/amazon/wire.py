@@ -150,7 +150,7 @@ class _ModelConnections(Connections):
         self._amazon = amazon
 
     async def _connected(self) -> _Connection:
-        connection = _Connection(self, asyncio.get_running_loop(), READ_S)
+        connection = _Connection(asyncio.get_running_loop(), READ_S)
         connection.connection_made(_Transport(self._amazon, connection))
         return connection
 

@@ -200,6 +200,7 @@ def on_a_server(body: Body) -> Callable[[pytest.MonkeyPatch], None]:
 
     def test(monkeypatch: pytest.MonkeyPatch) -> None:
         async def whole() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
             async with serving(monkeypatch) as server, asyncio.timeout(60.0):
                 calls = Calls()
                 try:
@@ -207,8 +208,10 @@ def on_a_server(body: Body) -> Callable[[pytest.MonkeyPatch], None]:
                 finally:
                     await calls.close()
 
+        complaints: list[dict[str, Any]] = []
         without_pauses(monkeypatch)
         asyncio.run(whole())
+        assert complaints == [], "which would be tracebacks in a log"
 
     test.__name__ = body.__name__
     test.__doc__ = body.__doc__

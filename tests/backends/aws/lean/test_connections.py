@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import socket
 from collections.abc import Callable
 from typing import ClassVar, cast
+from unittest.mock import Mock
 
 import pytest
 
 from kon.backends.aws.calls import Calls
+from kon.backends.aws.lean.connections import _Connection, _Lost
 from kon.core.errors import BackendUnavailable, KonError
 from tests.backends.aws.lean.server import (
     HALF,
@@ -244,3 +248,59 @@ async def test_closing_ends_connections_with_the_calls_under_way(server: Server,
     go.set()
     assert ids(await call) == ["late"]
     await server.until(lambda server: server.ended == server.connections)
+
+
+@on_a_server
+async def test_sockets_are_closed_when_the_client_is(server: Server, calls: Calls) -> None:
+    """The event loop may have no other turn."""
+    await send(calls)
+    (connections,) = calls._lean._connections.values()
+    (connection,) = connections._idle
+    taken = connection._transport.get_extra_info("socket")
+    await calls.close()
+    assert taken.fileno() == -1
+
+
+@on_a_server
+async def test_a_connection_that_ends_as_it_begins_is_not_waited_for(server: Server, calls: Calls) -> None:
+    connection = _Connection(asyncio.get_running_loop(), 60.0)
+    connection.connection_made(Mock())
+    connection.connection_lost(None)
+    with pytest.raises(_Lost):
+        async with asyncio.timeout(5.0):
+            await connection.exchange(b"request")
+
+
+@on_a_server
+async def test_sockets_block_nobody_and_notice_peers_that_vanish(server: Server, calls: Calls) -> None:
+    asyncio.get_running_loop().set_debug(True)  # it then refuses a socket that would block it
+    await send(calls)
+    (connections,) = calls._lean._connections.values()
+    (connection,) = connections._idle
+    taken = connection._transport.get_extra_info("socket")
+    assert taken.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+@on_a_server
+async def test_an_error_that_meets_a_cancelled_call_is_no_complaint(server: Server, calls: Calls) -> None:
+    connection = _Connection(asyncio.get_running_loop(), 60.0)
+    connection.connection_made(Mock())
+    call = asyncio.create_task(connection.exchange(b"request"))
+    await asyncio.sleep(0)
+    connection.connection_lost(OSError("reset"))
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    del call
+    gc.collect()
+
+
+@on_a_server
+async def test_a_reply_that_came_as_the_time_was_up_is_taken(server: Server, calls: Calls) -> None:
+    connection = _Connection(asyncio.get_running_loop(), 0.0)
+    connection.connection_made(Mock(**{"get_write_buffer_size.return_value": 0}))
+    call = asyncio.create_task(connection.exchange(b"request"))
+    await asyncio.sleep(0)
+    connection.data_received(reply(b"{}"))
+    connection._look()
+    assert (await call).body == b"{}"

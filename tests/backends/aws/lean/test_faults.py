@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 from typing import Any, Final
 
 import pytest
+from botocore.retries.standard import ExponentialBackoff
 
 from kon.backends.aws.calls import Calls, Client
+from kon.backends.aws.failures import CallRefused
 from kon.core.errors import BackendUnavailable, KonError
 from tests.backends.aws.lean.server import (
     HALF,
@@ -169,6 +173,27 @@ def test_they_share_one_budget_for_retries(monkeypatch: pytest.MonkeyPatch) -> N
     assert lean == asyncio.run(whole("boto3"))
 
 
+@pytest.mark.parametrize("client", ["lean", "boto3"])
+def test_attempts_are_as_far_apart_as_botocore_says(monkeypatch: pytest.MonkeyPatch, client: Client) -> None:
+    async def whole() -> None:
+        async with serving(monkeypatch) as server, asyncio.timeout(60.0):
+            calls, came_s = Calls(client=client), list[float]()
+
+            async def down(request: Request, peer: Peer) -> None:
+                came_s.append(time.monotonic())
+                await peer.say(reply(b"", 500))
+
+            server.always = down
+            with pytest.raises(BackendUnavailable):
+                await send(calls)
+            assert len(came_s) == 5
+            assert min(later - sooner for sooner, later in itertools.pairwise(came_s)) > 0.04
+            await calls.close()
+
+    monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0.05)
+    asyncio.run(whole())
+
+
 # --- where it is stricter, or kinder --------------------------------------------------------------------
 
 
@@ -186,6 +211,16 @@ def test_a_damaged_reply_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, dam
             await send(calls)
 
     on_a_server(body)(monkeypatch)
+
+
+@on_a_server
+async def test_what_is_no_reply_is_not_waited_for_any_longer(server: Server, calls: Calls) -> None:
+    """The server leaves the connection open."""
+    server.always = saying(b"what's that?\r\n\r\n")
+    with pytest.raises(BackendUnavailable):
+        async with asyncio.timeout(15.0):
+            await send(calls)
+    assert len(server.requests) == 5
 
 
 @on_a_server
@@ -220,8 +255,13 @@ async def test_an_error_whose_code_is_in_a_header(server: Server, calls: Calls) 
 def test_an_error_that_says_nothing(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
     async def test(server: Server, calls: Calls) -> None:
         server.always = saying(reply(body, 400))
-        with pytest.raises(KonError, match=r"SQS refuses SendMessageBatch on q: 400"):
+        with pytest.raises(CallRefused, match=r"SQS refuses SendMessageBatch on q: 400") as told:
             await send(calls)
+        assert told.value.code == "400"
         assert len(server.requests) == 1
+        server.always = saying(reply(body, 400, x_amzn_ErrorType="Odd"))
+        with pytest.raises(CallRefused) as told:
+            await send(calls)
+        assert told.value.code == "Odd"
 
     on_a_server(test)(monkeypatch)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any, cast
 
 import pytest
 
-from kon.backends.aws.lean.connections import Connections, _Connection
+from kon.backends.aws.lean.connections import _Connection
 from tests.backends.aws.lean.server import reply
 
 READ_S = 40.0
@@ -69,8 +67,7 @@ def waiting(body: Callable[[Timers, Wire, _Connection, asyncio.Task[Any]], Any])
     def test() -> None:
         async def whole() -> None:
             timers, wire = Timers(), Wire()
-            pool = Connections("http://h", "h", 1, cast(ssl.SSLContext, None), lambda *_: Future())
-            connection = _Connection(pool, cast(asyncio.AbstractEventLoop, timers), READ_S)
+            connection = _Connection(cast(asyncio.AbstractEventLoop, timers), READ_S)
             connection.connection_made(cast(asyncio.BaseTransport, wire))
             exchange = asyncio.create_task(connection.exchange(b"x" * 100))
             await asyncio.sleep(0)

@@ -83,6 +83,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
     "data",
     [
         b"garbage\r\n\r\n",
+        b"\r\n\r\n",
         b"HTTP/2 200 OK\r\n\r\n",
         b"HTTP/1.1 2000 OK\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
@@ -98,6 +99,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
         HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\nx\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n\r\n",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\nffffffff\r\n",
@@ -118,3 +120,35 @@ def test_bodies_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     for data in (b"Content-Length: 5\r\n\r\nhello", b"\r\nhello", chunks):
         with pytest.raises(BrokenReply):
             read(HEAD + data, 1_000)
+
+
+def test_bodies_of_the_limit_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reply_module, "MAX_BODY_BYTES", 4)
+    for data in (
+        b"Content-Length: 4\r\n\r\nhell",
+        b"Transfer-Encoding: chunked\r\n\r\n4\r\nhell\r\n0\r\n\r\n",
+    ):
+        whole = read(HEAD + data, 1_000)
+        assert whole is not None
+        assert whole.body == b"hell"
+    reader = ReplyReader()
+    assert reader.feed(HEAD + b"\r\nhell") is None
+    assert reader.end().body == b"hell"
+
+
+@pytest.mark.parametrize(
+    ("before", "at_the_limit"),
+    [
+        (b"", b"HTTP/1.1"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1;extens"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n", b"2;extens"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0", b"\r\nA: b\r\n"),
+    ],
+    ids=["head", "chunk", "second chunk", "trailers"],
+)
+def test_lines_have_a_limit(monkeypatch: pytest.MonkeyPatch, before: bytes, at_the_limit: bytes) -> None:
+    monkeypatch.setattr(reply_module, "MAX_HEAD_BYTES", 8)
+    reader = ReplyReader()
+    assert reader.feed(before + at_the_limit) is None
+    with pytest.raises(BrokenReply, match="too long"):
+        reader.feed(b"x")
