@@ -153,7 +153,7 @@ def test_the_evidence_is_of_every_fault_of_the_backends_own_code(backend: Search
 
 def test_most_of_a_task_s_way_is_run_and_what_is_left_out_is_named() -> None:
     """No share falls below what it was."""
-    least = {"engine": 0.94, "strategies": 0.95, "sqlite": 0.9, "aws": 0.85}
+    least = {"engine": 0.95, "strategies": 0.95, "sqlite": 0.9, "aws": 0.88}
     assert {each.name for each in KEPT.parts} == set(least)
     for each in KEPT.parts:
         assert each.run >= least[each.name] * each.lines, each
