@@ -14,6 +14,7 @@ from kon.backends.aws import queue as queue_module
 from kon.backends.aws.overflow import Overflow
 from kon.backends.aws.queue import CALL_BYTES, CALL_MESSAGES, FIFO, STANDARD, SqsQueue
 from kon.backends.emulator import Emulator
+from kon.backends.sim.loop import SimLoop, simulate
 from kon.core.errors import BackendRefused, BackendUnavailable
 from kon.core.queue import Delivery, Message, QueueLimits
 from tests.backends.aws.given import FaultyCalls, Make, Reply, fresh_name, make_queue, once
@@ -59,6 +60,7 @@ def on_a_queue(body: Body) -> Callable[[Emulator, pytest.MonkeyPatch], None]:
             await calls.call("s3", "CreateBucket", Bucket=name)
             url = await make_queue(calls, name, Attributes={"VisibilityTimeout": "30"})
             bed = Bed(calls, url, name)
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
             calls.operations.clear()
             calls.parameters.clear()
             try:
@@ -69,7 +71,9 @@ def on_a_queue(body: Body) -> Callable[[Emulator, pytest.MonkeyPatch], None]:
                 await bed.queue.close()
                 await calls.close()
 
+        complaints: list[dict[str, Any]] = []
         asyncio.run(whole())
+        assert complaints == [], "which would be tracebacks in a log"
 
     test.__name__ = body.__name__
     test.__doc__ = body.__doc__
@@ -114,6 +118,10 @@ async def test_a_batch_is_cut_by_bytes_of_utf_8(bed: Bed) -> None:
     assert sorted(each.body for each in await all_of(bed.queue, 12)) == sorted(bodies)
 
 
+def test_a_call_is_filled_to_its_last_byte() -> None:
+    assert queue_module._parts(range(3), [6, 4, 1], 10) == [[0, 1], [2]]
+
+
 @on_a_queue
 async def test_receives_go_out_side_by_side_while_there_is_plenty(bed: Bed) -> None:
     await bed.queue.send(numbered(95))
@@ -148,6 +156,29 @@ async def test_a_wait_asks_for_more_only_after_a_full_poll(bed: Bed) -> None:
     before = len(bed.made("ReceiveMessage"))
     assert len(await bed.queue.receive(100, 5.0)) == 3
     assert len(bed.made("ReceiveMessage")) == before, "the poll alone, which goes another way"
+
+
+@on_a_queue
+async def test_a_wait_brings_no_more_than_was_asked_for(bed: Bed) -> None:
+    await bed.queue.send(numbered(40))
+    assert len(await bed.queue.receive(15, 5.0)) <= 15
+
+
+def test_a_poll_that_is_a_little_late_is_waited_for() -> None:
+    """It would be left adrift each time that a queue is empty."""
+
+    async def receipt(count: int, wait_s: int) -> list[Delivery]:
+        await asyncio.sleep(wait_s + 0.2)
+        return []
+
+    async def body() -> None:
+        nothing: Any = None
+        queue: Any = SqsQueue(nothing, "http://queues/1/q", STANDARD, nothing, 4, random.Random(1))
+        queue._receipt = receipt
+        assert await queue.receive(10, 1.0) == []
+        assert queue._adrift == {}
+
+    simulate(body(), SimLoop(limit_s=100.0))
 
 
 @on_a_queue
@@ -261,6 +292,17 @@ async def test_what_one_of_several_receives_brought_is_kept_when_another_fails(b
         await bed.queue.receive(20, 0.0)
 
 
+@on_a_queue
+async def test_one_call_of_several_that_fails_is_an_error_when_the_others_are_through(bed: Bed) -> None:
+    async def down(operation: str, parameters: dict[str, Any], make: Make) -> Reply:
+        raise BackendUnavailable("down")
+
+    bed.calls.fault = once("SendMessageBatch", down)
+    with pytest.raises(BackendUnavailable, match="down"):
+        await bed.queue.send(numbered(25))
+    assert len(await all_of(bed.queue, 15)) == 15
+
+
 # --- polls that nobody waits for ------------------------------------------------------------------------
 
 
@@ -330,6 +372,53 @@ async def test_a_receive_that_is_cancelled_between_its_calls_gives_back_what_it_
 
 
 @on_a_queue
+async def test_a_receive_without_a_wait_that_is_cancelled_gives_back_what_it_has(bed: Bed) -> None:
+    await bed.queue.send(numbered(20))
+    reached, receives = asyncio.Event(), itertools.count()
+
+    async def stuck(operation: str, parameters: dict[str, Any], make: Make) -> Reply:
+        reply = await make()
+        if operation == "ReceiveMessage" and next(receives) == 1:
+            reached.set()
+            await asyncio.sleep(0.5)
+        return reply
+
+    queue = bed.another(receivers=1)
+    bed.calls.fault = stuck
+    receiving = asyncio.create_task(queue.receive(20, 0.0))
+    await reached.wait()
+    receiving.cancel()
+    await asyncio.wait({receiving})
+    async with asyncio.timeout(GUARD_S):
+        assert len({each.body for each in await all_of(bed.another(), 20)}) == 20
+    await queue.close()
+
+
+@on_a_queue
+async def test_what_comes_after_the_wait_is_given_back(bed: Bed) -> None:
+    """SQS waits for whole seconds."""
+    assert await bed.queue.receive(10, 0.2) == []
+    await bed.queue.send(numbered(1))
+    async with asyncio.timeout(GUARD_S):
+        while bed.queue._adrift:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+        while not await bed.another().receive(10, 1.0):
+            pass
+
+
+@on_a_queue
+async def test_a_poll_that_fails_when_nobody_waits_is_no_complaint(bed: Bed) -> None:
+    async def fail() -> list[Delivery]:
+        raise BackendUnavailable("down")
+
+    poll = asyncio.create_task(fail())
+    bed.queue._abandon(poll, 1)
+    await asyncio.wait({poll})
+    await asyncio.sleep(0)
+    assert not bed.queue._adrift
+
+
+@on_a_queue
 async def test_closing_waits_for_no_poll(bed: Bed) -> None:
     await adrift(bed.queue)
     async with asyncio.timeout(GUARD_S):
@@ -381,6 +470,12 @@ async def test_what_is_large_in_base64_alone_is_too_large(bed: Bed) -> None:
 
 
 @on_a_queue
+async def test_a_body_of_the_limit_is_not_too_large(bed: Bed) -> None:
+    await bed.queue.send([Message(b"x" * CALL_BYTES)])
+    assert await bed.large_bodies() == 0
+
+
+@on_a_queue
 async def test_a_body_stays_until_its_message_is_gone(bed: Bed) -> None:
     await bed.queue.send([Message(LARGE)])
     (held,) = await all_of(bed.queue, 1)
@@ -421,6 +516,17 @@ async def test_a_body_that_does_not_come_costs_no_second_receipt(bed: Bed) -> No
     (held,) = await bed.queue.receive(10, 1.0)
     assert (held.body, held.receives) == (LARGE, 1)
     assert await bed.queue.ack([held]) == [True]
+
+
+@on_a_queue
+async def test_a_fault_of_kons_own_is_no_message(bed: Bed) -> None:
+    def odd(client: Any) -> Any:
+        raise RuntimeError("a fault of kon's own")
+
+    await bed.queue.send([Message(LARGE)])
+    bed.calls.wrap = odd
+    with pytest.raises(RuntimeError, match="a fault of kon's own"):
+        await bed.queue.receive(10, 5.0)
 
 
 @on_a_queue
