@@ -129,6 +129,8 @@ class HaltType(click.ParamType[Halt]):
         number = float(found["number"] or 1)
         if not number:
             self.fail(f'"{value}": expected 1 or more', param, ctx)
+        if found["share"] and number > 100:
+            self.fail(f'"{value}": a share is at most 100%; a number has no %', param, ctx)
         when: Halting = found["when"]  # type: ignore[assignment] # as the pattern has it
         counted: Counted = found["counted"] or "fail"  # type: ignore[assignment]
         return Halt(when, counted, number / 100 if found["share"] else number, bool(found["share"]))

@@ -138,6 +138,7 @@ class TestUsage:
             (["--resume", "true", ":::", "b"], "--resume: with --out or --joblog"),
             (["-j", "many", "true", ":::", "b"], "expected a number, 0 for as many as tasks"),
             (["--halt", "later", "true", ":::", "b"], '"later" is not never, soon, now'),
+            (["--halt", "now,fail=101%", "true", ":::", "b"], "a share is at most 100%"),
             ([" ", "b"], "the command is empty"),
             (["--json", "--tag", "true", ":::", "b"], "--json and --tag ask for two things"),
             (["--json", "--dry-run", "true", ":::", "b"], "--json and --dry-run ask for two things"),

@@ -96,6 +96,16 @@ def test_a_run_by_its_folder() -> None:
     assert invoke("results", Path("results") / "mixed" / RUN).exit_code == 0
 
 
+@pytest.mark.parametrize("text", ["", '{"schema": 1'])
+def test_a_run_whose_description_is_cut_off_is_left_and_says_what_helps(text: str) -> None:
+    (path,) = Path.cwd().rglob("run.json")
+    path.write_text(text)
+    result = invoke("results", RUN)
+    assert result.exit_code == 2
+    assert f"or move {path.parent} away and run the same command again" in result.stderr
+    assert path.read_text() == text
+
+
 def test_a_folder_that_is_no_run() -> None:
     refused = invoke("results", "results")
     assert refused.exit_code == 2

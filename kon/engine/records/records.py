@@ -118,7 +118,11 @@ class RunFolder:
         except OSError as error:
             raise StoreError(f"{self.run_file}: can't be read: {error.strerror}") from error
         except msgspec.DecodeError as error:
-            raise StoreError(f"{self.run_file}: is not a run of kon's: {error}") from error
+            raise StoreError(
+                f"{self.run_file}: is not a run of kon's: {error}. It is left as it is, and so are the "
+                f"records next to it: bring the file back, or move {self.path} away and run the "
+                "same command again"
+            ) from error
 
     def reopen(self) -> None:
         """Make a finished run one whose tasks that are not done are to be run again.
