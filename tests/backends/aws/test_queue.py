@@ -182,6 +182,25 @@ def test_a_poll_that_is_a_little_late_is_waited_for() -> None:
 
 
 @on_a_queue
+async def test_what_is_over_a_limit_is_refused_before_anything_is_sent(bed: Bed) -> None:
+    many = [Delivery(("handle", None, 0.0), b"", 1)] * (STANDARD.max_batch + 1)
+    with pytest.raises(ValueError, match="a delay of 901 s"):
+        await bed.queue.send([Message(b"", delay_s=901)])
+    for over in (bed.queue.receive(len(many), 0.0), bed.queue.extend(many, 1.0), bed.queue.ack(many)):
+        with pytest.raises(ValueError, match=f"at most {STANDARD.max_batch}"):
+            await over
+    with pytest.raises(ValueError, match="a visibility of 43201 s"):
+        await bed.queue.extend(many[:1], 43_201)
+    assert bed.calls.operations == []
+
+
+@on_a_queue
+async def test_delays_are_rounded_up(bed: Bed) -> None:
+    delays = [bed.queue._entry(Message(b"", delay_s=delay_s)).get("DelaySeconds") for delay_s in (0, 0.1, 2)]
+    assert delays == [None, 1, 2]
+
+
+@on_a_queue
 async def test_fifo_ids_are_made_from_the_content(bed: Bed) -> None:
     fifo = bed.another(FIFO)
     entries = [fifo._entry(Message(body)) for body in (b"a", b"b", b"a")]
