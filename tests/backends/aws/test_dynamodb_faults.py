@@ -349,6 +349,35 @@ async def test_a_scan_of_the_control_rows_asks_for_no_more_than_it_returns(place
     assert await ledger.scan(1, 9) == rows(1, 2, 3, 4)
 
 
+@pytest.mark.parametrize("name", ["ledger", "control"])
+def test_nothing_to_do_is_no_call(on_ministack: Emulator, name: str) -> None:
+    async def body(place: Table) -> None:
+        ledger = place.ledger(name)
+        await ledger.put(rows(1, 2))
+        place.calls.operations.clear()
+        await ledger.put([])
+        assert await ledger.insert_new([]) == await ledger.read([]) == await ledger.scan(0, 0) == []
+        assert place.calls.operations == []
+        assert await ledger.scan(0, 1) == rows(1)
+
+    on_a_table(body)(on_ministack)
+
+
+@pytest.mark.parametrize("claims", ["batch", "single"])
+def test_outcomes_come_back_as_they_were(on_ministack: Emulator, claims: str) -> None:
+    async def body(place: Table) -> None:
+        ledger = place.ledger(claims=claims)
+        first, second = Record(1, "a", outcome=b"\0one"), Record(1, "b", outcome=b"\xfftwo")
+        assert await ledger.insert_new([first]) == [None]
+        assert await ledger.read([1]) == [first]
+        assert await ledger.replace([second], ["a"]) == [None]
+        assert await ledger.read([1]) == [second]
+        assert await ledger.replace(rows(1, token="c"), ["b"]) == [None]
+        assert await ledger.read([1]) == rows(1, token="c")
+
+    on_a_table(body)(on_ministack)
+
+
 # --- errors that will stay ----------------------------------------------------------------------------
 
 
