@@ -193,3 +193,16 @@ async def test_a_bucket_that_is_not_there_is_an_error(place: Bucket) -> None:
     for work in (place.ledger().insert_new(rows(1)), place.ledger().read([1])):
         with pytest.raises(CallRefused, match="no such bucket"):
             await work
+
+
+@on_a_bucket
+async def test_a_scan_lists_no_more_than_it_returns(place: Bucket) -> None:
+    ledger = place.ledger(shards=1)
+    await ledger.put(rows(*range(5)))
+    place.calls.operations.clear()
+    assert await ledger.scan(0, 0) == []
+    assert place.calls.operations == []
+    assert await ledger.scan(1, 1) == rows(1)
+    assert await ledger.scan(1, 2) == rows(1, 2)
+    assert place.calls.operations == ["ListObjectsV2", "run", "ListObjectsV2", "run", "run"]
+    assert await ledger.scan(3, 9) == rows(3, 4)
