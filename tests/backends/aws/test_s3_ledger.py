@@ -206,3 +206,25 @@ async def test_a_scan_lists_no_more_than_it_returns(place: Bucket) -> None:
     assert await ledger.scan(1, 2) == rows(1, 2)
     assert place.calls.operations == ["ListObjectsV2", "run", "ListObjectsV2", "run", "run"]
     assert await ledger.scan(3, 9) == rows(3, 4)
+
+
+@on_a_bucket
+async def test_what_is_not_there_is_not_deleted(place: Bucket) -> None:
+    assert await place.ledger().delete([9], ["t"]) == [False]
+
+
+@on_a_bucket
+async def test_a_write_that_is_refused_for_good_is_an_error(place: Bucket) -> None:
+    async def denied(_operation: str, _parameters: dict[str, Any], _make: Make) -> Reply:
+        raise CallRefused("may not", "AccessDenied", 403, {})
+
+    ledger = place.ledger()
+    await ledger.insert_new(rows(1, token="a"))
+    place.calls.fault = denied
+    for write in (ledger.insert_new(rows(2)), ledger.replace(rows(1), ["a"]), ledger.put(rows(3))):
+        with pytest.raises(CallRefused, match="may not"):
+            async with asyncio.timeout(10.0):
+                await write
+    place.calls.fault = conflict
+    with pytest.raises(CallRefused, match="at the same time"):
+        await ledger.put(rows(3))
