@@ -12,6 +12,7 @@ import pytest
 from kon.backends.aws.dynamodb import EXPIRY_ATTRIBUTE, KEEP_S
 from kon.backends.aws.failures import CallRefused
 from kon.backends.aws.pace import TRIES
+from kon.backends.aws.rows import RowLayout
 from kon.backends.emulator import Emulator
 from kon.core.clock import Clock
 from kon.core.errors import BackendUnavailable, MessageTooLarge, StoreError
@@ -509,3 +510,9 @@ def test_an_eventual_read_costs_half(on_ministack: Emulator, reads: str, unit: f
         assert units(place) == (10.0, 10 * unit)
 
     on_a_table(body)(on_ministack)
+
+
+@pytest.mark.parametrize(("table", "name"), [("t'", "ledger"), ("t", "led#ger"), ("t", "")])
+def test_names_that_a_statement_would_read_otherwise_are_refused(table: str, name: str) -> None:
+    with pytest.raises(ValueError, match="can't be named"):
+        RowLayout(table, name, spread=True)
