@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
 import socket
 from collections.abc import Callable
@@ -279,20 +278,6 @@ async def test_sockets_block_nobody_and_notice_peers_that_vanish(server: Server,
     (connection,) = connections._idle
     taken = connection._transport.get_extra_info("socket")
     assert taken.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-
-
-@on_a_server
-async def test_an_error_that_meets_a_cancelled_call_is_no_complaint(server: Server, calls: Calls) -> None:
-    connection = _Connection(asyncio.get_running_loop(), 60.0)
-    connection.connection_made(Mock())
-    call = asyncio.create_task(connection.exchange(b"request"))
-    await asyncio.sleep(0)
-    connection.connection_lost(OSError("reset"))
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-    del call
-    gc.collect()
 
 
 @on_a_server
