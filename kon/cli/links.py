@@ -12,8 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from kon.backends.aws.cold import ColdObject, ColdStore
-from kon.backends.aws.links import expiry_of
-from kon.backends.aws.objects import S3Objects
+from kon.backends.aws.objects import S3Objects, expiry_of
 from kon.cli.output import note
 from kon.core.errors import KonError, StoreError, counted, first_cause
 from kon.core.task import task_id

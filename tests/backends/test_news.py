@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from kon.backends.sim.loop import SimLoop, simulate
-from kon.backends.sqlite.news import News
+from kon.backends.sqlite.queue import News
 
 
 def test_a_change_between_looking_and_waiting_is_not_missed() -> None:

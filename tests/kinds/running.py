@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from kon.backends.memory.objects import MemoryObjects
+from kon.backends.memory.backend import MemoryObjects
 from kon.core.errors import KindError
 from kon.core.kind import Attempt, Kind
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from kon.backends.memory.objects import MemoryObjects
+from kon.backends.memory.backend import MemoryObjects
 from kon.cli.group import kon
 from kon.cli.links import link_lines
 from kon.core.distribution import install

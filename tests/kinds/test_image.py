@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from PIL import Image, ImageCms, ImageOps
 
 from kon.backends.emulator import Emulator
-from kon.backends.memory.objects import MemoryObjects
+from kon.backends.memory.backend import MemoryObjects
 from kon.cli.group import kon
 from kon.core.errors import ConfigurationError, KindError
 from kon.experiment import load

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from kon.backends.memory.objects import MemoryObjects
+from kon.backends.memory.backend import MemoryObjects
 from kon.core.kind import Attempt
 from kon.core.options import SET_BY_WORKER
 from kon.kinds.animoto import AnimotoOptions

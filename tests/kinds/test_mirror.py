@@ -16,7 +16,7 @@ from aiohttp import web
 from click.testing import CliRunner
 
 from kon.backends.emulator import Emulator
-from kon.backends.memory.objects import MemoryObjects
+from kon.backends.memory.backend import MemoryObjects
 from kon.cli.group import kon
 from kon.core.errors import KindError
 from kon.kinds import copier

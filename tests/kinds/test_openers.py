@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import pytest
 
-from kon.backends.memory.objects import MemoryObjects
+from kon.backends.memory.backend import MemoryObjects
 from kon.core.errors import KindError
 from kon.kinds.animoto import Animoto
 from kon.kinds.image import Image

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from kon.backends.memory.objects import MemoryObjects
+from kon.backends.memory.backend import MemoryObjects
 from kon.cli.group import kon
 from kon.core.errors import ConfigurationError, KindError
 from kon.kinds.shell import Shell

@@ -11,7 +11,7 @@ from typing import Any
 import av
 import pytest
 
-from kon.backends.memory.objects import MemoryObjects
+from kon.backends.memory.backend import MemoryObjects
 from kon.core.errors import ConfigurationError, KindError
 from kon.kinds.transcode import Transcode
 from tests.kinds.running import attempt, nothing_left

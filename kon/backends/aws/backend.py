@@ -10,16 +10,15 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
+from kon.backends.aws.bodies import Overflow
 from kon.backends.aws.calls import THREADS, Calls
 from kon.backends.aws.cold import ColdStore
 from kon.backends.aws.dynamodb import DynamoLedger, RowLayout
-from kon.backends.aws.found import FoundRun, found_runs
 from kon.backends.aws.objects import S3Objects
 from kon.backends.aws.options import AwsOptions
-from kon.backends.aws.overflow import Overflow
 from kon.backends.aws.pace import Pace
 from kon.backends.aws.queue import CALL_BYTES, FIFO, STANDARD, SqsQueue
-from kon.backends.aws.resources import Resource, Resources, RunPlace
+from kon.backends.aws.resources import FoundRun, Resource, Resources, RunPlace, found_runs
 from kon.backends.aws.s3_ledger import S3Ledger
 from kon.backends.aws.signed import KEY, KEY_FILE, check_key, signed, signing_key
 from kon.core.backend import Backend, Channel, ChannelOptions, RequestCount, check_channel

@@ -1,22 +1,23 @@
-"""An object store in S3."""
+"""An object store in S3: its objects, links to them, and uploads that nobody ends."""
 
 from __future__ import annotations
 
 import asyncio
 import mimetypes
 import os
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
 from io import FileIO
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import msgspec
 
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.failures import CallRefused
-from kon.backends.aws.links import SignedLink, expiry_of, parse_link
-from kon.backends.aws.uploads import abort_uploads
 from kon.core.errors import BackendUnavailable, ConfigurationError, StoreError
 from kon.core.objects import ObjectStore, check_key
 
@@ -277,3 +278,61 @@ async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
             await asyncio.shield(task)
         except asyncio.CancelledError:
             continue
+
+
+Call = Callable[..., Awaitable[dict[str, Any]]]
+"""One call: service, operation, and its parameters by name."""
+
+
+async def abort_uploads(call: Call, bucket: str, prefix: str, only: str | None = None) -> None:
+    """Abort the unfinished uploads to keys that begin with `prefix`; with `only`, those to this key alone.
+
+    Who may not list or abort them leaves them to the bucket's lifecycle rule, which clears them away after
+    a day.
+    """
+    after: dict[str, str] = {}
+    with suppress(CallRefused):
+        while True:
+            page = await call("s3", "ListMultipartUploads", Bucket=bucket, Prefix=prefix, **after)
+            for upload in page.get("Uploads", ()):
+                if only in (None, upload["Key"]):
+                    about = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
+                    with suppress(CallRefused):  # it has been ended or aborted meanwhile
+                        await call("s3", "AbortMultipartUpload", Bucket=bucket, **about)
+            if not page.get("IsTruncated"):
+                return
+            after = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+
+class SignedLink(msgspec.Struct, frozen=True):
+    """A signed link. expires_at_s: in seconds since the epoch.
+
+    The link of a role's passing credentials ends with these, which may be sooner.
+    """
+
+    key: str
+    expires_at_s: float
+
+
+def parse_link(url: str, bucket: str) -> SignedLink | None:
+    """What a link says of itself; None for one that is not a signed link to an object of this bucket."""
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if (parts.hostname or "").startswith(f"{bucket}."):
+        key = path.removeprefix("/")
+    elif path.startswith(f"/{bucket}/"):
+        key = path.removeprefix(f"/{bucket}/")
+    else:
+        return None
+    expires_at_s = expiry_of(url)
+    return None if expires_at_s is None else SignedLink(key, expires_at_s)
+
+
+def expiry_of(url: str) -> float | None:
+    """Until when a signed link is good, in seconds since the epoch; None for any other."""
+    query = parse_qs(urlsplit(url).query)
+    try:
+        signed_at = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        return signed_at.timestamp() + float(query["X-Amz-Expires"][0])
+    except (KeyError, ValueError):
+        return None

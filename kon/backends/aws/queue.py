@@ -19,9 +19,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from kon.backends.aws.bodies import as_bytes, as_text, pointed_at, pointer
+from kon.backends.aws.bodies import Overflow, as_bytes, as_text, pointed_at, pointer
 from kon.backends.aws.calls import Calls
-from kon.backends.aws.overflow import Overflow
 from kon.core.errors import BackendRefused, BackendUnavailable, CodecError
 from kon.core.queue import (
     Delivery,

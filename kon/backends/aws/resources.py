@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.creation import Creation
 from kon.backends.aws.deletion import NEW_S, Deletion
-from kon.backends.aws.names import SHARED, Names, bucket_name, names_of, tags_of
+from kon.backends.aws.failures import CallRefused
+from kon.backends.aws.names import OPTIONS_TAG, PROJECT, SHARED, Names, bucket_name, names_of, tags_of
 from kon.backends.aws.options import AwsOptions
 from kon.backends.aws.things import Things
 from kon.core.backend import ChannelOptions
@@ -128,3 +129,50 @@ class Resources:
         bucket = bucket_name(self._options, account, region)
         self._calls.expect_owner(bucket, account)
         return bucket
+
+
+_ENDS = ("-tasks", "-tasks.fifo")
+
+
+class FoundRun(msgspec.Struct, frozen=True):
+    """A run's name, and the options of `aws` that open it."""
+
+    run: str
+    options: dict[str, Any]
+
+
+async def found_runs(calls: Calls, options: AwsOptions) -> list[FoundRun]:
+    """Those of the prefix that are there, in order of their names. What is not kon's is passed over.
+
+    SQS lists a queue for up to a minute after it was deleted.
+    """
+    runs: list[FoundRun] = []
+    page: dict[str, Any] = {"MaxResults": 1_000}
+    while True:
+        reply = await calls.call("sqs", "ListQueues", QueueNamePrefix=f"{options.prefix}-", **page)
+        for url in reply.get("QueueUrls", ()):
+            if url.endswith(_ENDS) and (run := await _run_of(calls, url, options)) is not None:
+                runs.append(run)
+        if not reply.get("NextToken"):
+            return sorted(runs, key=lambda found: found.run)
+        page["NextToken"] = reply["NextToken"]
+
+
+async def _run_of(calls: Calls, url: str, options: AwsOptions) -> FoundRun | None:
+    try:
+        tags = (await calls.call("sqs", "ListQueueTags", QueueUrl=url)).get("Tags", {})
+    except CallRefused as error:
+        if error.not_there:
+            return None
+        raise
+    if tags.get("Project") != PROJECT or "Run" not in tags or OPTIONS_TAG not in tags:
+        return None
+    made = dict(word.partition("=")[::2] for word in tags[OPTIONS_TAG].split())
+    given = {"prefix": options.prefix, "queue": made.get("queue"), "ledger": made.get("ledger")}
+    if options.region is not None:
+        given["region"] = options.region
+    run = tags["Run"]
+    # the tag can't hold every name; where the name that it tells is not the queue's, nobody can open it
+    if names_of(run, AwsOptions.parse(given)).tasks != url.rpartition("/")[2]:
+        return None
+    return FoundRun(run, given)

@@ -1,14 +1,15 @@
-"""The backend object of `memory`."""
+"""The backend object of `memory`, and its object store."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import msgspec
 
 from kon.backends.memory.ledger import MemoryLedger
-from kon.backends.memory.objects import MemoryObjects
 from kon.backends.memory.queue import LIMITS, MemoryQueue
 from kon.core.backend import (
     Backend,
@@ -19,8 +20,31 @@ from kon.core.backend import (
     check_same,
 )
 from kon.core.errors import StoreError
-from kon.core.objects import ObjectStore, check_run
+from kon.core.objects import ObjectStore, check_key, check_run
 from kon.core.options import read_options
+
+
+class MemoryObjects(ObjectStore):
+    """Bytes by key. Files are read and written in one go on the loop's own thread, as its virtual time
+    has no other."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, bytes] = {}
+
+    async def put(self, key: str, file: Path) -> None:
+        self._objects[check_key(key)] = file.read_bytes()  # noqa: ASYNC240 # see the class
+
+    async def get(self, key: str, file: Path) -> None:
+        file.write_bytes(self._objects[check_key(key)])  # noqa: ASYNC240
+
+    async def size_bytes(self, key: str) -> int:
+        return len(self._objects[check_key(key)])
+
+    async def url(self, key: str, expires_s: float) -> str:
+        """A name for the object, `memory:` and its key; no program outside of this process can follow it."""
+        if check_key(key) not in self._objects:
+            raise KeyError(key)
+        return f"memory:{quote(key)}"
 
 
 class NoOptions(msgspec.Struct, frozen=True):

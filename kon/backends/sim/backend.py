@@ -1,9 +1,13 @@
-"""The backend `sim`: services that misbehave as asked, in virtual time."""
+"""The backend `sim`: services that misbehave as asked, in virtual time; and its object store."""
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -13,12 +17,11 @@ from kon.backends.sim.latency import CallTime, CallTimes, Latency
 from kon.backends.sim.ledger import SimLedger
 from kon.backends.sim.messages import Messages
 from kon.backends.sim.model import ServiceChoice, to_model
-from kon.backends.sim.network import Network
-from kon.backends.sim.objects import SimObjects
+from kon.backends.sim.network import Network, NetworkCall
 from kon.backends.sim.queue import FIFO_LIMITS, LIMITS, SimQueue
 from kon.core.backend import Backend, Channel, ChannelOptions, check_channel, check_same
 from kon.core.errors import StoreError
-from kon.core.objects import ObjectStore, check_run
+from kon.core.objects import ObjectStore, check_key, check_run
 from kon.core.options import OptionError, misfits, read_options
 
 LONG_POLL_S: Final = 20.0
@@ -26,6 +29,42 @@ LONG_POLL_S: Final = 20.0
 
 LARGEST_BATCH: Final = 1_000
 """Larger than any that a service takes."""
+
+
+class SimObjects(ObjectStore):
+    """Bytes by key. Files of the real machine are read and written in one go: that takes no virtual time."""
+
+    def __init__(self, name: str, network: Network) -> None:
+        self.name = name
+        self._network = network
+        self._objects: dict[str, bytes] = {}
+
+    async def put(self, key: str, file: Path) -> None:
+        content = file.read_bytes()  # noqa: ASYNC240 # see the class
+        call = NetworkCall("objects", self.name, "put", 1, loses="write_reply_lost")
+        await self._network.call(call, functools.partial(self._store, check_key(key), content))
+
+    async def get(self, key: str, file: Path) -> None:
+        call = NetworkCall("objects", self.name, "get", 1)
+        content = await self._network.call(call, functools.partial(self._find, check_key(key)))
+        file.write_bytes(content)  # noqa: ASYNC240
+
+    async def size_bytes(self, key: str) -> int:
+        call = NetworkCall("objects", self.name, "size_bytes", 1)
+        return len(await self._network.call(call, functools.partial(self._find, check_key(key))))
+
+    async def url(self, key: str, expires_s: float) -> str:
+        """`sim:`, the key, and the virtual second at which the link expires."""
+        call = NetworkCall("objects", self.name, "url", 1)
+        await self._network.call(call, functools.partial(self._find, check_key(key)))
+        expires_at_s = asyncio.get_running_loop().time() + expires_s
+        return f"sim:{quote(key)}?expires_at_s={expires_at_s:.3f}"
+
+    def _store(self, key: str, content: bytes, host: str) -> None:
+        self._objects[key] = content
+
+    def _find(self, key: str, host: str) -> bytes:
+        return self._objects[key]
 
 
 class SimOptions(ServiceChoice, frozen=True, kw_only=True):

@@ -16,10 +16,8 @@ import msgspec
 from kon.backends.folder import FolderObjects
 from kon.backends.sqlite import schema
 from kon.backends.sqlite.connection import Connection
-from kon.backends.sqlite.ledger import SqliteLedger
-from kon.backends.sqlite.news import News
-from kon.backends.sqlite.queue import LIMITS, SqliteQueue
-from kon.backends.sqlite.rows import Rows
+from kon.backends.sqlite.ledger import Rows, SqliteLedger
+from kon.backends.sqlite.queue import LIMITS, News, SqliteQueue
 from kon.backends.sqlite.spans import Spans
 from kon.core.backend import (
     Backend,

@@ -1,4 +1,4 @@
-"""A queue in a run's database."""
+"""A queue in a run's database, and word of its changes to the receivers of this process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from kon.backends.sqlite.connection import Connection, Work
-from kon.backends.sqlite.news import News
 from kon.backends.sqlite.spans import Spans
 from kon.core.backend import RequestCount
 from kon.core.queue import (
@@ -20,6 +19,40 @@ from kon.core.queue import (
     check_send,
     check_visibility,
 )
+
+
+class News:
+    """One for each queue of a run. Counts changes, so that none is missed between two looks."""
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self._listeners: set[asyncio.Future[None]] = set()
+
+    def spread(self) -> None:
+        self.changes += 1
+        for listener in self._listeners:
+            if not listener.done():
+                listener.set_result(None)
+
+    async def wait(self, seen: int, timeout_s: float) -> None:
+        """Return once there are more than `seen` changes, or after `timeout_s` seconds."""
+        if self.changes != seen:
+            return
+        loop = asyncio.get_running_loop()
+        listener: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(timeout_s, _resolve, listener)
+        self._listeners.add(listener)
+        try:
+            await listener
+        finally:
+            timer.cancel()
+            self._listeners.discard(listener)
+
+
+def _resolve(listener: asyncio.Future[None]) -> None:
+    if not listener.done():
+        listener.set_result(None)
+
 
 LIMITS: Final = QueueLimits(max_batch=1_000, max_bytes=16 << 20, max_delay_s=43_200.0)
 

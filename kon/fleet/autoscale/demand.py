@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from kon.backends.aws import AwsBackend
-from kon.backends.aws.found import FoundRun
+from kon.backends.aws.resources import FoundRun
 from kon.core.backend import Channel
 from kon.core.distribution import version
 from kon.core.errors import BackendRefused, StoreError

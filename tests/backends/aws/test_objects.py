@@ -16,8 +16,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from kon.backends.aws.failures import CallRefused
-from kon.backends.aws.links import SignedLink, parse_link
-from kon.backends.aws.objects import PARTS_AT_ONCE
+from kon.backends.aws.objects import PARTS_AT_ONCE, SignedLink, parse_link
 from kon.backends.emulator import Emulator
 from kon.core.errors import BackendUnavailable, ConfigurationError, StoreError
 from tests.backends.aws.given import Bucket, Make, Reply, bucket

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from kon.backends.aws import queue as queue_module
-from kon.backends.aws.overflow import Overflow
+from kon.backends.aws.bodies import Overflow
 from kon.backends.aws.queue import CALL_BYTES, CALL_MESSAGES, FIFO, STANDARD, SqsQueue
 from kon.backends.emulator import Emulator
 from kon.backends.sim.loop import SimLoop, simulate

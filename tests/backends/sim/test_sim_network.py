@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from kon.backends.sim.backend import SimObjects
 from kon.backends.sim.faults import FaultRates, FaultSpans
 from kon.backends.sim.latency import CALLS, CallTime, CallTimes
 from kon.backends.sim.loop import SimLoop, simulate
 from kon.backends.sim.network import TIMEOUT_S, TRIES, Network
-from kon.backends.sim.objects import SimObjects
 from kon.backends.sim.trace import What
 from kon.core.errors import BackendUnavailable, ConfigurationError
 from kon.core.ledger import Record

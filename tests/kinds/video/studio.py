@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from kon.backends.memory.objects import MemoryObjects
+from kon.backends.memory.backend import MemoryObjects
 from kon.core.objects import ObjectStore
 from kon.kinds.pictures.crew import Crew
 from kon.kinds.video.fetch import Fetcher

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kon.backends.memory.objects import MemoryObjects
+from kon.backends.memory.backend import MemoryObjects
 from kon.core.errors import ConfigurationError
 from kon.kinds.video.film import Film
 from kon.kinds.video.jobfile import VideoJob

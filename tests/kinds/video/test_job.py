@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from kon.backends.memory.objects import MemoryObjects
+from kon.backends.memory.backend import MemoryObjects
 from kon.core.errors import KindError
 from kon.kinds.video.film import Film
 from kon.kinds.video.jobfile import VideoJob

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from kon.backends.memory.objects import MemoryObjects
+from kon.backends.memory.backend import MemoryObjects
 from kon.kinds.video.film import Film
 from kon.kinds.video.filming import JobRules
 from kon.kinds.video.jobfile import VideoJob

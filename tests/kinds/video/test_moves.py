@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw
 
-from kon.backends.memory.objects import MemoryObjects
+from kon.backends.memory.backend import MemoryObjects
 from kon.core.errors import ConfigurationError
 from kon.kinds.pictures.header import read_header
 from kon.kinds.video.decode import Decoder

@@ -8,11 +8,11 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from kon.backends.aws.bodies import Overflow
 from kon.backends.aws.dynamodb import DynamoLedger, _Write
 from kon.backends.aws.lean import client as lean
 from kon.backends.aws.lean.codec import decode
 from kon.backends.aws.lean.reply import Reply
-from kon.backends.aws.overflow import Overflow
 from kon.backends.aws.queue import CALL_BYTES, SqsQueue
 from kon.backends.aws.s3_ledger import S3Ledger
 from kon.core.errors import BackendRefused, BackendUnavailable

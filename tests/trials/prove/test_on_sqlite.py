@@ -11,7 +11,7 @@ import pytest
 
 from kon.backends.sim.trace import Trace
 from kon.backends.sqlite.connection import Connection
-from kon.backends.sqlite.rows import Rows
+from kon.backends.sqlite.ledger import Rows
 from kon.backends.sqlite.spans import Spans, _Span
 from kon.core.ledger import Record
 from kon.core.plugins import strategy_class

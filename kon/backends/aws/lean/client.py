@@ -1,26 +1,30 @@
-"""The lean client: its calls and their attempts."""
+"""The lean client: its calls and their attempts, and whom it trusts."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 from zlib import crc32
 
 import msgspec
 from botocore import exceptions
+from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
 
 from kon.backends.aws.billing import Meter
 from kon.backends.aws.clients import Clients
 from kon.backends.aws.lean.codec import DECODERS, decode, encode
 from kon.backends.aws.lean.connections import CONNECT_S, READ_S, Connections, StaleConnection, Submit
 from kon.backends.aws.lean.credentials import KeyRing
-from kon.backends.aws.lean.form import Form, form_of
+from kon.backends.aws.lean.form import Form, Unusual, form_of
 from kon.backends.aws.lean.reply import Reply
 from kon.backends.aws.lean.retries import Context, Rules
-from kon.backends.aws.lean.trust import check_no_proxy, tls_context
 
 _AT_ONCE: Final = 16
 
@@ -171,3 +175,26 @@ def _parsed(way: _Way, service: str, operation: str, reply: Reply) -> dict[str, 
         raise exceptions.HTTPClientError(
             error=f"{way.form.url} sent what is no reply to {operation}: {error}"
         ) from error
+
+
+def check_no_proxy(url: str) -> None:
+    """Raise Unusual where botocore would go to this URL by a proxy."""
+    if get_environ_proxies(url).get(urlsplit(url).scheme):
+        raise Unusual(f"there is a proxy for {urlsplit(url).hostname}")
+
+
+def tls_context(session: Any) -> ssl.SSLContext:
+    """Trusts those that botocore trusts: AWS_CA_BUNDLE or its setting in the profile, REQUESTS_CA_BUNDLE, or
+    the bundle that botocore brings. Raises Unusual."""
+    chosen = session.get_config_variable("ca_bundle")
+    if chosen is None:
+        chosen = os.environ.get("REQUESTS_CA_BUNDLE", True)
+    if not chosen:
+        raise Unusual("certificates are not to be checked")
+    where = get_cert_path(chosen)
+    try:
+        if Path(where).is_dir():
+            return ssl.create_default_context(capath=where)
+        return ssl.create_default_context(cafile=where)
+    except OSError as error:
+        raise Unusual(f"the certificates in {where} can't be read ({error})") from error
