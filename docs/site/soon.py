@@ -14,7 +14,7 @@ from kon.core.spec import Plugin
 from kon.report.tables import draw
 from kon.trials.prove.classes import ALL_FAULTS, fault_class
 from kon.trials.prove.drawn import SCENARIO, by_seeds
-from kon.trials.prove.pool import processes
+from kon.trials.prove.playing import processes
 
 KNOWN: Final = (
     "tests.trials.prove.mistakes:BlindTakeover",

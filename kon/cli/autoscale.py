@@ -20,10 +20,9 @@ from kon.experiment.load import read_prices
 from kon.fleet.autoscale.demand import Demand
 from kon.fleet.autoscale.equipment import PLACE, Equipment, FleetBucket, packed
 from kon.fleet.autoscale.equipment import equip as put_equipment
-from kon.fleet.autoscale.file import read_policy
 from kon.fleet.autoscale.hosts import Ec2Hosts
 from kon.fleet.autoscale.loop import Autoscaler, Look
-from kon.fleet.autoscale.policy import Policy
+from kon.fleet.autoscale.policy import Policy, read_policy
 from kon.fleet.clients import Clients
 from kon.fleet.thing import Filter
 

@@ -13,8 +13,7 @@ from kon.cli.runs import find_run, root_option, run_argument
 from kon.core.errors import ConfigurationError, counted
 from kon.core.lock import client_lock
 from kon.core.task import Outcome, State, task_id
-from kon.engine.records.records import RunFolder
-from kon.engine.records.unreadable import Unreadable, read_unreadable, write_unreadable
+from kon.engine.records.records import RunFolder, Unreadable, read_unreadable, write_unreadable
 from kon.launch.requeue import requeue as run_again
 
 

@@ -12,9 +12,7 @@ import yaml
 from kon.cli.output import note
 from kon.core.errors import ConfigurationError, counted
 from kon.kinds.distributions import FORMS, parse_distribution
-from kon.kinds.generate import sleep_lines, stats_lines, write_lines
-from kon.kinds.video.generate import draw_jobs, names_in, write_jobs
-from kon.kinds.video.names import DEMO
+from kon.kinds.generate import DEMO, draw_jobs, names_in, sleep_lines, stats_lines, write_jobs, write_lines
 
 _count = click.argument("count", type=click.IntRange(min=1))
 

@@ -1,4 +1,4 @@
-"""What `kon map` prints: the output of each task, whole, when it has ended or when it is its turn."""
+"""Output of `kon map`: printing it, and noting what has been printed of a run whose records are kept."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from kon.api import streams
 from kon.cli.kept import STDERR, STDOUT, parts_of, print_kept, written
 from kon.cli.map_sources import Item, shown
 from kon.cli.output import is_stdout_closed
 from kon.core.errors import ConfigurationError
+from kon.core.journal import FileJournal, scan
 from kon.core.task import Outcome, State
+from kon.engine.records.records import RunFolder
 from kon.kinds.capture import STREAMS
 
 MOST_TOLD: Final = 10
@@ -211,3 +215,58 @@ def _warnings(result: dict[str, object]) -> list[str]:
     if result.get("encoding_errors") and not (result.get("stdout_file") or result.get("stderr_file")):
         found.append("its output was not UTF-8; other bytes stand there as \\xff. Leave out --max-output")
     return found
+
+
+End = tuple[int, float]
+"""A task and when it ended, which tells an end from that of a later try."""
+
+_line: Final = msgspec.json.Decoder(list[End] | dict[str, int])
+
+
+class Printed:
+    """`printed.jsonl` in a run's folder. A line is written after its output is: a kill between the two has
+    that output printed twice, and never lost."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        """Raises StoreError where it can't be read or written."""
+        self._folder = folder
+        self._path = folder.path / "printed.jsonl"
+        self._journal: FileJournal | None = None
+        self._ends: set[End] = set()
+        self.shown: dict[str, int] = {}
+        """How far each file of output that is shown as it comes has been read, in bytes."""
+        for line in scan(self._path, _line):
+            if isinstance(line, dict):
+                self.shown.update(line)
+            else:
+                self._ends.update(line)
+
+    def of(self, recorded: Iterable[Outcome]) -> Iterator[Outcome]:
+        """Those of the recorded outcomes that are printed: all, where no file says which."""
+        is_known = self._path.exists()
+        return (each for each in recorded if not is_known or _end(each) in self._ends)
+
+    def begin(self, printed: Iterable[Outcome]) -> None:
+        """Note these where nothing is noted yet: from now on the file says which. Raises StoreError."""
+        is_known = self._path.exists()
+        self._journal = FileJournal(self._path)
+        if not is_known:
+            self.add(printed)
+
+    def add(self, outcomes: Iterable[Outcome], shown: Mapping[str, int] | None = None) -> None:
+        """These are printed, and output that is shown as it comes is up to there. Raises StoreError."""
+        ends = [_end(each) for each in outcomes]
+        lines = [msgspec.json.encode(ends)] if ends else []
+        if shown and shown != self.shown:
+            self.shown = dict(shown)
+            lines.append(msgspec.json.encode(self.shown))
+        if self._journal is not None:
+            self._journal.append(lines)
+
+    def close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+
+
+def _end(outcome: Outcome) -> End:
+    return outcome.index, outcome.ended_s

@@ -19,8 +19,7 @@ from kon.cli.joblog import JobLog, read_joblog
 from kon.cli.kept import STDOUT, written
 from kon.cli.map_incoming import Incoming
 from kon.cli.map_options import MapRequest
-from kon.cli.map_output import Printer
-from kon.cli.map_printed import Printed
+from kon.cli.map_output import Printed, Printer
 from kon.cli.map_sources import Item
 from kon.cli.map_tasks import Commands
 from kon.cli.output import can_redraw, note, print_rows

@@ -17,13 +17,12 @@ from kon.core.plugins import backend_class
 from kon.experiment import Experiment
 from kon.experiment.load import read_prices
 from kon.experiment.models import DEFAULT
-from kon.fleet.autoscale.file import read_policy
+from kon.fleet.autoscale.policy import read_policy
 from kon.report.fit import wrapped
-from kon.trials.plan.advice import Advice, advise
 from kon.trials.plan.asked import parse_time, parse_usd, parse_workers
 from kon.trials.plan.elastic import elastic_table, try_policy
 from kon.trials.plan.forecast import Forecast, Forecaster, Setting
-from kon.trials.plan.table import duration, plan_table, usd
+from kon.trials.plan.table import Advice, advise, duration, plan_table, usd
 
 EXIT_NONE_MEETS = 4
 """The exit code where nothing meets the deadline or the budget."""

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-from kon.cli.output import note, reference_option
+from kon.cli.output import force_option, note, reference_option, refuse, write
 from kon.cli.runs import find_runs, root_option, runs_argument
-from kon.cli.written import force_option, refuse, write
 from kon.core.errors import ConfigurationError, counted
 
 

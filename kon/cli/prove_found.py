@@ -16,11 +16,10 @@ from kon.report.fit import wrapped
 from kon.trials.prove.classes import ALL_FAULTS, FaultClass, fault_class, not_modelled
 from kon.trials.prove.counterexample import Counterexample, taken_from
 from kon.trials.prove.drawn import SCENARIO, Try, by_seeds
-from kon.trials.prove.findings import by_strategy, most_telling, summed_up
+from kon.trials.prove.findings import LEGEND, by_strategy, findings_tables, most_telling, summed_up
 from kon.trials.prove.scenario import Played, Scenario
 from kon.trials.prove.search import Searched, cause_of
 from kon.trials.prove.shrink import shorten, shortest
-from kon.trials.prove.table import LEGEND, findings_tables
 from kon.trials.prove.telling import tell
 
 SHORTEST_S: Final = 1e-3

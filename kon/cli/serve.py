@@ -65,7 +65,7 @@ def serve(runs: tuple[str, ...], root: Path, host: str, port: int, open_browser:
 
 
 async def _serve(discover: Discover, host: str, port: int, open_browser: bool) -> None:
-    from kon.launch.acts import Acts
+    from kon.launch.page import Acts
     from kon.report.live.server import serving
 
     over = asyncio.Event()

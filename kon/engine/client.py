@@ -39,7 +39,7 @@ from kon.core.task import (
 from kon.engine.control import Control, Status
 from kon.engine.missing import Missing
 from kon.engine.patience import Patience, patient
-from kon.engine.records.unreadable import Unreadable, encode_unreadable
+from kon.engine.records.records import Unreadable, encode_unreadable
 from kon.engine.submitter import Submitter
 from kon.engine.tally import Tally
 

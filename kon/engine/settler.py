@@ -18,9 +18,8 @@ from kon.core.spec import RunSpec
 from kon.core.strategy import Strategy
 from kon.core.task import Bundle, Outcome, State, Task, encode
 from kon.engine.holding import Held, Holding, Job
-from kon.engine.life import Life
 from kon.engine.packing import batches, chunks, pack_answers, without_repeats
-from kon.engine.records.events import Event, Named
+from kon.engine.records.events import Event, Life, Named
 
 SETTLE_BATCH: Final = 1_000
 """Outcomes that are settled at once; when that many wait, none waits for more."""

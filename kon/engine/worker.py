@@ -29,12 +29,11 @@ from kon.engine.give_back import DEFAULT_HOLD, GiveBack, HoldLimits, TaskRows
 from kon.engine.holding import Held, Holding, Job, heartbeat_s
 from kon.engine.intake import Intake
 from kon.engine.layout import SegmentPages
-from kon.engine.life import Life
 from kon.engine.packing import chunks
 from kon.engine.paged_ledger import in_pages
 from kon.engine.patience import DENIED_S, Patience, patient
 from kon.engine.prefetch import Prefetch
-from kon.engine.records.events import Event
+from kon.engine.records.events import Event, Life
 from kon.engine.settler import Settler
 from kon.engine.sizing import Sizing
 

@@ -1,10 +1,13 @@
-"""Reading an experiment file: all that is wrong with it is said at once, each with its line."""
+"""Reading an experiment file: all that is wrong with it is said at once, each with its line.
+
+`--set key=value`, a change that a command line asks for, is read as the file is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -13,8 +16,20 @@ from kon.core.errors import ConfigurationError, describe, did_you_mean
 from kon.experiment.cells import Experiment
 from kon.experiment.check import read_experiment
 from kon.experiment.models import checked
-from kon.experiment.overrides import apply_overrides, parse_overrides
-from kon.experiment.yamltree import Mapping, Node, Problem, find, plain, raise_problems, read_documents
+from kon.experiment.yamltree import (
+    Entry,
+    Mapping,
+    Node,
+    Place,
+    Problem,
+    Scalar,
+    find,
+    plain,
+    raise_problems,
+    read_documents,
+    read_value,
+)
+from kon.experiment.yamltree import Sequence as ListNode
 
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 
@@ -102,3 +117,85 @@ def read_prices(path: Path = FILE) -> Prices:
     if prices.currency != "USD":
         raise ConfigurationError(f'{path}: currency: expected "USD", found "{prices.currency}"')
     return prices
+
+
+_NAMED: Final = ("backend", "strategies")
+"""Keys whose value may be a lone name in place of a mapping with a name and options."""
+
+
+class Override(NamedTuple):
+    """experiment: the name of the one that is meant; empty for all in the file."""
+
+    experiment: str
+    path: list[str]
+    value: Node
+    source: str
+
+
+def parse_overrides(texts: Sequence[str], problems: list[Problem]) -> list[Override]:
+    """`workers=[1, 2]`, `workload.count=10`, or for one experiment of several `compare:workers=4`."""
+    found = []
+    for text in texts:
+        source = f"--set {text}"
+        target, equals, value_text = text.partition("=")
+        experiment, _, dotted = target.rpartition(":")
+        path = dotted.strip().split(".")
+        if not equals or "" in path:
+            problems.append(Problem(Place(source), "expected key=value, such as workload.count=10"))
+            continue
+        value = read_value(value_text, source, problems)
+        if value is not None:
+            found.append(Override(experiment.strip(), path, value, source))
+    return found
+
+
+def apply_overrides(
+    documents: Iterable[Node], overrides: Sequence[Override], problems: list[Problem]
+) -> list[Node]:
+    """The documents with all changes made, in their order."""
+    changed = list(documents)
+    names = [_name(document) for document in changed]
+    for override in overrides:
+        if override.experiment and override.experiment not in names:
+            text = f"no experiment {describe(override.experiment)} in this file"
+            meant = did_you_mean(override.experiment, names)
+            problems.append(Problem(Place(override.source), text + meant))
+        changed = [
+            _set(document, override.path, override, problems)
+            if isinstance(document, Mapping) and override.experiment in ("", name)
+            else document
+            for document, name in zip(changed, names, strict=True)
+        ]
+    return changed
+
+
+def _name(document: Node) -> str:
+    entry = document.entries.get("name") if isinstance(document, Mapping) else None
+    return str(plain(entry.node)) if entry is not None else ""
+
+
+def _set(node: Node, path: Sequence[str], override: Override, problems: list[Problem]) -> Node:
+    if not path:
+        return override.value
+    place = Place(override.source)
+    step, rest = path[0], path[1:]
+    if isinstance(node, ListNode) and step.isdecimal() and int(step) < len(node.items):
+        items = list(node.items)
+        items[int(step)] = _set(items[int(step)], rest, override, problems)
+        return ListNode(items, node.place)
+    if isinstance(node, Scalar) and node.value is None:
+        node = Mapping({}, place)
+    elif isinstance(node, Scalar) and override.path[0] in _NAMED:
+        node = Mapping({"name": Entry(node.place, node)}, node.place)
+    if not isinstance(node, Mapping):
+        done = ".".join(override.path[: len(override.path) - len(path)])
+        what = (
+            f"a list of {len(node.items)}, counted from 0"
+            if isinstance(node, ListNode)
+            else describe(plain(node))
+        )
+        problems.append(Problem(place, f'"{done}" is {what}, in which there is no "{step}"'))
+        return node
+    below = node.entries[step].node if step in node.entries else Scalar(None, "", place)
+    entry = Entry(place, _set(below, rest, override, problems))
+    return Mapping({**node.entries, step: entry}, node.place)

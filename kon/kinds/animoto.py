@@ -14,11 +14,10 @@ import msgspec
 from kon.core.kind import Attempt, Kind
 from kon.core.objects import ObjectStore
 from kon.core.options import Given, read_options
-from kon.kinds.needed import check_installed
-from kon.kinds.stored import AtLeast1
+from kon.kinds.generate import demo_names
+from kon.kinds.stored import AtLeast1, check_installed
 from kon.kinds.video.film import Film, film_of
 from kon.kinds.video.jobfile import film_for, parse_job, read_job
-from kon.kinds.video.names import demo_names
 from kon.kinds.video.times import Times
 from kon.kinds.web.limits import FetchLimits
 
@@ -90,10 +89,10 @@ class Animoto(Kind):
     async def open(self, objects: ObjectStore) -> None:
         """Raises ConfigurationError where `images` is no folder, or this PyAV lacks an encoder."""
         from kon.kinds.pictures.crew import Crew
-        from kon.kinds.video.allocator import give_back_large_blocks
         from kon.kinds.video.fetch import Fetcher
         from kon.kinds.video.filming import JobRules
         from kon.kinds.video.job import Studio
+        from kon.kinds.video.room import give_back_large_blocks
         from kon.kinds.video.server import HERE, ImageServer, images_of
         from kon.kinds.web.links import Guard
 

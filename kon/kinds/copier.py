@@ -20,8 +20,8 @@ from kon.core.objects import ObjectStore
 from kon.core.scratch import working_folder
 from kon.kinds.mirroritem import LinkItem, key_of
 from kon.kinds.web.client import Deadline, TryAgain, WebClient, content
+from kon.kinds.web.limits import BadLink, BadStatus
 from kon.kinds.web.links import Guard
-from kon.kinds.web.refusal import BadLink, BadStatus
 
 _WRITE_BYTES: Final = 1 << 20
 _NO_HEAD: Final = frozenset({400, 403, 404, 405, 501})

@@ -13,9 +13,8 @@ from kon.core.kind import Attempt
 from kon.core.objects import ObjectStore
 from kon.core.options import Given, OptionError, Options, read_options
 from kon.core.scratch import working_folder
-from kon.kinds.needed import check_installed
 from kon.kinds.recipe import Recipe
-from kon.kinds.stored import AtLeast1, OutputKey, TakesObjects, fetch, input_key
+from kon.kinds.stored import AtLeast1, OutputKey, TakesObjects, check_installed, fetch, input_key
 
 if TYPE_CHECKING:  # it takes a while to import, and whoever only checks an experiment does without
     from kon.kinds.pictures.crew import Crew
@@ -89,7 +88,7 @@ class Image(TakesObjects):
     async def execute(self, body: Any, attempt: Attempt) -> Any:
         """Raises KindError where the object is not there, or is no picture that can be used."""
         from kon.kinds.picture import SUFFIXES, make
-        from kon.kinds.web.refusal import BadLink
+        from kon.kinds.web.limits import BadLink
 
         assert self._objects is not None, "open comes first"
         assert self._crew is not None

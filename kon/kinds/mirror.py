@@ -13,11 +13,9 @@ from kon.core.kind import Attempt, Kind, Several
 from kon.core.objects import ObjectStore, check_key
 from kon.core.options import Given, OptionError, Options, read_options
 from kon.kinds.mirroritem import expanded, key_of, parse_item, parse_line
-from kon.kinds.needed import check_installed
-from kon.kinds.stored import AtLeast1
-from kon.kinds.web.limits import FetchLimits
+from kon.kinds.stored import AtLeast1, check_installed
+from kon.kinds.web.limits import BadLink, FetchLimits
 from kon.kinds.web.links import Guard
-from kon.kinds.web.refusal import BadLink
 
 if TYPE_CHECKING:  # it takes a while to import, and whoever only checks an experiment does without
     from kon.kinds.copier import Copier

@@ -13,7 +13,7 @@ import msgspec
 
 from kon.core.errors import ConfigurationError
 from kon.core.objects import check_key
-from kon.kinds.web.numbered import count_of, numbered
+from kon.kinds.web.links import count_of, numbered
 
 CHECKSUMS: Final = ("md5", "sha1", "sha256", "sha512")
 _LONGEST_LINK: Final = 8_192

@@ -13,10 +13,9 @@ from PIL import Image
 
 from kon.kinds.equalize import Box, Part, Step, clahe, equalized
 from kon.kinds.pictures.header import Header, Type, read_header
-from kon.kinds.pictures.opened import opened
-from kon.kinds.pictures.refusal import BadImage
-from kon.kinds.pictures.upright import TURNS
+from kon.kinds.pictures.opened import TURNS, opened
 from kon.kinds.recipe import Format, Recipe
+from kon.kinds.web.limits import BadImage
 
 SUFFIXES: Final[dict[str, str]] = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 _ORIENTATION: Final = 0x0112

@@ -1,21 +1,24 @@
-"""What kinds that work with the store share: take an object as input, name what they make, and its bounds."""
+"""What kinds that work with the store share: take an object as input, name what they make, and its
+bounds; and whether the packages that a kind needs are installed."""
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
+from kon.core.distribution import install
 from kon.core.errors import ConfigurationError, KindError
 from kon.core.kind import Attempt, Kind, Several
 from kon.core.objects import ObjectStore, check_key
 from kon.core.options import OptionError
 from kon.kinds.command import fill, placeholders, tells_apart
-from kon.kinds.web.numbered import count_of, numbered
+from kon.kinds.web.links import count_of, numbered
 
 AtLeast1 = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -97,3 +100,16 @@ class OutputKey:
         the output for its input."""
         if self.of(item, Attempt(run="run", index=0, number=1), "suffix") == item:
             raise ConfigurationError(f'the output would replace its input "{item}"; see the option "key"')
+
+
+def check_installed(kind: str, packages: Mapping[str, str]) -> None:
+    """Raises ConfigurationError with the command that installs what is missing. Imports nothing.
+
+    kind: also the name of kon's extra. packages: package by module.
+    """
+    missing = [package for module, package in packages.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise ConfigurationError(
+            f"the kind {kind} needs {', '.join(missing)}, which this Python lacks; nothing was run. "
+            f"Install them on every host with workers: {install(kind)}"
+        )

@@ -14,8 +14,7 @@ from kon.core.backend import Backend, Channel
 from kon.core.clock import Clock
 from kon.core.journal import FileJournal
 from kon.core.spec import RunSpec
-from kon.engine.life import Life
-from kon.engine.records.events import Recorder, Watcher, spent
+from kon.engine.records.events import Life, Recorder, Watcher, spent
 from kon.engine.records.records import RunFolder
 from kon.engine.watchers.endpoint import asked_for, serving
 from kon.engine.watchers.logs import logged

@@ -4,12 +4,15 @@ A process, not a thread: a thread would take the interpreter's lock from the cli
 and, with the backend memory, from the workers too. It reads the run's records, as `kon serve` does, so that
 the run knows nothing of it; and it runs at a lower priority, so that where processors are scarce the tasks
 have them. It ends when its stdin does, which is when the run is over, or its process gone, by SIGKILL even.
+
+What may be done from the page: a run is cancelled, and its failed tasks run again by a client of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +20,13 @@ from typing import Final
 
 import msgspec
 
-from kon.core.errors import KonError
+from kon.core.errors import ConfigurationError, KonError
+from kon.core.lock import client_lock
 from kon.engine.records.records import RunFolder
-from kon.launch.acts import Acts
+from kon.experiment import load
 from kon.launch.beside import Said
+from kon.launch.resume import Origin, cancel, origin
+from kon.report.live.guard import Actions
 from kon.report.live.server import serving
 
 NICENESS: Final = 5
@@ -57,6 +63,54 @@ def main() -> None:
         asyncio.run(_main(Path(sys.argv[1])))
     except KonError as error:
         _say(Said(problem=str(error)))
+
+
+LOG = ".retry.log"
+"""What the client that runs tasks again says, in the folder of the runs."""
+
+
+class Acts(Actions):
+    """What `kon cancel` and `kon run` do, for the page."""
+
+    async def cancel(self, folder: RunFolder) -> str:
+        if folder.finished:
+            raise ConfigurationError(f"{folder.path.name} is over already; nothing was cancelled")
+        await cancel(folder)
+        return f"{folder.path.name} is cancelled. What runs may end; results so far are kept."
+
+    async def retry(self, folder: RunFolder) -> str:
+        where, root = await asyncio.to_thread(_checked, folder), folder.path.parent
+        folder.reopen()
+        words = ["--out", str(root.absolute()), *(word for text in where.set for word in ("--set", text))]
+        if where.limit is not None:
+            words += ["--limit", str(where.limit)]
+        with (root / LOG).open("ab") as log:
+            await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "kon", "run", where.file, *words),
+                cwd=where.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # it goes on when the page's server ends
+            )
+        return f"What was not done runs again. {root / LOG} has what its client says."
+
+
+def _checked(folder: RunFolder) -> Origin:
+    """Where the run comes from. Raises ConfigurationError where it can't be run again from there."""
+    name, run = folder.path.name, folder.read_run()
+    if not folder.finished or client_lock(folder.path.parent).is_held():
+        raise ConfigurationError(f"{name}, or its client, is still at work; nothing was begun")
+    row = folder.read_summary()
+    if row["done"] == row["tasks"]:
+        raise ConfigurationError(f"every task of {name} is done; nothing was begun")
+    where = origin(run)
+    if where is None or not Path(where.cwd).is_dir():
+        raise ConfigurationError(f"{name} was begun without a file, or its folder is gone; nothing was begun")
+    cells = [cell for each in load(Path(where.file), where.set, where.limit) for cell in each.cells()]
+    if all(cell.spec.key() != run.key for cell in cells):
+        raise ConfigurationError(f"{where.file} has changed since {name} was begun; nothing was begun")
+    return where
 
 
 if __name__ == "__main__":

@@ -7,6 +7,10 @@ alone, and lets go of whatever else it inherits (see `_forget_client`).
 
 It waits on a pipe for the command line that a worker would be started with (see kon.launch.process). It ends
 where none comes, as its client has no use for it or is gone.
+
+kon tells its workers from other processes by the command line that Linux shows of them (`ps`,
+/proc/PID/cmdline; see kon.launch.liveness), and so do people. A spare has its client's. The new one is
+written over that, and is cut where it is longer: what follows in memory is the environment.
 """
 
 from __future__ import annotations
@@ -26,8 +30,6 @@ from pathlib import Path
 from typing import IO, Any, Final, NoReturn
 
 import msgspec
-
-from kon.launch import title
 
 PROGRAM: Final = "kon.launch.process"
 """What the system calls a spare, as it calls a worker that was started as a program."""
@@ -118,7 +120,7 @@ def _is_safe() -> bool:
             os.fstat(number)
     except OSError:
         return False
-    return title.can_be(PROGRAM)
+    return can_be_called(PROGRAM)
 
 
 def _fork(keep: Sequence[int]) -> Spare:
@@ -148,8 +150,8 @@ def _be_spare(reads: int, keep: Sequence[int], mask: Iterable[int]) -> NoReturn:
         gc.freeze()  # nothing of the client's is ever collected here: its finalizers are the client's
         os.setsid()
         _forget_client({reads, *keep})
-        title.name_as_python()
-        title.give([PROGRAM])
+        take_pythons_name()
+        take_command_line([PROGRAM])
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         code = _wait_and_work(reads)
     except SystemExit as end:
@@ -222,7 +224,7 @@ def _wait_and_work(reads: int) -> int:
         os.dup2(output, number)
     os.close(output)
     sys.argv = [PROGRAM, *words]
-    title.give([PROGRAM, *words])
+    take_command_line([PROGRAM, *words])
     return main(words)
 
 
@@ -232,3 +234,43 @@ def _end() -> None:
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+
+
+_MEMORY: Final = Path("/proc/self/mem")
+
+
+def can_be_called(word: str) -> bool:
+    """Whether this process can be given a command line that begins with this word."""
+    try:
+        begin, end = _place()
+        with _MEMORY.open("r+b", buffering=0) as memory:
+            memory.seek(begin)
+            first = memory.read(1)
+            memory.seek(begin)
+            memory.write(first)
+    except (OSError, ValueError, IndexError):
+        return False
+    return end - begin > len(word)
+
+
+def take_command_line(words: Sequence[str]) -> None:
+    """Give this process this command line. Does nothing where that can't be."""
+    with suppress(OSError, ValueError, IndexError):
+        begin, end = _place()
+        text = b"".join(os.fsencode(word) + b"\0" for word in words)[: end - begin - 1]
+        with _MEMORY.open("r+b", buffering=0) as memory:
+            memory.seek(begin)
+            memory.write(text.ljust(end - begin, b"\0"))
+
+
+def take_pythons_name() -> None:
+    """Give this process the short name of one that Python was started for (`ps -o comm`, `killall`)."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_bytes(os.fsencode(Path(sys.executable).name))
+
+
+def _place() -> tuple[int, int]:
+    """Where in this process's memory its command line begins and ends."""
+    # pid (name) state ...; the name may hold anything. See proc(5), arg_start and arg_end.
+    fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+    return int(fields[45]), int(fields[46])

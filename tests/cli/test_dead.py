@@ -9,8 +9,7 @@ from pathlib import Path
 from kon.core.plugins import open_backend
 from kon.core.queue import Message
 from kon.core.task import State
-from kon.engine.records.records import RunFolder
-from kon.engine.records.unreadable import Unreadable, encode_unreadable, read_unreadable
+from kon.engine.records.records import RunFolder, Unreadable, encode_unreadable, read_unreadable
 from tests.cli.given import invoke, process, write
 
 KILLS = """\

@@ -31,7 +31,7 @@ def is_following(frame):
 
 def trace(frame, event, arg):
     global left
-    if not frame.f_code.co_filename.endswith(("map_run.py", "map_output.py", "map_printed.py", "joblog.py")):
+    if not frame.f_code.co_filename.endswith(("map_run.py", "map_output.py", "joblog.py")):
         return None
     if event == "line" and is_following(frame):
         left -= 1

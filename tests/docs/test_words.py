@@ -189,7 +189,7 @@ ALWAYS_MANY: Final = {
     "cli/map_words.py",
     "cli/plan.py",
     "fleet/autoscale/policy.py",
-    "kinds/web/numbered.py",
+    "kinds/web/links.py",
     "report/tables.py",
     "report/traces/selection.py",
     "trials/calibrate.py",

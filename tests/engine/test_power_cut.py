@@ -25,8 +25,7 @@ from kon.core.queue import Delivery
 from kon.core.spec import Plugin, RunSpec
 from kon.core.task import Answers, State
 from kon.engine.client import Client, Listener
-from kon.engine.life import Life
-from kon.engine.records.events import Recorder
+from kon.engine.records.events import Life, Recorder
 from kon.engine.tally import Tally
 from kon.engine.worker import Worker
 from kon.launch.process import strategy_maker

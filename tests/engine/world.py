@@ -21,8 +21,7 @@ from kon.core.spec import Plugin, RunSpec
 from kon.core.strategy import Strategy
 from kon.core.task import Answers, Bundle, Outcome, Task, decode_answers, encode
 from kon.engine.client import Client, ClientOptions, Listener
-from kon.engine.life import Life
-from kon.engine.records.events import Recorder, Watcher
+from kon.engine.records.events import Life, Recorder, Watcher
 from kon.engine.tally import Tally
 from kon.engine.worker import Worker, WorkerOptions
 from kon.strategies.lease import Lease

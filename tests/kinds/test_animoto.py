@@ -20,11 +20,12 @@ from kon.core.options import OptionError
 from kon.core.task import Outcome, State
 from kon.engine.records.records import RunFolder
 from kon.experiment import load
+from kon.kinds import generate
 from kon.kinds.animoto import Animoto
+from kon.kinds.generate import demo_names
 from kon.kinds.pictures.header import read_header
-from kon.kinds.video import demo, generate, jobfile
+from kon.kinds.video import demo, jobfile
 from kon.kinds.video.jobfile import VideoJob, parse_job, read_job
-from kon.kinds.video.names import demo_names
 from kon.report.read.reader import Standing
 from tests.kinds.running import attempt, nothing_left
 from tests.kinds.video.given import encoded, photo, watch

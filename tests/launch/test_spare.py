@@ -234,7 +234,7 @@ NOT_SAFE = {
     "not its first thread": "",
     "no stdin": "import os; os.close(0)",
     "no stdout": "import os; os.close(1)",
-    "no title": "from kon.launch import title; title._MEMORY = title.Path('/nowhere')",
+    "no title": "from kon.launch import spare; spare._MEMORY = spare.Path('/nowhere')",
 }
 
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 import enum
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -188,3 +190,19 @@ def spent(backend: Backend, cpu_s: float) -> dict[str, Any]:
 
 
 _encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class Life:
+    """One life of a worker, from its start to its end.
+
+    name: unique; a replacement of the worker has another one.
+    recorder: writes this life's events.
+    usage: returns what the worker's process has used so far, such as CPU seconds and requests.
+    """
+
+    name: str
+    clock: Clock
+    recorder: Recorder
+    rng: random.Random
+    usage: Callable[[], dict[str, Any]] = dict

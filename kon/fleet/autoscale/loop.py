@@ -11,9 +11,8 @@ import msgspec
 
 from kon.backends.prices import Prices
 from kon.core.errors import BackendRefused, BackendUnavailable, ConfigurationError, WorkersFailed, counted
-from kon.fleet.autoscale.boot import Links, user_data
 from kon.fleet.autoscale.demand import Left
-from kon.fleet.autoscale.equipment import Equipment, FleetBucket, Memory, Taken
+from kon.fleet.autoscale.equipment import Equipment, FleetBucket, Links, Memory, Taken, user_data
 from kon.fleet.autoscale.hosts import Ec2Hosts, FleetHost, LaunchTemplate
 from kon.fleet.autoscale.policy import Decision, Observation, Policy, decide
 from kon.fleet.clients import in_kons_words

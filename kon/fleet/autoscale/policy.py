@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
 
 from kon.core.errors import counted
+from kon.experiment.models import checked
+from kon.experiment.yamltree import plain
 
 _Seconds = Annotated[float, msgspec.Meta(ge=0)]
 _AboveZero = Annotated[float, msgspec.Meta(gt=0)]
@@ -249,3 +252,8 @@ def _with_arrivals(policy: Policy, state: PolicyState, seen: Observation) -> Pol
         if new:
             kept.append((seen.now_s, new))
     return msgspec.structs.replace(state, arrivals=kept)
+
+
+def read_policy(path: Path) -> Policy:
+    """Raises ConfigurationError with the place of what is wrong."""
+    return msgspec.convert(plain(checked(path, Policy)), Policy)

@@ -10,9 +10,8 @@ import msgspec
 
 from kon.backends.prices import Prices
 from kon.fleet.build.alarms import alarms
-from kon.fleet.build.identity import identity
+from kon.fleet.build.identity import identity, keep_key
 from kon.fleet.build.instances import make_hosts
-from kon.fleet.build.kept_key import keep_key
 from kon.fleet.build.network import key_pair, own_network, security_group
 from kon.fleet.build.survey import Survey, survey
 from kon.fleet.build.template import launch_template

@@ -11,8 +11,7 @@ import msgspec
 
 from kon.backends.prices import Prices
 from kon.core.errors import BackendRefused, ConfigurationError
-from kon.fleet.build.price import Price, price_of
-from kon.fleet.build.wanted import Work, seconds, timestamp
+from kon.fleet.build.wanted import Price, Work, price_of, seconds, timestamp
 from kon.fleet.clients import UNREACHED, code_of
 from kon.fleet.thing import PROJECT, Filter, tags_of
 

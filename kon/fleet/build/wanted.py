@@ -1,4 +1,5 @@
-"""What a fleet is to be, as an operator declares it, and the changes that lead there."""
+"""What a fleet is to be, as an operator declares it, the changes that lead there,
+and the most that it can cost until its hosts end themselves."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any, Final, TypeVar
 import botocore.exceptions
 import msgspec
 
+from kon.backends.prices import Prices
 from kon.core.errors import BackendUnavailable, ConfigurationError
 from kon.fleet.clients import Clients, is_gone
 from kon.fleet.thing import BILL, PROJECT, Filter, stem_of
@@ -186,3 +188,50 @@ def timestamp(at_s: float) -> str:
 def seconds(at: str) -> float:
     """Raises ValueError for what is no such time."""
     return datetime.strptime(at, TIME).replace(tzinfo=UTC).timestamp()
+
+
+_MONTH_H: Final = 730.0
+
+
+class Price(msgspec.Struct, frozen=True):
+    """most_usd: what all hosts cost at most within `hours`; None where a type has no price.
+
+    Spot hosts count at the price on demand, which they never pass. parts: what was counted, in words.
+    unknown: types without a price.
+    """
+
+    hours: float
+    hour_usd: float | None
+    most_usd: float | None
+    parts: str
+    unknown: list[str]
+
+
+def price_of(
+    wanted: Wanted,
+    prices: Prices,
+    hosts: int,
+    hours: float,
+    disk_gb: int,
+    types: Mapping[str, Mapping[str, Any]],
+) -> Price:
+    """The dearest of the types counts. types: as EC2 describes them."""
+    unknown = [each for each in wanted.types if each not in prices.ec2.hour]
+    disk_usd = disk_gb * prices.ec2.disk_gb_month / _MONTH_H
+    address_usd = prices.ec2.ipv4_hour if wanted.public_ip else 0.0
+    surplus_usd = max(
+        prices.ec2.surplus_hour(name) * about["VCpuInfo"]["DefaultVCpus"]
+        if wanted.cpu_credits == "unlimited" and about.get("BurstablePerformanceSupported")
+        else 0.0
+        for name, about in types.items()
+    )
+    parts = [f"disks of {disk_gb} GB"]
+    parts += ["public addresses"] if address_usd else []
+    parts += ["CPU credits"] if surplus_usd else []
+    counted = (
+        f"with {', '.join(parts)}; prices of {prices.region}, {prices.date}; without requests and traffic"
+    )
+    if unknown:
+        return Price(hours, None, None, counted, unknown)
+    hour_usd = max(prices.ec2.hour[each] for each in wanted.types) + disk_usd + address_usd + surplus_usd
+    return Price(hours, hour_usd * hosts, hour_usd * hosts * hours, counted, [])

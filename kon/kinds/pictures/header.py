@@ -14,7 +14,7 @@ import msgspec
 from PIL import Image
 
 from kon.kinds.pictures.grid import Grid, boxes, read_grid
-from kon.kinds.pictures.refusal import BadImage
+from kon.kinds.web.limits import BadImage
 
 SNIFF_BYTES: Final = 16
 """First bytes that tell the type."""

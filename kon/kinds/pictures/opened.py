@@ -1,4 +1,4 @@
-"""The one place where Pillow opens an image that came from somewhere."""
+"""The one place where Pillow opens an image that came from somewhere, and how it is made upright."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from typing import Final
 from PIL import Image
 
 from kon.kinds.pictures.header import Header, Type
-from kon.kinds.pictures.refusal import BadImage
+from kon.kinds.web.limits import BadImage
+
+TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By EXIF orientation. From 5 on a picture is on its side."""
+
 
 # Pillow warns of images beyond 89 megapixels. kon reads headers by itself, and bounds the memory they take.
 Image.MAX_IMAGE_PIXELS = None

@@ -1,5 +1,5 @@
 """Videos from links: images are fetched, decoded, letterboxed, encoded and stored.
 
-It knows nothing of queues, nor of kinds; `kon.kinds.animoto` makes a kind of it. All but `film`, `jobfile`
-and `needed` need the extra `animoto`: aiohttp, PyAV and Pillow.
+It knows nothing of queues, nor of kinds; `kon.kinds.animoto` makes a kind of it. All but `film` and
+`jobfile` need the extra `animoto`: aiohttp, PyAV and Pillow.
 """

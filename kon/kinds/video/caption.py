@@ -1,4 +1,6 @@
-"""Captions: lines of text over the picture, white with a dark edge. They lie above what moves.
+"""Captions over the pictures, and cards before and after them.
+
+A caption is lines of text, white with a dark edge. It lies above what moves.
 
 A long text is wrapped, then made smaller, down to half the size, and cut off only after that.
 """
@@ -9,12 +11,15 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
-from PIL import Image, ImageDraw
+import av
+from PIL import Image, ImageColor, ImageDraw
 
 from kon.core.errors import counted
-from kon.kinds.video.film import Film
+from kon.kinds.video.canvas import Canvas
+from kon.kinds.video.film import IMAGE, Film
 from kon.kinds.video.fonts import Fonts, TextRun
-from kon.kinds.video.planes import Planes
+from kon.kinds.video.planes import Planes, blurred, frame_of, planes_of
+from kon.kinds.video.times import TITLE
 
 _WHITE, _BLACK, _GREY = 235, 16, 128
 """Levels of BT.709 in limited range."""
@@ -178,3 +183,37 @@ def _width(runs: list[TextRun], size_px: float) -> float:
 
 def _faded(mask: Image.Image, opacity: float) -> Image.Image:
     return mask if opacity >= 1 else mask.point(lambda level: level * opacity)
+
+
+class Card(NamedTuple):
+    """name: of the option that asks for it. background: a colour.
+
+    image: the place of the image of the album that is its background instead, from 0; None for none.
+    """
+
+    name: str
+    text: str
+    background: str
+    image: int | None
+
+
+def card_of(film: Film, number: int) -> Card:
+    """The card with that number among a job's pictures (see `Times`)."""
+    name = "title" if number == TITLE else "end"
+    background = getattr(film, f"{name}_background") or film.background
+    image = IMAGE.fullmatch(background)
+    place = None if image is None else int(image[1]) - 1
+    return Card(name, getattr(film, name), film.background if image else background, place)
+
+
+def plain(film: Film, colour: str) -> av.VideoFrame:
+    """A frame of one colour."""
+    rgb = ImageColor.getrgb(colour)[:3]
+    image = Image.new("RGB", (film.width, film.height), rgb)
+    frame: av.VideoFrame = av.VideoFrame.from_image(image)  # type: ignore[no-untyped-call]
+    return Canvas(film.width, film.height, rgb).of_rgb(frame).frame
+
+
+def behind(frame: av.VideoFrame) -> av.VideoFrame:
+    """A frame of the film's size as a background for text."""
+    return frame_of(blurred(planes_of(frame), (frame.width, frame.height)))

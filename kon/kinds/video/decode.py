@@ -17,13 +17,12 @@ from PIL import Image, ImageChops, ImageCms, ImageColor
 from kon.core.errors import ConfigurationError
 from kon.kinds.pictures.grid import Grid
 from kon.kinds.pictures.header import Header
-from kon.kinds.pictures.opened import opened
-from kon.kinds.pictures.refusal import BadImage
-from kon.kinds.pictures.upright import TURNS
+from kon.kinds.pictures.opened import TURNS, opened
 from kon.kinds.video.canvas import Canvas, Framed
 from kon.kinds.video.film import Film, Place
 from kon.kinds.video.planes import fitted
 from kon.kinds.video.tiles import decoded_tiles
+from kon.kinds.web.limits import BadImage
 
 
 class Decoder:

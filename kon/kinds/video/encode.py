@@ -2,7 +2,7 @@
 
 Three ways: `SkipEncoder` (kon/kinds/video/skip.py) codes each picture once, `FrameEncoder` makes and encodes
 every frame, one after another, as other programs do, and `GifEncoder` (kon/kinds/video/gif.py) holds each
-picture for its time. `kon.kinds.video.ways` chooses.
+picture for its time. `kon.kinds.video.job` chooses.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any, Final, NamedTuple
 import av
 from av.video.frame import PictureType
 
-from kon.kinds.video.allocator import give_back_all
 from kon.kinds.video.caption import Overlay
 from kon.kinds.video.film import MIDDLE, Film, Place
 from kon.kinds.video.moves import Picture, Shot, frame_at, spans
 from kon.kinds.video.planes import frame_of, planes_of
+from kon.kinds.video.room import give_back_all
 from kon.kinds.video.times import Times
 from kon.kinds.video.videofile import VideoFile, new_encoder
 

@@ -13,20 +13,16 @@ import msgspec
 from kon.core.errors import KindError, counted
 from kon.kinds.pictures.crew import Crew
 from kon.kinds.pictures.header import Header, read_header
-from kon.kinds.pictures.refusal import BadImage
-from kon.kinds.video.allocator import give_back_all
-from kon.kinds.video.caption import Captions, of_cards
-from kon.kinds.video.cards import behind, card_of, plain
+from kon.kinds.video.caption import Captions, behind, card_of, of_cards, plain
 from kon.kinds.video.decode import Decoder
 from kon.kinds.video.encode import Encoder
-from kon.kinds.video.fetch import Fetched, Fetcher
+from kon.kinds.video.fetch import Fetched, Fetcher, FetchOnce
 from kon.kinds.video.film import Film, Place
 from kon.kinds.video.jobfile import VideoJob
 from kon.kinds.video.notes import ended
-from kon.kinds.video.once import FetchOnce
-from kon.kinds.video.room import Room
+from kon.kinds.video.room import Room, give_back_all
 from kon.kinds.video.times import TITLE, Times
-from kon.kinds.web.refusal import BadLink
+from kon.kinds.web.limits import BadImage, BadLink
 
 FETCHED_BYTES: Final = 40_000_000
 """Room for images that are fetched and not yet decoded."""

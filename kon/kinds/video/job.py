@@ -15,20 +15,19 @@ import msgspec
 from kon.core.objects import ObjectStore
 from kon.core.scratch import working_folder
 from kon.kinds.pictures.crew import Crew
-from kon.kinds.video.caption import Captions
-from kon.kinds.video.cards import card_of
-from kon.kinds.video.encode import Encoder
-from kon.kinds.video.fetch import Fetcher
+from kon.kinds.video.caption import Captions, card_of
+from kon.kinds.video.encode import Encoder, FrameEncoder
+from kon.kinds.video.fetch import Fetcher, FetchOnce
 from kon.kinds.video.film import Film
 from kon.kinds.video.filming import MOST_LISTED, Filming, JobRules
 from kon.kinds.video.fonts import Fonts
+from kon.kinds.video.gif import GifEncoder
 from kon.kinds.video.jobfile import VideoJob, film_for
 from kon.kinds.video.notes import DoneJobs, Note, key_of, made_of
-from kon.kinds.video.once import FetchOnce
 from kon.kinds.video.planes import rgb_of
+from kon.kinds.video.skip import SkipEncoder
 from kon.kinds.video.times import Times, way_of
 from kon.kinds.video.videofile import check_encoders
-from kon.kinds.video.ways import make_encoder
 
 _SUFFIXES: Final = {"jpeg": "jpg", "png": "png"}
 
@@ -167,3 +166,9 @@ def _write_poster(encoder: Encoder, path: Path, form: str) -> None:
     planes, caption, _ = encoder.first
     image = rgb_of(planes if caption is None else caption.over(planes))
     image.save(path, form.upper(), quality=_POSTER_QUALITY, optimize=True)
+
+
+def make_encoder(path: Path, film: Film, times: Times) -> Encoder:
+    if film.format == "gif":
+        return GifEncoder(path, film, times)
+    return (SkipEncoder if way_of(film, times) == "skip" else FrameEncoder)(path, film, times)

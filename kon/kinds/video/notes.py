@@ -16,7 +16,7 @@ from kon.kinds.pictures.crew import Crew
 from kon.kinds.video.fetch import Fetcher
 from kon.kinds.video.film import Film
 from kon.kinds.video.jobfile import VideoJob
-from kon.kinds.web.refusal import BadLink
+from kon.kinds.web.limits import BadLink
 
 VERSION: Final = 5
 """Version of what is made of a job. It is part of the keys: a kon that makes videos otherwise stores them

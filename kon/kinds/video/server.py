@@ -18,8 +18,8 @@ from typing import BinaryIO, Final
 from aiohttp import web
 
 from kon.core.errors import ConfigurationError
+from kon.kinds.generate import DEMO, demo_names
 from kon.kinds.video import demo
-from kon.kinds.video.names import DEMO, demo_names
 
 HERE: Final = "127.0.0.1"
 _CHUNK_BYTES: Final = 32_768

@@ -21,8 +21,16 @@ import av
 import msgspec
 from PIL import Image
 
-from kon.kinds.video.alone import Alone, check_alone, encoder_of, skip_options, unusual
-from kon.kinds.video.bits import START, skipping, slice_of
+from kon.kinds.video.alone import (
+    START,
+    Alone,
+    check_alone,
+    encoder_of,
+    skip_options,
+    skipping,
+    slice_of,
+    unusual,
+)
 from kon.kinds.video.caption import Overlay
 from kon.kinds.video.encode import Encoder, Prepared, at
 from kon.kinds.video.film import MIDDLE, Film, Place

@@ -9,7 +9,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
 from kon.kinds.pictures.grid import Grid
-from kon.kinds.pictures.refusal import BadImage
+from kon.kinds.web.limits import BadImage
 
 _BT601: Final = 5
 """As libheif takes pictures that say nothing of their matrix (H.273, table 4)."""

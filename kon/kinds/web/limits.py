@@ -1,8 +1,10 @@
-"""What fetching may cost."""
+"""What fetching may cost, and why a link is not followed, or not to its end."""
 
 from __future__ import annotations
 
 import msgspec
+
+from kon.core.errors import KonError
 
 
 class FetchLimits(msgspec.Struct, frozen=True):
@@ -20,3 +22,20 @@ class FetchLimits(msgspec.Struct, frozen=True):
     max_redirects: int = 5
     tries: int = 4
     backoff_s: float = 0.2
+
+
+class BadLink(KonError):
+    """What a link leads to can't be had, or may not be. The message says why, without the link."""
+
+
+class BadStatus(BadLink):
+    """The server answers, with a status that asking again would not change."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class BadImage(BadLink):
+    """What a link leads to is no image that can be used. The message says why, without the link; the job
+    goes on without it."""

@@ -23,15 +23,13 @@ from kon.core.plugins import open_backend
 from kon.core.spec import RunSpec
 from kon.core.task import Answers
 from kon.engine.client import Client, ClientOptions, Listener
-from kon.engine.life import Life
-from kon.engine.records.events import Event, Recorder
+from kon.engine.records.events import Event, Life, Recorder
 from kon.engine.tally import Tally
 from kon.engine.worker import Worker
 from kon.launch.crew import doomed, worker_names
 from kon.launch.process import make_kind, strategy_maker
 from kon.launch.simulated.billing import billed, message_bytes, messages_of
-from kon.launch.simulated.kinds import in_virtual_time
-from kon.launch.simulated.recorder import NoJournal, SimRecorder
+from kon.launch.simulated.kinds import NoJournal, SimRecorder, in_virtual_time
 
 CLIENT: Final = "client"
 """The host of the client."""

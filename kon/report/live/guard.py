@@ -6,8 +6,11 @@ import hmac
 import ipaddress
 import secrets
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Final
+
+from kon.engine.records.records import RunFolder
 
 HERE: Final = "127.0.0.1"
 
@@ -99,3 +102,15 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+class Actions(ABC):
+    """Each returns a sentence for the person, and raises KonError where it can't be done."""
+
+    @abstractmethod
+    async def cancel(self, folder: RunFolder) -> str:
+        """Give up what has not been done."""
+
+    @abstractmethod
+    async def retry(self, folder: RunFolder) -> str:
+        """Run again what was not done, of a run that is over."""

@@ -15,9 +15,8 @@ from aiohttp import web
 
 from kon.core.errors import ConfigurationError, KonError
 from kon.engine.peek import asked
-from kon.report.live.actions import Actions
 from kon.report.live.board import framed
-from kon.report.live.guard import HEADERS, HERE, PageGuard, cookie_name, is_own
+from kon.report.live.guard import HEADERS, HERE, Actions, PageGuard, cookie_name, is_own
 from kon.report.live.watching import END, Discover, Watching
 from kon.report.page import STYLE
 

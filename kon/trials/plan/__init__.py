@@ -1,5 +1,5 @@
 """Plans: how long an experiment would take on a fleet, and what it would cost, before anyone pays.
 
-`forecast` simulates it, whole or in part; `prices` and `bill` say what that costs; `advice` picks; `table`
+`forecast` simulates it, whole or in part; `prices` and `bill` say what that costs; `table`
 draws.
 """

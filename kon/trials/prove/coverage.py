@@ -15,14 +15,14 @@ from typing import Any, Final
 import msgspec
 
 from kon.trials.prove.drawn import SCENARIO
-from kon.trials.prove.pool import processes
+from kon.trials.prove.playing import processes
 from kon.trials.prove.search import Cell, search
 from kon.trials.prove.services import Searchable
 
 PACKAGES: Final = {"engine": "kon.engine", "strategies": "kon.strategies"}
 """What is looked at, by the name of its part, but for what only writes records or watches."""
 
-_LEFT_OUT: Final = ("kon.engine.records", "kon.engine.watchers", "kon.engine.eventloop", "kon.engine.peek")
+_LEFT_OUT: Final = ("kon.engine.records", "kon.engine.watchers", "kon.launch.process", "kon.engine.peek")
 
 DATA_PATH: Final = {
     "sqlite": ("queue", "spans", "rows", "ledger", "inserts", "connection", "turn", "failures"),

@@ -23,8 +23,7 @@ from kon.core.strategy import strategy_options
 from kon.trials.prove.classes import NO_FAULT
 from kon.trials.prove.counterexample import Counterexample, taken_from
 from kon.trials.prove.invariants import Invariant
-from kon.trials.prove.playing import play
-from kon.trials.prove.pool import processes
+from kon.trials.prove.playing import play, processes
 from kon.trials.prove.scenario import MakeStrategy, Scenario
 
 VISIBILITY_S: Final = 6.0

@@ -13,7 +13,7 @@ from kon.core.spec import Plugin
 from kon.trials.prove.classes import FaultClass, promises_of
 from kon.trials.prove.drawn import SCENARIO, by_seeds
 from kon.trials.prove.invariants import Invariant
-from kon.trials.prove.pool import processes
+from kon.trials.prove.playing import processes
 from kon.trials.prove.scenario import Scenario
 
 CHUNK: Final = 20

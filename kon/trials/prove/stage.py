@@ -34,8 +34,7 @@ from kon.core.task import Answers, Outcome
 from kon.engine.client import Client, ClientOptions, Listener
 from kon.engine.client_lease import ClientLease, fenced
 from kon.engine.control import Control, Holder, Status
-from kon.engine.life import Life
-from kon.engine.records.events import Recorder
+from kon.engine.records.events import Life, Recorder
 from kon.engine.tally import Tally
 from kon.engine.worker import Worker, WorkerOptions
 from kon.launch.holds import COMMANDS_END_S, Notes, hand_on, noted, read

@@ -28,8 +28,7 @@ from kon.core.spec import Plugin, RunSpec
 from kon.core.task import Answers, Outcome, State
 from kon.engine.client import Client, Listener
 from kon.engine.control import Control
-from kon.engine.life import Life
-from kon.engine.records.events import Recorder
+from kon.engine.records.events import Life, Recorder
 from kon.engine.worker import Worker, WorkerOptions
 from kon.kinds.sleep import Sleep
 from kon.strategies.lease import Lease

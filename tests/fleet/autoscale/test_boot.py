@@ -12,8 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kon.fleet.autoscale.boot import Links, user_data
-from kon.fleet.autoscale.equipment import Equipment, FleetBucket
+from kon.fleet.autoscale.equipment import Equipment, FleetBucket, Links, user_data
 from kon.fleet.clients import Clients
 
 INSTALL = "touch $PLACE_MARK; exit 7\n"  # 7: the rest of the script is about the host, which is this machine

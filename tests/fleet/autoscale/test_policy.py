@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 
 from kon.core.errors import ConfigurationError
 from kon.fleet.autoscale import Decision, Observation, Policy, PolicyState, ScaleRule, decide
-from kon.fleet.autoscale.file import read_policy
+from kon.fleet.autoscale.policy import read_policy
 
 HOUR_USD = 0.36
 """Of a host: a cent for 100 s."""

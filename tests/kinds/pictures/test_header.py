@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from kon.kinds.pictures.header import Type, read_header, type_of
-from kon.kinds.pictures.refusal import BadImage
 from kon.kinds.video.decode import Decoder
 from kon.kinds.video.film import Film
 from kon.kinds.video.filming import DECODING_BYTES
+from kon.kinds.web.limits import BadImage
 from tests.kinds.video.given import encoded, photo, plain
 
 FORMS: Final[dict[str, str]] = {

@@ -10,9 +10,8 @@ import pytest
 from aiohttp import web
 
 from kon.kinds.video.fetch import Fetcher
-from kon.kinds.web.limits import FetchLimits
+from kon.kinds.web.limits import BadLink, FetchLimits
 from kon.kinds.web.links import Guard
-from kon.kinds.web.refusal import BadLink
 from tests.kinds.video.given import Site, encoded, photo, run, site
 
 IMAGE = encoded(photo(320, 240))

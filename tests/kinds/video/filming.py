@@ -12,9 +12,9 @@ import numpy as np
 from kon.kinds.pictures.header import read_header
 from kon.kinds.video.decode import Decoder
 from kon.kinds.video.film import Film
+from kon.kinds.video.job import make_encoder
 from kon.kinds.video.jobfile import VideoJob
 from kon.kinds.video.times import Times
-from kon.kinds.video.ways import make_encoder
 from tests.kinds.video.given import SMALL, encoded, photo, watch
 
 

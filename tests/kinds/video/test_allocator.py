@@ -11,7 +11,7 @@ import pytest
 
 PROGRAM = """
 import ctypes, sys
-from kon.kinds.video.allocator import give_back_large_blocks
+from kon.kinds.video.room import give_back_large_blocks
 if sys.argv[1] == "given back":
     give_back_large_blocks()
 libc, large = ctypes.CDLL(None), 24 << 20
@@ -32,7 +32,7 @@ print(resident_mb() - before)
 
 AGAIN = """
 import ctypes, resource, sys
-from kon.kinds.video.allocator import give_back_large_blocks
+from kon.kinds.video.room import give_back_large_blocks
 libc, frame = ctypes.CDLL(None), 3 << 20
 libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 libc.mallopt(-3, 8 << 20)  # blocks of a frame's size come from a heap

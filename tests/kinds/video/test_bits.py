@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from kon.kinds.video.bits import numbered_0, skipping, slice_of
+from kon.kinds.video.alone import numbered_0, skipping, slice_of
 
 
 def unit_of(kind: int, bits: str) -> bytes:

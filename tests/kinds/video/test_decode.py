@@ -15,10 +15,10 @@ from PIL import Image, ImageCms
 from kon.core.errors import ConfigurationError
 from kon.kinds.pictures.header import read_header
 from kon.kinds.pictures.opened import _take_heic
-from kon.kinds.pictures.refusal import BadImage
 from kon.kinds.video.decode import Decoder, _reduced
 from kon.kinds.video.film import Film
 from kon.kinds.video.planes import fitted, planes_of
+from kon.kinds.web.limits import BadImage
 from tests.kinds.video.given import encoded, luma_of, photo, plain, ssim, ycbcr
 
 FILM = Film(size="640x360", fps=25)

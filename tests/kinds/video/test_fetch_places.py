@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 
 from kon.kinds.web import client
+from kon.kinds.web.limits import BadLink
 from kon.kinds.web.links import Allowed, Guard
-from kon.kinds.web.refusal import BadLink
 from tests.kinds.video.fetching import IMAGE, answer, fetched, refused, with_page
 from tests.kinds.video.given import Site, run
 

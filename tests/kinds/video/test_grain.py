@@ -11,10 +11,9 @@ import pytest
 from PIL import Image
 
 from kon.kinds.pictures.header import read_header
-from kon.kinds.video.alone import Alone, encoder_of
+from kon.kinds.video.alone import FINER, Alone, encoder_of, is_grainy
 from kon.kinds.video.decode import Decoder
 from kon.kinds.video.film import Film
-from kon.kinds.video.grain import FINER, is_grainy
 from kon.kinds.video.planes import frame_of, planes_of
 from tests.kinds.video.given import encoded, luma_of, photo, ssim
 

@@ -11,8 +11,7 @@ import pytest
 
 from kon.core.errors import KindError
 from kon.kinds.video import alone, skip
-from kon.kinds.video.alone import Alone
-from kon.kinds.video.bits import START, slice_of
+from kon.kinds.video.alone import START, Alone, slice_of
 from kon.kinds.video.encode import intra
 from kon.kinds.video.film import Film
 from kon.kinds.video.skip import SkipEncoder

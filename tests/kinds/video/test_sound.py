@@ -15,7 +15,7 @@ import pytest
 from kon.core.errors import KindError
 from kon.kinds import transcode
 from kon.kinds.video import sound
-from kon.kinds.video.ways import make_encoder
+from kon.kinds.video.job import make_encoder
 from tests.kinds.video.filming import filmed, pictures, times, tone
 from tests.kinds.video.given import SMALL, encoded, photo, watch
 

@@ -14,11 +14,11 @@ import pytest
 
 from kon.kinds.pictures.header import read_header
 from kon.kinds.pictures.opened import opened
-from kon.kinds.pictures.refusal import BadImage
 from kon.kinds.video.decode import Decoder
 from kon.kinds.video.film import Film
 from kon.kinds.video.filming import DECODING_BYTES
 from kon.kinds.video.tiles import decoded_tiles
+from kon.kinds.web.limits import BadImage
 from tests.kinds.pictures.tiled import box, grid_of, tiled
 from tests.kinds.video.given import encoded, photo
 from tests.kinds.video.test_decode import gamma_profile
@@ -151,7 +151,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from kon.kinds.pictures.header import read_header
-from kon.kinds.video.allocator import give_back_large_blocks
+from kon.kinds.video.room import give_back_large_blocks
 from kon.kinds.video.decode import Decoder
 from kon.kinds.video.film import Film
 

@@ -7,8 +7,8 @@ from ipaddress import ip_address
 
 import pytest
 
+from kon.kinds.web.limits import BadLink
 from kon.kinds.web.links import Allowed, Guard, RefusedAddress, address_kind
-from kon.kinds.web.refusal import BadLink
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,9 @@ import pytest
 
 from kon.core.errors import ConfigurationError
 from kon.kinds.video.fetch import Fetcher
-from kon.kinds.web.limits import FetchLimits
+from kon.kinds.web.client import Proxies
+from kon.kinds.web.limits import BadLink, FetchLimits
 from kon.kinds.web.links import Allowed, Guard
-from kon.kinds.web.proxies import Proxies
-from kon.kinds.web.refusal import BadLink
 from tests.kinds.video.given import encoded, photo, run, site
 
 IMAGE = encoded(photo(320, 240))

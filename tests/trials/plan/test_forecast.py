@@ -10,8 +10,8 @@ import pytest
 from kon.core.errors import ConfigurationError
 from kon.experiment import Cell, loads
 from kon.experiment.load import read_prices
-from kon.trials.plan.advice import advise
 from kon.trials.plan.forecast import Forecast, Forecaster, Setting
+from kon.trials.plan.table import advise
 
 PRICES = read_prices()
 

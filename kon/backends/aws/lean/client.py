@@ -1,4 +1,4 @@
-"""The lean client: its calls and their attempts, and whom it trusts."""
+"""The lean client: its calls and their attempts, whom it trusts, and the credentials that it signs with."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from zlib import crc32
 
 import msgspec
 from botocore import exceptions
+from botocore.credentials import Credentials, RefreshableCredentials
+from botocore.exceptions import NoCredentialsError
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
@@ -21,10 +23,10 @@ from kon.backends.aws.billing import Meter
 from kon.backends.aws.clients import Clients
 from kon.backends.aws.lean.codec import DECODERS, decode, encode
 from kon.backends.aws.lean.connections import CONNECT_S, READ_S, Connections, StaleConnection, Submit
-from kon.backends.aws.lean.credentials import KeyRing
 from kon.backends.aws.lean.form import Form, Unusual, form_of
 from kon.backends.aws.lean.reply import Reply
 from kon.backends.aws.lean.retries import Context, Rules
+from kon.backends.aws.lean.signing import Keys
 
 _AT_ONCE: Final = 16
 
@@ -198,3 +200,44 @@ def tls_context(session: Any) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=where)
     except OSError as error:
         raise Unusual(f"the certificates in {where} can't be read ({error})") from error
+
+
+_LOOK_S: Final = 1.0
+"""So often they are asked whether they want to be renewed, which they do minutes ahead."""
+
+
+class KeyRing:
+    """credentials: of botocore's own kinds. Raises Unusual for others, and NoCredentialsError."""
+
+    def __init__(self, credentials: Any, submit: Submit) -> None:
+        if credentials is None:
+            raise NoCredentialsError
+        if type(credentials) is not Credentials and not isinstance(credentials, RefreshableCredentials):
+            raise Unusual(f"credentials are a {type(credentials).__name__}")
+        self._credentials = credentials
+        self._submit = submit
+        self._keys: Keys | None = None
+        self._look_s = 0.0
+
+    async def keys(self) -> Keys:
+        """Those to sign with now. Raises what botocore raises where they can't be renewed."""
+        now_s = time.monotonic()
+        if self._keys is not None and now_s < self._look_s:
+            return self._keys
+        if self.renewal_due:
+            keys: Keys = await asyncio.wrap_future(self._submit(self.frozen))
+        else:
+            keys = self.frozen()
+        self._keys, self._look_s = keys, now_s + _LOOK_S
+        return keys
+
+    @property
+    def renewal_due(self) -> bool:
+        """Whether `frozen` would ask someone."""
+        credentials = self._credentials
+        return isinstance(credentials, RefreshableCredentials) and bool(credentials.refresh_needed())
+
+    def frozen(self) -> Keys:
+        """May block."""
+        frozen = self._credentials.get_frozen_credentials()
+        return Keys(frozen.access_key, frozen.secret_key, frozen.token or None)

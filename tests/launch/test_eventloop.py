@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kon.engine import eventloop
+from kon.launch import process
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere asyncio's own loop is used")
 
@@ -33,7 +33,7 @@ class Waits:
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     waits = Waits()
-    monkeypatch.setattr(eventloop, "select", waits)
+    monkeypatch.setattr(process, "select", waits)
     return waits
 
 
@@ -48,13 +48,13 @@ def test_a_timer_is_not_rounded_up_to_a_millisecond(waits: Waits) -> None:
     async def nap() -> None:
         await asyncio.sleep(0.0004)
 
-    with asyncio.Runner(loop_factory=eventloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=process.new_event_loop) as runner:
         runner.run(nap())
     assert waits.timeouts_s, "asyncio waited by itself"
     assert all(timeout_s <= 0.0004 for timeout_s in waits.timeouts_s)
 
 
-@pytest.mark.parametrize("limit", [eventloop.SELECT_LIMIT, 0], ids=["fine", "too many files open"])
+@pytest.mark.parametrize("limit", [process.SELECT_LIMIT, 0], ids=["fine", "too many files open"])
 @pytest.mark.parametrize("timeout_s", [None, 0, 60.0])
 def test_what_is_ready_is_returned(
     pair: tuple[socket.socket, socket.socket],
@@ -62,15 +62,15 @@ def test_what_is_ready_is_returned(
     limit: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(eventloop, "SELECT_LIMIT", limit)
+    monkeypatch.setattr(process, "SELECT_LIMIT", limit)
     left, right = pair
-    with eventloop.FineSelector() as selector:
+    with process.FineSelector() as selector:
         selector.register(right, EVENT_READ, "data")
         left.send(b"x")
         assert [(key.data, events) for key, events in selector.select(timeout_s)] == [("data", EVENT_READ)]
 
 
 def test_nothing_is_ready_after_the_timeout(pair: tuple[socket.socket, socket.socket]) -> None:
-    with eventloop.FineSelector() as selector:
+    with process.FineSelector() as selector:
         selector.register(pair[1], EVENT_READ)
         assert selector.select(0.001) == []
