@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from kon.report.tables import STYLE, draw
+from kon.report.tables import draw
 from kon.trials.prove.classes import ALL_FAULTS
 from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.search import Finding, Searched
@@ -65,33 +65,26 @@ LEGEND: Final = (
 )
 
 
-def findings_tables(searched: Sequence[Searched], style: str = STYLE, width: int | None = None) -> str:
+def findings_tables(searched: Sequence[Searched], width: int | None = None) -> str:
     """A table for each strategy, with its name above, in the order of the search. width: to be fitted."""
-    by_label: dict[str, list[Searched]] = {}
-    for each in searched:
-        by_label.setdefault(each.strategy.label, []).append(each)
-    return "\n\n".join(f"{label}\n\n{findings_table(rows, style, width)}" for label, rows in by_label.items())
+    cells = by_strategy(searched).items()
+    return "\n\n".join(f"{label}\n\n{findings_table(rows, width)}" for label, rows in cells)
 
 
-def findings_table(rows: Sequence[Searched], style: str = STYLE, width: int | None = None) -> str:
+def findings_table(rows: Sequence[Searched], width: int | None = None) -> str:
     """The table of one strategy: a line for each class of faults.
 
     "with a fault" counts the schedules in which one really fired; the others tell nothing of it.
     """
     invariants = [finding.invariant for finding in rows[0].findings]
-    headers = ["fault", "schedules", "with a fault", *map(_header, invariants)]
-    if style == STYLE:
-        headers = [header.replace(" ", "\n") for header in headers]
+    named = ["fault", "schedules", "with a fault", *(each.value for each in invariants)]
+    headers = [header.replace(" ", "\n") for header in named]
     body = [
         [row.fault, f"{row.schedules:,}", f"{row.faulty:,}", *(_cell(found, row) for found in row.findings)]
         for row in rows
     ]
     align = ["left", "right", "right", *("left" for _ in invariants)]
-    return draw(body, headers, align, style, width)
-
-
-def _header(invariant: Invariant) -> str:
-    return invariant.value
+    return draw(body, headers, align, width=width)
 
 
 def _cell(finding: Finding, row: Searched) -> str:
