@@ -31,6 +31,13 @@ from kon.kinds.video.film import Film
 from kon.kinds.video.planes import Planes, frame_of
 from kon.kinds.video.videofile import new_encoder
 
+START: Final = b"\0\0\0\1"
+"""What stands before a unit."""
+
+FINER: Final = 5
+"""By how much the quantiser of a picture with grain is less. With 4, SSIM of the grainiest of 38 wallpapers
+is .963, and .96 is the aim."""
+
 
 class _Used(NamedTuple):
     """pictures: that it has coded."""
@@ -123,8 +130,6 @@ def unusual(made: str) -> KindError:
     )
 
 
-START: Final = b"\0\0\0\1"
-"""What stands before a unit."""
 _ID_AT: Final = 8 + 13
 """Bits before the number of a picture that is coded alone: the unit's type, then where the slice begins
 (1 bit), its type (7), its parameters (1) and the frame's number (4)."""
@@ -169,9 +174,6 @@ def _with_threes(plain: bytes) -> bytes:
     return _LIKE_A_START.sub(b"\0\0\3", plain)
 
 
-FINER: Final = 5
-"""By how much the quantiser of a picture with grain is less. With 4, SSIM of the grainiest of 38 wallpapers
-is .963, and .96 is the aim."""
 _GRAINY: Final = 0.94
 """SSIM that `_expected` gives. Two of 98 photos and wallpapers have less, and one of them needs more."""
 _PARTS: Final = 4
