@@ -10,12 +10,13 @@ import difflib
 import importlib.util
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ansible import constants, context
+from ansible.errors import AnsibleError
 from ansible.module_utils.common.validation import (
     check_type_bool,
     check_type_dict,
@@ -24,6 +25,7 @@ from ansible.module_utils.common.validation import (
     check_type_list,
     check_type_path,
 )
+from ansible.parsing.splitter import parse_kv, split_args
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
@@ -34,6 +36,9 @@ NO_LIMIT = (
     "what these playbooks judge, and which hosts they end, goes by a whole fleet. Hosts that do not answer "
     "are left out by -e min_workers=..."
 )
+
+BY_INVENTORY = ("configure", "run", "scale", "fetch", "bake")
+"""Playbooks that go to the hosts of a fleet."""
 
 EXPECTED = {
     "str": "text",
@@ -54,7 +59,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     """play: the playbook. Returns `checked`: each variable of it, of its type, or null if not said; but for
     secret ones, which facts would show.
 
-    `said` lists those that were said with -e. Fails with a line for each that is wrong.
+    `said` lists those that were said with -e, or by a playbook that imports ours. Fails with a line for each
+    that is wrong.
     """
 
     supports_check_mode = True
@@ -64,8 +70,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, args = self.validate_argument_spec({"play": {"type": "str", "required": True}})
         table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
-        said = sorted(load_extra_vars(self._loader))
-        problems = [*unknown(table, said), *options_wrong(context.CLIARGS)]
+        extra = load_extra_vars(self._loader)
+        said = sorted({*extra, *(self._task._parent._play.vars.keys() & table.keys())})
+        problems = [*unknown(table, extra), *options_wrong(context.CLIARGS)]
+        problems += said_twice(table, self._values_said())
         if not_read := [name for name in table if name != "run" and name not in (task_vars or {})]:
             problems.append(
                 f"the defaults of inventory/group_vars/all.yml were not read ({not_read[0]} has none): name "
@@ -80,18 +88,71 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             try:
                 value = self._templar.template((task_vars or {}).get(name))
                 typed = fit(name, spec, value, args["play"])
+                if typed and spec.get("once") and name not in said:
+                    raise Unfit(
+                        f"{name} is {typed} by a file of the inventory, and goes by what each call says: "
+                        f"-e {name}=..."
+                    )
                 if not spec.get("secret"):
                     checked[name] = typed
             except Unfit as error:
                 problems.append(str(error))
             except Exception as error:  # Ansible's own, of many classes: a template that can't be filled in
                 problems.append(f"{name}: it can't be worked out: {error}")
-        problems += collections_missing(context.CLIARGS.get("inventory") or ())
+        inventories = files_of(context.CLIARGS.get("inventory") or ())
+        problems += collections_missing(inventories)
+        if not problems and checked.get("run") is None and args["play"] == "run":
+            problems += without_fleet(table, said)
+        elif not problems and args["play"] in BY_INVENTORY:
+            problems += self._region_wrong(inventories, checked, task_vars or {})
         if problems:
             result.update(failed=True, msg="\n".join([*problems, "Nothing was changed"]))
             return result
         result.update(checked={**earlier, **checked}, said=said)
         return result
+
+    def _values_said(self) -> list[Mapping[str, Any]]:
+        """What each -e says, in a mapping of its own."""
+        found: list[Mapping[str, Any]] = []
+        for text in map(str, context.CLIARGS.get("extra_vars") or ()):
+            if text.startswith("@"):
+                found.append(self._loader.load_from_file(text[1:]))
+            elif text.startswith(("{", "[")):
+                found.append(self._loader.load(text))
+            else:
+                found += map(parse_kv, split_args(text))
+        return found
+
+    def _region_wrong(
+        self, inventories: Iterable[Path], checked: Mapping[str, Any], variables: Mapping[str, Any]
+    ) -> list[str]:
+        """What is wrong with the region, by the inventory's regions and by those of the fleet's hosts. Else a
+        fleet would be made that the inventory can't name, or hosts of another fleet told to go."""
+        region = checked["region"]
+        for each in inventories:
+            regions = self._loader.load_from_file(str(each), trusted_as_template=True).get("regions")
+            try:
+                asked = self._templar.template(regions) or [region]
+            except AnsibleError as error:
+                return [f"{each}: its regions can't be worked out: {error}"]
+            if region not in asked:
+                return [
+                    f"region is {region}, and {each} names hosts of {', '.join(asked)} alone: call it with "
+                    f"AWS_REGION={region}, or say -e region={asked[0]}"
+                ]
+        hosts = (variables.get("groups") or {}).get(f"run_{checked['run']}") or ()
+        strange = {}
+        for host in hosts:
+            place = (variables["hostvars"][host].get("ec2_placement") or {}).get("region", region)
+            if place != region:
+                strange[host] = place
+        if not strange:
+            return []
+        return [
+            f"region is {region}, and hosts of the fleet {checked['run']} are in "
+            f"{', '.join(sorted(set(strange.values())))}: {', '.join(sorted(strange))}. Leave one region in "
+            "the inventory's `regions`, and say -e region=..."
+        ]
 
 
 def options_wrong(options: Mapping[str, Any]) -> list[str]:
@@ -99,6 +160,11 @@ def options_wrong(options: Mapping[str, Any]) -> list[str]:
     problems = []
     if options.get("subset"):
         problems.append(f"--limit {options['subset']}: {NO_LIMIT}")
+    if options.get("become"):
+        problems.append(
+            "--become, or ANSIBLE_BECOME: root on this machine has other credentials, and would own your "
+            "files. Playbooks become root on hosts by themselves; -K asks for a password"
+        )
     known = set().union(*(tags_of(Path(each)) for each in options.get("args") or ()))
     for option in ("tags", "skip_tags"):
         for name in sorted({*(options.get(option) or ())} - known - {"all"}):
@@ -118,6 +184,34 @@ def tags_of(playbook: Path) -> set[str]:
         if imported := play.get("ansible.builtin.import_playbook"):
             found |= tags_of(playbook.parent / imported)
     return found - {"always"}
+
+
+def said_twice(table: Mapping[str, Any], said: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What is wrong where two -e differ about what is removed: Ansible would go by the last."""
+    problems = []
+    for name in (each for each, spec in table.items() if spec.get("once")):
+        values = list(dict.fromkeys(str(each[name]) for each in said if name in each))
+        if len(values) > 1:
+            problems.append(f"{name} is said {len(values)} times, as {' and as '.join(values)}: say it once")
+    return problems
+
+
+def without_fleet(table: Mapping[str, Any], said: Iterable[str]) -> list[str]:
+    """What is wrong where a fleet's variables are said, and no fleet: the run would not go by them."""
+    return [
+        f"-e {name}=... is about a fleet, and none is said: -e run=NAME names one, or leave it out; the "
+        f"experiment has {table[name]['else']}"
+        for name in said
+        if name in table and "else" in table[name]
+    ]
+
+
+def files_of(inventories: Iterable[str]) -> list[Path]:
+    """Files of the plug-in by which hosts at EC2 are found, those in folders included."""
+    found: list[Path] = []
+    for each in map(Path, inventories):
+        found += sorted(each.glob("*aws_ec2.y*ml")) if each.is_dir() else [each]
+    return [each for each in found if each.name.endswith(("aws_ec2.yml", "aws_ec2.yaml"))]
 
 
 def unknown(table: Mapping[str, Any], said: Iterable[str]) -> list[str]:
@@ -158,20 +252,34 @@ def of_type(name: str, spec: Mapping[str, Any], value: Any) -> Any:
         if kind in ("int", "float") and isinstance(value, bool):
             raise TypeError
         if kind in ("str", "path"):
-            if not isinstance(value, str | int | float) or isinstance(value, bool):
-                raise TypeError
+            check_text(name, value)
             return check_type_path(value) if kind == "path" else str(value)
         if kind == "list":
             items = [value] if spec.get("whole") and isinstance(value, str) else listed(value)
-            if any(not isinstance(each, str | int | float) or not str(each).strip() for each in items):
+            for each in items:
+                check_text(name, each)
+            if not all(each.strip() for each in items):
                 raise TypeError
             return [str(each) for each in items]
         if kind == "dict":
             return named(check_type_dict(value))
         return {"int": check_type_int, "float": check_type_float, "bool": check_type_bool}[kind](value)
+    except Unfit:
+        raise
     except (TypeError, ValueError) as error:
         found = "something else" if spec.get("secret") else repr(value)
         raise Unfit(f"{name} is {found}: expected {expected(spec)}") from error
+
+
+def check_text(name: str, value: Any) -> None:
+    """Raises Unfit for a number, which may have been written otherwise, and TypeError for what is no text."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise Unfit(
+            f"{name} is the number {value}, and has to be text: YAML reads 010 as 8, and 1.10 as 1.1. Put it "
+            f'in quotes, {name}: "{value}", or say -e {name}={value}'
+        )
+    if not isinstance(value, str):
+        raise TypeError
 
 
 def listed(value: Any) -> list[Any]:
@@ -220,9 +328,9 @@ def expected(spec: Mapping[str, Any]) -> str:
     return f"{text} to {spec['most']}" if "most" in spec else text
 
 
-def collections_missing(inventories: Iterable[str]) -> list[str]:
+def collections_missing(inventories: Collection[Path]) -> list[str]:
     """Ansible would only warn that it can't read the inventory, and go on as if there were no hosts."""
-    if not any(each.endswith("aws_ec2.yml") for each in inventories):
+    if not inventories:
         return []
     try:
         found = importlib.util.find_spec("ansible_collections.amazon.aws")

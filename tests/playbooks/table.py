@@ -41,10 +41,10 @@ def wrong(name: str, play: str) -> Iterator[Any]:
         "int": ["eight", "8.5", True, [8], "8;"],
         "float": ["much", True, [1.0], "nan", "inf", "-inf"],
         "bool": ["perhaps", "2", [True]],
-        "list": [{"a": 1}, [""], [["a"]]],
+        "list": [{"a": 1}, [""], [["a"]], [8]],
         "dict": ["a", ["a"], {"a": None}, {"a": True}, {"a": ["b"]}, {3: "a"}, {"": "a"}],
-        "str": [["a"], {"a": 1}, True],
-        "path": [["a"], True],
+        "str": [["a"], {"a": 1}, True, 8, 1.5],
+        "path": [["a"], True, 8],
     }
     yield from of_another_type[spec["type"]]
     if "least" in spec:

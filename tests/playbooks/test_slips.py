@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -119,6 +120,80 @@ def test_whose_is_swept_is_said_or_nothing_goes(
 
 
 @pytest.mark.parametrize(
+    ("play", "defaults"),
+    [("teardown", {"run": "r1"}), ("scale", {"run": "r1"}), ("sweep", {"confirm": True, "all": True})],
+)
+def test_a_file_of_the_inventory_says_not_what_goes(
+    operator: Operator, amazon: tuple[str, list[str]], tmp_path: Path, play: str, defaults: dict[str, Any]
+) -> None:
+    """Patterns of hosts do not see such a file either: `scale` would end hosts that it has not drained."""
+    folder = tmp_path / "inventory"
+    shutil.copytree(PROJECT / "inventory", folder)
+    with (folder / "group_vars/all.yml").open("a") as file:
+        file.writelines(f"{name}: {json.dumps(value)}\n" for name, value in defaults.items())
+    operator.inventory = str(folder / "local.yml")
+    said = {
+        name: value for name, value in SMALLEST[play].items() if name not in {*defaults, "confirm", "run"}
+    }
+    ended = operator.play(play, **said)
+    assert (ended.exit_code, amazon[1], ended.changes) == (2, [], []), ended.output
+    for name in defaults:
+        assert f"{name} is {defaults[name]} by a file of the inventory" in ended.said, ended.output
+    assert "Nothing was changed" in ended.said
+
+
+def test_a_playbook_that_imports_ours_says_variables_as_the_command_line_does(
+    operator: Operator, amazon: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.yml"
+    imported = f"ansible.builtin.import_playbook: {PROJECT}/playbooks/teardown.yml"
+    mine.write_text(f"- {imported}\n  vars: {{run: r1, region: eu-west-1}}\n")
+    operator.variables.clear()
+    ended = operator.play("teardown")
+    assert (ended.exit_code, amazon[1]) == (2, []), ended.output
+    command = operator.command("teardown")
+    command[3] = str(mine)
+    assert operator.ansible is not None
+    ended = operator.ansible.play(command[1:], operator.environment)
+    assert amazon[1], ended.output
+    assert not any("DescribeRegions" in each for each in amazon[1]), "the one that was said is enough"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["-e", "run=r1", "-e", "run=r2"], ["-e", "run=r2 run=r1"], ["-e", '{"run": "r2"}'], ["-e", "@{file}"]],
+)
+def test_two_names_of_a_fleet_are_refused_whichever_ansible_would_take(
+    operator: Operator, amazon: tuple[str, list[str]], tmp_path: Path, options: list[str]
+) -> None:
+    (tmp_path / "said.yml").write_text("run: r2\n")
+    options = [each.format(file=tmp_path / "said.yml") if "@" in each else each for each in options]
+    check_refused(operator.play, amazon[1], options, "run is said 2 times, as r1 and as r2: say it once")
+
+
+@pytest.mark.parametrize("play", ["site", "scale", "configure"])
+def test_a_region_that_the_inventory_does_not_look_in_is_refused(operator: Operator, play: str) -> None:
+    """Hosts would be made there that nobody can name, and hosts of a fleet here be told to end."""
+    operator.inventory = Operator.inventory
+    ended = operator.play(play, **SMALLEST[play], region="eu-west-1")
+    assert (ended.exit_code, ended.changes) == (2, []), ended.output
+    assert "call it with AWS_REGION=eu-west-1, or say -e region=us-east-1" in ended.said, ended.output
+    assert "Nothing was changed" in ended.said
+
+
+@pytest.mark.parametrize(
+    "variables", [{"workers": 8}, {"max_cost": 1}, {"region": "eu-west-1"}, {"elastic": True}]
+)
+def test_a_run_without_a_fleet_refuses_what_is_about_one(
+    operator: Operator, tmp_path: Path, variables: dict[str, Any]
+) -> None:
+    ended = operator.play("run", out=str(tmp_path / "out"), **variables)
+    assert (ended.exit_code, ended.changes) == (2, []), ended.output
+    [name] = variables
+    assert f"-e {name}=... is about a fleet, and none is said" in ended.said, ended.output
+
+
+@pytest.mark.parametrize(
     "plays", [["teardown", "site"], pytest.param([*PLAYBOOKS, "site"], marks=pytest.mark.slow)]
 )
 def test_a_missing_collection_is_told_with_the_command_that_mends_it(
@@ -162,6 +237,7 @@ def test_a_playbook_for_hosts_says_so_where_there_are_none(
         (["--skip-tags", "nosuch"], "--skip-tags nosuch: no part of the playbook has it"),
         (["--tags", "never"], "--tags never: no part of the playbook has it"),
         (["--skip-tags", "teardown,configure"], "nothing of the playbook is left"),
+        (["--become"], "--become, or ANSIBLE_BECOME: root on this machine"),
     ],
 )
 def test_an_option_of_ansibles_that_would_leave_out_half_of_it_is_refused(
