@@ -310,5 +310,12 @@ class FedRun(LocalRun):
         super().__init__(*arguments, **options)
         self._feed = feed
 
-    def make_client(self, *arguments: Any) -> Client:
-        return OpenClient(self._feed, *arguments)
+    def make_client(
+        self,
+        channel: Channel,
+        listener: Listener,
+        clock: Clock,
+        rng: random.Random,
+        options: ClientOptions,
+    ) -> Client:
+        return OpenClient(self._feed, self.spec, channel, listener, clock, rng, options)

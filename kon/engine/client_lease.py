@@ -68,11 +68,17 @@ class ClientLease:
         self._lease_s = lease_s
         self._on_note = on_note
         self._renewing = asyncio.Lock()
+        self._replaced = False
 
     @property
     def expires_s(self) -> float:
         """When what was written last passes, in seconds since the epoch; 0 before `take`."""
         return self._expires_s
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another client has taken over."""
+        return self._replaced
 
     async def take(self) -> None:
         """Become the client of the run, at once or when the lease of an earlier one has passed.
@@ -161,6 +167,7 @@ class ClientLease:
                 self._token = found[0]  # a write whose reply was lost
                 found = await self._write(self._token)
             if found is not None:
+                self._replaced = True
                 raise ClientReplaced(self._successor(found[1]))
 
     def _successor(self, holder: Holder | None) -> str:

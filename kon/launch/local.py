@@ -152,6 +152,7 @@ class LocalRun:
         self._hosts: JoinedHosts | None = None
         self._backend: Backend | None = None
         self._control: Control | None = None
+        self._lease: ClientLease | None = None
         self._stopping = False
         self._is_cancelled = False
         self._adopted: list[WorkerState] = []
@@ -226,7 +227,7 @@ class LocalRun:
 
         Raises ConfigurationError where another one is, ClientReplaced where another one has taken over.
         """
-        lease = ClientLease(
+        lease = self._lease = ClientLease(
             Control(channel.control),
             Clock.of_this_host(),
             this_client(),
@@ -299,11 +300,18 @@ class LocalRun:
             )
             rng = random.Random(f"{spec.seed}:client")
             options = ClientOptions(first_attempt=self._first_attempt)
-            yield self.make_client(spec, channel, listener, clock, rng, options), Recorder(events, clock)
+            yield self.make_client(channel, listener, clock, rng, options), Recorder(events, clock)
 
-    def make_client(self, *arguments: Any) -> Client:
-        """Its client, of the arguments of Client."""
-        return Client(*arguments)
+    def make_client(
+        self,
+        channel: Channel,
+        listener: Listener,
+        clock: Clock,
+        rng: random.Random,
+        options: ClientOptions,
+    ) -> Client:
+        """Its client. For runs whose client does more."""
+        return Client(self.spec, channel, listener, clock, rng, options)
 
     def _answers(self, durable: bool) -> Journal:
         return LinkedJournal(FileJournal(self.folder.results, durable=durable), LinkLog(self.folder))
@@ -349,11 +357,12 @@ class LocalRun:
             try:
                 yield
             except asyncio.CancelledError:
+                if self._lease is not None and self._lease.replaced:  # not the user's wish
+                    await self._drained(self._workers)
                 working.cancel()
                 raise
             except Exception:
-                if self._workers.outlives and self._own.lifeline is None:  # others are gone with this process
-                    await self._drained(self._workers)
+                await self._drained(self._workers)
                 raise
             self._workers.stop()
         if self._adopted and not await all_gone(control, self.spec.drain_s):
@@ -361,7 +370,9 @@ class LocalRun:
 
     async def _drained(self, workers: RunWorkers) -> None:
         """Have the workers of a client that can't go on give back what they hold: killed, they would have
-        received it in vain."""
+        received it in vain. Does nothing where they are gone with this process."""
+        if not workers.outlives or self._own.lifeline is not None:
+            return
         self._listener.note(
             f"the client can't go on: what runs may take up to {self.spec.drain_s:g} s more, and what has "
             "not started is given back"

@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import pytest
 
-from kon.core.errors import BackendDenied
+from kon.core.errors import BackendDenied, ClientReplaced
 from kon.core.spec import Plugin, RunSpec
 from kon.core.task import State
 from kon.engine.client import Client
@@ -62,11 +63,11 @@ class Noted(RunListener):
 
 
 def _no_answers(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(LocalRun, "make_client", Denied)
+    patch.setattr(local, "Client", Denied)
 
 
 def _no_space(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(LocalRun, "make_client", Full)
+    patch.setattr(local, "Client", Full)
 
 
 def _no_renewals(patch: pytest.MonkeyPatch) -> None:
@@ -85,13 +86,40 @@ def _no_renewals(patch: pytest.MonkeyPatch) -> None:
         return await be_client(self, holder, token, over)
 
     patch.setattr(Control, "be_client", denied)
-    patch.setattr(LocalRun, "make_client", Answered)
+    patch.setattr(local, "Client", Answered)
+    patch.setattr(local, "ClientLease", partial(ClientLease, lease_s=0.3))
+
+
+def _replaced(patch: pytest.MonkeyPatch) -> None:
+    """Another client takes the run over after the first answers. The renewal of the lease tells this one."""
+    be_client = Control.be_client
+    answered: list[int] = []
+
+    class Waiting(Client):
+        async def _answers(self, wanted: int, wait_s: float) -> int:
+            answered.append(TASKS - self.tally.left)
+            if max(answered):
+                await asyncio.sleep(60.0)
+            return await super()._answers(wanted, wait_s)
+
+    async def taken(self: Control, holder: Holder, token: str, over: str) -> Any:
+        if max(answered, default=0):
+            return "other~1", msgspec.structs.replace(holder, host="bob")
+        return await be_client(self, holder, token, over)
+
+    patch.setattr(Control, "be_client", taken)
+    patch.setattr(local, "Client", Waiting)
     patch.setattr(local, "ClientLease", partial(ClientLease, lease_s=0.3))
 
 
 @pytest.mark.parametrize(
     ("deny", "reason"),
-    [(_no_answers, "sqs:ReceiveMessage"), (_no_renewals, "dynamodb:PutItem"), (_no_space, "No space left")],
+    [
+        (_no_answers, "sqs:ReceiveMessage"),
+        (_no_renewals, "dynamodb:PutItem"),
+        (_no_space, "No space left"),
+        (_replaced, "on bob, .* has taken the run over"),
+    ],
 )
 def test_what_workers_hold_goes_back_and_is_done_once_the_client_can_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deny: Callable[[pytest.MonkeyPatch], None], reason: str
@@ -118,7 +146,7 @@ def test_what_workers_hold_goes_back_and_is_done_once_the_client_can_go_on(
 
     with monkeypatch.context() as patch:
         deny(patch)
-        with pytest.raises((BackendDenied, OSError), match=reason):
+        with pytest.raises((BackendDenied, ClientReplaced, OSError), match=reason):
             run()
     assert [note for note in listener.notes if "client can't go on" in note]
     events = Counter(line["e"] for _, line in RunFolder(tmp_path / spec.run).event_lines())
