@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from kon.backends.prices import FILE
+from kon.cli.interrupts import ending_signals
 from kon.cli.output import json_option, note, print_json
 from kon.core.distribution import version
 from kon.core.errors import Interrupted, counted
@@ -92,7 +93,7 @@ async def _run(scaler: Autoscaler, demand: Demand, policy: Policy, once: bool, a
         if not told.done():
             told.set_result(number)
 
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in ending_signals():
         asyncio.get_running_loop().add_signal_handler(number, tell, number)
     try:
         await scaler.begin()

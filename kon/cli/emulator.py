@@ -14,6 +14,7 @@ import click
 
 from kon.backends.aws.policies import policy
 from kon.backends.emulator import KEY_ID, KINDS, Emulator, Kind, Settings, started
+from kon.cli.interrupts import ending_signals
 from kon.cli.output import json_option, note, print_json
 from kon.core.errors import BackendUnavailable, ConfigurationError
 
@@ -53,7 +54,7 @@ def emulator(kind: str, port: int | None, lenient: bool, as_json: bool) -> None:
     def end(number: int, frame: FrameType | None) -> None:
         over.set()
 
-    before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {each: signal.signal(each, end) for each in ending_signals()}
     try:
         with started(cast(Kind, kind), port, strict=None if lenient else Settings()) as server:
             _print(server, as_json)

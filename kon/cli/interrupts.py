@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kon.core.errors import Interrupted
-from kon.launch.local import ClientRun
+
+if TYPE_CHECKING:  # commands that are no run's client take its signals alone
+    from kon.launch.local import ClientRun
 
 _Result = TypeVar("_Result")
 
@@ -17,6 +19,15 @@ GRACE_S: Final = 3.0
 """How long after the first Ctrl-C a second one still reaches the workers, in seconds."""
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Signals that end a command that goes on until somebody ends it: Ctrl-C, SIGTERM and SIGHUP.
+
+    Ignored ones are left out. Whoever starts a program by `nohup`, or from a script with `&`, wants it to
+    outlive its terminal, or a Ctrl-C that is meant for the script.
+    """
+    return [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 class Interrupts:
@@ -52,7 +63,8 @@ class Interrupts:
         loop = asyncio.get_running_loop()
         task = asyncio.create_task(work)
         self._task = task
-        for number in _SIGNALS:
+        signals = ending_signals()
+        for number in signals:
             loop.add_signal_handler(number, self._on_signal, number)
         try:
             return await task
@@ -61,7 +73,7 @@ class Interrupts:
                 raise
             raise Interrupted(await self._leave()) from None
         finally:
-            for number in _SIGNALS:
+            for number in signals:
                 loop.remove_signal_handler(number)
 
     def _on_signal(self, number: signal.Signals) -> None:

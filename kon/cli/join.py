@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from kon.cli.inherited import metrics_option
+from kon.cli.interrupts import ending_signals
 from kon.cli.output import note
 from kon.core.errors import ConfigurationError, Interrupted, counted
 from kon.core.plugins import backend_class
@@ -133,15 +134,14 @@ async def _until_stopped(
         )
         interrupted = False
 
-        def interrupt() -> None:
+        def end(number: signal.Signals) -> None:
             nonlocal interrupted
-            interrupted = True
+            interrupted = interrupted or number == signal.SIGINT
             host.stop()
 
         loop = asyncio.get_running_loop()
-        for signal_number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(signal_number, host.stop)
-        loop.add_signal_handler(signal.SIGINT, interrupt)
+        for each in ending_signals():
+            loop.add_signal_handler(each, end, each)
         await host.run()
     if interrupted:
         raise Interrupted("interrupted; the workers have ended")

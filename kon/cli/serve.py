@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from kon.cli.interrupts import ending_signals
 from kon.cli.output import note
 from kon.cli.runs import find_runs, root_option, runs_argument
 from kon.core.errors import ConfigurationError
@@ -70,7 +70,7 @@ async def _serve(discover: Discover, host: str, port: int, open_browser: bool) -
 
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ending_signals():
         loop.add_signal_handler(number, over.set)
     async with serving(discover, host=host, port=port, farewell=FAREWELL, actions=Acts()) as server:
         click.echo(server.link)

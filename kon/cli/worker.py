@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from kon.cli.inherited import metrics_option
+from kon.cli.interrupts import ending_signals
 from kon.cli.output import note, quiet_option
 from kon.cli.runs import find_run, root_option, run_argument
 from kon.core.errors import Interrupted
@@ -74,7 +75,7 @@ async def _work(
             crew.kill()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ending_signals():
         loop.add_signal_handler(number, on_signal, number)
     if not quiet:
         note(f"{folder.path.name}: at work with {', '.join(names)}; what they say is in {folder.logs}/")

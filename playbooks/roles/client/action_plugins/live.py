@@ -90,7 +90,7 @@ def follow(argv: Sequence[str], folder: str, show: Callable[[str], None]) -> dic
                     show(line)
             if not orphaned and os.getppid() != parent:
                 orphaned = True
-                process.send_signal(signal.SIGINT)
+                process.send_signal(signal.SIGTERM)  # SIGINT is ignored by what a script starts with `&`
     code = process.wait()
     if orphaned:
         raise Orphaned("ansible-playbook has ended, and so has what it ran")
