@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from kon.report.reference import Reference, references
+from kon.report.views import Reference, references
 
 SYSTEMS: Final = {
     each.system: each for each in references(Path(__file__).parents[1] / "workloads/published.yml")

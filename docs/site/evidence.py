@@ -13,12 +13,11 @@ from kon.backends.sim.faults import Fired
 from kon.core.errors import ConfigurationError
 from kon.core.spec import Plugin
 from kon.trials.prove.classes import NO_FAULT, fault_class
-from kon.trials.prove.counterexample import Counterexample
 from kon.trials.prove.coverage import PartLines
 from kon.trials.prove.exhaustive import Exhausted
 from kon.trials.prove.findings import by_strategy, most_telling, summed_up
-from kon.trials.prove.invariants import Invariant
-from kon.trials.prove.scenario import Scenario
+from kon.trials.prove.playing import Counterexample
+from kon.trials.prove.scenario import Invariant, Scenario
 from kon.trials.prove.search import Finding, Searched
 from kon.trials.prove.services import Searchable
 from kon.trials.prove.shrink import shortest

@@ -35,12 +35,12 @@ from kon.trials.prove.classes import (
     promises_of,
     registered_strategies,
 )
-from kon.trials.prove.counterexample import Counterexample
 from kon.trials.prove.coverage import RARE, PartLines, apart, coverage_of
 from kon.trials.prove.drawn import SCENARIO
 from kon.trials.prove.exhaustive import SHARED_PAGE, SMALL, Exhausted, exhaust_each
 from kon.trials.prove.findings import Broken, by_strategy, summed_up
-from kon.trials.prove.invariants import MEANING, Invariant
+from kon.trials.prove.playing import Counterexample
+from kon.trials.prove.scenario import MEANING, Invariant
 from kon.trials.prove.search import Cell, Searched, search
 from kon.trials.prove.services import Searchable
 from kon.trials.prove.telling import tell

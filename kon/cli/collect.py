@@ -18,7 +18,7 @@ from kon.core.errors import ConfigurationError
 from kon.core.lock import client_lock
 from kon.engine.control import Control, RunState, Status
 from kon.engine.records.records import CLIENT_BEGAN, RunFolder
-from kon.fleet.adopt import published_run
+from kon.fleet.autoscale.demand import published_run
 from kon.fleet.thing import Filter
 from kon.launch.campaign import check_reach, clear_away, is_whole, record
 from kon.launch.guard import RunGuard

@@ -14,8 +14,8 @@ from kon.core.errors import ConfigurationError, counted
 from kon.core.plugins import backend_class
 from kon.engine.records.records import RunFolder
 from kon.experiment.load import read_prices
-from kon.report.costs import Cost, cost_of
 from kon.report.read.tally import tally_run
+from kon.report.summary import Cost, cost_of
 from kon.report.tables import draw
 
 _SERVICES: Final = {

@@ -25,7 +25,7 @@ from kon.core.kind import Kind
 from kon.core.plugins import kind_class, strategy_class
 from kon.core.spec import Plugin, RunSpec
 from kon.kinds.command import DEFAULT_SHELL, ShellProgram, Template
-from kon.kinds.shortage import possible
+from kon.kinds.start import possible
 
 _MOST_BAD: Final = 10
 

@@ -154,7 +154,7 @@ def print_groups(
     elif style == "csv":
         click.echo(as_csv(rows), nl=False)
     else:
-        from kon.report.reference import references
+        from kon.report.views import references
 
         others = references(reference) if reference else ()
         click.echo(drawn(groups, style, view, others, width))

@@ -49,7 +49,7 @@ def plot(
         raise ConfigurationError(f"{lacks}; nothing was written")
     from kon.report.plots.catalogue import plots
     from kon.report.plots.style import as_png, as_svg, drawing
-    from kon.report.reference import references
+    from kon.report.views import references
 
     others = references(reference) if reference else ()
     folders = find_runs(runs, root)

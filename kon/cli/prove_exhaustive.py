@@ -14,7 +14,7 @@ from kon.core.errors import counted
 from kon.core.spec import Plugin
 from kon.report.tables import draw
 from kon.trials.prove.exhaustive import SHARED_PAGE, SMALL, Covered, Exhausted, exhaust_each
-from kon.trials.prove.invariants import MEANING
+from kon.trials.prove.scenario import MEANING
 from kon.trials.prove.telling import tell
 
 

@@ -14,9 +14,9 @@ from kon.core.errors import first_cause
 from kon.core.spec import Plugin
 from kon.report.fit import wrapped
 from kon.trials.prove.classes import ALL_FAULTS, FaultClass, fault_class, not_modelled
-from kon.trials.prove.counterexample import Counterexample, taken_from
 from kon.trials.prove.drawn import SCENARIO, Try, by_seeds
 from kon.trials.prove.findings import LEGEND, by_strategy, findings_tables, most_telling, summed_up
+from kon.trials.prove.playing import Counterexample, taken_from
 from kon.trials.prove.scenario import Played, Scenario
 from kon.trials.prove.search import Searched, cause_of
 from kon.trials.prove.shrink import shorten, shortest

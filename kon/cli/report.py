@@ -36,7 +36,7 @@ def report(runs: tuple[str, ...], root: Path, out: Path | None, reference: Path 
     """
     from kon.report.page.build import report as page
     from kon.report.plots import lacking
-    from kon.report.reference import references
+    from kon.report.views import references
 
     others = references(reference) if reference else ()
     folders = find_runs(runs, root)

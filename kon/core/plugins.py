@@ -18,8 +18,8 @@ from types import ModuleType
 from typing import Any, Final, Literal
 
 from kon.core.backend import Backend
+from kon.core.distribution import entries
 from kon.core.errors import UnknownPlugin, did_you_mean
-from kon.core.installed import entries
 from kon.core.kind import Kind
 from kon.core.options import Struct
 from kon.core.spec import Plugin

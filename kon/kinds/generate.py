@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 from kon.core.errors import ConfigurationError, WorkloadError, describe
-from kon.kinds.distributions import Distribution
+from kon.kinds.sleep import Distribution
 from kon.kinds.video.jobfile import job_lines
 
 PICTURES: Final = 60

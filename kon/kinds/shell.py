@@ -22,10 +22,9 @@ from kon.kinds.command import NUMBERS, Invocation, ShellProgram, Template, place
 from kon.kinds.gate import Gate
 from kon.kinds.live import Live
 from kon.kinds.shell_options import Here, ShellOptions
-from kon.kinds.shortage import allow
 from kon.kinds.spawn import Finished, Spawner, ending, signal_name
 from kon.kinds.staging import Staging
-from kon.kinds.start import Environment
+from kon.kinds.start import Environment, allow
 
 _NOT_A_PROGRAM: Final = frozenset({errno.ENOENT, errno.ENOEXEC, errno.EACCES, errno.ENOTDIR})
 """The shell may make something of such a word: a function, a script without a first line; and if

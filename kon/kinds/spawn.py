@@ -26,8 +26,7 @@ import msgspec
 from kon.core.kind import Spent
 from kon.kinds.capture import Capture
 from kon.kinds.readable import Readable, readable
-from kon.kinds.shortage import PATIENCE_S, Shortage
-from kon.kinds.start import Environment, Starter
+from kon.kinds.start import PATIENCE_S, Environment, Shortage, Starter
 
 LINGER_S: Final = 2.0
 """How long the output of a command that has ended is read on while others hold its pipes open."""

@@ -13,8 +13,7 @@ from kon.core.spec import RunSpec
 from kon.engine.records.records import RunFile, RunFolder
 from kon.report.columns import Row, draw, per_million, rounded
 from kon.report.gathered import row_of
-from kon.report.groups import with_labels
-from kon.report.spread import SpreadVerdict, verdict
+from kon.report.groups import SpreadVerdict, verdict, with_labels
 
 
 class Recorded(NamedTuple):

@@ -10,9 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from kon.report.columns import PLAIN, Row
-from kon.report.reference import Reference
 from kon.report.tables import tables
-from kon.report.views import by_length, by_minutes, further
+from kon.report.views import Reference, by_length, by_minutes, further
 
 DRAWN: Final = {"plain": PLAIN, "github": "github", "latex": "latex_booktabs"}
 """The formats of drawn tables, and tabulate's name for each."""

@@ -10,11 +10,10 @@ import msgspec
 from kon.backends.prices import usual_prices
 from kon.engine.records.records import RunFile, RunFolder
 from kon.report.columns import Row
-from kon.report.costs import cost_of
 from kon.report.groups import with_labels
 from kon.report.read.moments import Latencies
 from kon.report.read.tally import RunTally, tally_run
-from kon.report.summary import fault_columns, summarise
+from kon.report.summary import cost_of, fault_columns, summarise
 from kon.report.timeline import Backlog, Timeline, backlog, timeline
 
 MOST_TIMELINES: Final = 12

@@ -25,8 +25,7 @@ from kon.report.columns import (
     with_spread,
 )
 from kon.report.fit import wrapped
-from kon.report.groups import by_experiment, per_worker, repeats, with_labels
-from kon.report.spread import SpreadVerdict, verdict
+from kon.report.groups import SpreadVerdict, by_experiment, per_worker, repeats, verdict, with_labels
 
 __all__ = ["STYLE", "draw", "rounded", "table", "tables", "with_labels", "with_spread"]
 

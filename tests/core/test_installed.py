@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kon.core import installed
+from kon.core import distribution as installed
 
 
 @pytest.fixture(autouse=True)

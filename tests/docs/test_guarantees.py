@@ -38,11 +38,11 @@ from kon.trials.prove.classes import (
     promises_of,
     registered_strategies,
 )
-from kon.trials.prove.counterexample import Counterexample
 from kon.trials.prove.drawn import SCENARIO, play_seed
 from kon.trials.prove.exhaustive import Covered, Exhausted
 from kon.trials.prove.findings import by_strategy, most_telling, summed_up
-from kon.trials.prove.invariants import Invariant
+from kon.trials.prove.playing import Counterexample
+from kon.trials.prove.scenario import Invariant
 from kon.trials.prove.search import Finding, Searched
 from kon.trials.prove.services import Searchable
 

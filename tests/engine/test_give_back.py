@@ -21,7 +21,7 @@ from kon.engine.worker import WorkerOptions
 from kon.strategies.lease import Lease
 from kon.trials.prove.classes import fault_class
 from kon.trials.prove.drawn import SCENARIO, play_seed
-from kon.trials.prove.invariants import Invariant
+from kon.trials.prove.scenario import Invariant
 from tests.engine.auto import AUTO, PAGED, messages, paged, spec
 from tests.engine.counted import Counted
 from tests.engine.world import Scripted, World, in_virtual_time

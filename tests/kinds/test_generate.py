@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kon.core.errors import ConfigurationError, WorkloadError
-from kon.kinds.distributions import Constant, Exponential, Uniform
 from kon.kinds.generate import sleep_lines, stats_lines, write_lines
+from kon.kinds.sleep import Constant, Exponential, Uniform
 from tests.experiment.given import with_workload
 
 

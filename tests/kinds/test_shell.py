@@ -17,7 +17,7 @@ import pytest
 from kon.core.errors import ConfigurationError
 from kon.core.kind import Attempt, Kind
 from kon.kinds.shell import Shell
-from kon.kinds.shortage import PER_COMMAND
+from kon.kinds.start import PER_COMMAND
 from tests.kinds.running import attempt, execute, failure, open_files, with_kind
 
 

@@ -12,8 +12,7 @@ from kon.backends.prices import usual_prices
 from kon.core.backend import Backend, RequestCount
 from kon.core.spec import Plugin
 from kon.engine.records.events import Event, spent
-from kon.report.costs import cost_of
-from kon.report.summary import summarise
+from kon.report.summary import cost_of, summarise
 from tests.report.made import Records, spec
 
 PRICES = usual_prices()

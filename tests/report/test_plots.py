@@ -17,8 +17,8 @@ from kon.report.plots import curves, style
 from kon.report.plots.runs import MOST_POINTS, MOST_ROWS, costs, latencies, workers
 from kon.report.plots.style import as_png, as_svg, drawing, inline_svg, series
 from kon.report.read.moments import Latencies
-from kon.report.reference import references
 from kon.report.timeline import BINS, Bar, LifeLine, Timeline
+from kon.report.views import references
 from tests.house import PROJECT
 from tests.report.test_tables import row
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kon.core.errors import ConfigurationError
-from kon.report.reference import Reference, references
+from kon.report.views import Reference, references
 from tests.house import PROJECT
 
 PUBLISHED = {each.system: each for each in references(PROJECT / "workloads" / "published.yml")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kon.report.spread import SpreadVerdict, least_p, mann_whitney_p, verdict
+from kon.report.groups import SpreadVerdict, least_p, mann_whitney_p, verdict
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from kon.report.formats import as_csv, drawn
-from kon.report.reference import references
-from kon.report.views import by_length, by_minutes, further, idle_s, task_length
+from kon.report.views import by_length, by_minutes, further, idle_s, references, task_length
 from tests.house import PROJECT
 from tests.report.test_tables import row
 

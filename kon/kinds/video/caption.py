@@ -15,10 +15,9 @@ import av
 from PIL import Image, ImageColor, ImageDraw
 
 from kon.core.errors import counted
-from kon.kinds.video.canvas import Canvas
 from kon.kinds.video.film import IMAGE, Film
 from kon.kinds.video.fonts import Fonts, TextRun
-from kon.kinds.video.planes import Planes, blurred, frame_of, planes_of
+from kon.kinds.video.planes import Canvas, Planes, blurred, frame_of, planes_of
 from kon.kinds.video.times import TITLE
 
 _WHITE, _BLACK, _GREY = 235, 16, 128

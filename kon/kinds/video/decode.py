@@ -18,9 +18,8 @@ from kon.core.errors import ConfigurationError
 from kon.kinds.pictures.grid import Grid
 from kon.kinds.pictures.header import Header
 from kon.kinds.pictures.opened import TURNS, opened
-from kon.kinds.video.canvas import Canvas, Framed
 from kon.kinds.video.film import Film, Place
-from kon.kinds.video.planes import fitted
+from kon.kinds.video.planes import Canvas, Framed, fitted
 from kon.kinds.video.tiles import decoded_tiles
 from kon.kinds.web.limits import BadImage
 

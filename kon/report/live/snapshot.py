@@ -12,10 +12,10 @@ from kon.core.errors import counted
 from kon.core.spec import RunSpec
 from kon.core.task import State
 from kon.engine.records.events import Event
-from kon.report.costs import cost_of
 from kon.report.read.lives import WorkerLife
 from kon.report.read.recent import Ends, Failure
 from kon.report.read.tally import RunTally
+from kon.report.summary import cost_of
 
 SCHEMA: Final = 1
 """Version of what is sent to a page; a page that is open while kon is renewed loads itself again."""

@@ -21,7 +21,7 @@ from kon.report.page.origins import origins
 from kon.report.page.tables import every_run, strategies
 from kon.report.plots import lacking
 from kon.report.read.reader import standing
-from kon.report.reference import Reference
+from kon.report.views import Reference
 
 try:
     import jinja2

@@ -14,7 +14,7 @@ from kon.report.groups import repeats
 from kon.report.plots import curves
 from kon.report.plots.runs import costs, latencies, tasks_over_time, workers
 from kon.report.read.moments import Latencies
-from kon.report.reference import Reference
+from kon.report.views import Reference
 
 MOST_CURVES: Final = 7
 """Curves of latencies in one plot, as many as there are looks."""

@@ -15,8 +15,7 @@ from kon.core.errors import counted
 from kon.report.columns import Row
 from kon.report.groups import repeats, with_labels
 from kon.report.plots.style import FAINT, figure, legend_below, log_labels, series
-from kon.report.reference import Reference, is_comparable
-from kon.report.views import task_length
+from kon.report.views import Reference, is_comparable, task_length
 
 MOST_TICKS: Final = 8
 

@@ -13,8 +13,7 @@ from kon.core.journal import MemoryJournal
 from kon.core.task import Outcome, State, encode
 from kon.engine.records.events import Event
 from kon.engine.tally import Tally
-from kon.trials.prove.invariants import Break, Invariant
-from kon.trials.prove.scenario import Scenario
+from kon.trials.prove.scenario import Break, Invariant, Scenario
 from kon.trials.prove.watch import Watch, gist
 
 SPARE_RECEIVES: Final = 5

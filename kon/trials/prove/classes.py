@@ -16,9 +16,9 @@ from kon.core.plugins import names, strategy_class
 from kon.core.spec import Plugin
 from kon.core.strategy import Strategy, strategy_options
 from kon.trials.prove import on_aws, on_sqlite
-from kon.trials.prove.invariants import Invariant, promised
 from kon.trials.prove.on_aws import AMAZON_FAULTS, AwsRates
 from kon.trials.prove.on_sqlite import MACHINE_FAULTS, SqliteRates
+from kon.trials.prove.scenario import Invariant, promised
 from kon.trials.prove.services import Searchable
 
 NO_FAULT: Final = "none"

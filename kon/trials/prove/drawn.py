@@ -13,10 +13,9 @@ from kon.core.spec import Plugin
 from kon.core.strategy import Strategy
 from kon.engine.give_back import DEFAULT_HOLD, HoldLimits
 from kon.trials.prove.classes import FaultClass, promises_of
-from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.on_sqlite import for_large
 from kon.trials.prove.playing import play
-from kon.trials.prove.scenario import MakeStrategy, Played, Scenario
+from kon.trials.prove.scenario import Invariant, MakeStrategy, Played, Scenario
 
 SCENARIO: Final = Scenario(tasks=8, workers=3, horizon=300)
 """What is searched by default: small, so that a schedule is quick, and every task meets a fault or two."""

@@ -21,10 +21,8 @@ from kon.core.plugins import strategy_class
 from kon.core.spec import Plugin
 from kon.core.strategy import strategy_options
 from kon.trials.prove.classes import NO_FAULT
-from kon.trials.prove.counterexample import Counterexample, taken_from
-from kon.trials.prove.invariants import Invariant
-from kon.trials.prove.playing import play, processes
-from kon.trials.prove.scenario import MakeStrategy, Scenario
+from kon.trials.prove.playing import Counterexample, play, processes, taken_from
+from kon.trials.prove.scenario import Invariant, MakeStrategy, Scenario
 
 VISIBILITY_S: Final = 6.0
 """And the lease: less than a pause, more than a task."""

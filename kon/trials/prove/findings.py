@@ -9,7 +9,7 @@ import msgspec
 
 from kon.report.tables import draw
 from kon.trials.prove.classes import ALL_FAULTS
-from kon.trials.prove.invariants import Invariant
+from kon.trials.prove.scenario import Invariant
 from kon.trials.prove.search import Finding, Searched
 
 

@@ -12,9 +12,8 @@ from kon.core.errors import first_cause
 from kon.core.spec import Plugin
 from kon.trials.prove.classes import FaultClass, promises_of
 from kon.trials.prove.drawn import SCENARIO, by_seeds
-from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.playing import processes
-from kon.trials.prove.scenario import Scenario
+from kon.trials.prove.scenario import Invariant, Scenario
 
 CHUNK: Final = 20
 """Schedules that a process plays at a time: so few that no core waits long for the last."""

@@ -18,10 +18,8 @@ from kon.backends.sim.schedule import Given, Schedule, Seeded
 from kon.backends.sim.trace import Trace
 from kon.core.spec import Plugin
 from kon.trials.prove.classes import FaultClass
-from kon.trials.prove.counterexample import Counterexample, taken_from, without_trailing_zeros
-from kon.trials.prove.invariants import Invariant
-from kon.trials.prove.playing import play
-from kon.trials.prove.scenario import MakeStrategy, Played, Scenario
+from kon.trials.prove.playing import Counterexample, play, taken_from, without_trailing_zeros
+from kon.trials.prove.scenario import Invariant, MakeStrategy, Played, Scenario
 
 PLAYS: Final = 600
 """Schedules of the search's own size that are played at the most to shorten one counter-example."""

@@ -39,9 +39,8 @@ from kon.engine.tally import Tally
 from kon.engine.worker import Worker, WorkerOptions
 from kon.launch.holds import COMMANDS_END_S, Notes, hand_on, noted, read
 from kon.trials.prove.accounts import SPARE_RECEIVES, Accounts
-from kon.trials.prove.invariants import Invariant, promised
 from kon.trials.prove.rights import Rights
-from kon.trials.prove.scenario import MakeStrategy, Scenario
+from kon.trials.prove.scenario import Invariant, MakeStrategy, Scenario, promised
 from kon.trials.prove.services import Services
 from kon.trials.prove.watch import InstantKind, Watch, WatchedKind, WatchedStrategy
 

@@ -10,12 +10,10 @@ from typing import Final
 import msgspec
 
 from kon.backends.sim.faults import Fired
-from kon.backends.sim.story import CLIENT, story, worker_of
-from kon.backends.sim.trace import Step, Trace, What
+from kon.backends.sim.trace import CLIENT, Step, Trace, What, story, worker_of
 from kon.core.errors import counted
-from kon.trials.prove.counterexample import Counterexample
-from kon.trials.prove.invariants import MEANING, Break, Invariant
-from kon.trials.prove.scenario import MakeStrategy, Played
+from kon.trials.prove.playing import Counterexample
+from kon.trials.prove.scenario import MEANING, Break, Invariant, MakeStrategy, Played
 
 WIDTH: Final = 100
 

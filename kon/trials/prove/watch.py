@@ -20,7 +20,7 @@ from kon.core.kind import Attempt, Kind, Spent
 from kon.core.objects import ObjectStore
 from kon.core.strategy import Claim, Guarantee, Skip, Strategy, Verdict
 from kon.core.task import Outcome, State, Task, encode
-from kon.trials.prove.invariants import Break, Invariant
+from kon.trials.prove.scenario import Break, Invariant
 
 _STORED: Final = Path(__file__)
 """Whatever file there is."""

@@ -8,8 +8,7 @@ import pytest
 
 from kon.backends.sim.faults import FaultRates
 from kon.backends.sim.loop import SimLoop, simulate
-from kon.backends.sim.story import story
-from kon.backends.sim.trace import Trace, What, tasks_of
+from kon.backends.sim.trace import Trace, What, story, tasks_of
 from kon.core.errors import BackendUnavailable
 from kon.core.ledger import Record
 from kon.core.task import Answers, Bundle, Outcome, State, Task, encode

@@ -10,9 +10,8 @@ import pytest
 from kon.backends.sim.faults import FaultRates, FaultSpans
 from kon.core.spec import Plugin
 from kon.trials.prove.drawn import SCENARIO
-from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.playing import play
-from kon.trials.prove.scenario import MakeStrategy, Played
+from kon.trials.prove.scenario import Invariant, MakeStrategy, Played
 from tests.trials.prove import ablations as off
 from tests.trials.prove.mistakes import BlindTakeover, NoTokenCompare, UnconditionalCommit
 

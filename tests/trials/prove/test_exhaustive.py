@@ -16,9 +16,8 @@ from kon.core.spec import Plugin
 from kon.core.task import State
 from kon.trials.prove.classes import NO_FAULT, registered_strategies
 from kon.trials.prove.exhaustive import SMALL, VISIBILITY_S, Exhausted, Orders, exhaust, exhaust_each
-from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.playing import play
-from kon.trials.prove.scenario import MakeStrategy
+from kon.trials.prove.scenario import Invariant, MakeStrategy
 from tests.trials.prove.mistakes import NoTokenCompare, UnconditionalCommit
 
 LEASE = Plugin("lease")

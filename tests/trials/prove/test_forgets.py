@@ -9,8 +9,8 @@ from kon.core.journal import Journal, MemoryJournal
 from kon.core.spec import Plugin
 from kon.trials.prove.classes import fault_class
 from kon.trials.prove.drawn import SCENARIO, scenario_of
-from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.playing import play
+from kon.trials.prove.scenario import Invariant
 from tests.trials.prove import ablations as off
 
 LEASE = Plugin("lease")

@@ -15,8 +15,8 @@ from kon.core.task import State
 from kon.launch.holds import WorkerHolds
 from kon.trials.prove.classes import fault_class
 from kon.trials.prove.drawn import SCENARIO, scenario_of
-from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.playing import play
+from kon.trials.prove.scenario import Invariant
 from kon.trials.prove.services import Searchable
 
 LEASE: Final = Plugin("lease")

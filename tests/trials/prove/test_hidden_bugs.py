@@ -11,7 +11,7 @@ from kon.cli.prove import SHARE
 from kon.core.spec import Plugin
 from kon.trials.prove.classes import ALL_FAULTS, fault_class
 from kon.trials.prove.drawn import SCENARIO, play_seed
-from kon.trials.prove.invariants import Invariant
+from kon.trials.prove.scenario import Invariant
 
 pytestmark = pytest.mark.slow
 

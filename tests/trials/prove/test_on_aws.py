@@ -11,7 +11,7 @@ import pytest
 from kon.backends.aws.bodies import Overflow
 from kon.backends.aws.dynamodb import DynamoLedger, _Write
 from kon.backends.aws.lean import client as lean
-from kon.backends.aws.lean.codec import decode
+from kon.backends.aws.lean.form import decode
 from kon.backends.aws.lean.reply import Reply
 from kon.backends.aws.queue import CALL_BYTES, SqsQueue
 from kon.backends.aws.s3_ledger import S3Ledger
@@ -23,8 +23,8 @@ from kon.trials.prove.amazon.http import Refused
 from kon.trials.prove.amazon.statements import parsed
 from kon.trials.prove.classes import ALL_FAULTS, FaultClass, fault_class, registered_strategies
 from kon.trials.prove.drawn import SCENARIO, play_seed
-from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.on_aws import AMAZON_FAULTS, SMALL_BYTES
+from kon.trials.prove.scenario import Invariant
 from tests.cli.given import invoke
 
 BASE: Final = msgspec.structs.replace(SCENARIO, backend="aws")

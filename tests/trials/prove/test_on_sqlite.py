@@ -19,10 +19,9 @@ from kon.core.queue import Delivery
 from kon.core.spec import Plugin
 from kon.trials.prove.classes import ALL_FAULTS, FaultClass, fault_class, registered_strategies
 from kon.trials.prove.drawn import SCENARIO, play_seed, scenario_of
-from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.on_sqlite import MACHINE_FAULTS
 from kon.trials.prove.playing import play
-from kon.trials.prove.scenario import Played
+from kon.trials.prove.scenario import Invariant, Played
 from tests.cli.given import invoke
 
 BASE: Final = msgspec.structs.replace(SCENARIO, backend="sqlite")

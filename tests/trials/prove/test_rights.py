@@ -15,10 +15,9 @@ from kon.engine.patience import Patience
 from kon.engine.worker import Worker
 from kon.trials.prove.classes import fault_class
 from kon.trials.prove.drawn import SCENARIO, play_seed, scenario_of
-from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.on_aws import AwsServices
 from kon.trials.prove.playing import play
-from kon.trials.prove.scenario import Played
+from kon.trials.prove.scenario import Invariant, Played
 from kon.trials.prove.services import Searchable, SimServices
 
 STRATEGIES: Final = ("lease", "conditional_put", "none")

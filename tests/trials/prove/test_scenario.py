@@ -9,8 +9,7 @@ import pytest
 
 from kon.backends.sim.faults import FaultRates, FaultSpans
 from kon.backends.sim.schedule import Given
-from kon.backends.sim.story import story
-from kon.backends.sim.trace import Trace
+from kon.backends.sim.trace import Trace, story
 from kon.core.clock import Clock
 from kon.core.errors import first_cause
 from kon.core.ledger import Ledger, Record
@@ -21,9 +20,8 @@ from kon.engine.records.events import Event, Named, Recorder
 from kon.strategies.conditional_put import ConditionalPut
 from kon.strategies.lease import Lease
 from kon.strategies.result_once import ResultOnce
-from kon.trials.prove.invariants import Invariant
 from kon.trials.prove.playing import play
-from kon.trials.prove.scenario import MakeStrategy, Played, Scenario
+from kon.trials.prove.scenario import Invariant, MakeStrategy, Played, Scenario
 from kon.trials.prove.stage import Stage
 
 STRATEGIES = ("none", "read_then_write", "conditional_put", "lease", "result_once")

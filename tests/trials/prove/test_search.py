@@ -27,7 +27,7 @@ from kon.trials.prove.classes import (
 )
 from kon.trials.prove.drawn import SCENARIO as BASE
 from kon.trials.prove.drawn import play_seed, scenario_of
-from kon.trials.prove.invariants import Invariant
+from kon.trials.prove.scenario import Invariant
 from kon.trials.prove.search import Cell, Finding, Searched, search
 
 MISTAKES = "tests.trials.prove.mistakes"

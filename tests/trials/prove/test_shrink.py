@@ -10,12 +10,11 @@ import pytest
 
 from kon.backends.sim.faults import Fired
 from kon.core.spec import Plugin
-from kon.trials.prove import counterexample
+from kon.trials.prove import playing
 from kon.trials.prove.classes import fault_class
-from kon.trials.prove.counterexample import Counterexample, taken_from, without_trailing_zeros
 from kon.trials.prove.drawn import SCENARIO, play_seed, scenario_of
-from kon.trials.prove.invariants import MEANING, Invariant
-from kon.trials.prove.playing import play
+from kon.trials.prove.playing import Counterexample, play, taken_from, without_trailing_zeros
+from kon.trials.prove.scenario import MEANING, Invariant
 from kon.trials.prove.shrink import PLAYS, shorten, shortest
 from kon.trials.prove.telling import WIDTH, tell
 
@@ -95,7 +94,7 @@ def test_no_more_schedules_are_played_than_allowed(plays: int, monkeypatch: pyte
         played += 1
         return play(*args, **kwargs)
 
-    monkeypatch.setattr(counterexample, "play", counted)
+    monkeypatch.setattr(playing, "play", counted)
     short = shorten(example, plays)
     assert played == plays < PLAYS
     assert breaks(short)

@@ -13,10 +13,9 @@ from kon.backends.sim.trace import Trace
 from kon.core.spec import Plugin
 from kon.engine.client_lease import ClientLease
 from kon.trials.prove.classes import ALL_FAULTS, fault_class
-from kon.trials.prove.counterexample import taken_from
 from kon.trials.prove.drawn import SCENARIO, play_seed, scenario_of
-from kon.trials.prove.invariants import Invariant
-from kon.trials.prove.playing import play
+from kon.trials.prove.playing import play, taken_from
+from kon.trials.prove.scenario import Invariant
 from kon.trials.prove.services import Searchable
 from kon.trials.prove.stage import SECOND
 

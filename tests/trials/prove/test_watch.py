@@ -14,7 +14,7 @@ from kon.core.kind import Attempt
 from kon.core.strategy import Claim, Skip, Verdict
 from kon.core.task import Outcome, State, Task
 from kon.strategies.lease import Lease
-from kon.trials.prove.invariants import Invariant
+from kon.trials.prove.scenario import Invariant
 from kon.trials.prove.watch import Watch, WatchedKind, WatchedStrategy
 
 TASK = Task(7)

@@ -21,9 +21,8 @@ from botocore.utils import get_environ_proxies
 
 from kon.backends.aws.billing import Meter
 from kon.backends.aws.clients import Clients
-from kon.backends.aws.lean.codec import DECODERS, decode, encode
 from kon.backends.aws.lean.connections import CONNECT_S, READ_S, Connections, StaleConnection, Submit
-from kon.backends.aws.lean.form import Form, Unusual, form_of
+from kon.backends.aws.lean.form import DECODERS, Form, Unusual, decode, encode, form_of
 from kon.backends.aws.lean.reply import Reply
 from kon.backends.aws.lean.retries import Context, Rules
 from kon.backends.aws.lean.signing import Keys
