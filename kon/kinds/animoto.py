@@ -97,20 +97,20 @@ class Animoto(Kind):
         from kon.kinds.web.links import Guard
 
         give_back_large_blocks()
-        options, own, base, place = self._options, [], None, ""
+        options, own, server, place = self._options, [], None, ""
         if options.images is not None:
             images = images_of(options.images)
             server = ImageServer(images)
             await server.start()
             self._close.append(server.close)
-            own, base, place = [(HERE, server.port)], server.base, images.place
+            own, place = [(HERE, server.port)], images.place
         guard = Guard(options.allow, own)
         fetcher = Fetcher(_limits(options), guard, random.Random(), options.audio_bytes)
         self._close.append(fetcher.close)
         crew = Crew(options.threads or processors())
         self._close.append(crew.close)
         rules = JobRules(options.max_megapixels, options.min_images, options.url_expires_s, options.refresh)
-        absolute = partial(guard.absolute, base=base)
+        absolute = partial(guard.absolute, base=None) if server is None else partial(server.absolute, guard)
         self._studio = Studio(self._film, rules, objects, fetcher, absolute, crew, place)
 
     async def execute(self, body: Any, attempt: Attempt) -> Any:

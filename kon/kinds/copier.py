@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,7 +21,6 @@ from kon.core.scratch import working_folder
 from kon.kinds.mirroritem import LinkItem, key_of
 from kon.kinds.web.client import Deadline, TryAgain, WebClient, content
 from kon.kinds.web.limits import BadLink, BadStatus
-from kon.kinds.web.links import Guard
 
 _WRITE_BYTES: Final = 1 << 20
 _NO_HEAD: Final = frozenset({400, 403, 404, 405, 501})
@@ -54,30 +53,29 @@ class Same(NamedTuple):
 class Copier:
     """For one worker.
 
-    max_bytes: of one copy. prefix: of keys that are made of links. base: what relative links are relative to.
+    max_bytes: of one copy. prefix: of keys that are made of links.
+    absolute: makes a link one that can be fetched, or raises BadLink.
     """
 
     def __init__(
         self,
         objects: ObjectStore,
         web: WebClient,
-        guard: Guard,
+        absolute: Callable[[str], str],
         max_bytes: int,
         prefix: str,
-        base: str | None,
     ) -> None:
         self._objects = objects
         self._web = web
-        self._guard = guard
+        self._absolute = absolute
         self._max_bytes = max_bytes
         self._prefix = prefix
-        self._base = base
 
     async def copy(self, item: LinkItem) -> dict[str, Any]:
         """The result. Raises KindError where the link can't be copied; then the store is as it was."""
         key = key_of(item, self._prefix)
         try:
-            link = self._guard.absolute(item.link.strip(), self._base)
+            link = self._absolute(item.link.strip())
             async with working_folder("mirror") as folder:
                 size_bytes = await self._size_bytes(key)
                 noted = None if size_bytes is None else await self._noted(item, key, size_bytes, folder)

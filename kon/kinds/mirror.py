@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
@@ -93,7 +94,7 @@ class Mirror(Kind):
         from kon.kinds.copier import Copier
         from kon.kinds.web.client import WebClient
 
-        options, base = self._options, None
+        options, absolute = self._options, partial(self._guard.absolute, base=None)
         if options.images is not None:
             from kon.kinds.video.server import HERE, ImageServer, images_of
 
@@ -101,10 +102,10 @@ class Mirror(Kind):
             await server.start()
             self._close.append(server.close)
             self._guard = Guard(options.allow, [(HERE, server.port)], takes_files=False)
-            base = server.base
+            absolute = partial(server.absolute, self._guard)
         web = WebClient(_limits(options), self._guard, random.Random(), agent="kon-mirror")
         self._close.append(web.close)
-        self._copier = Copier(objects, web, self._guard, options.link_bytes, options.prefix, base)
+        self._copier = Copier(objects, web, absolute, options.link_bytes, options.prefix)
 
     async def execute(self, body: Any, attempt: Attempt) -> Any:
         """Raises KindError when the link can't be copied."""

@@ -122,7 +122,8 @@ def key_of(item: LinkItem, prefix: str) -> str:
     parts = urlsplit(item.link)
     host = parts.hostname or ""
     names = [f"{host}_{parts.port}" if parts.port else host] if host else []
-    names += parts.path.removeprefix("/").split("/")
+    # without a host it is the name of a file, in which `?` and `#` mean nothing
+    names += (parts.path if host else item.link).removeprefix("/").split("/")
     key = "/".join([prefix, *names])
     exact = not parts.query and all(
         _PLAIN.fullmatch(name) and name not in (".", "..") and len(name) <= _LONGEST_NAME for name in names

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
 import hashlib
 import json
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NoReturn
 
 import pytest
 from aiohttp import web
@@ -21,6 +22,7 @@ from kon.cli.group import kon
 from kon.core.errors import KindError
 from kon.kinds import copier
 from kon.kinds.mirror import Mirror
+from kon.kinds.video.server import FolderImages
 from tests.kinds.running import attempt
 from tests.kinds.video.given import run, site
 
@@ -341,6 +343,48 @@ def test_a_cancelled_copy_leaves_nothing(tmp_path: Path) -> None:
             await objects.size_bytes("copy")
 
     mirrored(endless, use)
+
+
+ODD_NAMES: Final = ("shot#1.jpg", "shot#2.jpg", "100%.jpg", "what?.jpg", "what?.jpg?", "a%20b.jpg", "für.jpg")
+"""Names of files, in which links have something else."""
+
+
+def test_a_file_of_the_folder_is_found_by_its_very_name(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number, name in enumerate(ODD_NAMES):
+        (images / name).write_bytes(CONTENT + bytes([number]))
+    (images / "a b.jpg").write_bytes(CONTENT)  # not what `a%20b.jpg` says here, where there is one
+    (images / "in a link.jpg").write_bytes(CONTENT)
+    file = tmp_path / "exp.yml"
+    items = json.dumps([*ODD_NAMES, "in%20a%20link.jpg"])
+    file.write_text(
+        f"name: odd\nbackend: sqlite\nworkload: {{kind: mirror, images: {images}, items: {items}}}\n"
+    )
+    ended = CliRunner().invoke(
+        kon, ["run", str(file), "--out", str(tmp_path / "runs"), "--quiet"], prog_name="kon"
+    )
+    assert ended.exit_code == 0, ended.output
+    found = {each["link"]: each["key"] for each in results(tmp_path)}
+    [run_folder] = (tmp_path / "runs").glob("odd-*")
+    copies = [(run_folder / "objects" / found[name]).read_bytes() for name in ODD_NAMES]
+    assert copies == [CONTENT + bytes([number]) for number in range(len(ODD_NAMES))]
+
+
+def test_one_that_can_not_be_read_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(self: FolderImages, name: str) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(FolderImages, "open", denied)
+    file = tmp_path / "exp.yml"
+    file.write_text(
+        f"name: odd\nbackend: memory\nworkload: {{kind: mirror, images: {tmp_path}, items: [exp.yml]}}\n"
+        "attempts: 1\n"
+    )
+    CliRunner().invoke(kon, ["run", str(file), "--out", str(tmp_path / "runs")], prog_name="kon")
+    [run_folder] = tmp_path.glob("runs/odd-*")
+    shown = CliRunner().invoke(kon, ["results", str(run_folder), "--failed"], prog_name="kon")
+    assert "its server answers 403 it can't be read: Permission denied" in shown.output
 
 
 EXPERIMENT = """\

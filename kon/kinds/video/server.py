@@ -14,12 +14,14 @@ import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import BinaryIO, Final
+from urllib.parse import quote
 
 from aiohttp import web
 
 from kon.core.errors import ConfigurationError
 from kon.kinds.generate import DEMO, demo_names
 from kon.kinds.video import demo
+from kon.kinds.web.links import Guard
 
 HERE: Final = "127.0.0.1"
 _CHUNK_BYTES: Final = 32_768
@@ -32,7 +34,12 @@ class Images(ABC):
 
     @abstractmethod
     def open(self, name: str) -> tuple[BinaryIO, str]:
-        """An image and its ETag. Called in a thread. Raises KeyError where there is none of that name."""
+        """An image and its ETag. Called in a thread. Raises KeyError where there is none of that name, and
+        OSError for one that can't be read."""
+
+    def link(self, written: str) -> str:
+        """The link that somebody means who wrote this: a link, or the name of an image."""
+        return written
 
 
 class DemoImages(Images):
@@ -53,12 +60,24 @@ class FolderImages(Images):
         self._known: dict[Path, tuple[int, int, str]] = {}
 
     def open(self, name: str) -> tuple[BinaryIO, str]:
-        path = Path(os.path.realpath(self._folder / name))  # resolve() fails at links in a circle
-        if not (path.is_relative_to(self._folder) and path.is_file()):
+        path = self._path(name)
+        if path is None:
             raise KeyError(name)
         content = path.open("rb")
         about = os.fstat(content.fileno())
         return content, self._etag(content, path, about.st_mtime_ns, about.st_size)
+
+    def link(self, written: str) -> str:
+        """With a file of that very name it means the file: `shot #3.jpg`, `100%.jpg`."""
+        return written if self._path(written) is None else quote(written)
+
+    def _path(self, name: str) -> Path | None:
+        """A file of the folder; None where it has none of that name."""
+        try:
+            path = Path(os.path.realpath(self._folder / name))  # resolve() fails at links in a circle
+            return path if path.is_relative_to(self._folder) and path.is_file() else None
+        except (OSError, ValueError):  # longer than a name may be, or with a null
+            return None
 
     def _etag(self, content: io.BufferedReader, path: Path, mtime_ns: int, size_bytes: int) -> str:
         """A digest of the content, so that copies of a file are the same."""
@@ -107,6 +126,10 @@ class ImageServer:
         """What names are relative to."""
         return f"http://{HERE}:{self.port}/"
 
+    def absolute(self, guard: Guard, written: str) -> str:
+        """The link, or the one to an image of that name. Raises BadLink for one that is not allowed."""
+        return guard.absolute(self._images.link(written), self.base)
+
     async def close(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
@@ -121,6 +144,10 @@ class ImageServer:
             content, etag = await asyncio.to_thread(self._images.open, request.match_info["name"])
         except KeyError:
             raise web.HTTPNotFound from None
+        except PermissionError as error:
+            raise web.HTTPForbidden(reason=f"it can't be read: {error.strerror}") from None
+        except OSError as error:  # which may pass
+            raise web.HTTPInternalServerError(reason=f"it can't be read: {error.strerror}") from None
         with content:
             return await self._send(request, content, etag)
 
