@@ -93,6 +93,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                         f"{name} is {typed} by a file of the inventory, and goes by what each call says: "
                         f"-e {name}=..."
                     )
+                if typed and spec.get("folder"):
+                    typed = folder_of(name, typed, self._templar.template((task_vars or {})["project"]))
                 if not spec.get("secret"):
                     checked[name] = typed
             except Unfit as error:
@@ -165,25 +167,31 @@ def options_wrong(options: Mapping[str, Any]) -> list[str]:
             "--become, or ANSIBLE_BECOME: root on this machine has other credentials, and would own your "
             "files. Playbooks become root on hosts by themselves; -K asks for a password"
         )
-    known = set().union(*(tags_of(Path(each)) for each in options.get("args") or ()))
+    parts = [part for each in options.get("args") or () for part in parts_of(Path(each))]
+    known = set[str]().union(*parts) - {"always"}
+    chosen = {*(options.get("tags") or ())} - {"all"}
+    if known & chosen and "all" not in (options.get("tags") or ()) and not all(parts):
+        words = " and ".join(f"playbooks/{each}.yml" for each in sorted(known & chosen))
+        problems.append(f"--tags {','.join(sorted(chosen))}: a run can't be begun in part; call {words}")
     for option in ("tags", "skip_tags"):
         for name in sorted({*(options.get(option) or ())} - known - {"all"}):
             words = f"its tags are {', '.join(sorted(known))}" if known else "it has no tags"
             problems.append(f"--{option.replace('_', '-')} {name}: no part of the playbook has it; {words}")
     skipped = {*(options.get("skip_tags") or ())}
-    if "all" in skipped or (known and known <= skipped):
+    if "all" in skipped or (known <= skipped and known and all(parts)):
         problems.append(f"--skip-tags {','.join(sorted(skipped))}: nothing of the playbook is left")
     return problems
 
 
-def tags_of(playbook: Path) -> set[str]:
-    """The tags of a playbook's plays, and of those that it imports."""
-    found: set[str] = set()
+def parts_of(playbook: Path) -> list[set[str]]:
+    """The tags of each of a playbook's plays, and of those that it imports."""
+    found: list[set[str]] = []
     for play in yaml.safe_load(playbook.read_text(encoding="utf-8")) or ():
-        found |= set(play.get("tags") or ())
         if imported := play.get("ansible.builtin.import_playbook"):
-            found |= tags_of(playbook.parent / imported)
-    return found - {"always"}
+            found += parts_of(playbook.parent / imported)
+        else:
+            found.append(set(play.get("tags") or ()))
+    return found
 
 
 def said_twice(table: Mapping[str, Any], said: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -269,6 +277,14 @@ def of_type(name: str, spec: Mapping[str, Any], value: Any) -> Any:
     except (TypeError, ValueError) as error:
         found = "something else" if spec.get("secret") else repr(value)
         raise Unfit(f"{name} is {found}: expected {expected(spec)}") from error
+
+
+def folder_of(name: str, value: str, project: str) -> str:
+    """The whole name of a folder on this machine. Raises Unfit."""
+    folder = Path(project) / value
+    if not folder.is_dir():
+        raise Unfit(f"{name} is {value}: there is no folder {folder}")
+    return str(folder)
 
 
 def check_text(name: str, value: Any) -> None:

@@ -66,9 +66,23 @@ def test_a_fleet_is_made_once_and_removed_whole(fleet: Fleet) -> None:
     assert {"instance", "queue", "table"} < {each["kind"] for each in fleet.left()}
     second = fleet.operator.play("provision")
     assert (second.exit_code, second.changes) == (0, []), second.output
-    gone = fleet.operator.play("teardown")
+    keys = fleet.operator.folder / ".kon/keys"
+    keys.mkdir(parents=True)
+    for name in ("bare", "bare.pub", "barely"):
+        (keys / name).touch()
+    project = str(fleet.operator.folder)
+    del fleet.operator.variables["region"]  # of one that is said, hosts elsewhere may go by the key
+    would = fleet.operator.play("teardown", "--check", project=project)
+    assert would.changes == ["sweep : Look for what is there", "Remove its key"], would.output
+    gone = fleet.operator.play("teardown", project=project)
     assert gone.exit_code == 0, gone.output
+    assert [each.name for each in keys.iterdir()] == ["barely"]
     assert fleet.left() == []
+    (keys / "bare").touch()
+    elsewhere = fleet.operator.play("teardown", project=project)
+    assert (elsewhere.exit_code, elsewhere.changes) == (0, []), elsewhere.output
+    assert "keys/bare stays: nothing of the fleet was there" in elsewhere.said, "another account may have it"
+    assert (keys / "bare").exists()
     assert json.loads(fleet.operator.kon(*SWEEP).stdout)["left"] == [], "nor for a process of its own"
 
 

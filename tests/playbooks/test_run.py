@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -164,6 +165,30 @@ def test_what_is_run_anew_leaves_its_records_aside(tiny: Place) -> None:
     assert (third.exit_code, tiny.folder("tiny-lease-w2-r1").exists) == (0, False), third.output
     [aside] = (tiny.path / "earlier").iterdir()
     assert RunFolder(aside / "tiny-lease-w2-r1").finished
+
+
+def test_what_is_no_record_stays_where_it_is(tiny: Place) -> None:
+    tiny.out.mkdir()
+    (tiny.out / "thesis.txt").write_text("mine")
+    for options in (["--check"], []):
+        play = tiny.play("--extra-vars", "fresh=true", *options)
+        assert play.exit_code == 2, play.output
+        assert 'it holds "thesis.txt", which is not a run of kon\'s. Nothing was moved' in " ".join(
+            play.output.replace("''", "'").split()
+        )
+    assert [each.name for each in tiny.out.iterdir()] == ["thesis.txt"]
+
+
+def test_records_of_a_client_at_work_are_not_put_aside(tiny: Place) -> None:
+    async def while_at_work() -> list[Play]:
+        async with client_lock(tiny.out):
+            return [tiny.play("--extra-vars", "fresh=true", *options) for options in (["--check"], [])]
+
+    for play in asyncio.run(while_at_work()):
+        assert play.exit_code == 2, play.output
+        assert "has a client at work" in play.said
+        assert "Nothing was moved" in play.said
+    assert tiny.out.exists()
 
 
 @pytest.mark.timeout(400)

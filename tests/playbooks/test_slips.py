@@ -83,6 +83,7 @@ def check(
         ("scale", "workers", MISSING),
         ("provision", "workers", ""),
         ("configure", "run", "R1"),
+        ("configure", "payload", "nosuch"),
     ],
 )
 def test_a_slip_of_the_operators_touches_nothing(
@@ -323,6 +324,19 @@ def test_the_projects_settings_are_named_where_they_were_not_read(operator: Oper
     )
     assert ended.returncode == 2
     assert f"ANSIBLE_CONFIG={PROJECT}/ansible.cfg" in ended.stdout
+
+
+@pytest.mark.parametrize("options", [["--tags", "scale"], ["--skip-tags", "validate"]])
+def test_no_host_ends_where_nobody_has_looked_how_many_there_are(
+    operator: Operator, tmp_path: Path, options: list[str]
+) -> None:
+    inventory = tmp_path / "inventory.yml"
+    inventory.write_text("{aws_ec2: {children: {run_r1: {hosts: {i-1: {}, i-2: {}}}}}}")
+    (tmp_path / "group_vars").symlink_to(PROJECT / "inventory/group_vars")
+    operator.inventory = str(inventory)
+    ended = operator.play("scale", "--check", *options, run="r1", workers=0, ssh_key=str(inventory))
+    assert (ended.exit_code, ended.changes) == (2, []), ended.output
+    assert "`validate` was left out" in ended.said, ended.output
 
 
 @pytest.mark.parametrize("play", ["scale", "site"])

@@ -52,6 +52,16 @@ def test_what_is_written_on_a_command_line_is_taken(name: str, value: Any, typed
     assert plugin().fit(name, TABLE[name], value, "validate") == typed
 
 
+def test_a_folder_is_found_from_the_project_and_has_to_be_there() -> None:
+    found = plugin().folder_of("payload", "workloads", str(PROJECT))
+    assert (found, plugin().folder_of("payload", found, "/")) == (f"{PROJECT}/workloads", found)
+    for missing in ("nosuch", "README.md"):
+        with pytest.raises(
+            plugin().Unfit, match=f"payload is {missing}: there is no folder {PROJECT}/{missing}"
+        ):
+            plugin().folder_of("payload", missing, str(PROJECT))
+
+
 def test_a_name_that_is_no_variable_is_told_with_what_was_meant() -> None:
     [said] = plugin().unknown(TABLE, ["worker", "run", "ansible_user"])
     assert said == '-e worker=...: there is no variable "worker", did you mean "workers"?'
@@ -121,14 +131,17 @@ def test_each_command_on_a_page_says_variables_that_are_right(page: str, command
 
 
 def test_tags_are_those_of_all_plays_that_a_playbook_has() -> None:
-    assert plugin().tags_of(PROJECT / "playbooks/scale.yml") == {
-        "scale",
-        "validate",
-        "provision",
-        "configure",
-    }
+    parts = plugin().parts_of(PROJECT / "playbooks/scale.yml")
+    assert set().union(*parts) == {"always", "scale", "validate", "provision", "configure"}
     for play in PLAYBOOKS:
         options = {"args": [f"playbooks/{play}.yml"], "tags": ["all", play], "skip_tags": []}
         assert len(plugin().options_wrong(options)) == (play == "run"), (
             "of its tags there are those of `fetch` alone"
         )
+
+
+@pytest.mark.parametrize(("play", "tag"), [("run", "fetch"), ("site", "provision")])
+def test_a_run_is_not_begun_in_part(play: str, tag: str) -> None:
+    [said] = plugin().options_wrong({"args": [f"playbooks/{play}.yml"], "tags": [tag]})
+    assert said == f"--tags {tag}: a run can't be begun in part; call playbooks/{tag}.yml"
+    assert plugin().options_wrong({"args": [f"playbooks/{play}.yml"], "skip_tags": [tag]}) == []
