@@ -29,76 +29,42 @@ _VARIANTS: Final[Mapping[str, Sequence[dict[str, Any]]]] = {
 }
 """Options that change what a strategy promises, so that each is tried by itself."""
 
-_ALONE: Final = FaultRates(
-    duplicate=0.3,
-    answer_duplicate=0.3,
-    resurrect=0.3,
-    delay=0.3,
-    reorder=0.5,
-    receive_lost=0.2,
-    ack_failed=0.3,
-    ack_reply_lost=0.3,
-    send_reply_lost=0.3,
-    handle_expired=0.3,
-    stale_ack_deletes=0.5,
-    stale_ack_agrees=0.5,
-    stale_depth=0.5,
-    depth_low=0.9,
-    receive_missed=0.3,
-    write_reply_lost=0.3,
-    stale_read=0.5,
-    throttle=0.3,
-    error_after=0.02,
-    error_before=0.02,
-    partition=0.02,
-    denied=1.0,
-    denied_for_good=1.0,
-    crash=0.6,
-    pause=0.6,
-    skew=1.0,
-    client_crash=0.6,
-    client_pause=0.6,
-    second_client=1.0,
-    stop=0.8,
-    late=0.6,
-    cancel=0.6,
-)
-"""Often enough that one schedule of a few tasks meets several, and seldom enough that it gets anywhere."""
-
-_TOGETHER: Final = FaultRates(
-    duplicate=0.1,
-    answer_duplicate=0.1,
-    resurrect=0.05,
-    delay=0.05,
-    reorder=0.1,
-    receive_lost=0.05,
-    ack_failed=0.05,
-    ack_reply_lost=0.05,
-    send_reply_lost=0.05,
-    handle_expired=0.05,
-    stale_ack_deletes=0.2,
-    stale_ack_agrees=0.2,
-    stale_depth=0.1,
-    depth_low=0.1,
-    receive_missed=0.05,
-    write_reply_lost=0.05,
-    stale_read=0.1,
-    throttle=0.05,
-    error_after=0.005,
-    error_before=0.005,
-    partition=0.005,
-    denied=0.1,
-    denied_for_good=0.05,
-    crash=0.4,
-    pause=0.4,
-    skew=1.0,
-    client_crash=0.4,
-    client_pause=0.1,
-    second_client=0.2,
-    stop=0.15,
-    late=0.2,
-    cancel=0.05,
-)
+_EACH: Final[Mapping[str, tuple[float, float]]] = {
+    "duplicate": (0.3, 0.1),
+    "answer_duplicate": (0.3, 0.1),
+    "resurrect": (0.3, 0.05),
+    "delay": (0.3, 0.05),
+    "reorder": (0.5, 0.1),
+    "receive_lost": (0.2, 0.05),
+    "ack_failed": (0.3, 0.05),
+    "ack_reply_lost": (0.3, 0.05),
+    "send_reply_lost": (0.3, 0.05),
+    "handle_expired": (0.3, 0.05),
+    "stale_ack_deletes": (0.5, 0.2),
+    "stale_ack_agrees": (0.5, 0.2),
+    "stale_depth": (0.5, 0.1),
+    "depth_low": (0.9, 0.1),
+    "receive_missed": (0.3, 0.05),
+    "write_reply_lost": (0.3, 0.05),
+    "stale_read": (0.5, 0.1),
+    "throttle": (0.3, 0.05),
+    "error_after": (0.02, 0.005),
+    "error_before": (0.02, 0.005),
+    "partition": (0.02, 0.005),
+    "denied": (1.0, 0.1),
+    "denied_for_good": (1.0, 0.05),
+    "crash": (0.6, 0.4),
+    "pause": (0.6, 0.4),
+    "skew": (1.0, 1.0),
+    "client_crash": (0.6, 0.4),
+    "client_pause": (0.6, 0.1),
+    "second_client": (1.0, 0.2),
+    "stop": (0.8, 0.15),
+    "late": (0.6, 0.2),
+    "cancel": (0.6, 0.05),
+}
+"""The rate of each fault by itself, and of all together: often enough that one schedule of a few tasks meets
+several, and seldom enough that it gets anywhere."""
 
 _NOT_MODELLED: Final[Mapping[Searchable, Sequence[str]]] = {
     "sim": (
@@ -151,15 +117,10 @@ _RATES: Final[Mapping[Searchable, type[FaultRates]]] = {
     "sqlite": SqliteRates,
     "aws": AwsRates,
 }
-_OWN_ALONE: Final[Mapping[Searchable, Mapping[str, float]]] = {
+_OWN: Final[Mapping[Searchable, Mapping[str, tuple[float, float]]]] = {
     "sim": {},
-    "sqlite": on_sqlite.ALONE,
-    "aws": on_aws.ALONE,
-}
-_OWN_TOGETHER: Final[Mapping[Searchable, Mapping[str, float]]] = {
-    "sim": {},
-    "sqlite": on_sqlite.TOGETHER,
-    "aws": on_aws.TOGETHER,
+    "sqlite": on_sqlite.RATES,
+    "aws": on_aws.RATES,
 }
 
 
@@ -169,17 +130,18 @@ def fault_class(name: str, backend: Searchable = "sim") -> FaultClass:
     if name == NO_FAULT:
         return FaultClass(name, FaultRates())
     if name == ALL_FAULTS:
-        return FaultClass(name, _RATES[backend](**_rates(backend, _TOGETHER, _OWN_TOGETHER[backend])))
+        return FaultClass(name, _RATES[backend](**{each: _rates(each, backend)[1] for each in every}))
     if name in every:
-        return FaultClass(name, _RATES[backend](**{name: _rates(backend, _ALONE, _OWN_ALONE[backend])[name]}))
+        return FaultClass(name, _RATES[backend](**{name: _rates(name, backend)[0]}))
     known = (NO_FAULT, *every, ALL_FAULTS)
     of = "" if backend == "sim" else f" of the backend {backend}"
     raise ConfigurationError(f'no fault "{name}"{of}{did_you_mean(name, known)} (known: {", ".join(known)})')
 
 
-def _rates(backend: Searchable, shared: FaultRates, own: Mapping[str, float]) -> dict[str, float]:
-    """The rates of a backend's faults: those that all have, and its own."""
-    return {name: own[name] if name in own else getattr(shared, name) for name in _FAULTS[backend]}
+def _rates(fault: str, backend: Searchable) -> tuple[float, float]:
+    """Of a backend's fault: by itself, and together with all others."""
+    own = _OWN[backend]
+    return own[fault] if fault in own else _EACH[fault]
 
 
 def fault_classes(backend: Searchable = "sim") -> list[FaultClass]:

@@ -89,33 +89,19 @@ AMAZON_FAULTS: Final = (
 )
 """Faults that the search has for the backend aws."""
 
-ALONE: Final = {
-    "request_lost": 0.1,
-    "reply_lost": 0.15,
-    "reply_damaged": 0.15,
-    "hung_up": 0.3,
-    "call_throttled": 0.3,
-    "call_failed": 0.2,
-    "item_failed": 0.3,
-    "transaction_conflict": 0.3,
-    "item_left_out": 0.5,
-    "over_limit": 1.0,
-    "hold_cap": 1.0,
-    "retention": 1.0,
-}
-TOGETHER: Final = {
-    "request_lost": 0.01,
-    "reply_lost": 0.02,
-    "reply_damaged": 0.02,
-    "hung_up": 0.05,
-    "call_throttled": 0.03,
-    "call_failed": 0.03,
-    "item_failed": 0.05,
-    "transaction_conflict": 0.05,
-    "item_left_out": 0.2,
-    "over_limit": 0.1,
-    "hold_cap": 0.1,
-    "retention": 0.02,
+RATES: Final = {
+    "request_lost": (0.1, 0.01),
+    "reply_lost": (0.15, 0.02),
+    "reply_damaged": (0.15, 0.02),
+    "hung_up": (0.3, 0.05),
+    "call_throttled": (0.3, 0.03),
+    "call_failed": (0.2, 0.03),
+    "item_failed": (0.3, 0.05),
+    "transaction_conflict": (0.3, 0.05),
+    "item_left_out": (0.5, 0.2),
+    "over_limit": (1.0, 0.1),
+    "hold_cap": (1.0, 0.1),
+    "retention": (1.0, 0.02),
 }
 """Rates, as those in `classes`."""
 

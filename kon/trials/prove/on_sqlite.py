@@ -56,9 +56,8 @@ MACHINE_FAULTS: Final = (
 )
 """Faults that the search has for SQLite: its hosts are processes of one machine, with one clock."""
 
-ALONE: Final = {"statement_kill": 0.01, "statement_failed": 0.02, "busy": 0.05}
-TOGETHER: Final = {"statement_kill": 0.003, "statement_failed": 0.005, "busy": 0.01}
-"""Rates at each statement, as those in `classes`."""
+RATES: Final = {"statement_kill": (0.01, 0.003), "statement_failed": (0.02, 0.005), "busy": (0.05, 0.01)}
+"""Rates at each statement, by itself and together with others, as those in `classes`."""
 
 _LARGE: Final = 20
 """How many times as many statements a schedule of more than a thousand tasks has."""
@@ -68,7 +67,7 @@ def for_large(rates: FaultRates) -> FaultRates:
     """As many faults in all where there are many more statements; else no process would get anywhere."""
     if not isinstance(rates, SqliteRates):
         return rates
-    return msgspec.structs.replace(rates, **{name: getattr(rates, name) / _LARGE for name in TOGETHER})
+    return msgspec.structs.replace(rates, **{name: getattr(rates, name) / _LARGE for name in RATES})
 
 
 _EPOCH_S: Final = 1_000_000_000.0
