@@ -13,7 +13,7 @@ import secrets
 import shutil
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from kon.core.spec import RunSpec
 from kon.engine.control import Control
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
+from kon.launch.crew import NothingToQueue
 from kon.launch.guard import RunGuard
 from kon.launch.local import BodySource, LocalRun, RunListener
 from kon.launch.sentry import Sentry, over_folder
@@ -69,13 +70,6 @@ class TemporaryFolder:
 def _remove(folder: Path, sentry: Sentry) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     sentry.dismiss()
-
-
-class Queued:
-    """The source of a run that was submitted before: there is nothing left to queue."""
-
-    def bodies(self, workers: int) -> Iterable[Any]:
-        return ()
 
 
 class LoggedNotes(RunListener):
@@ -209,7 +203,7 @@ class Background(LoggedNotes):
                 spare.dismiss()
             # what it holds, the file that items are kept in for example, goes with it, not some time later
             self._local = None
-            self._source = Queued()
+            self._source = NothingToQueue()
             self._temporary = None
             _forget(self)
             self._started.set()
@@ -226,7 +220,7 @@ class Background(LoggedNotes):
             if self._cancelled:
                 self._spawn(self._local.cancel)
             with self._guard.tells_of_breaks(lambda: self.folder):
-                if isinstance(self._source, Queued) and not self._cancelled:
+                if isinstance(self._source, NothingToQueue) and not self._cancelled:
                     await _check_queued(self.folder, self.spec)
                 await self._guard.hold(self._local.run(), lambda: self._local)
             if self._kept:

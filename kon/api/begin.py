@@ -37,11 +37,6 @@ def run_name(word: str) -> str:
     return _NOT_IN_NAME.sub("-", word).strip("-_")[:_LONGEST_NAME] or "map"
 
 
-def processors() -> int:
-    """How many this program may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Plan(NamedTuple):
     """What is to be run, checked.
 

@@ -16,7 +16,6 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from kon.api.background import LoggedNotes, TemporaryFolder
-from kon.api.begin import processors
 from kon.api.feed import MOST_TASKS, FedRun, Feed, SubmittedCall, broken_by
 from kon.api.functions import import_path
 from kon.api.relay import Relay
@@ -24,7 +23,7 @@ from kon.api.values import folder_of
 from kon.core.errors import ConfigurationError, TaskFailed, first_cause
 from kon.core.lock import client_lock
 from kon.core.plugins import backend_class, strategy_class
-from kon.core.spec import Plugin, RunSpec
+from kon.core.spec import Plugin, RunSpec, processors
 from kon.core.task import Outcome, State
 from kon.engine.records.records import RunFolder
 from kon.kinds.pickled import (
@@ -36,6 +35,7 @@ from kon.kinds.pickled import (
     unwrapped,
     wrapped,
 )
+from kon.launch.crew import NothingToQueue
 from kon.launch.local import context
 from kon.launch.supervise import OwnWorkers
 
@@ -280,7 +280,7 @@ async def _run(folder: RunFolder, spec: RunSpec, feed: Feed, lifeline: int | Non
         feed,
         folder,
         spec,
-        _Nothing(),
+        NothingToQueue(),
         workers=OwnWorkers(lifeline, hands_on=backend_class(spec.backend.name).keeps_files),
         listener=LoggedNotes(),
     )
@@ -300,13 +300,6 @@ async def _show(relay: Relay) -> None:
     while True:
         await asyncio.sleep(_SHOW_S)
         relay.show()
-
-
-class _Nothing:
-    """The source of a run whose tasks come one by one."""
-
-    def bodies(self, workers: int) -> Iterable[Any]:
-        return ()
 
 
 # --- the end of the program -------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from kon.api.background import Background, Queued, TemporaryFolder, in_private_loop, running_in
+from kon.api.background import Background, TemporaryFolder, in_private_loop, running_in
 from kon.api.relay import Relay
 from kon.api.values import whole
 from kon.core.errors import Interrupted
@@ -21,6 +21,7 @@ from kon.core.task import Outcome, State
 from kon.engine.control import Control, Status
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
+from kon.launch.crew import NothingToQueue
 from kon.launch.guard import RunGuard
 from kon.report.read.reader import Tail
 
@@ -218,7 +219,7 @@ class Run:
             while self._lock().is_held():
                 time.sleep(_OTHERS_POLL_S)
         elif self.status().left:
-            background = Background(self._folder, self._spec, Queued())
+            background = Background(self._folder, self._spec, NothingToQueue())
             background.begin(cancelled=True)
         if background is not None:
             background.join()
@@ -272,7 +273,7 @@ class Run:
         # the lock first: another client records everything before it lets go of it
         if self._background is None and not self._lock().is_held() and self.status().left:
             self._guard.check()
-            self._background = Background(self._folder, self._spec, Queued(), guard=self._guard)
+            self._background = Background(self._folder, self._spec, NothingToQueue(), guard=self._guard)
             self._background.begin()
         return self._background
 

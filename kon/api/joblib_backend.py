@@ -6,10 +6,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from kon.api.begin import processors
 from kon.api.executor import Executor
 from kon.core.distribution import install
 from kon.core.errors import ConfigurationError
+from kon.core.spec import processors
 
 
 def register_joblib() -> None:

@@ -9,13 +9,14 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.api.begin import Plan, processors, run_name
+from kon.api.begin import Plan, run_name
 from kon.api.functions import import_path, reference_of, refuse_import_time
 from kon.api.items import Bodies, bodies_in_turn, check_items, for_call, for_command, for_function
 from kon.api.stored import Stored
 from kon.api.values import folder_of
 from kon.api.wishes import Wishes
 from kon.core.errors import ConfigurationError, WorkloadError
+from kon.core.spec import processors
 from kon.core.task import encode_body
 from kon.experiment.single import single
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from kon.backends.prices import FILE
+from kon.cli.cost import prices_option
 from kon.cli.interrupts import ending_signals
 from kon.cli.output import json_option, note, print_json
 from kon.core.distribution import version
@@ -44,9 +44,7 @@ EXIT_SPENT = 4
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="Print each look as a line of JSON.")
 @click.option("--region", help="Where the fleet is.  [default: that of the credentials]")
-@click.option(
-    "--prices", "prices_file", type=click.Path(path_type=Path), default=FILE, help="A file of prices."
-)
+@prices_option
 @click.pass_context
 def autoscale(
     ctx: click.Context,

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import click
 
-from kon.api.begin import processors
 from kon.cli import map_sources as sources_of
 from kon.cli.map_incoming import Incoming
 from kon.cli.map_options import MapCommand, MapRequest, check, map_options
@@ -21,6 +20,7 @@ from kon.cli.map_sources import Item
 from kon.cli.map_tasks import Commands, Slots, make_plan
 from kon.cli.map_words import ItemInput, check_placeholders, check_shell, read_words, replaced, stdin_now
 from kon.cli.output import note, print_rows
+from kon.core.spec import processors
 from kon.kinds.command import DEFAULT_SHELL
 
 _DRAIN_S: Final[dict[str, float]] = {"never": 0.0, "soon": 604_800.0, "now": 0.0}

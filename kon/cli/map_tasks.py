@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.api.begin import Plan, processors, run_name
+from kon.api.begin import Plan, run_name
 from kon.api.feed import MOST_TASKS
 from kon.api.items import Bodies, for_command
 from kon.cli.map_incoming import Incoming
@@ -23,7 +23,7 @@ from kon.cli.map_sources import Item, refusal
 from kon.core.errors import ConfigurationError, WorkloadError
 from kon.core.kind import Kind
 from kon.core.plugins import kind_class, strategy_class
-from kon.core.spec import Plugin, RunSpec
+from kon.core.spec import Plugin, RunSpec, processors
 from kon.kinds.command import DEFAULT_SHELL, ShellProgram, Template
 from kon.kinds.start import possible
 

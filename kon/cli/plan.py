@@ -9,12 +9,13 @@ from typing import Any
 import click
 import msgspec
 
-from kon.backends.prices import FILE, Prices
+from kon.backends.prices import Prices
+from kon.cli.cost import prices_option
 from kon.cli.experiment import RunArguments, file_argument, limit_option, set_option
 from kon.cli.output import json_option, note, print_json, quiet_option, table_width, wide_option
 from kon.core.errors import ConfigurationError
 from kon.core.plugins import backend_class
-from kon.experiment import Experiment
+from kon.experiment import Cell, Experiment
 from kon.experiment.load import read_prices
 from kon.experiment.models import DEFAULT
 from kon.fleet.autoscale.policy import read_policy
@@ -64,13 +65,7 @@ EXIT_NONE_MEETS = 4
 @click.option(
     "--arrive", metavar="TIME", help="With --autoscale: the time over which tasks arrive.  [default: 0]"
 )
-@click.option(
-    "--prices",
-    "prices_file",
-    type=click.Path(path_type=Path),
-    default=FILE,
-    help="A file of prices, in place of the one that comes with kon.",
-)
+@prices_option
 @quiet_option
 @click.pass_context
 def plan(
@@ -165,16 +160,23 @@ def _load(asked: RunArguments, workers: Sequence[int] | None, model: str | None)
 def _forecasts(
     experiment: Experiment, forecaster: Forecaster, types: Sequence[str] | None, spot: bool, quiet: bool
 ) -> list[Forecast]:
-    options = experiment.backend.options
-    own = options.get("instance") or next(iter(options["latency"]["instances"]))
-    cells = [cell for cell in experiment.cells() if cell.spec.repeat == 1]
     forecasts = []
-    for cell in cells:
-        for each in types or [own]:
+    for cell in _first_repeats(experiment):
+        for each in types or [_own_instance(experiment)]:
             if not quiet:
                 note(f"{cell.spec.run} on {each} ...")
             forecasts.append(forecaster.forecast(cell, Setting(cell.spec.workers, each, spot)))
     return forecasts
+
+
+def _first_repeats(experiment: Experiment) -> list[Cell]:
+    return [cell for cell in experiment.cells() if cell.spec.repeat == 1]
+
+
+def _own_instance(experiment: Experiment) -> str:
+    """The type of host that the file names, or the first of its model."""
+    options = experiment.backend.options
+    return str(options.get("instance") or next(iter(options["latency"]["instances"])))
 
 
 def _text(
@@ -248,12 +250,10 @@ def _print_trials(
     """
     policy, shown = read_policy(file), []
     for experiment in experiments:
-        options = experiment.backend.options
-        own = options.get("instance") or next(iter(options["latency"]["instances"]))
-        cells = [cell for cell in experiment.cells() if cell.spec.repeat == 1]
+        cells = _first_repeats(experiment)
         counts = sorted({cell.spec.workers for cell in cells})
         strategies = [cell for cell in cells if cell.spec.workers == counts[0]]
-        for instance in instances or [own]:
+        for instance in instances or [_own_instance(experiment)]:
             trials = [
                 trial
                 for cell in strategies

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from kon.backends.prices import FILE
+from kon.cli.cost import prices_option
 from kon.cli.output import json_option, note, print_json
 from kon.core.errors import counted
 from kon.experiment.load import read_prices
@@ -27,9 +27,7 @@ _TROUBLES: Final = 20
 @click.option("--all", "everything", is_flag=True, help="Everything of kon's, of every fleet and every user.")
 @click.option("--region", "regions", multiple=True, help="Look only there.  [default: all that are enabled]")
 @click.option("--yes", is_flag=True, help="Remove all that is found, and wait until it is gone.")
-@click.option(
-    "--prices", "prices_file", type=click.Path(path_type=Path), default=FILE, help="A file of prices."
-)
+@prices_option
 @json_option
 @click.pass_context
 def sweep(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import Any, Final
 
 import msgspec
@@ -97,3 +98,8 @@ class RunSpec(msgspec.Struct, frozen=True):
     def key(self) -> str:
         """A digest of everything that decides the outcome; equal for a run that need not be repeated."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
+
+
+def processors() -> int:
+    """How many this process may use: the workers of a run that names no number."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,13 +6,15 @@ import enum
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
 from kon.core.ledger import Ledger, Record
 from kon.core.spec import RunSpec
 from kon.core.task import Segment, State
+
+_Value = TypeVar("_Value")
 
 _STATUS_KEY = 0
 _SUBMITTED_KEY = 1
@@ -154,9 +156,7 @@ class Control:
     async def read(self) -> RunState:
         status, submitted, roll = await self._table.read([_STATUS_KEY, _SUBMITTED_KEY, _ROLL_KEY])
         return RunState(
-            Status.OPEN if status is None or status.outcome is None else _status.decode(status.outcome),
-            0 if submitted is None or submitted.outcome is None else _number.decode(submitted.outcome),
-            0 if roll is None or roll.outcome is None else _number.decode(roll.outcome),
+            _said(status, _status) or Status.OPEN, _said(submitted, _number) or 0, _said(roll, _number) or 0
         )
 
     async def client(self) -> tuple[str, Holder | None]:
@@ -198,10 +198,7 @@ class Control:
     async def begun(self) -> tuple[int, Window | None]:
         """How many tasks are queued, from the first on, and the window that was noted last, in one call."""
         submitted, window = await self._table.read([_SUBMITTED_KEY, _WINDOW_KEY])
-        return (
-            0 if submitted is None or submitted.outcome is None else _number.decode(submitted.outcome),
-            None if window is None or window.outcome is None else _windows.decode(window.outcome),
-        )
+        return _said(submitted, _number) or 0, _said(window, _windows)
 
     async def segments(self) -> list[Segment]:
         """All segments of the run so far: where its tasks' rows are, if they are in pages of messages."""
@@ -269,17 +266,17 @@ class Control:
     async def published(self) -> RunSpec | None:
         """What `publish` told; None before that."""
         [row] = await self._table.read([_SPEC_KEY])
-        return None if row is None or row.outcome is None else _specs.decode(row.outcome)
+        return _said(row, _specs)
 
     async def published_by(self) -> str:
         """The version of the kon that has published; nothing before that."""
         [row] = await self._table.read([_KON_KEY])
-        return "" if row is None or row.outcome is None else _texts.decode(row.outcome)
+        return _said(row, _texts) or ""
 
     async def begun_s(self) -> float | None:
         """When the client that has published began the run; None where it did not say."""
         [row] = await self._table.read([_BEGUN_KEY])
-        return None if row is None or row.outcome is None else _times.decode(row.outcome)
+        return _said(row, _times)
 
     async def host(self, number: int, at_work: bool) -> None:
         """Note that a host on another machine has begun, or has ended its workers."""
@@ -293,7 +290,7 @@ class Control:
     async def refusals(self, numbers: Sequence[int], client_kon: str) -> list[HostRefusal]:
         """The hosts among these that do not take part with a client of this version."""
         rows = await self._table.read([_HOST_KEYS + number for number in numbers])
-        said = [_hosts.decode(row.outcome) for row in rows if row is not None and row.outcome is not None]
+        said = [_said(row, _hosts) for row in rows]
         return [
             each.refusal for each in said if isinstance(each, _RefusalRow) and each.client_kon == client_kon
         ]
@@ -301,11 +298,7 @@ class Control:
     async def hosts_at_work(self, numbers: Sequence[int]) -> list[int]:
         """Which of these hosts have begun and not ended, as far as they could tell."""
         rows = await self._table.read([_HOST_KEYS + number for number in numbers])
-        return [
-            number
-            for number, row in zip(numbers, rows)
-            if row is not None and row.outcome is not None and _hosts.decode(row.outcome) is True
-        ]
+        return [number for number, row in zip(numbers, rows) if _said(row, _hosts) is True]
 
 
 _status = msgspec.json.Decoder(Status)
@@ -346,10 +339,14 @@ class _RefusalRow(msgspec.Struct, frozen=True):
 _hosts = msgspec.json.Decoder(bool | _RefusalRow)
 
 
+def _said(row: Record | None, decoder: msgspec.json.Decoder[_Value]) -> _Value | None:
+    """What a row says; None where there is none."""
+    return None if row is None or row.outcome is None else decoder.decode(row.outcome)
+
+
 def _held(row: Record | None) -> tuple[str, Holder | None]:
-    if row is None or row.outcome is None:
-        return "", None
-    return row.token, _holders.decode(row.outcome)
+    holder = _said(row, _holders)
+    return ("", None) if row is None or holder is None else (row.token, holder)
 
 
 def _row(key: int, value: bytes) -> Record:

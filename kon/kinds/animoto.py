@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -14,6 +13,7 @@ import msgspec
 from kon.core.kind import Attempt, Kind
 from kon.core.objects import ObjectStore
 from kon.core.options import Given, read_options
+from kon.core.spec import processors
 from kon.kinds.generate import demo_names
 from kon.kinds.stored import AtLeast1, check_installed
 from kon.kinds.video.film import Film, film_of
@@ -121,11 +121,6 @@ class Animoto(Kind):
     async def close(self) -> None:
         while self._close:
             await self._close.pop()()
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _limits(options: AnimotoOptions) -> FetchLimits:

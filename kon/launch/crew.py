@@ -6,9 +6,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from kon.core.backend import Backend, Channel
 from kon.core.clock import Clock
@@ -94,6 +95,13 @@ class WorkersHere:
 
     async def ended(self) -> None:
         await self._over.wait()
+
+
+class NothingToQueue:
+    """The source of a run that was queued whole before, or whose tasks come one by one."""
+
+    def bodies(self, workers: int) -> Iterable[Any]:
+        return ()
 
 
 def worker_names(spec: RunSpec, host: int | None = None) -> list[str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -17,6 +16,7 @@ from kon.core.plugins import open_backend
 from kon.engine.control import Control, RunState, Status
 from kon.engine.records.records import RunFile, RunFolder
 from kon.experiment import load
+from kon.launch.crew import NothingToQueue
 from kon.launch.liveness import signal_workers
 from kon.launch.local import BodySource
 
@@ -78,13 +78,6 @@ async def pause(folder: RunFolder, *, tell: bool = True) -> None:
             signal_workers(await control.workers(), signal.SIGTERM)
 
 
-class Nothing:
-    """The source of a run that has nothing left to queue."""
-
-    def bodies(self, workers: int) -> Iterable[Any]:
-        return ()
-
-
 def remaining(run: RunFile, state: RunState) -> BodySource:
     """The source of a run that was begun earlier, for what is still to be queued.
 
@@ -92,7 +85,7 @@ def remaining(run: RunFile, state: RunState) -> BodySource:
     """
     spec, where = run.spec, origin(run)
     if state.submitted >= spec.tasks or state.status not in (Status.OPEN, Status.PAUSED):
-        return Nothing()
+        return NothingToQueue()
     left = f"run {spec.run}: {state.submitted:,} of its {spec.tasks:,} tasks are queued"
     if where is None:
         raise ConfigurationError(

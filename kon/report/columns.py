@@ -33,15 +33,11 @@ def name(header: str, key: str) -> Column:
 
 
 def number(header: str, key: str) -> Column:
-    return Column(header, lambda row: row.get(key), lambda rows: f"{rows[0].get(key):,}")
-
-
-def setting(header: str, key: str) -> Column:
     """A number that the experiment gives, or the word `auto`."""
-    return Column(header, lambda row: row.get(key), lambda rows: _setting(rows[0].get(key)))
+    return Column(header, lambda row: row.get(key), lambda rows: _number(rows[0].get(key)))
 
 
-def _setting(value: Any) -> str:
+def _number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -52,12 +48,17 @@ def count(header: str, key: str) -> Column:
 
 def figure(header: str, key: str, factor: float = 1.0) -> Column:
     """The median of repeats, with its spread."""
+    return measured(header, scaled(key, factor))
+
+
+def scaled(key: str, factor: float = 1.0) -> Callable[[Row], float | None]:
+    """A value in the row, times a factor; None where it is unknown."""
 
     def of(row: Row) -> float | None:
         value = row.get(key)
         return None if value is None else value * factor
 
-    return measured(header, of)
+    return of
 
 
 def measured(header: str, of: Callable[[Row], float | None]) -> Column:
@@ -84,23 +85,12 @@ def rounded(value: float, like: float | None = None) -> str:
     return str(value)  # NaN, which no clock makes
 
 
-def per_million(key: str) -> Callable[[Row], float | None]:
-    """A sum over the whole run, for each million of its tasks."""
+def per(tasks: float, key: str) -> Callable[[Row], float | None]:
+    """A sum over the whole run, for so many of its tasks."""
 
     def of(row: Row) -> float | None:
         value = row.get(key)
-        return None if value is None else value * 1e6 / row["tasks"]
-
-    return of
-
-
-def per_task(key: str) -> Callable[[Row], float | None]:
-    """A sum over the whole run, for each of its tasks."""
-    million = per_million(key)
-
-    def of(row: Row) -> float | None:
-        value = million(row)
-        return None if value is None else value / 1e6
+        return None if value is None else value * tasks / row["tasks"]
 
     return of
 

@@ -11,7 +11,7 @@ import msgspec
 from kon.core.errors import ConfigurationError
 from kon.core.spec import RunSpec
 from kon.engine.records.records import RunFile, RunFolder
-from kon.report.columns import Row, draw, per_million, rounded
+from kon.report.columns import Row, draw, per, rounded, scaled
 from kon.report.gathered import row_of
 from kon.report.groups import SpreadVerdict, verdict, with_labels
 
@@ -238,21 +238,13 @@ def _shown(value: Any) -> str:
     return "-" if value is None else value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _of(name: str, factor: float = 1.0) -> Any:
-    def of(row: Row) -> float | None:
-        value = row.get(name)
-        return None if value is None else value * factor
-
-    return of
-
-
 _FIGURES: Final = (
-    ("time (s)", _of("wall_s")),
-    ("tasks/s", _of("tasks_per_s")),
-    ("efficiency (%)", _of("efficiency", 100.0)),
-    ("latency p50 (ms)", _of("latency_p50_s", 1e3)),
-    ("latency p99 (ms)", _of("latency_p99_s", 1e3)),
-    ("requests per task", _of("requests_per_task")),
-    ("worker CPU (us per task)", _of("worker_cpu_us_per_task")),
-    ("$ per million tasks", per_million("usd")),
+    ("time (s)", scaled("wall_s")),
+    ("tasks/s", scaled("tasks_per_s")),
+    ("efficiency (%)", scaled("efficiency", 100.0)),
+    ("latency p50 (ms)", scaled("latency_p50_s", 1e3)),
+    ("latency p99 (ms)", scaled("latency_p99_s", 1e3)),
+    ("requests per task", scaled("requests_per_task")),
+    ("worker CPU (us per task)", scaled("worker_cpu_us_per_task")),
+    ("$ per million tasks", per(1e6, "usd")),
 )

@@ -18,10 +18,8 @@ from kon.report.columns import (
     measured,
     name,
     number,
-    per_million,
-    per_task,
+    per,
     rounded,
-    setting,
     with_spread,
 )
 from kon.report.fit import wrapped
@@ -66,15 +64,15 @@ _VARIES: Final = (
     name("backend", "backend"),
     _TASKS,
     number("slots", "slots"),
-    setting("bundle", "bundle"),
+    number("bundle", "bundle"),
 )
 _P99: Final = figure("p99\n(ms)", "latency_p99_s", 1e3)
 _EFFICIENCY: Final = figure("efficiency\n(%)", "efficiency", 100.0)
 _P50: Final = figure("p50\n(ms)", "latency_p50_s", 1e3)
 _FIGURES: Final = (figure("time\n(s)", "wall_s"), figure("tasks/s", "tasks_per_s"), _EFFICIENCY, _P50, _P99)
 _REQUESTS: Final = figure("requests\nper million", "requests_per_task", 1e6)
-_USD: Final = measured("$ per\nmillion", per_million("usd"))
-_CPU: Final = measured("CPU s\nper task", per_task("task_cpu_s"))
+_USD: Final = measured("$ per\nmillion", per(1e6, "usd"))
+_CPU: Final = measured("CPU s\nper task", per(1.0, "task_cpu_s"))
 _MEMORY: Final = figure("memory\n(MB)", "task_peak_bytes", 1e-6)
 _MAY_BE_UNKNOWN: Final = (_EFFICIENCY, _P50, _P99)
 _REPEATS: Final = (

@@ -51,26 +51,59 @@ class NoOptions(msgspec.Struct, frozen=True):
     """Options of `memory`: none."""
 
 
-class MemoryBackend(Backend):
-    """Keeps everything in the memory of this process.
+class InProcess(Backend):
+    """A backend whose runs are objects of this one. Every channel of a run that is opened through it shares
+    its queues and tables. Runs stay until they are deleted, or the object goes.
 
-    Every channel of a run that is opened through one object shares its queues and tables."""
+    place: what holds the runs, in errors.
+    """
+
+    place: ClassVar[str]
+    processes: ClassVar[bool] = False
+
+    def _clear(self) -> None:
+        self._channels: dict[str, tuple[ChannelOptions, Channel]] = {}
+        self._kept: dict[str, ObjectStore] = {}
+        """Of runs that are deleted."""
+
+    def _has(self, run: str, options: ChannelOptions) -> bool:
+        """Whether there is such a run. Raises ConfigurationError where it has other options."""
+        if run not in self._channels:
+            return False
+        check_same(run, self._channels[run][0], options)
+        return True
+
+    async def open(self, run: str) -> Channel:
+        if run not in self._channels:
+            raise StoreError(f'there is no run "{run}" in {self.place}; create it first')
+        return self._channels[run][1]
+
+    async def delete(self, run: str, keep_objects: bool = False) -> None:
+        channel = self._channels.pop(run, None)
+        if not keep_objects:
+            self._kept.pop(run, None)
+        elif channel is not None:
+            self._kept[run] = channel[1].objects
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+
+class MemoryBackend(InProcess):
+    """Keeps everything in the memory of this process."""
 
     name: ClassVar[str] = "memory"
     takes = NoOptions
-    processes: ClassVar[bool] = False
+    place: ClassVar[str] = "the memory of this process"
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         read_options("backend memory", options, self.takes)
-        self._channels: dict[str, tuple[ChannelOptions, Channel]] = {}
-        self._kept: dict[str, ObjectStore] = {}
-        """Names of runs that are deleted."""
+        self._clear()
         self._requests = RequestCount()
 
     async def create(self, run: str, options: ChannelOptions) -> None:
         check_channel(options, LIMITS)
-        if check_run(run) in self._channels:
-            check_same(run, self._channels[run][0], options)
+        if self._has(check_run(run), options):
             return
         requests = self._requests
         dead = MemoryQueue(options.visibility_s, requests)
@@ -83,21 +116,6 @@ class MemoryBackend(Backend):
             objects=self._kept.pop(run, MemoryObjects()),
         )
         self._channels[run] = (options, channel)
-
-    async def open(self, run: str) -> Channel:
-        if run not in self._channels:
-            raise StoreError(f'there is no run "{run}" in the memory of this process; create it first')
-        return self._channels[run][1]
-
-    async def delete(self, run: str, keep_objects: bool = False) -> None:
-        channel = self._channels.pop(run, None)
-        if not keep_objects:
-            self._kept.pop(run, None)
-        elif channel is not None:
-            self._kept[run] = channel[1].objects
-
-    async def close(self) -> None:
-        """Nothing is held open. Runs stay until they are deleted, or the object goes."""
 
     @property
     def requests(self) -> int:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from kon.backends.memory.backend import InProcess
 from kon.backends.sim.faults import FaultRates, Faults, FaultSpans
 from kon.backends.sim.fleet import Fleet
 from kon.backends.sim.latency import CallTime, CallTimes, Latency
@@ -19,8 +20,7 @@ from kon.backends.sim.messages import Messages
 from kon.backends.sim.model import ServiceChoice, to_model
 from kon.backends.sim.network import Network, NetworkCall
 from kon.backends.sim.queue import FIFO_LIMITS, LIMITS, SimQueue
-from kon.core.backend import Backend, Channel, ChannelOptions, check_channel, check_same
-from kon.core.errors import StoreError
+from kon.core.backend import Channel, ChannelOptions, check_channel
 from kon.core.objects import ObjectStore, check_key, check_run
 from kon.core.options import OptionError, misfits, read_options
 
@@ -87,15 +87,12 @@ class SimOptions(ServiceChoice, frozen=True, kw_only=True):
     max_batch: Annotated[int, msgspec.Meta(ge=1)] = LARGEST_BATCH
 
 
-class SimBackend(Backend):
-    """Simulates services that misbehave as asked, in virtual time.
-
-    Every channel of a run that is opened through one object shares its queues and tables.
-    """
+class SimBackend(InProcess):
+    """Simulates services that misbehave as asked, in virtual time."""
 
     name: ClassVar[str] = "sim"
     takes = SimOptions
-    processes: ClassVar[bool] = False
+    place: ClassVar[str] = "this simulation"
     virtual_time: ClassVar[bool] = True
     rows_cost: ClassVar[bool] = True  # as with Amazon, which it stands for
 
@@ -145,13 +142,10 @@ class SimBackend(Backend):
 
     def _serve(self, network: Network) -> None:
         self.network = network
-        self._channels: dict[str, tuple[ChannelOptions, Channel]] = {}
-        self._kept: dict[str, ObjectStore] = {}
-        """Names of runs that are deleted."""
+        self._clear()
 
     async def create(self, run: str, options: ChannelOptions) -> None:
-        if run in self._channels:
-            check_same(run, self._channels[run][0], options)
+        if self._has(run, options):
             return
         check_run(run)
         check_channel(options, FIFO_LIMITS if self._fifo else LIMITS)
@@ -174,21 +168,6 @@ class SimBackend(Backend):
         self.tasks = tasks
         objects = self._kept.pop(run, SimObjects("objects", network))
         self._channels[run] = (options, Channel(tasks, answers, dead, ledger, control, objects))
-
-    async def open(self, run: str) -> Channel:
-        if run not in self._channels:
-            raise StoreError(f'there is no run "{run}" in this simulation; create it first')
-        return self._channels[run][1]
-
-    async def delete(self, run: str, keep_objects: bool = False) -> None:
-        channel = self._channels.pop(run, None)
-        if not keep_objects:
-            self._kept.pop(run, None)
-        elif channel is not None:
-            self._kept[run] = channel[1].objects
-
-    async def close(self) -> None:
-        """Nothing is held open."""
 
     @property
     def requests(self) -> int:

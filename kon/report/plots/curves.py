@@ -37,10 +37,7 @@ def throughput(rows: Sequence[Row], others: Sequence[Reference] = ()) -> Figure 
     curves = list(_by_workers(rows, "tasks_per_s", 1.0))
     if not curves:
         return None
-    made, axes = figure(2.5)
-    for number, curve in enumerate(curves):
-        _draw(axes, curve, number)
-    workers = sorted({point[0] for curve in curves for point in curve.points})
+    made, axes, workers = _drawn(curves, 2.5)
     _ideal(axes, rows, curves, workers)
     none = [row for row in rows if row["task_s"] == 0 and is_comparable(row)]
     theirs = [other for other in others if any(other.is_of(row) for row in none)]
@@ -59,10 +56,7 @@ def efficiency(rows: Sequence[Row], others: Sequence[Reference] = ()) -> Figure 
     curves = list(_by_workers(rows, "efficiency", 100.0))
     if not curves:
         return None
-    made, axes = figure(2.3)
-    for number, curve in enumerate(curves):
-        _draw(axes, curve, number)
-    workers = sorted({point[0] for curve in curves for point in curve.points})
+    made, axes, workers = _drawn(curves, 2.3)
     for seconds in sorted({row["task_s"] for row in rows if is_comparable(row)}, reverse=True):
         found = {
             f"{other.system}, {task_length(seconds)}": other.efficiency_percent.get(seconds, {})
@@ -118,6 +112,14 @@ def _by_workers(rows: Sequence[Row], key: str, factor: float) -> Iterator[Curve]
         found.setdefault(", ".join(words), []).append(point)
     if any(len(points) > 1 for points in found.values()):
         yield from (Curve(label, sorted(points)) for label, points in found.items())
+
+
+def _drawn(curves: Sequence[Curve], height: float) -> tuple[Figure, Axes, list[float]]:
+    """A figure with these curves, and the numbers of workers that they have."""
+    made, axes = figure(height)
+    for number, curve in enumerate(curves):
+        _draw(axes, curve, number)
+    return made, axes, sorted({point[0] for curve in curves for point in curve.points})
 
 
 def _word(name: str, row: Row) -> str:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from kon.backends.prices import Prices
-from kon.backends.sim.model import ServiceChoice, chosen, to_model
+from kon.backends.sim.model import chosen
 from kon.core.errors import ConfigurationError, counted
-from kon.core.spec import Plugin, RunSpec
+from kon.core.spec import RunSpec
 from kon.experiment import Cell
 from kon.fleet.autoscale.policy import HOUR_S, Policy
 from kon.launch.simulated.billing import message_bytes, messages_of
 from kon.report.tables import draw, rounded
 from kon.trials.plan.bill import Use, bill
 from kon.trials.plan.elastic_run import ElasticReport, ElasticSimulation, Moment
+from kon.trials.plan.forecast import Setting, model_of, placed
 from kon.trials.plan.table import duration, usd
 
 MOST_TASKS: Final = 200_000
@@ -64,7 +65,7 @@ def try_policy(
     trials = []
     for hosts in (None, *counts):
         on_try(f"{cell.spec.run} {'by the policy' if hosts is None else 'on ' + counted(hosts, 'host')} ...")
-        spec = _placed(cell.spec, hosts or policy.max_hosts, instance)
+        spec = placed(cell.spec, Setting(hosts or policy.max_hosts, instance))
         simulation = ElasticSimulation(
             spec,
             cell.workload.bodies(cell.spec.workers),
@@ -116,19 +117,10 @@ def elastic_table(trials: Sequence[Trial], width: int | None = None) -> str:
     return draw(lines, headers, align, width=width)
 
 
-def _placed(spec: RunSpec, workers: int, instance: str) -> RunSpec:
-    options = {**spec.backend.options, "instance": instance, "boot": False, "spot": False}
-    return msgspec.structs.replace(spec, workers=workers, backend=Plugin(spec.backend.name, options))
-
-
 def _bill(
     cell: Cell, spec: RunSpec, report: ElasticReport, instance: str, prices: Prices, spot: bool
 ) -> dict[str, float]:
-    options: dict[str, Any] = spec.backend.options
-    model = to_model(options["latency"])
-    choice = msgspec.convert(
-        {k: options[k] for k in ServiceChoice.__struct_fields__ if k in options}, ServiceChoice
-    )
+    model, choice = model_of(spec)
     items = {name: float(usage.items) for name, usage in report.requests.items()}
     messages = messages_of(spec, items)
     use = Use(

@@ -96,8 +96,8 @@ class Forecaster:
 
     def forecast(self, cell: Cell, setting: Setting) -> Forecast:
         """Raises ConfigurationError for an instance that the model or the prices do not have."""
-        whole = _placed(cell.spec, setting)
-        model, choice = _model(whole)
+        whole = placed(cell.spec, setting)
+        model, choice = model_of(whole)
         type_ = chosen(model.instances, setting.instance, "instance", model.name)
         self._prices.hour(setting.instance)
         parts = max(1, round(whole.workers * whole.processes * whole.slots / MOST_LANES))
@@ -171,7 +171,7 @@ class Forecaster:
         return _Reckoning(spec, tasks, report, half_tasks, half)
 
     def _simulate(self, cell: Cell, spec: RunSpec, tasks: int) -> Report:
-        model, choice = _model(spec)
+        model, choice = model_of(spec)
         type_ = chosen(model.instances, choice.instance, "instance", model.name)
         options = {**spec.backend.options, "instance": None}
         same = msgspec.structs.replace(spec, backend=Plugin(spec.backend.name, options))
@@ -189,7 +189,7 @@ class Forecaster:
         bound = any(limit.used >= FULL for limit in report.limits if "write" in limit.name)
         if tasks == spec.tasks or not bound:
             return None
-        model, _ = _model(spec)
+        model, _ = model_of(spec)
         freed = msgspec.structs.replace(model, tables=dict.fromkeys(model.tables, TableLimits()))
         options = {**spec.backend.options, "latency": msgspec.to_builtins(freed)}
         free = msgspec.structs.replace(spec, backend=Plugin(spec.backend.name, options))
@@ -256,7 +256,8 @@ class _Reckoning:
         return (tasks - self._tasks) / self._apart
 
 
-def _placed(spec: RunSpec, setting: Setting) -> RunSpec:
+def placed(spec: RunSpec, setting: Setting) -> RunSpec:
+    """The run on hosts of this type, which are there from the start."""
     options = {**spec.backend.options, "instance": setting.instance, "boot": False, "spot": False}
     return msgspec.structs.replace(spec, workers=setting.workers, backend=Plugin(spec.backend.name, options))
 
@@ -266,7 +267,7 @@ def _part(spec: RunSpec, parts: int) -> RunSpec:
     tasks, of what services let through, and of the client."""
     if parts == 1:
         return spec
-    model, _ = _model(spec)
+    model, _ = model_of(spec)
     options = {
         **spec.backend.options,
         "latency": msgspec.to_builtins(part_of(model, parts)),
@@ -295,7 +296,7 @@ def _whole_limit(limit: LimitReport, parts: int) -> LimitReport:
     )
 
 
-def _model(spec: RunSpec) -> tuple[Model, ServiceChoice]:
+def model_of(spec: RunSpec) -> tuple[Model, ServiceChoice]:
     options: Mapping[str, Any] = spec.backend.options
     choices = {name: options[name] for name in ServiceChoice.__struct_fields__ if name in options}
     return to_model(options["latency"]), msgspec.convert(choices, ServiceChoice)

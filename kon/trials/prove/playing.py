@@ -24,7 +24,7 @@ from kon.backends.sim.network import Network
 from kon.backends.sim.schedule import Given, Schedule, Seeded
 from kon.backends.sim.trace import Trace
 from kon.core.plugins import strategy_class
-from kon.core.spec import Plugin
+from kon.core.spec import Plugin, processors
 from kon.trials.prove.on_aws import AwsServices
 from kon.trials.prove.on_sqlite import SqliteServices
 from kon.trials.prove.scenario import Break, Invariant, MakeStrategy, Played, Scenario
@@ -106,13 +106,6 @@ _Part = TypeVar("_Part")
 _Found = TypeVar("_Found")
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 @contextmanager
 def processes(
     function: Callable[[_Part], _Found], jobs: int | None
@@ -121,7 +114,7 @@ def processes(
 
     function: at the top level of a module, for processes that import it.
     """
-    jobs = jobs or available_cores()
+    jobs = jobs or processors()
     if jobs == 1:
         yield functools.partial(map, function)
         return
