@@ -59,7 +59,7 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "results": Lazy("kon.cli.results:results", "Print what became of each task of a run."),
         "runs": Lazy("kon.cli.removal:runs", "List recorded runs, with their sizes and ages."),
         "report": Lazy("kon.cli.report:report", "Write a page of HTML about runs."),
-        "plot": Lazy("kon.cli.plot:plot", "Draw plots of runs into files."),
+        "plot": Lazy("kon.cli.report:plot", "Draw plots of runs into files."),
         "compare": Lazy("kon.cli.compare:compare", "Say what differs between runs, and whether it matters."),
         "trace": Lazy("kon.cli.trace:trace", "Send tasks to OpenTelemetry, each as a trace."),
         "dead": Lazy("kon.cli.dead:dead", "Dead tasks and unreadable messages: list, show, requeue, drop."),
@@ -93,7 +93,7 @@ SECTIONS: Final[dict[str, dict[str, Lazy]]] = {
         "prove": Lazy("kon.cli.prove:prove", "Search for faults that break what strategies promise."),
     },
     "Help": {
-        "schema": Lazy("kon.cli.schema:schema", "Print the JSON Schema of experiment files, for editors."),
+        "schema": Lazy("kon.cli.validate:schema", "Print the JSON Schema of experiment files, for editors."),
         "config": Lazy("kon.cli.config:config", "Show defaults of your own, and where they are from."),
         "completion": Lazy("kon.cli.manual:completion", "Print what makes a shell complete commands."),
         "man": Lazy("kon.cli.manual:man", "Print a manual page, for man."),

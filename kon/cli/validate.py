@@ -1,4 +1,4 @@
-"""`kon validate`"""
+"""`kon validate` and `kon schema`"""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from kon.cli.experiment import set_option
 from kon.cli.output import json_option, note, print_json
 from kon.core.errors import ConfigurationError, counted
 from kon.experiment import load
+from kon.experiment.schema import schema_text
 
 
 @click.command()
@@ -46,3 +47,14 @@ def _check(file: Path, overrides: tuple[str, ...]) -> dict[str, Any]:
         return {"file": str(file), "ok": False, "problems": str(error).splitlines()}
     tasks = sum(cell.spec.tasks for cell in cells)
     return {"file": str(file), "ok": True, "runs": len(cells), "tasks": tasks, "problems": []}
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of experiment files, with the plug-ins that are installed here.
+
+    \b
+    Example, for editors that read the line `# yaml-language-server: $schema=experiment.schema.json`:
+      kon schema > experiment.schema.json
+    """
+    click.echo(schema_text(), nl=False)

@@ -18,7 +18,7 @@ import msgspec
 from kon.core.errors import KindError
 from kon.core.objects import ObjectStore
 from kon.core.scratch import working_folder
-from kon.kinds.mirroritem import LinkItem, key_of
+from kon.kinds.mirror import LinkItem, key_of
 from kon.kinds.web.client import Deadline, TryAgain, WebClient, content
 from kon.kinds.web.limits import BadLink, BadStatus
 

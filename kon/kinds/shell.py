@@ -19,9 +19,8 @@ from kon.core.scratch import working_folder
 from kon.kinds import shell_options
 from kon.kinds.capture import STREAMS, Capture, WholeCapture
 from kon.kinds.command import NUMBERS, Invocation, ShellProgram, Template, placeholders
-from kon.kinds.gate import Gate
 from kon.kinds.live import Live
-from kon.kinds.shell_options import Here, ShellOptions
+from kon.kinds.shell_options import Gate, Here, ShellOptions
 from kon.kinds.spawn import Finished, Spawner, ending, signal_name
 from kon.kinds.staging import Staging
 from kon.kinds.start import Environment, allow

@@ -86,7 +86,7 @@ def rounded(value: float, like: float | None = None) -> str:
 
 
 def per(tasks: float, key: str) -> Callable[[Row], float | None]:
-    """A sum over the whole run, for so many of its tasks."""
+    """A sum over the whole run, for each `tasks` of its tasks."""
 
     def of(row: Row) -> float | None:
         value = row.get(key)

@@ -120,6 +120,18 @@ _COUNTS: Final = (
 )
 
 
+_FIGURES: Final = (
+    ("time (s)", scaled("wall_s")),
+    ("tasks/s", scaled("tasks_per_s")),
+    ("efficiency (%)", scaled("efficiency", 100.0)),
+    ("latency p50 (ms)", scaled("latency_p50_s", 1e3)),
+    ("latency p99 (ms)", scaled("latency_p99_s", 1e3)),
+    ("requests per task", scaled("requests_per_task")),
+    ("worker CPU (us per task)", scaled("worker_cpu_us_per_task")),
+    ("$ per million tasks", per(1e6, "usd")),
+)
+
+
 def _pair(a: Sequence[Recorded], b: Sequence[Recorded]) -> Pair:
     return Pair(
         [each.row["run"] for each in a],
@@ -236,15 +248,3 @@ def _figure(value: float | None) -> str:
 
 def _shown(value: Any) -> str:
     return "-" if value is None else value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-_FIGURES: Final = (
-    ("time (s)", scaled("wall_s")),
-    ("tasks/s", scaled("tasks_per_s")),
-    ("efficiency (%)", scaled("efficiency", 100.0)),
-    ("latency p50 (ms)", scaled("latency_p50_s", 1e3)),
-    ("latency p99 (ms)", scaled("latency_p99_s", 1e3)),
-    ("requests per task", scaled("requests_per_task")),
-    ("worker CPU (us per task)", scaled("worker_cpu_us_per_task")),
-    ("$ per million tasks", per(1e6, "usd")),
-)

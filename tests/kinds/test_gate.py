@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from kon.kinds import gate
-from kon.kinds.gate import Gate, free_memory_bytes
+from kon.kinds import shell_options as gate
+from kon.kinds.shell_options import Gate, free_memory_bytes
 
 
 def starts_s(gate: Gate, count: int) -> list[float]:

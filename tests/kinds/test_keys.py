@@ -20,8 +20,7 @@ from kon.core.kind import Attempt
 from kon.core.options import SET_BY_WORKER
 from kon.kinds.animoto import AnimotoOptions
 from kon.kinds.image import Image, ImageOptions
-from kon.kinds.mirror import Mirror, MirrorOptions
-from kon.kinds.mirroritem import LinkItem, key_of, parse_item
+from kon.kinds.mirror import LinkItem, Mirror, MirrorOptions, key_of, parse_item
 from kon.kinds.stored import OutputKey
 from kon.kinds.transcode import Transcode, TranscodeOptions
 from kon.kinds.video.film import Film

@@ -64,11 +64,7 @@ class Deletion:
                 return None  # it is going already
             self._check_ours("queue", name, is_ours(tags, self._run))
             found.add(name)
-            try:
-                await self._things.call("sqs", "DeleteQueue", QueueUrl=url)
-            except CallRefused as error:
-                if not error.not_there:
-                    raise
+            await self._things.ask("sqs", "DeleteQueue", QueueUrl=url)
             return None
 
         await self._things.until(gone, f"SQS does not get rid of the queue {name}")
@@ -85,10 +81,9 @@ class Deletion:
                 return None
             self._check_ours("table", name, is_ours(tags, self._run))
             try:
-                await self._things.call("dynamodb", "DeleteTable", TableName=name)
+                await self._things.ask("dynamodb", "DeleteTable", TableName=name)
             except CallRefused as error:
-                # in use: it is still being made or changed
-                if not error.not_there and error.code != "ResourceInUseException":
+                if error.code != "ResourceInUseException":  # it is still being made or changed
                     raise
             return None
 
@@ -118,26 +113,15 @@ class Deletion:
             await keep_rules(self._things, self._options, bucket, self._names.stored, on=False)
 
     async def _list(self, bucket: str, last: dict[str, str]) -> list[str]:
-        try:
-            reply = await self._things.call(
-                "s3", "ListObjectsV2", Bucket=bucket, Prefix=self._names.objects, MaxKeys=_DELETE_KEYS, **last
-            )
-        except CallRefused as error:
-            if error.not_there:
-                return []
-            raise
-        return [each["Key"] for each in reply.get("Contents", ())]
+        reply = await self._things.ask(
+            "s3", "ListObjectsV2", Bucket=bucket, Prefix=self._names.objects, MaxKeys=_DELETE_KEYS, **last
+        )
+        return [] if reply is None else [each["Key"] for each in reply.get("Contents", ())]
 
     async def _delete_keys(self, bucket: str, keys: list[dict[str, str]]) -> None:
-        try:
-            reply = await self._things.call(
-                "s3", "DeleteObjects", Bucket=bucket, Delete={"Objects": keys, "Quiet": True}
-            )
-        except CallRefused as error:
-            if error.not_there:
-                return
-            raise
-        if failed := reply.get("Errors"):
+        deleted = {"Objects": keys, "Quiet": True}
+        reply = await self._things.ask("s3", "DeleteObjects", Bucket=bucket, Delete=deleted)
+        if failed := (reply or {}).get("Errors"):
             raise StoreError(
                 f"{counted(len(failed), 'object')} of the bucket {bucket} can't be deleted "
                 f"({failed[0].get('Code')}, {failed[0].get('Key')}). Mend the cause and delete the run again"

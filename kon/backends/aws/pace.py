@@ -113,11 +113,13 @@ def given_up(items: int, what: str, tries: int, why: str) -> BackendUnavailable:
     )
 
 
-async def side_by_side(work: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """All have ended when it does: an error is raised when the others are through."""
+async def side_by_side(work: Sequence[Coroutine[Any, Any, _Reply]]) -> list[_Reply]:
+    """What each returns. All have ended when it does: an error is raised when the others are through."""
     if len(work) == 1:
-        await work[0]
-        return
+        return [await work[0]]
+    found: list[_Reply] = []
     for outcome in await asyncio.gather(*work, return_exceptions=True):
-        if outcome is not None:
+        if isinstance(outcome, BaseException):
             raise outcome
+        found.append(outcome)
+    return found

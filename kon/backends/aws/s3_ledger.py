@@ -16,6 +16,7 @@ import heapq
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -62,54 +63,29 @@ class S3Ledger(Ledger):
         self._etags: dict[int, tuple[str, str]] = {}  # of rows written here: token and ETag
 
     async def read(self, keys: Sequence[int]) -> list[Record | None]:
-        found: list[Record | None] = [None] * len(keys)
-
-        async def one(at: int, key: int) -> None:
-            found[at], _ = await self._get(key)
-
-        await side_by_side([one(at, key) for at, key in enumerate(keys)])
-        return found
+        return [row for row, _ in await side_by_side([self._get(key) for key in keys])]
 
     async def insert_new(self, records: Sequence[Record]) -> list[Record | None]:
-        found: list[Record | None] = [None] * len(records)
-
-        async def one(at: int, record: Record) -> None:
-            found[at] = await self._until_settled(partial(self._insert, record))
-
-        await side_by_side([one(at, record) for at, record in enumerate(records)])
-        return found
+        inserts = [partial(self._insert, record) for record in records]
+        return await side_by_side([self._until_settled(insert) for insert in inserts])
 
     async def replace(self, records: Sequence[Record], if_tokens: Sequence[str]) -> list[Record | None]:
-        found: list[Record | None] = [None] * len(records)
-
-        async def one(at: int, record: Record, token: str) -> None:
-            found[at] = await self._until_settled(partial(self._replace, record, token))
-
         both = zip(records, if_tokens, strict=True)
-        await side_by_side([one(at, record, token) for at, (record, token) in enumerate(both)])
-        return found
+        replaces = [partial(self._replace, record, token) for record, token in both]
+        return await side_by_side([self._until_settled(replace) for replace in replaces])
 
     async def put(self, records: Sequence[Record]) -> None:
-        async def one(record: Record) -> None:
-            await self._put(record)
-
-        await side_by_side([one(record) for record in records])
+        await side_by_side([self._put(record) for record in records])
 
     async def delete(self, keys: Sequence[int], if_tokens: Sequence[str]) -> list[bool]:
-        deleted = [False] * len(keys)
-
-        async def one(at: int, key: int, token: str) -> None:
-            deleted[at] = await self._until_settled(partial(self._delete, key, token)) is None
-
-        both = zip(keys, if_tokens, strict=True)
-        await side_by_side([one(at, key, token) for at, (key, token) in enumerate(both)])
-        return deleted
+        deletes = [partial(self._delete, key, token) for key, token in zip(keys, if_tokens, strict=True)]
+        found = await side_by_side([self._until_settled(delete) for delete in deletes])
+        return [refused is None for refused in found]
 
     async def scan(self, first: int, limit: int) -> list[Record]:
         """A list of each shard, and a GET for each row: for small tables, as the contract says."""
-        keys: list[int] = []
-        await side_by_side([self._list(shard, first, limit, keys) for shard in range(self._shards)])
-        rows = await self.read(heapq.nsmallest(limit, keys))
+        shards = await side_by_side([self._list(shard, first, limit) for shard in range(self._shards)])
+        rows = await self.read(heapq.nsmallest(limit, chain.from_iterable(shards)))
         return [row for row in rows if row is not None]
 
     # --- one row -------------------------------------------------------------------------------------
@@ -200,22 +176,22 @@ class S3Ledger(Ledger):
                 "it is left untouched: remove it, or take another prefix"
             ) from error
 
-    async def _list(self, shard: int, first: int, limit: int, keys: list[int]) -> None:
+    async def _list(self, shard: int, first: int, limit: int) -> list[int]:
         prefix = self._folder(shard)
         parameters: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix}
         if first > 0:
             parameters["StartAfter"] = f"{prefix}{first - 1:014x}"
-        found = 0
-        while found < limit:
-            parameters["MaxKeys"] = min(limit - found, _LIST_KEYS)
+        keys: list[int] = []
+        while len(keys) < limit:
+            parameters["MaxKeys"] = min(limit - len(keys), _LIST_KEYS)
             call = partial(self._calls.call, "s3", "ListObjectsV2", **parameters)
             reply = await self._pace.run(call)
             names = [each["Key"] for each in reply.get("Contents", ())]
             keys += [int(name[len(prefix) :], 16) for name in names]
-            found += len(names)
             if not reply.get("IsTruncated"):
-                return
+                break
             parameters["ContinuationToken"] = reply["NextContinuationToken"]
+        return keys
 
     def _folder(self, shard: int) -> str:
         return f"{self._prefix}{shard:02x}/"

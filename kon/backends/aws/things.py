@@ -70,6 +70,15 @@ class Things:
             waited_s += pause_s
             pause_s = min(2 * pause_s, _LONGEST_TROUBLE_S)
 
+    async def ask(self, service: str, operation: str, **parameters: Any) -> dict[str, Any] | None:
+        """`call`; None where what it is about is not there."""
+        try:
+            return await self.call(service, operation, **parameters)
+        except CallRefused as error:
+            if error.not_there:
+                return None
+            raise
+
     async def until(self, look: Callable[[], Awaitable[_Found | None]], trouble: str) -> _Found:
         """Look again and again until something comes of it. Raises BackendUnavailable after `CHANGE_S`."""
         waited_s, pause_s = 0.0, FIRST_PAUSE_S
@@ -106,59 +115,32 @@ class Things:
 
     async def url(self, name: str) -> str | None:
         """A queue's URL. A queue that was deleted a moment ago may still have one."""
-        try:
-            reply = await self.call("sqs", "GetQueueUrl", QueueName=name)
-        except CallRefused as error:
-            if error.not_there:
-                return None
-            raise
-        url: str = reply["QueueUrl"]
-        return url
+        reply = await self.ask("sqs", "GetQueueUrl", QueueName=name)
+        return None if reply is None else str(reply["QueueUrl"])
 
     async def queue_tags(self, url: str) -> dict[str, str] | None:
         """None for a queue that is not there: not yet, or not any more."""
-        try:
-            reply = await self.call("sqs", "ListQueueTags", QueueUrl=url)
-        except CallRefused as error:
-            if error.not_there:
-                return None
-            raise
-        tags: dict[str, str] = reply.get("Tags", {})
-        return tags
+        reply = await self.ask("sqs", "ListQueueTags", QueueUrl=url)
+        return None if reply is None else reply.get("Tags", {})
 
     async def queue_attributes(self, url: str) -> dict[str, str] | None:
         """None for a queue that is not there: not yet, or not any more."""
         names = ["QueueArn", "VisibilityTimeout"]
-        try:
-            reply = await self.call("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=names)
-        except CallRefused as error:
-            if error.not_there:
-                return None
-            raise
-        attributes: dict[str, str] = reply.get("Attributes", {})
-        return attributes
+        reply = await self.ask("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=names)
+        return None if reply is None else reply.get("Attributes", {})
 
     # --- tables --------------------------------------------------------------------------------------
 
     async def table(self, name: str) -> dict[str, Any] | None:
         """As DescribeTable describes it."""
-        try:
-            reply = await self.call("dynamodb", "DescribeTable", TableName=name)
-        except CallRefused as error:
-            if error.not_there:
-                return None
-            raise
-        table: dict[str, Any] = reply["Table"]
-        return table
+        reply = await self.ask("dynamodb", "DescribeTable", TableName=name)
+        return None if reply is None else reply["Table"]
 
     async def table_tags(self, table: Mapping[str, Any]) -> dict[str, str] | None:
         """None where they are not known yet: the table is young, or was deleted meanwhile."""
-        try:
-            reply = await self.call("dynamodb", "ListTagsOfResource", ResourceArn=table["TableArn"])
-        except CallRefused as error:
-            if error.not_there:
-                return None
-            raise
+        reply = await self.ask("dynamodb", "ListTagsOfResource", ResourceArn=table["TableArn"])
+        if reply is None:
+            return None
         tags = {tag["Key"]: tag["Value"] for tag in reply.get("Tags", ())}
         return None if not tags and self._is_young(table) else tags
 
@@ -180,14 +162,12 @@ class Things:
     async def bucket_tags(self, bucket: str) -> dict[str, str] | None:
         """None for a bucket that is not there."""
         try:
-            reply = await self.call("s3", "GetBucketTagging", Bucket=bucket)
+            reply = await self.ask("s3", "GetBucketTagging", Bucket=bucket)
         except CallRefused as error:
-            if error.not_there:
-                return None
             if error.code == "NoSuchTagSet":
                 return {}
             raise
-        return {tag["Key"]: tag["Value"] for tag in reply.get("TagSet", ())}
+        return None if reply is None else {tag["Key"]: tag["Value"] for tag in reply.get("TagSet", ())}
 
 
 def is_ours(tags: Mapping[str, str], run: str) -> bool:

@@ -64,7 +64,7 @@ class InProcess(Backend):
     def _clear(self) -> None:
         self._channels: dict[str, tuple[ChannelOptions, Channel]] = {}
         self._kept: dict[str, ObjectStore] = {}
-        """Of runs that are deleted."""
+        """The objects that runs left, which are deleted."""
 
     def _has(self, run: str, options: ChannelOptions) -> bool:
         """Whether there is such a run. Raises ConfigurationError where it has other options."""

@@ -16,12 +16,11 @@ from kon.core.objects import ObjectStore
 from kon.core.scratch import working_folder
 from kon.kinds.pictures.crew import Crew
 from kon.kinds.video.caption import Captions, card_of
-from kon.kinds.video.encode import Encoder, FrameEncoder
+from kon.kinds.video.encode import Encoder, FrameEncoder, GifEncoder
 from kon.kinds.video.fetch import Fetcher, FetchOnce
 from kon.kinds.video.film import Film
 from kon.kinds.video.filming import MOST_LISTED, Filming, JobRules
 from kon.kinds.video.fonts import Fonts
-from kon.kinds.video.gif import GifEncoder
 from kon.kinds.video.jobfile import VideoJob, film_for
 from kon.kinds.video.notes import DoneJobs, Note, key_of, made_of
 from kon.kinds.video.planes import rgb_of

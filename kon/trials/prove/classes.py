@@ -139,7 +139,7 @@ def fault_class(name: str, backend: Searchable = "sim") -> FaultClass:
 
 
 def _rates(fault: str, backend: Searchable) -> tuple[float, float]:
-    """Of a backend's fault: by itself, and together with all others."""
+    """Rates of a backend's fault: by itself, and together with all others."""
     own = _OWN[backend]
     return own[fault] if fault in own else _EACH[fault]
 
