@@ -16,6 +16,7 @@ import botocore.loaders
 import botocore.session
 import pytest
 
+from tests import loaded
 from tests.emulators import inbox, ministack, moto, on_ministack, on_moto, short_pauses
 
 __all__ = ["inbox", "ministack", "moto", "on_ministack", "on_moto", "short_pauses"]
@@ -62,6 +63,12 @@ def one_loader() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.session, "create_loader", lambda *args: shared)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loaded_processes_end() -> Iterator[None]:
+    yield
+    loaded.end()
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)

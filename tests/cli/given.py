@@ -12,6 +12,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from kon.cli.group import kon
+from tests import loaded
 
 KON = [sys.executable, "-m", "kon"]
 
@@ -44,8 +45,8 @@ def invoke(*args: str | Path) -> Result:
 def process(
     *args: str | Path, cwd: Path, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """kon as a process of its own."""
-    command = [*KON, *map(str, args)]
+    """kon as a process of its own, forked from one that has loaded it."""
+    command = [*loaded.python(), "-m", "kon", *map(str, args)]
     environment = {**os.environ, **(env or {})}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60)
 

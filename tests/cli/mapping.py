@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from kon.cli.group import kon as command_line
+from tests import loaded
 
 KON = [sys.executable, "-c", "from kon.cli import main; main()", "map"]
 
@@ -23,9 +24,14 @@ class Ended(NamedTuple):
 
 
 def kon_map(*words: str | bytes, stdin: bytes = b"", cwd: Path | None = None) -> Ended:
-    """`kon map` in a process of its own."""
+    """`kon map` in a process of its own, forked from one that has loaded it."""
     ended = subprocess.run(
-        [*KON, *words], input=stdin, capture_output=True, timeout=100, cwd=cwd, check=False
+        [*loaded.python(), "-m", "kon", "map", *words],
+        input=stdin,
+        capture_output=True,
+        timeout=100,
+        cwd=cwd,
+        check=False,
     )
     return Ended(ended.returncode, ended.stdout, ended.stderr.decode(errors="replace"))
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from kon.cli.group import COMMANDS
-from tests.cli.given import KON, process
+from tests.cli.given import process
+from tests.loaded import python
 
 SMALL = "name: small\nworkload: {kind: sleep, count: 2, seconds: 0}\n"
 RUN = "small-lease-w1-r1"
@@ -66,7 +67,7 @@ def test_each_command_is_here() -> None:
 def test_it_is_said_in_a_line(words: list[str], to: str, recorded: Path, tmp_path: Path) -> None:
     words = [str(tmp_path) if word == "NEW" else word for word in words]
     ended = subprocess.run(
-        ["sh", "-c", f"exec {shlex.join([*KON, *words])} {to}"],
+        ["sh", "-c", f"exec {shlex.join([*python(), '-m', 'kon', *words])} {to}"],
         cwd=recorded, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert ended.returncode == 2, ended

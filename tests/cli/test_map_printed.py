@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.cli.mapping import KON, Ended, kon_map, running
+from tests.loaded import python
 
 pytestmark = pytest.mark.usefixtures("temporary")
 
@@ -67,7 +67,7 @@ KEPT = ["--joblog", "--out"]
 
 def struck(how: str, place: int, *words: str, cwd: Path) -> Ended:
     ended = subprocess.run(
-        [sys.executable, "-c", STRUCK, how, str(place), "map", *words],
+        [*python(), "-c", STRUCK, how, str(place), "map", *words],
         stdin=subprocess.DEVNULL, capture_output=True, cwd=cwd, timeout=60, check=False,
     )  # fmt: skip
     return Ended(ended.returncode, ended.stdout, ended.stderr.decode())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.given import KON
+from tests.loaded import python
 
 SMALL = "name: small\nworkload: {kind: sleep, count: 1, seconds: 0}\n"
 
@@ -45,7 +45,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_an_odd_place_is_refused_in_a_line(odd: Path, words: list[str], place: str) -> None:
     ended = subprocess.run(
-        [*KON, *(place if word == "PLACE" else word for word in words)],
+        [*python(), "-m", "kon", *(place if word == "PLACE" else word for word in words)],
         cwd=odd, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert "Traceback" not in ended.stderr, ended.stderr

@@ -6,7 +6,6 @@ import fcntl
 import os
 import pty
 import struct
-import sys
 import termios
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from kon.core.task import State
 from kon.engine.records.events import Event
 from kon.report.summary import summarise
 from tests.cli.given import invoke
+from tests.loaded import python
 from tests.report.made import Records
 
 FITS = {
@@ -78,12 +78,13 @@ def test_what_a_command_prints_fits_80_columns(
 
 def on_terminal(columns: int, *words: str | Path) -> list[str]:
     """The lines of a command that runs on a terminal of that width."""
+    command = [*python(), "-m", "kon"]
     pid, fd = pty.fork()
     if pid == 0:
         fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         environment = {**os.environ, "TERM": "xterm"}
         environment.pop("COLUMNS", None)
-        os.execve(sys.executable, [sys.executable, "-m", "kon", *map(str, words)], environment)
+        os.execve(command[0], [*command, *map(str, words)], environment)
     found = b""
     while True:
         try:

@@ -21,6 +21,7 @@ import pytest
 from kon.cli.group import kon
 from tests.docs.blocks import PAGES, PROJECT, Block, Step, bare, blocks, prose, steps
 from tests.docs.declared import ELSEWHERE, GIVEN, NOT_RUN, ON_AMAZON, SMALLER
+from tests.loaded import python
 
 IN_THE_PROJECT = ("workloads", "playbooks", "inventory")
 """Folders that commands name, as those who type them stand in the project."""
@@ -50,12 +51,20 @@ def matches(said: str, printed: str) -> bool:
     return re.fullmatch(pattern, printed) is not None
 
 
-@pytest.fixture
-def environment() -> dict[str, str]:
-    """That of a shell in which kon is installed; what these tests are started from has no part in it."""
-    programs = Path(sys.executable).parent
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """That of a shell in which kon is installed; what these tests are started from has no part in it.
+
+    `kon` is a fork of a process that has loaded it.
+    """
+    programs, loaded = Path(sys.executable).parent, tmp_path_factory.mktemp("bin")
     kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
-    return {**kept, "PATH": f"{programs}{os.pathsep}{os.defpath}", "PYTHONWARNINGS": "error"}
+    path = os.pathsep.join([str(loaded), str(programs), os.defpath])
+    environment = {**kept, "PATH": path, "PYTHONWARNINGS": "error"}
+    command = shlex.join([*python(environment), str(programs / "kon")])
+    (loaded / "kon").write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    (loaded / "kon").chmod(0o755)
+    return environment
 
 
 @pytest.fixture
