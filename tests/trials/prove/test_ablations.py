@@ -86,7 +86,7 @@ ABLATIONS = [
         FaultRates(pause=1.0, throttle=0.5, duplicate=0.5),
         off.SameTokenOnRenewal,
         seeds=700,
-        first=84,
+        first=423,
     ),
     Ablation(
         "another token after the commit",
