@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from kon.backends.memory.ledger import MemoryLedger
+from kon.backends.memory.backend import MemoryLedger
 from kon.core.backend import Backend, RequestCount
 from kon.core.clock import Clock
 from kon.core.errors import ConfigurationError, UnknownPlugin, did_you_mean

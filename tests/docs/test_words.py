@@ -191,7 +191,7 @@ ALWAYS_MANY: Final = {
     "fleet/autoscale/policy.py",
     "kinds/web/links.py",
     "report/tables.py",
-    "report/traces/selection.py",
+    "report/traces/__init__.py",
     "trials/calibrate.py",
     "trials/plan/elastic.py",
     "trials/plan/forecast.py",

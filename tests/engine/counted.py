@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from kon.backends.memory.ledger import MemoryLedger
+from kon.backends.memory.backend import MemoryLedger
 from kon.core.backend import RequestCount
 from kon.errors import BackendUnavailable
 from kon.ledger import Record

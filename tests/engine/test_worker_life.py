@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kon.backends.memory.ledger import MemoryLedger
+from kon.backends.memory.backend import MemoryLedger
 from kon.core.ledger import Record
 from kon.core.strategy import Strategy
 from kon.core.task import Outcome, State

@@ -15,8 +15,7 @@ from typing import Any, Final
 from kon.backends.aws.cold import rules_differ, with_rules
 from kon.backends.aws.dynamodb import EXPIRY_ATTRIBUTE, table_definition
 from kon.backends.aws.failures import CallRefused
-from kon.backends.aws.names import EXPIRES, OPTIONS_TAG, SHARED, Names
-from kon.backends.aws.options import AwsOptions
+from kon.backends.aws.options import EXPIRES, OPTIONS_TAG, SHARED, AwsOptions, Names
 from kon.backends.aws.pace import side_by_side
 from kon.backends.aws.queue import CALL_BYTES, LONGEST_POLL_S
 from kon.backends.aws.things import Things, is_ours, pairs

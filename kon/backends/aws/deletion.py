@@ -8,9 +8,8 @@ from typing import Any, Final
 
 from kon.backends.aws.creation import keep_rules
 from kon.backends.aws.failures import CallRefused
-from kon.backends.aws.names import PROJECT, SHARED, Names
 from kon.backends.aws.objects import abort_uploads
-from kon.backends.aws.options import AwsOptions
+from kon.backends.aws.options import PROJECT, SHARED, AwsOptions, Names
 from kon.backends.aws.things import Things, is_ours
 from kon.core.errors import KonError, StoreError, counted
 

@@ -17,8 +17,16 @@ from kon.backends.aws.calls import Calls
 from kon.backends.aws.creation import Creation
 from kon.backends.aws.deletion import NEW_S, Deletion
 from kon.backends.aws.failures import CallRefused
-from kon.backends.aws.names import OPTIONS_TAG, PROJECT, SHARED, Names, bucket_name, names_of, tags_of
-from kon.backends.aws.options import AwsOptions
+from kon.backends.aws.options import (
+    OPTIONS_TAG,
+    PROJECT,
+    SHARED,
+    AwsOptions,
+    Names,
+    bucket_name,
+    names_of,
+    tags_of,
+)
 from kon.backends.aws.things import Things
 from kon.core.backend import ChannelOptions
 from kon.core.errors import StoreError

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.failures import CallRefused
-from kon.backends.aws.names import PROJECT
+from kon.backends.aws.options import PROJECT
 from kon.core.errors import BackendUnavailable
 
 _Found = TypeVar("_Found")

@@ -1,6 +1,6 @@
 """The messages of a queue that behaves as SQS is documented to: what is there, who holds it, what goes wrong.
 
-Each method is what a call does at the service, in no time and all at once. `kon.backends.sim.queue` brings
+Each method is what a call does at the service, in no time and all at once. `kon.backends.sim.backend` brings
 calls here by the simulated network; `kon.trials.prove.amazon` brings them as HTTP. The file is one life
 cycle: a message is sent, received, hidden, and deleted or moved to the dead-letter queue.
 """

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from kon.backends.sqlite.connection import Connection
-from kon.backends.sqlite.inserts import Inserts
+from kon.backends.sqlite.spans import Inserts
 from kon.core.backend import RequestCount
 from kon.core.ledger import Ledger, Record, missing
 from kon.core.task import State

@@ -22,12 +22,12 @@ from kon.trials.prove.services import Searchable
 PACKAGES: Final = {"engine": "kon.engine", "strategies": "kon.strategies"}
 """What is looked at, by the name of its part, but for what only writes records or watches."""
 
-_LEFT_OUT: Final = ("kon.engine.records", "kon.engine.watchers", "kon.launch.process", "kon.engine.peek")
+_LEFT_OUT: Final = ("kon.engine.records", "kon.engine.watchers", "kon.engine.peek")
 
 DATA_PATH: Final = {
-    "sqlite": ("queue", "spans", "rows", "ledger", "inserts", "connection", "turn", "failures"),
+    "sqlite": ("queue", "spans", "ledger", "connection", "turn", "failures"),
     "aws": (
-        *("queue", "bodies", "overflow", "dynamodb", "rows", "s3_ledger", "pace", "calls"),
+        *("queue", "bodies", "dynamodb", "rows", "s3_ledger", "pace", "calls"),
         *("lean.client", "lean.codec", "lean.connections", "lean.reply", "lean.retries", "lean.signing"),
     ),
 }

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from kon.backends.aws.backend import AwsBackend
-from kon.backends.aws.names import Names
+from kon.backends.aws.options import Names
 from kon.backends.aws.queue import CALL_BYTES
 from kon.backends.aws.resources import RunPlace
 from kon.backends.sim.faults import FaultRates

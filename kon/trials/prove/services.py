@@ -8,10 +8,9 @@ from typing import ClassVar, Final, Literal
 
 import msgspec
 
-from kon.backends.sim.backend import SimBackend
+from kon.backends.sim.backend import SimBackend, SimQueue
 from kon.backends.sim.ledger import SimLedger
 from kon.backends.sim.network import Denial, Network
-from kon.backends.sim.queue import SimQueue
 from kon.core.backend import Channel, ChannelOptions
 
 Searchable = Literal["sim", "sqlite", "aws"]

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from kon.backends.aws import AwsBackend
-from kon.backends.aws.names import names_of, tags_of
-from kon.backends.aws.options import AwsOptions, Throughput
+from kon.backends.aws.options import AwsOptions, Throughput, names_of, tags_of
 from kon.core.errors import ConfigurationError
 
 

@@ -15,8 +15,7 @@ import pytest
 
 from kon.backends.aws import AwsBackend
 from kon.backends.aws.dynamodb import table_definition
-from kon.backends.aws.names import names_of, tags_of
-from kon.backends.aws.options import AwsOptions
+from kon.backends.aws.options import AwsOptions, names_of, tags_of
 from kon.backends.aws.resources import Resources
 from kon.backends.aws.things import CHANGE_S, Things
 from kon.backends.emulator import Emulator

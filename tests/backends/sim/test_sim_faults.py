@@ -9,10 +9,10 @@ import re
 
 import pytest
 
+from kon.backends.sim.backend import SimQueue
 from kon.backends.sim.faults import FAULTS, FaultRates, Faults, FaultSpans
 from kon.backends.sim.loop import SimLoop, simulate
 from kon.backends.sim.messages import Messages
-from kon.backends.sim.queue import SimQueue
 from kon.backends.sim.schedule import Seeded
 from kon.backends.sim.trace import What
 from kon.core.errors import BackendUnavailable, ConfigurationError

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
+from kon.backends.sim.backend import SimQueue
 from kon.backends.sim.faults import FaultRates, Faults, FaultSpans, Fired
 from kon.backends.sim.latency import Latency
 from kon.backends.sim.ledger import SimLedger
 from kon.backends.sim.loop import SimLoop, simulate
 from kon.backends.sim.messages import Messages
 from kon.backends.sim.network import Network
-from kon.backends.sim.queue import SimQueue
 from kon.backends.sim.trace import Trace
 from kon.core.queue import Message
 from kon.core.task import Bundle, Task, encode

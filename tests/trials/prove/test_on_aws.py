@@ -11,7 +11,7 @@ import pytest
 from kon.backends.aws.bodies import Overflow
 from kon.backends.aws.dynamodb import DynamoLedger, _Write
 from kon.backends.aws.lean import client as lean
-from kon.backends.aws.lean.form import decode
+from kon.backends.aws.lean.codec import decode
 from kon.backends.aws.lean.reply import Reply
 from kon.backends.aws.queue import CALL_BYTES, SqsQueue
 from kon.backends.aws.s3_ledger import S3Ledger

@@ -26,8 +26,9 @@ from botocore.retries.standard import register_retry_handler
 from kon.backends.aws.billing import Meter
 from kon.backends.aws.calls import THREADS, Calls
 from kon.backends.aws.clients import ATTEMPTS, S3_LINKS, Clients
-from kon.backends.aws.lean.client import KeyRing, Lean, _Way
+from kon.backends.aws.lean.client import Lean, _Way
 from kon.backends.aws.lean.connections import READ_S, Connections, _Connection
+from kon.backends.aws.lean.credentials import KeyRing
 from kon.backends.aws.lean.form import Form, form_of
 from kon.backends.aws.lean.retries import Rules
 from kon.backends.sim.loop import current_host

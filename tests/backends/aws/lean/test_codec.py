@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kon.backends.aws.calls import Calls, Client
 from kon.backends.aws.clients import Clients
-from kon.backends.aws.lean import form as codec
+from kon.backends.aws.lean import codec
 from kon.backends.emulator import Emulator
 from tests.backends.aws.given import fresh_name, make_queue, make_table
 

@@ -13,8 +13,8 @@ from botocore.credentials import Credentials, DeferredRefreshableCredentials, Re
 from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
 
 from kon.backends.aws.calls import Calls
-from kon.backends.aws.lean import client as client_module
-from kon.backends.aws.lean.client import KeyRing
+from kon.backends.aws.lean import credentials as credentials_module
+from kon.backends.aws.lean.credentials import KeyRing
 from kon.backends.aws.lean.signing import Keys
 from tests.backends.aws.lean.server import QUEUE, serving
 
@@ -46,7 +46,7 @@ class Renewals:
 
 @pytest.fixture(autouse=True)
 def ask_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_LOOK_S", 0.0)
+    monkeypatch.setattr(credentials_module, "_LOOK_S", 0.0)
 
 
 def taken(ring: KeyRing, times: int = 1) -> list[str]:
@@ -93,7 +93,7 @@ def test_keys_that_can_not_be_renewed() -> None:
 
 
 def test_they_are_not_asked_for_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_LOOK_S", 3_600.0)
+    monkeypatch.setattr(credentials_module, "_LOOK_S", 3_600.0)
     renewals = Renewals(lasts_s=60)
     assert taken(ring_of(renewals.credentials()), 5) == ["key-2"] * 5
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.lean import Unusual
-from kon.backends.aws.lean.client import tls_context
+from kon.backends.aws.lean.credentials import tls_context
 from kon.core.errors import BackendUnavailable
 from tests.backends.aws.lean.server import QUEUE, Server, serving, without_pauses
 
