@@ -79,6 +79,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 f"the defaults of inventory/group_vars/all.yml were not read ({not_read[0]} has none): name "
                 f"an inventory of the project, as -i {PLAYBOOKS.parent}/inventory/kon.aws_ec2.yml"
             )
+        if "playbook_dir" in str((task_vars or {}).get("project")):  # that of a playbook that imports ours
+            task_vars = {**(task_vars or {}), "project": str(PLAYBOOKS.parent)}
+            self._templar.available_variables = task_vars
         checked: dict[str, Any] = {}
         is_sure = not problems
         earlier = (task_vars or {}).get("checked") or {}  # of a playbook that imports this one

@@ -66,6 +66,7 @@ def test_a_fleet_is_made_once_and_removed_whole(fleet: Fleet) -> None:
     assert {"instance", "queue", "table"} < {each["kind"] for each in fleet.left()}
     second = fleet.operator.play("provision")
     assert (second.exit_code, second.changes) == (0, []), second.output
+    _check_keys(fleet, fleet.operator.folder)
     keys = fleet.operator.folder / ".kon/keys"
     keys.mkdir(parents=True)
     for name in ("bare", "bare.pub", "barely"):
@@ -127,6 +128,32 @@ def _check_connections(fleet: Fleet) -> None:
     hosts = [_inventory(fleet, KON_SSH_KEY=key) for key in ("one", "two")]
     paths = {str(each["ansible_control_path"]) for both in hosts for each in both.values()}
     assert len(paths) == 4, "of two hosts, with two keys"
+
+
+def _check_keys(fleet: Fleet, folder: Path) -> None:
+    """A playbook may be called in any folder: ssh would look for the key in that one."""
+    ssh, calls = folder / "ssh", folder / "calls"
+    ssh.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >>{calls}\nexit 255\n')
+    ssh.chmod(0o700)
+    said = {**fleet.operator.variables, "run": "bare", "up_s": 1, "ansible_ssh_executable": str(ssh)}
+    subprocess.run(
+        [
+            *(
+                Path(sys.executable).with_name("ansible-playbook"),
+                "-i",
+                PROJECT / Operator.inventory,
+                "--check",
+            ),
+            *(PROJECT / "playbooks/configure.yml", "-e", json.dumps(said)),
+        ],
+        cwd=folder,
+        env=fleet.operator.environment,
+        capture_output=True,
+        check=False,
+    )
+    words = calls.read_text().splitlines()
+    assert f'IdentityFile="{PROJECT}/.kon/keys/bare"' in words
+    assert f'UserKnownHostsFile="{PROJECT}/.kon/keys/bare.known_hosts"' in words
 
 
 def _inventory(fleet: Fleet, **environment: str) -> dict[str, dict[str, Any]]:

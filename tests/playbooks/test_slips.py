@@ -152,11 +152,12 @@ def test_a_playbook_that_imports_ours_says_variables_as_the_command_line_does(
     operator.variables.clear()
     ended = operator.play("teardown")
     assert (ended.exit_code, amazon[1]) == (2, []), ended.output
-    command = operator.command("teardown")
+    command = operator.command("teardown", "-v")
     command[3] = str(mine)
     assert operator.ansible is not None
     ended = operator.ansible.play(command[1:], operator.environment)
     assert amazon[1], ended.output
+    assert f"project: {PROJECT}\n" in ended.output, "and not the folder above theirs"
     assert not any("DescribeRegions" in each for each in amazon[1]), "the one that was said is enough"
 
 

@@ -31,6 +31,55 @@ def test_defaults_are_right_and_every_variable_has_one() -> None:
         plugin().fit(name, TABLE[name], value, "validate")
 
 
+KEYS = {"means", "plays", "needed", "says", "unsaid", "empty", "once", "else", "secret", "whole", "folder"}
+"""What any variable may have; the rest goes by its type."""
+
+BOUNDS: dict[str, tuple[set[str], ...]] = {
+    "int": ({"least", "most"}, {"above", "most"}),
+    "float": ({"least", "most"}, {"above", "most"}),
+    "str": ({"pattern"}, {"choices"}, {"free"}),
+    "list": ({"pattern"}, {"choices"}, {"free"}),
+    "dict": ({"names"}, set()),
+    "bool": (set(),),
+    "path": (set(),),
+}
+
+
+def unbounded(spec: dict[str, Any]) -> str:
+    """What a variable lacks; empty where it is whole."""
+    if spec.get("type") not in BOUNDS:
+        return f"the type {spec.get('type')}"
+    if set(spec) - KEYS - {"type"} not in BOUNDS[spec["type"]]:
+        return f"bounds: {sorted(set(spec) - KEYS - {'type'})}"
+    if not spec.get("means") or not set(spec.get("plays") or ["none"]) <= set(PLAYBOOKS):
+        return "a meaning, or playbooks that go by it"
+    return "" if set(spec.get("needed", ())) <= set(spec["plays"]) else "needed is more than plays"
+
+
+def test_each_variable_has_a_type_and_bounds() -> None:
+    assert {name: lack for name, spec in TABLE.items() if (lack := unbounded(spec))} == {}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, "the type None"),
+        ({"type": "number"}, "the type number"),
+        ({"type": "int"}, "bounds"),
+        ({"type": "int", "least": 1}, "bounds"),
+        ({"type": "str"}, "bounds"),
+        ({"type": "list", "patern": "a"}, "bounds"),
+        ({"type": "bool", "plays": ["sweeep"]}, "playbooks"),
+        ({"type": "bool", "needed": ["sweep"]}, "needed"),
+    ],
+)
+def test_a_new_variable_without_a_type_or_bounds_is_found(more: dict[str, Any], said: str) -> None:
+    spec = {"type": "int", "least": 0, "most": 9, "means": "A thing.", "plays": ["run"]}
+    assert unbounded(spec) == ""
+    bare = {key: value for key, value in spec.items() if key in ("means", "plays")}
+    assert said in unbounded(bare | more)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "typed"),
     [
