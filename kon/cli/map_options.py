@@ -159,6 +159,8 @@ def check(request: MapRequest) -> None:
         (("--tag", "--ungroup"), request.tag and request.ungroup),
         (("--json", "--line-buffer"), request.as_json and request.is_live),
         (("--json", "--tag"), request.as_json and request.tag),
+        (("--json", "--keep-order"), request.as_json and request.keep_order),
+        (("--quiet", "--progress"), request.quiet and request.progress),
         (("--json", "--dry-run"), request.as_json and request.dry_run),
         (("--colsep", "--max-args"), request.colsep is not None and request.most_items is not None),
         (("--colsep", "-X"), request.colsep is not None and request.spread_items),
@@ -168,6 +170,10 @@ def check(request: MapRequest) -> None:
             raise two_things(*pair)
     if request.resumes and request.out is None and request.joblog is None:
         raise click.UsageError("--resume: with --out or --joblog, which say what is done already")
+    if request.resumes and request.dry_run:
+        raise click.UsageError(
+            "--dry-run prints all commands, also those that --resume would leave out; give one of them"
+        )
     if request.workdir is not None and not request.workdir.is_dir():
         raise click.UsageError(f"--workdir {request.workdir}: there is no such folder")
     if request.tmpdir is not None and not request.tmpdir.is_dir():

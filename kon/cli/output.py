@@ -124,6 +124,14 @@ def two_things(one: str, other: str, ctx: click.Context | None = None) -> click.
     return click.UsageError(f"{one} and {other} ask for two things; give one of them", ctx)
 
 
+def refuse_unused(ctx: click.Context, with_: str, *names: str) -> None:
+    """Raises UsageError for a parameter of `names` on the command line: `with_`, which is there too, has no
+    use for it."""
+    for param in ctx.command.params:
+        if param.name in names and is_given(ctx, param.name):
+            raise two_things(with_, max(param.opts, key=len), ctx)
+
+
 def as_asked(style: str, as_json: bool) -> str:
     """The format that --format and --json ask for together."""
     return "json" if as_json else style

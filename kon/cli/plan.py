@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
@@ -12,7 +12,16 @@ import msgspec
 from kon.backends.prices import Prices
 from kon.cli.cost import prices_option
 from kon.cli.experiment import RunArguments, file_argument, limit_option, set_option
-from kon.cli.output import json_option, note, print_json, quiet_option, table_width, wide_option
+from kon.cli.output import (
+    is_given,
+    json_option,
+    note,
+    print_json,
+    quiet_option,
+    table_width,
+    two_things,
+    wide_option,
+)
 from kon.core.errors import ConfigurationError
 from kon.core.plugins import backend_class
 from kon.experiment import Cell, Experiment
@@ -97,6 +106,9 @@ def plan(
       kon plan exp.yml --instance t3.micro,c7g.medium --budget 5usd --spot
       kon plan exp.yml --autoscale policy.yml --workers 2,4,8 --arrive 2h
     """
+    for option, key in _ALSO_SET.items():
+        if is_given(ctx, option) and (other := _set_of(key, asked["overrides"])):
+            raise two_things(f"--{option}", f"--set {other}", ctx)
     counts = None if workers is None else parse_workers(workers)
     types = None if instance is None else [each.strip() for each in instance.split(",")]
     deadline_s = None if deadline is None else parse_time(deadline, "--deadline")
@@ -134,6 +146,16 @@ def plan(
     if as_json:
         print_json({"prices": prices.date, "region": prices.region, "plans": shown})
     ctx.exit(0 if meets else EXIT_NONE_MEETS)
+
+
+_ALSO_SET: Final = {"workers": "workers", "model": "backend.latency", "instance": "backend.instance"}
+"""Options of the command, and the keys of the file that say the same."""
+
+
+def _set_of(key: str, overrides: Sequence[str]) -> str | None:
+    """The one that changes this key, of all experiments or of one."""
+    changed = (text.partition("=")[0].rpartition(":")[2] for text in overrides)
+    return next((text for text, name in zip(overrides, changed, strict=True) if name == key), None)
 
 
 def _load(asked: RunArguments, workers: Sequence[int] | None, model: str | None) -> list[Experiment]:

@@ -11,7 +11,15 @@ import msgspec
 import yaml
 
 from kon.backends.sim.faults import FAULTS
-from kon.cli.output import is_given, json_option, note, quiet_option, table_width, wide_option
+from kon.cli.output import (
+    is_given,
+    json_option,
+    note,
+    quiet_option,
+    refuse_unused,
+    table_width,
+    wide_option,
+)
 from kon.cli.prove_exhaustive import prove_exhaustively
 from kon.cli.prove_found import Asked, replay, report, say_pace
 from kon.core.errors import ConfigurationError
@@ -183,7 +191,11 @@ def prove(
     ctx.exit(0 if kept else EXIT_BROKEN)
 
 
-_UNUSED: Final = {"exhaustive": ("seeds", "workers"), "seed": ("seeds", "jobs")}
+_UNUSED: Final = {
+    "exhaustive": ("seeds", "workers"),
+    "seed": ("seeds", "jobs"),
+    "coverage": ("jobs", "json"),
+}
 """Options that have no meaning with another one."""
 
 
@@ -191,10 +203,12 @@ def _refuse_unused(ctx: click.Context) -> None:
     """Raises ConfigurationError for what was asked for, and would be passed over."""
     for option, others in _UNUSED.items():
         for other in others:
-            if is_given(ctx, option) and is_given(ctx, other):
+            if is_given(ctx, option) and is_given(ctx, "as_json" if other == "json" else other):
                 raise ConfigurationError(f"--{other} has no meaning with --{option}; leave one of them out")
     if not ctx.params["exhaustive"] and is_given(ctx, "preemptions"):
         raise ConfigurationError("--preemptions is about --exhaustive; add that, or leave this out")
+    if ctx.params["exhaustive"] and ctx.params["as_json"]:
+        refuse_unused(ctx, "--exhaustive --json, which tells no story,", "story")
     if ctx.params["exhaustive"] and is_given(ctx, "tasks") and ctx.params["tasks"] > SHARED_PAGE.tasks:
         raise ConfigurationError(
             f"--tasks {ctx.params['tasks']}: the small model of --exhaustive has 1 task, or 2 of one page. "

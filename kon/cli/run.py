@@ -22,6 +22,7 @@ from kon.cli.output import (
     print_json,
     print_result,
     quiet_option,
+    refuse_unused,
     table_width,
     told,
     wide_option,
@@ -36,6 +37,7 @@ from kon.launch.campaign import Campaign, is_whole
 from kon.launch.guard import RunGuard
 from kon.launch.host import RECORDED, RUN_AGAIN
 from kon.launch.joined import Hosts
+from kon.report.live import check_installed
 from kon.report.tables import draw
 
 if TYPE_CHECKING:
@@ -105,6 +107,11 @@ def run(
         )
     if apart and not join:
         raise ConfigurationError("--apart says where hosts are that --join waits for; add --join")
+    style = as_asked(style, as_json)
+    if dry_run and style not in ("plain", "json"):
+        refuse_unused(ctx, "--dry-run", "style")
+    if live:
+        check_installed()
     want = RunArguments(**asked)
     experiments = want.load()
     check_metrics(experiments)
@@ -123,10 +130,10 @@ def run(
             guard=guard,
         )
         campaign.check()
-        if dry_run:
-            print_plan(campaign, experiments[0].name, rerun_failed, as_json, wide)
-            return
         guard.spending = wishes.spending(want, root, specs, apart=apart)
+        if dry_run:
+            print_plan(campaign, experiments[0].name, rerun_failed, style == "json", wide)
+            return
         given = {"--join": join, "--apart": apart, "--emulator": emulator}
         flags = [name for name, is_given in given.items() if is_given]
         again = want.command("run", root, *flags, *wishes.flags())
@@ -144,7 +151,7 @@ def run(
         with _emulator(emulator, experiments), _page(live, root), guard.tells_of_breaks(current):
             rows = asyncio.run(_run(campaign, guard, interrupts))
     if rows:
-        print_result(rows, as_asked(style, as_json), experiments[0].name, wide)
+        print_result(rows, style, experiments[0].name, wide)
     ctx.exit(max(told([*campaign.failures, *campaign.left]), 0 if all(map(is_whole, rows)) else 1))
 
 

@@ -15,6 +15,7 @@ from kon.cli.output import (
     note,
     print_groups,
     reference_option,
+    refuse_unused,
     table_width,
     wide_option,
 )
@@ -44,7 +45,9 @@ from kon.report.gathered import row_of
     type=click.IntRange(min=20),
     help="The columns of a terminal that tables have to fit.  [default: the terminal's; elsewhere any]",
 )
+@click.pass_context
 def table(
+    ctx: click.Context,
     runs: tuple[str, ...],
     root: Path,
     as_json: bool,
@@ -64,6 +67,13 @@ def table(
       kon table results/quickstart --format github
       kon table results/sleep-1s results/sleep-10ms --view lengths --reference workloads/published.yml
     """
+    style = as_asked(style, as_json)
+    if wide:
+        refuse_unused(ctx, "--wide", "width")
+    if style != "plain":
+        refuse_unused(ctx, f"--format {style}", "width")
+    if style in ("csv", "json"):
+        refuse_unused(ctx, f"--format {style}", "view", "reference")
     if wide:
         width = None
     elif width is None:
@@ -73,7 +83,7 @@ def table(
         raise ConfigurationError(f"no finished run {'among these' if runs else f'below {root}'}")
     first = next(iter(groups.values()))[0]
     name = first.get("experiment", first["run"])
-    print_groups(groups, as_asked(style, as_json), name, view, reference, width)
+    print_groups(groups, style, name, view, reference, width)
 
 
 def finished_rows(runs: Sequence[RunFolder]) -> dict[str, list[dict[str, Any]]]:

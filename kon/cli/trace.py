@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from kon.cli.output import json_option, note, print_json, quiet_option
+from kon.cli.output import json_option, note, print_json, quiet_option, refuse_unused
 from kon.cli.runs import find_run, root_option, run_argument
 from kon.core.errors import counted
 from kon.core.task import task_id
@@ -36,7 +36,9 @@ from kon.report.traces import RunIdentity, Selection, Span, chosen, spans_of, tr
 @root_option
 @json_option
 @quiet_option
+@click.pass_context
 def trace(
+    ctx: click.Context,
     run: str,
     endpoint: str | None,
     tasks: str | None,
@@ -58,6 +60,8 @@ def trace(
       kon trace exp-lease-w2-r1 --sample 0.01 --duplicates
       kon trace exp-lease-w2-r1 --tasks 137 --json
     """
+    if as_json:
+        refuse_unused(ctx, "--json, which sends nothing,", "endpoint")
     folder = find_run(run, root)
     indexes = chosen(folder, Selection(tasks, share, repeated))
     origin = RunIdentity.of(folder)
