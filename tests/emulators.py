@@ -91,7 +91,7 @@ def on_moto(moto: Emulator, short_pauses: None) -> Iterator[Emulator]:
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes its time at Amazon takes a few calls here, so that nobody has to wait long between them."""
-    monkeypatch.setattr(things, "FIRST_PAUSE_S", 0.005)
+    monkeypatch.setattr(things, "FIRST_PAUSE_S", 0.0005)
 
 
 def queues_of(prefix: str) -> list[str]:
