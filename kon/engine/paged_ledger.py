@@ -9,6 +9,8 @@ It pays where one worker has most of a page at a time, as with the tasks of a bu
 turns at a page only lose writes to each other, no row. A worker that hands a part of its bundle to others
 therefore moves the rows of that part out of the page first: the page says so for good, and whoever looks
 for such a row in it goes on to a row of its own.
+
+The file is one life cycle, that of a page: read, judged, changed, written, and remembered or read again.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ SQS takes ten messages in a call. This queue takes more, and cuts them itself, s
 by side and whoever calls waits once.
 
 A long poll can't be called off at the service: one that nobody waits for any more is adrift. The next
-receive takes it over; what it brings to nobody is given back at once.
+receive takes it over; what it brings to nobody is given back at once. The file is one life
+cycle, that of a message: sent, received, held, and acked or given back.
 """
 
 from __future__ import annotations

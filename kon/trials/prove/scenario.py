@@ -4,6 +4,7 @@ happen; the values alone."""
 from __future__ import annotations
 
 import enum
+import random
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -12,7 +13,7 @@ import msgspec
 from kon.backends.sim.faults import FaultRates, FaultSpans, Fired
 from kon.core.clock import Clock
 from kon.core.ledger import Ledger
-from kon.core.spec import Plugin
+from kon.core.spec import Plugin, RunSpec
 from kon.core.strategy import Strategy
 from kon.core.task import State
 from kon.engine.give_back import DEFAULT_HOLD, HoldLimits
@@ -71,6 +72,12 @@ def promised(strategy: Strategy) -> frozenset[Invariant]:
 
 
 MakeStrategy = Callable[[Ledger, str, Clock], Strategy]
+
+
+RUN: Final = "sim"
+
+STOP_S: Final = 1.0
+"""How long a worker that is told to stop lets tasks run: shorter than most tasks take."""
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -136,6 +143,40 @@ class Scenario(msgspec.Struct, frozen=True):
     stores: bool = False
     limit_s: float = 50_000.0
     max_steps: int = 500_000
+
+    def spec(self, seed: int) -> RunSpec:
+        """The run of the scenario."""
+        return RunSpec(
+            run=RUN,
+            experiment=RUN,
+            backend=Plugin(self.backend),
+            strategy=self.strategy,
+            kind=Plugin("watched"),
+            tasks=self.tasks,
+            workers=self.workers,
+            slots=self.slots,
+            prefetch=self.prefetch,
+            bundle=self.bundle,
+            tasks_per_row=self.tasks_per_row,
+            visibility_s=self.visibility_s,
+            max_receives=self.max_receives,
+            timeout_s=self.timeout_s,
+            drain_s=STOP_S,
+            seed=seed,
+        )
+
+    def bodies(self, seed: int) -> list[tuple[float, int, int]]:
+        """How long each task takes, in seconds, how many of its attempts fail, and its index."""
+        draw = random.Random(f"bodies:{seed}")
+        shortest_s, longest_s = self.task_s * (1.0 - self.spread), self.task_s * (1.0 + self.spread)
+        drawn = [
+            (draw.uniform(shortest_s, longest_s), int(draw.random() < self.failing), index)
+            for index in range(self.tasks)
+        ]
+        return [
+            (self.brief_times * task_s if draw.random() < self.brief else task_s, fails, index)
+            for task_s, fails, index in drawn
+        ]
 
 
 class Played(msgspec.Struct, frozen=True):

@@ -1,4 +1,8 @@
-"""The stage of a scenario: hosts that live, die and come back, the client among them."""
+"""The stage of a scenario: hosts that live, die and come back, the client among them.
+
+The file is one life cycle, that of a host: it begins, works, crashes or stops, hands on what it held, and
+begins again.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,6 @@ from kon.core.errors import (
 from kon.core.journal import MemoryJournal
 from kon.core.ledger import Ledger
 from kon.core.queue import Message
-from kon.core.spec import Plugin, RunSpec
 from kon.core.strategy import Strategy
 from kon.core.task import Answers, Outcome
 from kon.engine.client import Client, ClientOptions, Listener
@@ -40,11 +43,9 @@ from kon.engine.worker import Worker, WorkerOptions
 from kon.launch.holds import COMMANDS_END_S, Notes, hand_on, noted, read
 from kon.trials.prove.accounts import SPARE_RECEIVES, Accounts
 from kon.trials.prove.rights import Rights
-from kon.trials.prove.scenario import Invariant, MakeStrategy, Scenario, promised
+from kon.trials.prove.scenario import RUN, STOP_S, Invariant, MakeStrategy, Scenario, promised
 from kon.trials.prove.services import Services
 from kon.trials.prove.watch import InstantKind, Watch, WatchedKind, WatchedStrategy
-
-RUN: Final = "sim"
 
 POLL_S: Final = 5.0
 """The long polls: as long as tasks take, or most of a schedule would be the asking for news."""
@@ -53,9 +54,6 @@ OPERATOR: Final = "operator"
 """Who cancels a run."""
 
 NOT_OURS: Final = b"a message of somebody else's"
-
-STOP_S: Final = 1.0
-"""How long a worker that is told to stop lets tasks run: shorter than most tasks take."""
 
 LATE_S: Final = 60.0
 """How much later than others a worker may join, at most."""
@@ -118,35 +116,8 @@ class Stage:
         self._recorded_from = 0
         self._journals: dict[str, MemoryJournal] = {}
         self.accounts = Accounts(scenario, faults, watch, self._journals)
-        self._spec = RunSpec(
-            run=RUN,
-            experiment=RUN,
-            backend=Plugin(scenario.backend),
-            strategy=scenario.strategy,
-            kind=Plugin("watched"),
-            tasks=scenario.tasks,
-            workers=scenario.workers,
-            slots=scenario.slots,
-            prefetch=scenario.prefetch,
-            bundle=scenario.bundle,
-            tasks_per_row=scenario.tasks_per_row,
-            visibility_s=scenario.visibility_s,
-            max_receives=scenario.max_receives,
-            timeout_s=scenario.timeout_s,
-            drain_s=STOP_S,
-            seed=seed,
-        )
-        draw = random.Random(f"bodies:{seed}")
-        shortest_s = scenario.task_s * (1.0 - scenario.spread)
-        longest_s = scenario.task_s * (1.0 + scenario.spread)
-        bodies = [
-            (draw.uniform(shortest_s, longest_s), int(draw.random() < scenario.failing), index)
-            for index in range(scenario.tasks)
-        ]
-        self._bodies = [
-            (scenario.brief_times * task_s if draw.random() < scenario.brief else task_s, fails, index)
-            for task_s, fails, index in bodies
-        ]
+        self._spec = scenario.spec(seed)
+        self._bodies = scenario.bodies(seed)
 
     async def run(self) -> None:
         self._rights.may_miss(self._step)
