@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.machinery import PathFinder
@@ -56,6 +55,8 @@ def install(extra: str) -> str:
 
 def _wanted(origin: Mapping[str, Any], extra: str) -> str:
     """origin: what PEP 610 records of an installation that was not by name; empty for one that was."""
+    import shlex
+
     what, url = f"{NAME}[{extra}]", origin.get("url", "")
     if origin.get("dir_info", {}).get("editable"):
         return f"-e {shlex.quote(f'{unquote(urlsplit(url).path)}[{extra}]')}"

@@ -20,9 +20,9 @@ from kon.core.errors import ConfigurationError
 from kon.core.kind import Attempt, Kind, Several
 from kon.core.objects import ObjectStore, check_key
 from kon.core.options import Given, OptionError, Options, read_options
-from kon.kinds.stored import AtLeast1, check_installed
+from kon.kinds.stored import AtLeast1, check_installed, count_of, numbered
 from kon.kinds.web.limits import BadLink, FetchLimits
-from kon.kinds.web.links import Guard, count_of, numbered
+from kon.kinds.web.links import Guard
 
 if TYPE_CHECKING:
     from kon.kinds.copier import Copier

@@ -1,14 +1,18 @@
 """What kinds that work with the store share: take an object as input, name what they make, and its
-bounds; and whether the packages that a kind needs are installed."""
+bounds; and whether the packages that a kind needs are installed.
+
+Numbered links, `https://host/img-{0001..0100}.jpg`, stand for a hundred of them.
+"""
 
 from __future__ import annotations
 
 import functools
-import importlib.util
+import itertools
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -18,7 +22,6 @@ from kon.core.kind import Attempt, Kind, Several
 from kon.core.objects import ObjectStore, check_key
 from kon.core.options import OptionError
 from kon.kinds.command import fill, placeholders, tells_apart
-from kon.kinds.web.links import count_of, numbered
 
 AtLeast1 = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -107,9 +110,49 @@ def check_installed(kind: str, packages: Mapping[str, str]) -> None:
 
     kind: also the name of kon's extra. packages: package by module.
     """
+    import importlib.util  # which workers start without
+
     missing = [package for module, package in packages.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise ConfigurationError(
             f"the kind {kind} needs {', '.join(missing)}, which this Python lacks; nothing was run. "
             f"Install them on every host with workers: {install(kind)}"
         )
+
+
+MOST_NUMBERED: Final = 10_000_000
+"""Links that one pattern may stand for."""
+
+_NUMBERS: Final = re.compile(r"\{(\d{1,18})\.\.(\d{1,18})\}")
+
+
+def count_of(pattern: str) -> int:
+    """How many texts a pattern stands for; 1 for one without numbers. Raises ConfigurationError for none,
+    or too many."""
+    total = 1
+    for first, last in _NUMBERS.findall(pattern):
+        if int(last) < int(first):
+            raise ConfigurationError(f"the numbers {{{first}..{last}}} go down; write them from low to high")
+        total *= int(last) - int(first) + 1
+    if total > MOST_NUMBERED:
+        raise ConfigurationError(
+            f"{pattern:.200} stands for {total:,} links, and {MOST_NUMBERED:,} are the most"
+        )
+    return total
+
+
+def numbered(pattern: str) -> Iterator[str]:
+    """Each of the texts, in order, the last numbers first to change. `{001..100}` is written with three
+    digits, as in shells."""
+    pieces = _NUMBERS.split(pattern)
+    texts, bounds = pieces[::3], list(zip(pieces[1::3], pieces[2::3], strict=True))
+    for numbers in itertools.product(*(range(int(first), int(last) + 1) for first, last in bounds)):
+        out = [texts[0]]
+        for number, (first, last), text in zip(numbers, bounds, texts[1:], strict=True):
+            out += [f"{number:0{_width(first, last)}}", text]
+        yield "".join(out)
+
+
+def _width(first: str, last: str) -> int:
+    padded = [each for each in (first, last) if len(each) > 1 and each.startswith("0")]
+    return max(map(len, (first, last))) if padded else 1

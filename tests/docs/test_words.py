@@ -189,7 +189,7 @@ ALWAYS_MANY: Final = {
     "cli/map_words.py",
     "cli/plan.py",
     "fleet/autoscale/policy.py",
-    "kinds/web/links.py",
+    "kinds/stored.py",
     "report/tables.py",
     "report/traces/__init__.py",
     "trials/calibrate.py",

@@ -11,7 +11,7 @@ import pytest
 from kon.core.errors import ConfigurationError
 from kon.experiment import load
 from kon.kinds.mirror import Mirror, expanded, key_of, parse_item
-from kon.kinds.web.links import count_of, numbered
+from kon.kinds.stored import count_of, numbered
 
 SHA256 = "0a" * 32
 

@@ -2,21 +2,16 @@
 
 What counts is the address that a connection is made to, for every connection, whichever name or redirect
 led there: names are looked up once, and the socket goes where the look-up that was checked says.
-
-Numbered links, `https://host/img-{0001..0100}.jpg`, stand for a hundred of them.
 """
 
 from __future__ import annotations
 
-import itertools
-import re
 import socket
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final, Literal
 from urllib.parse import urljoin, urlsplit
 
-from kon.core.errors import ConfigurationError
 from kon.kinds.web.limits import BadLink
 
 Allowed = Literal["file", "loopback", "private", "link_local"]
@@ -214,39 +209,3 @@ def _has_scheme(link: str) -> bool:
         return bool(urlsplit(link).scheme)
     except ValueError:
         return True
-
-
-MOST: Final = 10_000_000
-"""Links that one pattern may stand for."""
-
-_NUMBERS: Final = re.compile(r"\{(\d{1,18})\.\.(\d{1,18})\}")
-
-
-def count_of(pattern: str) -> int:
-    """How many texts a pattern stands for; 1 for one without numbers. Raises ConfigurationError for none,
-    or too many."""
-    total = 1
-    for first, last in _NUMBERS.findall(pattern):
-        if int(last) < int(first):
-            raise ConfigurationError(f"the numbers {{{first}..{last}}} go down; write them from low to high")
-        total *= int(last) - int(first) + 1
-    if total > MOST:
-        raise ConfigurationError(f"{pattern:.200} stands for {total:,} links, and {MOST:,} are the most")
-    return total
-
-
-def numbered(pattern: str) -> Iterator[str]:
-    """Each of the texts, in order, the last numbers first to change. `{001..100}` is written with three
-    digits, as in shells."""
-    pieces = _NUMBERS.split(pattern)
-    texts, bounds = pieces[::3], list(zip(pieces[1::3], pieces[2::3], strict=True))
-    for numbers in itertools.product(*(range(int(first), int(last) + 1) for first, last in bounds)):
-        out = [texts[0]]
-        for number, (first, last), text in zip(numbers, bounds, texts[1:], strict=True):
-            out += [f"{number:0{_width(first, last)}}", text]
-        yield "".join(out)
-
-
-def _width(first: str, last: str) -> int:
-    padded = [each for each in (first, last) if len(each) > 1 and each.startswith("0")]
-    return max(map(len, (first, last))) if padded else 1
