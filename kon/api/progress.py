@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from kon.api.feed import MOST_TASKS
 from kon.core.task import State
@@ -30,7 +30,7 @@ class ProgressLine:
         """
         self.is_shown = is_shown
         self._cell = _Cell() if redraws is None and is_shown and _is_notebook() else None
-        self._redraws = self._cell is not None or (_is_terminal() if redraws is None else redraws)
+        self._redraws = self._cell is not None or (can_redraw(sys.stderr) if redraws is None else redraws)
         self._every_s = EVERY_S if self._redraws else LINE_S
         self._is_there = False
         self._began_s = time.monotonic()
@@ -108,5 +108,6 @@ def _is_notebook() -> bool:
     return hasattr(shell, "kernel")
 
 
-def _is_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+def can_redraw(stream: TextIO | None) -> bool:
+    """Whether it is a terminal that lines may be drawn over on. Without TERM nobody knows which one it is."""
+    return stream is not None and stream.isatty() and (os.environ.get("TERM") or "dumb") != "dumb"

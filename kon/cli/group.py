@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import io
 import logging
 import os
 import platform
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import IO, Any, Final, NamedTuple
 
@@ -276,6 +277,36 @@ def _say_warning(
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
 
+class _Talk(io.TextIOWrapper):
+    """Standard error, without errors where its disk is full or its terminal gone."""
+
+    def write(self, text: str) -> int:
+        with _lost():
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with _lost():
+            super().flush()
+
+
+@contextlib.contextmanager
+def _lost() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+
+
+def _outlive_stderr() -> None:
+    """Have work go on where what kon says of it can't be written: a run of a night would end as its log does.
+    What commands write to stderr is another matter, and goes past this."""
+    said = sys.__stderr__
+    if said is not None and sys.stderr is said:  # which stays, and keeps the file open
+        sys.stderr = _Talk(said.buffer, said.encoding, said.errors, line_buffering=True, write_through=True)
+
+
 def _is_of_stdout(error: BaseException) -> bool:
     """Whether it comes of writing to standard output: what kon writes elsewhere has errors of its own."""
     return isinstance(error, OSError) and error.filename is None and error.errno in _FULL
@@ -321,6 +352,7 @@ def main() -> None:
     """The installed script. Ends the process."""
     try:
         _take_closed_files()
+        _outlive_stderr()
         warnings.showwarning = _say_warning
         _call()
     except (KeyboardInterrupt, click.Abort):  # before or after a command, which has its own way
@@ -353,8 +385,7 @@ def _call() -> None:
             if logs.is_json():
                 _log.error(told, extra={"exit_code": EXIT_STDOUT})
             else:
-                with contextlib.suppress(OSError):  # it was stderr, and there is nowhere to say so
-                    click.echo(f"kon: {told}", err=True)
+                click.echo(f"kon: {told}", err=True)
             sys.exit(EXIT_STDOUT)
         from kon.cli.fault import told as kept
 
@@ -369,6 +400,6 @@ def _call() -> None:
 def _forget_full_stderr() -> None:
     """Where stderr can't be written, its disk is full: Python, which flushes it at its end, must not fail."""
     try:
-        sys.stderr.flush()
+        sys.stderr.buffer.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -88,7 +88,9 @@ def forget_stdout() -> None:
 
 def can_redraw() -> bool:
     """Whether stderr is a terminal on which lines may be drawn over."""
-    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not logs.is_json()
+    from kon.api import progress  # for whoever shows any
+
+    return progress.can_redraw(sys.stderr) and not logs.is_json()
 
 
 def table_width(wide: bool) -> int | None:

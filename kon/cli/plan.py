@@ -37,6 +37,9 @@ from kon.trials.plan.table import Advice, advise, duration, plan_table, usd
 EXIT_NONE_MEETS = 4
 """The exit code where nothing meets the deadline or the budget."""
 
+_ALSO_SET: Final = {"workers": "workers", "model": "backend.latency", "instance": "backend.instance"}
+"""Options of the command, and the keys of the file that say the same."""
+
 
 @click.command()
 @file_argument
@@ -146,10 +149,6 @@ def plan(
     if as_json:
         print_json({"prices": prices.date, "region": prices.region, "plans": shown})
     ctx.exit(0 if meets else EXIT_NONE_MEETS)
-
-
-_ALSO_SET: Final = {"workers": "workers", "model": "backend.latency", "instance": "backend.instance"}
-"""Options of the command, and the keys of the file that say the same."""
 
 
 def _set_of(key: str, overrides: Sequence[str]) -> str | None:

@@ -21,6 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from kon.api.progress import can_redraw
 from kon.cli.output import json_option, print_json
 from kon.cli.progress import duration
 from kon.cli.runs import find_run, known_runs, root_option, runs_below
@@ -57,7 +58,7 @@ def top(run: str | None, root: Path, as_json: bool) -> None:
     folder = find_run(run, root) if run is not None else _latest(root)
     folder.read_run()  # what can't be read at all is an error, and no picture
     follower = Follower(folder, folder.path.name, time.time)
-    if as_json or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+    if as_json or not can_redraw(sys.stdout):
         _once(follower, as_json)
     else:
         _follow(follower)

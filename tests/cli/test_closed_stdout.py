@@ -1,4 +1,5 @@
-"""Standard output that is closed or full: each command says so in a line, with exit code 2."""
+"""Standard output that is closed or full: each command says so in a line, with exit code 2. Where standard
+error is full, what would be said is lost, and nothing else."""
 
 from __future__ import annotations
 
@@ -74,3 +75,21 @@ def test_it_is_said_in_a_line(words: list[str], to: str, recorded: Path, tmp_pat
     assert "Traceback" not in ended.stderr
     assert "Exception ignored" not in ended.stderr
     assert "kon: standard output" in ended.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("how", [(), ("--log-format", "json")], ids=["text", "json"])
+@pytest.mark.parametrize("name", ["run", "plan", "submit", "prove", "init", "report", "map"])
+def test_work_goes_on_where_stderr_is_full(
+    name: str, how: tuple[str, ...], recorded: Path, tmp_path: Path
+) -> None:
+    words = [str(tmp_path) if word == "NEW" else word for word in WORDS[name] or ()]
+    more = {"run": ["--out", str(tmp_path)], "submit": ["--out", str(tmp_path)], "map": ["--eta"]}.get(
+        name, []
+    )
+    line = shlex.join([*python(), "-m", "kon", name, *how, *more, *words[1:]])
+    ended = subprocess.run(
+        ["sh", "-c", f"exec {line} 2>/dev/full"],
+        cwd=recorded, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended
+    assert ended.stdout or name == "init"

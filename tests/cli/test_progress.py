@@ -130,6 +130,7 @@ def test_runs_that_were_recorded_are_counted_not_listed(
         (True, True, "xterm", Silence),
         (False, True, "xterm", ProgressPicture),
         (False, True, "dumb", ProgressLines),
+        (False, True, "", ProgressLines),
         (False, False, "xterm", ProgressLines),
     ],
 )

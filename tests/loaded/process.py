@@ -30,7 +30,6 @@ MODULES: Final = (
     *sorted({lazy.target.partition(":")[0] for lazy in COMMANDS.values()}),
     "kon.backends.memory",
     "kon.backends.sqlite",
-    "kon.cli.dry_run",
     "kon.kinds.shell",
     "kon.kinds.sleep",
     "kon.launch.local",
