@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from types import ModuleType
@@ -37,7 +38,7 @@ MODULES: Final = (
     "kon.report.views",
     "kon.strategies.lease",
 )
-"""Commands, and what most of them import when they run."""
+"""Commands, and what most of them import when they run. One that is gone costs time; a test names it."""
 
 
 class Work(NamedTuple):
@@ -193,7 +194,8 @@ def end(error: BaseException | None) -> NoReturn:
 
 if __name__ == "__main__":
     for each in MODULES:
-        importlib.import_module(each)
+        with suppress(ModuleNotFoundError):
+            importlib.import_module(each)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's is for what runs here
     gc.collect()
     gc.freeze()

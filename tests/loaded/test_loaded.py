@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.loaded import python
+from tests.loaded.process import MODULES
 
 LOOK = "import os, sys; print(sys.argv, sys.path[0], os.getcwd(), os.environ['ITEM'], sys.stdin.read())"
 
@@ -75,3 +77,7 @@ def test_what_runs_ends_with_who_asked_for_it() -> None:
         assert asks.stdout.readline() == b"1\n"
         asks.send_signal(signal.SIGKILL)
         assert asks.stdout.read() == b"", "read once nobody holds the pipe"
+
+
+def test_what_is_loaded_is_there() -> None:
+    assert [name for name in MODULES if importlib.util.find_spec(name) is None] == []
