@@ -15,7 +15,6 @@ from kon.core.errors import ConfigurationError
 from kon.core.plugins import open_backend
 from kon.engine.control import Control, RunState, Status
 from kon.engine.records.records import RunFile, RunFolder
-from kon.experiment import load
 from kon.launch.crew import NothingToQueue
 from kon.launch.liveness import signal_workers
 from kon.launch.local import BodySource
@@ -91,6 +90,8 @@ def remaining(run: RunFile, state: RunState) -> BodySource:
         raise ConfigurationError(
             f"{left}, and its records do not say where the others come from; repeat the command that began it"
         )
+    from kon.experiment import load  # for a look at a run, pydantic would be half of the time
+
     cells = [cell for each in load(Path(where.file), where.set, where.limit) for cell in each.cells()]
     found = next((cell for cell in cells if cell.spec.key() == run.key), None)
     if found is None:

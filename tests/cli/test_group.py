@@ -254,10 +254,23 @@ def test_a_run_on_this_machine_and_a_look_at_it_load_nothing_of_amazons(tmp_path
 
 
 @pytest.mark.parametrize(
-    "modules", ["kon.cli.join", "kon.launch.process", "kon.backends.aws, kon.fleet.thing"]
+    "modules",
+    [
+        "kon.cli.join",
+        "kon.launch.process",
+        "kon.backends.aws, kon.fleet.thing",
+        "kon.cli.worker, kon.cli.cancel",
+    ],
 )
 def test_what_each_host_of_a_fleet_starts_loads_nothing_that_it_does_not_need(modules: str) -> None:
     """They read no experiment and draw no tables; a small host takes a second for each of these."""
     code = f"import sys, {modules}; print(*{{'pydantic', 'yaml', 'rich', 'boto3'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_a_look_at_a_run_reads_no_experiment() -> None:
+    looks = ", ".join(f"kon.cli.{name}" for name in ("dead", "explain", "results", "status", "table", "top"))
+    code = f"import sys, {looks}; print(*{{'pydantic', 'yaml'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
