@@ -355,6 +355,15 @@ class _Composer:
         return Place(self._source, event.start_mark.line + 1, event.start_mark.column + 1)
 
 
+_UNQUOTED: Final = re.compile(
+    "mapping values are not allowed|expected (',' or|key|<block end>|alphabetic)|cannot start any token"
+)
+"""What either parser says where a command or the like stands there as it is."""
+_QUOTES: Final = (
+    """; a text such as a command needs quotes where it has ": ", " #", { or [, or begins with *, & or %"""
+)
+
+
 def _syntax_problem(error: yaml.MarkedYAMLError, text: str, source: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     if mark is None:
@@ -365,4 +374,5 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, source: str) -> Prob
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return Problem(place, "not valid YAML: the line is indented with a tab; use spaces")
     context = f" ({error.context})" if error.context else ""
-    return Problem(place, f"not valid YAML: {error.problem}{context}")
+    quotes = _QUOTES if _UNQUOTED.search(str(error.problem)) else ""
+    return Problem(place, f"not valid YAML: {error.problem}{context}{quotes}")

@@ -141,6 +141,9 @@ the command that starts right now reads and writes to."""
 PATIENCE_S: Final = 60.0
 """How long a start is tried again while no command of this worker ends: then others hold what is short."""
 
+ALONE_S: Final = 1.0
+"""How long it is where this process is out of file descriptors, and runs no command to give any back."""
+
 _PAUSE_S: Final = 0.1
 _SHORT_OF: Final = {
     errno.EMFILE: "file descriptors of this process (ulimit -n)",
@@ -177,30 +180,40 @@ class Shortage:
         self._patience_s = patience_s
         self._told: set[int] = set()
         self._ended = asyncio.Event()
+        self._running = 0
 
     def ended(self) -> None:
-        """A command has ended, so that what it held is free."""
+        """A command that was started has ended, so that what it held is free."""
+        self._running -= 1
         if self._told:  # or nothing was ever waited for
             self._ended.set()
 
     async def start(self, start: Callable[[], _Started], final: type[OSError]) -> _Started:
         """The result of `start`. Raises its OSError where it is another one, or lasts, or is `final`."""
         now_s = asyncio.get_running_loop().time
-        give_up_s: float | None = None
+        since_s: float | None = None
         while True:
             try:
-                return start()
+                started = start()
             except OSError as error:
                 number = error.errno
-                give_up_s = now_s() + self._patience_s if give_up_s is None else give_up_s
-                if isinstance(error, final) or number not in _SHORT_OF or now_s() >= give_up_s:
+                since_s = now_s() if since_s is None else since_s
+                lasts = now_s() - since_s >= self._patience(number)
+                if isinstance(error, final) or number not in _SHORT_OF or lasts:
                     raise
                 self._tell(number)
+            else:
+                self._running += 1
+                return started
             self._ended.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PAUSE_S):
                     await self._ended.wait()
-                    give_up_s = now_s() + self._patience_s
+                    since_s = now_s()
+
+    def _patience(self, number: int | None) -> float:
+        alone = number == errno.EMFILE and not self._running
+        return min(self._patience_s, ALONE_S) if alone else self._patience_s
 
     def _tell(self, number: int) -> None:
         if number not in self._told:

@@ -10,14 +10,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from kon.core.errors import WorkersCantStart, WorkersDenied, WorkersFailed, WorkersRefused
+from kon.core.errors import StoreError, WorkersCantStart, WorkersDenied, WorkersFailed, WorkersRefused
 from kon.engine.records.records import RunFolder
 from kon.engine.watchers.endpoint import asked_for
 from kon.launch.holds import COMMANDS_END_S, WorkerHolds, read
@@ -103,7 +103,8 @@ class WorkerProcesses:
         Raises WorkersFailed when one fails again and again as soon as it is started, WorkersDenied when one
         is denied what it needs, and the others have drained.
         """
-        self._folder.logs.mkdir(parents=True, exist_ok=True)
+        with _usable(self._folder.logs):
+            self._folder.logs.mkdir(parents=True, exist_ok=True)
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -214,7 +215,9 @@ class WorkerProcesses:
     def _started(self, words: Sequence[str], log: Path) -> subprocess.Popen[bytes] | Spare:
         """The process of a worker with this command line, in a session of its own: Ctrl-C in the terminal is
         for the client, not for its workers."""
-        with log.open("ab") as output:
+        with _usable(log):
+            output = log.open("ab")
+        with output:
             if self._spares:
                 spare = self._spares.pop()
                 spare.work(words, log)
@@ -236,12 +239,25 @@ class WorkerProcesses:
 
     def _last_words(self, name: str, exit_code: int) -> str:
         log = self._log(name)
-        lines = log.read_text(errors="replace").strip().splitlines()
-        if lines:
-            return _message(lines[-1])
-        if shutil.disk_usage(log.parent).free < FULL_BYTES:
-            return f"the disk of {log.parent} is full"  # too full for the worker to say so
+        with _usable(log):
+            lines = log.read_text(errors="replace").strip().splitlines()
+            if lines:
+                return _message(lines[-1])
+            if shutil.disk_usage(log.parent).free < FULL_BYTES:
+                return f"the disk of {log.parent} is full"  # too full for the worker to say so
         return f"exit code {exit_code}, and nothing in {log}"
+
+
+@contextlib.contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    """Raises StoreError for what can't be done in a run's folder, as it was removed under the run."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{path}: can't be used: {error.strerror}. What is recorded there counts; mend that, then run "
+            "the same command again"
+        ) from error
 
 
 def _message(line: str) -> str:

@@ -123,6 +123,22 @@ def test_syntax_errors_have_a_place(text: str) -> None:
         assert ": not valid YAML: " in problems[0]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: {b: echo {}, c: d}",
+        "a:\n  b: echo {}: {.}",
+        "a:\n  b: {} x",
+        "a: *.log",
+        "a: [*.log]",
+        "a: @echo",
+        "a: %d",
+    ],
+)
+def test_text_that_needs_quotes_is_told_so(text: str) -> None:
+    assert "a text such as a command needs quotes" in problems_of(text)[0]
+
+
 def test_a_tab_is_called_a_tab() -> None:
     assert problems_of("a:\n\tb: 1\n") == [
         "t:2:1: not valid YAML: the line is indented with a tab; use spaces"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import threading
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from kon.kinds.spawn import Finished, Spawner, have_pidfd
+from kon.kinds.start import ALONE_S
 from tests.kinds.running import LIMIT_S, open_files
 from tests.kinds.spawning import both_ways, run, start
 
@@ -68,6 +70,20 @@ def test_a_start_waits_for_file_descriptors(caplog: pytest.LogCaptureFixture) ->
 
     assert run(True, use, patience_s=LIMIT_S) == [0] * 9
     assert caplog.text.count("out of file descriptors") == 1
+
+
+def test_a_start_that_no_running_command_could_help_waits_for_a_second() -> None:
+    """`ulimit -n 20`: each task waited for a minute, in vain."""
+
+    async def use(spawner: Spawner) -> None:
+        loop = asyncio.get_running_loop()
+        await spawner.run(["/bin/sh", "-c", ":"], {})
+        began_s = loop.time()
+        with files_limited_to(0), pytest.raises(OSError, match="Too many open files"):
+            await spawner.run(["/bin/sh", "-c", ":"], {})
+        assert ALONE_S <= loop.time() - began_s < LIMIT_S
+
+    run(True, use, patience_s=2 * LIMIT_S)
 
 
 def test_without_a_pidfd_for_want_of_file_descriptors_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None:

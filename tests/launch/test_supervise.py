@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from kon.core.errors import WorkersDenied, WorkersFailed, first_cause
+from kon.core.errors import StoreError, WorkersDenied, WorkersFailed, first_cause
 from kon.engine.records.records import RunFolder
 from kon.launch.process import DENIED
 from kon.launch.supervise import QUICK_DEATHS, WorkerProcesses
@@ -65,6 +66,30 @@ def test_others_drain_where_workers_are_denied(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(WorkersDenied, match="No task counts as tried"):
         asyncio.run(WorkerProcesses(folder, ["w1", "w2", "w3"]).run())
     assert told.read_text().split() == ["told", "drained"]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_folder_that_is_removed_under_a_run_is_named(
+    begun: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before workers are started, or while one runs; the next life is not started."""
+    folder = RunFolder(tmp_path / "r")
+
+    async def one_life(self: WorkerProcesses, name: str) -> int:
+        shutil.rmtree(folder.path)
+        folder.path.write_text("")
+        monkeypatch.undo()
+        return 1
+
+    if begun:
+        monkeypatch.setattr(WorkerProcesses, "_one_life", one_life)
+    else:
+        folder.path.write_text("")  # so that nothing can be made there
+    with pytest.raises((StoreError, BaseExceptionGroup)) as caught:
+        asyncio.run(WorkerProcesses(folder, ["w1"]).run())
+    cause = first_cause(caught.value)
+    assert isinstance(cause, StoreError)
+    assert "can't be used: Not a directory" in str(cause)
 
 
 def test_a_run_whose_workers_are_all_stopped_from_outside_ends_and_goes_on_later(tmp_path: Path) -> None:
