@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import sqlite3
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,46 @@ def test_closing_after_the_loop_has_ended_waits_for_the_thread(tmp_path: Path) -
     threading.Timer(0.05, held.let_go).start()
     asyncio.run(connection.close())
     assert our_threads() == []
+
+
+def test_the_end_waits_for_the_writes_before_it(tmp_path: Path) -> None:
+    """They share a transaction, and the end comes while it is gathered."""
+
+    async def use() -> None:
+        connection = await connected(tmp_path)
+        held, done = Held(connection), list[int]()
+        writes = [connection.write(lambda db, n=n: done.append(n)) for n in range(2)]  # type: ignore[misc]
+        connection._stop()
+        held.let_go()
+        async with asyncio.timeout(10.0):
+            await asyncio.gather(*writes)
+            await asyncio.shield(connection._ended)
+        assert done == [0, 1]
+        await connection.close()
+
+    asyncio.run(use())
+
+
+def descriptors(file: Path) -> list[int]:
+    """Those of this process that are of this file."""
+    found = []
+    for each in Path("/dev/fd").iterdir():
+        with suppress(OSError):  # the folder's own is no more
+            if os.path.samestat(os.fstat(int(each.name)), file.stat()):
+                found.append(int(each.name))
+    return found
+
+
+def test_closing_closes_the_lock_file(tmp_path: Path) -> None:
+    async def use() -> None:
+        connection = await connected(tmp_path)
+        await connection.write(lambda db: None)
+        lock = tmp_path / RUN / "kon.db-turn"
+        assert len(descriptors(lock)) == 1
+        await connection.close()
+        assert descriptors(lock) == []
+
+    asyncio.run(use())
 
 
 def test_nothing_is_looked_for_where_nobody_watches_any_more(tmp_path: Path) -> None:

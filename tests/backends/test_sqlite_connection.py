@@ -223,6 +223,29 @@ def test_a_receive_cancelled_between_its_answer_and_its_turn_gives_it_back(
     asyncio.run(use())
 
 
+def test_a_call_that_fails_as_it_is_cancelled_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use() -> None:
+        connection = await connected(tmp_path)
+        deliver, undone = Connection._deliver, list[object]()
+
+        def deliver_and_cancel(self: Connection, calls: Any) -> None:
+            deliver(self, calls)
+            calling.cancel()
+
+        monkeypatch.setattr(Connection, "_deliver", deliver_and_cancel)
+        work: Work[object] = lambda db: db.execute("SELECT 1 FROM nowhere")  # noqa: E731
+        calling = asyncio.create_task(connection.write_or_undo(work, lambda reply: undone.append))
+        await asyncio.wait({calling})
+        assert calling.cancelled()
+        monkeypatch.undo()
+        await connection.close()
+        assert undone == []
+
+    asyncio.run(use())
+
+
 def test_closing_gives_back_what_a_cancelled_receive_got(tmp_path: Path) -> None:
     """As a worker does it that is told to stop: cancel the receive, and close."""
 

@@ -11,8 +11,11 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from kon.backends.sqlite.turn import Pauses, Turn
-from kon.core.queue import Message
+from kon.core.errors import StoreError
+from kon.core.queue import Depth, Message
 from tests.backends.given import database, opened
 
 SPAWN: Final = multiprocessing.get_context("spawn")  # a program with threads should not fork
@@ -89,6 +92,21 @@ def test_a_connection_gives_it_back_after_each_transaction(tmp_path: Path) -> No
             with_a_holder(database(tmp_path).with_name("kon.db-turn"), lambda holder, kill: None)
 
     asyncio.run(use())
+
+
+def test_a_call_whose_turn_never_comes_is_refused(tmp_path: Path) -> None:
+    async def use(busy_timeout_s: float, body: bytes) -> Depth:
+        async with opened(tmp_path, busy_timeout_s=busy_timeout_s) as channel:
+            await channel.tasks.send([Message(body)])
+            return await channel.tasks.depth()
+
+    def then(holder: Pipe, kill: Callable[[], None]) -> None:
+        with pytest.raises(StoreError, match="locked"):
+            asyncio.run(use(0.05, b"b"))
+
+    asyncio.run(use(10.0, b"a"))
+    with_a_holder(database(tmp_path).with_name("kon.db-turn"), then)
+    assert asyncio.run(use(10.0, b"c")) == Depth(2, 0, 0)
 
 
 def test_pauses_grow_and_differ_and_end() -> None:

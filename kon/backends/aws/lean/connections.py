@@ -184,8 +184,6 @@ class _Connection(asyncio.Protocol):
             return await reply
         except BaseException:  # cancelled, too: its reply must not meet another request
             self.abort()
-            if reply.done() and not reply.cancelled():
-                reply.exception()  # asyncio complains of one that nobody has looked at
             raise
         finally:
             self._timer.cancel()

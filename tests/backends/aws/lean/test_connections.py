@@ -6,13 +6,15 @@ import asyncio
 import random
 import socket
 from collections.abc import Callable
-from typing import ClassVar, cast
+from concurrent.futures import Future
+from typing import Any, ClassVar, cast
 from unittest.mock import Mock
 
 import pytest
+from botocore.exceptions import ConnectionClosedError, EndpointConnectionError
 
 from kon.backends.aws.calls import Calls
-from kon.backends.aws.lean.connections import _Connection, _Lost
+from kon.backends.aws.lean.connections import Connections, StaleConnection, _Connection, _Lost
 from kon.core.errors import BackendUnavailable, KonError
 from tests.backends.aws.lean.server import (
     HALF,
@@ -289,3 +291,55 @@ async def test_a_reply_that_came_as_the_time_was_up_is_taken(server: Server, cal
     connection.data_received(reply(b"{}"))
     connection._look()
     assert (await call).body == b"{}"
+
+
+@on_a_server
+async def test_only_a_kept_connection_that_ends_is_stale(server: Server, calls: Calls) -> None:
+    """That is no attempt: a new one that ends so is, or the call would never give up."""
+    await send(calls)
+    (connections,) = calls._lean._connections.values()
+    request = b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n"
+    server.answers = [saying(then=hang_up), saying(then=hang_up)]
+    with pytest.raises(ConnectionClosedError) as kept:
+        await connections.exchange(request)
+    with pytest.raises(ConnectionClosedError) as fresh:
+        await connections.exchange(request)
+    assert [kept.type, fresh.type] == [StaleConnection, ConnectionClosedError]
+
+
+@on_a_server
+async def test_a_connection_of_an_earlier_loop_is_not_used(server: Server, calls: Calls) -> None:
+    await send(calls)
+    earlier = asyncio.new_event_loop()
+    left = _Connection(earlier, 60.0)
+    left.connection_made(Mock(**{"get_write_buffer_size.return_value": 0}))
+    earlier.close()
+    (connections,) = calls._lean._connections.values()
+    connections._idle.append(left)
+    assert ids(await send(calls, "2")) == ["2"]
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [(ConnectionRefusedError(), EndpointConnectionError), (asyncio.CancelledError(), asyncio.CancelledError)],
+)
+def test_a_socket_that_reaches_nobody_is_closed(
+    monkeypatch: pytest.MonkeyPatch, raised: BaseException, told: type[BaseException]
+) -> None:
+    tried: list[socket.socket] = []
+
+    async def refuse(connecting: socket.socket, address: Any) -> None:
+        tried.append(connecting)
+        raise raised
+
+    async def whole() -> None:
+        monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", refuse)
+        found = Future[Any]()
+        found.set_result([(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 1))])
+        connections = Connections("http://host", "host", 1, None, lambda *_: found)
+        with pytest.raises(told):
+            await connections.exchange(b"request")
+        assert [each.fileno() for each in tried] == [-1]
+
+    asyncio.run(whole())
