@@ -53,29 +53,13 @@ def plan(
     check_items(items, caller)
     _check_names(settings, caller)
     if callable(work):
-        given: dict[str, Any]
-        kind, name = "python", getattr(work, "__name__", "call")
-        given = {"function": reference_of(work, caller), "sys_path": import_path()}
-        if _writes_elsewhere(settings.get("backend"), (options or {}).get("pool", "processes")):
-            given["here"] = {"live": "live"}
-        argv = _argv()
-        if argv is not None:
-            given["argv"] = argv
-        if spread:
-            given["call"] = "spread"
-        body = for_call if spread else for_function
+        kind, name, body = "python", getattr(work, "__name__", "call"), for_call if spread else for_function
+        given = _function_options(work, caller, spread, settings.get("backend"), options or {})
+    elif spread:
+        raise ConfigurationError(f"{caller}: spread=True is for functions; a command gets its item as {{}}")
     else:
-        if spread:
-            raise ConfigurationError(
-                f"{caller}: spread=True is for functions; a command gets its item as {{}}"
-            )
-        kind, name = "shell", _first_word(work, caller)
-        given = {"command": work if isinstance(work, str) else list(work)}
-        if not _KEEPING & (options or {}).keys():
-            given.update(
-                {"here": {"keep": "output"}} if _is_here(settings.get("backend")) else {"exact_output": True}
-            )
-        body = for_command
+        kind, name, body = "shell", _first_word(work, caller), for_command
+        given = _command_options(work, settings.get("backend"), options or {})
     name = run_name(name)
     if workers is None:
         workers = processors()
@@ -102,6 +86,27 @@ def plan(
         raise WorkloadError(f"{caller}: {error}") from error
     folder = None if out is None else folder_of(out, caller)
     return Plan(caller, cell.spec, cell.workload, folder, rerun_failed, wishes)
+
+
+def _function_options(
+    work: Callable[..., Any], caller: str, spread: bool, backend: object, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    given: dict[str, Any] = {"function": reference_of(work, caller), "sys_path": import_path()}
+    if _writes_elsewhere(backend, options.get("pool", "processes")):
+        given["here"] = {"live": "live"}
+    argv = _argv()
+    if argv is not None:
+        given["argv"] = argv
+    return {**given, "call": "spread"} if spread else given
+
+
+def _command_options(
+    work: str | Sequence[str], backend: object, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    given: dict[str, Any] = {"command": work if isinstance(work, str) else list(work)}
+    if _KEEPING & options.keys():
+        return given
+    return {**given, "here": {"keep": "output"}} if _is_here(backend) else {**given, "exact_output": True}
 
 
 _WORKERS: Final = "`workers` is the number of worker processes"

@@ -51,17 +51,15 @@ def with_labels(rows: Sequence[Row]) -> list[Row]:
 
 def repeats(rows: Iterable[Row]) -> list[list[Row]]:
     """Rows `with_labels`, in groups of those that are repeats of one another, in their order."""
-    cells: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        cells.setdefault(tuple(row.get(key) for key in _CELL), []).append(row)
-    return list(cells.values())
+    return list(by_values(rows, *_CELL).values())
 
 
-def by_experiment(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    experiments: dict[str, list[Row]] = {}
+def by_values(rows: Iterable[Row], *keys: str) -> dict[tuple[Any, ...], list[Row]]:
+    """The rows by their values of these keys; None for one that a row lacks."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        experiments.setdefault(row.get("experiment", ""), []).append(row)
-    return experiments
+        groups.setdefault(tuple(row.get(key) for key in keys), []).append(row)
+    return groups
 
 
 def task_s(row: Row) -> float | None:

@@ -23,7 +23,7 @@ from kon.report.columns import (
     with_spread,
 )
 from kon.report.fit import wrapped
-from kon.report.groups import SpreadVerdict, by_experiment, per_worker, repeats, verdict, with_labels
+from kon.report.groups import SpreadVerdict, by_values, per_worker, repeats, verdict, with_labels
 
 __all__ = ["STYLE", "draw", "rounded", "table", "tables", "with_labels", "with_spread"]
 
@@ -36,7 +36,7 @@ def tables(rows: Sequence[Row], style: str = PLAIN, width: int | None = None) ->
     Over repeats of a run, figures are medians, with the largest deviation from it; counts are sums,
     so that no median hides a lost task. Where that spread hides which strategy is faster, lines below say so.
     """
-    return "\n\n".join(table(each, style, width) for each in by_experiment(rows).values())
+    return "\n\n".join(table(each, style, width) for each in by_values(rows, "experiment").values())
 
 
 def table(rows: Sequence[Row], style: str = PLAIN, width: int | None = None) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import yaml
 
 from kon.core.errors import ConfigurationError
 from kon.report.columns import PLAIN, Column, Row, draw_columns, figure, measured, number, rounded
-from kon.report.groups import lanes, repeats, with_labels
+from kon.report.groups import by_values, lanes, repeats, with_labels
 from kon.report.tables import around
 
 _LOCAL = frozenset({"memory", "sqlite"})
@@ -83,7 +84,7 @@ def by_length(
     """Time, idle time, efficiency and throughput for each length of task and number of workers: a table for
     each backend and strategy, over all experiments of the rows."""
     made = []
-    for (backend, label), group in _by(with_labels(rows), "backend", "label").items():
+    for (backend, label), group in by_values(with_labels(rows), "backend", "label").items():
         known = sorted(
             (row for row in group if row["task_s"] is not None),
             key=lambda row: (-row["task_s"], row["workers"], row["repeat"]),
@@ -115,7 +116,7 @@ def by_minutes(
 ) -> str:
     """Minutes by workers; a table for each backend, strategy and kind of work."""
     made = []
-    for (backend, label, kind), group in _by(with_labels(rows), "backend", "label", "kind").items():
+    for (backend, label, kind), group in by_values(with_labels(rows), "backend", "label", "kind").items():
         groups = repeats(sorted(group, key=lambda row: (row["tasks"], row["workers"], row["repeat"])))
         columns = [*_MINUTES, _speedup(groups), *_published(groups, others, _their_minutes)]
         above = f"{kind}: minutes by workers, {label} on {backend}{_repeated(groups)}"
@@ -134,7 +135,7 @@ def further(
     made = []
     several = [
         row
-        for group in _by(with_labels(rows), "backend", "label").values()
+        for group in by_values(with_labels(rows), "backend", "label").values()
         if len({row["task_s"] for row in group} - {None}) > 1
         for row in group
         if row["task_s"] is not None
@@ -160,13 +161,6 @@ def task_length(seconds: float) -> str:
     return f"{seconds:.4g} s"
 
 
-def _by(rows: Sequence[Row], *keys: str) -> dict[tuple[Any, ...], list[Row]]:
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row.get(key) for key in keys), []).append(row)
-    return groups
-
-
 def _repeated(groups: Sequence[Sequence[Row]]) -> str:
     most = max(len(group) for group in groups)
     return f"; median of {most} runs ± largest deviation" if most > 1 else ""
@@ -181,11 +175,12 @@ def _published(
         def value(row: Row, other: Reference = other) -> str:
             return of(row, other) if is_comparable(row) else ""
 
-        def show(rows: Sequence[Row], other: Reference = other) -> str:
-            return of(rows[0], other) if is_comparable(rows[0]) else ""
-
         if any(value(group[0]) for group in groups):
-            yield Column(other.system.replace(", ", "\n"), value, show)
+            yield Column(other.system.replace(", ", "\n"), value, partial(_first, value))
+
+
+def _first(value: Callable[[Row], str], rows: Sequence[Row]) -> str:
+    return value(rows[0])
 
 
 def _rival(row: Row, other: Reference) -> str:

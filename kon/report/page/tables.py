@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from kon.report.columns import Column, Row, count, figure, name, number
 from kon.report.gathered import Gathered
-from kon.report.groups import by_experiment, repeats, with_labels
+from kon.report.groups import by_values, repeats, with_labels
 from kon.report.tables import caption, columns_of, hidden_differences
 
 
@@ -35,7 +35,7 @@ class Table(NamedTuple):
 def strategies(rows: Sequence[Row]) -> list[Table]:
     """For each experiment its strategies side by side, as `kon table` has them."""
     made = []
-    for each in by_experiment(rows).values():
+    for each in by_values(rows, "experiment").values():
         labelled = with_labels(each)
         groups = repeats(labelled)
         columns = columns_of(labelled, groups, wide=True)
