@@ -41,10 +41,6 @@ _ALSO_SET: Final = {"workers": "workers", "model": "backend.latency", "instance"
 """Options of the command, and the keys of the file that say the same."""
 
 
-_ALSO_SET: Final = {"workers": "workers", "model": "backend.latency", "instance": "backend.instance"}
-"""Options of the command, and the keys of the file that say the same."""
-
-
 @click.command()
 @file_argument
 @json_option
