@@ -9,6 +9,7 @@ import io
 import logging
 import os
 import platform
+import signal
 import sys
 import traceback
 import warnings
@@ -360,6 +361,10 @@ def main() -> None:
         sys.exit(Interrupted.exit_code)
     finally:
         _forget_full_stderr()
+        if (
+            signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        ):  # all is said: one more ends it at once
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _call_click() -> None:

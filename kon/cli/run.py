@@ -197,7 +197,7 @@ def print_plan(campaign: Campaign, experiment: str, rerun_failed: bool, as_json:
     fresh = [run for run in runs if run["would"] != RECORDED]
     tasks = sum(run["tasks"] for run in fresh)
     click.echo(
-        f"\n{len(fresh)} of {len(runs)} runs would be made, {counted(tasks, 'task')}, in {campaign.root}/"
+        f"\n{len(fresh):,} of {len(runs):,} runs would be made, {counted(tasks, 'task')}, in {campaign.root}/"
     )
 
 

@@ -1,4 +1,5 @@
-"""Ctrl-C while kon loads, and while it reads its command line: no traceback, and exit code 130 to a shell."""
+"""Ctrl-C while kon loads, reads its command line, or has come to its end: no traceback, and exit code 130 to
+a shell."""
 
 from __future__ import annotations
 
@@ -44,6 +45,14 @@ sys.settrace(trace)
 main()
 """
 
+AT_ITS_END = """
+import signal, threading
+from kon.cli import main
+
+threading._register_atexit(signal.raise_signal, signal.SIGINT)  # as Python waits for threads
+main()
+"""
+
 
 def ended(program: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -65,3 +74,9 @@ def test_at_a_line_of_what_reads_the_command_line(lines: range, tmp_path: Path) 
         told = ended(AT_A_LINE, str(line), "config", "--json", cwd=tmp_path)
         assert told.returncode == 130, (line, told)
         assert told.stderr.strip() == "kon: interrupted", (line, told)
+
+
+def test_at_its_end(tmp_path: Path) -> None:
+    told = ended(AT_ITS_END, "config", cwd=tmp_path)
+    assert told.returncode == -signal.SIGINT
+    assert "Traceback" not in told.stderr
