@@ -193,13 +193,14 @@ class MapRun:
         StoreError where something can't be written.
         """
         self._printer.skip(outcome for outcome in news if outcome.index in self._known)
-        self._note([each for each in news if each.index not in self._known and self._printer.is_silent(each)])
+        silent = [each for each in news if each.index not in self._known and self._printer.is_silent(each)]
         try:
+            self._note(silent)
             self._show_live()
             self._printer.print(self._fresh(news, self._printed))
+            self._note_printed()
         except StoreError as error:
             raise StoreError(f"{error}. {self._after_full_disk()}") from error
-        self._note_printed()
 
     def _note_printed(self) -> None:
         self._note(self._printer.printed)
