@@ -44,8 +44,14 @@ class FolderLock:
                     "another folder with --out"
                 )
             await asyncio.sleep(_RETRY_S)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(fd)
+            raise StoreError(
+                f"{self.path}: can't be written: {error.strerror}. Make room, then run the same command again"
+            ) from error
         self._fd = fd
         return self
 

@@ -34,8 +34,8 @@ def run_with_room_for(largest_bytes: int, *args: str, cwd: Path) -> subprocess.C
 
 @pytest.mark.parametrize(
     ("backend", "largest_bytes"),
-    [("memory", 100_000), ("sqlite", 600_000), ("sqlite", 1_000)],
-    ids=["memory", "sqlite", "sqlite from the start"],
+    [("memory", 100_000), ("sqlite", 600_000), ("sqlite", 1_000), ("sqlite", 0)],
+    ids=["memory", "sqlite", "sqlite from the start", "no byte"],
 )
 def test_a_run_ends_with_one_error_and_goes_on_when_there_is_room(
     tmp_path: Path, backend: str, largest_bytes: int
@@ -45,6 +45,7 @@ def test_a_run_ends_with_one_error_and_goes_on_when_there_is_room(
     assert (full.returncode, full.stdout) == (2, "")
     [line] = full.stderr.splitlines()
     assert line.startswith("kon: ")
+    assert "standard output" not in line
     assert "start again" in line or "run the same command again" in line
 
     done = process(*args, cwd=tmp_path)
