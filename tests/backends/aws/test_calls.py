@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -133,3 +134,12 @@ def test_a_poll_of_boto3_that_was_called_off_ends_in_silence(monkeypatch: pytest
                 await asyncio.to_thread(thread.join)
 
     on_a_server(monkeypatch, "boto3", body)
+
+
+def test_a_program_that_is_ending_and_has_no_threads_tidies_up_all_the_same() -> None:
+    calls = Calls()
+    calls._threads = ThreadPoolExecutor(1)
+    calls._threads.shutdown()
+    assert calls._submit(divmod, 7, 2).result(0) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        calls._submit(divmod, 7, 0).result(0)

@@ -463,7 +463,7 @@ async def test_closing_waits_for_what_is_given_back(bed: Bed) -> None:
     await asyncio.sleep(0)
     await bed.queue.close()
     bed.calls.fault = None
-    assert bed.queue._returning == set()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
     assert len(await all_of(bed.another(), 2)) == 2
 
 
