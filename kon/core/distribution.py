@@ -60,9 +60,11 @@ def _wanted(origin: Mapping[str, Any], extra: str) -> str:
     what, url = f"{NAME}[{extra}]", origin.get("url", "")
     if origin.get("dir_info", {}).get("editable"):
         return f"-e {shlex.quote(f'{unquote(urlsplit(url).path)}[{extra}]')}"
-    # pip takes no requirement at git+file:///, but one at file:///
-    if "vcs_info" in origin and urlsplit(url).scheme != "file":
-        url = f"{origin['vcs_info']['vcs']}+{url}"
+    if (vcs := origin.get("vcs_info")) is not None:
+        if url.startswith("file:///"):  # pip takes no requirement without a host
+            url = url.replace("file://", "file://localhost", 1)
+        revision = vcs.get("requested_revision")
+        url = f"{vcs['vcs']}+{url}" + (f"@{revision}" if revision else "")
     return shlex.quote(f"{what} @ {url}" if url else what)
 
 

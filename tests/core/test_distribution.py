@@ -20,7 +20,12 @@ from kon.core.distribution import _installer, _wanted, install
             {"url": "https://example.com/kon", "vcs_info": {"vcs": "git", "commit_id": "1"}},
             "'cloudkon[live] @ git+https://example.com/kon'",
         ),
-        ({"url": "file:///kon", "vcs_info": {"vcs": "git"}}, "'cloudkon[live] @ file:///kon'"),
+        # file:///kon would be built in that folder, which is another's, or a repository without files
+        ({"url": "file:///kon", "vcs_info": {"vcs": "git"}}, "'cloudkon[live] @ git+file://localhost/kon'"),
+        (
+            {"url": "https://host/kon", "vcs_info": {"vcs": "git", "requested_revision": "v1"}},
+            "'cloudkon[live] @ git+https://host/kon@v1'",
+        ),
         ({"url": "file:///c.whl", "archive_info": {}}, "'cloudkon[live] @ file:///c.whl'"),
     ],
 )
