@@ -15,7 +15,7 @@ import botocore.parsers
 from botocore.config import Config
 
 from kon.backends.aws.clients import S3_LINKS, expect_owners
-from kon.backends.aws.failures import ADD_THE_ACTION, DENIED
+from kon.backends.aws.failures import ADD_THE_ACTION, BAD_CREDENTIALS, DENIED, SIGN_IN
 from kon.core.errors import BackendRefused
 from kon.fleet.thing import PROJECT
 
@@ -159,6 +159,11 @@ def in_kons_words(call: Callable[..., Any]) -> Callable[..., Any]:
             raise BackendRefused("no region for AWS: set AWS_DEFAULT_REGION") from error
         except botocore.exceptions.ClientError as error:
             mend = f". {ADD_THE_ACTION}" if code_of(error) in DENIED else ""
+            if code_of(error) in {
+                *BAD_CREDENTIALS,
+                "RequestExpired",
+            }:  # EC2's word for a session that is over
+                mend = f". {SIGN_IN}"
             raise BackendRefused(f"{said_by(error)}{mend}") from error
         except UNREACHED as error:
             raise BackendRefused(unreached(error)) from error

@@ -60,6 +60,43 @@ def test_site_then_an_image_of_it_then_more_and_fewer_hosts(day: Day) -> None:
     assert day.ec2.describe_images(Owners=["self"])["Images"] == []
 
 
+def test_a_second_call_takes_no_workers_from_the_first(day: Day, tmp_path: Path) -> None:
+    """It stopped them at its end, and the first run stood still, with its hosts on the bill."""
+    long = (
+        (tmp_path / "small.yml")
+        .read_text()
+        .replace("name: small", "name: long")
+        .replace("count: 20", "count: 300")
+        .replace("0.05", "0.5")
+    )
+    (tmp_path / "long.yml").write_text(long)
+    (tmp_path / "other.yml").write_text(long.replace("name: long", "name: other"))
+    day.play("provision")
+    day.play("configure")
+    run = RunFolder(day.folder / "out/long-lease-w1-r1")
+    first = day.operator.begin("run", tmp_path / "log", experiment=str(tmp_path / "long.yml"))
+    until(lambda: run.results.exists() and sum(1 for _ in run.outcomes()) > 5)
+    [host] = day.hosts()
+    started = day.ssh(host, "systemctl show -p InvocationID kon-worker@day1").stdout
+    for file, out, said in (
+        ("long", "out", "kon run ended with exit code 2"),
+        ("long", "elsewhere", "kon run ended with exit code"),
+        ("other", "others", "it works on long-lease-w1-r1, of another call"),
+    ):
+        second = day.operator.play("run", experiment=str(tmp_path / f"{file}.yml"), out=str(tmp_path / out))
+        assert second.exit_code == 2, second.output
+        assert said in second.said, second.output
+        assert day.ssh(host, "systemctl show -p InvocationID kon-worker@day1").stdout == started
+    assert day.units(host) == "active"
+    baked = day.operator.play("bake")
+    assert baked.exit_code == 2, baked.output
+    assert "kon-worker@day1.service is at work" in baked.said
+    assert first.wait() == 0, (tmp_path / "log").read_text()
+    assert run.read_summary()["done"] == 300
+    assert day.units(host) == "inactive"
+    day.play("teardown")
+
+
 def test_hosts_that_were_there_before_are_a_fleet_too(day: Day) -> None:
     """As with inventory/ssh.example.yml: no inventory of EC2's, and credentials in a file."""
     day.play("provision", workers=2, experiment="")

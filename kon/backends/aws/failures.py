@@ -73,8 +73,9 @@ ADD_THE_ACTION: Final = (
     "Add the action to the policy of these credentials (docs/aws.md has a whole one) and run the same "
     "command again"
 )
+SIGN_IN: Final = "Sign in again, or check AWS_PROFILE and the keys in the environment"
 _SKEWED: Final = frozenset(["RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"])
-_BAD_CREDENTIALS: Final = frozenset(
+BAD_CREDENTIALS: Final = frozenset(
     [
         "InvalidClientTokenId",
         "UnrecognizedClientException",
@@ -257,16 +258,13 @@ def _answered(error: exceptions.ClientError, service: str, operation: str, resou
 def _denied(code: str, text: str, status: int, service: str, operation: str, resource: str) -> str:
     """What to do, where the service refuses whoever asks; nothing where it refuses for another reason."""
     name = _name(service)
-    if code in _SKEWED or (code in _BAD_CREDENTIALS and _CLOCK_IN_TEXT.search(text)):
+    if code in _SKEWED or (code in BAD_CREDENTIALS and _CLOCK_IN_TEXT.search(text)):
         return (
             f"{name} refuses {operation} as this host's clock is wrong ({text or code}). Set the clock, "
             "for example by `timedatectl set-ntp true`, and run the same command again"
         )
-    if code in _BAD_CREDENTIALS:
-        return (
-            f"{name} does not accept the AWS credentials ({code}: {text}). Sign in again, or check "
-            "AWS_PROFILE and the keys in the environment"
-        )
+    if code in BAD_CREDENTIALS:
+        return f"{name} does not accept the AWS credentials ({code}: {text}). {SIGN_IN}"
     # S3 says 403 alone to a HEAD
     if code in DENIED or (status == 403 and code in ("403", "Forbidden")):
         action = match[1] if (match := _ACTION.search(text)) else _action(service, operation)

@@ -79,6 +79,11 @@ def survey(work: Work, prices: Prices) -> Survey:
         hosts = int(template["Hosts"]) if template.get("Hosts", "").isdecimal() else len(running)
         if not template:
             hosts = NEW_FLEET_HOSTS
+    if hosts < len(running):
+        work.notes.append(
+            f"workers is {hosts}, and there are {len(running)}: `scale` ends the others; `provision` leaves "
+            "them, and they cost as before"
+        )
     expires_at = _expires_at(work, [template, *(tags_of(each.get("Tags")) for each in running)])
     hours = (seconds(expires_at) - work.now_s()) / 3600
     price = price_of(wanted, prices, hosts, hours, max(wanted.disk_gb, image.size_gb), types)

@@ -139,7 +139,9 @@ def test_how_many_hosts_follows_from_what_exists(work: Maker, account: Account) 
     account.client("ec2").terminate_instances(InstanceIds=made)
     _, made = build(work(), usual_prices())
     assert len(made) == 1, "one that was lost is made again"
-    build(work(hosts=0), usual_prices())
+    fewer = work(hosts=0)
+    build(fewer, usual_prices())
+    assert [note for note in fewer.notes if "workers is 0, and there are 3: `scale` ends" in note]
     assert look(work(), usual_prices()).hosts == 0, "as it was told, although hosts are still there"
 
 
@@ -329,4 +331,13 @@ def test_a_service_that_goes_on_failing_is_a_line(
 def test_a_missing_right_is_told_with_what_to_do(work: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(monkeypatch, lambda name, given: "" if name == "GetCallerIdentity" else "UnauthorizedOperation")
     with pytest.raises(BackendRefused, match=r"UnauthorizedOperation.*Add the action to the policy"):
+        ASKING["end_hosts"](work())
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "RequestExpired", "AuthFailure"])
+def test_credentials_that_have_expired_are_told_with_what_to_do(
+    work: Maker, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    refused(monkeypatch, lambda name, given: code)
+    with pytest.raises(BackendRefused, match=rf"{code}.*Sign in again, or check AWS_PROFILE"):
         ASKING["end_hosts"](work())
