@@ -12,9 +12,21 @@ if _is_own := (
 ):  # Ctrl-C ends a program that has not begun: Python would show where in its imports
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from kon.cli.group import main
+from kon.cli import group
 
 if _is_own:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def main() -> None:
+    """The installed script. Ends the process."""
+    try:
+        group.main()
+    finally:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(
+                signal.SIGINT, signal.SIG_DFL
+            )  # all is said: one more ends it, and shows no traceback
+
 
 __all__ = ["main"]

@@ -9,7 +9,6 @@ import io
 import logging
 import os
 import platform
-import signal
 import sys
 import traceback
 import warnings
@@ -350,7 +349,7 @@ def kon() -> None:
 
 
 def main() -> None:
-    """The installed script. Ends the process."""
+    """What the installed script does. Ends the process."""
     try:
         _take_closed_files()
         _outlive_stderr()
@@ -361,10 +360,6 @@ def main() -> None:
         sys.exit(Interrupted.exit_code)
     finally:
         _forget_full_stderr()
-        if (
-            signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        ):  # all is said: one more ends it at once
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _call_click() -> None:
@@ -392,6 +387,12 @@ def _call() -> None:
             else:
                 click.echo(f"kon: {told}", err=True)
             sys.exit(EXIT_STDOUT)
+        if (short := _short_of(first_cause(error))) is not None:
+            if logs.is_json():
+                _log.error(short, extra={"exit_code": StoreError.exit_code})
+            else:
+                click.echo(f"kon: {short}", err=True)
+            sys.exit(StoreError.exit_code)
         from kon.cli.fault import told as kept
 
         if logs.is_json():
@@ -400,6 +401,17 @@ def _call() -> None:
             traceback.print_exc()
             click.echo(f"kon: {kept(error)}", err=True)
         sys.exit(EXIT_FAULT)
+
+
+def _short_of(error: BaseException) -> str | None:
+    """What to say where this process may have no more threads or memory; None for another error."""
+    if isinstance(error, MemoryError):
+        what, limits = "is out of memory", "ulimit -v, or a container's limit"
+    elif isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        what, limits = "can start no more threads", "ulimit -u, ulimit -v, or a container's limit"
+    else:
+        return None
+    return f"kon {what}. What is recorded stays: raise the limit ({limits}), then run the same command again"
 
 
 def _forget_full_stderr() -> None:

@@ -67,13 +67,13 @@ def table(
       kon table results/quickstart --format github
       kon table results/sleep-1s results/sleep-10ms --view lengths --reference workloads/published.yml
     """
-    style = as_asked(style, as_json)
+    style, wish = as_asked(style, as_json), "--json" if as_json else f"--format {style}"
     if wide:
         refuse_unused(ctx, "--wide", "width")
     if style != "plain":
-        refuse_unused(ctx, f"--format {style}", "width")
+        refuse_unused(ctx, wish, "width")
     if style in ("csv", "json"):
-        refuse_unused(ctx, f"--format {style}", "view", "reference")
+        refuse_unused(ctx, wish, "view", "reference")
     if wide:
         width = None
     elif width is None:

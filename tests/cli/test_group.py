@@ -171,6 +171,20 @@ def test_a_fault_of_kons_own_keeps_its_traceback_and_says_where_to_report_it(
     assert "\n## A fault of kon's own\n" in (PROJECT / fault.PAGE).read_text()
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")], ids=str)
+def test_a_limit_of_this_place_is_no_fault_of_kons_own(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(error, monkeypatch)
+    monkeypatch.setattr(sys, "argv", ["kon", "schema"])
+    with pytest.raises(SystemExit) as ended:
+        group.main()
+    assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("kon: kon ")
+    assert "raise the limit (ulimit -" in line
+
+
 def test_a_fault_on_a_full_disk_is_told_all_the_same(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -159,7 +159,10 @@ def test_a_new_option_is_walked_too(name: str) -> None:
     ],
 )
 def test_what_would_be_passed_over_is_refused_at_once(words: str) -> None:
-    assert invoke(*words.split()).exit_code == 2
+    refused = invoke(*words.split())
+    assert refused.exit_code == 2
+    if "--json --reference" in words:
+        assert "--json and --reference ask for two things" in refused.stderr
 
 
 def test_a_dry_run_refuses_what_the_run_itself_would() -> None:
