@@ -124,8 +124,12 @@ class CommandFailure(click.ClickException):
 
 _GONE: Final = {
     "host": " any more; `kon run FILE --dry-run --json | kon join - --number N --out DIR` does what it did",
+    "help": "; `kon --help` lists them, and `kon COMMAND --help` has the options of one",
+    "version": "; it is `kon --version`",
+    "list": "; it is `kon runs`, or `kon status`",
+    "ls": "; it is `kon runs`, or `kon status`",
 }
-"""Commands of the release before, and what to type now."""
+"""Commands of the release before, or of other programs, and what to type here."""
 
 
 class LazyGroup(click.Group):

@@ -67,7 +67,8 @@ class JobsType(click.ParamType[Jobs]):
         found = re.fullmatch(r"(?P<sign>[+-]?)(?P<number>\d{1,6})(?P<share>%?)", value.strip())
         if found is None:
             self.fail(
-                f'expected a number, 0 for as many as tasks, 50% of the processors, or +1: "{value}"',
+                "expected a number below 1000000, 0 for as many as tasks, 50% of the processors, or +1: "
+                f'"{value}"',
                 param,
                 ctx,
             )

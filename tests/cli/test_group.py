@@ -102,6 +102,16 @@ def test_an_unknown_command_is_told_the_one_that_was_meant() -> None:
     assert 'no command "stauts", did you mean "status"?' in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"), [("help", "`kon --help`"), ("version", "`kon --version`"), ("ls", "`kon runs`")]
+)
+def test_a_word_of_other_programs_has_a_hint(word: str, hint: str) -> None:
+    result = invoke(word)
+    assert result.exit_code == 2
+    assert f'no command "{word}"; ' in result.stderr
+    assert hint in result.stderr
+
+
 def test_an_unknown_option_is_a_usage_error() -> None:
     assert invoke("run", "x.yml", "--dryrun").exit_code == 2
     assert invoke("run").exit_code == 2

@@ -136,7 +136,8 @@ class TestUsage:
         ("words", "said"),
         [
             (["--resume", "true", ":::", "b"], "--resume: with --out or --joblog"),
-            (["-j", "many", "true", ":::", "b"], "expected a number, 0 for as many as tasks"),
+            (["-j", "many", "true", ":::", "b"], "expected a number below 1000000, 0 for as many as tasks"),
+            (["-j", "1000000", "true", ":::", "b"], "expected a number below 1000000"),
             (["--halt", "later", "true", ":::", "b"], '"later" is not never, soon, now'),
             (["--halt", "now,fail=101%", "true", ":::", "b"], "a share is at most 100%"),
             ([" ", "b"], "the command is empty"),
