@@ -286,8 +286,14 @@ def deeper(kept: Evidence, strategies: Sequence[str], jobs: int | None) -> Evide
     ]
     if any(each.broken for each in added):
         raise KonError("a promise broke in the small model; see `kon prove --exhaustive --preemptions 2`")
-    before = [each for each in kept.exhausted if each.preemptions != 2 or each.strategy not in chosen]
-    both = sorted([*before, *added], key=lambda each: each.strategy.label)
+    return _with_deeper(kept, strategies, added)
+
+
+def _with_deeper(kept: Evidence, strategies: Sequence[str], added: Sequence[Exhausted]) -> Evidence:
+    earlier = [
+        each for each in kept.exhausted if each.preemptions != 2 or each.strategy.label not in strategies
+    ]
+    both = sorted([*earlier, *added], key=lambda each: (each.strategy.label, each.preemptions, each.tasks))
     by = f"{kept.head.command.partition(f'` and `{DEEPER}')[0]}` and `{DEEPER} {' '.join(strategies)}"
     return msgspec.structs.replace(kept, head=msgspec.structs.replace(kept.head, command=by), exhausted=both)
 

@@ -216,6 +216,8 @@ def test_the_kept_evidence_has_the_small_case_of_every_strategy() -> None:
     found = {each.strategy.label for each in KEPT.exhausted if each.preemptions == 1}
     assert found == {each.label for each in registered_strategies()}, ANEW
     assert not any(each.broken for each in KEPT.exhausted)
+    further = [each.schedules for each in KEPT.exhausted if each.preemptions == 2]
+    assert sum(further) > 1_000_000, "as the page says"
 
 
 def test_the_most_telling_cell_has_a_single_fault_if_one_will_do() -> None:
