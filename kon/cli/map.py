@@ -172,6 +172,7 @@ def _run(command: str, items: Sequence[Item], commands: Commands, request: MapRe
         attempts=request.attempts,
         timeout_s=request.timeout_s,
         drain_s=_DRAIN_S[request.halt.when],
+        halts=request.halt.when != "never",
         out=None if request.out is None else request.out.absolute(),
         rerun_failed=request.resume_failed,
     )

@@ -35,6 +35,9 @@ class Faults(msgspec.Struct, frozen=True):
     kill_workers: int = 0
 
 
+FLUSH_S: Final = 0.05
+"""How long a worker gathers outcomes, where nothing else is said."""
+
 PREFETCH: Final = 10
 """Messages ahead of one slot, in records that do not say how many."""
 
@@ -78,7 +81,7 @@ class RunSpec(msgspec.Struct, frozen=True):
     max_receives: int = 5
     timeout_s: float | None = None
     backoff_s: float = 0.5
-    flush_s: float = 0.05
+    flush_s: float = FLUSH_S
     idle_s: float | None = None
     drain_s: float = 10.0
     workload_digest: str = ""

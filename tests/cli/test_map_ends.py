@@ -37,6 +37,15 @@ class TestEnds:
         command = "mkdir r{#}; set -- r*; test $# -le 3 || touch more; sleep 0.05; rmdir r{#}; test ! -e more"
         assert kon_map("-j3", command, *map(str, range(15)), cwd=tmp_path).code == 0
 
+    @pytest.mark.parametrize(("words", "at_once"), [((), False), (("--halt", "soon"), True)])
+    def test_what_may_halt_a_run_is_answered_at_once(
+        self, words: tuple[str, ...], at_once: bool, tmp_path: Path
+    ) -> None:
+        """Of commands of 2 ms, some 40 more began after the failure: outcomes were gathered for 50 ms."""
+        assert kon_map(*words, "--out", "kept", "true", ":::", "a", cwd=tmp_path).code == 0
+        spec = json.loads((tmp_path / "kept/true/run.json").read_text())["spec"]
+        assert (spec.get("flush_s") == 0, spec.get("prefetch") == 0) == (at_once, at_once)
+
     @pytest.mark.parametrize("halt", ["soon", "now"])
     def test_halt(self, tmp_path: Path, halt: str) -> None:
         # the first waits for two others to have begun, and fails; the others wait for "go"

@@ -32,6 +32,7 @@ class TestItems:
                 attempts=1,
                 timeout_s=None,
                 drain_s=0,
+                halts=False,
                 out=None,
                 rerun_failed=False,
             )
