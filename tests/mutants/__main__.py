@@ -60,9 +60,12 @@ ROOMS: Final = {
         (
             *(
                 f"tests/backends/aws/test_{each}.py"
-                for each in ("calls", "queue", "bodies", "dynamodb_faults")
+                for each in ("calls", "queue", "queue_bodies", "queue_given_back", "bodies")
             ),
-            *(f"tests/backends/aws/test_{each}.py" for each in ("pace", "s3_ledger", "long_tasks")),
+            *(
+                f"tests/backends/aws/test_{each}.py"
+                for each in ("dynamodb_faults", "dynamodb_rows", "pace", "s3_ledger", "long_tasks")
+            ),
             "tests/backends/aws/lean",
         ),
         ("lease --backend aws --seeds 40", "fifo --backend aws --seeds 20"),

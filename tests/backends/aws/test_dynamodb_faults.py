@@ -2,74 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
 from kon.backends.aws.dynamodb import EXPIRY_ATTRIBUTE, KEEP_S
 from kon.backends.aws.failures import CallRefused
 from kon.backends.aws.pace import TRIES
-from kon.backends.aws.rows import RowLayout
 from kon.backends.emulator import Emulator
 from kon.core.clock import Clock
 from kon.core.errors import BackendUnavailable, MessageTooLarge, StoreError
-from kon.core.ledger import Record, missing
+from kon.core.ledger import Record
 from kon.core.strategy import Claim
 from kon.core.task import Task
 from kon.engine.patience import Patience, PatientLedger
 from kon.strategies.lease import Lease
-from tests.backends.aws.given import Fault, Make, Reply, Table, once, table
-
-Body = Callable[[Table], Coroutine[Any, Any, None]]
-
-BATCH: Final = "BatchExecuteStatement"
-
-
-def on_a_table(body: Body) -> Callable[[Emulator], None]:
-    """Makes a test of a coroutine function: on a table of its own."""
-
-    def test(on_ministack: Emulator) -> None:
-        async def whole() -> None:
-            async with table() as place:
-                await body(place)
-
-        asyncio.run(whole())
-
-    test.__name__ = body.__name__
-    test.__doc__ = body.__doc__
-    return test
-
-
-def rows(*keys: int, token: str = "t") -> list[Record]:
-    return [Record(key, token) for key in keys]
-
-
-async def reply_lost(_operation: str, _parameters: dict[str, Any], make: Make) -> Reply:
-    await make()
-    raise BackendUnavailable("the reply was lost")
-
-
-def turned_down(at: Callable[[int], bool], code: str, written: bool = False) -> Fault:
-    """Some statements of a batch are answered with an error. written: they take place all the same."""
-
-    async def fault(operation: str, parameters: dict[str, Any], make: Make) -> Reply:
-        if operation != BATCH:
-            return await make()
-        statements = parameters["Statements"]
-        parameters["Statements"] = [each for n, each in enumerate(statements) if written or not at(n)]
-        answers = iter((await make())["Responses"] if parameters["Statements"] else [])
-        down = {"Error": {"Code": code, "Message": "not now"}}
-        responses = []
-        for n in range(len(statements)):
-            answer = next(answers) if written or not at(n) else None
-            responses.append(down if at(n) or answer is None else answer)
-        return {"Responses": responses}
-
-    return fault
-
+from tests.backends.aws.given import Make, Reply, Table, once
+from tests.backends.aws.table_bed import BATCH, on_a_table, reply_lost, rows, turned_down
 
 # --- what is turned down for now ------------------------------------------------------------------------
 
@@ -212,173 +162,6 @@ async def test_a_replacement_that_took_place_unseen_is_answered_with_its_own_row
     assert await ledger.replace(rows(1, 2, token="b"), ["a", "a"]) == [*rows(1, token="b"), None]
 
 
-# --- the row that stands there ------------------------------------------------------------------------
-
-
-async def without_items(operation: str, _parameters: dict[str, Any], make: Make) -> Reply:
-    reply = await make()
-    if operation == BATCH:
-        for answer in reply["Responses"]:
-            answer.get("Error", {}).pop("Item", None)
-    return reply
-
-
-@on_a_table
-async def test_a_row_that_the_reply_leaves_out_is_read_back(place: Table) -> None:
-    ledger = place.ledger()
-    await ledger.insert_new(rows(1, 2, token="a"))
-    place.calls.fault = without_items
-    assert await ledger.insert_new(rows(1, 5, token="b")) == [*rows(1, token="a"), None]
-    assert await ledger.replace(rows(1, 2, 3, token="b"), ["a", "x", "a"]) == [
-        None,
-        *rows(2, token="a"),
-        missing(3),
-    ]
-
-
-@on_a_table
-async def test_a_row_in_the_reply_is_not_read_again(place: Table) -> None:
-    ledger = place.ledger()
-    await ledger.insert_new(rows(1, token="a"))
-    place.calls.operations.clear()
-    assert await ledger.replace(rows(1, token="b"), ["x"]) == rows(1, token="a")
-    assert place.calls.operations == [BATCH]
-
-
-@on_a_table
-async def test_what_is_read_back_is_read_strongly_whatever_the_option(place: Table) -> None:
-    ledger = place.ledger(reads="eventual")
-    await ledger.insert_new(rows(1, token="a"))
-    place.calls.parameters.clear()
-    await ledger.insert_new(rows(1, token="b"))
-    await ledger.read([1])
-    asked = [call["RequestItems"][place.name] for call in place.calls.parameters if "RequestItems" in call]
-    assert [each["ConsistentRead"] for each in asked] == [True, False]
-    assert ledger.stale_reads
-    assert not place.ledger().stale_reads
-
-
-@on_a_table
-async def test_an_insert_that_met_a_row_which_then_went_is_sent_again(place: Table) -> None:
-    ledger = place.ledger()
-    await ledger.insert_new(rows(1, token="a"))
-
-    async def gone(_operation: str, _parameters: dict[str, Any], make: Make) -> Reply:
-        reply = await make()
-        place.calls.fault = None
-        assert await ledger.delete([1], ["a"]) == [True]
-        return reply
-
-    place.calls.fault = once(BATCH, gone)
-    assert await ledger.insert_new(rows(1, token="b")) == [None]
-    assert await ledger.scan(0, 2) == rows(1, token="b")
-
-
-@on_a_table
-async def test_a_replacement_that_was_late_and_then_in_time_is_sent_again(place: Table) -> None:
-    ledger = place.ledger()
-    await ledger.insert_new(rows(1, token="other"))
-
-    async def back(operation: str, parameters: dict[str, Any], make: Make) -> Reply:
-        reply = await without_items(operation, parameters, make)
-        place.calls.fault = None
-        await ledger.put(rows(1, token="a"))
-        return reply
-
-    place.calls.fault = once(BATCH, back)
-    assert await ledger.replace(rows(1, token="b"), ["a"]) == [None]
-
-
-@on_a_table
-async def test_rows_that_come_and_go_for_ever_end_the_call(place: Table) -> None:
-    async def nothing_there(operation: str, parameters: dict[str, Any], make: Make) -> Reply:
-        return {"Responses": {}} if operation == "BatchGetItem" else await make()
-
-    ledger = place.ledger()
-    await ledger.insert_new(rows(1, token="a"))
-    place.calls.fault = nothing_there
-    with pytest.raises(BackendUnavailable, match="made and removed them meanwhile"):
-        await ledger.insert_new(rows(1, token="b"))
-
-
-def refused(code: str) -> Fault:
-    async def fault(_operation: str, _parameters: dict[str, Any], _make: Make) -> Reply:
-        raise CallRefused("in words", code, 400, {})
-
-    return fault
-
-
-@pytest.mark.parametrize("operation", ["PutItem", "DeleteItem"])
-def test_a_row_written_or_deleted_alone_is_turned_down_for_now_or_for_good(
-    on_ministack: Emulator, operation: str
-) -> None:
-    async def body(place: Table) -> None:
-        ledger = place.ledger(claims="single")
-        await ledger.put(rows(1, token="a"))
-
-        async def made() -> bool:
-            if operation == "PutItem":
-                return await ledger.replace(rows(1, token="b"), ["a"]) == [None]
-            return await ledger.delete([1], ["a"]) == [True]
-
-        place.calls.fault = once(operation, refused("AccessDeniedException"))
-        with pytest.raises(CallRefused, match="in words"):
-            await made()
-        assert await ledger.read([1]) == rows(1, token="a")
-        place.calls.fault = once(operation, refused("TransactionConflictException"))
-        assert await made()
-        assert len(place.pauses.all_s) == 1
-
-    on_a_table(body)(on_ministack)
-
-
-@on_a_table
-async def test_a_row_that_the_reply_to_a_single_write_leaves_out_is_read_back(place: Table) -> None:
-    ledger = place.ledger(claims="single")
-    await ledger.insert_new(rows(1, token="a"))
-    place.calls.fault = once("PutItem", refused("ConditionalCheckFailedException"))
-    assert await ledger.insert_new(rows(1, token="b")) == rows(1, token="a")
-
-
-@on_a_table
-async def test_a_scan_of_the_control_rows_asks_for_no_more_than_it_returns(place: Table) -> None:
-    ledger = place.ledger("control")
-    await ledger.put(rows(*range(5)))
-    place.calls.operations.clear()
-    assert await ledger.scan(1, 2) == rows(1, 2)
-    assert place.calls.operations == ["Query"]
-    assert await ledger.scan(1, 9) == rows(1, 2, 3, 4)
-
-
-@pytest.mark.parametrize("name", ["ledger", "control"])
-def test_nothing_to_do_is_no_call(on_ministack: Emulator, name: str) -> None:
-    async def body(place: Table) -> None:
-        ledger = place.ledger(name)
-        await ledger.put(rows(1, 2))
-        place.calls.operations.clear()
-        await ledger.put([])
-        assert await ledger.insert_new([]) == await ledger.read([]) == await ledger.scan(0, 0) == []
-        assert place.calls.operations == []
-        assert await ledger.scan(0, 1) == rows(1)
-
-    on_a_table(body)(on_ministack)
-
-
-@pytest.mark.parametrize("claims", ["batch", "single"])
-def test_outcomes_come_back_as_they_were(on_ministack: Emulator, claims: str) -> None:
-    async def body(place: Table) -> None:
-        ledger = place.ledger(claims=claims)
-        first, second = Record(1, "a", outcome=b"\0one"), Record(1, "b", outcome=b"\xfftwo")
-        assert await ledger.insert_new([first]) == [None]
-        assert await ledger.read([1]) == [first]
-        assert await ledger.replace([second], ["a"]) == [None]
-        assert await ledger.read([1]) == [second]
-        assert await ledger.replace(rows(1, token="c"), ["b"]) == [None]
-        assert await ledger.read([1]) == rows(1, token="c")
-
-    on_a_table(body)(on_ministack)
-
-
 # --- errors that will stay ----------------------------------------------------------------------------
 
 
@@ -474,45 +257,3 @@ async def test_a_row_past_its_expiry_counts_like_any_other(place: Table) -> None
     """Amazon cleans rows away within days of it; what kon decides may not hang on when."""
     await place.ledger(now_s=lambda: 0.0, keep_s=1.0).insert_new(rows(1, token="a"))
     assert await place.ledger().insert_new(rows(1, token="b")) == rows(1, token="a")
-
-
-# --- what is billed -----------------------------------------------------------------------------------
-
-
-def units(place: Table) -> tuple[float, float]:
-    """Write and read units so far."""
-    billed = place.calls.count.billed
-    return billed.get("dynamodb.write_units", 0.0), billed.get("dynamodb.read_units", 0.0)
-
-
-@pytest.mark.parametrize(("claims", "requests"), [("batch", 2), ("single", 30)])
-def test_a_claim_is_one_write_unit_and_a_fraction_of_a_request(
-    on_ministack: Emulator, claims: str, requests: int
-) -> None:
-    async def body(place: Table) -> None:
-        ledger = place.ledger(claims=claims)
-        before = place.calls.count.made
-        await ledger.insert_new(rows(*range(30)))
-        assert place.calls.count.made - before == requests
-        assert units(place) == (30.0, 0.0)
-        await ledger.replace(rows(1, token="b"), ["x"])  # a condition that fails is billed too
-        assert units(place) == (31.0, 0.0)
-
-    on_a_table(body)(on_ministack)
-
-
-@pytest.mark.parametrize(("reads", "unit"), [("strong", 1.0), ("eventual", 0.5)])
-def test_an_eventual_read_costs_half(on_ministack: Emulator, reads: str, unit: float) -> None:
-    async def body(place: Table) -> None:
-        ledger = place.ledger(reads=reads)
-        await ledger.put(rows(*range(10)))
-        await ledger.read(range(10))
-        assert units(place) == (10.0, 10 * unit)
-
-    on_a_table(body)(on_ministack)
-
-
-@pytest.mark.parametrize(("table", "name"), [("t'", "ledger"), ("t", "led#ger"), ("t", "")])
-def test_names_that_a_statement_would_read_otherwise_are_refused(table: str, name: str) -> None:
-    with pytest.raises(ValueError, match="can't be named"):
-        RowLayout(table, name, spread=True)

@@ -1,0 +1,59 @@
+"""A table at DynamoDB for tests, and faults of its calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from kon.backends.emulator import Emulator
+from kon.core.errors import BackendUnavailable
+from kon.core.ledger import Record
+from tests.backends.aws.given import Fault, Make, Reply, Table, table
+
+Body = Callable[[Table], Coroutine[Any, Any, None]]
+
+BATCH: Final = "BatchExecuteStatement"
+
+
+def on_a_table(body: Body) -> Callable[[Emulator], None]:
+    """Makes a test of a coroutine function: on a table of its own."""
+
+    def test(on_ministack: Emulator) -> None:
+        async def whole() -> None:
+            async with table() as place:
+                await body(place)
+
+        asyncio.run(whole())
+
+    test.__name__ = body.__name__
+    test.__doc__ = body.__doc__
+    return test
+
+
+def rows(*keys: int, token: str = "t") -> list[Record]:
+    return [Record(key, token) for key in keys]
+
+
+async def reply_lost(_operation: str, _parameters: dict[str, Any], make: Make) -> Reply:
+    await make()
+    raise BackendUnavailable("the reply was lost")
+
+
+def turned_down(at: Callable[[int], bool], code: str, written: bool = False) -> Fault:
+    """Some statements of a batch are answered with an error. written: they take place all the same."""
+
+    async def fault(operation: str, parameters: dict[str, Any], make: Make) -> Reply:
+        if operation != BATCH:
+            return await make()
+        statements = parameters["Statements"]
+        parameters["Statements"] = [each for n, each in enumerate(statements) if written or not at(n)]
+        answers = iter((await make())["Responses"] if parameters["Statements"] else [])
+        down = {"Error": {"Code": code, "Message": "not now"}}
+        responses = []
+        for n in range(len(statements)):
+            answer = next(answers) if written or not at(n) else None
+            responses.append(down if at(n) or answer is None else answer)
+        return {"Responses": responses}
+
+    return fault
