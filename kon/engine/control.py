@@ -93,10 +93,14 @@ class WorkerState(msgspec.Struct, frozen=True):
 
 
 class Roll(msgspec.Struct, frozen=True):
-    """What came of a roll call: workers that hold messages, and workers that have not answered."""
+    """What came of a roll call: workers that hold messages, and workers that have not answered.
+
+    workers: all that ever became ready, those that are gone too.
+    """
 
     holding: int
     silent: int
+    workers: int = 0
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -245,15 +249,16 @@ class Control:
 
     async def roll(self, number: int) -> Roll:
         """What was answered to a roll call so far."""
-        holding = silent = 0
+        holding = silent = workers = 0
         first = _WORKER_KEYS
         while rows := await self._table.scan(first, _PAGE):
+            workers += len(rows)
             for row in rows:
                 if row.outcome is not None and not (worker := _workers.decode(row.outcome)).gone:
                     holding += worker.roll >= number and worker.holds > 0
                     silent += worker.roll < number
             first = rows[-1].key + 1
-        return Roll(holding, silent)
+        return Roll(holding, silent, workers)
 
     async def publish(self, spec: RunSpec, kon: str, begun_s: float | None) -> None:
         """Tell hosts on other machines that the client is there, what the run is, and by which kon.

@@ -49,7 +49,8 @@ class Missing:
     ) -> None:
         self._channel = channel
         self._control = control
-        self._attempts = range(first_attempt, first_attempt + spec.attempts)
+        self._first_attempt = first_attempt
+        self._allowed = spec.attempts
         limits = channel.tasks.limits
         self._span_s = min(settle_s, limits.depth_lag_s) if limits.stale_depth else 0.0
         self._segments = SegmentPages() if spec.tasks_per_row is None else None
@@ -116,8 +117,14 @@ class Missing:
             if self._segments is not None:
                 for segment in await self._control.segments():
                     self._segments.add(segment)
-            known = await self._strategy.recall(indexes, self._attempts)
+            known = await self._strategy.recall(indexes, await self._attempts())
         return [None if isinstance(each, Outcome) and not self._counts(each) else each for each in known]
+
+    async def _attempts(self) -> range:
+        """The numbers that attempts may have, those of earlier rounds too. Each stop of a worker that was at
+        the task has added one to those that are allowed."""
+        stops = (await self._control.roll(_ANY_ROLL)).workers
+        return range(1, self._first_attempt + self._allowed + stops)
 
     async def _ask(self, now_s: float) -> None:
         self._roll = await self._control.call_roll()
@@ -134,4 +141,4 @@ class Missing:
         return False
 
     def _counts(self, outcome: Outcome) -> bool:
-        return outcome.state is State.DONE or outcome.attempt >= self._attempts.start
+        return outcome.state is State.DONE or outcome.attempt >= self._first_attempt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ from kon.strategies.conditional_put import ConditionalPut
 from kon.strategies.lease import Lease
 from kon.strategies.read_then_write import ReadThenWrite
 from kon.strategies.result_once import ResultOnce
+from tests.engine.auto import PAGED
 from tests.engine.world import World, in_virtual_time
 
 
@@ -129,14 +131,14 @@ def test_a_task_whose_message_another_has_acked_is_waited_for_while_it_runs() ->
         (ReadThenWrite, Plugin("read_then_write")),
     ],
 )
-@pytest.mark.parametrize("tasks_per_row", [1, 4])
+@pytest.mark.parametrize("rows", [{"tasks_per_row": 1}, {"tasks_per_row": 4}, PAGED])
 def test_what_the_ledger_has_is_the_result_when_no_message_is_left(
-    strategy: type[Strategy], plugin: Plugin, tasks_per_row: int
+    strategy: type[Strategy], plugin: Plugin, rows: dict[str, Any]
 ) -> None:
     """As after a power cut that took the end of the client's journal: all was answered and acked."""
 
     async def main() -> None:
-        world = await World.create(3, tasks_per_row=tasks_per_row, attempts=2)
+        world = await World.create(3, **rows, attempts=2)
         world.spec = msgspec.structs.replace(world.spec, strategy=plugin)
         bodies = [{"result": 0}, {"fail": 1, "result": 1}, {"fail": 9}]
         await world.run(bodies, world.worker(strategy=strategy))
@@ -149,15 +151,54 @@ def test_what_the_ledger_has_is_the_result_when_no_message_is_left(
     in_virtual_time(main())
 
 
-def test_a_result_of_an_earlier_round_does_not_stand_for_one_that_was_asked_for_again() -> None:
+@pytest.mark.parametrize(
+    ("strategy", "plugin"),
+    [
+        (Lease, Plugin("lease")),
+        (ResultOnce, Plugin("result_once")),
+        (ReadThenWrite, Plugin("read_then_write")),
+    ],
+)
+@pytest.mark.parametrize("rows", [{"tasks_per_row": 1}, {"tasks_per_row": 4}, PAGED])
+def test_the_result_of_a_task_whose_workers_were_stopped_often_is_found_in_the_ledger(
+    strategy: type[Strategy], plugin: Plugin, rows: dict[str, Any]
+) -> None:
+    """Each stop is followed by another attempt, which is free: more than `attempts` allows."""
+
+    async def main() -> None:
+        world = await World.create(1, **rows, attempts=1, drain_s=1.0)
+        world.spec = msgspec.structs.replace(world.spec, strategy=plugin)
+        collecting = asyncio.create_task(world.client().run([{"s": 10.0, "result": "done"}]))
+        for name in ("a", "b", "c"):
+            running = asyncio.create_task((worker := world.worker(name, strategy)).run())
+            await asyncio.sleep(5.0)
+            worker.stop()
+            await running
+        running = asyncio.create_task((worker := world.worker("last", strategy)).run())
+        await collecting
+        worker.stop()
+        await running
+        assert world.recorded()[0].attempt == 4
+        world.results.lines.clear()
+        tally = await world.client().collect()
+        assert tally.counts[State.DONE] == 1
+        assert world.recorded()[0].result == "done"
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize(("first_attempt", "ends"), [(1, State.FAILED), (2, State.LOST)])
+def test_a_failure_of_an_earlier_round_does_not_stand_for_a_task_that_was_asked_for_again(
+    first_attempt: int, ends: State
+) -> None:
     async def main() -> None:
         world = await World.create(1, attempts=1)
         await Control(world.channel.control).submitted(1)
         failed = Outcome(0, 1, State.FAILED, None, "before")
         row = Record(0, "w:1!", State.FAILED, 1, outcome=encode(failed))
         await world.channel.ledger.insert_new([row])
-        tally = await world.client(first_attempt=2).collect()
-        assert tally.counts[State.LOST] == 1
+        tally = await world.client(first_attempt=first_attempt).collect()
+        assert tally.counts[ends] == 1
 
     in_virtual_time(main())
 
@@ -191,3 +232,33 @@ def test_workers_that_are_gone_or_dead_are_not_waited_for_for_long() -> None:
 
     assert in_virtual_time(main(dies=False)) < 10.0
     assert 20.0 <= in_virtual_time(main(dies=True)) < 30.0, "two beats of its heart"
+
+
+def test_a_worker_that_dies_after_it_has_said_what_it_holds_is_asked_again() -> None:
+    async def main() -> None:
+        world = await World.create(1, visibility_s=30.0)
+        estimate(world, lambda now_s: now_s < 10.0)
+        running = asyncio.create_task(world.worker(strategy=ConditionalPut).run())
+        collecting = asyncio.create_task(world.client().run([{"s": 10_000.0}]))
+        await asyncio.sleep(200.0)
+        assert not collecting.done()
+        running.cancel()
+        await asyncio.wait({running})
+        tally = await asyncio.wait_for(collecting, 60.0)
+        assert tally.counts[State.LOST] == 1
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize("plugin", [Plugin("lease"), Plugin("result_once"), Plugin("read_then_write")])
+def test_a_task_that_an_earlier_round_has_done_is_done(plugin: Plugin) -> None:
+    async def main() -> None:
+        world = await World.create(1, attempts=1)
+        world.spec = msgspec.structs.replace(world.spec, strategy=plugin)
+        await Control(world.channel.control).submitted(1)
+        done = Outcome(0, 1, State.DONE, "before")
+        await world.channel.ledger.insert_new([Record(0, "w:1!", State.DONE, 1, outcome=encode(done))])
+        tally = await world.client(first_attempt=2).collect()
+        assert tally.counts[State.DONE] == 1
+
+    in_virtual_time(main())

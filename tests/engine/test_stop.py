@@ -6,8 +6,10 @@ import asyncio
 
 import pytest
 
+from kon.core.ledger import Record
+from kon.core.queue import Message
 from kon.core.strategy import Strategy
-from kon.core.task import State, Task, decode_bundle
+from kon.core.task import Answers, Outcome, State, Task, decode_bundle, encode
 from kon.engine.control import Control, Status
 from kon.strategies.conditional_put import ConditionalPut
 from kon.strategies.lease import Lease
@@ -147,3 +149,45 @@ def test_the_client_of_a_cancelled_run_waits_no_longer_than_its_workers_may_take
 
     assert 20.0 <= in_virtual_time(main(dies=False)) <= 25.0
     assert in_virtual_time(main(dies=True)) <= 41.0
+
+
+def test_a_task_that_ends_in_the_last_second_of_its_drain_is_done_though_its_run_was_cancelled() -> None:
+    """Its worker hears of the cancel at its next heartbeat, and the queue's depth is an estimate."""
+
+    async def main() -> None:
+        world = await World.create(1, drain_s=20.0, visibility_s=30.0)
+        world.estimate_depth()
+        beat_s = 10.0
+        running = asyncio.create_task(world.worker().run())
+        collecting = asyncio.create_task(world.client().run([{"s": 2 * beat_s + 20.0 - 0.5}]))
+        await asyncio.sleep(beat_s + 0.5)
+        await Control(world.channel.control).close(Status.CANCELLED)
+        tally = await collecting
+        await running
+        assert tally.counts[State.DONE] == 1
+
+    in_virtual_time(main())
+
+
+def test_an_answer_that_overtakes_the_last_look_at_workers_is_read_though_the_run_was_cancelled() -> None:
+    """The last worker answers and ends between the look for answers and the question to the workers."""
+
+    async def main() -> None:
+        world = await World.create(1)
+        control = world.channel.control
+        await Control(control).close(Status.CANCELLED)
+        scan, is_sent = control.scan, False
+
+        async def answered_just_before(first: int, limit: int) -> list[Record]:
+            nonlocal is_sent
+            if not is_sent:
+                is_sent = True
+                await world.channel.answers.send([Message(encode(Answers("w", [Outcome(0, 1, State.DONE)])))])
+            return await scan(first, limit)
+
+        control.scan = answered_just_before  # type: ignore[method-assign]
+        tally = await world.client().collect()
+        assert is_sent
+        assert tally.counts[State.DONE] == 1
+
+    in_virtual_time(main())
