@@ -246,6 +246,7 @@ workload: {kind: sleep, count: 60, seconds: 0.002}
 strategies: [{name: lease, lease_s: 1, skew_s: 0.1}]
 workers: [2]
 visibility_s: 1
+bundle: 1  # in a few messages of many tasks none may come twice
 faults: {duplicate_rate: 0.2, kill_workers: 1}
 """
     done = process("run", write(tmp_path, text), "--json", cwd=tmp_path)

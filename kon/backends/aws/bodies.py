@@ -11,6 +11,7 @@ import asyncio
 import binascii
 import re
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Final
 
 from kon.backends.aws.calls import Calls
@@ -82,7 +83,8 @@ class Overflow:
 
         def read(client: object) -> str:
             reply = client.get_object(Bucket=self._bucket, Key=key)  # type: ignore[attr-defined]
-            content: bytes = reply["Body"].read()
+            with closing(reply["Body"]) as body:
+                content: bytes = body.read()
             return content.decode()
 
         try:

@@ -187,13 +187,14 @@ class S3Objects(ObjectStore):
             done = beside.stat().st_size if etag else 0
             rest = {"Range": f"bytes={done}-", "IfMatch": etag[0]} if done else {}
             reply = client.get_object(Bucket=self._bucket, Key=name, **rest)
-            with _FileTrouble.told():
-                copy = beside.open("ab" if rest else "wb", buffering=0)
-            etag[:] = [reply["ETag"]]
-            with copy, closing(reply["Body"]) as body:
-                for chunk in body.iter_chunks(_COPY_BYTES):
-                    with _FileTrouble.told():
-                        _write(copy, chunk)
+            with closing(reply["Body"]) as body:
+                with _FileTrouble.told():
+                    copy = beside.open("ab" if rest else "wb", buffering=0)
+                etag[:] = [reply["ETag"]]
+                with copy:
+                    for chunk in body.iter_chunks(_COPY_BYTES):
+                        with _FileTrouble.told():
+                            _write(copy, chunk)
 
         for tries in range(1, _GET_TRIES + 1):
             try:

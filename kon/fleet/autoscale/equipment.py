@@ -15,6 +15,7 @@ import io
 import shlex
 import tarfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from string import Template
 from typing import Any, Final, TypeVar
@@ -146,8 +147,9 @@ class FleetBucket:
         for each in self._aws.pages("s3", "list_objects_v2", "Contents", Bucket=self.name, Prefix=_MARKS):
             mark = each["Key"].removeprefix(_MARKS)
             if mark not in known:
-                body = s3.get_object(Bucket=self.name, Key=each["Key"])["Body"].read(_LONGEST_MARK)
-                said[mark] = body.decode(errors="replace").strip()
+                reply = s3.get_object(Bucket=self.name, Key=each["Key"])
+                with closing(reply["Body"]) as body:  # what is too long for a mark is not read
+                    said[mark] = body.read(_LONGEST_MARK).decode(errors="replace").strip()
         return said
 
     # --- what the next one has to know ------------------------------------------------------------------
@@ -179,7 +181,8 @@ class FleetBucket:
             raise
         if key == _STATE:
             self._etag = reply["ETag"]
-        return msgspec.json.decode(reply["Body"].read(), type=struct)
+        with closing(reply["Body"]) as body:
+            return msgspec.json.decode(body.read(), type=struct)
 
     def _link(self, operation: str, key: str, expires_s: float) -> str:
         about: dict[str, Any] = {"Bucket": self.name, "Key": key}

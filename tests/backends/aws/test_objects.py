@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 import urllib.error
 import urllib.request
@@ -14,7 +15,9 @@ from typing import Any, Final
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
+from botocore.response import StreamingBody
 
+import kon
 from kon.backends.aws.failures import CallRefused
 from kon.backends.aws.objects import PARTS_AT_ONCE, SignedLink, parse_link
 from kon.backends.emulator import Emulator
@@ -293,8 +296,22 @@ async def test_a_download_that_fails_leaves_what_was_there(place: Bucket, folder
 @on_a_bucket
 async def test_a_file_that_cant_be_written_is_no_fault_of_the_network(place: Bucket, folder: Path) -> None:
     await place.objects().put("key", file(folder, b"content"))
-    with pytest.raises(FileNotFoundError):
-        await place.objects().get("key", folder / "nowhere" / "target")
+    closed: list[StreamingBody] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StreamingBody, "close", lambda body: closed.append(body))
+        with pytest.raises(FileNotFoundError):
+            await place.objects().get("key", folder / "nowhere" / "target")
+    assert len(closed) == 1, "else its connection is lost to others"
+    closed[0]._raw_stream.close()
+
+
+def test_what_is_read_of_an_object_is_closed_in_all_cases() -> None:
+    """The connection of a body that was not read to its end, and not closed, is lost to the others."""
+    sources = [file.read_text(encoding="utf-8") for file in Path(kon.__file__).parent.rglob("*.py")]
+    lines = [line.strip() for text in sources for line in text.splitlines()]
+    reads = [line for line in lines if re.search(r'(reply|\))\["Body"\]', line)]
+    assert len(reads) >= 4, "the pattern finds them"
+    assert [line for line in reads if not line.startswith("with closing(")] == []
 
 
 # --- links ----------------------------------------------------------------------------------------------
