@@ -86,13 +86,14 @@ class ClientLease:
         Raises ConfigurationError, which names the holder, when another client is at work.
         """
         over = first = ""
-        first_s = self._clock.now_s()
+        first_s = 0.0
         while (found := await self._write(over)) is not None:
             over, (token, holder) = "", found
             if holder is None:
                 continue  # it has ended just now
             if not first:
-                first = token
+                # not before its row was seen: the call may have taken longer than a lease
+                first, first_s = token, self._clock.now_s()
             elif token != first:
                 raise self._refusal(holder)  # it has renewed its lease, or another was faster
             if self._has_passed(holder, self._clock.now_s() - first_s):
