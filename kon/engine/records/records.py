@@ -17,7 +17,7 @@ import msgspec
 from kon.core.errors import ConfigurationError, StoreError, StoreVersionError
 from kon.core.journal import scan, sync_folder
 from kon.core.spec import RunSpec
-from kon.core.task import CLIENT, MAX_ATTEMPTS, Answers, Outcome
+from kon.core.task import CLIENT, MAX_ATTEMPTS, Answers, Outcome, State
 
 SCHEMA: Final = 1
 """Version of the files in a run's folder; raised when an older kon could misread them."""
@@ -136,7 +136,14 @@ class RunFolder:
         in their way. Raises ConfigurationError when that number is at its limit.
         """
         run = self.read_run()
-        attempts_before = max((o.attempt for packet in self.packets() for o in packet.outcomes), default=0)
+        attempts_before, is_any_lost = 0, False
+        for packet in self.packets():
+            for outcome in packet.outcomes:
+                attempts_before = max(attempts_before, outcome.attempt)
+                is_any_lost = is_any_lost or outcome.state is State.LOST
+        if is_any_lost:  # nobody knows how many attempts it had: all that it might have, where there is room
+            most = min(run.attempts_before + run.spec.attempts, MAX_ATTEMPTS - run.spec.attempts)
+            attempts_before = max(attempts_before, most)
         if attempts_before + run.spec.attempts > MAX_ATTEMPTS:
             raise ConfigurationError(
                 f"run {run.spec.run}: its tasks had {attempts_before} attempts, and {MAX_ATTEMPTS} in all is "
