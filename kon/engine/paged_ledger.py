@@ -159,10 +159,7 @@ class PagedLedger(Ledger):
                     page.moved.update(leaving[self._page_of(key)] - page.rows.keys())
                 return True
 
-            deleted, pages = await self._change(some, delete)
-            for page in pages.values():
-                for key in self._leaving & page.moved:
-                    self._layout.moved(key)
+            deleted, _ = await self._change(some, delete)
             return deleted
 
         return await self._both(keys, keys, paged, plain)
@@ -342,7 +339,7 @@ class PagedLedger(Ledger):
         return f"{self._writer}#{self._writes}"
 
     def _page_of(self, key: int) -> int:
-        """The page of a row that was in one when its call began. It notes a row that has moved since."""
+        """The page of a row that was in one when its call began."""
         page = self._layout.home_of(key)
         assert page is not None, "a row of its own is no page's"
         return page
@@ -353,8 +350,6 @@ class PagedLedger(Ledger):
         """Write each outcome that is too large for a page into a row of its own: the records without
         them, and the key of that row by the record's. One that no page comes to name is never read."""
         left = [row for row in records if row.outcome is not None and len(row.outcome) > self._inline_bytes]
-        if not left:
-            return records, {}
         spilled: dict[int, int] = {}
         salt = 0
         while left:

@@ -31,6 +31,18 @@ def test_a_large_outcome_has_a_row_of_its_own_and_comes_back_with_its_task() -> 
     asyncio.run(case())
 
 
+def test_an_outcome_up_to_the_bound_lies_in_the_page() -> None:
+    async def case() -> None:
+        below = Counted()
+        ledger = PagedLedger(below, "w", FixedPages(10), inline_bytes=100)
+        await ledger.insert_new([result(0, "a!", 100)])
+        assert below.written["insert_new"] == 1
+        await ledger.insert_new([result(1, "a!", 101)])
+        assert below.written["insert_new"] == 2
+
+    asyncio.run(case())
+
+
 def test_the_outcome_of_a_claim_that_was_lost_leaves_the_one_that_stands() -> None:
     async def case() -> None:
         below = Counted()
@@ -64,10 +76,12 @@ def test_two_outcomes_that_would_have_one_place_get_two(monkeypatch: pytest.Monk
     monkeypatch.setattr(PagedLedger, "_place", lambda ledger, record, salt: (1 << 52) + salt)
 
     async def case() -> None:
-        ledger = PagedLedger(Counted(), "w", FixedPages(10))
+        below = Counted()
+        ledger = PagedLedger(below, "w", FixedPages(10))
         done = [result(key, "a!", 2_000) for key in range(3)]
         await ledger.insert_new(done)
         assert await ledger.read([0, 1, 2]) == done
+        assert [row.key for row in await below.scan(0, 10)] == [0, *range(1 << 52, (1 << 52) + 3)]
 
     asyncio.run(case())
 

@@ -71,6 +71,26 @@ def test_a_row_that_is_deleted_otherwise_stays_in_its_page() -> None:
     asyncio.run(main())
 
 
+def test_that_a_row_has_moved_is_asked_once() -> None:
+    """Each later call would read its page, or write it, only to hear it again."""
+
+    async def main() -> None:
+        below, segment = Counted(), Segment(0, 20, 10)
+        mine, other = paged(below, "w", segment), paged(below, "v", segment)
+        await mine.insert_new(claims([3, 4], "a"))
+        with mine.leaving([4]):
+            assert await mine.delete([4], ["a"]) == [True]
+        below.written.clear()
+        assert await mine.move([4]) == [True]
+        assert await mine.insert_new(claims([4], "b")) == [None]
+        assert below.written == {"insert_new": 1}
+        for reads in (2, 3):  # the page and the row, then the row
+            assert await other.read([4]) == claims([4], "b")
+            assert below.calls["read"] == reads
+
+    asyncio.run(main())
+
+
 def test_a_row_of_its_own_is_never_taken_for_a_page() -> None:
     """Task 10 is the first of its page: had the page its key, its own row would lie in the page's place."""
 

@@ -253,6 +253,37 @@ def test_a_worker_that_has_forgotten_a_page_reads_it(monkeypatch: pytest.MonkeyP
     run(case())
 
 
+def test_the_page_that_was_used_longest_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paged_ledger, "KEPT_PAGES", 2)
+
+    async def case() -> None:
+        below = Counted()
+        ledger = PagedLedger(below, "w", FixedPages(10))
+        for key in (0, 10, 1, 20):
+            await ledger.insert_new(claims([key], "a"))
+        for key, reads in ((0, 0), (10, 1)):
+            assert await ledger.replace([result(key, "a!", 5)], ["a"]) == [None]
+            assert below.calls["read"] == reads
+
+    run(case())
+
+
+def test_a_page_that_is_gone_has_no_rows() -> None:
+    """Whoever cleans a run up deletes its pages, which a worker still knows."""
+
+    async def case() -> None:
+        below = Counted()
+        ledger = PagedLedger(below, "w", FixedPages(10))
+        await ledger.insert_new(claims([0, 1], "a"))
+        [page] = await below.scan(0, 10)
+        assert await below.delete([page.key], [page.token]) == [True]
+        assert await ledger.replace([result(0, "a!", 5)], ["a"]) == [missing(0)]
+        assert await ledger.insert_new(claims([1], "b")) == [None]
+        assert await ledger.read([0, 1]) == [None, *claims([1], "b")]
+
+    run(case())
+
+
 @pytest.mark.parametrize(
     ("outcome", "says"),
     [(None, "not a page"), (b"[1,2]", "not a page"), (zlib.compress(b"\x93"), "not a page")],
