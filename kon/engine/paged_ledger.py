@@ -188,7 +188,7 @@ class PagedLedger(Ledger):
             page.moved.add(inside[at])
             return True
 
-        moved, _ = await self._change(inside, move, may_be_new=True) if inside else ([], {})
+        moved, _ = await self._change(inside, move, may_be_new=True)
         stays = {key for key, verdict in zip(inside, moved, strict=True) if verdict is False}
         for key in inside:
             if key not in stays:
@@ -277,7 +277,6 @@ class PagedLedger(Ledger):
                 for number, found in (await self._write(writes, known)).items():
                     if found is None:
                         self._remember(number, writes[number])
-                        known[number] = writes[number]
                     else:
                         known[number] = found
                         current.add(number)

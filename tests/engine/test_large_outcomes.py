@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
 
 import msgspec
@@ -27,6 +28,18 @@ def test_a_large_outcome_has_a_row_of_its_own_and_comes_back_with_its_task() -> 
         assert await ledger.scan(1, 1) == [done[1]]
         assert await PagedLedger(below, "v", FixedPages(10)).insert_new(claims(range(3), "b")) == done
         assert [row.key for row in await below.scan(0, 10) if row.key < 1 << 52] == [0]
+
+    asyncio.run(case())
+
+
+def test_a_page_does_not_hold_what_lies_elsewhere() -> None:
+    async def case() -> None:
+        below = Counted()
+        large = Record(0, "a!", State.DONE, outcome=random.Random(1).randbytes(5_000))
+        await PagedLedger(below, "w", FixedPages(10)).insert_new([large])
+        page, _ = await below.scan(0, 10)
+        assert page.outcome is not None
+        assert len(page.outcome) < 200
 
     asyncio.run(case())
 

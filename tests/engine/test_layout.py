@@ -28,6 +28,7 @@ def test_segments_are_learned_in_any_order_and_one_that_is_noted_stays() -> None
     known = pages(Segment(10, 20, 10), Segment(0, 10, 5), Segment(10, 20, 2))
     places = [known.page_of(key) for key in (0, 5, 10, 19)]
     assert places == [1 << 47, 1 << 47 | 5, 1 << 47 | 10, 1 << 47 | 10]
+    assert len(known._segments) == 2  # each message says it again
     assert [known.rows_of(place) for place in places if place is not None] == [5, 5, 10, 10]
 
 
@@ -66,3 +67,8 @@ def test_no_row_of_an_attempt_lies_where_a_large_outcome_may() -> None:
     last = (1 << 53) - 1  # of the last attempt of the last task
     assert fixed.is_page(fixed.page_of(last))
     assert not fixed.is_page(1 << 52)
+
+
+def test_no_row_moves_out_of_a_page_of_fixed_size() -> None:
+    with pytest.raises(ValueError, match="row 3 is said to have moved out of a page of fixed size"):
+        FixedPages(2).moved(3)

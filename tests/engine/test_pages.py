@@ -314,6 +314,13 @@ def test_pages_of_one_row_or_too_many_are_refused(tasks_per_row: int) -> None:
         PagedLedger(Counted(), "w", FixedPages(tasks_per_row))
 
 
+def test_pages_have_the_limits_of_the_ledger_below() -> None:
+    below = Counted()
+    below.max_batch, below.stale_reads, below.max_outcome_bytes = 7, True, 1_000
+    ledger = PagedLedger(below, "w", FixedPages(10))
+    assert (ledger.max_batch, ledger.stale_reads, ledger.max_outcome_bytes) == (70, True, 1_000)
+
+
 def test_every_item_needs_a_token() -> None:
     async def case() -> None:
         ledger: Ledger = PagedLedger(Counted(), "w", FixedPages(2))
