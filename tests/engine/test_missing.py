@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -13,8 +13,8 @@ from kon.core.ledger import Record
 from kon.core.queue import Depth, Message
 from kon.core.spec import Plugin
 from kon.core.strategy import Strategy
-from kon.core.task import Answers, Outcome, State, encode
-from kon.engine.control import Control
+from kon.core.task import MAX_ATTEMPTS, Answers, Outcome, State, encode
+from kon.engine.control import Control, Roll
 from kon.engine.worker import Worker
 from kon.strategies.conditional_put import ConditionalPut
 from kon.strategies.lease import Lease
@@ -185,6 +185,33 @@ def test_the_result_of_a_task_whose_workers_were_stopped_often_is_found_in_the_l
         assert world.recorded()[0].result == "done"
 
     in_virtual_time(main())
+
+
+def test_no_row_is_asked_for_that_no_attempt_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many workers: keys of attempts past MAX_ATTEMPTS would be those of pages and large outcomes."""
+    read: list[int] = []
+
+    async def roll(control: Control, number: int) -> Roll:
+        return Roll(0, 0, workers=500)
+
+    async def main() -> None:
+        world = await World.create(1, attempts=1)
+        world.spec = msgspec.structs.replace(world.spec, strategy=Plugin("read_then_write"))
+        await Control(world.channel.control).submitted(1)
+        real = world.channel.ledger.read
+
+        async def reading(keys: Sequence[int]) -> list[Record | None]:
+            read.extend(keys)
+            return await real(keys)
+
+        monkeypatch.setattr(world.channel.ledger, "read", reading)
+        monkeypatch.setattr(Control, "roll", roll)
+        tally = await world.client().collect()
+        assert tally.counts[State.LOST] == 1
+
+    in_virtual_time(main())
+    assert len(set(read)) == MAX_ATTEMPTS
+    assert max(read) < 2**53
 
 
 @pytest.mark.parametrize(("first_attempt", "ends"), [(1, State.FAILED), (2, State.LOST)])
