@@ -85,13 +85,12 @@ def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Collecting makes a million objects and drops few: without its garbage collector, Python does it in two
-    thirds of the time. What is collected stays to the end, and is not gone through again and again."""
+    thirds of the time. `gc.freeze` after it would save nothing, and hide from hypothesis what it looks for."""
     gc.disable()
     try:
         return (yield)
     finally:
         gc.enable()
-        gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
