@@ -85,7 +85,7 @@ def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Collecting makes a million objects and drops few: without its garbage collector, Python does it in two
-    thirds of the time. `gc.freeze` after it would save nothing, and hide from hypothesis what it looks for."""
+    thirds of the time. `gc.freeze` after it saves nothing, and hides from hypothesis what it looks for."""
     gc.disable()
     try:
         return (yield)

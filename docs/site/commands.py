@@ -9,7 +9,8 @@ from typing import Final
 
 import click
 
-from kon.cli.group import SECTIONS, kon
+from kon.cli.commands import SECTIONS
+from kon.cli.group import kon
 
 HEAD: Final = """\
 # Commands

@@ -12,7 +12,7 @@ if _is_own := (
 ):  # Ctrl-C ends a program that has not begun: Python would show where in its imports
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from kon.cli import group
+from kon.cli import program
 
 if _is_own:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -21,7 +21,7 @@ if _is_own:
 def main() -> None:
     """The installed script. Ends the process."""
     try:
-        group.main()
+        program.main()
     finally:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(

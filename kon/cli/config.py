@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from kon.cli.commands import COMMANDS
 from kon.cli.defaults import apply, defaults
-from kon.cli.group import COMMANDS, LazyGroup
+from kon.cli.group import LazyGroup
 from kon.cli.output import json_option, note, print_json, table_width, wide_option
 from kon.report.tables import draw
 

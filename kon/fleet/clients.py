@@ -159,10 +159,8 @@ def in_kons_words(call: Callable[..., Any]) -> Callable[..., Any]:
             raise BackendRefused("no region for AWS: set AWS_DEFAULT_REGION") from error
         except botocore.exceptions.ClientError as error:
             mend = f". {ADD_THE_ACTION}" if code_of(error) in DENIED else ""
-            if code_of(error) in {
-                *BAD_CREDENTIALS,
-                "RequestExpired",
-            }:  # EC2's word for a session that is over
+            session_over = "RequestExpired"  # EC2's word
+            if code_of(error) in {*BAD_CREDENTIALS, session_over}:
                 mend = f". {SIGN_IN}"
             raise BackendRefused(f"{said_by(error)}{mend}") from error
         except UNREACHED as error:

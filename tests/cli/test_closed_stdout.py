@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kon.cli.group import COMMANDS
+from kon.cli.commands import COMMANDS
 from tests.cli.given import process
 from tests.loaded import python
 

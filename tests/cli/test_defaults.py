@@ -11,8 +11,9 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from kon.cli.commands import COMMANDS
 from kon.cli.defaults import NEVER, NEVER_OPTIONS
-from kon.cli.group import COMMANDS, kon
+from kon.cli.group import kon
 
 EXPERIMENT = "name: x\nbackend: memory\nworkload: {kind: sleep, count: 2, seconds: 0}\n"
 

@@ -31,7 +31,8 @@ left = int(sys.argv.pop(1))
 
 def trace(frame, event, arg):
     global left
-    if not frame.f_code.co_filename.endswith(("click/core.py", "click/parser.py", "cli/group.py")):
+    files = ("click/core.py", "click/parser.py", "cli/group.py", "cli/program.py")
+    if not frame.f_code.co_filename.endswith(files):
         return None
     if event == "line":
         left -= 1

@@ -118,7 +118,7 @@ INTERRUPTED: Final = """\
 import msgspec, os, sys
 from kon.backends.emulator.strict.faults import Fault
 from kon.cli import emulator
-from kon.cli.group import main
+from kon.cli.program import main
 
 fault = msgspec.structs.replace(msgspec.json.decode(sys.argv.pop(1), type=Fault), pid=os.getpid())
 emulator._STRICT = msgspec.structs.replace(emulator._STRICT, fault=fault)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from kon.cli.group import COMMANDS, kon
+from kon.cli.commands import COMMANDS
+from kon.cli.group import kon
 from kon.core import distribution
 from kon.core.distribution import extras, install
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from kon.cli.group import COMMANDS
+from kon.cli.commands import COMMANDS
 from kon.core.spec import Plugin
 from kon.core.task import State
 from kon.engine.records.events import Event

@@ -11,7 +11,8 @@ import yaml
 
 from docs.site.hooks import slug
 from docs.site.variables import page as page_of_variables
-from kon.cli.group import EXIT_FAULT, EXIT_PIPE
+from kon.cli.group import EXIT_PIPE
+from kon.cli.program import EXIT_FAULT
 from kon.core import errors
 from kon.core.clock import Clock
 from kon.core.errors import KonError

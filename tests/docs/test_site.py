@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from docs.site.hooks import MADE, navigation, slug
-from kon.cli.group import SECTIONS
+from kon.cli.commands import SECTIONS
 from tests.docs.blocks import PROJECT
 
 DOCS: Final = PROJECT / "docs"

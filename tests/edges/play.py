@@ -216,7 +216,7 @@ def _child(folder: Path, said: Path, ready: int, command: str) -> NoReturn:
             if command in fleet.COMMANDS:
                 fleet.main(command)
             else:
-                from kon.cli.group import main
+                from kon.cli.program import main
 
                 main()
         except SystemExit as end:

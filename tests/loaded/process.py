@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NamedTuple, NoReturn
 
-from kon.cli.group import COMMANDS
+from kon.cli.commands import COMMANDS
 from tests.loaded import for_start
 
 MODULES: Final = (

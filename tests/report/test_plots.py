@@ -206,7 +206,7 @@ def without(missing: str, command: str, folder: Path) -> subprocess.CompletedPro
     script = f"""
 import sys
 sys.modules[{missing!r}] = None
-from kon.cli.group import main
+from kon.cli.program import main
 for command in (["run", "exp.yml"], ["table"], [{command!r}]):
     sys.argv = ["kon", *command]
     try:

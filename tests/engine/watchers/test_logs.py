@@ -99,7 +99,7 @@ def test_errors_are_json_as_well(tmp_path: Path, by: str) -> None:
 
 def test_a_fault_of_kon_s_own_has_its_traceback_in_the_line(tmp_path: Path) -> None:
     code = (
-        "import sys; import kon.cli.validate, kon.cli.group as g\n"
+        "import sys; import kon.cli.validate, kon.cli.program as g\n"
         "def fall(**options): raise ZeroDivisionError('oops')\n"
         "kon.cli.validate.schema.callback = fall\n"
         "sys.argv[1:] = ['schema', '--log-format', 'json']\n"
