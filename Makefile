@@ -92,8 +92,8 @@ bench-aws: $(DEV) $(PEERS)/.installed ## measure kon on AWS's services, on an em
 bench-looks: $(DEV) $(FILMERS)/.installed ## measure each look of videos against moviepy and ffmpeg's filters
 	@$(PROJECT_ENV) python -m benchmarks.looks $(ARGS)
 
-mutants: $(DEV) ## change the source in one place at a time, and see what no test and no search finds (MUTANTS=150)
-	@$(PROJECT_ENV) python -m tests.mutants --count $(or $(MUTANTS),150) $(ARGS)
+mutants: $(DEV) ## change the source in one place at a time, and see what no test and no search finds (MUTANTS=150, ARGS='--only kon/engine/client.py --jobs 2')
+	@$(PROJECT_ENV) python -m tests.mutants $(if $(MUTANTS),--count $(MUTANTS)) $(ARGS)
 
 soak: $(DEV) $(COLLECTIONS)/.there ## run the long tests: many kills, many seeds (SEEDS=50000 schedules of each strategy)
 	@$(PROJECT_ENV) pytest -m 'slow and not fleet' --timeout 0 $(ARGS)

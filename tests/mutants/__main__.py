@@ -1,24 +1,32 @@
 """`make mutants`: changes a task's way through engine, strategies and backends, and looks what finds that.
 
-Each change is made in a copy of the project. Tests of the rooms run there first; where they pass, the search
-does (`kon prove`). A change that neither finds is a survivor. Exit code 1 where there is one that
-`tests/mutants/harmless.txt` does not name with its reason.
+Each change is made in a copy of the project. First those tests of its room run there that run the changed
+line; where they pass, the search does (`kon prove`). A change that neither finds is a survivor. Exit code 1
+where there is one that `tests/mutants/harmless.txt` does not name with its reason.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
+import json
 import os
+import queue
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import pytest
 
 from kon.trials.prove.coverage import DATA_PATH
 from tests.mutants.changes import Mutant, changed, mutants
@@ -77,9 +85,53 @@ LEFT_OUT: Final = ("peek.py",)
 """Where no task's way leads: tests of commands and processes hold them."""
 
 LIMIT_S: Final = 900.0
-"""How long the tests may take under one change, on a slow machine too: one that never ends is found."""
+"""How long one search may take under a change: one that never ends is found."""
+
+SLOWER: Final = 10
+"""A test may take so many times as long as without the change, and `LEAST_S` more: else it never ends."""
+
+LEAST_S: Final = 20.0
+
+PYTEST: Final = (
+    *("-q", "-x", "-n", "0", "-p", "no:cacheprovider"),
+    *("--timeout", "0", "-p", "tests.mutants.lines"),
+)
 
 HARMLESS: Final = Path(__file__).with_name("harmless.txt")
+
+
+class Ran(msgspec.Struct):
+    """What one test did. has_processes: what lines they run is not known."""
+
+    took_s: float
+    has_processes: bool
+    lines: dict[str, list[int]]
+
+
+class Notes(msgspec.Struct):
+    """What tests run without any change. imported: lines that run once, at an import. modules: of others."""
+
+    imported: dict[str, list[int]]
+    modules: list[str]
+    tests: dict[str, Ran]
+
+    def about(self, mutant: Mutant) -> dict[str, float]:
+        """The tests that run what is changed, and for how long each may: the module's own first, and then the
+        quick ones."""
+        lines = range(mutant.line, mutant.upto + 1)
+        imported = not set(lines).isdisjoint(self.imported.get(mutant.file, ()))
+        chosen = [
+            name
+            for name, test in self.tests.items()
+            if test.has_processes
+            or (imported and mutant.file in test.lines)
+            or not set(lines).isdisjoint(test.lines.get(mutant.file, ()))
+        ]
+        stem = Path(mutant.file).stem
+        chosen.sort(
+            key=lambda name: (stem not in Path(name.partition("::")[0]).stem, self.tests[name].took_s)
+        )
+        return {name: LEAST_S + SLOWER * self.tests[name].took_s for name in chosen}
 
 
 def every() -> list[tuple[Mutant, Room]]:
@@ -94,25 +146,98 @@ def every() -> list[tuple[Mutant, Room]]:
     ]
 
 
-def copied(folder: Path) -> Path:
+class Copy:
     """The project in another folder, whose own files are run there."""
-    for name in ("kon", "strategies", "tests", "workloads"):
-        # kon/strategies is a link: as a second copy of the folder it would be run, and the other be changed
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(PROJECT / name, folder / name, symlinks=True, ignore=ignored)
-    shutil.copy(PROJECT / "pyproject.toml", folder)
-    return folder
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.told = folder / "told.txt"
+        self._environment = {**os.environ, "PYTHONPATH": str(folder)}
+        self._ready: subprocess.Popen[str] | None = None
+        for name in ("kon", "strategies", "tests", "workloads"):
+            # kon/strategies is a link: a second copy of the folder would be run, and the other be changed
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(PROJECT / name, folder / name, symlinks=True, ignore=ignored)
+        shutil.copy(PROJECT / "pyproject.toml", folder)
 
-def found_by(mutant: Mutant, room: Room, copy: Path) -> str:
-    """Who finds this change; see `who_fails`."""
-    file = copy / mutant.file
-    original = file.read_text(encoding="utf-8")
-    replace(file, changed(original, mutant))
-    try:
-        return who_fails(copy, room, file.stem)
-    finally:
-        replace(file, original)
+    def notes(self, room: Room) -> Notes | None:
+        """None where something fails though nothing is changed. Kept until a source or a test changes."""
+        of = hashlib.sha256(repr((room, sys.version)).encode())
+        for file in sorted(self.folder.rglob("*.py")):
+            of.update(file.read_bytes())
+        kept = PROJECT / ".cache" / "mutants" / f"{of.hexdigest()[:16]}.json"
+        if not kept.exists():
+            path = self.folder / "notes.json"
+            words = ("-m", "pytest", *PYTEST, "--note-lines", str(path), *room.tests)
+            if self._fails(*words) or self.search(room):
+                return None
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(path, kept)
+        return msgspec.json.decode(kept.read_bytes(), type=Notes)
+
+    def found_by(self, mutant: Mutant, room: Room, notes: Notes) -> str:
+        """Who finds this change: `tests`, `endless` where one of them never ends, `search`, or nobody."""
+        file = self.folder / mutant.file
+        original = file.read_text(encoding="utf-8")
+        replace(file, changed(original, mutant))
+        try:
+            return self.test(mutant, notes) or self.search(room)
+        finally:
+            replace(file, original)
+
+    def test(self, mutant: Mutant, notes: Notes) -> str:
+        """Which of `tests` and `endless` the tests of this place are, on the copy as it is now."""
+        limits_s = notes.about(mutant)
+        if not limits_s:
+            return ""
+        chosen = self.folder / "chosen.json"
+        chosen.write_text(json.dumps(limits_s), encoding="utf-8")
+        files = list(dict.fromkeys(test.partition("::")[0] for test in limits_s))
+        code = self._run([*PYTEST, "--chosen", str(chosen), *files], notes)
+        assert code != pytest.ExitCode.NO_TESTS_COLLECTED
+        return "endless" if code < 0 else "tests" if code else ""
+
+    def _run(self, words: list[str], notes: Notes) -> int:
+        if self._ready is None:
+            modules = self.folder / "modules.json"
+            modules.write_text(json.dumps(notes.modules), encoding="utf-8")
+            command = [sys.executable, "-m", "tests.mutants.ready", str(modules), str(self.told)]
+            self._ready = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self._environment,
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        assert self._ready.stdin is not None
+        assert self._ready.stdout is not None
+        print(json.dumps(words), file=self._ready.stdin, flush=True)
+        return int(self._ready.stdout.readline())
+
+    def search(self, room: Room) -> str:
+        for search in room.searches:
+            words = ["prove", *search.split(), "--fault", "all", "--jobs", "1", "-q", "--no-story"]
+            if self._fails("-m", "kon", *words):
+                return "search"
+        return ""
+
+    def _fails(self, *words: str) -> bool:
+        try:
+            done = subprocess.run(
+                [sys.executable, *words],
+                cwd=self.folder,
+                env=self._environment,
+                capture_output=True,
+                timeout=LIMIT_S,
+            )
+        except subprocess.TimeoutExpired:
+            return True
+        return done.returncode != 0
+
+    def close(self) -> None:
+        if self._ready is not None:
+            self._ready.communicate()
 
 
 def replace(file: Path, text: str) -> None:
@@ -120,36 +245,6 @@ def replace(file: Path, text: str) -> None:
     and of the same second."""
     file.write_text(text, encoding="utf-8")
     Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
-
-
-def who_fails(copy: Path, room: Room, about: str = "") -> str:
-    """Who fails on the project in this folder: `tests`, `search`, or nobody.
-
-    about: of a module; tests whose file is called after it are run first.
-    """
-    named = [
-        file for each in room.tests if about for file in sorted((copy / each).glob(f"test_*{about}*.py"))
-    ]
-    first = [str(file.relative_to(copy)) for file in named]
-    tests = ["-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *first, *room.tests]
-    if not _passes(tests, copy):
-        return "tests"
-    for search in room.searches:
-        words = ["prove", *search.split(), "--fault", "all", "--jobs", "1", "-q", "--no-story"]
-        if not _passes(["-m", "kon", *words], copy):
-            return "search"
-    return ""
-
-
-def _passes(words: Sequence[str], copy: Path) -> bool:
-    environment = {**os.environ, "PYTHONPATH": str(copy)}
-    try:
-        done = subprocess.run(
-            [sys.executable, *words], cwd=copy, env=environment, capture_output=True, timeout=LIMIT_S
-        )
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
 
 
 def harmless() -> set[str]:
@@ -164,32 +259,73 @@ def key(mutant: Mutant) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.mutants")
-    parser.add_argument("--count", type=int, default=150, help="how many changes, drawn from all")
+    parser.add_argument(
+        "--count", type=int, help="how many changes, drawn from all (all, where --only is said)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="which of them")
-    parser.add_argument("--only", nargs="*", default=[""], help="changes with one of these in their name")
+    parser.add_argument("--only", nargs="*", default=[], help="changes with one of these in their name")
+    parser.add_argument("--tests", nargs="*", help="tests that look for them, in place of the room's")
+    parser.add_argument("--jobs", type=int, default=1, help="how many changes are tried at once")
     parser.add_argument("--limit-s", type=float, default=float("inf"), help="begin none after that")
     args = parser.parse_args()
-    all_of_them = [each for each in every() if any(some in each[0].name for some in args.only)]
-    known = harmless()
-    drawn = random.Random(args.seed).sample(all_of_them, min(args.count, len(all_of_them)))
-    began_s, survivors, counts = time.monotonic(), [], {"tests": 0, "search": 0, "": 0}
+    all_of_them = [each for each in every() if any(some in each[0].name for some in args.only or [""])]
+    count = len(all_of_them) if args.only else 150
+    drawn = all_of_them
+    if args.count is not None or not args.only:
+        drawn = random.Random(args.seed).sample(drawn, min(args.count or count, len(drawn)))
+    if args.tests:
+        drawn = [(mutant, room._replace(tests=tuple(args.tests), searches=())) for mutant, room in drawn]
+    if not drawn:
+        print("no change has such a name")
+        return 2
     with tempfile.TemporaryDirectory(prefix="kon-mutants-") as folder:
-        copy = copied(Path(folder))
-        for name, room in ROOMS.items():
-            if any(room is each for _, each in drawn) and (by := who_fails(copy, room)):
-                print(f"{name}: without any change the {by} fail: mend that first")
-                return 2
-        for mutant, room in drawn:
-            if time.monotonic() - began_s > args.limit_s:
-                break
-            by = found_by(mutant, room, copy)
+        copies = [Copy(Path(folder) / str(number)) for number in range(args.jobs)]
+        try:
+            return _try(drawn, copies, args.limit_s)
+        finally:
+            for copy in copies:
+                copy.close()
+
+
+def _try(drawn: Sequence[tuple[Mutant, Room]], copies: Sequence[Copy], limit_s: float) -> int:
+    began_s, known, survivors, counts = time.monotonic(), harmless(), [], Counter[str]()
+    notes: dict[Room, Any] = {}
+    for room in {room: None for _, room in drawn}:
+        notes[room] = copies[0].notes(room)
+        if notes[room] is None:
+            print(f"{' '.join(room.tests)}: fails without any change: mend that first")
+            return 2
+    free: queue.SimpleQueue[Copy] = queue.SimpleQueue()
+    for copy in copies:
+        mutant, room = drawn[0]
+        if copy.test(mutant, notes[room]):
+            print(f"{copy.told.read_text()}\nwhat passes by itself fails where its modules are loaded before")
+            return 2
+        free.put(copy)
+
+    def attempt(mutant: Mutant, room: Room) -> str | None:
+        if time.monotonic() - began_s > limit_s:
+            return None
+        copy = free.get()
+        try:
+            return copy.found_by(mutant, room, notes[room])
+        finally:
+            free.put(copy)
+
+    with ThreadPoolExecutor(len(copies)) as pool:
+        for (mutant, room), by in zip(drawn, pool.map(attempt, *zip(*drawn)), strict=True):
+            if by is None:
+                continue
             counts[by] += 1
-            print(f"{by or 'SURVIVED':8}  {mutant.name}", flush=True)
-            if not by and key(mutant) not in known:
+            explained = "" if by or key(mutant) not in known else ": harmless"
+            tests = "" if by or notes[room].about(mutant) else " (no test runs it)"
+            print(f"{by or 'SURVIVED':8}  {mutant.name}{explained}{tests}", flush=True)
+            if not by and not explained:
                 survivors.append(mutant)
     print(
-        f"{sum(counts.values())} of {len(all_of_them):,} changes: {counts['tests']} found by tests, "
-        f"{counts['search']} by the search, {counts['']} by nobody, {len(survivors)} of these not explained"
+        f"{counts.total()} changes: {counts['tests'] + counts['endless']} found by tests, "
+        f"{counts['endless']} of these as they never end, {counts['search']} by the search, "
+        f"{counts['']} by nobody, {len(survivors)} of these not explained"
     )
     return 1 if survivors else 0
 

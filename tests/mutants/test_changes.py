@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import os
 import py_compile
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.mutants.__main__ import PROJECT, ROOMS, copied, every, harmless, key, replace
-from tests.mutants.changes import changed, mutants
+import msgspec
+
+from tests.mutants.__main__ import PROJECT, PYTEST, ROOMS, Copy, Notes, Ran, every, harmless, key, replace
+from tests.mutants.changes import Mutant, changed, mutants
 
 SOURCES = [pattern for room in ROOMS.values() for pattern in room.sources]
 
 SOURCE = """\
-async def run(queue, found, left):
-    if found < left and queue:
-        await queue.ack(found)
-        left += 1
-    return found + left
+class Worker:
+    async def run(self, queue, found, left) -> bool:
+        first = found
+        if found < left and queue:
+            await queue.ack(found)
+            left += 1
+        async with self.lock:
+            del queue[0]
+        try:
+            first = [each for each in found if each]
+        except KeyError:
+            raise
+        self.first = first + 1 if left else 0
+        return first
 """
 
 
@@ -28,15 +41,109 @@ def test_each_change_changes_one_place() -> None:
     made = {mutant.about: changed(SOURCE, mutant) for mutant in mutants("f.py", SOURCE)}
     assert set(made) == {
         "found < left and queue: never",
+        "found < left and queue: always",
         "found < left and queue: and <-> or",
+        "found < left and queue: without found < left",
+        "found < left and queue: without queue",
         "found < left: Lt -> LtE",
         "await queue.ack(found): left out",
         "left += 1: left out",
-        "found + left: + <-> -",
+        "left += 1: += <-> -=",
+        "async with self.lock: del queue[0]: left out",
+        "del queue[0]: left out",
+        "first = [each for each in found if each]: left out",
+        "if each: left out",
+        "raise: left out",
+        "self.first = first + 1 if left else 0: left out",
+        "left: never",
+        "left: always",
+        "first + 1: + <-> -",
+        "return first: None",
     }
     assert "await" not in made["await queue.ack(found): left out"]
     assert "if found <= left and queue:" in made["found < left: Lt -> LtE"]
+    assert "del queue[0]" in made["async with self.lock: del queue[0]: left out"]
     assert len({*made.values(), ast.unparse(ast.parse(SOURCE))}) == len(made) + 1
+
+
+def test_a_change_names_the_lines_of_its_own_statement() -> None:
+    lines = {mutant.about: (mutant.line, mutant.upto) for mutant in mutants("f.py", SOURCE)}
+    assert lines["found < left and queue: never"] == (4, 4)
+    assert lines["await queue.ack(found): left out"] == (5, 5)
+    assert lines["if each: left out"] == (10, 10)
+
+
+def test_those_tests_are_run_that_run_the_change_its_module_s_own_first() -> None:
+    notes = Notes(
+        {"kon/a.py": [1, 2, 8]},
+        [],
+        {
+            "tests/test_b.py::test_slow": Ran(2.0, False, {"kon/a.py": [3, 4]}),
+            "tests/test_b.py::test_quick": Ran(1.0, False, {"kon/a.py": [3]}),
+            "tests/test_b.py::test_other": Ran(1.0, False, {"kon/b.py": [3]}),
+            "tests/test_b.py::test_processes": Ran(4.0, True, {}),
+            "tests/test_a.py::test_own": Ran(3.0, False, {"kon/a.py": [4]}),
+        },
+    )
+    own, quick, slow, processes = (
+        "tests/test_a.py::test_own",
+        "tests/test_b.py::test_quick",
+        "tests/test_b.py::test_slow",
+        "tests/test_b.py::test_processes",
+    )
+    assert list(notes.about(Mutant("kon/a.py", 3, 3, "", 0, 0))) == [quick, slow, processes]
+    assert list(notes.about(Mutant("kon/a.py", 3, 4, "", 0, 0))) == [own, quick, slow, processes]
+    assert list(notes.about(Mutant("kon/a.py", 8, 8, "", 0, 0))) == [own, quick, slow, processes]
+
+
+CHECKS = """\
+import subprocess, time
+from kon_of_a_test import half
+
+def test_even():
+    assert half(4) == 2
+
+def test_odd():
+    assert half(3) == 1
+
+def test_process():
+    subprocess.run("true", check=True)
+
+def test_endless():
+    time.sleep(0 if half(2) == 1 else 60)
+"""
+
+
+def test_it_is_seen_which_test_runs_which_line_and_which_never_ends(tmp_path: Path) -> None:
+    source = tmp_path / "kon_of_a_test.py"
+    text = "def half(n):\n    if n % 2:\n        n -= 1\n    return n // 2\n"
+    source.write_text(text, encoding="utf-8")
+    (tmp_path / "test_half.py").write_text(CHECKS, encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+
+    def run(*words: str) -> int:
+        environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{PROJECT}"}
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *PYTEST, *words], cwd=tmp_path, env=environment
+        )
+        return done.returncode
+
+    assert run("--note-lines", "notes.json") == 0
+    notes = msgspec.json.decode((tmp_path / "notes.json").read_bytes(), type=Notes)
+    assert notes.imported[source.name] == [1]
+    lines = {name.partition("::")[2]: test.lines.get(source.name) for name, test in notes.tests.items()}
+    assert lines == {
+        "test_even": [2, 4],
+        "test_odd": [2, 3, 4],
+        "test_process": None,
+        "test_endless": [2, 4],
+    }
+    assert [test.has_processes for test in notes.tests.values()] == [False, False, True, False]
+    chosen = {"test_half.py::test_endless": 0.5, "test_half.py::test_even": 0.5}
+    (tmp_path / "chosen.json").write_text(json.dumps(chosen), encoding="utf-8")
+    assert run("--chosen", "chosen.json", "test_half.py") == 0
+    replace(source, text.replace("// 2", "// 1"))
+    assert run("--chosen", "chosen.json", "test_half.py") == -signal.SIGALRM  # the endless one is run first
 
 
 def test_there_are_more_than_enough_of_them_in_every_source() -> None:
@@ -71,7 +178,7 @@ def test_what_is_changed_is_what_is_run(tmp_path: Path) -> None:
     ]
     names = [".".join(parts if parts[0] == "kon" else ("kon", *parts)) for parts in modules]
     script = f"import importlib; [print(importlib.import_module(name).__file__) for name in {names!r}]"
-    copy = copied(tmp_path)
+    copy = Copy(tmp_path / "copy").folder
     environment = {**os.environ, "PYTHONPATH": str(copy)}
     told = subprocess.run(
         [sys.executable, "-c", script], cwd=copy, env=environment, capture_output=True, text=True, check=True
