@@ -320,13 +320,28 @@ def map_lines() -> Iterator[str]:
 
 
 def file_lines(room: str) -> Iterator[str]:
-    """The files of a room, each with its number of lines and the first sentence of its docstring."""
-    for module in members_of(room):
-        file = modules()[module]
-        said = ast.get_docstring(ast.parse(file.read_text())) or ""
+    """The files of a room, each with its number of lines and the first sentence of its docstring.
+
+    What is no Python, such as prices and styles, stands among them.
+    """
+    for file in sorted([*(modules()[module] for module in members_of(room)), *_others(room)]):
+        said = ""
+        if file.suffix == ".py":
+            said = ast.get_docstring(ast.parse(file.read_text())) or ""
         name = str(file.relative_to(PROJECT / "kon" / room)).removesuffix("__init__.py")
         first = " ".join(said.split("\n\n")[0].split())
-        yield f"{name or '.':26} {_lines([file]):>4}  {textwrap.shorten(first, 96, placeholder=' ...')}"
+        lines = "" if file.suffix == ".ttf" else _lines([file])
+        yield f"{name or '.':26} {lines:>4}  {textwrap.shorten(first, 96, placeholder=' ...')}".rstrip()
+
+
+def _others(room: str) -> list[Path]:
+    """Files of a room that are no Python."""
+    folder = PROJECT / "kon" / room
+    return [
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and file.suffix not in (".py", ".pyc") and file.name != "py.typed"
+    ]
 
 
 def listed() -> str:
