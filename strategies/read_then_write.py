@@ -62,13 +62,17 @@ class ReadThenWrite(Strategy):
             await self.ledger.delete(keys, [claim.token for claim in claims])
 
     async def recall(self, indexes: Sequence[int], attempts: range) -> list[Outcome | Defer | None]:
-        known: dict[int, Outcome | Defer | None] = dict.fromkeys(indexes)
+        known: dict[int, Outcome] = {}
+        left = list(indexes)  # that are not known to be done
         for attempt in attempts:
-            for row in await self.ledger.read([attempt_key(index, attempt) for index in indexes]):
+            if not left:
+                break
+            for row in await self.ledger.read([attempt_key(index, attempt) for index in left]):
                 if row is not None and row.outcome is not None:
                     outcome = decode_outcome(row.outcome)
                     known[outcome.index] = outcome
-        return list(known.values())
+            left = [index for index in left if index not in known or known[index].state is not State.DONE]
+        return [known.get(index) for index in indexes]
 
     def _record(self, task: Task, state: State, outcome: bytes | None = None) -> Record:
         key = attempt_key(task.index, task.attempt)

@@ -19,9 +19,18 @@ from kon.core.errors import CodecError, ConfigurationError
 _Value = TypeVar("_Value")
 
 MAX_ATTEMPTS: Final = 32
-"""No task is tried more often; see `attempt_key`."""
+"""No task may fail more often."""
 
-_ATTEMPT_SHIFT: Final = 48
+MAX_TASKS: Final = 1 << 39
+"""Tasks of a run, at most: their indexes leave room in a key; see `attempt_key`."""
+
+LAST_ATTEMPT: Final = 1 << 13
+"""The highest number of an attempt. A stop of a worker adds an attempt to those that may fail, and a rerun of
+a finished run adds all of them once more."""
+
+_LOW_SHIFT: Final = 48
+_LOW_ATTEMPTS: Final = 32
+_HIGH_SHIFT: Final = 39
 
 
 class State(enum.StrEnum):
@@ -148,14 +157,30 @@ def attempt_key(index: int, attempt: int) -> int:
     """The ledger key of one attempt, for strategies that claim each attempt on its own.
 
     The first attempt's key is the task's index itself. Keys stay below 2**53, so that they
-    survive any JSON reader.
+    survive any JSON reader, and bit 47 is never set: `kon.engine.layout` marks its own keys by it.
+
+        bit  52       48  47  46          39  38              0
+             low 5 bits |  0 | high 8 bits  | the task's index     of the attempt, counted from 0
+
+    Raises ValueError for a task or an attempt whose key would be another's.
     """
-    return index | (attempt - 1) << _ATTEMPT_SHIFT
+    if not (0 <= index < MAX_TASKS and 1 <= attempt <= LAST_ATTEMPT):
+        raise ValueError(f"task {index}, attempt {attempt}: no row of a ledger is theirs")
+    high, low = divmod(attempt - 1, _LOW_ATTEMPTS)
+    return index | high << _HIGH_SHIFT | low << _LOW_SHIFT
 
 
 def attempt_keys(tasks: Sequence[Task]) -> list[int]:
     """`attempt_key` of each."""
-    return [task.index | (task.attempt - 1) << _ATTEMPT_SHIFT for task in tasks]
+    return [
+        task.index if task.attempt == 1 else attempt_key(task.index, task.attempt)  # as good as always
+        for task in tasks
+    ]
+
+
+def task_of_key(key: int) -> int:
+    """The index of the task that `attempt_key` has made this key for."""
+    return key & (MAX_TASKS - 1)
 
 
 def task_id(run: str, index: int) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from kon.core.clock import Clock
 from kon.core.errors import BackendDenied, KindError
 from kon.core.kind import Attempt, Kind, Spent
-from kon.core.task import Outcome, State, encode
+from kon.core.task import LAST_ATTEMPT, Outcome, State, encode
 from kon.engine.holding import Job
 from kon.engine.records.events import Event, Recorder
 
@@ -183,7 +183,7 @@ class Executor:
         return True
 
     async def _attempt(self, job: Job) -> Outcome | None:
-        """How the attempt ends; None where it was stopped."""
+        """How the attempt ends; None where it was stopped, and another is to follow."""
         task = job.task
         self._recorder.tasks(Event.START, (task,))
         self._recorder.flush()
@@ -203,7 +203,9 @@ class Executor:
         except asyncio.CancelledError:
             if not self._closing:
                 raise
-            return None
+            if task.attempt < LAST_ATTEMPT:
+                return None
+            error, is_final = f"its worker was told to stop {job.held.bundle.stops + 1} times as it ran", True
         except BackendDenied:
             raise  # what this worker may not do says nothing of the task, whose kind has asked for it
         except KindError as failure:
@@ -226,7 +228,7 @@ class Executor:
             if error is None:
                 return outcome
             result, is_final = None, True  # it ran, and would have the same result
-        allowed = self._options.attempts + job.held.bundle.stops
+        allowed = min(self._options.attempts + job.held.bundle.stops, LAST_ATTEMPT)
         state = State.FAILED if is_final or task.attempt >= allowed else State.RETRY
         outcome = Outcome(task.index, task.attempt, state, result, error, started_s, ended_s)
         if self._unfit(outcome) is not None:

@@ -1,6 +1,6 @@
 """Layouts: which page of a ledger holds a row (see `kon.engine.paged_ledger`).
 
-Keys are those of `kon.core.task.attempt_key`: the task's index in the lower 48 bits, the attempt above.
+Keys are those of `kon.core.task.attempt_key`: below 2**53, with bit 47 clear.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from kon.core.clock import Clock
 from kon.core.plugins import strategy_class
 from kon.core.spec import RunSpec
 from kon.core.strategy import Defer
-from kon.core.task import CLIENT, MAX_ATTEMPTS, Outcome, State
+from kon.core.task import CLIENT, LAST_ATTEMPT, Outcome, State
 from kon.engine.control import Control
 from kon.engine.holding import heartbeat_s
 from kon.engine.layout import SegmentPages
@@ -122,9 +122,9 @@ class Missing:
 
     async def _attempts(self) -> range:
         """The numbers that attempts may have, those of earlier rounds too. Each stop of a worker that was at
-        the task has added one to those that are allowed. Past MAX_ATTEMPTS keys are those of other rows."""
+        the task has added one to those that are allowed."""
         stops = (await self._control.roll(_ANY_ROLL)).workers
-        return range(1, min(self._first_attempt + self._allowed + stops, MAX_ATTEMPTS + 1))
+        return range(1, min(self._first_attempt + self._allowed + stops, LAST_ATTEMPT + 1))
 
     async def _ask(self, now_s: float) -> None:
         self._roll = await self._control.call_roll()

@@ -16,7 +16,7 @@ from kon.core.backend import Channel
 from kon.core.queue import Message, Queue
 from kon.core.spec import RunSpec
 from kon.core.strategy import Strategy
-from kon.core.task import Bundle, Outcome, State, Task, encode
+from kon.core.task import MAX_ATTEMPTS, Bundle, Outcome, State, Task, encode
 from kon.engine.holding import Held, Holding, Job
 from kon.engine.packing import batches, chunks, pack_answers, without_repeats
 from kon.engine.records.events import Event, Life, Named
@@ -170,7 +170,8 @@ class Settler:
         return answers
 
     def _retry(self, job: Job, outcome: Outcome) -> Message:
-        pause_s = self._spec.backoff_s * 2.0 ** (outcome.attempt - 1) * self._rng.uniform(0.5, 1.0)
+        failed = min(max(1, outcome.attempt - job.held.bundle.stops), MAX_ATTEMPTS)
+        pause_s = self._spec.backoff_s * 2.0 ** (failed - 1) * self._rng.uniform(0.5, 1.0)
         again = Task(job.task.index, job.task.body, outcome.attempt + 1)
         return self.message([again], job.held.bundle, delay_s=pause_s)
 

@@ -12,8 +12,9 @@ from kon.core.kind import Kind, each_number
 from kon.core.options import OptionError, expected_of, misfits
 from kon.core.plugins import kind_class
 from kon.core.spec import Plugin
+from kon.core.task import MAX_TASKS
 from kon.experiment.checkplugins import check_kind
-from kon.experiment.model import KIND_OF_FILES, MAX_TASKS, WorkloadForm
+from kon.experiment.model import KIND_OF_FILES, WorkloadForm
 from kon.experiment.workload import (
     Bad,
     Items,

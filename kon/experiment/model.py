@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from kon.core.plugins import names
 from kon.core.spec import Plugin
-from kon.core.task import MAX_ATTEMPTS
+from kon.core.task import MAX_ATTEMPTS, MAX_TASKS
 from kon.engine.layout import MAX_ROWS
 
 MAX_NAME: Final = 40
@@ -24,10 +24,6 @@ every 0.1 s."""
 
 KIND_OF_FILES: Final = "sleep"
 """The kind of a workload file that says none, as the older systems wrote them."""
-
-MAX_TASKS: Final = 2**48
-"""Tasks in a run; see `kon.core.task.attempt_key`."""
-
 
 Auto = Literal["auto"]
 """A setting that kon finds by itself."""

@@ -13,7 +13,7 @@ from kon.core.ledger import Record
 from kon.core.queue import Depth, Message
 from kon.core.spec import Plugin
 from kon.core.strategy import Strategy
-from kon.core.task import MAX_ATTEMPTS, Answers, Outcome, State, encode
+from kon.core.task import LAST_ATTEMPT, Answers, Outcome, State, attempt_key, encode
 from kon.engine.control import Control, Roll
 from kon.engine.worker import Worker
 from kon.strategies.conditional_put import ConditionalPut
@@ -187,12 +187,15 @@ def test_the_result_of_a_task_whose_workers_were_stopped_often_is_found_in_the_l
     in_virtual_time(main())
 
 
-def test_no_row_is_asked_for_that_no_attempt_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many workers: keys of attempts past MAX_ATTEMPTS would be those of pages and large outcomes."""
+@pytest.mark.parametrize(("workers", "attempts"), [(0, 1), (500, 501), (100_000, LAST_ATTEMPT)])
+def test_a_row_is_asked_for_of_each_attempt_that_a_task_may_have_had(
+    monkeypatch: pytest.MonkeyPatch, workers: int, attempts: int
+) -> None:
+    """Each worker may have been told to stop at it. Keys of attempts past the last would be others'."""
     read: list[int] = []
 
     async def roll(control: Control, number: int) -> Roll:
-        return Roll(0, 0, workers=500)
+        return Roll(0, 0, workers=workers)
 
     async def main() -> None:
         world = await World.create(1, attempts=1)
@@ -210,8 +213,7 @@ def test_no_row_is_asked_for_that_no_attempt_can_have(monkeypatch: pytest.Monkey
         assert tally.counts[State.LOST] == 1
 
     in_virtual_time(main())
-    assert len(set(read)) == MAX_ATTEMPTS
-    assert max(read) < 2**53
+    assert set(read) == {attempt_key(0, attempt) for attempt in range(1, attempts + 1)}
 
 
 @pytest.mark.parametrize(("first_attempt", "ends"), [(1, State.FAILED), (2, State.LOST)])

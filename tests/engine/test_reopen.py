@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import pytest
 
+from kon.core.errors import ConfigurationError
 from kon.core.journal import FileJournal
 from kon.core.spec import Plugin, RunSpec
-from kon.core.task import MAX_ATTEMPTS, Answers, Outcome, State, encode
+from kon.core.task import LAST_ATTEMPT, Answers, Outcome, State, encode
 from kon.engine.records.records import RunFolder
 
 SPEC = RunSpec(
@@ -25,23 +25,37 @@ SPEC = RunSpec(
 
 
 @pytest.mark.parametrize(
-    ("state", "attempts", "before", "wanted"),
+    ("state", "lives", "before", "wanted"),
     [
-        (State.FAILED, 3, 0, 2),  # the highest that is recorded
-        (State.LOST, 3, 0, 3),  # a worker that died may have claimed each of the three
-        (State.LOST, 3, 3, 6),
-        (State.LOST, 30, 0, 2),  # no more than leaves room for the next round
+        (State.FAILED, 5, 0, 2),  # the highest that is recorded
+        (State.LOST, 0, 0, 3),  # a worker that died may have claimed each of the three
+        (State.LOST, 0, 3, 6),
+        (State.LOST, 5, 3, 11),  # five workers may have been told to stop, and each stop adds an attempt
+        (State.CANCELLED, 5, 0, 8),  # its client knows no more of the task than of a lost one
+        (State.LOST, 5, LAST_ATTEMPT - 7, LAST_ATTEMPT - 3),  # no more than leaves room for the next round
     ],
 )
 def test_attempts_go_on_where_no_claim_is_in_the_way(
-    tmp_path: Path, state: State, attempts: int, before: int, wanted: int
+    tmp_path: Path, state: State, lives: int, before: int, wanted: int
 ) -> None:
     folder = RunFolder(tmp_path / "run")
-    folder.write_run(msgspec.structs.replace(SPEC, attempts=attempts), {}, before)
-    journal = FileJournal(folder.results)
+    folder.write_run(SPEC, {}, before)
+    for journal in [folder.client_events, *(folder.events / f"w{life}.17.jsonl" for life in range(lives))]:
+        journal.parent.mkdir(exist_ok=True)
+        journal.touch()
+    results = FileJournal(folder.results)
     outcomes = [Outcome(0, 2, State.DONE), Outcome(1, 1, state)]
-    journal.append([encode(Answers("w1", outcomes))])
-    journal.close()
+    results.append([encode(Answers("w1", outcomes))])
+    results.close()
     folder.reopen()
     assert folder.read_run().attempts_before == wanted
-    assert wanted + attempts <= MAX_ATTEMPTS
+
+
+def test_a_run_whose_tasks_had_all_attempts_that_there_may_be_is_not_opened_again(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.write_run(SPEC, {}, LAST_ATTEMPT - 5)
+    journal = FileJournal(folder.results)
+    journal.append([encode(Answers("w1", [Outcome(0, LAST_ATTEMPT - 2, State.FAILED)]))])
+    journal.close()
+    with pytest.raises(ConfigurationError, match="its tasks had 8190 attempts, and 8192 in all is the limit"):
+        folder.reopen()

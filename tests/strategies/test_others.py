@@ -12,6 +12,7 @@ from kon.strategies.conditional_put import ConditionalPut
 from kon.strategies.none import NoDeduplication
 from kon.strategies.read_then_write import ReadThenWrite
 from kon.strategies.result_once import ResultOnce
+from tests.engine.counted import Counted
 from tests.engine.world import in_virtual_time
 from tests.strategies.test_lease import LostReplies, ledger
 
@@ -119,20 +120,32 @@ def test_read_then_write_promises_what_its_option_allows() -> None:
 
 
 @pytest.mark.parametrize("record", ["before", "after"])
-def test_read_then_write_recalls_the_last_result_that_stands(record: str) -> None:
+def test_read_then_write_recalls_the_last_result_but_a_done_one_before_a_later_failure(record: str) -> None:
     async def main() -> None:
         strategy = ReadThenWrite(await ledger(), "a", CLOCK, record=record)  # type: ignore[arg-type]
-        second = Outcome(7, 2, State.FAILED, error="no")
-        for outcome in (DONE, second):
-            claim = await verdict_of(strategy, Task(7, "body", outcome.attempt))
+        failed = [Outcome(6, attempt, State.FAILED, error="no") for attempt in (1, 2)]
+        for outcome in (*failed, DONE, Outcome(7, 2, State.FAILED, error="no")):
+            claim = await verdict_of(strategy, Task(outcome.index, "body", outcome.attempt))
             assert isinstance(claim, Claim)
             await strategy.commit([claim], [outcome])
         begun = await verdict_of(strategy, Task(8, "body", 1))
         assert isinstance(begun, Claim)
         # what is recorded before a task is begun has no outcome
-        first, last = (DONE, second) if record == "after" else (None, None)
-        assert await strategy.recall([7, 8, 9], range(1, 3)) == [last, None, None]
-        assert await strategy.recall([7], range(1, 2)) == [first]
+        first, last, done = (*failed, DONE) if record == "after" else (None, None, None)
+        assert await strategy.recall([6, 7, 8, 9], range(1, 3)) == [last, done, None, None]
+        assert await strategy.recall([6], range(1, 2)) == [first]
+
+
+def test_read_then_write_recalls_a_done_task_without_a_look_at_the_attempts_after() -> None:
+    async def main() -> None:
+        table = Counted()
+        strategy = ReadThenWrite(table, "a", CLOCK)
+        claim = await verdict_of(strategy)
+        assert isinstance(claim, Claim)
+        await strategy.commit([claim], [DONE])
+        table.calls.clear()
+        assert await strategy.recall([7], range(1, 1_000)) == [DONE]
+        assert table.calls["read"] == 1
 
     in_virtual_time(main())
 

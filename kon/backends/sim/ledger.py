@@ -11,6 +11,7 @@ from kon.backends.sim.network import BACKOFF_S, Network, NetworkCall
 from kon.backends.sim.trace import What
 from kon.core.errors import BackendUnavailable
 from kon.core.ledger import Ledger, Record, missing
+from kon.core.task import task_of_key
 
 MAX_BATCH: Final = 25
 """Statements of one BatchExecuteStatement."""
@@ -20,9 +21,6 @@ THROTTLE_TRIES: Final = 10
 
 UNIT_BYTES: Final = 1_024
 """That a write unit pays for."""
-
-_KEY_MASK: Final = (1 << 48) - 1
-"""The part of a key that is the task's index; see `kon.core.task.attempt_key`."""
 
 _PAGED: Final = 1 << 52
 """Keys from here on are no tasks', but of `kon.engine.paged_ledger`' own."""
@@ -239,7 +237,7 @@ def tasks_of_rows(keys: Sequence[int], tasks_per_row: int) -> tuple[int, ...]:
     """The indexes of the tasks that have these rows, for the trace."""
     keys = [key & ~_MESSAGE_PAGE for key in keys]  # which the trace names by its first task
     return tuple(
-        (key * tasks_per_row + at) & _KEY_MASK for key in keys if key < _PAGED for at in range(tasks_per_row)
+        task_of_key(key * tasks_per_row + at) for key in keys if key < _PAGED for at in range(tasks_per_row)
     )
 
 

@@ -17,7 +17,7 @@ import msgspec
 from kon.core.errors import ConfigurationError, StoreError, StoreVersionError
 from kon.core.journal import scan, sync_folder
 from kon.core.spec import RunSpec
-from kon.core.task import CLIENT, MAX_ATTEMPTS, Answers, Outcome, State
+from kon.core.task import CLIENT, LAST_ATTEMPT, Answers, Outcome, State
 
 SCHEMA: Final = 1
 """Version of the files in a run's folder; raised when an older kon could misread them."""
@@ -136,17 +136,20 @@ class RunFolder:
         in their way. Raises ConfigurationError when that number is at its limit.
         """
         run = self.read_run()
-        attempts_before, is_any_lost = 0, False
+        attempts_before, is_any_unknown = 0, False
         for packet in self.packets():
             for outcome in packet.outcomes:
                 attempts_before = max(attempts_before, outcome.attempt)
-                is_any_lost = is_any_lost or outcome.state is State.LOST
-        if is_any_lost:  # nobody knows how many attempts it had: all that it might have, where there is room
-            most = min(run.attempts_before + run.spec.attempts, MAX_ATTEMPTS - run.spec.attempts)
+                is_any_unknown = is_any_unknown or outcome.state in (State.LOST, State.CANCELLED)
+        if is_any_unknown:
+            # nobody knows how many attempts it had: all that may fail, and one for each worker that may have
+            # been told to stop, where there is room
+            lives = sum(journal != self.client_events for journal in self.events.glob("*.jsonl"))
+            most = min(run.attempts_before + run.spec.attempts + lives, LAST_ATTEMPT - run.spec.attempts)
             attempts_before = max(attempts_before, most)
-        if attempts_before + run.spec.attempts > MAX_ATTEMPTS:
+        if attempts_before + run.spec.attempts > LAST_ATTEMPT:
             raise ConfigurationError(
-                f"run {run.spec.run}: its tasks had {attempts_before} attempts, and {MAX_ATTEMPTS} in all is "
+                f"run {run.spec.run}: its tasks had {attempts_before} attempts, and {LAST_ATTEMPT} in all is "
                 "the limit. Start a new run for those that still fail"
             )
         self.write_run(run.spec, run.context, attempts_before)
