@@ -99,14 +99,12 @@ def stats(count: int, length: int, between: tuple[int, int], seed: int, out: Pat
     show_default=True,
     help='A folder of images, or a file with one link a line; "demo": the pictures that kon makes up.',
 )
-@click.option(
-    "--base", default="", metavar="URL", help="The URL under which the folder's images are reached."
-)
+@click.option("--base", metavar="URL", help="The URL under which the folder's images are reached.")
 @_seed
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="A new folder: job-001.txt and so on."
 )
-def animoto(jobs: int, images: int, place: str, base: str, seed: int, out: Path) -> None:
+def animoto(jobs: int, images: int, place: str, base: str | None, seed: int, out: Path) -> None:
     """Write job files for the kind animoto: a link to an image on each line, drawn from --from.
 
     \b
@@ -115,7 +113,7 @@ def animoto(jobs: int, images: int, place: str, base: str, seed: int, out: Path)
       kon generate animoto --jobs 4 --from photos --base http://10.0.0.5:8000/ --out jobs
       then, in an experiment: workload: {kind: animoto, glob: jobs/*.txt}
     """
-    links = [f"{base}{name}" for name in names_in(place)]
+    links = [f"{base or ''}{name}" for name in names_in(place)]
     note(f"{out}: {write_jobs(out, draw_jobs(links, jobs, images, seed)):,} job files of {images} images")
 
 

@@ -99,6 +99,8 @@ class LazyGroup(click.Group):
             return super().make_context(*args, **extra)
         except KeyboardInterrupt as error:  # of which click would make exit code 1
             raise CommandFailure(Interrupted("interrupted")) from error
+        except BrokenPipeError:  # of which it would make the same: as the help is printed, or the version
+            raise _pipe_is_gone() from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -116,15 +118,20 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt as error:
             raise CommandFailure(Interrupted("interrupted")) from error
         except BrokenPipeError:
-            from kon.cli.output import forget_stdout
-
-            forget_stdout()
-            raise click.exceptions.Exit(EXIT_PIPE) from None
+            raise _pipe_is_gone() from None
         except (KonError, BaseExceptionGroup) as error:
             cause = first_cause(error)
             if isinstance(cause, KonError):
                 raise CommandFailure(cause) from error
             raise
+
+
+def _pipe_is_gone() -> click.exceptions.Exit:
+    """What ends a command whose output nobody reads any more."""
+    from kon.cli.output import forget_stdout
+
+    forget_stdout()
+    return click.exceptions.Exit(EXIT_PIPE)
 
 
 def _refuse_empty_values(command: click.Command) -> None:

@@ -17,6 +17,7 @@ from typing import Final, Literal, NamedTuple
 
 import click
 
+from kon.cli.output import is_stdin_closed
 from kon.kinds.quoting import PLACEHOLDER
 
 Stdin = Literal["none", "ended", "open"]
@@ -113,7 +114,7 @@ def _items_behind(command: str, items: Sequence[str], stdin: Stdin) -> ItemInput
 
 
 def _from_stdin(stdin: Stdin) -> ItemInput:
-    if stdin == "none" and _is_terminal():
+    if stdin == "none" and (sys.stdin.isatty() or is_stdin_closed()):
         raise click.UsageError(
             "no items: name them after ::: as in `kon map 'gzip {}' ::: *.log`, or send them to standard "
             "input, one a line"
@@ -237,8 +238,6 @@ def check_shell(command: str, shell: str) -> None:
 def stdin_now() -> Stdin:
     """What standard input is at this moment."""
     stream = sys.stdin
-    if stream is None:
-        return "none"
     try:
         fd = stream.fileno()
         found = os.fstat(fd)
@@ -253,7 +252,3 @@ def stdin_now() -> Stdin:
     events = poll.poll(0)
     ended = bool(events) and bool(events[0][1] & select.POLLHUP) and not events[0][1] & select.POLLIN
     return "ended" if ended else "open"
-
-
-def _is_terminal() -> bool:
-    return sys.stdin is None or sys.stdin.isatty()

@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import click
 import msgspec
@@ -75,8 +75,17 @@ def warn(text: str) -> None:
 
 def is_stdout_closed() -> bool:
     """Whether kon was started without standard output, or with one that can only be read."""
+    return _is_opened(sys.stdout, os.O_RDONLY)
+
+
+def is_stdin_closed() -> bool:
+    """Whether kon was started without standard input, or with one that can only be written."""
+    return _is_opened(sys.stdin, os.O_WRONLY)
+
+
+def _is_opened(stream: IO[str], mode: int) -> bool:
     try:
-        return fcntl.fcntl(sys.stdout.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+        return fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == mode
     except (OSError, ValueError):  # a test's or a notebook's
         return False
 

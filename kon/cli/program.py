@@ -108,13 +108,16 @@ def _take_closed_files() -> None:
     """Have nothing that is opened later become one of the standard files that kon was started without: a
     database would take what programs say. Without stderr, kon says what it says to nobody. What it would
     print to a stdout that is closed fails, as on a full disk: whoever wants none of it sends it to /dev/null.
+    So does what it would read from a stdin that is closed.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            mode = os.O_RDONLY if number == 1 else os.O_RDWR
+            mode = (os.O_WRONLY, os.O_RDONLY, os.O_RDWR)[number]
             os.set_inheritable(os.open(os.devnull, mode), True)  # it gets the lowest number that is free
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - as long as the process lasts
     if sys.stdout is None:
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - as long as the process lasts
     if sys.stderr is None:

@@ -72,6 +72,16 @@ def test_an_empty_value_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("names", "param"), [pytest.param(*each, id=f"{each[0]}-{each[1].name}") for each in _valued(kon)]
+)
+def test_a_default_is_not_refused(names: tuple[str, ...], param: click.Parameter) -> None:
+    """What is left out must not be told that it is empty."""
+    default = param.get_default(click.Context(kon))
+    assert default != ""
+    assert not isinstance(default, list | tuple) or "" not in default
+
+
 def _has_two_formats(name: str) -> bool:
     command = kon.get_command(click.Context(kon), name)
     return command is not None and {"as_json", "style"} <= {param.name for param in command.params}

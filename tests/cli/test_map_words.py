@@ -176,13 +176,6 @@ class TestStdin:
             os.lseek(file.fileno(), 0, os.SEEK_END)
             assert self.now(stdin=file) == "ended"
 
-    def test_closed(self) -> None:
-        code = "from kon.cli.map_words import stdin_now; print(stdin_now())"
-        ran = subprocess.run(
-            ["sh", "-c", f"{sys.executable} -c '{code}' <&-"], capture_output=True, text=True, check=True
-        )
-        assert ran.stdout == "none\n"
-
 
 class TestReplace:
     def test_what_it_names_stands_for_the_item(self) -> None:

@@ -129,6 +129,13 @@ def test_whoever_reads_stdout_may_go_away(tmp_path: Path) -> None:
         assert running.wait(timeout=20) == EXIT_PIPE
 
 
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["map", "--help"]])
+def test_whoever_reads_a_help_may_go_away(words: list[str], tmp_path: Path) -> None:
+    line = " ".join([*KON, *words, "| true; exit ${PIPESTATUS[0]}"])
+    ended = subprocess.run(["bash", "-c", line], cwd=tmp_path, stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, ended.stderr) == (EXIT_PIPE, b"")
+
+
 def test_a_warning_is_one_line(tmp_path: Path) -> None:
     file = write(tmp_path)
     assert process("run", file, "-q", cwd=tmp_path).returncode == 0

@@ -213,6 +213,12 @@ def test_kon_generate_animoto(tmp_path: Path) -> None:
     assert sorted(each.name for each in out.iterdir()) == ["job-001.txt", "job-002.txt"]
     assert set((out / "job-001.txt").read_text().split()) == {"http://h/a.PNG", "http://h/b%20c.jpg"}
     (tmp_path / "links.txt").write_text("# mine\nhttp://h/1.jpg\n\nhttp://h/2.jpg\n")
+    ended = CliRunner().invoke(
+        kon, [*args[:-1], str(tmp_path / "linked"), "--from", str(tmp_path / "links.txt")], prog_name="kon"
+    )
+    assert ended.exit_code == 0, ended.output
+    linked = (tmp_path / "linked" / "job-001.txt").read_text().split()
+    assert set(linked) == {"http://h/1.jpg", "http://h/2.jpg"}
     assert generate.names_in(str(tmp_path / "links.txt")) == ["http://h/1.jpg", "http://h/2.jpg"]
     with pytest.raises(ConfigurationError, match="is there already"):
         generate.write_jobs(out, [])
