@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import msgspec
@@ -85,15 +85,15 @@ class Bed:
         self.emulator.set_strict(msgspec.structs.replace(RIGHTS, **changes))
 
 
-Scenario = Callable[[Bed], Awaitable[None]]
+Scenario = Callable[[Bed], Coroutine[Any, Any, None]]
 
-SCENARIOS: Final[dict[str, Scenario]] = {}
+SCENARIOS: Final[dict[str, tuple[Scenario, frozenset[str]]]] = {}
+"""By name: each, and the rules that have a say in it."""
 
 
 def of(*rules: str) -> Callable[[Scenario], Scenario]:
     def register(scenario: Scenario) -> Scenario:
-        for rule in rules:
-            SCENARIOS[rule] = scenario
+        SCENARIOS[scenario.__name__] = scenario, frozenset(rules)
         return scenario
 
     return register
