@@ -12,12 +12,11 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Final
 
-import botocore.loaders
-import botocore.session
 import pytest
 
 from tests import loaded
 from tests.emulators import inbox, ministack, moto, on_ministack, on_moto, short_pauses
+from tests.once import work_out_once
 
 __all__ = ["inbox", "ministack", "moto", "on_ministack", "on_moto", "short_pauses"]
 
@@ -60,11 +59,9 @@ def _takes_our_files(folder: Path) -> bool:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_loader() -> Iterator[None]:
-    """Sessions share what they read of services: S3's description alone takes 50 ms to parse, EC2's 200."""
-    shared = botocore.loaders.create_loader()
+def _botocore_works_out_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", lambda *args: shared)
+        work_out_once(patch)
         yield
 
 
@@ -76,10 +73,10 @@ def _loaded_processes_end() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
-    """`-n auto`: three processes for two cores, as about a third of what the tests take is waiting, for
-    processes that start and end and for leases that run out."""
+    """`-n auto`: two processes for each core, as half of what the tests take is waiting, for processes that
+    start and end and for leases that run out. Three for two cores left a third of these idle."""
     cores = yield
-    return cores if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else cores + (cores + 1) // 2
+    return cores if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else 2 * cores
 
 
 @pytest.hookimpl(wrapper=True)
