@@ -14,6 +14,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ from kon.core.lock import client_lock
 from kon.engine.records.records import RunFolder
 from kon.experiment import load
 from kon.launch.beside import Said
+from kon.launch.campaign import record
 from kon.launch.resume import Origin, cancel, origin
 from kon.report.live.guard import Actions
 from kon.report.live.server import serving
@@ -79,21 +81,9 @@ class Acts(Actions):
         return f"{folder.path.name} is cancelled. What runs may end; results so far are kept."
 
     async def retry(self, folder: RunFolder) -> str:
-        where, root = await asyncio.to_thread(_checked, folder), folder.path.parent
-        folder.reopen()
-        words = ["--out", str(root.absolute()), *(word for text in where.set for word in ("--set", text))]
-        if where.limit is not None:
-            words += ["--limit", str(where.limit)]
-        with (root / LOG).open("ab") as log:
-            await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "kon", "run", where.file, *words),
-                cwd=where.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # it goes on when the page's server ends
-            )
-        return f"What was not done runs again. {root / LOG} has what its client says."
+        where = await asyncio.to_thread(_checked, folder)
+        await asyncio.to_thread(_begin, folder, where)
+        return f"What was not done runs again. {folder.path.parent / LOG} has what its client says."
 
 
 def _checked(folder: RunFolder) -> Origin:
@@ -111,6 +101,30 @@ def _checked(folder: RunFolder) -> Origin:
     if all(cell.spec.key() != run.key for cell in cells):
         raise ConfigurationError(f"{where.file} has changed since {name} was begun; nothing was begun")
     return where
+
+
+def _begin(folder: RunFolder, where: Origin) -> None:
+    """Have a client of its own run again what is not done. Raises OSError; then the run is over as before."""
+    root = folder.path.parent
+    words = ["--out", str(root.absolute()), *(word for text in where.set for word in ("--set", text))]
+    if where.limit is not None:
+        words += ["--limit", str(where.limit)]
+    with (root / LOG).open("ab") as log:
+        folder.reopen()
+        try:
+            # none of asyncio's, which would be killed once the loop of the page's server is gone
+            client = subprocess.Popen(
+                [sys.executable, "-m", "kon", "run", where.file, *words],
+                cwd=where.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # it goes on when the page's server ends
+            )
+        except OSError:
+            record(folder)
+            raise
+    threading.Thread(target=client.wait, name=f"wait-{client.pid}", daemon=True).start()
 
 
 if __name__ == "__main__":

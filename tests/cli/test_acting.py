@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import gc
 import json
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +21,7 @@ import pytest
 
 from kon.engine import peek
 from kon.engine.records.records import RunFolder
+from kon.launch.page import Acts
 from tests.cli.given import invoke, write
 from tests.cli.test_serve import started
 
@@ -106,6 +111,44 @@ def test_what_failed_is_run_again_by_a_client_of_its_own(tmp_path: Path) -> None
         )
         assert (status, "every task of fails-lease-w1-r1 is done" in told) == (409, True)
     assert invoke("run", file).exit_code == 0, "the log is not taken for a run"
+
+
+@pytest.mark.timeout(120)
+def test_the_client_that_runs_it_again_outlives_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From Python 3.12 on, asyncio kills the processes that a loop has started once that loop is gone."""
+    monkeypatch.chdir(tmp_path)
+    folder = RunFolder(tmp_path / "results/fails/fails-lease-w1-r1")
+    assert invoke("run", write(tmp_path, FAILS)).exit_code == 1
+    (tmp_path / "mended").touch()
+    asyncio.run(Acts().retry(folder))
+    gc.collect()
+    until(lambda: folder.finished and folder.read_summary()["done"] == 2)
+
+
+@pytest.mark.timeout(120)
+def test_a_run_whose_client_cant_be_started_stays_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = RunFolder(tmp_path / "results/fails/fails-lease-w1-r1")
+    assert invoke("run", write(tmp_path, FAILS)).exit_code == 1
+    log = tmp_path / "results/fails/.retry.log"
+    log.mkdir()
+    with pytest.raises(IsADirectoryError):
+        asyncio.run(Acts().retry(folder))
+    assert folder.finished
+    log.rmdir()
+    before = folder.read_summary()
+
+    def fails(*args: object, **options: object) -> None:
+        raise OSError(errno.EAGAIN, "no process to be had")
+
+    monkeypatch.setattr(subprocess, "Popen", fails)
+    with pytest.raises(OSError, match="no process to be had"):
+        asyncio.run(Acts().retry(folder))
+    assert folder.read_summary() == before
 
 
 @pytest.mark.timeout(120)
