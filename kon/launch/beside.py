@@ -32,12 +32,15 @@ def page_of(root: Path) -> Iterator[str]:
     Raises ConfigurationError where it can't be.
     """
     check_installed()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kon.launch.page", str(root.absolute())],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for the run, which may go on for a while
-    )
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kon.launch.page", str(root.absolute())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the run, which may go on for a while
+        )
+    except OSError as error:
+        raise ConfigurationError(f"--live: the page's process can't be started: {error.strerror}") from error
     with process:
         assert process.stdin is not None
         assert process.stdout is not None

@@ -222,14 +222,20 @@ class WorkerProcesses:
                 spare = self._spares.pop()
                 spare.work(words, log)
                 return spare
-            return subprocess.Popen(
-                [sys.executable, "-P", "-m", PROGRAM, *words],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                pass_fds=() if self._lifeline is None else (self._lifeline,),
-            )
+            try:
+                return subprocess.Popen(
+                    [sys.executable, "-P", "-m", PROGRAM, *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                    pass_fds=() if self._lifeline is None else (self._lifeline,),
+                )
+            except OSError as error:
+                raise WorkersCantStart(
+                    f"worker {log.stem} can't be started: {error.strerror}. Its tasks are still queued: "
+                    "raise the limit (ulimit -u or -n, or a container's), then run the same command again"
+                ) from error
 
     def _log(self, name: str) -> Path:
         return self._folder.logs / f"{name}.log"
@@ -250,7 +256,7 @@ class WorkerProcesses:
 
 @contextlib.contextmanager
 def _usable(path: Path) -> Iterator[None]:
-    """Raises StoreError for what can't be done in a run's folder, as it was removed under the run."""
+    """Raises StoreError where a run's folder can't be used; it may have been removed under the run."""
     try:
         yield
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -14,10 +15,21 @@ from pathlib import Path
 
 import pytest
 
-from kon.core.errors import StoreError, WorkersDenied, WorkersFailed, first_cause
+from kon.backends.emulator import started
+from kon.core.errors import (
+    ConfigurationError,
+    KonError,
+    StoreError,
+    WorkersCantStart,
+    WorkersDenied,
+    WorkersFailed,
+    first_cause,
+)
 from kon.engine.records.records import RunFolder
+from kon.launch.beside import page_of
 from kon.launch.process import DENIED
 from kon.launch.supervise import QUICK_DEATHS, WorkerProcesses
+from tests import house
 from tests.cli.given import process, write
 
 
@@ -90,6 +102,37 @@ def test_a_folder_that_is_removed_under_a_run_is_named(
     cause = first_cause(caught.value)
     assert isinstance(cause, StoreError)
     assert "can't be used: Not a directory" in str(cause)
+
+
+@pytest.mark.parametrize("what", ["worker", "page", "emulator"])
+def test_that_no_process_is_to_be_had_is_no_fault_of_kons(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    def begin() -> None:
+        if what == "worker":
+            asyncio.run(WorkerProcesses(RunFolder(tmp_path / "r"), ["w1"]).run())
+        elif what == "page":
+            with page_of(tmp_path):
+                pass
+        else:
+            with started("moto"):
+                pass
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises((KonError, BaseExceptionGroup)) as caught:
+        begin()
+    cause = first_cause(caught.value)
+    assert isinstance(cause, WorkersCantStart if what == "worker" else ConfigurationError)
+    assert "can't be started: Resource temporarily unavailable" in str(cause)
+
+
+def test_no_process_hangs_on_an_event_loop() -> None:
+    """asyncio kills what a loop has started once that loop is gone; what kon starts may outlive it."""
+    found = [name for name, file in house.modules().items() if "create_subprocess" in file.read_text()]
+    assert found == []
 
 
 def test_a_run_whose_workers_are_all_stopped_from_outside_ends_and_goes_on_later(tmp_path: Path) -> None:

@@ -191,8 +191,10 @@ def started(
                 cwd=folder,
                 start_new_session=True,  # Ctrl-C is for the program that uses it
             )
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise ConfigurationError(f"the emulator {kind} can't be started: {error.strerror}") from error
         raise
     emulator = Emulator(kind, process, at, log)
     keep = False
