@@ -42,9 +42,6 @@ def pytest_configure() -> None:
     for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
         os.environ.pop(name, None)
     sys.dont_write_bytecode = False
-    # a shell's background (`make test &`) ignores Ctrl-C, and so would all that tests start and interrupt
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     # each process that reads an experiment looks for pydantic plug-ins everywhere, and there are none
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     if "TMPDIR" not in os.environ and _takes_our_files(MEMORY):

@@ -32,12 +32,20 @@ class FolderLock:
     async def __aenter__(self) -> FolderLock:
         """Raises ConfigurationError when another process has it, StoreError when the folder can't be used."""
         fd = self._open(os.O_RDWR | os.O_CREAT)
+        try:
+            await self._take(fd)
+        except BaseException:  # cancelled, too
+            os.close(fd)
+            raise
+        self._fd = fd
+        return self
+
+    async def _take(self, fd: int) -> None:
         now_s = asyncio.get_running_loop().time
         give_up_s = now_s() + self._wait_s
-        while not _try(fd, fcntl.LOCK_EX):
+        while not self._try(fd, fcntl.LOCK_EX):
             if now_s() >= give_up_s:
                 holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
-                os.close(fd)
                 raise ConfigurationError(
                     f"{self.path.parent} has a {self._role} at work already (process {holder}); a second one "
                     "would take a part of what the first one waits for. Wait for it, stop it, or name "
@@ -48,12 +56,9 @@ class FolderLock:
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
-            os.close(fd)
             raise StoreError(
                 f"{self.path}: can't be written: {error.strerror}. Make room, then run the same command again"
             ) from error
-        self._fd = fd
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -69,9 +74,20 @@ class FolderLock:
         except FileNotFoundError:
             return False
         try:
-            return not _try(fd, fcntl.LOCK_SH)
+            return not self._try(fd, fcntl.LOCK_SH)
         finally:
             os.close(fd)
+
+    def _try(self, fd: int, mode: int) -> bool:
+        try:
+            fcntl.flock(fd, mode | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}: can't be locked: {error.strerror}. Name a folder on another file system"
+            ) from error
+        return True
 
     def _open(self, flags: int) -> int:
         try:
@@ -92,11 +108,3 @@ def client_lock(root: Path) -> FolderLock:
 def host_lock(root: Path, number: int, wait_s: float = 0.5) -> FolderLock:
     """Held by the host of that number, from 1, as long as it works there."""
     return FolderLock(root, f"host-{number}", wait_s=wait_s)
-
-
-def _try(fd: int, mode: int) -> bool:
-    try:
-        fcntl.flock(fd, mode | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -6,7 +6,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import subprocess
+import tempfile
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -269,21 +271,21 @@ def bring_key(module: AnsibleModule, key: Path, aws: Any, fleet: Any) -> list[An
 def write_whole(key: Path, text: str) -> None:
     """Write it so that nobody ever finds a part of it: a part would be taken for the key. Where another call
     has brought it meanwhile, that one stays."""
-    fresh = key.with_name(f".{key.name}.{os.getpid()}")
     try:
         key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-        os.link(fresh, key)
-    except FileExistsError:
-        pass
+        number, fresh = tempfile.mkstemp(prefix=f".{key.name}.", dir=key.parent)
+        try:
+            with os.fdopen(number, "w") as file:
+                file.write(text)
+            with suppress(FileExistsError):
+                os.link(fresh, key)
+        finally:
+            Path(fresh).unlink()
     except OSError as error:
         raise Unfit(
             f"the fleet's key can't be written to {key}: {error.strerror}. Make room there, or name another "
             "place with -e ssh_key=... and KON_SSH_KEY. Nothing was changed"
         ) from error
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def run(command: list[str]) -> str:

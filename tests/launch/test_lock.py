@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +57,31 @@ def test_the_next_one_waits_for_a_holder_that_is_about_to_end(tmp_path: Path) ->
             await asyncio.sleep(0.1)
             assert not second.done()
         await second
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("trouble", ["cancelled", "no locks"])
+def test_a_wait_that_ends_otherwise_leaves_no_file_open(
+    tmp_path: Path, trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def files() -> int:
+        return sum(1 for each in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(each))
+
+    async def main() -> None:
+        async with FolderLock(tmp_path, "client"):
+            assert files() == 1
+            if trouble == "no locks":  # as file systems of some networks have none
+                monkeypatch.setattr(fcntl, "flock", refuse)
+            second = asyncio.create_task(take(tmp_path, wait_s=60.0))
+            await asyncio.sleep(0.1)
+            second.cancel()
+            with pytest.raises(asyncio.CancelledError if trouble == "cancelled" else StoreError):
+                await second
+            assert files() == 1
+
+    def refuse(fd: int, mode: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     asyncio.run(main())
 

@@ -9,11 +9,15 @@ from pathlib import Path
 from tests.playbooks.plays import PROJECT
 
 WRITE = """
-import resource, sys
+import os, resource, sys
 from pathlib import Path
 from kon_fleet import Unfit, write_whole
 if sys.argv[2] == "full":
     resource.setrlimit(resource.RLIMIT_FSIZE, (4, 4))
+if sys.argv[2] == "left":
+    os.getpid = lambda: 7
+    key = Path(sys.argv[1])
+    key.with_name(f".{key.name}.7").write_text("sec")
 try:
     write_whole(Path(sys.argv[1]), "secret")
 except Unfit as error:
@@ -44,3 +48,10 @@ def test_a_key_that_another_call_has_brought_stays(tmp_path: Path) -> None:
     key.write_text("theirs")
     assert write(key, "well").returncode == 0
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("r1", "theirs")]
+
+
+def test_a_part_that_a_killed_call_has_left_keeps_no_key_from_coming(tmp_path: Path) -> None:
+    """In a container, calls have one process number after the other's end."""
+    key = tmp_path / "r1"
+    assert write(key, "left").returncode == 0
+    assert key.read_text() == "secret"

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from kon.core.lock import client_lock, host_lock
+from kon.core.spec import Plugin, RunSpec
 from kon.engine.records.records import RunFolder
 from tests.playbooks import plays
 from tests.playbooks.plays import PROJECT, Ansible, usual_environment
@@ -58,6 +59,17 @@ workers: 2
 visibility_s: 1
 drain_s: 0
 """
+
+
+SPEC = RunSpec(
+    run="old",
+    experiment="old",
+    backend=Plugin("sqlite"),
+    strategy=Plugin("lease"),
+    kind=Plugin("sleep"),
+    tasks=1,
+    workers=1,
+)
 
 
 class Play(plays.Play):
@@ -177,6 +189,21 @@ def test_what_is_no_record_stays_where_it_is(tiny: Place) -> None:
             play.output.replace("''", "'").split()
         )
     assert [each.name for each in tiny.out.iterdir()] == ["thesis.txt"]
+
+
+def test_a_link_to_a_folder_of_records_is_put_aside_as_a_link(tiny: Place, tmp_path: Path) -> None:
+    """Its records stay on their disk. Moved from under it, they would leave a link to nothing, at which no
+    folder can be made."""
+    large = tmp_path / "large disk"
+    large.mkdir()
+    RunFolder(large / "old").write_run(SPEC, {})
+    tiny.out.symlink_to(large)
+    play = tiny.play("--extra-vars", "fresh=true", "--extra-vars", "set=workers=1")
+    assert play.exit_code == 0, play.output
+    assert RunFolder(large / "old").exists
+    [aside] = (tiny.path / "earlier").iterdir()
+    assert aside.resolve() == large.resolve()
+    assert tiny.folder("tiny-lease-w1-r1").finished
 
 
 def test_records_of_a_client_at_work_are_not_put_aside(tiny: Place) -> None:

@@ -64,8 +64,12 @@ class FolderImages(Images):
         if path is None:
             raise KeyError(name)
         content = path.open("rb")
-        about = os.fstat(content.fileno())
-        return content, self._etag(content, path, about.st_mtime_ns, about.st_size)
+        try:
+            about = os.fstat(content.fileno())
+            return content, self._etag(content, path, about.st_mtime_ns, about.st_size)
+        except OSError:
+            content.close()
+            raise
 
     def link(self, written: str) -> str:
         """With a file of that very name it means the file: `shot #3.jpg`, `100%.jpg`."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
+import hashlib
 import io
+import os
 import random
 import tracemalloc
 import zlib
@@ -16,7 +19,7 @@ import pytest
 from aiohttp import ClientSession, web
 
 from kon.kinds.video.fetch import Fetcher
-from kon.kinds.video.server import Images, ImageServer
+from kon.kinds.video.server import FolderImages, Images, ImageServer
 from kon.kinds.web.client import as_written
 from kon.kinds.web.links import Guard
 from tests.kinds.video.fetching import IMAGE, QUICK, answer, fetched, nothing_to_wait_for, refused, with_page
@@ -286,6 +289,22 @@ def test_a_file_is_read_no_faster_than_there_is_room_for_it(tmp_path: Path) -> N
     run(main())
     assert 1 < len(asked) < 10
     assert max(asked) < 600_000
+
+
+def test_an_image_that_breaks_off_as_it_is_read_leaves_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    opened: list[io.BufferedReader] = []
+
+    def fails(content: io.BufferedReader, name: str) -> None:
+        opened.append(content)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(hashlib, "file_digest", fails)
+    with pytest.raises(OSError, match="Input/output error"):
+        FolderImages(tmp_path).open("a.jpg")
+    assert [each.closed for each in opened] == [True]
 
 
 def test_a_server_never_has_an_image_in_memory_whole(tmp_path: Path) -> None:

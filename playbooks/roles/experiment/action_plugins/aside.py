@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result: dict[str, Any] = super().run(tmp, task_vars)
         path = {"type": "path", "required": True}
         _, args = self.validate_argument_spec({"folder": path, "to": path})
-        folder, to = Path(args["folder"]).resolve(), Path(args["to"])
+        # not resolved: a link is moved, and its records stay where it leads to
+        folder, to = Path(os.path.abspath(args["folder"])), Path(args["to"])  # noqa: PTH100
         if why := other_than_records(folder):
             result.update(
                 failed=True, msg=f"-e out={folder} -e fresh=true would move the whole folder: {why}"
