@@ -100,6 +100,15 @@ class Strategy(ABC):
         """How long a claim holds without `renew`, in seconds; None when claims do not run out."""
         return None
 
+    @property
+    def forgets_at_once(self) -> bool:
+        """Whether nobody finds a claim any more that has been released.
+
+        With stale reads, a strategy that admits by what it reads may find it, take the task for begun, and
+        drop its message, as read_then_write(record=before) does.
+        """
+        return self.guarantee.one_result or not self.uses_ledger
+
     @abstractmethod
     async def admit(self, tasks: Sequence[Task]) -> list[Verdict]:
         """Before any of these tasks runs: may it?"""

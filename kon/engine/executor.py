@@ -200,12 +200,16 @@ class Executor:
             else:
                 async with deadline:
                     result = await self._kind.execute(task.body, attempt)
-        except asyncio.CancelledError:
-            if not self._closing:
+        except asyncio.CancelledError as failure:
+            if not _is_cancelled():  # the task has raised it: passed on, it would end this slot unheard
+                error = f"{type(failure).__name__}: {_said(failure)}"
+            elif not self._closing:
                 raise
-            if task.attempt < LAST_ATTEMPT:
+            elif task.attempt < LAST_ATTEMPT:
                 return None
-            error, is_final = f"its worker was told to stop {job.held.bundle.stops + 1} times as it ran", True
+            else:
+                stops = job.held.bundle.stops + 1
+                error, is_final = f"its worker was told to stop {stops} times as it ran", True
         except BackendDenied:
             raise  # what this worker may not do says nothing of the task, whose kind has asked for it
         except KindError as failure:
@@ -253,7 +257,13 @@ class Executor:
         )
 
 
-def _said(failure: Exception) -> str:
+def _is_cancelled() -> bool:
+    """Whether somebody wants the slot to end that this is called in."""
+    slot = asyncio.current_task()
+    return slot is not None and slot.cancelling() > 0
+
+
+def _said(failure: BaseException) -> str:
     """What an exception says, as text that can be written down. Names of files may hold what is no UTF-8."""
     try:
         said = str(failure)

@@ -85,9 +85,8 @@ class GiveBack:
         self._rows = rows
         self._recorder = recorder
         self._some = asyncio.Event()
-        # A strategy that admits by what it reads may read a claim that has just been released, take its task
-        # for begun, and drop the message: read_then_write(record=before), with stale reads.
-        self.releases = strategy.guarantee.one_result or not strategy.uses_ledger
+        self._giving = asyncio.Lock()
+        self.releases = strategy.forgets_at_once
 
     @property
     def waiting(self) -> int:
@@ -139,13 +138,19 @@ class GiveBack:
 
     async def back(self, count: int, part: int) -> None:
         """Give back the last `count` tasks that wait, in messages of up to `part` tasks."""
-        jobs = await self._withdraw(count)
-        if not jobs:
+        async with self._giving:
+            jobs = await self._withdraw(count)
+            if not jobs:
+                return
+            paged = [job for job in jobs if job.held.bundle.segment is not None]
+            moved = await self._rows.move([job.task.index for job in paged]) if paged else []
+            stays = {job.task.index for job, is_moved in zip(paged, moved, strict=True) if not is_moved}
+            self._send(jobs, part, lambda job: job.task.index in stays)
+
+    async def ended(self) -> None:
+        """Return when the settler has all that is being given back: a claim on it may still stand."""
+        async with self._giving:
             return
-        paged = [job for job in jobs if job.held.bundle.segment is not None]
-        moved = await self._rows.move([job.task.index for job in paged]) if paged else []
-        stays = {job.task.index for job, is_moved in zip(paged, moved, strict=True) if not is_moved}
-        self._send(jobs, part, lambda job: job.task.index in stays)
 
     def withdraw_all(self) -> list[Job]:
         """Take every task that waits, for whoever gives it back."""

@@ -207,7 +207,8 @@ class Settler:
 
         They go out in new messages, and the old ones are acked: to make an old one visible would count a
         receipt, and a task whose worker was stopped often enough would end as dead. One that was started
-        gets another attempt, since some strategies never start an attempt twice; that attempt is free.
+        gets another attempt, since some strategies never start an attempt twice; that attempt is free. So
+        does one whose claim may be read once more after its release.
         """
         if not jobs:
             return
@@ -218,15 +219,17 @@ class Settler:
             async with self._holding.claims:
                 await self._strategy.release([job.claim for job in jobs if job.is_claimed])
         messages = []
+        stays = not started and self._strategy.forgets_at_once
         for held in dict.fromkeys(job.held for job in jobs):
-            tasks = [job.task for job in jobs if job.held is held]
-            if started:
-                tasks = [Task(task.index, task.body, task.attempt + 1) for task in tasks]
-            messages.append(
-                self.message(
-                    tasks, held.bundle, receives=held.receives - 1, stopped=started, given_back=not started
-                )
-            )
+            mine = [job for job in jobs if job.held is held]
+            same = [job.task for job in mine if stays or not job.is_claimed]
+            other = [job.task for job in mine if not stays and job.is_claimed]
+            next_ones = [Task(task.index, task.body, task.attempt + 1) for task in other]
+            receives = held.receives - 1
+            if same:
+                messages.append(self.message(same, held.bundle, receives=receives, given_back=True))
+            if next_ones:
+                messages.append(self.message(next_ones, held.bundle, receives=receives, stopped=True))
         await self._send(self._channel.tasks, messages)
         self._recorder.tasks(Event.STOP if started else Event.GIVE_BACK, [job.task for job in jobs])
         await self._ack(self._holding.settle(jobs), jobs, Named([job.task for job in jobs]))

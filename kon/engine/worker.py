@@ -357,6 +357,7 @@ class Worker:
         # at once, so that others may start these while what runs here ends
         await self._settler.give_back(self._give_back.withdraw_all(), started=False)
         stopped = await self._executor.stop(self.spec.drain_s)
+        await self._give_back.ended()
         await self._settler.drained()
         await self._settler.give_back(stopped, started=True)
 

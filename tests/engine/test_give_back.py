@@ -18,6 +18,7 @@ from kon.engine.control import Control
 from kon.engine.give_back import GiveBack, HoldLimits, _parts
 from kon.engine.sizing import MOST_TASKS
 from kon.engine.worker import WorkerOptions
+from kon.strategies.conditional_put import ConditionalPut
 from kon.strategies.lease import Lease
 from kon.trials.prove.classes import fault_class
 from kon.trials.prove.drawn import SCENARIO, play_seed
@@ -367,3 +368,30 @@ def test_what_is_claimed_by_reading_is_not_given_back(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(GiveBack, "__init__", releases)
     assert _lost_by_stale_reads() > 0
+
+
+class SlowRelease(ConditionalPut):
+    """Takes its time to let go of claims, as in an outage."""
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        await asyncio.sleep(2.0)
+        await super().release(claims)
+
+
+@pytest.mark.parametrize("stopped_s", [0.5, 1.0, 1.5, 2.0, 3.0])
+def test_what_is_being_given_back_when_its_worker_is_stopped_is_given_back_first(stopped_s: float) -> None:
+    """The worker ended in the middle of it: claims that never run out stood, and their tasks were lost."""
+
+    async def main() -> None:
+        world = await World.create(8, **AUTO, drain_s=0.5)
+        await world.send({"s": 0.1}, *[{"s": 60.0}] * 7, bundle=True)
+        running = asyncio.create_task((worker := world.worker("a", SlowRelease)).run())
+        await asyncio.sleep(stopped_s)
+        worker.stop()
+        await running
+        bundles = [decode_bundle(each.body) for each in await world.channel.tasks.receive(10, 0.0)]
+        assert sorted(task.index for bundle in bundles for task in bundle.tasks) == [*range(1, 8)]
+        rows = await world.channel.ledger.scan(0, 100)
+        assert {row.key for row in rows} == {0, 1}, "but for tasks that were begun no claim is left"
+
+    in_virtual_time(main())

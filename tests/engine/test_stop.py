@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from kon.core.kind import Attempt
 from kon.core.ledger import Record
 from kon.core.queue import Message
 from kon.core.strategy import Strategy
@@ -16,7 +20,9 @@ from kon.strategies.lease import Lease
 from kon.strategies.none import NoDeduplication
 from kon.strategies.read_then_write import ReadThenWrite
 from kon.strategies.result_once import ResultOnce
-from tests.engine.world import World, in_virtual_time
+from tests.engine.world import Scripted, World, in_virtual_time
+
+BEFORE = functools.partial(ReadThenWrite, record="before")
 
 STRATEGIES = [Lease, ConditionalPut, NoDeduplication, ReadThenWrite, ResultOnce]
 
@@ -189,5 +195,67 @@ def test_an_answer_that_overtakes_the_last_look_at_workers_is_read_though_the_ru
         tally = await world.client().collect()
         assert is_sent
         assert tally.counts[State.DONE] == 1
+
+    in_virtual_time(main())
+
+
+class Cancelled(Scripted):
+    """Its tasks raise what would cancel them, at once or as they are cancelled."""
+
+    async def execute(self, body: Any, attempt: Attempt) -> Any:
+        await super().execute(body, attempt)
+        raise asyncio.CancelledError("by itself")
+
+
+def test_a_task_that_raises_what_would_cancel_it_has_failed_and_its_slot_goes_on() -> None:
+    """As an await of something that was cancelled does. Its slot ended unheard, and the run never."""
+
+    async def main() -> None:
+        world = await World.create(3, attempts=2, slots=1, visibility_s=5.0, backoff_s=0.1)
+        tally = await asyncio.wait_for(world.run([{}] * 3, world.worker(kind=Cancelled({}))), 300.0)
+        assert tally.counts[State.FAILED] == 3
+        assert {(each.attempt, each.error) for each in world.recorded().values()} == {
+            (2, "CancelledError: by itself")
+        }
+
+    in_virtual_time(main())
+
+
+def test_a_task_that_raises_it_while_its_worker_drains_has_failed_as_well() -> None:
+    async def main() -> None:
+        world = await World.create(1, attempts=1, drain_s=20.0)
+        await world.send({"s": 10.0})
+        running = asyncio.create_task((worker := world.worker(kind=Cancelled({}))).run())
+        await asyncio.sleep(5.0)
+        worker.stop()
+        await running
+        assert [each.state for each in await world.answers()] == [State.FAILED]
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize(
+    ("strategy", "number"),
+    [(BEFORE, 2), (ReadThenWrite, 2), (Lease, 1), (ConditionalPut, 1), (NoDeduplication, 1)],
+)
+def test_a_claim_that_may_be_read_after_its_release_is_left_behind_under_its_own_number(
+    strategy: Callable[..., Strategy], number: int
+) -> None:
+    """Else a worker that reads it, though it is gone, takes the task for begun and drops its last message."""
+
+    async def main() -> None:
+        world = await World.create(6, drain_s=1.0, slots=1, bundle=3, prefetch=1)
+        await world.send(*[{"s": 30.0}] * 3, bundle=True)
+        await world.send(*[{"s": 30.0}] * 3, bundle=True)
+        running = asyncio.create_task((worker := world.worker("a", strategy)).run())
+        await asyncio.sleep(5.0)
+        worker.stop()
+        await running
+        bundles = [decode_bundle(each.body) for each in await world.channel.tasks.receive(10, 0.0)]
+        waited = [bundle for bundle in bundles if bundle.tasks[0].index]
+        assert {(task.attempt, bundle.stops) for bundle in waited for task in bundle.tasks} == {
+            (number, number - 1)
+        }
+        assert {bundle.receives for bundle in bundles} == {0}
 
     in_virtual_time(main())

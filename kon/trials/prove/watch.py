@@ -199,6 +199,10 @@ class WatchedStrategy(Strategy):
     def lease_s(self) -> float | None:
         return self._inner.lease_s
 
+    @property
+    def forgets_at_once(self) -> bool:
+        return self._inner.forgets_at_once
+
     async def admit(self, tasks: Sequence[Task]) -> list[Verdict]:
         asked = self._watch.asked(self._host, tasks)
         verdicts = await self._inner.admit(tasks)
