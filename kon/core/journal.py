@@ -101,7 +101,7 @@ class FileJournal(Journal):
 
     def sync(self) -> None:
         try:
-            os.fdatasync(self._fd)
+            getattr(os, "fdatasync", os.fsync)(self._fd)  # macOS has the latter alone
             self._sync_names()
         except OSError as error:
             raise StoreError(

@@ -50,7 +50,7 @@ ANSWERS_BYTES: Final = 4 << 20
 """So many bytes of answers are taken at once, about: a client's memory does not grow with the results."""
 
 DEAD_AT_ONCE: Final = 10
-"""Dead letters in the first receive of a look, where calls are billed: it is mostly in vain, and one call."""
+"""Dead letters in the first receive of a look: it is mostly in vain, and one call where those are billed."""
 
 
 LONGEST_WAIT_S: Final = 5.0
@@ -150,8 +150,7 @@ class Client:
 
     def recall(self, outcomes: Iterable[Outcome]) -> None:
         """Count outcomes that an earlier client has recorded, but for those that are to be made again."""
-        first = self._options.first_attempt
-        self.tally.count([o for o in outcomes if o.attempt >= first or o.state is State.DONE])
+        self._count(outcomes)
 
     async def collect(self) -> Tally:
         """Record answers until every task is accounted for. Those that nothing is left of are lost."""
@@ -212,12 +211,13 @@ class Client:
         lines: list[bytes] = []
         for delivery in deliveries:
             answers = await self._decode(delivery.body)
-            news = self.tally.count(answers.outcomes) if answers else []
-            if news:
-                self._submitter.learn(news)
-            if answers and len(news) == len(answers.outcomes):
+            if answers is None:
+                continue
+            news = self._count(answers.outcomes)
+            self._submitter.learn(news)
+            if len(news) == len(answers.outcomes):
                 lines.append(delivery.body)
-            elif answers and news:
+            elif news:
                 lines.append(encode(Answers(answers.worker, news)))
         # recorded before they are acked, so that a killed client finds them in one place or the other
         self._journal.append(lines)
@@ -242,7 +242,7 @@ class Client:
     async def _dead_letters(self) -> int:
         queue = self._channel.dead
         most = queue.limits.max_batch
-        wanted = min(DEAD_AT_ONCE, most) if self._dead_letters_s else most
+        wanted = min(DEAD_AT_ONCE, most)
         deliveries = await queue.receive(wanted, 0.0)
         if not deliveries:
             return 0
@@ -311,6 +311,14 @@ class Client:
         self._record(CLIENT, [Outcome(index, attempt, state, None, error, now_s, now_s) for index in indexes])
 
     def _record(self, worker: str, outcomes: list[Outcome]) -> None:
-        news = self.tally.count(outcomes)
+        news = self._count(outcomes)
         if news:
             self._journal.append([encode(Answers(worker, news))])
+
+    def _count(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
+        """Those that are news. Where tasks are run again, what a worker of an earlier round still says of an
+        earlier attempt is none, but for what is done."""
+        first = self._options.first_attempt
+        if first > 1:
+            outcomes = [o for o in outcomes if o.attempt >= first or o.state is State.DONE]
+        return self.tally.count(outcomes)

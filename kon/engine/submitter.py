@@ -86,7 +86,7 @@ class Submitter:
         room = asyncio.Semaphore(self._in_flight)
         messages = 0 if window is None else window.messages
         following: Task | None = None  # taken from `tasks`, and of a later window
-        while at < end:
+        while at < end and self._tally.left:  # none is left of a run that was given up
             left = self._spec.tasks - at
             planned = window is not None and window.first <= at < window.upto
             if not planned or window is None:

@@ -206,6 +206,9 @@ class LocalRun:
                 begun=self._begun,
             )
         try:
+            if folder.owes_deletion:  # of a run that is opened again: there all its tasks count as queued
+                await backend.delete(spec.run, keep_objects=True)
+                folder.settle_deletion()
             await backend.create(spec.run, spec.channel_options)
             channel = await backend.open(spec.run)
             self._control = Control(channel.control)

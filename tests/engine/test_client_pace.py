@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -11,10 +12,11 @@ import msgspec
 from kon.backends.sim.backend import SimBackend
 from kon.core.clock import Clock
 from kon.core.journal import MemoryJournal
+from kon.core.ledger import Record
 from kon.core.queue import Delivery, Depth, Message, Queue
 from kon.core.spec import Plugin, RunSpec
 from kon.core.task import Answers, Bundle, Outcome, State, Task, encode
-from kon.engine.client import Client, Listener
+from kon.engine.client import LONGEST_WAIT_S, Client, ClientOptions, Listener
 from tests.engine.world import World, in_virtual_time
 
 CALL_S = 0.1
@@ -100,7 +102,7 @@ def test_dead_letters_are_not_looked_for_after_every_answer_where_that_is_billed
 
 def test_a_dead_letter_is_found_while_answers_go_on_coming() -> None:
     async def main() -> None:
-        world, client, _ = await _billed(300)
+        world, client, dead = await _billed(300)
         async with asyncio.TaskGroup() as group:
             group.create_task(_answer_slowly(world, range(299)))
             group.create_task(client.collect())
@@ -109,6 +111,67 @@ def test_a_dead_letter_is_found_while_answers_go_on_coming() -> None:
             await asyncio.sleep(10.0)
             assert client.tally.counts[State.DEAD] == 1
             assert client.tally.left > 100
+            assert max(dead.asked) <= 10, "one call for a look, where that brings them all"
+
+    in_virtual_time(main())
+
+
+def test_a_dead_letter_is_found_at_once_where_calls_are_not_billed() -> None:
+    async def main() -> None:
+        world = await World.create(100)
+        for queue in (world.channel.answers, world.channel.dead):
+            queue.limits = msgspec.structs.replace(queue.limits, poll_s=LONGEST_WAIT_S)
+        client = world.client()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_answer_slowly(world, range(99)))
+            group.create_task(client.collect())
+            await asyncio.sleep(1.05)
+            await world.channel.dead.send([Message(encode(Bundle("r", [Task(99, {})])))])
+            await asyncio.sleep(0.2)
+            assert client.tally.counts[State.DEAD] == 1
+
+    in_virtual_time(main())
+
+
+def test_while_answers_come_the_control_table_is_not_read() -> None:
+    async def main() -> None:
+        world, client, _ = await _billed(100)
+        control, reads = world.channel.control, Counter[str]()
+        read, scan = control.read, control.scan
+
+        async def reading(keys: Sequence[int]) -> list[Record | None]:
+            reads["read"] += 1
+            return await read(keys)
+
+        async def scanning(first: int, limit: int) -> list[Record]:
+            reads["scan"] += 1
+            return await scan(first, limit)
+
+        control.read, control.scan = reading, scanning  # type: ignore[method-assign]
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_answer_slowly(world, range(100)))
+            group.create_task(client.collect())
+        assert not reads
+
+    in_virtual_time(main())
+
+
+def test_a_client_that_is_to_look_more_often_does() -> None:
+    async def main() -> None:
+        world, _, _ = await _billed(1)
+        answers = world.channel.answers
+        waits, receive = list[float](), answers.receive
+
+        async def receiving(max_messages: int, wait_s: float) -> list[Delivery]:
+            waits.append(wait_s)
+            return await receive(max_messages, wait_s)
+
+        answers.receive = receiving  # type: ignore[method-assign]
+        await _answer_slowly(world, range(1))
+        options = ClientOptions(wait_s=0.25)
+        listener = Listener(MemoryJournal())
+        await Client(world.spec, world.channel, listener, Clock(0.0), random.Random(1), options).collect()
+        assert waits == [0.25]
 
     in_virtual_time(main())
 

@@ -12,8 +12,10 @@ import pytest
 
 from kon.backends.emulator import Emulator
 from kon.backends.emulator.strict.faults import Fault
+from kon.backends.sqlite import SqliteBackend
+from kon.core.errors import BackendUnavailable
 from kon.engine.records.records import RunFolder
-from tests.cli.given import invoke
+from tests.cli.given import invoke, rows
 from tests.emulators import STRICT, queues_of, tables_of
 
 FILE = """\
@@ -60,10 +62,43 @@ def test_what_can_not_be_deleted_is_told_and_deleted_by_the_same_command(
     assert not RunFolder(Path("out/left-lease-w1-r1")).owes_deletion
 
 
-def test_a_run_that_is_opened_again_owes_nothing(tmp_path: Path) -> None:
+def test_what_is_owed_is_settled_once_or_twice(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "r")
     folder.owe_deletion()
     assert folder.owes_deletion
     folder.settle_deletion()
     folder.settle_deletion()
+    assert not folder.owes_deletion
+
+
+FAILS = """\
+name: again
+backend: {{name: sqlite}}
+workload: {{kind: shell, command: 'test {{}} = 1 || test -e {mended}', items: [1, 2]}}
+workers: [1]
+attempts: 1
+"""
+
+
+def test_failed_tasks_are_run_again_though_the_queues_of_the_first_time_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mended = tmp_path / "mended"
+    Path("again.yml").write_text(FAILS.format(mended=mended))
+
+    async def fails(*_: object, **__: object) -> None:
+        raise BackendUnavailable("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteBackend, "delete", fails)
+        first = invoke("run", "again.yml", "--out", "out", "-q")
+        assert first.exit_code == 5, first.output
+    folder = RunFolder(Path("out/again-lease-w1-r1"))
+    assert folder.owes_deletion
+    mended.touch()
+    again = invoke("run", "again.yml", "--out", "out", "--rerun-failed", "--json")
+    assert again.exit_code == 0, again.output
+    [row] = rows(again)
+    assert (row["done"], row["lost"]) == (2, 0)
     assert not folder.owes_deletion

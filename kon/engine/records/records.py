@@ -154,7 +154,6 @@ class RunFolder:
             )
         self.write_run(run.spec, run.context, attempts_before)
         self.summary.unlink(missing_ok=True)
-        self.settle_deletion()  # it needs them again, and deletes them when it is over once more
 
     def has_lived(self, worker: str) -> bool:
         """Whether the run has had a worker of this name: then its replacement is not killed again."""
