@@ -112,6 +112,11 @@ def stem_of(fleet: str) -> str:
     return f"konf-{fleet}"  # not kon-, which runs that belong to no fleet begin with
 
 
-def tags_of(listed: Iterable[Mapping[str, Any]] | None) -> dict[str, str]:
+def tags_of(found: Iterable[Mapping[str, Any]] | None) -> dict[str, str]:
     """From the way in which most services list them."""
-    return {tag["Key"]: tag["Value"] for tag in listed or ()}
+    return {tag["Key"]: tag["Value"] for tag in found or ()}
+
+
+def listed(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """In the way in which most services list them."""
+    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]

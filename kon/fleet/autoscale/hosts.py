@@ -17,7 +17,7 @@ import msgspec
 from kon.backends.prices import Prices
 from kon.core.errors import ConfigurationError
 from kon.fleet.clients import Clients, code_of
-from kon.fleet.thing import PROJECT, Filter, tags_of
+from kon.fleet.thing import PROJECT, Filter, listed, tags_of
 
 ROLE: Final = "worker"
 DRAIN: Final = "Drain"
@@ -152,7 +152,7 @@ class Ec2Hosts:
         self, number: int, mark: str, user_data: str, template: LaunchTemplate, place: Mapping[str, Any]
     ) -> str:
         # Amazon adds the template's tags to these. All are named here, so that nothing depends on that
-        tags = _listed({**template.tags, NUMBER: str(number), MARK: mark})
+        tags = listed({**template.tags, NUMBER: str(number), MARK: mark})
         made = self._aws("ec2").run_instances(
             LaunchTemplate={"LaunchTemplateName": self._stem, "Version": "$Default"},
             MinCount=1,
@@ -168,7 +168,7 @@ class Ec2Hosts:
         """Have them end what they do, give back the rest, and power themselves off, which terminates them."""
         if hosts:
             at = datetime.fromtimestamp(now_s, UTC).strftime(_TIME)
-            self._aws("ec2").create_tags(Resources=[each.id for each in hosts], Tags=_listed({DRAIN: at}))
+            self._aws("ec2").create_tags(Resources=[each.id for each in hosts], Tags=listed({DRAIN: at}))
 
     def terminate(self, hosts: Sequence[FleetHost]) -> None:
         """At once: what they hold comes again to others."""
@@ -204,7 +204,3 @@ def _host(instance: Mapping[str, Any]) -> FleetHost:
         drain_s,
         int(number) if number.isdecimal() else 0,
     )
-
-
-def _listed(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]

@@ -10,9 +10,10 @@ import msgspec
 
 from kon.backends.prices import Prices
 from kon.fleet.build.alarms import alarms
-from kon.fleet.build.identity import identity, keep_key, kept_key
+from kon.fleet.build.identity import identity
 from kon.fleet.build.instances import end_hosts, make_hosts
-from kon.fleet.build.network import key_pair, let_in, own_network, security_group
+from kon.fleet.build.key import keep_key, kept_key, key_pair
+from kon.fleet.build.network import let_in, own_network, security_group
 from kon.fleet.build.survey import Survey, survey
 from kon.fleet.build.template import launch_template
 from kon.fleet.build.wanted import Change, Wanted, Work

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kon.fleet.build.wanted import Work, listed
+from kon.fleet.build.wanted import Work
 from kon.fleet.clients import Clients
 from kon.fleet.sweep import BILLS
+from kon.fleet.thing import listed
 
 _BILL_PERIOD_S: Final = 21_600  # Amazon reckons it some four times a day
 

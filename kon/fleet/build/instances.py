@@ -12,9 +12,9 @@ from kon.core.errors import BackendRefused, BackendUnavailable, ConfigurationErr
 from kon.fleet.autoscale.hosts import ELSEWHERE
 from kon.fleet.build.survey import Survey
 from kon.fleet.build.template import interface
-from kon.fleet.build.wanted import LOOK_S, Work, listed
+from kon.fleet.build.wanted import LOOK_S, Work
 from kon.fleet.clients import Clients, code_of, in_kons_words
-from kon.fleet.thing import Filter
+from kon.fleet.thing import Filter, listed
 
 _NOT_MORE: Final = ("VcpuLimitExceeded", "InstanceLimitExceeded", "MaxSpotInstanceCountExceeded")
 _UP_S: Final = 300.0

@@ -1,4 +1,4 @@
-"""A fleet's network of its own, its security group and its key pair: how hosts are reached, and by whom."""
+"""A fleet's network of its own and its security group: how hosts are reached, and by whom."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import botocore.exceptions
 
-from kon.core.errors import ConfigurationError
 from kon.fleet.build.survey import Subnet
 from kon.fleet.build.wanted import Work
 from kon.fleet.clients import code_of, in_kons_words
@@ -181,34 +180,3 @@ def _let_in(work: Work, group: str, rules: Sequence[dict[str, Any]]) -> None:
         work.change("SSH", f"from {', '.join([*before, wanted.ssh_from])}", authorize, ", ".join(before))
         if before:
             work.notes.append(f"SSH is let in from {', '.join(before)} as before, and from {wanted.ssh_from}")
-
-
-def key_pair(work: Work) -> str:
-    """Make it; its name. Raises ConfigurationError where EC2's key is another than this machine's."""
-    ec2, wanted = work.aws("ec2"), work.wanted
-    name = wanted.key_name or wanted.stem
-    found = ec2.describe_key_pairs(Filters=[{"Name": "key-name", "Values": [name]}], IncludePublicKey=True)
-    if wanted.key_name:
-        if not found["KeyPairs"]:
-            raise ConfigurationError(
-                f'EC2 has no key pair "{name}" in {wanted.region}: key_name names another'
-            )
-        return name
-    if not found["KeyPairs"]:
-        work.change(
-            "key pair",
-            name,
-            lambda: ec2.import_key_pair(
-                KeyName=name,
-                PublicKeyMaterial=wanted.public_key.encode(),
-                TagSpecifications=work.specified("key-pair"),
-            ),
-        )
-        return name
-    there = str(found["KeyPairs"][0].get("PublicKey", ""))
-    if wanted.public_key and there and there.split()[:2] != wanted.public_key.split()[:2]:
-        raise ConfigurationError(
-            f"the key pair {name} is another than this machine's key, so that hosts would not let us in: "
-            "bring the key of whoever made the fleet, and name it with -e ssh_key=... Nothing was changed"
-        )
-    return name

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from kon.fleet.autoscale.hosts import SUBNETS, TYPES
 from kon.fleet.build.survey import Survey
-from kon.fleet.build.wanted import Work, listed
+from kon.fleet.build.wanted import Work
+from kon.fleet.thing import listed
 
 _SUBNETS: Final = 10
 """Subnets that a tag has room for: 256 characters, and an id has 24."""

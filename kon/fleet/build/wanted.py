@@ -14,7 +14,7 @@ import msgspec
 from kon.backends.prices import Prices
 from kon.core.errors import BackendUnavailable, ConfigurationError
 from kon.fleet.clients import Clients, is_gone
-from kon.fleet.thing import BILL, PROJECT, Filter, stem_of
+from kon.fleet.thing import BILL, PROJECT, Filter, listed, stem_of
 
 TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 """Format of the tag ExpiresAt. Such times sort as text."""
@@ -175,10 +175,6 @@ class Work:
     def specified(self, kind: str, **more: str) -> list[dict[str, Any]]:
         """Tags as EC2's calls that make a thing take them, so that it is never without."""
         return [{"ResourceType": kind, "Tags": listed({**self.tags, **more})}]
-
-
-def listed(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
 
 
 def timestamp(at_s: float) -> str:
