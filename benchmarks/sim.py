@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from kon.core.journal import FileJournal
 from kon.experiment import loads
-from kon.launch.simulated.kinds import BlockJournal
+from kon.launch.simulated.host import BlockJournal
 from kon.launch.simulated.simulation import Journals, Simulation
 
 WORKERS: Final = 1_024

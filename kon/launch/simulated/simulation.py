@@ -29,7 +29,7 @@ from kon.engine.worker import Worker
 from kon.launch.crew import doomed, worker_names
 from kon.launch.process import make_kind, strategy_maker
 from kon.launch.simulated.billing import billed, message_bytes, messages_of
-from kon.launch.simulated.kinds import NoJournal, SimRecorder, in_virtual_time
+from kon.launch.simulated.host import NoJournal, SimRecorder, in_virtual_time
 
 CLIENT: Final = "client"
 """The host of the client."""

@@ -1,6 +1,6 @@
-"""Kinds in virtual time: one that only waits is itself, any other waits for as long as it would take.
+"""What differs on a simulated host: its kinds wait as long as they would take, and what it writes is counted.
 
-And what simulated workers write, with what their writing sets off: CPU time, and the end of doomed ones.
+A kind that only waits is itself. What a worker writes sets off its CPU time, and the end of a doomed one.
 """
 
 from __future__ import annotations
