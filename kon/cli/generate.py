@@ -11,8 +11,9 @@ import yaml
 
 from kon.cli.output import note
 from kon.core.errors import ConfigurationError, counted
-from kon.kinds.generate import DEMO, draw_jobs, names_in, sleep_lines, stats_lines, write_jobs, write_lines
+from kon.kinds.generate import draw_jobs, names_in, sleep_lines, stats_lines, write_jobs, write_lines
 from kon.kinds.sleep import FORMS, parse_distribution
+from kon.kinds.video.jobfile import DEMO
 
 _count = click.argument("count", type=click.IntRange(min=1))
 

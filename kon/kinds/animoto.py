@@ -14,10 +14,9 @@ from kon.core.kind import Attempt, Kind
 from kon.core.objects import ObjectStore
 from kon.core.options import Given, read_options
 from kon.core.spec import processors
-from kon.kinds.generate import demo_names
 from kon.kinds.stored import AtLeast1, check_installed
 from kon.kinds.video.film import Film, film_of
-from kon.kinds.video.jobfile import film_for, parse_job, read_job
+from kon.kinds.video.jobfile import demo_names, film_for, parse_job, read_job
 from kon.kinds.video.times import Times
 from kon.kinds.web.limits import FetchLimits
 

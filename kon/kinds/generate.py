@@ -1,4 +1,4 @@
-"""Workload files, job files and names of made-up pictures: the same arguments write the same files."""
+"""Workload files and job files: the same arguments write the same files."""
 
 from __future__ import annotations
 
@@ -12,15 +12,7 @@ from urllib.parse import quote
 
 from kon.core.errors import ConfigurationError, WorkloadError, describe
 from kon.kinds.sleep import Distribution
-from kon.kinds.video.jobfile import job_lines
-
-PICTURES: Final = 60
-DEMO: Final = "demo"
-"""In place of a folder: the made-up pictures."""
-
-
-def demo_names() -> list[str]:
-    return [f"picture-{number:03}.jpg" for number in range(1, PICTURES + 1)]
+from kon.kinds.video.jobfile import DEMO, demo_names, job_lines
 
 
 def sleep_lines(count: int, ms: Distribution, seed: int = 0) -> Iterator[str]:

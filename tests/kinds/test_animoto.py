@@ -22,10 +22,9 @@ from kon.engine.records.records import RunFolder
 from kon.experiment import load
 from kon.kinds import generate
 from kon.kinds.animoto import Animoto
-from kon.kinds.generate import demo_names
 from kon.kinds.pictures.header import read_header
 from kon.kinds.video import demo, jobfile
-from kon.kinds.video.jobfile import VideoJob, parse_job, read_job
+from kon.kinds.video.jobfile import VideoJob, demo_names, parse_job, read_job
 from kon.report.read.reader import Standing
 from tests.kinds.running import attempt, nothing_left
 from tests.kinds.video.given import encoded, photo, watch

@@ -14,7 +14,7 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from kon.kinds.generate import PICTURES
+from kon.kinds.video.jobfile import PICTURES
 
 SIZES: Final = ((1440, 1080), (1920, 1080), (1080, 1440), (1600, 1200), (1300, 1300))
 

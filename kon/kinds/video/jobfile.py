@@ -17,6 +17,10 @@ from kon.kinds.video.film import IMAGE, LOOKS, Film, Place, values_of
 _LONGEST_LINK: Final = 8_192
 MOST_IMAGES: Final = 3_600
 
+PICTURES: Final = 60
+DEMO: Final = "demo"
+"""In place of a folder: the made-up pictures."""
+
 
 class VideoJob(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one video is made of.
@@ -237,3 +241,7 @@ def _places(text: str) -> list[Any]:
 def job_lines(links: Iterable[str]) -> str:
     """The text of a job file."""
     return "".join(f"{link}\n" for link in links)
+
+
+def demo_names() -> list[str]:
+    return [f"picture-{number:03}.jpg" for number in range(1, PICTURES + 1)]

@@ -19,8 +19,8 @@ from urllib.parse import quote
 from aiohttp import web
 
 from kon.core.errors import ConfigurationError
-from kon.kinds.generate import DEMO, demo_names
 from kon.kinds.video import demo
+from kon.kinds.video.jobfile import DEMO, demo_names
 from kon.kinds.web.links import Guard
 
 HERE: Final = "127.0.0.1"
