@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from kon.cli.output import force_option, note, reference_option, refuse, warn, w
 from kon.cli.runs import find_runs, root_option, runs_argument
 from kon.core.errors import ConfigurationError, counted
 from kon.engine.records.records import RunFolder
+
+if TYPE_CHECKING:
+    from kon.report.views import Reference
 
 
 @click.command()
@@ -37,12 +41,8 @@ def report(runs: tuple[str, ...], root: Path, out: Path | None, reference: Path 
     """
     from kon.report.page.build import report as page
     from kon.report.plots import lacking
-    from kon.report.views import references
 
-    others = references(reference) if reference else ()
-    folders = find_runs(runs, root)
-    if not folders:
-        raise ConfigurationError(f"there is no run below {root}; `kon run` makes one")
+    folders, others = _found(runs, root, reference)
     name = _name(runs, folders, root)
     file = out or Path(f"{name}.html")
     if not force:
@@ -50,8 +50,21 @@ def report(runs: tuple[str, ...], root: Path, out: Path | None, reference: Path 
     write(file, page(folders, name, others).encode(), force)
     if lacks := lacking():
         warn(f"the page has no plots: {lacks}")
-    note(f"{len(folders):,} {'run' if len(folders) == 1 else 'runs'}; open it in a browser")
+    note(f"{counted(len(folders), 'run')}; open it in a browser")
     click.echo(file)
+
+
+def _found(
+    runs: Sequence[str], root: Path, reference: Path | None
+) -> tuple[list[RunFolder], Sequence[Reference]]:
+    """The runs that are asked for, and figures of others. Raises ConfigurationError where there is no run."""
+    from kon.report.views import references
+
+    others = references(reference) if reference else ()
+    folders = find_runs(runs, root)
+    if not folders:
+        raise ConfigurationError(f"there is no run below {root}; `kon run` makes one")
+    return folders, others
 
 
 def _name(runs: Sequence[str], folders: Sequence[RunFolder], root: Path) -> str:
@@ -101,12 +114,8 @@ def plot(
         raise ConfigurationError(f"{lacks}; nothing was written")
     from kon.report.plots.catalogue import plots
     from kon.report.plots.style import as_png, as_svg, drawing
-    from kon.report.views import references
 
-    others = references(reference) if reference else ()
-    folders = find_runs(runs, root)
-    if not folders:
-        raise ConfigurationError(f"there is no run below {root}; `kon run` makes one")
+    folders, others = _found(runs, root, reference)
     made: dict[Path, bytes] = {}
     with drawing():
         for each in plots(gather(folders), others):

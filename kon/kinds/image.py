@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
@@ -73,12 +73,6 @@ class Image(TakesObjects):
         self._key = OutputKey(self.name, self._options.key)
         self._objects: ObjectStore | None = None
         self._crew: Crew | None = None
-
-    def check(self, body: Any) -> None:
-        self._key.check(input_key(body))
-
-    def shared_keys(self, body: Any) -> Sequence[str]:
-        return self._key.shared(input_key(body))
 
     async def open(self, objects: ObjectStore) -> None:
         from kon.kinds.pictures.crew import Crew

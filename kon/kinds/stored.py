@@ -29,6 +29,14 @@ AtLeast1 = Annotated[int, msgspec.Meta(ge=1)]
 class TakesObjects(Kind):
     """A kind whose body is the key of an object; a numbered key stands for several."""
 
+    _key: OutputKey
+
+    def check(self, body: Any) -> None:
+        self._key.check(input_key(body))
+
+    def shared_keys(self, body: Any) -> Sequence[str]:
+        return self._key.shared(input_key(body))
+
     def body_of_line(self, line: str) -> Any:
         return self.body_of_item(line.strip())
 

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
@@ -86,12 +86,6 @@ class Transcode(TakesObjects):
         self._input_args = _words("input_args", self._options.input_args)
         self._key = OutputKey(self.name, self._options.key)
         self._objects: ObjectStore | None = None
-
-    def check(self, body: Any) -> None:
-        self._key.check(input_key(body))
-
-    def shared_keys(self, body: Any) -> Sequence[str]:
-        return self._key.shared(input_key(body))
 
     async def open(self, objects: ObjectStore) -> None:
         """Raises ConfigurationError where there is no ffmpeg."""

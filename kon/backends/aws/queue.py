@@ -22,6 +22,7 @@ import msgspec
 
 from kon.backends.aws.bodies import Overflow, as_bytes, as_text, pointed_at, pointer
 from kon.backends.aws.calls import Calls
+from kon.backends.aws.pace import side_by_side
 from kon.core.errors import BackendRefused, BackendUnavailable, CodecError
 from kon.core.queue import (
     Delivery,
@@ -208,7 +209,7 @@ class SqsQueue(Queue):
             if tried:
                 await asyncio.sleep(_FIRST_PAUSE_S * 2 ** (tried - 1) * self._rng.uniform(0.5, 1.0))
             failed = []
-            for reply in await self._all(
+            for reply in await side_by_side(
                 [
                     self._call(operation, Entries=[entries[at] for at in part])
                     for part in _parts(left, sizes, most_bytes)
@@ -363,18 +364,6 @@ class SqsQueue(Queue):
 
     def _call(self, operation: str, **parameters: Any) -> Coroutine[Any, Any, dict[str, Any]]:
         return self._calls.call("sqs", operation, QueueUrl=self._url, **parameters)
-
-    async def _all(self, calls: Sequence[Coroutine[Any, Any, _Reply]]) -> list[_Reply]:
-        """Side by side; the first error, once all have ended."""
-        if len(calls) == 1:
-            return [await calls[0]]
-        replies = await asyncio.gather(*calls, return_exceptions=True)
-        done: list[_Reply] = []
-        for reply in replies:
-            if isinstance(reply, BaseException):
-                raise reply
-            done.append(reply)
-        return done
 
 
 def _delivery(message: dict[str, Any], received_s: float, text: str, key: str | None = None) -> Delivery:

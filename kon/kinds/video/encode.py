@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import av
-from av.filter import Graph
 from av.video.frame import PictureType
 
 from kon.kinds.video.caption import Overlay
 from kon.kinds.video.film import MIDDLE, Film, Place
 from kon.kinds.video.moves import Picture, Shot, frame_at, spans
-from kon.kinds.video.planes import frame_of, planes_of
+from kon.kinds.video.planes import frame_of, new_graph, planes_of, through
 from kon.kinds.video.room import give_back_all
 from kon.kinds.video.times import Times
 from kon.kinds.video.videofile import VideoFile, new_encoder
@@ -219,9 +218,7 @@ class GifEncoder(Encoder):
 
 def paletted(frame: av.VideoFrame) -> av.VideoFrame:
     """A picture in the 256 colours that suit it best. Dots in a fixed pattern stand for those between."""
-    graph = Graph()
-    if hasattr(graph, "threads"):
-        graph.threads = 1
+    graph = new_graph()
     begin = graph.add(
         "buffer",
         f"video_size={frame.width}x{frame.height}:pix_fmt=yuv420p:time_base=1/1:pixel_aspect=1/1"
@@ -240,9 +237,4 @@ def paletted(frame: av.VideoFrame) -> av.VideoFrame:
     both.link_to(used, 1, 0)
     palette.link_to(used, 0, 1)
     used.link_to(end, 0, 0)
-    graph.configure()
-    graph.push(frame)
-    graph.push(None)
-    made = graph.pull()
-    assert isinstance(made, av.VideoFrame)
-    return made
+    return through(graph, frame)

@@ -4,8 +4,8 @@ Pillow's operations on single bytes serve for all that is done to a frame, witho
 
 A decoded picture is brought onto the video's canvas: to its size, upright, in BT.709, letterboxed.
 libavfilter does it all, in C and outside Python's lock. swscale alone, asked to go from BT.601 to BT.709,
-takes a way through RGB, at twice the time, and comes out darker by more than one level; so that it only
-scales, and `colorspace` converts.
+takes a way through RGB, at twice the time, and comes out darker by more than one level. So it only scales,
+and `colorspace` converts.
 """
 
 from __future__ import annotations
@@ -215,20 +215,33 @@ def _cut(side: int, whole: int, share: float) -> int:
 
 def _filtered(frame: av.VideoFrame, source: str, filters: list[str]) -> av.VideoFrame:
     """The frame that comes out, tagged with its colours. `source`: what there is to say of the one given."""
-    graph = Graph()
-    if hasattr(graph, "threads"):  # older PyAVs leave it to libavfilter, which starts a few for each picture
-        graph.threads = 1
+    graph = new_graph()
     size = f"video_size={frame.width}x{frame.height}"
     begin = f"buffer={size}:pix_fmt={frame.format.name}:time_base=1/1:pixel_aspect=1/1:{source}"
     nodes = []
     for said in (begin, *filters, "buffersink="):
         name, _, options = said.partition("=")
         nodes.append(graph.add(name, options or None))
-    graph.link_nodes(*nodes).configure()
+    graph.link_nodes(*nodes)
+    made = through(graph, frame)
+    for name, code in COLOURS.items():
+        setattr(made, name, code)
+    return made
+
+
+def new_graph() -> Graph:
+    """One that works on this thread alone."""
+    graph = Graph()
+    if hasattr(graph, "threads"):  # older PyAVs leave it to libavfilter, which starts a few for each picture
+        graph.threads = 1
+    return graph
+
+
+def through(graph: Graph, frame: av.VideoFrame) -> av.VideoFrame:
+    """The frame that comes out of a graph whose filters are linked, once this one has gone in."""
+    graph.configure()
     graph.push(frame)
     graph.push(None)
     made = graph.pull()
     assert isinstance(made, av.VideoFrame)
-    for name, code in COLOURS.items():
-        setattr(made, name, code)
     return made
