@@ -206,10 +206,15 @@ class IamPolicy:
             for operator in each.get("Condition", {}):
                 if operator not in _OPERATORS:
                     raise ValueError(f"the evaluator knows no condition {operator}")
+        self._about: Final = cache(self._found)  # each request asks, and few actions are ever asked for
+
+    def _found(self, action: str) -> list[Mapping[str, Any]]:
+        """The statements about an action."""
+        return [each for each in self._statements if _acts(each, action.lower())]
 
     def allows(self, need: Need) -> bool:
         allowed = False
-        for each in self._statements:
+        for each in self._about(need.action):
             if _applies(each, need):
                 if each["Effect"] == "Deny":
                     return False
@@ -220,19 +225,17 @@ class IamPolicy:
         return next((need for need in needs if not self.allows(need)), None)
 
 
-def _applies(statement: Mapping[str, Any], need: Need) -> bool:
+def _acts(statement: Mapping[str, Any], action: str) -> bool:
     if "Action" in statement:
-        acts = any(_matches(each.lower(), need.action.lower()) for each in listed(statement["Action"]))
-    else:
-        acts = not any(_matches(each.lower(), need.action.lower()) for each in listed(statement["NotAction"]))
-    return (
-        acts
-        and any(_matches(each, need.resource) for each in listed(statement["Resource"]))
-        and all(
-            _OPERATORS[operator](need.context.get(key), listed(values))
-            for operator, pairs in statement.get("Condition", {}).items()
-            for key, values in pairs.items()
-        )
+        return any(_matches(each.lower(), action) for each in listed(statement["Action"]))
+    return not any(_matches(each.lower(), action) for each in listed(statement["NotAction"]))
+
+
+def _applies(statement: Mapping[str, Any], need: Need) -> bool:
+    return any(_matches(each, need.resource) for each in listed(statement["Resource"])) and all(
+        _OPERATORS[operator](need.context.get(key), listed(values))
+        for operator, pairs in statement.get("Condition", {}).items()
+        for key, values in pairs.items()
     )
 
 
