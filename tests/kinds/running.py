@@ -87,11 +87,14 @@ async def fifo(folder: Path) -> AsyncIterator[Fifo]:
 @contextmanager
 def nothing_left() -> Iterator[None]:
     """No file descriptor and no child, dead or alive, remains of what is done inside."""
-    gc.collect()  # what an earlier test has left to be collected is not to go meanwhile
-    files, processes = open_files(), children()
-    yield
-    assert open_files() == files
-    assert children() == processes
+    gc.disable()  # what an earlier test has left to be collected is not to go meanwhile
+    try:
+        files, processes = open_files(), children()
+        yield
+        assert open_files() == files
+        assert children() == processes
+    finally:
+        gc.enable()
 
 
 def children() -> set[int]:
