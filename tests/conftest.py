@@ -46,6 +46,7 @@ def pytest_configure() -> None:
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     if "TMPDIR" not in os.environ and _takes_our_files(MEMORY):
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+    loaded.begin()
 
 
 def _takes_our_files(folder: Path) -> bool:

@@ -23,6 +23,13 @@ _ENVIRONMENT: Final = dict(os.environ)
 """As before any test: one that starts a process may have changed both."""
 
 
+def begin() -> None:
+    """Take the environment as it is now: what conftest has removed, each start of a test's would lack, and
+    Python itself would be started in place of a fork."""
+    _ENVIRONMENT.clear()
+    _ENVIRONMENT.update(os.environ)
+
+
 def for_start(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables that Python looks at when it starts, and never again."""
     begin, whole = ("PYTHON", "LC_", "LD_"), ("LANG", "LANGUAGE")

@@ -64,6 +64,12 @@ def test_standard_files_are_handed_over(program: str, to: str, tmp_path: Path) -
     assert forked == started
 
 
+def test_what_runs_here_is_a_fork() -> None:
+    """Each was a start of Python, where a shell had set what conftest takes out of the environment."""
+    look = "import sys; print('kon.launch.local' in sys.modules)"
+    assert subprocess.check_output([*python(), "-c", look], text=True) == "True\n"
+
+
 def test_what_python_reads_at_its_start_is_as_it_should_be(tmp_path: Path) -> None:
     program = [*python(), "-c", "import sys; print(sys.warnoptions)"]
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
