@@ -19,8 +19,16 @@ OBJECTS: Final = "objects"
 """The folder in a run's own that holds what its tasks have stored."""
 
 _DATABASE: Final = ("kon.db", "kon.db-wal", "kon.db-shm", "kon.db-turn")
-_FOLDERS: Final = ("events", "workers", "live", OBJECTS)
-_FILES: Final = ("run.json", "results.jsonl", "unreadable.jsonl", "summary.json", REPORT, *_DATABASE)
+_FOLDERS: Final = ("events", "workers", "live", "output", "calls", "peek", OBJECTS)
+_RECORDS: Final = (
+    "run.json",
+    "results.jsonl",
+    "links.tsv",
+    "unreadable.jsonl",
+    "printed.jsonl",
+    "summary.json",
+)
+_FILES: Final = (*_RECORDS, REPORT, *_DATABASE)
 OURS: Final = frozenset({*_FOLDERS, *_FILES})
 """All that kon writes into the folder of a finished run. What has another name is somebody's own."""
 

@@ -6,17 +6,22 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+import kon as kon_module
 from kon.cli import removal
 from kon.cli.group import kon
 from kon.core.errors import StoreError
 from kon.core.lock import client_lock
 from kon.engine.records.records import RunFolder
+from kon.launch import removal as removal_of_runs
 
 EXPERIMENT = "name: x\nbackend: memory\nworkload: {kind: sleep, count: 2, seconds: 0}\nrepeats: 2\n"
 
@@ -99,6 +104,46 @@ def test_what_tasks_have_stored_stays_unless_it_is_meant(place: Path) -> None:
     refused(place, "or name --with-objects to remove it, too")
     assert invoke("rm", "x-lease-w1-r1", "--yes", "--with-objects").exit_code == 0
     assert runs(place) == set()
+
+
+def of_map(place: Path) -> Path:
+    long = "python3 -c 'print(\"x\" * 9_000_000)'"
+    command = [sys.executable, "-m", "kon", "map", "--out", "maps", "--line-buffer", f"{long} # {{}}", "a"]
+    subprocess.run(command, cwd=place, check=True, stdout=subprocess.DEVNULL)
+    [folder] = (each.parent for each in place.glob("maps/*/run.json"))
+    return folder
+
+
+def of_an_executor(place: Path) -> Path:
+    with kon_module.Executor(1, out=place / "calls") as executor:
+        assert executor.submit(lambda text: len(text), "x" * 300_000).result() == 300_000
+    return place / "calls" / "executor"
+
+
+def of_links(place: Path) -> Path:
+    """A reader has asked what a task has written, and was killed."""
+    (place / "links.py").write_text("def link(item):\n    return {'url': f'file:///videos/{item}'}\n")
+    (place / "links.yml").write_text(
+        "name: links\nbackend: sqlite\nworkload: {kind: python, function: 'links.py:link', items: [1]}\n"
+    )
+    ended = invoke("run", "links.yml", "--quiet")
+    assert ended.exit_code == 0, ended.output
+    folder = place / "results" / "links" / "links-lease-w1-r1"
+    (folder / "peek").mkdir()
+    assert (folder / "links.tsv").exists()
+    return folder
+
+
+@pytest.mark.parametrize("made", [of_map, of_an_executor, of_links])
+def test_whatever_kon_has_written_goes(
+    made: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = made(tmp_path)
+    assert {each.name for each in folder.iterdir()} <= removal_of_runs.OURS
+    if RunFolder(folder).finished:  # which an executor's run never is
+        ended = invoke("rm", folder, "--yes", "--with-objects")
+        assert (ended.exit_code, folder.exists()) == (0, False), ended.output
 
 
 def test_a_run_whose_queues_may_still_be_there_stays(place: Path) -> None:

@@ -62,6 +62,9 @@ class RunFolder:
     unreadable.jsonl  messages that the client could not read, where there were any
     events/         one file for each life of a worker; simulated workers share one, and are named in it
     workers/        what workers wrote to stdout and stderr
+    live/, output/  what tasks of this machine write, as it comes, and whole where it is long
+    calls/          what is too large for a task of `kon.Executor`
+    peek/           questions of readers, while tasks run (see kon.engine.peek)
     printed.jsonl   what `kon map` has printed (see kon.cli.map_output)
     summary.json    the row of the result table; there once every task is accounted for
     to-be-deleted   empty; there while a finished run's queues and tables are not known to be deleted
