@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -38,6 +38,14 @@ class TaskRows(NamedTuple):
 
     move: Callable[[Sequence[int]], Awaitable[list[bool]]]
     leaving: Callable[[Sequence[int]], AbstractContextManager[None]]
+
+
+async def _nowhere(indexes: Sequence[int]) -> list[bool]:
+    return [True] * len(indexes)
+
+
+NO_ROWS: Final = TaskRows(_nowhere, lambda indexes: nullcontext())
+"""Where no page has rows of tasks, nothing moves."""
 
 
 class HoldLimits(msgspec.Struct, frozen=True):

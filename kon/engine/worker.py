@@ -10,7 +10,8 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
+from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
@@ -25,12 +26,12 @@ from kon.core.strategy import Claim, Strategy, check_queue
 from kon.core.task import Task
 from kon.engine.control import Control, Status, WorkerState
 from kon.engine.executor import Executor, ExecutorOptions
-from kon.engine.give_back import DEFAULT_HOLD, GiveBack, HoldLimits, TaskRows
+from kon.engine.give_back import DEFAULT_HOLD, NO_ROWS, GiveBack, HoldLimits, TaskRows
 from kon.engine.holding import Held, Holding, Job, heartbeat_s
 from kon.engine.intake import Intake
 from kon.engine.layout import SegmentPages
 from kon.engine.packing import chunks
-from kon.engine.paged_ledger import in_pages
+from kon.engine.paged_ledger import PagedLedger, in_pages
 from kon.engine.patience import DENIED_S, Patience, patient
 from kon.engine.prefetch import Prefetch
 from kon.engine.records.events import Event, Life
@@ -132,12 +133,9 @@ class Worker:
         self._roll = 0  # the last roll call that it has answered
         self._prefetch = Prefetch(spec, self._queue.limits, self._executor)
 
-        async def move(indexes: Sequence[int]) -> list[bool]:
-            if pages is None or not self._strategy.uses_ledger:
-                return [True] * len(indexes)
-            return await patience.call("ledger.move", len(indexes), lambda: pages.move(indexes))
-
-        rows = TaskRows(move, pages.leaving if pages is not None else lambda indexes: nullcontext())
+        rows = NO_ROWS
+        if pages is not None and self._strategy.uses_ledger:
+            rows = TaskRows(partial(_move, pages, patience), pages.leaving)
         self._give_back = GiveBack(
             self._holding, self._executor, self._strategy, self._settler, rows, life.recorder
         )
@@ -215,7 +213,6 @@ class Worker:
 
     async def _fetch(self) -> None:
         now_s = asyncio.get_running_loop().time
-        parked = self._holding.parked
         busy_s = now_s()
         while not self._stopping.is_set():
             wanted = self._tasks_wanted()
@@ -223,10 +220,7 @@ class Worker:
                 self._room.clear()
                 await self._room.wait()
                 busy_s = now_s()
-            elif parked:
-                await self._claim([parked.popleft() for _ in range(min(wanted, len(parked)))])
-                busy_s = now_s()
-            elif await self._receive(wanted, busy_s):
+            elif await self._take(wanted, busy_s):
                 busy_s = now_s()
             elif self._holding.deliveries:
                 busy_s = now_s()
@@ -234,6 +228,13 @@ class Worker:
                     self._settler.hurry()
             elif (self._idle_s is not None and now_s() - busy_s >= self._idle_s) or await self._is_over():
                 self.stop()
+
+    async def _take(self, tasks: int, busy_s: float) -> bool:
+        """Claim that many tasks of those that are here, or else of what can be received. Whether any came."""
+        if parked := self._holding.parked:
+            await self._claim([parked.popleft() for _ in range(min(tasks, len(parked)))])
+            return True
+        return await self._receive(tasks, busy_s)
 
     async def _receive(self, tasks: int, busy_s: float) -> bool:
         """Receive messages for that many tasks, and claim as many. Whether any came."""
@@ -364,6 +365,10 @@ class Worker:
     def _trouble(self, error: KonError, pause_s: float) -> None:
         self._recorder.note(Event.TROUBLE, error=str(error), pause_s=pause_s)
         self._recorder.flush()
+
+
+async def _move(pages: PagedLedger, patience: Patience, indexes: Sequence[int]) -> list[bool]:
+    return await patience.call("ledger.move", len(indexes), lambda: pages.move(indexes))
 
 
 def tells_first(job: Job) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from kon.core.ledger import Record
 from kon.core.queue import Message
 from kon.core.spec import Plugin
-from kon.core.strategy import Claim
+from kon.core.strategy import Claim, Strategy
 from kon.core.task import Bundle, Segment, State, Task, decode_bundle, encode
 from kon.engine.control import Control
 from kon.engine.give_back import GiveBack, HoldLimits, _parts
@@ -20,6 +20,7 @@ from kon.engine.sizing import MOST_TASKS
 from kon.engine.worker import WorkerOptions
 from kon.strategies.conditional_put import ConditionalPut
 from kon.strategies.lease import Lease
+from kon.strategies.none import NoDeduplication
 from kon.trials.prove.classes import fault_class
 from kon.trials.prove.drawn import SCENARIO, play_seed
 from kon.trials.prove.scenario import Invariant
@@ -393,5 +394,28 @@ def test_what_is_being_given_back_when_its_worker_is_stopped_is_given_back_first
         assert sorted(task.index for bundle in bundles for task in bundle.tasks) == [*range(1, 8)]
         rows = await world.channel.ledger.scan(0, 100)
         assert {row.key for row in rows} == {0, 1}, "but for tasks that were begun no claim is left"
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize(("strategy", "writes"), [(NoDeduplication, False), (Lease, True)])
+def test_a_strategy_without_rows_moves_none_as_its_tasks_are_given_back(
+    strategy: type[Strategy], writes: bool
+) -> None:
+    """Each row that were moved is paid for, and a table of such a run may not even be there."""
+
+    async def main() -> None:
+        world = await World.create(100, **PAGED, workers=2)
+        tasks = [Task(index, body) for index, body in enumerate(LONG_FIRST)]
+        await world.channel.tasks.send([Message(encode(Bundle("r", tasks, segment=Segment(0, 100, 100))))])
+        below = Counted()
+        channel = msgspec.structs.replace(world.channel, ledger=below)
+        running = asyncio.create_task((worker := world.worker("a", strategy, channel=channel)).run())
+        await asyncio.sleep(2.0)
+        assert sorted(world.tasks_of("give_back")) == list(range(1, 100))
+        assert (below.calls.total() > 0) is writes
+        worker.stop()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
     in_virtual_time(main())
