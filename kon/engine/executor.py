@@ -139,7 +139,7 @@ class Executor:
             else:
                 self._learn(1, job.outcome.ended_s - job.outcome.started_s)
                 self._on_finished((job,))
-            if self._closing:
+            if self._closing or _is_cancelled():  # whatever the task has made of that
                 return
 
     def _may_start(self, job: Job) -> bool:
@@ -200,28 +200,31 @@ class Executor:
             else:
                 async with deadline:
                     result = await self._kind.execute(task.body, attempt)
-        except asyncio.CancelledError as failure:
-            if not _is_cancelled():  # the task has raised it: passed on, it would end this slot unheard
-                error = f"{type(failure).__name__}: {_said(failure)}"
+        except BackendDenied:
+            raise  # what this worker may not do says nothing of the task, whose kind has asked for it
+        except (Exception, asyncio.CancelledError) as failure:
+            # Whatever a task raises is its own failure, never the worker's: a CancelledError of its own would
+            # end this slot unheard. While it is being stopped, it fails by nothing.
+            if not _is_cancelled():
+                result, error, is_final = self._failed(failure, deadline)
             elif not self._closing:
-                raise
+                raise asyncio.CancelledError from failure
             elif task.attempt < LAST_ATTEMPT:
                 return None
             else:
                 stops = job.held.bundle.stops + 1
                 error, is_final = f"its worker was told to stop {stops} times as it ran", True
-        except BackendDenied:
-            raise  # what this worker may not do says nothing of the task, whose kind has asked for it
-        except KindError as failure:
-            result, error, is_final = failure.result, _said(failure), failure.is_final
-        except Exception as failure:  # whatever a task raises is its own failure, never the worker's
-            if isinstance(failure, TimeoutError) and deadline is not None and deadline.expired():
-                error = f"timed out after {limit_s} s"
-            else:
-                error = f"{type(failure).__name__}: {_said(failure)}"
         if attempt.spent is not None:
             self._recorder.tasks(Event.SPENT, (task,), **_fields(attempt.spent))
         return self._outcome(job, result, error, started_s, is_final)
+
+    def _failed(self, failure: BaseException, deadline: asyncio.Timeout | None) -> tuple[Any, str, bool]:
+        """What a failed attempt left behind, why it failed, and whether another would fail as well."""
+        if isinstance(failure, KindError):
+            return failure.result, _said(failure), failure.is_final
+        if isinstance(failure, TimeoutError) and deadline is not None and deadline.expired():
+            return None, f"timed out after {self._options.timeout_s} s", False
+        return None, f"{type(failure).__name__}: {_said(failure)}", False
 
     def _outcome(self, job: Job, result: Any, error: str | None, started_s: float, is_final: bool) -> Outcome:
         task = job.task

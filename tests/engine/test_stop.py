@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kon.core.errors import StoreError
 from kon.core.kind import Attempt
 from kon.core.ledger import Record
 from kon.core.queue import Message
@@ -257,5 +258,51 @@ def test_a_claim_that_may_be_read_after_its_release_is_left_behind_under_its_own
             (number, number - 1)
         }
         assert {bundle.receives for bundle in bundles} == {0}
+
+    in_virtual_time(main())
+
+
+class Untidy(Scripted):
+    """Makes something else of its cancellation: an error of its own, or a result."""
+
+    async def execute(self, body: Any, attempt: Attempt) -> Any:
+        try:
+            return await super().execute(body, attempt)
+        except asyncio.CancelledError:
+            if body.get("swallows"):
+                return "as far as it came"
+            raise ValueError("the connection is gone") from None
+
+
+def test_what_a_task_raises_as_it_is_stopped_is_no_failure() -> None:
+    async def main() -> None:
+        world = await World.create(1, attempts=1, drain_s=1.0)
+        await world.send({"s": 30.0})
+        running = asyncio.create_task((worker := world.worker(kind=Untidy({}))).run())
+        await asyncio.sleep(5.0)
+        worker.stop()
+        await running
+        assert await world.answers() == []
+        [again] = await world.channel.tasks.receive(10, 0.0)
+        assert decode_bundle(again.body).tasks == [Task(0, {"s": 30.0}, attempt=2)]
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize("body", [{"s": 30.0}, {"s": 30.0, "swallows": True}])
+def test_a_worker_that_can_not_go_on_ends_whatever_its_tasks_make_of_that(body: dict[str, Any]) -> None:
+    """The slot went on to the next task, and the worker never ended."""
+
+    async def main() -> None:
+        world = await World.create(3, slots=1, bundle=3, visibility_s=6.0)
+        await world.send(body, body, body, bundle=True)
+
+        async def fails(*args: object) -> list[bool]:
+            raise StoreError("the disk is full")
+
+        world.channel.tasks.extend = fails  # type: ignore[method-assign,assignment]
+        with pytest.raises(BaseExceptionGroup, match="unhandled errors"):
+            await asyncio.wait_for(world.worker(kind=Untidy({})).run(), 1_000.0)
+        assert world.tasks_of("start") == [0]
 
     in_virtual_time(main())

@@ -9,13 +9,17 @@ from contextlib import suppress
 import msgspec
 import pytest
 
+from kon.core.clock import Clock
 from kon.core.errors import BackendDenied, BackendUnavailable, StoreError, first_cause
 from kon.core.objects import ObjectStore
-from kon.core.strategy import Verdict
+from kon.core.queue import Delivery
+from kon.core.strategy import Strategy, Verdict
 from kon.core.task import Task, decode_bundle
 from kon.engine.control import Control, Status
+from kon.engine.holding import Held, Holding, Job
 from kon.engine.worker import WorkerOptions
 from kon.strategies.conditional_put import ConditionalPut
+from kon.strategies.lease import Lease
 from kon.strategies.none import NoDeduplication
 from tests.engine.test_denied import WHY, Denied
 from tests.engine.world import Scripted, World, in_virtual_time
@@ -65,6 +69,30 @@ def test_a_worker_ends_after_the_shorter_of_two_idle_times(told_s: float) -> Non
         worker.end_when_idle(told_s)
         await worker.run()
         assert asyncio.get_running_loop().time() == pytest.approx(min(told_s, 5.0), abs=0.1)
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize(("idle_s", "waits_s"), [(None, [20.0, 20.0]), (30.0, [20.0, 10.0]), (0.3, [1.0])])
+def test_no_wait_for_messages_is_longer_than_a_worker_may_be_idle(
+    idle_s: float | None, waits_s: list[float]
+) -> None:
+    """Nor is one so short that it asks in a circle."""
+
+    async def main() -> None:
+        world = await World.create(1, idle_s=idle_s)
+        receive, asked = world.channel.tasks.receive, list[float]()
+
+        async def receiving(messages: int, wait_s: float) -> list[Delivery]:
+            asked.append(wait_s)
+            return await receive(messages, wait_s)
+
+        world.channel.tasks.receive = receiving  # type: ignore[method-assign,assignment]
+        running = asyncio.create_task((worker := world.worker(options=WorkerOptions(wait_s=20.0))).run())
+        await asyncio.sleep(39.0)
+        worker.stop()
+        await running
+        assert asked == pytest.approx(waits_s)
 
     in_virtual_time(main())
 
@@ -177,5 +205,52 @@ def test_a_worker_that_is_denied_ends_with_that_though_its_last_words_are_lost(
         with pytest.raises(BaseExceptionGroup) as caught:
             await running
         assert isinstance(first_cause(caught.value), BackendDenied)
+
+    in_virtual_time(main())
+
+
+def test_a_task_whose_claim_ran_out_before_a_slot_was_free_is_left_to_its_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And nothing names it any more: the garbage collector does not look at jobs."""
+    ended: list[Held] = []
+    settle = Holding.settle
+
+    def noted(holding: Holding, jobs: Sequence[Job]) -> list[Held]:
+        some = settle(holding, jobs)
+        ended.extend(some)
+        return some
+
+    monkeypatch.setattr(Holding, "settle", noted)
+
+    async def main() -> None:
+        world = await World.create(2, slots=1, prefetch=2, visibility_s=40.0)
+        world.clock = clock = Clock(1_000_000.0)
+        worker = world.worker("a", options=WorkerOptions(heartbeat_s=1_000.0), lease_s=5.0, clock=clock)
+        running = asyncio.create_task(worker.run())
+        await world.send({"s": 0.1}, {"s": 20.0}, {"s": 0.1})
+        await asyncio.sleep(30.0)
+        assert world.tasks_of("start") == [0, 1]
+        assert world.tasks_of("drop") == [2]
+        assert [held.bundle.tasks[0].index for held in ended if 2 in _indexes(held)] == [2]
+        assert not [held for held in ended if held.jobs]
+        await asyncio.sleep(30.0)
+        assert 2 in world.tasks_of("keep"), "its message came again"
+        worker.stop()
+        await running
+
+    in_virtual_time(main())
+
+
+def _indexes(held: Held) -> list[int]:
+    return [task.index for task in held.bundle.tasks]
+
+
+@pytest.mark.parametrize(("strategy", "renews"), [(ConditionalPut, False), (Lease, True)])
+def test_claims_that_never_run_out_are_not_renewed(strategy: type[Strategy], renews: bool) -> None:
+    async def main() -> None:
+        world = await World.create(1, visibility_s=6.0)
+        await world.run([{"s": 10.0}], world.worker("a", strategy))
+        assert bool(world.events("renew")) is renews
 
     in_virtual_time(main())
