@@ -214,6 +214,10 @@ async def within(
     except asyncio.CancelledError:
         task.cancel()
         return await task  # whoever cancelled this meant the work
+    except BaseException:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
     return task.result()
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kon.backends.emulator import Emulator
 from kon.backends.prices import usual_prices
-from kon.core.errors import OverBudget
+from kon.core.errors import OverBudget, StoreError
 from kon.core.spec import Plugin, RunSpec
 from kon.core.task import Answers, Outcome, State, encode
 from kon.engine.records.events import Event
@@ -299,3 +300,34 @@ def test_what_was_spent_is_what_lives_have_told_and_the_time_of_hosts(tmp_path: 
     assert usd_at(1e9) == pytest.approx(1.20 + 2 * 200 * 0.0001), "while nobody is there, no host counts"
     append("client.jsonl", e=Event.OPEN, t=1_000.0, billed={})
     assert usd_at(1_100.0) == pytest.approx(1.20 + 2 * 300 * 0.0001)
+
+
+def test_a_run_whose_spending_cant_be_read_is_ended_before_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left to itself it would be cut off with its event loop, and its own end be lost."""
+    monkeypatch.setattr(budget, "SPENDING_PAUSE_S", 0.01)
+    ends: list[str] = []
+
+    def unreadable() -> Iterator[None]:
+        yield from ()
+        raise StoreError("client.jsonl: can't be read")
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.05)
+            ends.append("the work")
+
+    async def main() -> None:
+        spending = Spending(Budget(1.0, usual_prices()), tmp_path, [])
+        monkeypatch.setattr(spending, "read", unreadable)
+        try:
+            await budget.within(spending, lambda: None, work(), time.time)
+        finally:
+            ends.append("its guard")
+
+    with pytest.raises(StoreError, match="can't be read"):
+        asyncio.run(main())
+    assert ends == ["the work", "its guard"]
