@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -98,16 +99,13 @@ def requeue(run: str, indexes: tuple[str, ...], root: Path) -> None:
       kon dead requeue exp-lease-w1-r1 137 140
     """
     folder = find_run(run, root)
-    chosen = _chosen(folder, indexes)
-    if not chosen:
-        raise ConfigurationError(f"{folder.path.name} has no dead tasks; nothing was queued")
     if not folder.finished or client_lock(folder.path.parent).is_held():
         raise ConfigurationError(
             f"{folder.path.name} is not over; nothing was queued. Wait until it is, or end it by `kon cancel`"
         )
-    run_again(folder, {each.index for each in chosen})
-    tasks = "task runs" if len(chosen) == 1 else "tasks run"
-    note(f"{len(chosen)} dead {tasks} again with the command that began {folder.path.name}")
+    count = asyncio.run(_requeued(folder, indexes))
+    tasks = "task runs" if count == 1 else "tasks run"
+    note(f"{count} dead {tasks} again with the command that began {folder.path.name}")
 
 
 @dead.command()
@@ -122,12 +120,30 @@ def drop(run: str, messages: tuple[str, ...], root: Path) -> None:
       kon dead drop exp-lease-w1-r1 m1 m2
     """
     folder = find_run(run, root)
-    numbers = {_number(folder, each) for each in messages}
     if client_lock(folder.path.parent).is_held():
         raise ConfigurationError(f"{folder.path.name} has a client at work; nothing was deleted")
-    kept = list(read_unreadable(folder.unreadable))
-    write_unreadable(folder.unreadable, [each for at, each in enumerate(kept, start=1) if at not in numbers])
-    note(f"{len(numbers)} deleted, {len(kept) - len(numbers)} left")
+    deleted, left = asyncio.run(_dropped(folder, messages))
+    note(f"{deleted} deleted, {left} left")
+
+
+async def _requeued(folder: RunFolder, indexes: Sequence[str]) -> int:
+    """How many were queued again. No client begins meanwhile."""
+    async with client_lock(folder.path.parent):
+        chosen = _chosen(folder, indexes)
+        if not chosen:
+            raise ConfigurationError(f"{folder.path.name} has no dead tasks; nothing was queued")
+        run_again(folder, {each.index for each in chosen})
+        return len(chosen)
+
+
+async def _dropped(folder: RunFolder, messages: Sequence[str]) -> tuple[int, int]:
+    """How many were deleted, and how many are left. No client begins meanwhile."""
+    async with client_lock(folder.path.parent):
+        numbers = {_number(folder, each) for each in messages}
+        kept = list(read_unreadable(folder.unreadable))
+        left = [each for at, each in enumerate(kept, start=1) if at not in numbers]
+        write_unreadable(folder.unreadable, left)
+        return len(numbers), len(left)
 
 
 def _dead_tasks(folder: RunFolder) -> list[Outcome]:

@@ -81,16 +81,17 @@ class Acts(Actions):
         return f"{folder.path.name} is cancelled. What runs may end; results so far are kept."
 
     async def retry(self, folder: RunFolder) -> str:
-        where = await asyncio.to_thread(_checked, folder)
-        await asyncio.to_thread(_begin, folder, where)
+        async with client_lock(folder.path.parent):  # which its client takes over
+            where = await asyncio.to_thread(_checked, folder)
+            await asyncio.to_thread(_begin, folder, where)
         return f"What was not done runs again. {folder.path.parent / LOG} has what its client says."
 
 
 def _checked(folder: RunFolder) -> Origin:
     """Where the run comes from. Raises ConfigurationError where it can't be run again from there."""
     name, run = folder.path.name, folder.read_run()
-    if not folder.finished or client_lock(folder.path.parent).is_held():
-        raise ConfigurationError(f"{name}, or its client, is still at work; nothing was begun")
+    if not folder.finished:
+        raise ConfigurationError(f"{name} is still at work; nothing was begun")
     row = folder.read_summary()
     if row["done"] == row["tasks"]:
         raise ConfigurationError(f"every task of {name} is done; nothing was begun")

@@ -6,9 +6,15 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
+
+from kon.cli import dead
+from kon.core.journal import FileJournal
+from kon.core.lock import client_lock
 from kon.core.plugins import open_backend
 from kon.core.queue import Message
-from kon.core.task import State
+from kon.core.spec import Plugin, RunSpec
+from kon.core.task import Answers, Outcome, State, encode
 from kon.engine.records.records import RunFolder, Unreadable, encode_unreadable, read_unreadable
 from tests.cli.given import invoke, process, write
 
@@ -23,6 +29,16 @@ strategies: [{name: lease, lease_s: 0.5}]
 """
 
 RUN = "kills-lease-w1-r1"
+
+SPEC = RunSpec(
+    run="r",
+    experiment="r",
+    backend=Plugin("sqlite"),
+    strategy=Plugin("lease"),
+    kind=Plugin("sleep"),
+    tasks=1,
+    workers=1,
+)
 
 KILLING = """\
 import os, signal, time
@@ -85,3 +101,25 @@ def test_dead_tasks_are_listed_and_run_again_and_messages_kept_and_dropped(tmp_p
     ended = process("run", file, "--out", tmp_path / "results", "-q", cwd=tmp_path, env=env)
     assert ended.returncode == 0, ended.stderr
     assert {outcome.state for _, outcome in folder.outcomes()} == {State.DONE}
+
+
+@pytest.mark.parametrize("act", ["requeue", "drop"])
+def test_no_client_comes_between_a_look_at_a_run_and_its_change(
+    act: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "runs" / "r")
+    folder.write_run(SPEC, {})
+    journal = FileJournal(folder.results)
+    journal.append([encode(Answers("client", [Outcome(0, 1, State.DEAD, error="why")]))])
+    journal.close()
+    folder.write_summary({"done": 0, "tasks": 1})
+    folder.unreadable.write_bytes(encode_unreadable(Unreadable("q", 1.5, b"text", "why")) + b"\n")
+    held: list[bool] = []
+
+    def change(*_: object) -> None:
+        held.append(client_lock(folder.path.parent).is_held())
+
+    monkeypatch.setattr(dead, "run_again", change)
+    monkeypatch.setattr(dead, "write_unreadable", change)
+    ended = invoke("dead", act, folder.path, "0" if act == "requeue" else "m1")
+    assert (ended.exit_code, held) == (0, [True]), ended.output

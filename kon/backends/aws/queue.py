@@ -118,7 +118,11 @@ class SqsQueue(Queue):
         check_batch(self.limits, max_messages)
         if self._unread:
             unread, self._unread = self._unread[:max_messages], self._unread[max_messages:]
-            return await self._read(unread)
+            try:
+                return await self._read(unread)
+            except asyncio.CancelledError:
+                self._unread += unread
+                raise
         if wait_s <= 0:
             return await self._receive_now(max_messages)
         taken = await self._receive_in_time(min(max_messages, CALL_MESSAGES), wait_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -78,6 +79,25 @@ async def test_a_body_that_does_not_come_costs_no_second_receipt(bed: Bed) -> No
     (held,) = await bed.queue.receive(10, 1.0)
     assert (held.body, held.receives) == (LARGE, 1)
     assert await bed.queue.ack([held]) == [True]
+
+
+@on_a_queue
+async def test_a_receive_that_is_called_off_as_it_fetches_a_body_costs_none_either(bed: Bed) -> None:
+    def away(client: Any) -> Any:
+        raise BackendUnavailable("S3 does not answer")
+
+    await bed.queue.send([Message(LARGE)])
+    bed.calls.wrap = away
+    with pytest.raises(BackendUnavailable):
+        await bed.queue.receive(10, 5.0)
+    bed.calls.wrap = None
+    receive = asyncio.create_task(bed.queue.receive(10, 1.0))
+    await asyncio.sleep(0)
+    receive.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await receive
+    (held,) = await bed.queue.receive(10, 1.0)
+    assert (held.body, held.receives) == (LARGE, 1)
 
 
 @on_a_queue
