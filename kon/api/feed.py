@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, Future
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -308,14 +309,4 @@ class FedRun(LocalRun):
 
     def __init__(self, feed: Feed, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._feed = feed
-
-    def make_client(
-        self,
-        channel: Channel,
-        listener: Listener,
-        clock: Clock,
-        rng: random.Random,
-        options: ClientOptions,
-    ) -> Client:
-        return OpenClient(self._feed, self.spec, channel, listener, clock, rng, options)
+        self.make_client = partial(OpenClient, feed)

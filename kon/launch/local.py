@@ -12,7 +12,7 @@ import random
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from typing import Any, Final, Protocol
@@ -64,6 +64,9 @@ SIGTERMS_APART_S: Final = 0.1
 
 READY_S: Final = 60.0
 """How long workers may take to become ready, in seconds."""
+
+
+MakeClient = Callable[[RunSpec, Channel, Listener, Clock, random.Random, ClientOptions], Client]
 
 
 class BodySource(Protocol):
@@ -141,6 +144,8 @@ class LocalRun:
     ) -> None:
         self.folder = folder
         self.spec = spec
+        self.make_client: MakeClient = Client
+        """For runs whose client does more."""
         self._source = source
         self.join = hosts is not None
         self._awaited = hosts
@@ -303,18 +308,8 @@ class LocalRun:
             )
             rng = random.Random(f"{spec.seed}:client")
             options = ClientOptions(first_attempt=self._first_attempt)
-            yield self.make_client(channel, listener, clock, rng, options), Recorder(events, clock)
-
-    def make_client(
-        self,
-        channel: Channel,
-        listener: Listener,
-        clock: Clock,
-        rng: random.Random,
-        options: ClientOptions,
-    ) -> Client:
-        """Its client. For runs whose client does more."""
-        return Client(self.spec, channel, listener, clock, rng, options)
+            client = self.make_client(spec, channel, listener, clock, rng, options)
+            yield client, Recorder(events, clock)
 
     def _answers(self, durable: bool) -> Journal:
         return LinkedJournal(FileJournal(self.folder.results, durable=durable), LinkLog(self.folder))

@@ -39,7 +39,7 @@ WORDS = {
     "explain": ["explain", f"{RUN}/1"],
     "submit": ["submit", "small.yml", "--out", "later"],
     "emulator": ["emulator"],
-    "prove": ["prove", "lease", "--seeds", "1"],
+    "prove": ["prove", "lease", "--seeds", "1", "--fault", "none"],
     "config": ["config", "--json"],
     "completion": ["completion", "bash"],
     "plot": None,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, ClassVar, Final, TypeVar, cast
 
 from kon.backends.aws.calls import Calls
@@ -15,10 +15,11 @@ from kon.backends.aws.failures import CallRefused
 from kon.backends.aws.objects import S3Objects
 from kon.backends.aws.pace import Pace
 from kon.backends.aws.s3_ledger import S3Ledger
+from kon.backends.emulator import Emulator
 from kon.core.backend import Backend, Channel, ChannelOptions
-from kon.core.ledger import Ledger
+from kon.core.ledger import Ledger, Record
 from kon.core.queue import Queue
-from tests.emulators import as_anybody
+from tests.emulators import as_anybody, without
 
 _numbers = itertools.count(1)
 
@@ -209,3 +210,31 @@ class LedgersOnly(Backend):
     @property
     def requests(self) -> int:
         return self._calls.count.made
+
+
+_Place = TypeVar("_Place")
+
+
+def at(
+    made: Callable[[], AbstractAsyncContextManager[_Place]], *off: str
+) -> Callable[[Callable[[_Place], Coroutine[Any, Any, None]]], Callable[[Emulator], None]]:
+    """Makes tests of coroutine functions: each at a place of its own. off: Amazon's rules that are off."""
+
+    def of(body: Callable[[_Place], Coroutine[Any, Any, None]]) -> Callable[[Emulator], None]:
+        def test(on_ministack: Emulator) -> None:
+            async def whole() -> None:
+                async with made() as place:
+                    await body(place)
+
+            with without(on_ministack, *off) if off else nullcontext():
+                asyncio.run(whole())
+
+        test.__name__ = body.__name__
+        test.__doc__ = body.__doc__
+        return test
+
+    return of
+
+
+def rows(*keys: int, token: str = "t") -> list[Record]:
+    return [Record(key, token) for key in keys]

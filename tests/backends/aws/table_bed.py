@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, Final
 
-from kon.backends.emulator import Emulator
 from kon.core.errors import BackendUnavailable
-from kon.core.ledger import Record
-from tests.backends.aws.given import Fault, Make, Reply, Table, table
-
-Body = Callable[[Table], Coroutine[Any, Any, None]]
+from tests.backends.aws.given import Fault, Make, Reply, at, table
 
 BATCH: Final = "BatchExecuteStatement"
 
 
-def on_a_table(body: Body) -> Callable[[Emulator], None]:
-    """Makes a test of a coroutine function: on a table of its own."""
-
-    def test(on_ministack: Emulator) -> None:
-        async def whole() -> None:
-            async with table() as place:
-                await body(place)
-
-        asyncio.run(whole())
-
-    test.__name__ = body.__name__
-    test.__doc__ = body.__doc__
-    return test
-
-
-def rows(*keys: int, token: str = "t") -> list[Record]:
-    return [Record(key, token) for key in keys]
+on_a_table: Final = at(table)
 
 
 async def reply_lost(_operation: str, _parameters: dict[str, Any], make: Make) -> Reply:

@@ -38,6 +38,18 @@ def on_a_server(monkeypatch: pytest.MonkeyPatch, client: Client, body: Body) -> 
     asyncio.run(whole())
 
 
+def answers_when_told(server: Server) -> asyncio.Event:
+    """Every answer waits for it."""
+    go = asyncio.Event()
+
+    async def wait(request: Request, peer: Peer) -> None:
+        await go.wait()
+        await peer.say(reply(b"{}"))
+
+    server.always = wait
+    return go
+
+
 def test_boto3_makes_all_calls_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     async def body(server: Server, calls: Calls) -> None:
         await send(calls)
@@ -73,13 +85,7 @@ def test_a_call_is_billed_as_what_it_is_about(monkeypatch: pytest.MonkeyPatch, c
 
 def test_closing_drops_what_waits_for_a_thread_and_ends_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     async def body(server: Server, calls: Calls) -> None:
-        go = asyncio.Event()
-
-        async def wait(request: Request, peer: Peer) -> None:
-            await go.wait()
-            await peer.say(reply(b"{}"))
-
-        server.always = wait
+        go = answers_when_told(server)
         sent = [asyncio.create_task(send(calls)) for _ in range(THREADS + 2)]
         await server.until(lambda server: len(server.requests) == THREADS)
         await calls.close()
@@ -115,13 +121,7 @@ def test_a_poll_of_boto3_that_was_called_off_ends_in_silence(monkeypatch: pytest
     """A thread that ends with an error prints its traceback, and pytest tells of that."""
 
     async def body(server: Server, calls: Calls) -> None:
-        go = asyncio.Event()
-
-        async def wait(request: Request, peer: Peer) -> None:
-            await go.wait()
-            await peer.say(reply(b"{}"))
-
-        server.always = wait
+        go = answers_when_told(server)
         earlier = set(threading.enumerate())
         poll = asyncio.create_task(calls.poll("sqs", "ReceiveMessage", QueueUrl=QUEUE))
         await server.until(lambda server: len(server.requests) == 1)

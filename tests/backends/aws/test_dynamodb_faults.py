@@ -18,8 +18,8 @@ from kon.core.strategy import Claim
 from kon.core.task import Task
 from kon.engine.patience import Patience, PatientLedger
 from kon.strategies.lease import Lease
-from tests.backends.aws.given import Make, Reply, Table, once
-from tests.backends.aws.table_bed import BATCH, on_a_table, reply_lost, rows, turned_down
+from tests.backends.aws.given import Make, Reply, Table, once, rows
+from tests.backends.aws.table_bed import BATCH, on_a_table, reply_lost, turned_down
 
 # --- what is turned down for now ------------------------------------------------------------------------
 

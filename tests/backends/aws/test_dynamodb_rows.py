@@ -11,8 +11,8 @@ from kon.backends.aws.rows import RowLayout
 from kon.backends.emulator import Emulator
 from kon.core.errors import BackendUnavailable
 from kon.core.ledger import Record, missing
-from tests.backends.aws.given import Fault, Make, Reply, Table, once
-from tests.backends.aws.table_bed import BATCH, on_a_table, rows
+from tests.backends.aws.given import Fault, Make, Reply, Table, once, rows
+from tests.backends.aws.table_bed import BATCH, on_a_table
 
 
 async def without_items(operation: str, _parameters: dict[str, Any], make: Make) -> Reply:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import pytest
@@ -13,33 +12,13 @@ from kon.backends.aws.failures import CallRefused
 from kon.backends.aws.pace import TRIES
 from kon.backends.emulator import Emulator
 from kon.core.errors import BackendUnavailable, StoreError
-from kon.core.ledger import Record
-from tests.backends.aws.given import Bucket, Make, Reply, bucket, once
-from tests.emulators import without
-
-Body = Callable[[Bucket], Coroutine[Any, Any, None]]
+from tests.backends.aws.given import Bucket, Make, Reply, at, bucket, once, rows
 
 PUT: Final = "PutObject"
 
 
-def on_a_bucket(body: Body) -> Callable[[Emulator], None]:
-    """Makes a test of a coroutine function: on a bucket of its own, where no writes meet but the test's."""
-
-    def test(on_ministack: Emulator) -> None:
-        async def whole() -> None:
-            async with bucket() as place:
-                await body(place)
-
-        with without(on_ministack, "conditional-writes-meet"):
-            asyncio.run(whole())
-
-    test.__name__ = body.__name__
-    test.__doc__ = body.__doc__
-    return test
-
-
-def rows(*keys: int, token: str = "t") -> list[Record]:
-    return [Record(key, token) for key in keys]
+on_a_bucket: Final = at(bucket, "conditional-writes-meet")
+"""Where no writes meet but the test's."""
 
 
 async def conflict(_operation: str, _parameters: dict[str, Any], _make: Make) -> Reply:
