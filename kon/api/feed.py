@@ -56,7 +56,7 @@ class OpenTally(Tally):
         self.fresh: list[Outcome] = []
         """Outcomes that were counted and not told yet."""
 
-    def count(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
+    def count(self, outcomes: list[Outcome]) -> list[Outcome]:
         news = super().count(outcomes)
         self.fresh += news
         return news

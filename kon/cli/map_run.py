@@ -226,7 +226,7 @@ class MapRun:
         for outcome in news:
             if outcome.index not in self._known and taken.state_of(outcome.index) is not outcome.state:
                 yield outcome
-                taken.count((outcome,))
+                taken.count([outcome])
 
     @property
     def _succeeded(self) -> int:

@@ -150,7 +150,7 @@ class Client:
 
     def recall(self, outcomes: Iterable[Outcome]) -> None:
         """Count outcomes that an earlier client has recorded, but for those that are to be made again."""
-        self._count(outcomes)
+        self._count(list(outcomes))
 
     async def collect(self) -> Tally:
         """Record answers until every task is accounted for. Those that nothing is left of are lost."""
@@ -315,7 +315,7 @@ class Client:
         if news:
             self._journal.append([encode(Answers(worker, news))])
 
-    def _count(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
+    def _count(self, outcomes: list[Outcome]) -> list[Outcome]:
         """Those that are news. Where tasks are run again, what a worker of an earlier round still says of an
         earlier attempt is none, but for what is done."""
         first = self._options.first_attempt

@@ -88,9 +88,9 @@ class Submitter:
         following: Task | None = None  # taken from `tasks`, and of a later window
         while at < end and self._tally.left:  # none is left of a run that was given up
             left = self._spec.tasks - at
-            planned = window is not None and window.first <= at < window.upto
-            if not planned or window is None:
-                size = sizing.size(left)
+            planned = True
+            if window is None or not window.first <= at < window.upto:
+                planned, size = False, sizing.size(left)
                 window = Window(at, min(at + sizing.span(left, size), end), size, messages)
             part: list[Task] = []
             # no body is asked for before the window that it belongs to: it may fail

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from kon.core.task import Outcome, State
@@ -31,10 +31,9 @@ class Tally:
         """Tasks not accounted for."""
         return self._left
 
-    def count(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
+    def count(self, outcomes: list[Outcome]) -> list[Outcome]:
         """Count outcomes; those that were news are returned. The first to come stands, but a task that
         was taken for dead or lost may still turn out done or failed."""
-        outcomes = list(outcomes)
         if self._all_done_in_a_row(outcomes):
             return outcomes
         codes, news = self._codes, []
@@ -55,14 +54,13 @@ class Tally:
     def _all_done_in_a_row(self, outcomes: list[Outcome]) -> bool:
         """Count, at the speed of a slice, what most packets are: neighbours, all done, all news."""
         count = len(outcomes)
-        first = outcomes[0].index if outcomes else 0
         if count < 2 or [o for o in outcomes if o.state is not _DONE]:
             return False
-        if [o.index for o in outcomes] != list(range(first, first + count)):
+        first = outcomes[0].index
+        upto = first + count
+        if [o.index for o in outcomes] != list(range(first, upto)) or any(self._codes[first:upto]):
             return False
-        if any(self._codes[first : first + count]):
-            return False
-        self._codes[first : first + count] = bytes([_CODES[State.DONE]]) * count
+        self._codes[first:upto] = bytes([_CODES[State.DONE]]) * count
         self._left -= count
         self.counts[State.DONE] += count
         return True

@@ -18,7 +18,6 @@ from kon.core.spec import Faults
 from kon.core.task import Answers, Bundle, Outcome, State, Task, decode_bundle, encode
 from kon.engine.client import ANSWERS_BYTES, Client, Listener
 from kon.engine.control import Control, Status
-from kon.engine.tally import Tally
 from kon.strategies.conditional_put import ConditionalPut
 from kon.strategies.none import NoDeduplication
 from tests.engine.world import World, in_virtual_time
@@ -369,34 +368,6 @@ def test_an_outage_without_end_is_told() -> None:
         assert isinstance(first_cause(caught.value), BackendUnavailable)
 
     in_virtual_time(main())
-
-
-def test_the_tally_takes_better_news_of_tasks_thought_dead_or_lost() -> None:
-    tally = Tally(4)
-    tally.count([Outcome(0, 1, State.DEAD), Outcome(1, 1, State.LOST), Outcome(2, 1, State.DONE)])
-    assert tally.left == 1
-    better = [State.DONE, State.FAILED, State.DEAD]
-    news = tally.count([Outcome(index, 1, state) for index, state in enumerate(better)])
-    news += tally.count([Outcome(0, 1, State.DONE)])
-    assert [outcome.index for outcome in news] == [0, 1]
-    assert tally.counts[State.DONE] == 2
-    assert tally.counts[State.FAILED] == 1
-    assert tally.counts[State.DEAD] == tally.counts[State.LOST] == 0
-    assert list(tally.unaccounted()) == [3]
-    assert tally.repeated_answers == 2
-
-
-def test_a_packet_in_a_row_counts_as_its_outcomes_one_by_one() -> None:
-    outcomes = [Outcome(index, 1, State.DONE) for index in range(2, 7)]
-    fast, slow = Tally(10), Tally(10)
-    fast.count(outcomes)
-    for outcome in outcomes:
-        slow.count([outcome])
-    assert list(fast.unaccounted()) == list(slow.unaccounted()) == [0, 1, 7, 8, 9]
-    assert fast.counts == slow.counts
-    assert fast.left == slow.left == 5
-    assert fast.count(outcomes) == [], "and again it is no news"
-    assert fast.left == 5
 
 
 def test_what_is_not_done_is_run_again_under_new_attempts() -> None:

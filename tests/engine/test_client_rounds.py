@@ -86,19 +86,21 @@ def test_an_answer_begins_the_wait_for_quiet_again_where_depths_are_estimates() 
     """The task of the second answer was in no depth all the time."""
 
     async def main() -> None:
-        world = await World.create(2)
+        world = await World.create(3)
         tasks = world.channel.tasks
         tasks.limits = msgspec.structs.replace(tasks.limits, stale_depth=True, depth_lag_s=60.0)
-        await Control(world.channel.control).submitted(2)
+        await Control(world.channel.control).submitted(3)
 
         async def nothing() -> Depth:
             return Depth(0, 0, 0)
 
-        world.channel.answers.depth = nothing  # type: ignore[method-assign]
+        for queue in (world.channel.answers, world.channel.dead):
+            queue.depth = nothing  # type: ignore[method-assign]
+        await world.channel.dead.send([Message(encode(Bundle("r", [Task(2, {})])), delay_s=50.0)])
         await _answer(world, Outcome(0, 1, State.DONE), delay_s=50.0)
         await _answer(world, Outcome(1, 1, State.DONE), delay_s=100.0)
         tally = await world.client().collect()
-        assert tally.counts[State.DONE] == 2
+        assert (tally.counts[State.DONE], tally.counts[State.DEAD]) == (2, 1)
 
     in_virtual_time(main())
 

@@ -70,6 +70,51 @@ def test_a_window_s_note_counts_the_messages_before_it_also_those_of_a_dead_clie
     in_virtual_time(main())
 
 
+def test_a_window_that_a_dead_client_noted_is_divided_as_it_said_whatever_is_left_of_it() -> None:
+    """Else a task's row would be in two places. What is left here are its larger tasks."""
+
+    async def main() -> None:
+        world = await World.create(200, **PAGED)
+        limits = world.channel.tasks.limits
+        world.channel.tasks.limits = msgspec.structs.replace(limits, max_bytes=10_000)
+        bodies = ["x" * (10 if index < 95 else 2_000) for index in range(200)]
+        queue, control = world.channel.tasks, Control(world.channel.control)
+        send = queue.send
+
+        async def dies(messages: Sequence[Message]) -> None:
+            raise StoreError("gone")
+
+        queue.send = dies  # type: ignore[method-assign]
+        with pytest.raises(ExceptionGroup):
+            await world.client().submit(bodies)
+        noted = await control.planned()
+        assert noted is not None
+        assert (noted.upto, noted.rows > 5) == (100, True)
+        queue.send = send  # type: ignore[method-assign]
+        again = world.client()
+        again.recall([Outcome(index, 1, State.DONE) for index in range(noted.upto - 5)])
+        await again.submit(bodies)
+        segments = await control.segments()
+        assert noted.segment in segments
+        said = {each.segment for each in await messages(world) if each.tasks[0].index < noted.upto}
+        assert said == {noted.segment}
+
+    in_virtual_time(main())
+
+
+def test_the_first_tasks_alone_are_queued_where_the_others_come_later() -> None:
+    async def main() -> None:
+        world = await World.create(10, bundle=4)
+        client = world.client()
+        for upto, wanted in ((3, [0, 1, 2]), (3, []), (None, [3, 4, 5, 6, 7, 8, 9])):
+            await client.submit(range(10), upto)
+            queued = [task.index for each in await messages(world) for task in each.tasks]
+            assert queued == wanted
+            assert (await Control(world.channel.control).read()).submitted == (upto or 10)
+
+    in_virtual_time(main())
+
+
 def test_the_first_message_waits_for_one_read_of_the_control_table() -> None:
     async def main() -> None:
         world = await World.create(20, **PAGED)

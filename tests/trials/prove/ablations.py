@@ -264,9 +264,9 @@ def counts_repeats(patch: pytest.MonkeyPatch) -> None:
     """Every answer is news."""
     count = Tally.count
 
-    def gullible(tally: Tally, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    def gullible(tally: Tally, outcomes: list[Outcome]) -> list[Outcome]:
         count(tally, outcomes)
-        return list(outcomes)
+        return outcomes
 
     patch.setattr(Tally, "count", gullible)
 
