@@ -109,5 +109,5 @@ def _is_notebook() -> bool:
 
 
 def can_redraw(stream: TextIO | None) -> bool:
-    """Whether it is a terminal that lines may be drawn over on. Without TERM nobody knows which one it is."""
+    """Whether a line there may be drawn over. Without TERM nobody knows which terminal it is."""
     return stream is not None and stream.isatty() and (os.environ.get("TERM") or "dumb") != "dumb"

@@ -94,7 +94,7 @@ class RunArguments(msgspec.Struct, frozen=True):
         }
 
     def command(self, verb: str, root: Path, *flags: str) -> str:
-        """A command line that asks for the same again, for a person to copy."""
+        """The command line that asks for this once more, for a person to copy."""
         words = ["kon", verb, str(self.file), "--out", str(root)]
         for text in self.overrides:
             words += ["--set", text]

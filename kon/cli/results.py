@@ -145,7 +145,7 @@ _KINDS: Final = {
 
 def _refuse_two(ctx: click.Context) -> None:
     given = [option for name, option in _KINDS.items() if is_given(ctx, name)]
-    if len(given) > 1 and given != ["--json", "--format"]:  # of these, --format jsonl is the same
+    if len(given) > 1 and given != ["--json", "--format"]:  # --format jsonl asks for what --json does
         raise two_things(given[0], given[1], ctx)
     if ctx.params["objects"] and ctx.params["failed"]:
         raise two_things("--objects", "--failed", ctx)

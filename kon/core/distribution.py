@@ -2,10 +2,10 @@
 
 The distribution is called cloudkon, as "kon" is another project's on PyPI. Only this module knows that.
 
-What is installed next to kon is names that distributions register for it, and their versions.
-importlib.metadata tells the same, in 50 ms of each start: it imports the parser of e-mails, and reads all
-distributions for each group. Here their folders are looked through once. Where anything but folders is to be
-looked through, such as a zip file, importlib.metadata does it.
+Other distributions register plug-ins for kon, and have versions. importlib.metadata knows both, but takes
+50 ms of each start: it imports the parser of e-mails, and reads all distributions for each group. This module
+looks through their folders once. Where there is anything but folders, such as a zip file, importlib.metadata
+does it.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def _on_path() -> Iterator[_Distribution]:
 
 
 def _key(distribution: str) -> str:
-    """One spelling for all that mean the same."""
+    """One spelling for all that mean one distribution."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 

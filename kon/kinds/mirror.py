@@ -1,6 +1,6 @@
-"""`mirror`: copies what a link leads to into the store, unless the same is there already.
+"""`mirror`: copies what a link leads to into the store, unless the store has it already.
 
-Its items are a link, and what is known of what it leads to.
+An item is a link, and what is known of the file behind it.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ _LONGEST_SILENCE_S: Final = 30.0
 
 
 class Mirror(Kind):
-    """Copies what a link leads to into the store, unless the same is there already.
+    """Copies what a link leads to into the store, unless the store has it already.
 
     The body is a link, or a mapping with `link` and perhaps `key`, `checksum` and `size_bytes`."""
 

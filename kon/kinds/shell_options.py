@@ -1,5 +1,7 @@
-"""The options of the kind `shell`, and when a task may start by them: a while after the one before, or while
-the machine has room for it."""
+"""The options of the kind `shell`, and the gate that they set: when a task may start.
+
+That is a while after the one before, or while the machine has room for it.
+"""
 
 from __future__ import annotations
 

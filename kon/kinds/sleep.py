@@ -1,6 +1,6 @@
 """`sleep`: waits. The body is how long, in seconds; the result is null.
 
-And how long made-up tasks take: `seconds: 0.01`, or drawn, `seconds: {uniform: [0.01, 0.02]}`.
+Made-up tasks take `seconds: 0.01`, or a time that is drawn: `seconds: {uniform: [0.01, 0.02]}`.
 """
 
 from __future__ import annotations

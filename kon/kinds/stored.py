@@ -1,7 +1,7 @@
-"""What kinds that work with the store share: take an object as input, name what they make, and its
-bounds; and whether the packages that a kind needs are installed.
+"""What kinds that work with the store share: an object as input, names of what they make, and its bounds.
 
-Numbered links, `https://host/img-{0001..0100}.jpg`, stand for a hundred of them.
+It also checks that the packages which a kind needs are installed. Numbered links, such as
+`https://host/img-{0001..0100}.jpg`, stand for a hundred of them.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ and, with the backend memory, from the workers too. It reads the run's records, 
 the run knows nothing of it; and it runs at a lower priority, so that where processors are scarce the tasks
 have them. It ends when its stdin does, which is when the run is over, or its process gone, by SIGKILL even.
 
-What may be done from the page: a run is cancelled, and its failed tasks run again by a client of their own.
+From the page a run is cancelled, or its failed tasks are run again by a client of their own.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ alone, and lets go of whatever else it inherits (see `_forget_client`).
 It waits on a pipe for the command line that a worker would be started with (see kon.launch.process). It ends
 where none comes, as its client has no use for it or is gone.
 
-kon tells its workers from other processes by the command line that Linux shows of them (`ps`,
-/proc/PID/cmdline; see kon.launch.liveness), and so do people. A spare has its client's. The new one is
-written over that, and is cut where it is longer: what follows in memory is the environment.
+Linux shows a command line of each process (`ps`, /proc/PID/cmdline). kon and people know workers by theirs
+(see kon.launch.liveness). A spare has its client's. The worker's is written over that, and is cut where it is
+longer: what follows in memory is the environment.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def _empty(sheet: Sheet, names: int) -> list[int]:
 
 
 def _alike(sheet: Sheet, names: int) -> list[int]:
-    """The columns that have the same in all rows, where there are several."""
+    """The columns with one value in all rows, where there are several rows."""
     columns = range(names, len(sheet.headers) if len(sheet.body) > 1 else names)
     return [at for at in columns if len({row[at] for row in sheet.body}) == 1]
 

@@ -1,7 +1,7 @@
 """Rows of the result table, sorted out: variants of a strategy named apart, repeats put together.
 
-And whether two sets of repeats differ, or their spread hides it. Where there are repeats enough for it,
-that is the exact two-sided Mann-Whitney U test (H. B. Mann and D. R. Whitney, Annals of Mathematical
+Two sets of repeats differ, or their spread hides it. Where there are repeats enough for it, the test is the
+exact two-sided Mann-Whitney U test (H. B. Mann and D. R. Whitney, Annals of Mathematical
 Statistics 18, 1947; ties by midranks and the permutation distribution, as in E. L. Lehmann, Nonparametrics,
 1975) at 5 %. It takes 4 and 4 repeats, or 3 and 5: with 3 and 3 there are only 20 ways to share them out,
 so that no outcome is rarer than 10 %. With fewer, ranges that overlap say that no difference shows, and

@@ -1,4 +1,4 @@
-"""The options of the backend `aws`, checked; what the things of a run are called by them, and their tags."""
+"""The options of the backend `aws`, checked; the names and tags that they give the things of a run."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""The backend `sim`: services that misbehave as asked, in virtual time; its queue, as SQS
-standard is documented to behave, and its object store."""
+"""The backend `sim`: services that misbehave as asked, in virtual time, with its queue and object store.
+
+The queue behaves as standard SQS is documented to.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The statements of one queue. They run on the connection's thread, within its transaction.
+"""The statements of one queue, and inserts of many rows, which ledgers make too.
+
+They run on the connection's thread, within its transaction.
 
 See `schema` for what a span is. Handles are pairs of a message's id and the number of its receipt:
 a later receive makes an earlier handle stale just by counting on.

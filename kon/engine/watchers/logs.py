@@ -1,4 +1,4 @@
-"""How logs are written: as the environment says, so that the worker processes of a command do likewise.
+"""How logs are written: as the environment says, which the worker processes of a command inherit.
 
 Without a word from anybody nothing is set up, and people read what they always read.
 """
@@ -63,7 +63,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """For people who ask for more than errors: the same, in a line of words."""
+    """For people who ask for more than errors: a record as a line of words."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")

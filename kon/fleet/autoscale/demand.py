@@ -1,6 +1,6 @@
 """What there is to do for a fleet: its runs, found by their queues, and what is left of each.
 
-And one of its runs as the store itself has it, for a client at a machine that has no records of it.
+A client at a machine without records of a run gets the run's description here, as the store has it.
 """
 
 from __future__ import annotations

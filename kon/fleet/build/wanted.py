@@ -1,5 +1,7 @@
-"""What a fleet is to be, as an operator declares it, the changes that lead there,
-and the most that it can cost until its hosts end themselves."""
+"""What a fleet is to be, as an operator declares it, and the changes that lead there.
+
+The price is the most that it can cost until its hosts end themselves.
+"""
 
 from __future__ import annotations
 

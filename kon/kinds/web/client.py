@@ -1,5 +1,7 @@
-"""Asking servers: many at once, over connections that are used again, each within its limits; by
-proxies where the usual variables say so."""
+"""Asking servers: many at once, over connections that are used again, each within its limits.
+
+They are reached by proxies where the usual variables say so.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may see the page: where it is reached from, by what name, and with which token."""
+"""Who may see the page, by its address, name and token; and what they may have done from it."""
 
 from __future__ import annotations
 
@@ -105,7 +105,10 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 class Actions(ABC):
-    """Each returns a sentence for the person, and raises KonError where it can't be done."""
+    """What a person may have done from the page; the server decides who may.
+
+    Each returns a sentence for the person, and raises KonError where it can't be done.
+    """
 
     @abstractmethod
     async def cancel(self, folder: RunFolder) -> str:

@@ -114,9 +114,9 @@ def _by_workers(rows: Sequence[Row], key: str, factor: float) -> Iterator[Curve]
         yield from (Curve(label, sorted(points)) for label, points in found.items())
 
 
-def _drawn(curves: Sequence[Curve], height: float) -> tuple[Figure, Axes, list[float]]:
+def _drawn(curves: Sequence[Curve], height_in: float) -> tuple[Figure, Axes, list[float]]:
     """A figure with these curves, and the numbers of workers that they have."""
-    made, axes = figure(height)
+    made, axes = figure(height_in)
     for number, curve in enumerate(curves):
         _draw(axes, curve, number)
     return made, axes, sorted({point[0] for curve in curves for point in curve.points})

@@ -25,7 +25,7 @@ from kon.trials.prove.playing import Counterexample, play, processes, taken_from
 from kon.trials.prove.scenario import Invariant, MakeStrategy, Scenario
 
 VISIBILITY_S: Final = 6.0
-"""And the lease: less than a pause, more than a task."""
+"""Visibility and lease: less than a pause, more than a task."""
 
 SMALL: Final = Scenario(
     tasks=1,

@@ -1,4 +1,4 @@
-"""Playing a scenario once, under one seed; processes that share such playing; and counter-examples.
+"""Playing a scenario: once under a seed, on many processes, and again from a counter-example.
 
 A counter-example is one schedule and its faults, under which an invariant breaks whenever it is replayed.
 """
@@ -186,7 +186,7 @@ def taken_from(played: Played, scenario: Scenario, invariant: Invariant) -> Coun
 
 
 def without_trailing_zeros(picks: Sequence[int]) -> tuple[int, ...]:
-    """Picks that say the same: a schedule goes on in order where it has none."""
+    """Picks without those at the end that change nothing: a schedule without picks goes on in order."""
     end = len(picks)
     while end and not picks[end - 1]:
         end -= 1

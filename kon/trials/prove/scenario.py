@@ -1,5 +1,4 @@
-"""A scenario: what is run and how much goes wrong, how that went, and what must never
-happen; the values alone."""
+"""A scenario: what is run, how much goes wrong, what must never happen, and how it went; the values alone."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""botocore's credentials, as they are now: renewed when and as botocore renews them.
+"""What botocore knows and the lean client asks for: credentials as they are now, proxies and certificates.
 
-And what botocore would do about proxies and certificates for an endpoint, or that this can't be done.
+botocore renews the credentials. Where it would go by a proxy, or check no certificates, the call is its own.
 """
 
 from __future__ import annotations
