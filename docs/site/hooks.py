@@ -102,6 +102,11 @@ def site_path(file: Path) -> str:
     return place if file.suffix == ".md" else f"{place}.md"
 
 
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """A bar in the code of a table is written `\\|`, and shown as one, as GitHub does."""
+    return re.sub(r"<td.*?</td>", lambda cell: cell[0].replace("\\|", "|"), html, flags=re.S)
+
+
 def _is_page(file: Path) -> bool:
     """Whether it is part of the site as it is: all in docs/ but what makes the site."""
     return DOCS in file.parents and DOCS / "site" not in file.parents

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -221,8 +222,8 @@ def _refuse(run: str, folder: RunFolder) -> NoReturn:
         )
     raise ConfigurationError(
         f"the run {run} is not over, and what is queued or not collected yet would be lost; nothing "
-        f"was deleted. End it with `kon collect {folder.path}`, after `kon cancel` if it is to be given up; "
-        "or add --force"
+        f"was deleted. End it with `kon collect {shlex.quote(str(folder.path))}`, after `kon cancel` if it "
+        "is to be given up; or add --force"
     )
 
 

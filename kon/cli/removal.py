@@ -139,7 +139,7 @@ def _remove(folders: Sequence[RunFolder], with_objects: bool, dry_run: bool, yes
 
     async def one(folder: RunFolder) -> None:
         await remove(folder, with_objects)
-        note(f"removed {folder.path}")
+        note(f"removed {_from_here(folder.path)}")
 
     failures = asyncio.run(each_of(folders, one, "run"))
     if failures:
@@ -149,7 +149,7 @@ def _remove(folders: Sequence[RunFolder], with_objects: bool, dry_run: bool, yes
 def _show(found: Sequence[tuple[RunFolder, FolderContents]], wide: bool) -> None:
     body = [
         [
-            str(folder.path),
+            _from_here(folder.path),
             "finished" if has.finished else "not finished",
             _size(has.size_bytes),
             f"{has.objects:,}",
@@ -161,6 +161,11 @@ def _show(found: Sequence[tuple[RunFolder, FolderContents]], wide: bool) -> None
     align = ["left", "left", "right", "right", "right"]
     click.echo(draw(body, ["folder", "state", "size", "objects", "age"], align, width=table_width(wide)))
     click.echo(f"\n{counted(len(found), 'run')}, {total}")
+
+
+def _from_here(path: Path) -> str:
+    """As it is typed here, where it lies below the current folder."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _row(folder: RunFolder, has: FolderContents) -> dict[str, Any]:

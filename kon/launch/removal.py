@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,18 +72,18 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.DirEntry[str]]]:
 
 def why_kept(folder: RunFolder, with_objects: bool) -> str | None:
     """Why a run may not be removed, and what to do about it; None where it may be."""
-    path = folder.path
+    path, word = folder.path, shlex.quote(str(folder.path))
     if path.is_symlink():
         return f"{path}: is a link to a folder, not a folder; remove what you mean yourself"
     if not folder.exists:
         return f"{path}: is not the folder of a run; it has no run.json"
     if not folder.finished:
         return (
-            f"{path}: is not finished. Take it up (kon collect {path}), or give it up (kon cancel {path}, "
+            f"{path}: is not finished. Take it up (kon collect {word}), or give it up (kon cancel {word}, "
             "and then kon collect)"
         )
     if folder.owes_deletion:
-        return f"{path}: its queues and tables may still be there; kon collect {path} sees to that"
+        return f"{path}: its queues and tables may still be there; kon collect {word} sees to that"
     others = sorted({each.name for each in path.iterdir()} - OURS)
     if others:
         return f"{path}: holds what is not kon's: {', '.join(others)}. Move it elsewhere first"

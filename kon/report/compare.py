@@ -7,11 +7,13 @@ from statistics import median
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from rich.cells import cell_len
 
 from kon.core.errors import ConfigurationError
 from kon.core.spec import RunSpec
 from kon.engine.records.records import RunFile, RunFolder
 from kon.report.columns import Row, draw, per, rounded, scaled
+from kon.report.fit import folded, wrapped
 from kon.report.gathered import row_of
 from kon.report.groups import SpreadVerdict, verdict, with_labels
 
@@ -120,6 +122,14 @@ _COUNTS: Final = (
 )
 
 
+_WORDS: Final = {
+    "duplicates_avoided": "duplicates avoided",
+    "duplicate_starts": "second starts",
+    "duplicate_results": "results kept twice",
+    "retries": "attempts tried again",
+}
+"""What tables and pages call these."""
+
 _FIGURES: Final = (
     ("time (s)", scaled("wall_s")),
     ("tasks/s", scaled("tasks_per_s")),
@@ -210,16 +220,29 @@ _ALIGN: Final = ["left", "right", "right", "right", "left"]
 
 
 def _pair_text(pair: Pair, width: int | None) -> str:
-    lines = [f"A: {', '.join(pair.a)}", f"B: {', '.join(pair.b)}", ""]
+    lines = [wrapped(f"{side}: {', '.join(runs)}", width) for side, runs in (("A", pair.a), ("B", pair.b))]
+    lines.append("")
     if pair.differences:
-        body = [[each.name, _shown(each.a), _shown(each.b)] for each in pair.differences]
-        lines += [draw(body, ["what differs", "A", "B"], ["left", "left", "left"], width=width), ""]
+        lines += [_differences_text(pair.differences, width), ""]
     else:
         lines += ["Nothing differs in what was run, nor in the machine.", ""]
     body = [_cells_of(each) for each in pair.changes]
-    body += [[each.name, f"{each.a:,}", f"{each.b:,}", "", "counts, added up"] for each in pair.tallies]
+    body += [
+        [_WORDS.get(each.name, each.name), f"{each.a:,}", f"{each.b:,}", "", "counts, added up"]
+        for each in pair.tallies
+    ]
     lines.append(draw(body, ["figure", "A", "B", "change", "does it mean anything?"], _ALIGN, width=width))
     return "\n".join(lines)
+
+
+def _differences_text(differences: Sequence[Difference], width: int | None) -> str:
+    """A table, or lines where a value is too wide for it: in its middle may stand what differs."""
+    body = [[each.name, _shown(each.a), _shown(each.b)] for each in differences]
+    text = draw(body, ["what differs", "A", "B"], ["left", "left", "left"])
+    if width is None or max(map(cell_len, text.splitlines())) <= width:
+        return text
+    lines = (f"{name}\n  A: {a}\n  B: {b}" for name, a, b in body)
+    return folded("\n".join(["what differs", "", *lines]), width)
 
 
 def _cells_of(each: MedianChange) -> list[str]:
@@ -230,16 +253,16 @@ def _cells_of(each: MedianChange) -> list[str]:
 def _meaning(each: MedianChange) -> str:
     fewest = min(len(each.a_values), len(each.b_values))
     if not fewest:
-        return "cannot tell: unknown on one side"
+        return "cannot tell: unknown in one"
     match SpreadVerdict(each.verdict):
         case SpreadVerdict.CANNOT_TELL:
-            return "cannot tell: one repeat has no spread"
+            return "cannot tell: one repeat alone"
         case SpreadVerdict.HIDDEN:
-            return "no: the spread of the repeats hides it"
+            return "no: their spread hides it"
         case SpreadVerdict.APART:
-            return f"perhaps: all repeats lie apart, but {fewest} are too few to be sure"
+            return f"perhaps: {fewest} repeats are too few"
         case SpreadVerdict.DIFFERENT:
-            return "yes: more than the spread of the repeats (p <= 5 %)"
+            return "yes (p <= 5 %)"
 
 
 def _figure(value: float | None) -> str:

@@ -36,16 +36,19 @@ def fitted(sheet: Sheet, width: int, draw: Callable[[Sheet], str]) -> str:
     text = draw(sheet)
     if _width(text) <= width:
         return text
-    sheet = _shortened(sheet, width)
     names = _names(sheet)
-    hidden: list[int] = []
-    shown = sheet
-    for more in (_empty(sheet, names), _alike(sheet, names)):
-        hidden = sorted({*hidden, *more})
-        shown = sheet.only([at for at in range(len(sheet.headers)) if at not in hidden])
-        if _width(draw(shown)) <= width:
-            break
-    return "\n\n".join([*_parts(shown, names, width, draw), *_note(sheet, hidden, width)])
+    hidden = sorted({*_empty(sheet, names), *_alike(sheet, names)})
+    short = _shortened(sheet, width)
+    for each in (sheet, short):
+        for hide in (_empty(sheet, names), hidden):
+            text = draw(_without(each, hide))
+            if _width(text) <= width:
+                return "\n\n".join([text, *_note(each, hide, width)])
+    return "\n\n".join([*_parts(_without(short, hidden), names, width, draw), *_note(short, hidden, width)])
+
+
+def _without(sheet: Sheet, hidden: Sequence[int]) -> Sheet:
+    return sheet.only([at for at in range(len(sheet.headers)) if at not in hidden])
 
 
 def wrapped(text: str, width: int | None) -> str:

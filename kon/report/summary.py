@@ -47,7 +47,8 @@ def summarise(folder: RunFolder) -> dict[str, Any]:
     duplicate_starts: starts of an attempt at a task beyond its first.
     duplicate_results: results kept for a task beyond its first.
     wall_s: the makespan, from the first task's submission to the last one's outcome, in seconds.
-    efficiency: ideal time / measured time, a fraction; None where the ideal time is unknown or 0.
+    efficiency: ideal time / measured time, a fraction; None where the ideal time is unknown or 0, or tasks
+        were cancelled.
     requests_per_task: calls to queue and ledger, of workers and client.
     worker_cpu_us_per_task: CPU time of the worker processes, in microseconds, without what they start
         and without what a worker that was killed had not told yet. Where workers share the client's
@@ -114,8 +115,8 @@ def _promised(spec: RunSpec, tally: RunTally) -> dict[str, Any]:
         tally.starts.repeats,
         tally.keeps.repeats,
         None if wall_s is None else round(wall_s, 6),
-        _rounded(spec.tasks / wall_s if wall_s else None),
-        _rounded(efficiency(spec, wall_s)),
+        _rounded((spec.tasks - states[State.CANCELLED]) / wall_s if wall_s else None),
+        _rounded(None if states[State.CANCELLED] else efficiency(spec, wall_s)),
         _rounded(tally.requests / spec.tasks),
         _rounded(tally.worker_cpu_s * 1e6 / spec.tasks),
     )

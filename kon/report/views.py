@@ -12,7 +12,7 @@ import msgspec
 import yaml
 
 from kon.core.errors import ConfigurationError
-from kon.report.columns import PLAIN, Column, Row, draw_columns, figure, measured, number, rounded
+from kon.report.columns import PLAIN, Column, Row, draw_columns, figure, measured, name, number, rounded
 from kon.report.groups import by_values, lanes, repeats, with_labels
 from kon.report.tables import around
 
@@ -91,7 +91,7 @@ def by_length(
         )
         if known:
             groups = repeats(known)
-            columns = [*_LENGTHS, *_published(groups, others, _rival)]
+            columns = [*_telling(groups, "task_s"), *_LENGTHS, *_published(groups, others, _rival)]
             above = f"{label} on {backend}, by length of task{_repeated(groups)}"
             made.append(around(draw_columns(columns, groups, style, width), above, [_IDLE], style, width))
     left_out = sorted({row["run"] for row in with_labels(rows) if row["task_s"] is None})
@@ -118,7 +118,12 @@ def by_minutes(
     made = []
     for (backend, label, kind), group in by_values(with_labels(rows), "backend", "label", "kind").items():
         groups = repeats(sorted(group, key=lambda row: (row["tasks"], row["workers"], row["repeat"])))
-        columns = [*_MINUTES, _speedup(groups), *_published(groups, others, _their_minutes)]
+        columns = [
+            *_telling(groups, "tasks"),
+            *_MINUTES,
+            _speedup(groups),
+            *_published(groups, others, _their_minutes),
+        ]
         above = f"{kind}: minutes by workers, {label} on {backend}{_repeated(groups)}"
         made.append(around(draw_columns(columns, groups, style, width), above, [], style, width))
     return "\n\n".join(made)
@@ -164,6 +169,18 @@ def task_length(seconds: float) -> str:
 def _repeated(groups: Sequence[Sequence[Row]]) -> str:
     most = max(len(group) for group in groups)
     return f"; median of {most} runs ± largest deviation" if most > 1 else ""
+
+
+def _telling(groups: Sequence[Sequence[Row]], key: str) -> Iterator[Column]:
+    """A column for each thing that alone tells rows with as many workers, and the same `key`, apart."""
+    alike = by_values((group[0] for group in groups), key, "workers").values()
+    for each in (
+        name("experiment", "experiment"),
+        number("slots", "slots"),
+        number("processes", "processes"),
+    ):
+        if any(len({each.of(row) for row in rows}) > 1 for rows in alike):
+            yield each
 
 
 def _published(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -73,7 +74,7 @@ class Measured:
         spec = folder.read_run().spec
         if not folder.finished:
             raise ConfigurationError(
-                f"the run {spec.run} is not finished; `kon collect {folder.path}` ends it"
+                f"the run {spec.run} is not finished; `kon collect {shlex.quote(str(folder.path))}` ends it"
             )
         self.tasks += spec.tasks
         self.own_limits = self.own_limits or not backend_class(spec.backend.name).keeps_files

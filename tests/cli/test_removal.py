@@ -59,6 +59,18 @@ def test_runs_are_listed_with_size_and_age(place: Path) -> None:
     assert (first["objects"], second["objects"], first["finished"]) == (1, 0, True)
 
 
+def test_what_goes_is_named_as_it_is_typed_here(place: Path) -> None:
+    shown = invoke("rm", place.absolute() / "x-lease-w1-r1", "--dry-run").stdout
+    assert "\nresults/x/x-lease-w1-r1 " in shown
+
+
+def test_the_command_that_ends_a_run_can_be_pasted(place: Path) -> None:
+    folder = place.rename(place.with_name("an x")) / "x-lease-w1-r1"
+    (folder / "summary.json").unlink()
+    refused = invoke("rm", folder, "--yes")
+    assert f"(kon collect '{folder.absolute()}')" in refused.stderr
+
+
 def test_a_run_is_removed_by_its_name(place: Path) -> None:
     ended = invoke("rm", "x-lease-w1-r1", "--yes")
     assert ended.exit_code == 0, ended.output

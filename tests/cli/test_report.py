@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from kon.core.task import Answers, Outcome, State, encode
+from kon.engine.records.records import RunFolder
+from kon.report.compare import as_text, compare
 from tests.cli.given import SHELL, SLEEPS, invoke, process, write
+from tests.house import PROJECT
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 
@@ -187,13 +190,37 @@ def test_two_runs_are_compared(tmp_path: Path) -> None:
     one = invoke("compare", "sleeps-none-w1-r1", "sleeps-lease-w1-r1")
     assert one.exit_code == 0
     assert re.search(r"(?m)^strategy.name +none +lease$", one.stdout)
-    assert "cannot tell: one repeat has no spread" in one.stdout
+    assert "cannot tell: one repeat alone" in one.stdout
     assert "perhaps" not in one.stdout
     all_repeats = json.loads(invoke("compare", "sleeps-none-w1", "sleeps-lease-w1", "--json").stdout)
     [pair] = all_repeats["pairs"]
     assert pair["a"] == ["sleeps-none-w1-r1", "sleeps-none-w1-r2"]
     assert {each["verdict"] for each in pair["changes"]} <= {"hidden", "apart"}
     assert pair["differences"] == [{"name": "strategy.name", "a": "none", "b": "lease"}]
+
+
+def test_a_comparison_fits_a_terminal_and_leaves_no_middle_out(tmp_path: Path) -> None:
+    """Of a verdict it was the words that count; of two commands it may be all that differs."""
+    long = "; ".join(f"echo {number}" for number in range(20))
+    file = write(tmp_path)
+    for name, word in (("a", "one"), ("b", "other")):
+        shell = f"workload={{kind: shell, command: '{long}; echo {word}; {long}', items: [1]}}"
+        assert invoke("run", file, "--set", shell, "--set", "repeats=4", "--out", name).exit_code == 0
+    runs = [[RunFolder(each) for each in sorted(Path(name).iterdir()) if each.is_dir()] for name in "ab"]
+    text = as_text(compare(*runs), 80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "..." not in text
+    assert "echo other" in text
+    assert text.count("does it mean anything?") == 1, "the table is whole"
+
+
+@pytest.mark.parametrize("others", [[], ["--reference", str(PROJECT / "workloads" / "published.yml")]])
+def test_a_page_says_whose_lines_are_grey_where_there_are_any(others: list[str], tmp_path: Path) -> None:
+    invoke("run", write(tmp_path), "--set", "workers=[1, 2]")
+    assert invoke("report", "results/sleeps", *others).exit_code == 0
+    text = Path("sleeps.html").read_text()
+    assert ("Grey lines" in text) == bool(others)
+    assert ("workers: clone A (2016), SQS; clone B (2016), SQS;" in text) == bool(others)
 
 
 def test_folders_are_matched_run_by_run(tmp_path: Path) -> None:

@@ -111,6 +111,13 @@ def test_the_page_of_commands_has_every_command_and_the_options_of_all(site: Pat
     assert "--json" in text
 
 
+def test_a_bar_in_a_table_is_no_backslash(site: Path) -> None:
+    """Copied from there, `find . \\| kon map ...` is no pipe."""
+    tables = re.findall(r"(?s)<td.*?</td>", "".join(page.read_text() for page in sorted(site.glob("*.html"))))
+    assert [cell for cell in tables if "\\|" in cell] == []
+    assert any("<code>find . -name '*.log' | kon map" in html.unescape(cell) for cell in tables)
+
+
 def test_links_and_anchors_lead_somewhere(pages: dict[Path, Links]) -> None:
     assert len(pages) > 25
     broken = []

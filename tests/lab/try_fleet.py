@@ -85,7 +85,8 @@ def _play(operator: Operator) -> int:
         for price in re.findall(r"(?s)\d+ x [^:]*: (\$ .*?)\s+at 20", output):
             print(f"  {' '.join(price.split())}")
         recap = re.search(r"(?m)^localhost .*$", output)
-        print(f"  {time.monotonic() - step_s:.0f} s; {recap.group() if recap else 'no recap'}", flush=True)
+        told = re.findall(r"\w+=[1-9]\d*", recap.group()) if recap else ["no recap"]
+        print(f"  {time.monotonic() - step_s:.0f} s; {' '.join(told)}", flush=True)
         if ended.returncode != 0:
             print(output)
             return 1

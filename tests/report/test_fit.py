@@ -88,3 +88,14 @@ def test_a_name_wider_than_the_terminal_keeps_its_ends() -> None:
 def test_other_styles_are_as_wide_as_they_are() -> None:
     headers, body, align = STRATEGIES
     assert draw(body, headers, align, "github", 40) == draw(body, headers, align, "github")
+
+
+def test_a_name_is_whole_where_there_is_room_for_it() -> None:
+    run = "results/compare/compare-read_then_write-before-w4-r1"
+    headers = ["folder", "state", "size", "objects", "age"]
+    text = fitted(
+        80,
+        (headers, [[run, "finished", "145 kB", "0", "3 min"]], ["left", "left", "right", "right", "right"]),
+    )
+    assert run in text
+    assert widest(text) <= 80

@@ -135,6 +135,16 @@ def test_time_efficiency_and_throughput(tmp_path: Path) -> None:
     assert row["efficiency"] == 0.8  # 40 s of work, in 8 lanes of 6.25 s
 
 
+def test_what_was_cancelled_is_no_throughput(tmp_path: Path) -> None:
+    records = Records(tmp_path, 100, ideal_s=40.0)
+    records.ran(10.0, 20.0)
+    records.answered(State.DONE, range(30))
+    records.answered(State.CANCELLED, range(30, 100), "client")
+    row = summarise(records.folder)
+    assert row["tasks_per_s"] == 3.0
+    assert row["efficiency"] is None
+
+
 @pytest.mark.parametrize("ideal_s", [None, 0.0])
 def test_there_is_no_efficiency_without_an_ideal_time(tmp_path: Path, ideal_s: float | None) -> None:
     records = Records(tmp_path, 100, ideal_s=ideal_s)

@@ -116,3 +116,12 @@ def test_csv_has_every_value_unrounded() -> None:
     assert json.loads(first["strategy_options"]) == {"lease_s": 5}
     assert (second["efficiency"], first["usd"], second["usd"]) == ("", "", "0.5")
     assert "schema" not in first
+
+
+def test_experiments_with_tasks_of_one_length_are_told_apart() -> None:
+    drawn_rows = lines(by_length([sleeps(0.01, 1, experiment=each) for each in ("amazon", "one-call")]))
+    assert [each[0] for each in drawn_rows if each[1:3] == ["10", "ms"]] == ["amazon", "one-call"]
+    assert "experiment" not in by_length([sleeps(0.01, 1), sleeps(1, 1, experiment="other")])
+    videos = [row(kind="animoto", tasks=4, workers=1, experiment=each) for each in ("crop", "blur")]
+    assert {"crop", "blur"} <= {each[0] for each in lines(by_minutes(videos)) if each}
+    assert "slots" in by_length([sleeps(0.01, 1, slots=1), sleeps(0.01, 1, slots=2)])

@@ -181,7 +181,7 @@ def snapshot(id: str, spec: RunSpec, tally: RunTally, reading: Reading, now_s: f
         elapsed_s=elapsed_s,
         left_s=left / lately if lately and left else None,
         tasks_per_s=lately,
-        mean_tasks_per_s=tally.accounted / elapsed_s if elapsed_s else None,
+        mean_tasks_per_s=(tally.accounted - states[State.CANCELLED]) / elapsed_s if elapsed_s else None,
         throughput=_throughput(ends, now_s if in_motion else None),
         deliveries_again=tally.deliveries.repeats,
         avoided=tally.added_up[Event.SKIP],

@@ -86,6 +86,7 @@ def report(folders: Sequence[RunFolder], title: str, others: Sequence[Reference]
             failures=failures[:MOST_FAILURES],
             failures_note=_failures_note(not_done, len(failures)),
             plots=plots,
+            others=[each.system for each in others],
             run_plots=of_runs,
             plots_note=_plots_note(runs),
             origins=origins(runs),
