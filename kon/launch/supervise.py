@@ -17,7 +17,14 @@ from typing import Any, Final
 
 import msgspec
 
-from kon.core.errors import StoreError, WorkersCantStart, WorkersDenied, WorkersFailed, WorkersRefused
+from kon.core.errors import (
+    BackendUnavailable,
+    StoreError,
+    WorkersCantStart,
+    WorkersDenied,
+    WorkersFailed,
+    WorkersRefused,
+)
 from kon.engine.records.records import RunFolder
 from kon.engine.watchers.endpoint import asked_for
 from kon.launch.holds import COMMANDS_END_S, WorkerHolds, read
@@ -188,7 +195,8 @@ class WorkerProcesses:
                 return  # nobody is left to take it
             await asyncio.sleep(END_POLL_S)
         assert self._on_death is not None
-        await self._on_death(held)
+        with contextlib.suppress(BackendUnavailable, StoreError):  # then it comes again by itself
+            await self._on_death(held)
 
     async def _one_life(self, name: str) -> int:
         words = [

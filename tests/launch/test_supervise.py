@@ -17,6 +17,7 @@ import pytest
 
 from kon.backends.emulator import started
 from kon.core.errors import (
+    BackendUnavailable,
     ConfigurationError,
     KonError,
     StoreError,
@@ -26,7 +27,9 @@ from kon.core.errors import (
     first_cause,
 )
 from kon.engine.records.records import RunFolder
+from kon.launch import supervise
 from kon.launch.beside import page_of
+from kon.launch.holds import WorkerHolds
 from kon.launch.process import DENIED
 from kon.launch.supervise import QUICK_DEATHS, WorkerProcesses
 from tests import house
@@ -127,6 +130,32 @@ def test_that_no_process_is_to_be_had_is_no_fault_of_kons(
     cause = first_cause(caught.value)
     assert isinstance(cause, WorkersCantStart if what == "worker" else ConfigurationError)
     assert "can't be started: Resource temporarily unavailable" in str(cause)
+
+
+@pytest.mark.parametrize("error", [BackendUnavailable("no answer"), StoreError("a full disk")])
+def test_what_cant_be_handed_on_ends_no_run(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes again by itself, after its timeouts."""
+    folder, lives, tried = RunFolder(tmp_path / "r"), iter([-signal.SIGKILL, 0]), list[str]()
+    asked = asyncio.Event()
+    folder.logs.mkdir(parents=True)
+    (folder.logs / "w1.holds").write_bytes(b'"w1.1"\n')
+
+    async def live(self: WorkerProcesses, name: str) -> int:
+        if (code := next(lives)) == 0:
+            await asked.wait()
+        return code
+
+    async def hand_on(held: WorkerHolds) -> None:
+        tried.append(held.life)
+        asked.set()
+        raise error
+
+    monkeypatch.setattr(supervise, "COMMANDS_END_S", 0.0)
+    monkeypatch.setattr(WorkerProcesses, "_one_life", live)
+    asyncio.run(WorkerProcesses(folder, ["w1"], on_death=hand_on).run())
+    assert tried == ["w1.1"]
 
 
 def test_no_process_hangs_on_an_event_loop() -> None:
