@@ -78,9 +78,8 @@ class CutJournal(FileJournal):
 
 def spec(strategy: str, folder: Path) -> RunSpec:
     backend = Plugin("sqlite", {"path": str(folder), "durability": "full"})
-    return RunSpec(
-        "r", "e", backend, Plugin(strategy), Plugin("scripted"), tasks=TASKS, visibility_s=0.6, flush_s=0.0
-    )
+    made = Plugin(strategy, {"lease_s": 3.0} if strategy == "lease" else {})  # who claimed is gone, all wait
+    return RunSpec("r", "e", backend, made, Plugin("scripted"), tasks=TASKS, visibility_s=0.6, flush_s=0.0)
 
 
 async def run(

@@ -21,16 +21,19 @@ def without_kills(path: Path, tasks: int, seconds: float, backend: Plugin = AWS)
     return run
 
 
-@pytest.mark.parametrize("client", ["lean", pytest.param("boto3", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("client", "tasks"),
+    [("lean", 300), *(pytest.param(each, 600, marks=pytest.mark.slow) for each in ("lean", "boto3"))],
+)
 def test_lost_replies_errors_throttles_and_late_requests_lose_nothing(
-    client: str, tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch
+    client: str, tasks: int, tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = FaultyProxy(ministack.endpoint, RATES, seed=5)
     with ministack.in_use(), proxy.listening() as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        options = {**AWS.options, "prefix": f"trouble-{client}", "client": client}
-        run = without_kills(tmp_path, 600, 0.005, Plugin("aws", options))
-    all_done_once(run, 600)
+        options = {**AWS.options, "prefix": f"trouble-{client}-{tasks}", "client": client}
+        run = without_kills(tmp_path, tasks, 0.005, Plugin("aws", options))
+    all_done_once(run, tasks)
     assert set(proxy.fired) == set(RATES), proxy.fired
 
 
