@@ -103,7 +103,6 @@ class Executor:
         """
         self._closing = True
         if self.running:
-            self._idle.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(drain_s):
                     await self._idle.wait()
@@ -191,15 +190,11 @@ class Executor:
         result: Any = None
         error: str | None = None
         is_final = False
-        limit_s = self._options.timeout_s
-        deadline = None if limit_s is None else asyncio.timeout(limit_s)
+        deadline = asyncio.timeout(self._options.timeout_s)
         attempt = Attempt(self._options.run, task.index, task.attempt)
         try:
-            if deadline is None:
+            async with deadline:
                 result = await self._kind.execute(task.body, attempt)
-            else:
-                async with deadline:
-                    result = await self._kind.execute(task.body, attempt)
         except BackendDenied:
             raise  # what this worker may not do says nothing of the task, whose kind has asked for it
         except (Exception, asyncio.CancelledError) as failure:
@@ -218,11 +213,11 @@ class Executor:
             self._recorder.tasks(Event.SPENT, (task,), **_fields(attempt.spent))
         return self._outcome(job, result, error, started_s, is_final)
 
-    def _failed(self, failure: BaseException, deadline: asyncio.Timeout | None) -> tuple[Any, str, bool]:
+    def _failed(self, failure: BaseException, deadline: asyncio.Timeout) -> tuple[Any, str, bool]:
         """What a failed attempt left behind, why it failed, and whether another would fail as well."""
         if isinstance(failure, KindError):
             return failure.result, _said(failure), failure.is_final
-        if isinstance(failure, TimeoutError) and deadline is not None and deadline.expired():
+        if deadline.expired():  # whatever the task has made of that
             return None, f"timed out after {self._options.timeout_s} s", False
         return None, f"{type(failure).__name__}: {_said(failure)}", False
 
@@ -263,7 +258,8 @@ class Executor:
 def _is_cancelled() -> bool:
     """Whether somebody wants the slot to end that this is called in."""
     slot = asyncio.current_task()
-    return slot is not None and slot.cancelling() > 0
+    assert slot is not None, "a slot is a task"
+    return slot.cancelling() > 0
 
 
 def _said(failure: BaseException) -> str:
