@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
+import pytest
 
 from kon.core.errors import BackendUnavailable
 from kon.core.ledger import Record
@@ -114,6 +115,29 @@ def test_an_outage_is_in_the_records_while_it_lasts() -> None:
         running = asyncio.create_task(world.worker(strategy=Lease).run())
         await asyncio.sleep(0.05)
         assert {line["error"] for line in world.events("trouble")} == {"it is away"}
+        running.cancel()
+        await asyncio.wait({running})
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize(
+    ("tasks", "named"), [(1, "0"), (3, "0, 1, 2"), (4, "0, 1, 2 and 1 more"), (6, "0, 1, 2 and 3 more")]
+)
+def test_it_is_said_once_which_tasks_outlive_their_receipt(
+    caplog: pytest.LogCaptureFixture, tasks: int, named: str
+) -> None:
+    async def main() -> None:
+        world = await World.create(tasks, slots=tasks, visibility_s=30.0)
+        limits = world.channel.tasks.limits
+        world.channel.tasks.limits = msgspec.structs.replace(limits, max_receipt_s=3_600.0)
+        await world.send(*[{"s": 10_000.0}] * tasks, bundle=True)
+        running = asyncio.create_task(world.worker().run())
+        await asyncio.sleep(3_500.0)
+        assert caplog.messages == []
+        await asyncio.sleep(5_000.0)
+        [said] = caplog.messages
+        assert said.startswith(f"task {named}: the queue holds its message for 1 h from the receipt")
         running.cancel()
         await asyncio.wait({running})
 

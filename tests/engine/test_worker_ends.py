@@ -259,6 +259,23 @@ def _indexes(held: Held) -> list[int]:
     return [task.index for task in held.bundle.tasks]
 
 
+def test_a_worker_goes_on_where_the_last_that_waited_was_dropped() -> None:
+    """Nothing runs then that would end, and have it look for more."""
+
+    async def main() -> None:
+        world = await World.create(2, slots=1, prefetch=0, bundle=2, visibility_s=40.0)
+        await world.send({"s": 20.0}, {"s": 0.1}, bundle=True)
+        worker = world.worker("a", options=WorkerOptions(heartbeat_s=1_000.0), lease_s=5.0)
+        running = asyncio.create_task(worker.run())
+        await asyncio.sleep(120.0)
+        assert world.tasks_of("drop") == [1]
+        assert 1 in world.tasks_of("keep")
+        worker.stop()
+        await running
+
+    in_virtual_time(main())
+
+
 @pytest.mark.parametrize(("strategy", "renews"), [(ConditionalPut, False), (Lease, True)])
 def test_claims_that_never_run_out_are_not_renewed(strategy: type[Strategy], renews: bool) -> None:
     async def main() -> None:
