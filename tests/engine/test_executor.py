@@ -114,12 +114,15 @@ def test_what_takes_no_time_is_run_in_batches_and_others_have_their_turn_between
     in_virtual_time(main())
 
 
-def test_of_a_batch_those_whose_claim_ran_out_are_dropped_and_not_run() -> None:
+@pytest.mark.parametrize("until_s", [1_001.0, 1_005.0])
+def test_of_a_batch_those_whose_claim_ran_out_are_dropped_and_not_run(until_s: float) -> None:
+    """To the very moment: one that were neither run nor dropped would be held for ever."""
+
     async def main() -> None:
         kind = Instant()
         async with room(kind) as made:
             await asyncio.sleep(5.0)
-            some = jobs({"result": 0}, {"result": 1}) + jobs({"result": 2}, until_s=1_001.0, first=2)
+            some = jobs({"result": 0}, {"result": 1}) + jobs({"result": 2}, until_s=until_s, first=2)
             made.executor.submit(some)
             await asyncio.sleep(1.0)
             assert kind.calls == [[{"result": 0}, {"result": 1}]]
@@ -148,7 +151,7 @@ def test_a_batch_that_its_kind_does_not_take_is_run_one_by_one_in_its_order() ->
     in_virtual_time(main())
 
 
-@pytest.mark.parametrize("until_s", [1_000.5, 1_002.0])
+@pytest.mark.parametrize("until_s", [1_000.5, 1_001.0, 1_002.0])
 def test_a_claim_that_ran_out_while_its_task_waited_is_not_begun(until_s: float) -> None:
     async def main() -> None:
         kind = Scripted({})

@@ -21,6 +21,7 @@ from kon.engine.worker import WorkerOptions
 from kon.strategies.conditional_put import ConditionalPut
 from kon.strategies.lease import Lease
 from kon.strategies.none import NoDeduplication
+from kon.strategies.read_then_write import ReadThenWrite
 from kon.trials.prove.classes import fault_class
 from kon.trials.prove.drawn import SCENARIO, play_seed
 from kon.trials.prove.scenario import Invariant
@@ -417,5 +418,21 @@ def test_a_strategy_without_rows_moves_none_as_its_tasks_are_given_back(
         worker.stop()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+    in_virtual_time(main())
+
+
+def test_the_ack_of_what_was_given_back_is_recorded_with_all_its_tasks() -> None:
+    """Those too that were never claimed: `kon explain` tells of each what became of its message."""
+
+    async def main() -> None:
+        world = await World.create(8, **AUTO, drain_s=0.5)
+        await world.send(*[{"s": 60.0}] * 8, bundle=True)
+        running = asyncio.create_task((worker := world.worker("a", ReadThenWrite)).run())
+        await asyncio.sleep(2.0)
+        assert sorted(world.tasks_of("give_back")) == [*range(1, 8)]
+        worker.stop()
+        await running
+        assert sorted(world.tasks_of("ack")) == [*range(8)]
 
     in_virtual_time(main())
