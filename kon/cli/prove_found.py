@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import click
 import msgspec
@@ -61,7 +61,13 @@ def report(asked: Asked, searched: Sequence[Searched]) -> bool:
     shown = _shown(asked, searched)
     raised = [each for each in searched if each.raised is not None]
     if asked.as_json:
-        print_json({"searched": msgspec.to_builtins(searched), "breaks": msgspec.to_builtins(shown)})
+        print_json(
+            {
+                **_scenario_json(asked.base),
+                "searched": msgspec.to_builtins(searched),
+                "breaks": msgspec.to_builtins(shown),
+            }
+        )
     else:
         width = table_width(asked.wide)
         told = [LEGEND, f"Not modelled: {'; '.join(not_modelled(asked.base.backend))}.", *_unbroken(searched)]
@@ -135,11 +141,16 @@ def replay(asked: Asked, seed: int) -> bool:
             if not found and not asked.as_json:
                 click.echo(f"{strategy.label}, {faults.name}: seed {seed} does not break it (any more)")
     if asked.as_json:
-        print_json({"seed": seed, "breaks": msgspec.to_builtins(shown)})
+        print_json({**_scenario_json(asked.base), "seed": seed, "breaks": msgspec.to_builtins(shown)})
     else:
         for each in shown:
             _print(each)
     return kept and not any(each.promised for each in shown)
+
+
+def _scenario_json(base: Scenario) -> dict[str, Any]:
+    """What was played: findings of one backend, or number of tasks, say nothing of another."""
+    return {"backend": base.backend, "tasks": base.tasks, "workers": base.workers}
 
 
 def _breaks_of(

@@ -70,6 +70,22 @@ WALKS: Final = (
     Walk("cost simulated-lease-w1-r1 {}", ("--json", "--prices prices.yml"), "--root"),
     Walk("compare pairs-none-w1-r1 pairs-lease-w1-r1 {}", ("--json",), "--root --wide"),
     Walk(
+        "prove none --fault duplicate --seeds 3 --jobs 1 --quiet {}",
+        ("--json", "--fault crash", "--tasks 20", "--workers 1", "--backend aws"),
+        "--seeds --jobs --quiet --wide --story --coverage",
+    ),
+    Walk(
+        "prove none --seed 3 --fault duplicate --quiet {}", ("--json", "--tasks 20", "--no-story"), "--seed"
+    ),
+    Walk(
+        "prove none --exhaustive --fault none --jobs 1 --quiet {}",
+        ("--json", "--preemptions 0", "--tasks 2"),
+        "--exhaustive",
+    ),
+    Walk("top {}", ("--json", "--root results/pairs")),
+    Walk("plot pairs-none-w1-r1 --force {}", ("--format svg", "--out figures"), "--root --force --reference"),
+    Walk("rm pairs-none-w1-r1 --dry-run {}", ("--root elsewhere",), "--dry-run --with-objects --yes"),
+    Walk(
         "run pairs.yml --out elsewhere --dry-run {}",
         ("--json", "--format csv", "--format json", "--set workers=2", "--limit 1"),
         "--out --dry-run --wide --rerun-failed --join --apart --metrics --emulator --live --max-cost "
