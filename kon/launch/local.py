@@ -21,6 +21,7 @@ from kon.core.backend import Backend, Channel
 from kon.core.clock import Clock
 from kon.core.distribution import version
 from kon.core.errors import (
+    BackendUnavailable,
     ConfigurationError,
     WorkersFailed,
     counted,
@@ -58,6 +59,9 @@ LONGEST_READY_POLL_S: Final = 0.25
 
 CONTROL_PAUSE_S: Final = 0.02
 """Between two looks at the run's control table while it is being begun, in seconds."""
+
+LOOK_AGAIN_S: Final = 1.0
+"""Between two looks at that table where it does not answer, in seconds."""
 
 SIGTERMS_APART_S: Final = 0.1
 """Between two SIGTERMs; the second ends a worker that drains. Closer ones may arrive as one."""
@@ -362,6 +366,7 @@ class LocalRun:
             except Exception:
                 await self._drained(self._workers)
                 raise
+            self._stopping = True
             self._workers.stop()
         if self._adopted and not await all_gone(control, self.spec.drain_s):
             self._listener.note(NOT_ENDED)
@@ -385,7 +390,14 @@ class LocalRun:
         """Keep the workers running. Raises WorkersFailed where all have ended and tasks are left: somebody
         stopped them, and the client would wait for ever."""
         await workers.run()
-        if workers.outlives and not self._stopping and (await control.read()).status is Status.OPEN:
+        while workers.outlives and not self._stopping:
+            try:
+                state = await control.read()
+            except BackendUnavailable:  # the client is patient, too, and says for how long
+                await asyncio.sleep(LOOK_AGAIN_S)
+                continue
+            if state.status is not Status.OPEN:
+                return
             raise WorkersFailed(
                 f"all workers of {self.spec.run} were stopped from outside (SIGTERM) before its tasks were "
                 "done. What is recorded stays, and what is queued goes on when the same command runs again"

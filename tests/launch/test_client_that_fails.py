@@ -6,22 +6,26 @@ import asyncio
 import errno
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import pytest
 
-from kon.core.errors import BackendDenied, ClientReplaced
+from kon.backends.memory.backend import MemoryLedger
+from kon.core.backend import RequestCount
+from kon.core.errors import BackendDenied, BackendUnavailable, ClientReplaced, WorkersFailed
 from kon.core.spec import Plugin, RunSpec
 from kon.core.task import State
 from kon.engine.client import Client
 from kon.engine.client_lease import ClientLease
-from kon.engine.control import Control, Holder
+from kon.engine.control import Control, Holder, RunState, Status
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
 from kon.launch import local
+from kon.launch.crew import RunWorkers
 from kon.launch.local import LocalRun, RunListener
 
 TASKS: Final = 16
@@ -153,3 +157,35 @@ def test_what_workers_hold_goes_back_and_is_done_once_the_client_can_go_on(
     assert events["stop"], "what ran was queued again"
     assert events["down"] == spec.workers
     assert run().counts[State.DONE] == TASKS
+
+
+class Gone:
+    """Workers that have ended."""
+
+    outlives = True
+
+    async def run(self) -> None:
+        return
+
+
+@pytest.mark.parametrize(("status", "fails"), [(Status.CLOSED, False), (Status.OPEN, True)])
+def test_a_run_is_not_over_with_a_look_at_it_that_is_not_answered(
+    status: Status, fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers end with each run. A table that does not answer just then is no reason to give up."""
+    looks: list[int] = []
+
+    class Away(Control):
+        async def read(self) -> RunState:
+            looks.append(len(looks))
+            if len(looks) < 3:
+                raise BackendUnavailable("DynamoDB does not answer")
+            return RunState(status, TASKS, 0)
+
+    monkeypatch.setattr(local, "LOOK_AGAIN_S", 0.0)
+    spec = RunSpec("r", "r", Plugin("sqlite"), Plugin("lease"), Plugin("sleep"), TASKS, 1)
+    run = LocalRun(RunFolder(tmp_path / "r"), spec, Naps())
+    kept = run._kept(cast(RunWorkers, Gone()), Away(MemoryLedger(RequestCount())))
+    with pytest.raises(WorkersFailed, match="were stopped from outside") if fails else nullcontext():
+        asyncio.run(kept)
+    assert len(looks) == 3
