@@ -97,8 +97,9 @@ class JoinedHosts:
         now_s = asyncio.get_running_loop().time
         give_up_s, wait_s = now_s() + FIRST_S, FIRST_S
         while now_s() < give_up_s:
-            if any(lock.is_held() for lock in locks) or any_runs_here(await control.workers()):
-                give_up_s, wait_s = now_s() + RETURN_S, RETURN_S
+            with suppress(BackendUnavailable):  # the client is patient, too, and says for how long
+                if any(lock.is_held() for lock in locks) or any_runs_here(await control.workers()):
+                    give_up_s, wait_s = now_s() + RETURN_S, RETURN_S
             await asyncio.sleep(PAUSE_S)
         raise WorkersFailed(
             f"no host has been at work for {wait_s:.0f} s, and without one nothing goes on. What is recorded "
@@ -111,9 +112,10 @@ class JoinedHosts:
                 self._note(NOT_ENDED)
             return
         give_up_s = asyncio.get_running_loop().time() + self._spec.drain_s + GOING_S
-        while await control.hosts_at_work(self._numbers):  # they read its tables, which are about to go
-            if asyncio.get_running_loop().time() > give_up_s:
-                return
+        while asyncio.get_running_loop().time() <= give_up_s:  # hosts read its tables, which are about to go
+            with suppress(BackendUnavailable):  # the run is over, whoever can tell
+                if not await control.hosts_at_work(self._numbers):
+                    return
             await asyncio.sleep(PAUSE_S)
 
     async def _tell_of_refusals(self, control: Control) -> None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from kon.core.errors import BackendUnavailable
 from kon.engine.control import Control, Holder, WorkerState
 
 ENDED_PAUSE_S: Final = 0.02
@@ -93,11 +94,12 @@ async def left_running(control: Control) -> dict[str, list[WorkerState]]:
 async def all_gone(control: Control, drain_s: float) -> bool:
     """Wait until no worker of a run that is over is left here; False where they take longer than they may."""
     give_up_s = asyncio.get_running_loop().time() + drain_s + GOING_S
-    while any_runs_here(await control.workers()):
-        if asyncio.get_running_loop().time() > give_up_s:
-            return False
+    while asyncio.get_running_loop().time() <= give_up_s:
+        with suppress(BackendUnavailable):  # the run is over, whoever can tell
+            if not any_runs_here(await control.workers()):
+                return True
         await asyncio.sleep(ENDED_PAUSE_S)
-    return True
+    return False
 
 
 def signal_workers(workers: Iterable[WorkerState], number: signal.Signals) -> None:

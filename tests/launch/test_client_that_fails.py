@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,10 @@ from kon.core.spec import Plugin, RunSpec
 from kon.core.task import State
 from kon.engine.client import Client
 from kon.engine.client_lease import ClientLease
-from kon.engine.control import Control, Holder, RunState, Status
+from kon.engine.control import Control, Holder, RunState, Status, WorkerState
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
-from kon.launch import local
+from kon.launch import joined, liveness, local
 from kon.launch.crew import RunWorkers
 from kon.launch.local import LocalRun, RunListener
 
@@ -189,3 +189,49 @@ def test_a_run_is_not_over_with_a_look_at_it_that_is_not_answered(
     with pytest.raises(WorkersFailed, match="were stopped from outside") if fails else nullcontext():
         asyncio.run(kept)
     assert len(looks) == 3
+
+
+class AwayAtFirst(Control):
+    """Answers at the third look."""
+
+    looks = 0
+
+    def _look(self) -> None:
+        self.looks += 1
+        if self.looks < 3:
+            raise BackendUnavailable("DynamoDB does not answer")
+
+    async def workers(self, limit: int = 10_000) -> list[WorkerState]:
+        self._look()
+        return []
+
+    async def hosts_at_work(self, numbers: Sequence[int]) -> list[int]:
+        self._look()
+        return []
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_nor_is_it_with_a_look_at_who_is_left(
+    apart: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, pause in ((joined, "PAUSE_S"), (liveness, "ENDED_PAUSE_S")):
+        monkeypatch.setattr(module, pause, 0.0)
+    folder = RunFolder(tmp_path / "r")
+    folder.write_run(RunSpec("r", "r", Plugin("sqlite"), Plugin("lease"), Plugin("sleep"), TASKS, 1), {})
+    notes: list[str] = []
+    hosts = joined.JoinedHosts(tmp_path, folder.read_run(), notes.append, apart=apart)
+    control = AwayAtFirst(MemoryLedger(RequestCount()))
+    asyncio.run(hosts._ended(control))
+    assert (control.looks, notes) == (3, [])
+
+
+def test_nor_with_a_look_at_whether_hosts_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PAUSE_S", "FIRST_S"):
+        monkeypatch.setattr(joined, name, 0.01 if name == "PAUSE_S" else 0.2)
+    folder = RunFolder(tmp_path / "r")
+    folder.write_run(RunSpec("r", "r", Plugin("sqlite"), Plugin("lease"), Plugin("sleep"), TASKS, 1), {})
+    hosts = joined.JoinedHosts(tmp_path, folder.read_run(), lambda text: None, apart=False)
+    control = AwayAtFirst(MemoryLedger(RequestCount()))
+    with pytest.raises(WorkersFailed, match="no host has been at work"):
+        asyncio.run(hosts._watch(control))
+    assert control.looks > 3
