@@ -176,7 +176,9 @@ class WorkerProcesses:
             else:
                 quick_deaths = 0
             if quick_deaths == QUICK_DEATHS:
-                raise _FAILURES.get(exit_code, WorkersFailed)(
+                usual = _FAILURES.get(exit_code, WorkersFailed)
+                failure = WorkersCantStart if self._has_no_room(name) else usual
+                raise failure(
                     f"worker {name} failed {QUICK_DEATHS} times as soon as it was started: "
                     f"{self._last_words(name, exit_code)}. Its tasks are still queued; mend the cause and "
                     "start again"
@@ -257,9 +259,15 @@ class WorkerProcesses:
             lines = log.read_text(errors="replace").strip().splitlines()
             if lines:
                 return _message(lines[-1])
-            if shutil.disk_usage(log.parent).free < FULL_BYTES:
-                return f"the disk of {log.parent} is full"  # too full for the worker to say so
+        if self._has_no_room(name):
+            return f"the disk of {log.parent} is full"
         return f"exit code {exit_code}, and nothing in {log}"
+
+    def _has_no_room(self, name: str) -> bool:
+        """Whether a worker says nothing, as the disk is too full even for that."""
+        log = self._log(name)
+        with _usable(log):
+            return not log.read_bytes().strip() and shutil.disk_usage(log.parent).free < FULL_BYTES
 
 
 @contextlib.contextmanager

@@ -60,6 +60,26 @@ def test_a_crew_fails_with_what_its_workers_failed_with(
     assert len(lives) == QUICK_DEATHS
 
 
+def test_a_full_disk_is_a_matter_of_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker can't say so itself: it ends with exit code 1, and its log is empty."""
+    folder = RunFolder(tmp_path / "r")
+    folder.logs.mkdir(parents=True)
+    (folder.logs / "w1.log").touch()
+
+    async def fail(self: WorkerProcesses, name: str) -> int:
+        return 1
+
+    full = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    monkeypatch.setattr(WorkerProcesses, "_one_life", fail)
+    with pytest.raises(BaseExceptionGroup) as caught:
+        asyncio.run(WorkerProcesses(folder, ["w1"]).run())
+    cause = first_cause(caught.value)
+    assert f"the disk of {folder.logs} is full" in str(cause)
+    assert isinstance(cause, WorkersFailed)
+    assert cause.exit_code == 2
+
+
 def test_others_drain_where_workers_are_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed, they would have received in vain what they hold. A second SIGTERM ends a worker that drains."""
     folder = RunFolder(tmp_path / "r")
