@@ -209,8 +209,8 @@ class Control:
         segments: list[Segment] = []
         at = _WINDOW_KEYS
         while rows := await self._table.scan(at, _PAGE):
-            found = [row.outcome for row in rows if row.key < _WORKER_KEYS and row.outcome is not None]
-            segments += [window.segment for window in map(_windows.decode, found)]
+            found = [_told(row, _windows) for row in rows if row.key < _WORKER_KEYS]
+            segments += [window.segment for window in found]
             if len(found) < _PAGE:
                 break
             at = rows[-1].key + 1
@@ -239,7 +239,7 @@ class Control:
     async def workers(self, limit: int = 10_000) -> list[WorkerState]:
         """Every worker that ever became ready, in no order."""
         rows = await self._table.scan(_WORKER_KEYS, limit)
-        return [_workers.decode(row.outcome) for row in rows if row.outcome is not None]
+        return [_told(row, _workers) for row in rows]
 
     async def call_roll(self) -> int:
         """Ask every worker what it holds; the number of this roll call. Each answers as its heart beats."""
@@ -254,7 +254,7 @@ class Control:
         while rows := await self._table.scan(first, _PAGE):
             workers += len(rows)
             for row in rows:
-                if row.outcome is not None and not (worker := _workers.decode(row.outcome)).gone:
+                if not (worker := _told(row, _workers)).gone:
                     holding += worker.roll >= number and worker.holds > 0
                     silent += worker.roll < number
             first = rows[-1].key + 1
@@ -349,9 +349,14 @@ def _said(row: Record | None, decoder: msgspec.json.Decoder[_Value]) -> _Value |
     return None if row is None or row.outcome is None else decoder.decode(row.outcome)
 
 
+def _told(row: Record, decoder: msgspec.json.Decoder[_Value]) -> _Value:
+    """What a row says that is there."""
+    assert row.outcome is not None, "each row says something"
+    return decoder.decode(row.outcome)
+
+
 def _held(row: Record | None) -> tuple[str, Holder | None]:
-    holder = _said(row, _holders)
-    return ("", None) if row is None or holder is None else (row.token, holder)
+    return ("", None) if row is None else (row.token, _told(row, _holders))
 
 
 def _row(key: int, value: bytes) -> Record:

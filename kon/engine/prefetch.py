@@ -87,7 +87,7 @@ class Prefetch:
             most = math.ceil(spec.prefetch * self._per_message)
         if mean_s > 0:
             most = min(most, int(self.horizon_s * spec.slots / mean_s))
-        if most and self._executor.running >= spec.slots:
+        if self._executor.running >= spec.slots:
             last_s = self._executor.last_start_s
             if last_s == self._gave_back_s:
                 return 0
