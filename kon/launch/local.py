@@ -332,9 +332,12 @@ class LocalRun:
         wanted = self.spec.workers * self.spec.processes
         give_up_s = asyncio.get_running_loop().time() + READY_S
         pause_s = READY_POLL_S
-        while not self._stopping and len(await control.workers()) < wanted:
-            if self._hosts is not None:
-                await self._hosts.check(control)
+        while not self._stopping:
+            with suppress(BackendUnavailable):  # the client is patient, too, and says for how long
+                if len(await control.workers()) >= wanted:
+                    return
+                if self._hosts is not None:
+                    await self._hosts.check(control)
             if asyncio.get_running_loop().time() > give_up_s:
                 self._listener.note(
                     f"not all of {counted(wanted, 'worker')} are ready after {READY_S:.0f} s; "

@@ -225,6 +225,18 @@ def test_nor_is_it_with_a_look_at_who_is_left(
     assert (control.looks, notes) == (3, [])
 
 
+def test_nor_with_a_look_at_whether_workers_are_ready(tmp_path: Path) -> None:
+    class ReadyAtLast(AwayAtFirst):
+        async def workers(self, limit: int = 10_000) -> list[WorkerState]:
+            await super().workers()
+            return [WorkerState("w1.1")]
+
+    spec = RunSpec("r", "r", Plugin("sqlite"), Plugin("lease"), Plugin("sleep"), TASKS, 1)
+    control = ReadyAtLast(MemoryLedger(RequestCount()))
+    asyncio.run(LocalRun(RunFolder(tmp_path / "r"), spec, Naps())._until_ready(control))
+    assert control.looks == 3
+
+
 def test_nor_with_a_look_at_whether_hosts_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PAUSE_S", "FIRST_S"):
         monkeypatch.setattr(joined, name, 0.01 if name == "PAUSE_S" else 0.2)
