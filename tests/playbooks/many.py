@@ -7,16 +7,30 @@ fork, so that none sees what another has left. Some of Ansible's settings are re
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
 import sys
+from typing import Final
 
 from ansible.cli.playbook import PlaybookCLI
-from ansible.executor import playbook_executor  # noqa: F401 - read before the forks
-from ansible.plugins.strategy import linear  # noqa: F401
+
+MODULES: Final = (
+    "ansible.executor.playbook_executor",
+    "ansible.plugins.strategy.linear",
+    # of the inventory and the lookups that ask Amazon: half of what a play takes that ends at its first task
+    *("boto3.session", "boto3.resources.factory", "botocore.args", "botocore.client", "botocore.handlers"),
+    *("botocore.retries.standard", "s3transfer.manager"),
+    *("multiprocessing.managers", "multiprocessing.pool", "pty", "tomllib", "xmltodict"),
+)
+"""What plays import, read before the forks."""
 
 
 def main() -> None:
+    for name in MODULES:
+        importlib.import_module(name)
+    gc.freeze()  # no fork copies what is there already to look through it
     for line in sys.stdin:
         reading, writing = os.pipe()
         child = os.fork()
