@@ -59,7 +59,7 @@ class DoneJobs:
         self._absolute = absolute
 
     async def result(self, key: str, file: Path) -> dict[str, Any] | None:
-        """The result of the job with that note, where it has been done, and its links lead to the same still.
+        """The result of the job with that note, where it has been done and its links lead to what they did.
 
         file: one that may be written.
         """
@@ -69,7 +69,7 @@ class DoneJobs:
             for name in ("key", "poster_key"):
                 if name in note.result:
                     await self._objects.size_bytes(note.result[name])
-        except KeyError:
+        except (KeyError, msgspec.DecodeError):
             return None
         return note.result if await self._same(note.marks) else None
 

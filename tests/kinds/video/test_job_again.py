@@ -44,6 +44,22 @@ def test_the_same_job_uploads_nothing_the_second_time() -> None:
     assert second == {**first, "uploaded": False}
 
 
+def test_a_note_that_cant_be_read_is_none() -> None:
+    """Whatever has damaged it: the job is done once more, and writes another."""
+
+    async def main() -> None:
+        objects = CountingObjects()
+        async with site() as place, studio(objects) as works:
+            place.pages["0"] = Changing(colour(0))
+            job = VideoJob((place.url("0"),))
+            first = await works.make(job)
+            [note] = [key for key in objects.puts if key != first["key"]]
+            objects._objects[note] = b"{"
+            assert await works.make(job) == {**first, "uploaded": False}
+
+    run(main())
+
+
 def test_what_a_link_leads_to_is_part_of_the_key() -> None:
     first, second, _ = made_twice(Changing(colour(0)), colour(1))
     assert second["key"] != first["key"]
