@@ -229,6 +229,23 @@ def doubles() -> dict[str, list[str]]:
     return {name: where for name, where in found.items() if len(where) > 1}
 
 
+def unused() -> list[str]:
+    """Private names at the top of a module that stand nowhere else in it. What a decorator takes is used."""
+    found = []
+    for module, file in modules().items():
+        text = file.read_text()
+        for node in ast.parse(text).body:
+            names: list[str] = []
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                names = [] if node.decorator_list else [node.name]
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names = [each.id for each in targets if isinstance(each, ast.Name)]
+            private = (name for name in names if name.startswith("_") and not name.startswith("__"))
+            found += [f"{module}.{name}" for name in private if len(re.findall(rf"\b{name}\b", text)) == 1]
+    return found
+
+
 def tiny() -> dict[str, str]:
     """Modules of fewer than `TINY_LINES` lines, each with the only module that imports it."""
     users: dict[str, set[str]] = {}

@@ -104,6 +104,10 @@ def test_no_folder_of_tests_is_passed_over(pytestconfig: pytest.Config) -> None:
     assert [name for name in names if any(fnmatch(name, each) for each in passed_over)] == []
 
 
+def test_no_private_name_is_left_without_a_user() -> None:
+    assert house.unused() == []
+
+
 def test_no_file_is_a_few_lines_of_another_one() -> None:
     found = house.tiny()
     assert set(found) <= {"kon.kinds.video.job"}, f"merge it with what imports it: {found}"

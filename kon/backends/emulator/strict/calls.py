@@ -15,7 +15,6 @@ from botocore.parsers import RpcV2CBORParser
 
 _SCOPE: Final = re.compile(r"Credential=([^/,\s]+)/\d{8}/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request")
 _SMITHY: Final = re.compile(r"/service/\w+/operation/(\w+)")
-_TARGETS: Final = {"AmazonSQS": "sqs", "DynamoDB_20120810": "dynamodb"}
 
 S3_OPERATIONS: Final[Mapping[tuple[str, bool, str], str]] = {
     ("GET", False, "tagging"): "GetBucketTagging",
