@@ -183,8 +183,7 @@ def scan(path: Path, decoder: msgspec.json.Decoder[_Line]) -> Iterator[_Line]:
                 if newline:
                     yield from decode_lines(whole, decoder, warn_of_half(path, number))
                     number += whole.count(b"\n") + 1
-            if rest:
-                yield from decode_lines(rest, decoder, warn_of_half(path, number))
+            yield from decode_lines(rest, decoder, warn_of_half(path, number))
     except FileNotFoundError:
         return
     except OSError as error:

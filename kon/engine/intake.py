@@ -49,7 +49,7 @@ class Intake:
             receives = bundle.receives + delivery.receives
             if receives > 1:
                 self._recorder.tasks(Event.DELIVER, bundle.tasks, n=receives)
-                if bundle.receives and receives > self._spec.max_receives:
+                if receives > self._spec.max_receives:
                     await self._bury(delivery, bundle)
                     continue
                 if delivery.receives > 1 and len(bundle.tasks) > 1:
@@ -88,9 +88,8 @@ class Intake:
         ]
         for job in jobs:
             job.held.jobs.append(job)
-        tokens = dict.fromkeys([job.claim.token for job in jobs])  # one, but where some were taken over
-        for token in tokens:
-            under = jobs if len(tokens) == 1 else [job for job in jobs if job.claim.token == token]
+        for token in dict.fromkeys([job.claim.token for job in jobs]):  # one, but where some were taken over
+            under = [job for job in jobs if job.claim.token == token]
             may_run = named if len(under) == len(tasks) else Named([job.task for job in under])
             self._recorder.tasks(Event.CLAIM, may_run, token=token)
         if len(jobs) < len(tasks):
@@ -101,10 +100,9 @@ class Intake:
         """Answer again what was done; what another holds is looked at again later.
 
         A deferred task is sent again with a delay, and its message acked: a message that was merely
-        put off would count the receipt, and end as dead while its task runs well elsewhere. A queue
-        that can't delay leaves no other way: there it comes again after its visibility timeout.
+        put off would count the receipt, and end as dead while its task runs well elsewhere. No strategy
+        that defers is let on a queue that can't delay (`check_queue`).
         """
-        can_delay = self._channel.tasks.limits.max_delay_s > 0
         jobs: list[Job] = []
         skipped: list[Task] = []
         deferred: list[Task] = []
@@ -115,12 +113,9 @@ class Intake:
                 skipped.append(task)
             elif isinstance(verdict, Defer):
                 job = Job(held, Claim(task), task, runs=False)
-                if can_delay:
-                    job.follow_up = self._settler.message(
-                        [task], held.bundle, receives=held.receives - 1, delay_s=verdict.delay_s
-                    )
-                else:
-                    held.abandoned = True
+                job.follow_up = self._settler.message(
+                    [task], held.bundle, receives=held.receives - 1, delay_s=verdict.delay_s
+                )
                 deferred.append(task)
             else:
                 continue

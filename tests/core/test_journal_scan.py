@@ -34,6 +34,14 @@ def test_a_line_that_cant_be_read_is_named_and_left_out(
         assert list(journal.scan(file, NUMBERS)) == [[1], [2], [4]]
 
 
+def test_an_empty_line_is_nothing_to_warn_of_next_to_one_that_cant_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    file.write_bytes(b"[1]\n\n[3,\n[4]\n")
+    with pytest.warns(UserWarning, match="half a line") as caught:
+        assert list(journal.scan(file, NUMBERS)) == [[1], [4]]
+    assert [str(each.message).partition(": ")[0] for each in caught] == [f"{file}:3"]
+
+
 def test_a_file_that_is_not_there_has_no_lines(tmp_path: Path) -> None:
     assert list(journal.scan(tmp_path / "none", NUMBERS)) == []
 
