@@ -50,7 +50,7 @@ async def one_long(names: str = "ab", **settings: Any) -> World:
     return world
 
 
-@pytest.mark.parametrize("settings", [AUTO, PAGED])
+@pytest.mark.parametrize("settings", [AUTO, PAGED, {**AUTO, "tasks_per_row": 4}])
 def test_what_waits_behind_a_long_task_is_done_elsewhere(settings: dict[str, Any]) -> None:
     async def main() -> None:
         world = await one_long(**settings)
@@ -434,5 +434,35 @@ def test_the_ack_of_what_was_given_back_is_recorded_with_all_its_tasks() -> None
         worker.stop()
         await running
         assert sorted(world.tasks_of("ack")) == [*range(8)]
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize(("strategy", "goes"), [(ReadThenWrite, []), (Lease, [1, 2, 3, 4, 5, 6, 7])])
+def test_what_was_claimed_while_a_give_back_waited_stays_where_a_claim_may_be_read_after_it(
+    strategy: type[Strategy], goes: list[int]
+) -> None:
+    async def main() -> None:
+        world = await World.create(8, bundle=8, drain_s=0.5)
+        await world.send(*[{"s": 60.0}] * 8, bundle=True)
+        running = asyncio.create_task((worker := world.worker("a", strategy)).run())
+        await asyncio.sleep(1.0)
+        await worker._give_back.back(10, 5)  # of what was parked when it began, and is claimed now
+        await asyncio.sleep(0.1)
+        assert world.tasks_of("give_back") == goes
+        worker.stop()
+        await running
+
+    in_virtual_time(main())
+
+
+def test_a_row_that_has_moved_is_looked_for_at_its_own_place_at_once() -> None:
+    """By a message that named its page still, that were read first."""
+
+    async def main() -> None:
+        world = await one_long("a", **PAGED)
+        again = [bundle for bundle in await messages(world) if bundle.moves]
+        assert again
+        assert all(bundle.segment is None for bundle in again)
 
     in_virtual_time(main())

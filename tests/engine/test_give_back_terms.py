@@ -89,3 +89,16 @@ def test_what_went_back_is_not_taken_again_and_again_before_another_task_starts(
     """The last task waits behind one of 2 s. A receive that was under way may bring it once more."""
     sent = in_virtual_time(_work(*[0.003] * 60, 2.0, 0.003, workers=4, receive_s=0.002))
     assert sent in ([1], [1, 1])
+
+
+@pytest.mark.parametrize("bundle", [25, 100])
+def test_in_a_short_run_tasks_go_back_that_are_longer_than_the_client_knew(bundle: int) -> None:
+    """What waits is 0.1 s of work and more, in a run of 0.5 s."""
+    sent = in_virtual_time(_work(*[0.001] * 60, *[0.01] * 40, bundle=bundle))
+    assert sent
+    assert max(sent) <= 5
+
+
+@pytest.mark.parametrize("bundle", [25, 100])
+def test_in_a_short_run_tasks_stay_that_are_as_long_as_all(bundle: int) -> None:
+    assert in_virtual_time(_work(*[0.01] * 100, bundle=bundle)) == []
