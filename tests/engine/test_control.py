@@ -113,6 +113,8 @@ def test_one_holder_is_the_client_and_knows_its_own_write(made: type[MemoryLedge
         assert await control.client() == ("b", OTHER)
         await control.no_client("b")
         assert await control.client() == ("", None)
+        assert await control.be_client(ME, "c", "b") == ("", None), "whom it would replace has gone"
+        assert await control.be_client(ME, "c", "") is None
 
     in_virtual_time(main())
 
