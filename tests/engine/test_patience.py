@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from kon.core.errors import BackendDenied, BackendUnavailable, KonError
-from kon.engine.patience import DENIED_PAUSE_S, FIRST_PAUSE_S, LONGEST_PAUSE_S, Patience
+from kon.core.objects import ObjectStore
+from kon.engine.patience import DENIED_PAUSE_S, FIRST_PAUSE_S, LONGEST_PAUSE_S, Patience, PatientObjects
 from tests.engine.world import in_virtual_time
 
 
@@ -129,5 +131,59 @@ def test_calls_that_went_well_at_once_and_brought_something_are_timed() -> None:
         assert call == "queue.receive"
         wanted = {"calls": 2, "items": 14, "items2": 116, "sum_s": 2.0, "item_s": 11.0, "max_s": 1.5}
         assert {name: sums[name] for name in wanted} == pytest.approx(wanted)
+
+    in_virtual_time(main())
+
+
+class Store(ObjectStore):
+    """Denies its first call, then answers with what it was asked for."""
+
+    def __init__(self) -> None:
+        self._denied = False
+        self.asked: list[tuple[object, ...]] = []
+
+    def _ask(self, *words: object) -> None:
+        if not self._denied:
+            self._denied = True
+            raise MAY_NOT
+        self.asked.append(words)
+
+    async def put(self, key: str, file: Path) -> None:
+        self._ask("put", key, file)
+
+    async def get(self, key: str, file: Path) -> None:
+        self._ask("get", key, file)
+
+    async def size_bytes(self, key: str) -> int:
+        self._ask("size_bytes", key)
+        return 7
+
+    async def url(self, key: str, expires_s: float) -> str:
+        self._ask("url", key, expires_s)
+        return "u"
+
+    async def signed(self, key: str, expires_s: float) -> tuple[str, float | None]:
+        self._ask("signed", key, expires_s)
+        return "u", 9.0
+
+
+@pytest.mark.parametrize(
+    ("call", "words", "answer"),
+    [
+        ("put", ("k", Path("f")), None),
+        ("get", ("k", Path("f")), None),
+        ("size_bytes", ("k",), 7),
+        ("url", ("k", 3.0), "u"),
+        ("signed", ("k", 3.0), ("u", 9.0)),
+    ],
+)
+def test_each_call_of_a_store_is_repeated_while_it_is_denied(
+    call: str, words: tuple[object, ...], answer: object
+) -> None:
+    async def main() -> None:
+        store, (made, told) = Store(), patience(1_000.0, denied_s=5.0)
+        assert await getattr(PatientObjects(store, made), call)(*words) == answer
+        assert store.asked == [(call, *words)]
+        assert [error for error, _ in told] == ["may not"]
 
     in_virtual_time(main())
