@@ -29,7 +29,7 @@ for again in 1 2; do
         fi
     done
 done
-rm -rf -- "$SCRATCH"*
+rm -rf -- "${SCRATCH:?}"*
 """
 """Kills the commands of a worker that leads the session $SESSION, and removes its working folders.
 
@@ -43,7 +43,7 @@ On systems without /proc, such as macOS, it kills nothing.
 
 _OF_FOLDER: Final = """
 read -r word
-rm -rf -- "$FOLDER"
+rm -rf -- "${FOLDER:?}"
 """
 
 

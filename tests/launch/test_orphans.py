@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from _pytest.mark import ParameterSet
 
+from kon.launch import sentry
+
 KON = [sys.executable, "-m", "kon"]
 LIMIT_S = 60.0
 
@@ -300,3 +302,16 @@ def test_what_a_command_left_running_outlives_its_worker(place: Place) -> None:
     ended = place.start(sys.executable, "-c", program)
     assert ended.wait() == 0
     assert len(place.sleeps) == 1, "as a daemon is meant to"
+
+
+@pytest.mark.parametrize("script", [sentry._OF_WORKER, sentry._OF_FOLDER])
+def test_a_sentry_that_is_told_no_place_removes_nothing(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty one would stand for the folder that the worker was started in."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "thesis.txt").touch()
+    on_duty = sentry.Sentry(script, SESSION="none", SCRATCH="", FOLDER="")
+    os.close(on_duty.lifeline)
+    assert on_duty._process.wait(30) in (0, 1, 2)
+    assert (tmp_path / "thesis.txt").exists()
