@@ -291,13 +291,16 @@ class Lengths(Scripted):
         await asyncio.sleep(body)
 
 
-def test_how_long_tasks_take_is_known_lately_and_in_all() -> None:
+def test_how_long_tasks_take_is_known_lately_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with room(Lengths({})) as made:
             executor = made.executor
             assert (executor.mean_s, executor.took_s) == (None, 0.0)
+            told: list[tuple[int, float]] = []
+            monkeypatch.setattr(made.recorder, "ran", lambda tasks, each_s: told.append((tasks, each_s)))
             executor.submit(jobs(1.0, 2.0, 0.0))
             await asyncio.sleep(1.5)
+            assert told == [(1, 1.0)]
             assert (executor.mean_s, executor.took_s) == pytest.approx((1.0, 1.0))
             await asyncio.sleep(3.0)
             assert (executor.mean_s, executor.took_s) == pytest.approx((0.8 * 1.2, 3.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from kon.core.errors import StoreError
 from kon.core.kind import Attempt
 from kon.core.ledger import Record
 from kon.core.queue import Message
-from kon.core.strategy import Strategy
+from kon.core.strategy import Claim, Strategy
 from kon.core.task import Answers, Outcome, State, Task, decode_bundle, encode
 from kon.engine.control import Control, Status
 from kon.strategies.conditional_put import ConditionalPut
@@ -304,5 +304,64 @@ def test_a_worker_that_can_not_go_on_ends_whatever_its_tasks_make_of_that(body: 
         with pytest.raises(BaseExceptionGroup, match="unhandled errors"):
             await asyncio.wait_for(world.worker(kind=Untidy({})).run(), 1_000.0)
         assert world.tasks_of("start") == [0]
+
+    in_virtual_time(main())
+
+
+def test_a_worker_that_drains_renews_what_runs_there_and_no_more() -> None:
+    async def main() -> None:
+        world = await World.create(2, drain_s=20.0, slots=1, bundle=2, visibility_s=6.0)
+        await world.send({"s": 15.0}, {"s": 15.0}, bundle=True)
+        running = asyncio.create_task((worker := world.worker("a")).run())
+        await asyncio.sleep(3.0)
+        assert world.tasks_of("renew") == [0, 1]
+        worker.stop()
+        await running
+        assert world.tasks_of("renew")[2:] == [0] * 6
+        assert world.tasks_of("keep") == [0]
+
+    in_virtual_time(main())
+
+
+class SlowRenewal(Lease):
+    """Hears late that its renewal was written."""
+
+    async def renew(self, claims: Sequence[Claim]) -> list[Claim | None]:
+        renewed = await super().renew(claims)
+        await asyncio.sleep(1.5)
+        return renewed
+
+
+def test_claims_that_are_being_renewed_when_their_worker_is_stopped_are_let_go_of_after_that() -> None:
+    """Before, the row has a token that the worker does not know: its claim would stand until it ran out."""
+
+    async def main() -> None:
+        world = await World.create(2, drain_s=0.2, slots=1, bundle=2, visibility_s=6.0)
+        await world.send({"s": 30.0}, {"s": 30.0}, bundle=True)
+        running = asyncio.create_task((worker := world.worker("a", SlowRenewal)).run())
+        await asyncio.sleep(2.5)  # within the first renewal
+        worker.stop()
+        await running
+        assert await world.channel.ledger.scan(0, 10) == []
+        assert (await world.channel.tasks.depth()).visible == 2
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize("strategy", [BEFORE, ReadThenWrite, Lease, ConditionalPut])
+def test_what_was_not_claimed_yet_when_its_worker_stops_goes_back_once_and_as_it_came(
+    strategy: Callable[..., Strategy],
+) -> None:
+    async def main() -> None:
+        world = await World.create(8, drain_s=0.0, bundle=None, prefetch=None)
+        await world.send(*[{"s": 60.0}] * 8, bundle=True)
+        running = asyncio.create_task((worker := world.worker("a", strategy)).run())
+        await asyncio.sleep(0.01)
+        assert world.tasks_of("claim") == [0]
+        worker.stop()
+        await running
+        bundles = [decode_bundle(each.body) for each in await world.channel.tasks.receive(10, 0.0)]
+        again = sorted((task.index, task.attempt) for bundle in bundles for task in bundle.tasks)
+        assert again == [(0, 2), *((index, 1) for index in range(1, 8))]
 
     in_virtual_time(main())
