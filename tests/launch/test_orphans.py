@@ -171,7 +171,7 @@ def test_a_run_of_which_nobody_keeps_records_ends_with_its_client(
 ROLES: dict[str, Callable[[str], bool]] = {
     "worker": lambda line: "kon.launch.process" in line,
     "sentry of a worker": lambda line: line.startswith("/bin/sh -c") and "SESSION" in line,
-    "sentry of the folder": lambda line: line.startswith("/bin/sh -c") and "$FOLDER" in line,
+    "sentry of the folder": lambda line: line.startswith("/bin/sh -c") and "{FOLDER:" in line,
     "shell": lambda line: line.startswith("/bin/sh -c echo"),
     "command": lambda line: line.startswith("sleep 600"),
     "process of a function": lambda line: "callee.py" in line,
