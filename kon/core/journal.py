@@ -73,17 +73,24 @@ class FileJournal(Journal):
         """durable: see `Journal`. Raises StoreError when it can't be written."""
         self._path = path
         self.durable = durable
+        self._is_named = False  # on disk, by the folders
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            size_bytes = os.fstat(self._fd).st_size
-            if size_bytes and os.pread(self._fd, 1, size_bytes - 1) != b"\n":
-                os.write(self._fd, b"\n")
-            self._is_named = False  # on disk, by the folders
-            if durable:
-                self._sync_names()
+            try:
+                self._begin_a_line()
+                if durable:
+                    self._sync_names()
+            except OSError:
+                os.close(self._fd)
+                raise
         except OSError as error:
             raise StoreError(f"{path}: can't be written: {error.strerror}") from error
+
+    def _begin_a_line(self) -> None:
+        size_bytes = os.fstat(self._fd).st_size
+        if size_bytes and os.pread(self._fd, 1, size_bytes - 1) != b"\n":
+            os.write(self._fd, b"\n")
 
     def append(self, lines: Sequence[bytes]) -> None:
         if not lines:

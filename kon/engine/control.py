@@ -35,6 +35,9 @@ _WORKER_KEYS = 1 << 40
 _PAGE = 100
 """Workers, or windows, in one look."""
 
+_WORKERS_AT_ONCE = 10_000
+"""Words of workers that one look asks for: nearly always all in one."""
+
 
 class Status(enum.StrEnum):
     """State of a run as a whole."""
@@ -236,10 +239,15 @@ class Control:
         """Put a worker's word of itself in the place of its last one."""
         await self._table.put([_row(key, msgspec.json.encode(worker))])
 
-    async def workers(self, limit: int = 10_000) -> list[WorkerState]:
+    async def workers(self) -> list[WorkerState]:
         """Every worker that ever became ready, in no order."""
-        rows = await self._table.scan(_WORKER_KEYS, limit)
-        return [_told(row, _workers) for row in rows]
+        found, first = [], _WORKER_KEYS
+        while True:
+            rows = await self._table.scan(first, _WORKERS_AT_ONCE)
+            found += [_told(row, _workers) for row in rows]
+            if len(rows) < _WORKERS_AT_ONCE:
+                return found
+            first = rows[-1].key + 1
 
     async def call_roll(self) -> int:
         """Ask every worker what it holds; the number of this roll call. Each answers as its heart beats."""

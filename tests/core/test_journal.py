@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,23 @@ def test_where_there_is_no_fdatasync_all_of_the_file_is_synced(
     asyncio.run(journal.on_disk())
     assert len(synced) == 1
     journal.close()
+
+
+@pytest.mark.parametrize("call", ["pread", "write", "fsync"])
+def test_a_journal_that_cant_be_begun_leaves_no_file_open(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lines"
+    path.write_bytes(b"cut sho")
+
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, call, refuse)
+    with pytest.raises(StoreError, match="Input/output error"):
+        FileJournal(path, durable=True)
+    opened = Path("/proc/self/fd").iterdir()
+    assert [each for each in opened if each.is_symlink() and each.readlink() == path] == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,6 +10,7 @@ from kon.backends.memory.backend import MemoryLedger
 from kon.core.backend import RequestCount
 from kon.core.ledger import Record
 from kon.core.task import Segment
+from kon.engine import control as control_table
 from kon.engine.control import (
     Control,
     Holder,
@@ -45,6 +46,20 @@ def test_all_segments_are_found_and_no_worker_is_taken_for_one(windows: int, wor
             await control.plan(Window(10 * n, 10 * n + 10, 5, n))
         assert await control.segments() == [Segment(10 * n, 10 * n + 10, 5) for n in range(windows)]
         assert len(await control.workers()) == workers
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize("workers", [0, 2, 3, 4, 7])
+def test_workers_beyond_one_look_are_told_too(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resumed run ends those of its last client: with the first part alone, others would go on."""
+    monkeypatch.setattr(control_table, "_WORKERS_AT_ONCE", 3)
+
+    async def main() -> None:
+        control, rng = Control(table()), random.Random(1)
+        for n in range(workers):
+            await control.register(WorkerState(f"w{n}"), rng)
+        assert sorted(worker.name for worker in await control.workers()) == [f"w{n}" for n in range(workers)]
 
     in_virtual_time(main())
 
