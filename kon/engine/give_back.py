@@ -137,11 +137,9 @@ class GiveBack:
                 count = self.waiting if since_s >= stuck_s else beyond
                 prefetch.gave_back()
                 await self.back(count, _parts(spec, part_s, max(mean_s, since_s)))
-                continue
             elif self.waiting * mean_s / slots > wait_s:
                 kept = int(slots * min(prefetch.horizon_s, wait_s) / mean_s)
                 await self.back(self.waiting - min(kept, share), _parts(spec, part_s, mean_s))
-                continue
             await asyncio.sleep(max(due_s - since_s, LEAST_LOOK_S))
 
     async def back(self, count: int, part: int) -> None:

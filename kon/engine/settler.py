@@ -244,7 +244,7 @@ class Settler:
         acked = [held for held in ended if not held.abandoned]
         for batch in chunks(acked, queue.limits.max_batch):
             stale += (await queue.ack([held.delivery for held in batch])).count(False)
-        whole = len(acked) == len(ended) and not [job for job in jobs if job.held.open]
+        whole = len(acked) == len(ended) and not any(job.held.open for job in jobs)
         if whole and sum(len(held.jobs) for held in acked) == len(jobs):
             self._recorder.tasks(Event.ACK, named, stale=stale)
         else:

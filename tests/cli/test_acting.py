@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from kon.engine import peek
 from kon.engine.records.records import RunFolder
 from kon.launch.page import Acts
 from tests.cli.given import invoke, write
@@ -170,14 +169,3 @@ def test_nobody_acts_but_the_page_that_the_link_opened(tmp_path: Path) -> None:
         assert json.loads(Page(link).asks("/may-act", method="GET")[1]) == {"may": True}
         assert json.loads(Page(link, opened=False).asks("/may-act", method="GET")[1]) == {"may": False}
     assert RunFolder(tmp_path / "results/fails/fails-lease-w1-r1").finished, "nothing was done"
-
-
-def test_a_question_whose_reader_has_gone_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = tmp_path / "peek"
-    place.mkdir()
-    (place / "7").touch()
-    peek._answer(place, lambda index: None)
-    assert (place / "7").exists()
-    monkeypatch.setattr(peek, "STALE_S", -1.0)
-    peek._answer(place, lambda index: None)
-    assert list(place.iterdir()) == []

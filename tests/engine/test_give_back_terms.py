@@ -10,8 +10,9 @@ import pytest
 
 from kon.core.queue import Message
 from kon.core.task import Bundle, State, Task, decode_bundle, encode
-from kon.engine.give_back import HoldLimits
+from kon.engine.give_back import GiveBack, HoldLimits
 from kon.engine.worker import WorkerOptions
+from tests.engine.test_give_back import Gated
 from tests.engine.world import World, in_virtual_time
 
 AUTO: dict[str, Any] = {"bundle": None, "prefetch": None}
@@ -102,3 +103,63 @@ def test_in_a_short_run_tasks_go_back_that_are_longer_than_the_client_knew(bundl
 @pytest.mark.parametrize("bundle", [25, 100])
 def test_in_a_short_run_tasks_stay_that_are_as_long_as_all(bundle: int) -> None:
     assert in_virtual_time(_work(*[0.01] * 100, bundle=bundle)) == []
+
+
+def test_what_waits_goes_back_as_soon_as_no_slot_has_become_free_for_long_enough() -> None:
+    """However far into that time the look falls: the task of 50 s starts at 0.1 s, between two looks."""
+    bodies = [0.1, 50.0, *[0.1] * 5]
+    assert in_virtual_time(_work(*bodies, run_of=1_000, for_s=0.39)) == []
+    assert sum(in_virtual_time(_work(*bodies, run_of=1_000, for_s=0.42))) == 5
+
+
+async def _looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When it is asked how many tasks wait; all of them do, as only the first may start."""
+    looks: list[float] = []
+    waiting = GiveBack.waiting.fget  # type: ignore[attr-defined]
+
+    def noted(give_back: GiveBack) -> int:
+        looks.append(asyncio.get_running_loop().time())
+        return int(waiting(give_back))
+
+    monkeypatch.setattr(GiveBack, "waiting", property(noted))
+    world = await World.create(40, **AUTO)
+    await world.send(*[{"s": 0.01}] * 40, bundle=True)
+    worker = asyncio.create_task(world.worker(kind=Gated({})).run())
+    await asyncio.sleep(30.0)
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+    return looks
+
+
+def test_while_a_slot_is_free_it_looks_no_sooner_than_a_task_may_have_waited_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where a machine is short of memory for minutes, a hundred looks a second would be for nothing."""
+    looks = set(in_virtual_time(_looks(monkeypatch)))
+    assert 10 < len(looks) < 40 / HoldLimits().stuck_s
+
+
+def test_where_what_waits_is_just_what_is_kept_the_worker_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """48 * 0.00625 / 3 is more than 0.1 by its last bit, and 3 * 0.1 / 0.00625 is 48 all the same."""
+    back, counts = GiveBack.back, []
+
+    async def noted(give_back: GiveBack, count: int, part: int) -> None:
+        counts.append(count)
+        assert len(counts) < 1_000, "it looks again and again, and nothing else gets its turn"
+        await back(give_back, count, part)
+
+    monkeypatch.setattr(GiveBack, "back", noted)
+
+    async def main() -> None:
+        world = await World.create(10_000, **AUTO, slots=3)
+        await world.send(*[{"s": 50.0}] * 51, bundle=True)
+        worker = world.worker(options=WorkerOptions(hold=HoldLimits(wait_s=0.1)))
+        worker._executor.mean_s = 0.00625
+        running = asyncio.create_task(worker.run())
+        await asyncio.sleep(0.2)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert counts[0] == 0
+        assert len(counts) < 30
+
+    in_virtual_time(main())

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
+import msgspec
 import pytest
 
-from kon.core.queue import Message
+from kon.core.queue import Delivery, Message
 from kon.core.strategy import Claim
 from kon.core.task import Bundle, Outcome, State, Task, encode
 from kon.engine.holding import Held, Holding, Job
@@ -138,6 +139,8 @@ def test_what_is_kept_next_to_what_is_refused_is_recorded_so() -> None:
         worker.end_when_idle(1.0)
         await worker.run()
         assert (world.tasks_of("keep"), world.tasks_of("refuse"), world.tasks_of("answer")) == ([1], [0], [1])
+        assert world.tasks_of("ack") == []
+        assert (await world.channel.tasks.depth()).total == 1, "a task of it must come again"
 
     in_virtual_time(main())
 
@@ -154,6 +157,49 @@ def test_an_ack_is_recorded_for_all_tasks_of_its_message_and_no_others() -> None
         worker.end_when_idle(1.0)
         await worker.run()
         assert world.tasks_of("ack") == [0, 1, 2, 3]
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_an_ack_is_recorded_for_tasks_that_were_settled_before(refused: bool) -> None:
+    """Two end together: the last of a message of two, and one whose message goes on, or must come again."""
+
+    async def main() -> None:
+        world = await World.create(4, slots=4, flush_s=0.5)
+        for bodies in ({0: 3.0}, {1: 1.0, 2: 3.0}) if refused else ({0: 3.0, 3: 6.0}, {1: 1.0, 2: 3.0}):
+            tasks = [Task(index, {"s": each}) for index, each in bodies.items()]
+            await world.channel.tasks.send([Message(encode(Bundle("r", tasks)))])
+        worker = world.worker(strategy=RefusesTheFirst if refused else Lease)
+        running = asyncio.create_task(worker.run())
+        await asyncio.sleep(5.0)
+        assert world.tasks_of("ack") == [1, 2]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    in_virtual_time(main())
+
+
+def test_acks_that_came_too_late_are_counted_over_all_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some other worker has received these messages meanwhile."""
+
+    async def main() -> None:
+        world = await World.create(25, slots=25)
+        calls = []
+
+        async def late(deliveries: Sequence[Delivery]) -> list[bool]:
+            calls.append(len(deliveries))
+            return [False, *[True] * (len(deliveries) - 1)]
+
+        await world.send(*[{"s": 1.0}] * 25)
+        limits = world.channel.tasks.limits
+        world.channel.tasks.limits = msgspec.structs.replace(limits, max_batch=10)
+        monkeypatch.setattr(world.channel.tasks, "ack", late)
+        running = asyncio.create_task(world.worker().run())
+        await asyncio.sleep(5.0)
+        assert sum(line.get("stale", 0) for line in world.events("ack")) == len(calls) >= 3
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
     in_virtual_time(main())
 

@@ -365,3 +365,32 @@ def test_what_was_not_claimed_yet_when_its_worker_stops_goes_back_once_and_as_it
         assert again == [(0, 2), *((index, 1) for index in range(1, 8))]
 
     in_virtual_time(main())
+
+
+@pytest.mark.parametrize("strategy", [Lease, ConditionalPut])
+def test_what_was_not_claimed_yet_when_its_worker_stops_is_not_released(
+    strategy: type[Strategy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no row: where each is a request of its own, that would cost time and money for nothing."""
+    released: list[int] = []
+    release = strategy.release
+
+    async def noted(self: Strategy, claims: Sequence[Claim]) -> None:
+        released.extend(claim.task.index for claim in claims)
+        await release(self, claims)
+
+    monkeypatch.setattr(strategy, "release", noted)
+
+    async def main() -> None:
+        world = await World.create(8, drain_s=0.0, bundle=None, prefetch=None, slots=2)
+        await world.send(*[{"s": 60.0}] * 8, bundle=True)
+        running = asyncio.create_task((worker := world.worker("a", strategy)).run())
+        await asyncio.sleep(0.01)
+        claimed = world.tasks_of("claim")
+        worker.stop()
+        await running
+        assert len(claimed) < 8
+        assert set(released) <= set(claimed)
+        assert len(world.tasks_of("give_back") + world.tasks_of("stop")) == 8
+
+    in_virtual_time(main())

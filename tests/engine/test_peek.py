@@ -1,0 +1,132 @@
+"""What a task has written so far is asked for and answered through the run's folder."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from kon.engine.peek import ANSWER_S, STALE_S, Output, answering, asked
+from kon.engine.records.records import RunFolder
+from tests.engine.world import in_virtual_time
+
+
+def _place(tmp_path: Path) -> Path:
+    place = tmp_path / "peek"
+    place.mkdir()
+    return place
+
+
+def _written(place: Path) -> list[str]:
+    return sorted(each.name for each in place.iterdir())
+
+
+async def _answers(tmp_path: Path, said: dict[int, Output], for_s: float) -> None:
+    """Have a worker answer for some seconds."""
+    task = asyncio.create_task(answering(RunFolder(tmp_path), said.get))
+    await asyncio.sleep(for_s)
+    assert not task.done(), "it goes on"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def test_a_question_about_a_task_that_runs_here_is_answered_within_a_look(tmp_path: Path) -> None:
+    """What is in a name is the task; other files of that folder are no questions."""
+    place = _place(tmp_path)
+    for name in (".7.1", "7", "8", "note"):
+        (place / name).touch()
+    in_virtual_time(_answers(tmp_path, {7: {"stdout": "so far"}}, 0.9))
+    assert _written(place) == [".7.1", "7", "8", "note"]
+    in_virtual_time(_answers(tmp_path, {7: {"stdout": "so far"}}, 1.1))
+    assert _written(place) == [".7.1", "7", "7.json", "8", "note"]
+    assert (place / "7.json").read_text() == '{"stdout":"so far"}'
+
+
+def test_an_answer_is_there_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its reader may look at any moment."""
+    place = _place(tmp_path)
+    (place / "7").touch()
+    names: list[str] = []
+    write = Path.write_bytes
+
+    def noted(path: Path, data: bytes) -> int:
+        names.append(path.name)
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", noted)
+    in_virtual_time(_answers(tmp_path, {7: {}}, 1.1))
+    assert names == [f".7.{os.getpid()}"]
+    assert (place / "7.json").exists()
+
+
+def test_a_worker_that_nobody_asks_looks_again(tmp_path: Path) -> None:
+    """The folder is mostly not there, and goes with its reader."""
+
+    async def main() -> None:
+        task = asyncio.create_task(answering(RunFolder(tmp_path), {7: {"stdout": "x"}}.get))
+        await asyncio.sleep(2.5)
+        (_place(tmp_path) / "7").touch()
+        await asyncio.sleep(1.0)
+        assert (tmp_path / "peek/7.json").exists()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize(("old_s", "stays"), [(STALE_S - 5.0, True), (STALE_S + 5.0, False)])
+def test_a_question_whose_reader_has_gone_is_dropped(tmp_path: Path, old_s: float, stays: bool) -> None:
+    """Not before it is old: a worker of another machine may run that task."""
+    question = _place(tmp_path) / "7"
+    question.touch()
+    asked_s = question.stat().st_mtime - old_s
+    os.utime(question, (asked_s, asked_s))
+    in_virtual_time(_answers(tmp_path, {}, 1.1))
+    assert question.exists() is stays
+
+
+async def _asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer_s: float
+) -> tuple[Output | None, float]:
+    """What the reader is told of task 7, and after how long, where the answer comes after that time."""
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr("time.monotonic", loop.time)
+
+    async def answer() -> None:
+        await asyncio.sleep(answer_s)
+        assert _written(tmp_path / "peek") == ["7"]
+        (tmp_path / "peek/7.json").write_text('{"stderr":"so far"}')
+
+    answers = asyncio.create_task(answer())
+    told = await asked(RunFolder(tmp_path), 7)
+    answers.cancel()
+    await asyncio.gather(answers, return_exceptions=True)
+    return told, loop.time()
+
+
+def test_a_reader_is_told_as_soon_as_the_answer_is_there_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, at_s = in_virtual_time(_asks(tmp_path, monkeypatch, 1.95))
+    assert told == {"stderr": "so far"}
+    assert at_s == pytest.approx(2.0)
+    assert _written(tmp_path) == []
+
+
+def test_a_reader_waits_no_longer_than_an_answer_may_take_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, at_s = in_virtual_time(_asks(tmp_path, monkeypatch, 60.0))
+    assert told is None
+    assert at_s == pytest.approx(ANSWER_S, abs=0.11)
+    assert _written(tmp_path) == []
+
+
+def test_what_another_reader_asks_stays(tmp_path: Path) -> None:
+    place = _place(tmp_path)
+    (place / "8").touch()
+    (place / "7.json").write_text('{"stderr":"so far"}')
+    assert in_virtual_time(asked(RunFolder(tmp_path), 7)) == {"stderr": "so far"}
+    assert _written(place) == ["8"]
