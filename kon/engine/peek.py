@@ -39,6 +39,7 @@ async def asked(folder: RunFolder, index: int) -> Output | None:
     place = folder.path / "peek"
     question, answer = place / str(index), place / f"{index}.json"
     place.mkdir(exist_ok=True)
+    answer.unlink(missing_ok=True)  # to a reader that has gone; one that waits still is answered again
     question.touch()
     until_s = time.monotonic() + ANSWER_S
     try:
