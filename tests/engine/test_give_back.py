@@ -447,6 +447,7 @@ def test_what_was_claimed_while_a_give_back_waited_stays_where_a_claim_may_be_re
         await world.send(*[{"s": 60.0}] * 8, bundle=True)
         running = asyncio.create_task((worker := world.worker("a", strategy)).run())
         await asyncio.sleep(1.0)
+        assert worker._give_back.waiting == len(goes), "what stays is not looked after"
         await worker._give_back.back(10, 5)  # of what was parked when it began, and is claimed now
         await asyncio.sleep(0.1)
         assert world.tasks_of("give_back") == goes
