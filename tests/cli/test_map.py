@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -156,7 +157,8 @@ class TestUsage:
         temporary: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(sys, "stdin", None)
-        usage_error(*words)
+        with open(os.devnull, "w") as closed:  # noqa: PTH123 - as it is where kon is started without one
+            monkeypatch.setattr(sys, "stdin", closed)
+            usage_error(*words)
         assert said in capsys.readouterr().err
         assert list(temporary.iterdir()) == []

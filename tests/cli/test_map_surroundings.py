@@ -32,9 +32,9 @@ def test_what_kon_opens_does_not_become_a_standard_file() -> None:
     """A library that says something on stderr would say it into a database."""
     program = """
 import os, sys
-from kon.cli import group
-group.kon = lambda **_: os.write(7, str(os.open("/", os.O_RDONLY)).encode()) and None
-group.main()
+from kon.cli import program
+program.kon = lambda **_: os.write(7, str(os.open("/", os.O_RDONLY)).encode()) and None
+program.main()
 """
     line = 'exec 7>&1; exec "$@" <&- >&- 2>&-'
     ended = subprocess.run(
