@@ -68,9 +68,8 @@ class Settler:
 
     def add(self, jobs: Sequence[Job], at_once: bool) -> None:
         """Settle these. `at_once` when nothing is running that could soon join them."""
-        if not self._ended:
-            self._empty.clear()
-            self._some.set()
+        self._empty.clear()
+        self._some.set()
         self._ended.extend(jobs)
         if at_once or len(self._ended) >= SETTLE_BATCH:
             self._at_once.set()
