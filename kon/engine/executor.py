@@ -63,7 +63,8 @@ class Executor:
         self._waits = type(kind).ready is not Kind.ready
         self._instant = type(kind).execute_now is not Kind.execute_now
         self._closing = False
-        self._tasks: list[asyncio.Task[None]] = []
+        self._cancelled = False
+        self._slots: list[asyncio.Task[None]] = []
         self._stopped: list[Job] = []
         self.running = 0
         self.started = 0
@@ -93,7 +94,9 @@ class Executor:
         return [backlog.pop() for _ in range(min(count, len(backlog)))][::-1]
 
     def start(self, group: asyncio.TaskGroup) -> None:
-        self._tasks = [group.create_task(self._slot()) for _ in range(self._options.slots)]
+        """Start the slots. What ends one before `stop` is called ends the group, with an error."""
+        self._slots = [asyncio.create_task(self._slot()) for _ in range(self._options.slots)]
+        group.create_task(self._watch_slots())
 
     async def stop(self, drain_s: float) -> list[Job]:
         """Let running tasks go on for `drain_s` seconds, then stop them. Returns those that were stopped.
@@ -106,13 +109,36 @@ class Executor:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(drain_s):
                     await self._idle.wait()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait(self._tasks)
+        await self._cancel_slots()
         return self._stopped
 
+    async def _watch_slots(self) -> None:
+        """Let no slot end unheard, and end them all when the group ends.
+
+        They are none of the group's own tasks. So whoever cancels one before `_cancelled` is set is the task
+        that runs in it, as cancel scopes do.
+        """
+        slots = self._slots
+        try:
+            await asyncio.wait(slots, return_when=asyncio.FIRST_COMPLETED)
+            if self._closing:
+                await asyncio.wait(slots, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            await self._cancel_slots()
+            errors = [error for slot in slots if not slot.cancelled() and (error := slot.exception())]
+            if errors:
+                raise BaseExceptionGroup("a worker's slots can't go on", errors)
+        if not self._closing:
+            raise RuntimeError("a worker's slot ended by itself")
+
+    async def _cancel_slots(self) -> None:
+        self._cancelled = True
+        for slot in self._slots:
+            slot.cancel()
+        await asyncio.wait(self._slots)
+
     async def _slot(self) -> None:
-        while True:
+        while not self._cancelled:
             while not self._backlog:
                 self._work.clear()
                 await self._work.wait()
@@ -138,8 +164,9 @@ class Executor:
             else:
                 self._learn(1, job.outcome.ended_s - job.outcome.started_s)
                 self._on_finished((job,))
-            if self._closing or _is_cancelled():  # whatever the task has made of that
+            if self._closing:
                 return
+            await _take_back_cancels()
 
     def _may_start(self, job: Job) -> bool:
         """A job whose claim ran out while it waited may be running elsewhere by now."""
@@ -200,7 +227,7 @@ class Executor:
         except (Exception, asyncio.CancelledError) as failure:
             # Whatever a task raises is its own failure, never the worker's: a CancelledError of its own would
             # end this slot unheard. While it is being stopped, it fails by nothing.
-            if not _is_cancelled():
+            if not self._cancelled:
                 result, error, is_final = self._failed(failure, deadline)
             elif not self._closing:
                 raise asyncio.CancelledError from failure
@@ -255,11 +282,15 @@ class Executor:
         )
 
 
-def _is_cancelled() -> bool:
-    """Whether somebody wants the slot to end that this is called in."""
+async def _take_back_cancels() -> None:
+    """Undo what a task leaves behind that has cancelled the slot it ran in."""
     slot = asyncio.current_task()
     assert slot is not None, "a slot is a task"
-    return slot.cancelling() > 0
+    if slot.cancelling():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)  # it may not have been raised yet
+        while slot.cancelling():
+            slot.uncancel()
 
 
 def _said(failure: BaseException) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from kon.core.errors import StoreError
+from kon.core.errors import StoreError, first_cause
 from kon.core.kind import Attempt
 from kon.core.ledger import Record
 from kon.core.queue import Message
@@ -392,5 +393,50 @@ def test_what_was_not_claimed_yet_when_its_worker_stops_is_not_released(
         assert len(claimed) < 8
         assert set(released) <= set(claimed)
         assert len(world.tasks_of("give_back") + world.tasks_of("stop")) == 8
+
+    in_virtual_time(main())
+
+
+class CancelsItself(Scripted):
+    """Cancels the slot that it runs in and takes that for its own, as old cancel scopes do. It may end before
+    it has heard of it."""
+
+    async def execute(self, body: Any, attempt: Attempt) -> Any:
+        slot = asyncio.current_task()
+        assert slot is not None
+        assert slot.cancelling() == 0, "nothing is left of the task before"
+        slot.cancel()
+        if body["hears"]:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+        return "done"
+
+
+@pytest.mark.parametrize("hears", [True, False])
+def test_a_slot_goes_on_after_a_task_that_cancels_it(hears: bool) -> None:
+    """The slot ended unheard, and the run never."""
+
+    async def main() -> None:
+        world = await World.create(4)
+        tally = await world.run([{"hears": hears}] * 4, world.worker(kind=CancelsItself({})))
+        assert tally.counts[State.DONE] == 4
+
+    in_virtual_time(main())
+
+
+class NeverReady(Scripted):
+    """Ends its slot outside of any task."""
+
+    async def ready(self) -> None:
+        raise asyncio.CancelledError
+
+
+def test_a_worker_ends_with_an_error_where_one_of_its_slots_ends_by_itself() -> None:
+    async def main() -> None:
+        world = await World.create(1)
+        await world.send({})
+        with pytest.raises(ExceptionGroup) as raised:
+            await world.worker(kind=NeverReady({})).run()
+        assert str(first_cause(raised.value)) == "a worker's slot ended by itself"
 
     in_virtual_time(main())
