@@ -11,6 +11,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -252,7 +253,10 @@ class WatchedStrategy(Strategy):
 
 
 class WatchedKind(Kind):
-    """Takes as long as its body says, fails as often as its body says, and comes to a result of its own."""
+    """Takes as long as its body says, fails as often as its body says, and comes to a result of its own.
+
+    Some of its tasks cancel the slot they run in, and fail by a cancellation of their own.
+    """
 
     name: ClassVar[str] = "watched"
 
@@ -281,14 +285,28 @@ class WatchedKind(Kind):
         except asyncio.CancelledError:
             self._watch.stopped(attempt)
             raise
+        await _cancel_own_slot(attempt.index)
         if attempt.number <= failures:
-            raise ValueError(f"attempt {attempt.number} fails, as it is to")
+            failure = asyncio.CancelledError if attempt.index % 4 == 3 else ValueError
+            raise failure(f"attempt {attempt.number} fails, as it is to")
         return self._result(attempt.index, before)
 
     def _result(self, index: int, before: int) -> str:
         result = f"{current_host.get()} start {before + 1}{self._more}"
         self._watch.ended(index, result)
         return result
+
+
+async def _cancel_own_slot(index: int) -> None:
+    """Do what cancel scopes of old do: a task in four cancels its slot, and half of these hear of it."""
+    if index % 4 != 2:
+        return
+    slot = asyncio.current_task()
+    assert slot is not None, "a slot is a task"
+    slot.cancel()
+    if index % 8 == 2:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
 
 
 class InstantKind(WatchedKind):

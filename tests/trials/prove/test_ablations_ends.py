@@ -10,6 +10,7 @@ import pytest
 
 from kon.backends.sim.faults import FaultRates
 from kon.backends.sim.loop import SimLoop, current_host
+from kon.core.errors import first_cause
 from kon.core.kind import Attempt
 from kon.core.queue import Delivery, Message
 from kon.core.spec import Plugin
@@ -59,6 +60,22 @@ def test_a_bundle_that_comes_again_is_split_so_that_poison_takes_no_other_task_w
     monkeypatch.setattr(Intake, "_split", _whole)
     together = play(scenario, 1)
     assert together.states[State.DEAD] == 3
+
+
+# --- tasks that cancel their own slot ----------------------------------------------------------------
+
+
+async def _leave_them() -> None:
+    return
+
+
+def test_what_a_task_leaves_that_cancels_its_slot_ends_the_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = Scenario(Plugin("lease"), tasks=8, failing=0.0)
+    assert play(scenario, 1).states[State.DONE] == 8
+    monkeypatch.setattr("kon.engine.executor._take_back_cancels", _leave_them)
+    with pytest.raises(ExceptionGroup) as raised:
+        play(scenario, 1)
+    assert str(first_cause(raised.value)) == "a worker's slot ended by itself"
 
 
 # --- deferral ----------------------------------------------------------------------------------------

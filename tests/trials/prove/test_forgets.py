@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from kon.backends.sim.trace import Trace
-from kon.core.journal import Journal, MemoryJournal
 from kon.core.spec import Plugin
 from kon.trials.prove.classes import fault_class
 from kon.trials.prove.drawn import SCENARIO, scenario_of
@@ -30,15 +29,6 @@ def test_nothing_is_lost_with_the_end_of_the_records(monkeypatch: pytest.MonkeyP
     assert not any(forgotten(seed)[1] for seed in seeds)
     off.reads_nothing_back(monkeypatch)
     assert any(Invariant.NOTHING_LOST in forgotten(seed)[1] for seed in seeds)
-
-
-def test_what_no_ledger_knows_is_on_disk_before_it_is_acked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dead letter, acked by a client that crashes then: without its record the task counts as lost."""
-    seed = 1574
-    scenario = scenario_of(SCENARIO, LEASE, fault_class("all"), seed)
-    assert not play(scenario, seed).broken
-    monkeypatch.setattr(MemoryJournal, "on_disk", Journal.on_disk)
-    assert Invariant.NOTHING_LOST in {each.invariant for each in play(scenario, seed).broken}
 
 
 @pytest.mark.parametrize(
