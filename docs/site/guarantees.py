@@ -221,7 +221,7 @@ def story_of(group: Sequence[Counterexample]) -> str:
         each = missing[0]
         raise NoLongerBreaks(
             f'{each.strategy.label}: the counter-example to "{each.invariant}", seed {each.seed}, does not '
-            "break it any more. Find another by `make guarantees SEEDS=10000`; where "
+            "break it any more. Find another by `python -m docs.site.guarantees --examples`; where "
             "there is none any more, the strategy may promise it"
         )
     return story
@@ -336,6 +336,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, help="processes; all cores without it")
     parser.add_argument("--again", action="store_true", help="draw the page from the evidence that is there")
     parser.add_argument("--soon", action="store_true", help="as --again, but look for known breaks anew")
+    parser.add_argument("--examples", action="store_true", help="as --again, but look for what breaks anew")
     parser.add_argument("--parts", action="store_true", help="as --again, but count anew which lines run")
     parser.add_argument("--added", action="store_true", help="as --again, but search faults that are new")
     parser.add_argument(
@@ -344,8 +345,11 @@ def main() -> None:
     parser.add_argument("page", type=Path, nargs="?", default=PAGE)
     args = parser.parse_args()
     page: Path = args.page
-    if args.soon or args.parts or args.added or args.deeper:
+    if args.soon or args.examples or args.parts or args.added or args.deeper:
         kept = read_evidence(data_file(page))
+        if args.examples:
+            found = search(_cells("sim", args.seeds, args.seeds // SHARE), SCENARIO, args.jobs, _tell)
+            kept = msgspec.structs.replace(kept, counterexamples=counterexamples(found, SCENARIO))
         if args.soon:
             kept = msgspec.structs.replace(kept, soon=how_soon(args.jobs))
         if args.added:
