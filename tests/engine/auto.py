@@ -6,7 +6,9 @@ import asyncio
 from typing import Any
 
 from kon.core.ledger import Ledger
-from kon.core.task import Bundle, Outcome, Segment, State, decode_bundle
+from kon.core.queue import Message
+from kon.core.task import Bundle, Outcome, Segment, State, Task, decode_bundle, encode
+from kon.engine.control import Control
 from kon.engine.layout import SegmentPages
 from kon.engine.paged_ledger import PagedLedger
 from tests.engine.world import World
@@ -37,3 +39,21 @@ def paged(below: Ledger, writer: str, *segments: Segment) -> PagedLedger:
     for segment in segments:
         layout.add(segment)
     return PagedLedger(below, writer, layout)
+
+
+LONG_FIRST = [{"s": 100.0}] + [{"s": 0.001}] * 99
+
+
+async def one_long(names: str = "ab", **settings: Any) -> World:
+    """One task of 100 s in a message with 99 of 1 ms, and two workers."""
+    world = await World.create(100, **{**AUTO, "workers": 2, **settings})
+    tasks = [Task(index, body) for index, body in enumerate(LONG_FIRST)]
+    segment = Segment(0, 100, 100) if world.spec.tasks_per_row is None else None
+    await world.channel.tasks.send([Message(encode(Bundle("r", tasks, segment=segment)))])
+    await Control(world.channel.control).submitted(100)
+    group = [asyncio.create_task(world.worker(name).run()) for name in names]
+    await asyncio.sleep(2.0)
+    for task in group:
+        task.cancel()
+    await asyncio.gather(*group, return_exceptions=True)
+    return world
