@@ -127,7 +127,7 @@ def drawn(table: Table, form: str) -> str:
 
 
 def is_number(cell: str) -> bool:
-    return not cell or cell.replace(",", "").replace(".", "").isdigit()
+    return not cell or cell.replace(",", "").replace(".", "").isdecimal()
 
 
 def one_line(prose: str) -> str:

@@ -113,6 +113,17 @@ def test_no_file_is_a_few_lines_of_another_one() -> None:
     assert set(found) <= {"kon.kinds.video.job"}, f"merge it with what imports it: {found}"
 
 
+def test_what_is_asked_for_digits_is_asked_for_what_int_reads() -> None:
+    """`"²".isdigit()` is true, and `int("²")` fails."""
+    listed = subprocess.run(
+        ["git", "-C", house.PROJECT, "grep", "-lE", r"\.(isdigit|isnumeric)\b", "--", "*.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert set(listed.stdout.split()) <= {"tests/test_layers.py"}, "isdecimal"
+
+
 MOST_PARAMETERS: Final = 7
 
 MANY_PARAMETERS: Final = frozenset(

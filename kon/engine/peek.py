@@ -66,7 +66,7 @@ async def answering(folder: RunFolder, output: Callable[[int], Output | None]) -
 
 def _answer(place: Path, output: Callable[[int], Output | None]) -> None:
     for question in place.iterdir():
-        if not question.name.isdigit():
+        if not question.name.isdecimal():
             continue
         said = output(int(question.name))
         if said is not None:

@@ -243,7 +243,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
     parts: list[tuple[int, str]] = []
     digits = ""
     for character in [*name, ""]:
-        if character.isdigit():
+        if character.isdecimal():
             digits += character
             continue
         if digits:

@@ -35,12 +35,12 @@ async def _answers(tmp_path: Path, said: dict[int, Output], for_s: float) -> Non
 def test_a_question_about_a_task_that_runs_here_is_answered_within_a_look(tmp_path: Path) -> None:
     """What is in a name is the task; other files of that folder are no questions."""
     place = _place(tmp_path)
-    for name in (".7.1", "7", "8", "note"):
+    for name in (".7.1", "7", "8", "note", "²"):
         (place / name).touch()
     in_virtual_time(_answers(tmp_path, {7: {"stdout": "so far"}}, 0.9))
-    assert _written(place) == [".7.1", "7", "8", "note"]
+    assert _written(place) == [".7.1", "7", "8", "note", "²"]
     in_virtual_time(_answers(tmp_path, {7: {"stdout": "so far"}}, 1.1))
-    assert _written(place) == [".7.1", "7", "7.json", "8", "note"]
+    assert _written(place) == [".7.1", "7", "7.json", "8", "note", "²"]
     assert (place / "7.json").read_text() == '{"stdout":"so far"}'
 
 

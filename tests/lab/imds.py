@@ -43,7 +43,7 @@ class Tokens:
 
     def issue(self, address: str, ttl: str | None) -> str | None:
         """None for a lifetime that Amazon refuses as well."""
-        if ttl is None or not ttl.isdigit() or not 1 <= int(ttl) <= LONGEST_S:
+        if ttl is None or not ttl.isdecimal() or not 1 <= int(ttl) <= LONGEST_S:
             return None
         token = secrets.token_urlsafe(40)
         self._until_s[address, token] = self._now_s() + int(ttl)

@@ -74,7 +74,7 @@ def sweep_leftovers() -> None:
     for place in places:
         lab = place.name.removeprefix(PREFIX).partition("-")[0]
         process = lab.removeprefix(_within()).partition(".")[0]  # one within it has ended with it
-        is_seen = lab.startswith(_within()) and process.isdigit()
+        is_seen = lab.startswith(_within()) and process.isdecimal()
         if is_seen and not Path(f"/proc/{process}").exists():
             if root is not None and place.is_relative_to(root):
                 remove_cgroups(place.name)

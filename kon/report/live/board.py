@@ -61,7 +61,7 @@ class Board:
     def version_of(self, mark: str) -> int:
         """0 for a mark that is not of this board."""
         name, _, version = mark.partition("-")
-        known = name == self._name and version.isascii() and version.isdigit() and len(version) < 16
+        known = name == self._name and version.isascii() and version.isdecimal() and len(version) < 16
         return min(int(version), self._version) if known else 0
 
 

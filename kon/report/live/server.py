@@ -146,7 +146,7 @@ class LiveServer:
         try:
             if request.path == "/output":
                 index = request.query.get("task", "")
-                if not (index.isascii() and index.isdigit()):
+                if not (index.isascii() and index.isdecimal()):
                     raise web.HTTPBadRequest(text="Which task? A number is needed.\n")
                 return web.json_response(await asked(folder, int(index)))
             act = self._actions.cancel if request.path == "/cancel" else self._actions.retry

@@ -269,5 +269,5 @@ def _life(life: WorkerLife, spec: RunSpec, in_motion: bool, now_s: float) -> Lif
 
 def _natural(name: str) -> tuple[int, str]:
     """w2 before w10."""
-    digits = "".join(each for each in name.partition(".")[0] if each.isdigit())
+    digits = "".join(each for each in name.partition(".")[0] if each.isdecimal())
     return int(digits or 0), name

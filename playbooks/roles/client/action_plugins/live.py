@@ -106,7 +106,7 @@ def _show(line: str) -> None:
 def _parts(line: str) -> list[str]:
     """A line as lines that fit the width that tables have to fit, where there is one."""
     width = os.environ.get("KON_TABLE_WIDTH", "")
-    if not width.isdigit():
+    if not width.isdecimal():
         return [line]
     fit = textwrap.TextWrapper(int(width) - 2, subsequent_indent="  ", break_on_hyphens=False)
     return fit.wrap(line) or [line]
