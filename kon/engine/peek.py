@@ -1,7 +1,8 @@
 """What a task has written so far, while it runs: a reader asks in the run's folder, and its worker answers.
 
-The reader makes an empty file `peek/INDEX`, the worker that runs that task writes `peek/INDEX.json`. Both go
-with the reader. A worker looks once a second, at one folder that is mostly not there.
+The reader makes an empty file `peek/INDEX-TOKEN`, with a token of its own, and the worker that runs that task
+writes `peek/INDEX-TOKEN.json`. Both go with the reader. A worker looks once a second, at one folder that is
+mostly not there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +30,8 @@ ANSWER_S: Final = 3.0
 STALE_S: Final = 30.0
 """A question is so old only where its reader has gone."""
 
+_QUESTION: Final = re.compile(r"([0-9]+)-[0-9a-f]+")
+
 Output = Mapping[str, str]
 """Text by the stream that it was written to: `stdout`, `stderr`."""
 
@@ -37,10 +42,9 @@ async def asked(folder: RunFolder, index: int) -> Output | None:
     Raises OSError where the run's folder can't be written to.
     """
     place = folder.path / "peek"
-    question, answer = place / str(index), place / f"{index}.json"
-    place.mkdir(exist_ok=True)
-    answer.unlink(missing_ok=True)  # to a reader that has gone; one that waits still is answered again
-    question.touch()
+    question = place / f"{index}-{secrets.token_hex(8)}"
+    answer = _answer_to(question)
+    _ask(question)
     until_s = time.monotonic() + ANSWER_S
     try:
         while time.monotonic() < until_s:
@@ -64,14 +68,33 @@ async def answering(folder: RunFolder, output: Callable[[int], Output | None]) -
             _answer(place, output)
 
 
+def _ask(question: Path) -> None:
+    while True:
+        question.parent.mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another reader has just left, and the folder with it
+            question.touch()
+            return
+
+
+def _answer_to(question: Path) -> Path:
+    return question.with_name(f"{question.name}.json")
+
+
 def _answer(place: Path, output: Callable[[int], Output | None]) -> None:
-    for question in place.iterdir():
-        if not question.name.isdecimal():
+    for question in list(place.iterdir()):
+        asks = _QUESTION.fullmatch(question.name)
+        if asks is None:
             continue
-        said = output(int(question.name))
-        if said is not None:
-            fresh = place / f".{question.name}.{os.getpid()}"
-            fresh.write_bytes(msgspec.json.encode(said))
-            fresh.rename(place / f"{question.name}.json")
-        elif time.time() - question.stat().st_mtime > STALE_S:
-            question.unlink()
+        with contextlib.suppress(FileNotFoundError):  # its reader has gone; others still ask
+            said = output(int(asks[1]))
+            if said is not None:
+                fresh = place / f".{question.name}.{os.getpid()}"
+                fresh.write_bytes(msgspec.json.encode(said))
+                fresh.rename(_answer_to(question))
+                if not question.exists():  # its reader left meanwhile
+                    _answer_to(question).unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):  # another one asks
+                        place.rmdir()
+            elif time.time() - question.stat().st_mtime > STALE_S:
+                question.unlink()
+                _answer_to(question).unlink(missing_ok=True)

@@ -35,19 +35,20 @@ async def _answers(tmp_path: Path, said: dict[int, Output], for_s: float) -> Non
 def test_a_question_about_a_task_that_runs_here_is_answered_within_a_look(tmp_path: Path) -> None:
     """What is in a name is the task; other files of that folder are no questions."""
     place = _place(tmp_path)
-    for name in (".7.1", "7", "8", "note", "²"):
+    names = [".7-a.1", "7-a", "8-a", "note", "²-a"]
+    for name in names:
         (place / name).touch()
     in_virtual_time(_answers(tmp_path, {7: {"stdout": "so far"}}, 0.9))
-    assert _written(place) == [".7.1", "7", "8", "note", "²"]
+    assert _written(place) == names
     in_virtual_time(_answers(tmp_path, {7: {"stdout": "so far"}}, 1.1))
-    assert _written(place) == [".7.1", "7", "7.json", "8", "note", "²"]
-    assert (place / "7.json").read_text() == '{"stdout":"so far"}'
+    assert _written(place) == sorted([*names, "7-a.json"])
+    assert (place / "7-a.json").read_text() == '{"stdout":"so far"}'
 
 
 def test_an_answer_is_there_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its reader may look at any moment."""
     place = _place(tmp_path)
-    (place / "7").touch()
+    (place / "7-a").touch()
     names: list[str] = []
     write = Path.write_bytes
 
@@ -57,8 +58,8 @@ def test_an_answer_is_there_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Path, "write_bytes", noted)
     in_virtual_time(_answers(tmp_path, {7: {}}, 1.1))
-    assert names == [f".7.{os.getpid()}"]
-    assert (place / "7.json").exists()
+    assert names == [f".7-a.{os.getpid()}"]
+    assert (place / "7-a.json").exists()
 
 
 def test_a_worker_that_nobody_asks_looks_again(tmp_path: Path) -> None:
@@ -67,24 +68,47 @@ def test_a_worker_that_nobody_asks_looks_again(tmp_path: Path) -> None:
     async def main() -> None:
         task = asyncio.create_task(answering(RunFolder(tmp_path), {7: {"stdout": "x"}}.get))
         await asyncio.sleep(2.5)
-        (_place(tmp_path) / "7").touch()
+        (_place(tmp_path) / "7-a").touch()
         await asyncio.sleep(1.0)
-        assert (tmp_path / "peek/7.json").exists()
+        assert (tmp_path / "peek/7-a.json").exists()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
     in_virtual_time(main())
 
 
+def test_an_answer_whose_reader_left_meanwhile_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else would remove it: no other question has its name."""
+    question = _place(tmp_path) / "7-a"
+    question.touch()
+
+    def leaves(index: int) -> Output:
+        question.unlink()
+        return {"stdout": "too late"}
+
+    async def main() -> None:
+        task = asyncio.create_task(answering(RunFolder(tmp_path), leaves))
+        await asyncio.sleep(1.5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    in_virtual_time(main())
+    assert _written(tmp_path) == []
+
+
 @pytest.mark.parametrize(("old_s", "stays"), [(STALE_S - 5.0, True), (STALE_S + 5.0, False)])
 def test_a_question_whose_reader_has_gone_is_dropped(tmp_path: Path, old_s: float, stays: bool) -> None:
     """Not before it is old: a worker of another machine may run that task."""
-    question = _place(tmp_path) / "7"
+    question = _place(tmp_path) / "7-a"
     question.touch()
+    answer = question.with_name("7-a.json")  # to a reader that was killed
+    answer.touch()
     asked_s = question.stat().st_mtime - old_s
     os.utime(question, (asked_s, asked_s))
     in_virtual_time(_answers(tmp_path, {}, 1.1))
-    assert question.exists() is stays
+    assert question.exists() is answer.exists() is stays
 
 
 async def _asks(
@@ -96,8 +120,8 @@ async def _asks(
 
     async def answer() -> None:
         await asyncio.sleep(answer_s)
-        assert "7" in _written(tmp_path / "peek")
-        (tmp_path / "peek/7.json").write_text('{"stderr":"so far"}')
+        (question,) = (tmp_path / "peek").glob("7-*")
+        question.with_name(f"{question.name}.json").write_text('{"stderr":"so far"}')
 
     answers = asyncio.create_task(answer())
     told = await asked(RunFolder(tmp_path), 7)
@@ -126,18 +150,45 @@ def test_a_reader_waits_no_longer_than_an_answer_may_take_and_leaves_nothing(
 
 def test_what_another_reader_asks_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = _place(tmp_path)
-    (place / "8").touch()
+    (place / "8-a").touch()
     told, _ = in_virtual_time(_asks(tmp_path, monkeypatch, 1.0))
     assert told == {"stderr": "so far"}
-    assert _written(place) == ["8"]
+    assert _written(place) == ["8-a"]
 
 
-def test_an_answer_to_a_reader_that_had_gone_is_not_taken_for_one_to_the_next(
+def test_two_readers_of_one_task_are_both_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one that is told leaves, and takes only its own question with it."""
+
+    async def main() -> list[Output | None]:
+        monkeypatch.setattr("time.monotonic", asyncio.get_running_loop().time)
+        folder, said = RunFolder(tmp_path), iter([{"stdout": "so far"}, {"stdout": "and more"}])
+        working = asyncio.create_task(answering(folder, lambda index: next(said)))
+        told = await asyncio.gather(asked(folder, 7), asked(folder, 7))
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        return sorted(told, key=str)
+
+    assert in_virtual_time(main()) == [{"stdout": "and more"}, {"stdout": "so far"}]
+    assert _written(tmp_path) == []
+
+
+def test_a_reader_asks_where_another_one_has_just_removed_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It came late, while the question of another task kept the folder; the task may have ended since."""
-    place = _place(tmp_path)
-    (place / "8").touch()
-    (place / "7.json").write_text('{"stderr":"long ago"}')
+    touch = Path.touch
+    lefts = [None]
+
+    def too_late(path: Path) -> None:
+        if lefts:
+            lefts.pop()
+            path.parent.rmdir()
+        touch(path)
+
+    monkeypatch.setattr(Path, "touch", too_late)
     told, _ = in_virtual_time(_asks(tmp_path, monkeypatch, 1.0))
     assert told == {"stderr": "so far"}
+
+
+def test_a_run_that_is_gone_is_asked_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        asyncio.run(asked(RunFolder(tmp_path / "gone"), 7))
