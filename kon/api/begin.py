@@ -24,7 +24,7 @@ from kon.engine.records.records import RunFolder
 from kon.launch.crew import worker_names
 from kon.launch.guard import RunGuard
 from kon.launch.local import BodySource, context
-from kon.launch.requeue import record_again
+from kon.launch.requeue import record_again, reopen
 from kon.launch.spare import Spare, fork
 
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_]+")
@@ -76,7 +76,7 @@ def begin(plan: Plan, recorded: Sequence[Outcome] = ()) -> Run:
         spec = _placed(spec, folder.path)
         plan = plan._replace(spec=spec)
         folder.write_run(spec, context(), attempts_before=1 if recorded else 0)
-        record_again(folder, recorded)
+        record_again(folder, recorded, attempt=2)
         return Run(
             folder,
             spec,
@@ -192,8 +192,7 @@ _FAILED: Final = frozenset({State.FAILED, State.DEAD, State.LOST})
 def _reopen(folder: RunFolder, rerun_failed: bool) -> None:
     """Queue those tasks of a run again that are not recorded, or were cancelled."""
     stay = [] if rerun_failed else [each for _, each in folder.outcomes() if each.state in _FAILED]
-    folder.reopen()
-    record_again(folder, stay)
+    reopen(folder, stay)
 
 
 def _refuse_other(plan: Plan, recorded: RunSpec) -> None:

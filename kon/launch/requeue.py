@@ -24,14 +24,26 @@ def requeue(folder: RunFolder, indexes: Collection[int]) -> None:
         for _, outcome in folder.outcomes()
         if outcome.index not in indexes and outcome.state is not State.DONE
     ]
-    folder.reopen()
-    record_again(folder, others)
+    reopen(folder, others)
 
 
-def record_again(folder: RunFolder, outcomes: Sequence[Outcome]) -> None:
-    """Record outcomes under the attempt that the run now begins with, so that they stand."""
-    attempt = folder.read_run().attempts_before + 1
+def reopen(folder: RunFolder, stay: Sequence[Outcome]) -> None:
+    """Open a run again for what is not done, but for these outcomes, which stand. Killed at any moment, it
+    leaves the run as it was, or as it is to be.
+
+    Raises ConfigurationError where attempts are at the limit.
+    """
+    attempts_before = folder.attempts_so_far()
+    # first, and on disk: from the moment on at which the run is open, a client runs what does not stand
+    record_again(folder, stay, attempts_before + 1)
+    folder.reopen(attempts_before)
+
+
+def record_again(folder: RunFolder, outcomes: Sequence[Outcome], attempt: int) -> None:
+    """Record outcomes under the attempt with which a round begins, so that they stand in it."""
     with closing(FileJournal(folder.results)) as journal:
         for part in chunks(outcomes, RECORDED_AT_ONCE):
             again = [msgspec.structs.replace(each, attempt=attempt) for each in part]
             journal.append([encode(Answers(CLIENT, again))])
+        if outcomes:
+            journal.sync()

@@ -132,11 +132,9 @@ class RunFolder:
                 "same command again"
             ) from error
 
-    def reopen(self) -> None:
-        """Make a finished run one whose tasks that are not done are to be run again.
-
-        Their attempts go on from the highest number so far, so that no claim of an earlier one is
-        in their way. Raises ConfigurationError when that number is at its limit.
+    def attempts_so_far(self) -> int:
+        """From which attempt on a further round goes on: the highest number so far, so that no claim of an
+        earlier one is in its way. Raises ConfigurationError when that is at its limit.
         """
         run = self.read_run()
         attempts_before, is_any_unknown = 0, False
@@ -155,8 +153,19 @@ class RunFolder:
                 f"run {run.spec.run}: its tasks had {attempts_before} attempts, and {LAST_ATTEMPT} in all is "
                 "the limit. Start a new run for those that still fail"
             )
+        return attempts_before
+
+    def reopen(self, attempts_before: int | None = None) -> None:
+        """Make a finished run one whose tasks that are not done are to be run again.
+
+        attempts_before: what `attempts_so_far` said. What is recorded of a later attempt stays as it is.
+        Raises ConfigurationError as that does.
+        """
+        if attempts_before is None:
+            attempts_before = self.attempts_so_far()
+        run = self.read_run()
         self.write_run(run.spec, run.context, attempts_before)
-        self.summary.unlink(missing_ok=True)
+        self.summary.unlink(missing_ok=True)  # last: the run is over until then, by its old row
 
     def has_lived(self, worker: str) -> bool:
         """Whether the run has had a worker of this name: then its replacement is not killed again."""
