@@ -14,7 +14,7 @@ from kon.cli.interrupts import Interrupts
 from kon.cli.output import as_asked, format_option, json_option, note, print_result, quiet_option, wide_option
 from kon.cli.progress import Progress, progress
 from kon.cli.runs import collect_command, find_run, root_option, run_argument, runs_below
-from kon.core.errors import ConfigurationError
+from kon.core.errors import ConfigurationError, LeftBehind
 from kon.core.lock import client_lock
 from kon.engine.control import Control, RunState, Status
 from kon.engine.records.records import CLIENT_BEGAN, RunFolder
@@ -100,8 +100,25 @@ def collect(
             row = asyncio.run(client.run(again))
     print_result([row], as_asked(style, as_json), row["experiment"], wide)
     if folder.owes_deletion:
-        asyncio.run(clear_away(folder))
+        asyncio.run(_cleared(folder))
     ctx.exit(0 if is_whole(row) else 1)
+
+
+async def _cleared(folder: RunFolder) -> None:
+    """Delete what a recorded run has left, unless somebody opens it again or deletes meanwhile.
+
+    Raises LeftBehind where not all of it goes.
+    """
+    try:
+        async with client_lock(folder.path.parent):
+            if folder.finished and folder.owes_deletion:
+                await clear_away(folder)
+    except ConfigurationError as error:
+        if folder.finished and folder.owes_deletion:
+            raise LeftBehind(
+                f"{folder.path.name} is recorded, and its queues and tables are still there: {error}. The "
+                "same command then goes on with the deletion alone"
+            ) from error
 
 
 def _of_fleet(run: str, root: Path, fleet: str, region: str | None) -> RunFolder:

@@ -3,6 +3,7 @@ goes on with the clean-up alone. Exit code 0 says that nothing is left."""
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import pytest
 from kon.backends.emulator import Emulator
 from kon.backends.emulator.strict.faults import Fault
 from kon.backends.sqlite import SqliteBackend
+from kon.cli import collect
 from kon.core.errors import BackendUnavailable
+from kon.core.lock import client_lock
 from kon.engine.records.records import RunFolder
 from tests.cli.given import invoke, rows
 from tests.emulators import STRICT, queues_of, tables_of
@@ -102,3 +105,44 @@ def test_failed_tasks_are_run_again_though_the_queues_of_the_first_time_are_left
     [row] = rows(again)
     assert (row["done"], row["lost"]) == (2, 0)
     assert not folder.owes_deletion
+
+
+def test_a_run_that_somebody_opens_again_meanwhile_keeps_its_queues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`kon collect` deletes only what is still over, under the lock of the runs."""
+    monkeypatch.chdir(tmp_path)
+    Path("again.yml").write_text(FAILS.format(mended=tmp_path / "mended"))
+    assert invoke("run", "again.yml", "--out", "out", "-q").exit_code == 1
+    folder = RunFolder(Path("out/again-lease-w1-r1"))
+    folder.owe_deletion()
+    held: list[bool] = []
+
+    async def noted(_: RunFolder) -> None:
+        held.append(client_lock(folder.path.parent).is_held())
+
+    monkeypatch.setattr(collect, "clear_away", noted)
+    monkeypatch.setattr(collect, "print_result", lambda *_: folder.reopen())
+    invoke("collect", folder.path)
+    assert held == [], "it is open again"
+    folder.write_summary({"experiment": "again", "done": 1, "tasks": 2})
+    monkeypatch.setattr(collect, "print_result", lambda *_: None)
+    invoke("collect", folder.path)
+    assert held == [True]
+
+
+def test_what_a_client_at_work_keeps_from_being_deleted_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("again.yml").write_text(FAILS.format(mended=tmp_path / "mended"))
+    assert invoke("run", "again.yml", "--out", "out", "-q").exit_code == 1
+    folder = RunFolder(Path("out/again-lease-w1-r1"))
+    folder.owe_deletion()
+    lock = client_lock(folder.path.parent)
+    asyncio.run(lock.__aenter__())
+    collected = invoke("collect", folder.path)
+    asyncio.run(lock.__aexit__(None, None, None))
+    assert collected.exit_code == 5, collected.output
+    assert "its queues and tables are still there" in collected.stderr
+    assert folder.owes_deletion
