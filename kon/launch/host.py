@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -322,9 +323,10 @@ def put_aside(folder: RunFolder, begun_s: float | None) -> None:
     """Move away what this host has recorded of an earlier run of that name: it is none of this one's."""
     if not folder.exists or (earlier_s := folder.read_run().begun_s) == begun_s:
         return
-    aside = folder.path.parent / EARLIER / f"{folder.path.name}-{earlier_s}"
-    aside.parent.mkdir(exist_ok=True)
-    folder.path.rename(aside)
+    place, name = folder.path.parent / EARLIER, f"{folder.path.name}-{earlier_s}"
+    place.mkdir(exist_ok=True)
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    folder.path.rename(next(aside for each in names if not os.path.lexists(aside := place / each)))
 
 
 def _is_clients(folder: RunFolder) -> bool:

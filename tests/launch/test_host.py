@@ -14,12 +14,12 @@ from kon.core.errors import ClientGone, ConfigurationError, WorkersFailed
 from kon.core.lock import FolderLock
 from kon.core.plugins import open_backend
 from kon.engine.control import Control
-from kon.engine.records.records import RunFolder
+from kon.engine.records.records import CLIENT_BEGAN, RunFolder
 from kon.experiment import Cell, loads
 from kon.launch import host as host_module
 from kon.launch import joined
 from kon.launch.campaign import Campaign
-from kon.launch.host import Awaited, Host
+from kon.launch.host import EARLIER, Awaited, Host, put_aside
 from kon.launch.joined import Hosts
 from kon.launch.liveness import runs_here
 
@@ -299,3 +299,16 @@ def test_hosts_run_again_what_failed(tmp_path: Path) -> None:
 
     [row] = asyncio.run(again())
     assert (row["done"], row["failed"]) == (2, 0)
+
+
+def test_what_is_left_of_an_earlier_run_is_put_aside_as_often_as_it_comes(tmp_path: Path) -> None:
+    """Two clients may take turns, or not say when they began: then what is aside has that name already."""
+    [cell] = loads(SLOW, "x.yml", tmp_path)[0].cells()
+    folder = RunFolder(tmp_path / "s")
+    for number in range(3):
+        folder.write_run(cell.spec, {CLIENT_BEGAN: None})
+        (folder.path / "which").write_text(str(number))
+        put_aside(folder, 7.0)
+        assert not folder.path.exists()
+    aside = {each.name: (each / "which").read_text() for each in (tmp_path / EARLIER).iterdir()}
+    assert aside == {"s-None": "0", "s-None-2": "1", "s-None-3": "2"}
