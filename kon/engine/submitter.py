@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from kon.core.backend import Channel
+from kon.core.errors import WorkloadError
 from kon.core.queue import Message
 from kon.core.spec import RunSpec
 from kon.core.task import Bundle, Outcome, Task, encode
@@ -68,7 +69,7 @@ class Submitter:
         Raises MessageTooLarge for a task that fits into no message; those before it are queued.
         """
         submitted, window = await self._control.begun()
-        numbered = map(Task, count(), bodies, repeat(first_attempt))
+        numbered = map(Task, count(), _made(bodies), repeat(first_attempt))
         end = self._spec.tasks if upto is None else upto
         tasks: Iterator[Task] = islice(numbered, submitted, end)
         if self._tally.left < self._spec.tasks:
@@ -154,3 +155,14 @@ class Submitter:
         for copy in copies:
             messages.insert(self._rng.randrange(len(messages) + 1), copy)
         return messages
+
+
+def _made(bodies: Iterable[Any]) -> Iterator[Any]:
+    """The bodies. Raises WorkloadError where whatever makes them raises CancelledError.
+
+    A group of tasks would take that for somebody's wish, and its other tasks would wait for ever.
+    """
+    try:
+        yield from bodies
+    except asyncio.CancelledError as error:
+        raise WorkloadError("a task's body can't be made: whatever makes it raised CancelledError") from error

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kon.core.errors import StoreError
+from kon.core.errors import StoreError, WorkloadError, first_cause
 from kon.core.queue import Message
 from kon.core.spec import Faults
 from kon.core.task import Outcome, Segment, State
@@ -152,6 +152,25 @@ def test_no_body_is_asked_for_before_its_window() -> None:
         with pytest.raises(KeyboardInterrupt):
             await world.client().submit(fails())
         assert (await world.channel.tasks.depth()).total == 5_000
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize("queued", [0, 7])
+def test_a_body_whose_maker_raises_cancelled_error_ends_the_run(queued: int) -> None:
+    """Groups of tasks take it for a wish: the client would collect for ever what is never sent."""
+
+    def fails() -> Iterator[Any]:
+        yield from [{}] * queued
+        raise asyncio.CancelledError
+
+    async def main() -> None:
+        world = await World.create(20, **AUTO)
+        with pytest.raises(ExceptionGroup) as raised:
+            async with asyncio.timeout(3600.0):
+                await world.client().run(fails())
+        assert isinstance(cause := first_cause(raised.value), WorkloadError)
+        assert "raised CancelledError" in str(cause)
 
     in_virtual_time(main())
 
