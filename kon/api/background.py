@@ -268,7 +268,17 @@ class Background(LoggedNotes):
 
     async def _leave(self) -> None:
         if self._local is not None:
-            await self._local.submitted()
+            try:
+                await self._local.submitted()
+            except StoreError as error:
+                if not self._is_accounted_for:
+                    _log.warning(
+                        "%s. So %s can't be left to its workers: this program ends with the run. Where that "
+                        "fails, the same call with the same `out` goes on with it",
+                        error,
+                        self.spec.run,
+                    )
+                return
             if self._is_accounted_for:
                 return  # nothing is left to the workers; it ends by itself, and in a moment
             self._local.detach()

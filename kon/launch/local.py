@@ -12,10 +12,10 @@ import random
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from kon.core.backend import Backend, Channel
 from kon.core.clock import Clock
@@ -69,6 +69,8 @@ SIGTERMS_APART_S: Final = 0.1
 READY_S: Final = 60.0
 """How long workers may take to become ready, in seconds."""
 
+
+_Answer = TypeVar("_Answer")
 
 MakeClient = Callable[[RunSpec, Channel, Listener, Clock, random.Random, ClientOptions], Client]
 
@@ -433,7 +435,8 @@ class LocalRun:
 
     async def submitted(self) -> None:
         """Return when every task is queued."""
-        while self._control is None or (await self._control.read()).submitted < self.spec.tasks:  # noqa: ASYNC110 - the table alone tells
+        tasks = self.spec.tasks
+        while self._control is None or (await answered(self._control.read)).submitted < tasks:  # noqa: ASYNC110 - only the table tells
             await asyncio.sleep(CONTROL_PAUSE_S)
 
     async def cancel(self, at_once: bool = False) -> None:
@@ -451,7 +454,7 @@ class LocalRun:
         if not first:
             return  # the first call sees to the rest
         await self.workers_ended()
-        await self._control.close(Status.CANCELLED)
+        await answered(partial(self._control.close, Status.CANCELLED))
 
     def stop_workers(self) -> None:
         self._stopping = True
@@ -469,6 +472,15 @@ class LocalRun:
             await self._workers.ended()
         while any_runs_here(self._adopted):  # noqa: ASYNC110 - they are not this process's children
             await asyncio.sleep(ENDED_PAUSE_S)
+
+
+async def answered(ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    """What a control table answers, whenever it does: the client is patient, too, and says for how long."""
+    while True:
+        try:
+            return await ask()
+        except BackendUnavailable:
+            await asyncio.sleep(LOOK_AGAIN_S)
 
 
 def context() -> dict[str, Any]:

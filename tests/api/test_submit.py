@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 import kon
+from kon.api.background import Background
+from kon.core.errors import StoreError
+from kon.core.spec import Plugin, RunSpec
+from kon.engine.records.records import RunFolder
+from kon.launch.crew import NothingToQueue
+from kon.launch.local import LocalRun
 from tests.api.functions import double, fail_on_odd, wait_for
 
 HERE: dict[str, Any] = {"backend": "memory", "workers": 1}
@@ -233,3 +240,20 @@ def test_a_run_that_is_called_off_as_it_ends_says_nothing(caplog: pytest.LogCapt
         run.discard()
     gc.collect()
     assert caplog.records == []
+
+
+def test_a_run_that_cant_be_left_to_its_workers_says_what_becomes_of_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Damaged:
+        async def submitted(self) -> None:
+            raise StoreError("kon.db: can't be read: Input/output error")
+
+    spec = RunSpec("r", "r", Plugin("sqlite"), Plugin("lease"), Plugin("sleep"), 1, 1)
+    background = Background(RunFolder(tmp_path / "r"), spec, NothingToQueue())
+    background._local = cast(LocalRun, Damaged())
+    asyncio.run(background._leave())
+    assert (
+        "Input/output error. So r can't be left to its workers: this program ends with the run" in caplog.text
+    )
+    assert "the same call with the same `out` goes on with it" in caplog.text

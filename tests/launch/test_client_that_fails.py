@@ -6,7 +6,7 @@ import asyncio
 import errno
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
@@ -247,3 +247,56 @@ def test_nor_with_a_look_at_whether_hosts_are_there(tmp_path: Path, monkeypatch:
     with pytest.raises(WorkersFailed, match="no host has been at work"):
         asyncio.run(hosts._watch(control))
     assert control.looks > 3
+
+
+def _without_an_answer_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[LocalRun, Control]:
+    """A run that is under way, whose control table answers each question at the third time."""
+    asked = Counter[str]()
+
+    class Silent(Control):
+        async def read(self) -> RunState:
+            self._count("read")
+            return await super().read()
+
+        async def close(self, status: Status) -> None:
+            self._count("close")
+            await super().close(status)
+
+        def _count(self, what: str) -> None:
+            asked[what] += 1
+            if asked[what] < 3:
+                raise BackendUnavailable("DynamoDB does not answer")
+
+    monkeypatch.setattr(local, "LOOK_AGAIN_S", 0.0)
+    spec = RunSpec("r", "r", Plugin("sqlite"), Plugin("lease"), Plugin("sleep"), TASKS, 1)
+    run, control = LocalRun(RunFolder(tmp_path / "r"), spec, Naps()), Silent(MemoryLedger(RequestCount()))
+    run._control, run._hosts = control, cast(joined.JoinedHosts, object())
+    return run, control
+
+
+def test_who_waits_until_all_is_queued_asks_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that ends leaves its run to the workers then; else it would wait for the run's end."""
+    run, control = _without_an_answer_at_first(tmp_path, monkeypatch)
+
+    async def main() -> None:
+        await control.submitted(TASKS)
+        await run.submitted()
+
+    asyncio.run(main())
+
+
+def test_a_run_is_cancelled_as_soon_as_its_table_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its workers have ended by then: its client would wait for ever for what they had left."""
+    run, control = _without_an_answer_at_first(tmp_path, monkeypatch)
+
+    async def main() -> Status:
+        await run.cancel()
+        with suppress(BackendUnavailable):
+            await control.read()
+        with suppress(BackendUnavailable):
+            await control.read()
+        return (await control.read()).status
+
+    assert asyncio.run(main()) is Status.CANCELLED
