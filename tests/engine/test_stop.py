@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -424,19 +424,26 @@ def test_a_slot_goes_on_after_a_task_that_cancels_it(hears: bool) -> None:
     in_virtual_time(main())
 
 
-class NeverReady(Scripted):
-    """Ends its slot outside of any task."""
+class OnceUnready(Scripted):
+    """Ends the first of its worker's slots outside of any task."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__(options)
+        self.is_asked = False
 
     async def ready(self) -> None:
-        raise asyncio.CancelledError
+        if not self.is_asked:
+            self.is_asked = True
+            raise asyncio.CancelledError
 
 
-def test_a_worker_ends_with_an_error_where_one_of_its_slots_ends_by_itself() -> None:
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_worker_ends_with_an_error_where_one_of_its_slots_ends_by_itself(slots: int) -> None:
     async def main() -> None:
-        world = await World.create(1)
+        world = await World.create(1, slots=slots)
         await world.send({})
         with pytest.raises(ExceptionGroup) as raised:
-            await world.worker(kind=NeverReady({})).run()
+            await world.worker(kind=OnceUnready({})).run()
         assert str(first_cause(raised.value)) == "a worker's slot ended by itself"
 
     in_virtual_time(main())

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.util
-import json
 import os
 import queue
 import random
@@ -26,10 +25,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
-import pytest
 
 from kon.trials.prove.coverage import DATA_PATH
 from tests.mutants.changes import Mutant, changed, mutants
+from tests.mutants.ready import NOT_IN_A_FUNCTION, PYTEST, Ready
 
 PROJECT: Final = Path(__file__).parents[2]
 
@@ -87,12 +86,7 @@ LIMIT_S: Final = 900.0
 SLOWER: Final = 10
 """A test may take so many times as long as without the change, and `LEAST_S` more: else it never ends."""
 
-LEAST_S: Final = 20.0
-
-PYTEST: Final = (
-    *("-q", "-x", "-n", "0", "-p", "no:cacheprovider"),
-    *("--timeout", "0", "-p", "tests.mutants.lines"),
-)
+LEAST_S: Final = 10.0
 
 HARMLESS: Final = Path(__file__).with_name("harmless.txt")
 
@@ -106,10 +100,9 @@ class Ran(msgspec.Struct):
 
 
 class Notes(msgspec.Struct):
-    """What tests run without any change. imported: lines that run once, at an import. modules: of others."""
+    """What tests run without any change. imported: lines that run once, at an import."""
 
     imported: dict[str, list[int]]
-    modules: list[str]
     tests: dict[str, Ran]
 
     def about(self, mutant: Mutant) -> dict[str, float]:
@@ -149,7 +142,7 @@ class Copy:
         self.folder = folder
         self.told = folder / "told.txt"
         self._environment = {**os.environ, "PYTHONPATH": str(folder)}
-        self._ready: subprocess.Popen[str] | None = None
+        self._ready: dict[Room, Ready] = {}
         for name in ("kon", "strategies", "tests", "workloads"):
             # kon/strategies is a link: a second copy of the folder would be run, and the other be changed
             ignored = shutil.ignore_patterns("__pycache__")
@@ -164,7 +157,16 @@ class Copy:
         kept = PROJECT / ".cache" / "mutants" / f"{of.hexdigest()[:16]}.json"
         if not kept.exists():
             path = self.folder / "notes.json"
-            words = ("-m", "pytest", *PYTEST, "--note-lines", str(path), *room.tests)
+            words = (
+                "-m",
+                "pytest",
+                *PYTEST,
+                "-p",
+                "tests.mutants.lines",
+                "--note-lines",
+                str(path),
+                *room.tests,
+            )
             if self._fails(*words) or self.search(room):
                 return None
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -172,44 +174,35 @@ class Copy:
         return msgspec.json.decode(kept.read_bytes(), type=Notes)
 
     def found_by(self, mutant: Mutant, room: Room, notes: Notes) -> str:
-        """Who finds this change: `tests`, `endless` where one of them never ends, `search`, or nobody."""
+        """Who finds this change: `tests`, `endless` where one of them never ends, `search`, or nobody.
+
+        A change that is known to do no harm is not searched for.
+        """
         file = self.folder / mutant.file
         original = file.read_text(encoding="utf-8")
         replace(file, changed(original, mutant))
         try:
-            return self.test(mutant, notes) or self.search(room)
+            by = self.test(mutant, room, notes, original)
+            return by or ("" if key(mutant) in harmless() else self.search(room))
         finally:
             replace(file, original)
 
-    def test(self, mutant: Mutant, notes: Notes) -> str:
-        """Which of `tests` and `endless` the tests of this place are, on the copy as it is now."""
+    def test(self, mutant: Mutant, room: Room, notes: Notes, before: str | None = None) -> str:
+        """Which of `tests` and `endless` the tests of this place are, on the copy as it is now.
+
+        before: the text of its file without the change; None where there is none.
+        """
         limits_s = notes.about(mutant)
         if not limits_s:
             return ""
-        chosen = self.folder / "chosen.json"
-        chosen.write_text(json.dumps(limits_s), encoding="utf-8")
-        files = list(dict.fromkeys(test.partition("::")[0] for test in limits_s))
-        code = self._run([*PYTEST, "--chosen", str(chosen), *files], notes)
-        assert code != pytest.ExitCode.NO_TESTS_COLLECTED
+        if before is None:
+            before = (self.folder / mutant.file).read_text(encoding="utf-8")
+        if room not in self._ready:
+            self._ready[room] = Ready(self.folder, room.tests, self._environment, self.told)
+        code = self._ready[room].run(mutant.file, before, limits_s)
+        if code == NOT_IN_A_FUNCTION:
+            return "tests" if self._fails("-m", "pytest", *PYTEST, *limits_s) else ""
         return "endless" if code < 0 else "tests" if code else ""
-
-    def _run(self, words: list[str], notes: Notes) -> int:
-        if self._ready is None:
-            modules = self.folder / "modules.json"
-            modules.write_text(json.dumps(notes.modules), encoding="utf-8")
-            command = [sys.executable, "-m", "tests.mutants.ready", str(modules), str(self.told)]
-            self._ready = subprocess.Popen(
-                command,
-                cwd=self.folder,
-                env=self._environment,
-                text=True,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-        assert self._ready.stdin is not None
-        assert self._ready.stdout is not None
-        print(json.dumps(words), file=self._ready.stdin, flush=True)
-        return int(self._ready.stdout.readline())
 
     def search(self, room: Room) -> str:
         for search in room.searches:
@@ -232,8 +225,8 @@ class Copy:
         return done.returncode != 0
 
     def close(self) -> None:
-        if self._ready is not None:
-            self._ready.communicate()
+        for ready in self._ready.values():
+            ready.close()
 
 
 def replace(file: Path, text: str) -> None:
@@ -294,7 +287,7 @@ def _try(drawn: Sequence[tuple[Mutant, Room]], copies: Sequence[Copy], limit_s: 
     free: queue.SimpleQueue[Copy] = queue.SimpleQueue()
     for copy in copies:
         mutant, room = drawn[0]
-        if copy.test(mutant, notes[room]):
+        if copy.test(mutant, room, notes[room]):
             print(f"{copy.told.read_text()}\nwhat passes by itself fails where its modules are loaded before")
             return 2
         free.put(copy)

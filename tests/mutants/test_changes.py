@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import json
 import os
 import py_compile
 import signal
@@ -13,9 +12,11 @@ import sys
 from pathlib import Path
 
 import msgspec
+import pytest
 
-from tests.mutants.__main__ import PROJECT, PYTEST, ROOMS, Copy, Notes, Ran, every, harmless, key, replace
+from tests.mutants.__main__ import PROJECT, ROOMS, Copy, Notes, Ran, every, harmless, key, replace
 from tests.mutants.changes import Mutant, changed, mutants
+from tests.mutants.ready import NOT_IN_A_FUNCTION, PYTEST, Ready
 
 SOURCES = [pattern for room in ROOMS.values() for pattern in room.sources]
 
@@ -76,7 +77,6 @@ def test_a_change_names_the_lines_of_its_own_statement() -> None:
 def test_those_tests_are_run_that_run_the_change_its_module_s_own_first() -> None:
     notes = Notes(
         {"kon/a.py": [1, 2, 8]},
-        [],
         {
             "tests/test_b.py::test_slow": Ran(2.0, False, {"kon/a.py": [3, 4]}),
             "tests/test_b.py::test_quick": Ran(1.0, False, {"kon/a.py": [3]}),
@@ -98,7 +98,7 @@ def test_those_tests_are_run_that_run_the_change_its_module_s_own_first() -> Non
 
 CHECKS = """\
 import subprocess, time
-from kon_of_a_test import half
+from kon_of_a_test import Number, half
 
 def test_even():
     assert half(4) == 2
@@ -111,39 +111,92 @@ def test_process():
 
 def test_endless():
     time.sleep(0 if half(2) == 1 else 60)
+
+def test_number():
+    number = Number(6)
+    assert number.half == 3
+    number.half = 4
+    assert number.n == 8
 """
 
 
-def test_it_is_seen_which_test_runs_which_line_and_which_never_ends(tmp_path: Path) -> None:
-    source = tmp_path / "kon_of_a_test.py"
-    text = "def half(n):\n    if n % 2:\n        n -= 1\n    return n // 2\n"
-    source.write_text(text, encoding="utf-8")
+HALF = """\
+STEP = 2
+
+class Number:
+    def __init__(self, n):
+        self.n = n
+
+    @property
+    def half(self):
+        return half(self.n)
+
+    @half.setter
+    def half(self, n):
+        self.n = 2 * n
+
+def half(n):
+    if n % 2:
+        n -= 1
+    return n // STEP
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> dict[str, str]:
+    """A small one, and the environment in which its tests run."""
+    (tmp_path / "kon_of_a_test.py").write_text(HALF, encoding="utf-8")
     (tmp_path / "test_half.py").write_text(CHECKS, encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    return {**os.environ, "PYTHONPATH": f"{tmp_path}:{PROJECT}"}
 
-    def run(*words: str) -> int:
-        environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{PROJECT}"}
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", *PYTEST, *words], cwd=tmp_path, env=environment
-        )
-        return done.returncode
 
-    assert run("--note-lines", "notes.json") == 0
+def test_it_is_seen_which_test_runs_which_line(tmp_path: Path, project: dict[str, str]) -> None:
+    words = (*PYTEST, "-p", "tests.mutants.lines", "--note-lines", "notes.json")
+    subprocess.run([sys.executable, "-m", "pytest", *words], cwd=tmp_path, env=project, check=True)
     notes = msgspec.json.decode((tmp_path / "notes.json").read_bytes(), type=Notes)
-    assert notes.imported[source.name] == [1]
-    lines = {name.partition("::")[2]: test.lines.get(source.name) for name, test in notes.tests.items()}
-    assert lines == {
-        "test_even": [2, 4],
-        "test_odd": [2, 3, 4],
-        "test_process": None,
-        "test_endless": [2, 4],
+    assert notes.imported["kon_of_a_test.py"] == [1, 3, 4, 7, 8, 11, 12, 15]
+    lines = {
+        name.partition("::")[2]: test.lines.get("kon_of_a_test.py") for name, test in notes.tests.items()
     }
-    assert [test.has_processes for test in notes.tests.values()] == [False, False, True, False]
-    chosen = {"test_half.py::test_endless": 0.5, "test_half.py::test_even": 0.5}
-    (tmp_path / "chosen.json").write_text(json.dumps(chosen), encoding="utf-8")
-    assert run("--chosen", "chosen.json", "test_half.py") == 0
-    replace(source, text.replace("// 2", "// 1"))
-    assert run("--chosen", "chosen.json", "test_half.py") == -signal.SIGALRM  # the endless one is run first
+    assert lines == {
+        "test_even": [16, 18],
+        "test_odd": [16, 17, 18],
+        "test_process": None,
+        "test_endless": [16, 18],
+        "test_number": [5, 9, 13, 16, 18],
+    }
+    assert [name for name, test in notes.tests.items() if test.has_processes] == [
+        "test_half.py::test_process"
+    ]
+
+
+def test_a_change_is_tried_in_a_process_that_has_loaded_all_before(
+    tmp_path: Path, project: dict[str, str]
+) -> None:
+    source = tmp_path / "kon_of_a_test.py"
+    ready = Ready(tmp_path, [], project, tmp_path / "told.txt")
+
+    def answer(was: str, now: str, *tests: str) -> int:
+        limits_s = {f"test_half.py::test_{name}": 0.5 if name == "endless" else 5.0 for name in tests}
+        source.write_text(HALF.replace(was, now), encoding="utf-8")
+        try:
+            return ready.run(source.name, HALF, limits_s)
+        finally:
+            source.write_text(HALF, encoding="utf-8")
+
+    try:
+        assert answer("", "", "endless", "even", "odd", "process", "number") == 0
+        assert answer("n -= 1", "n += 1", "even", "number") == 0
+        assert answer("n -= 1", "n += 1", "even", "odd") == 1
+        assert answer("n // STEP", "n // 1", "endless", "even") == -signal.SIGALRM
+        assert answer("n // STEP", "n // 1", "even", "endless") == 1
+        assert answer("return half(self.n)", "return 0", "number") == 1
+        assert answer("self.n = 2 * n", "pass", "number") == 1
+        assert answer("self.n = 2 * n", "pass", "even") == 0
+        assert answer("STEP = 2", "STEP = 1", "even") == NOT_IN_A_FUNCTION
+    finally:
+        ready.close()
 
 
 def test_there_are_more_than_enough_of_them_in_every_source() -> None:
