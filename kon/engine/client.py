@@ -165,11 +165,10 @@ class Client:
             if not news or (not plenty and now_s() - looked_s >= self._dead_letters_s):
                 news += await self._dead_letters()
                 looked_s = now_s()
+            self._listener.on_progress(self.tally)
             if news:
                 self._missing.forget()
-                self._listener.on_progress(self.tally)
                 continue
-            self._listener.on_progress(self.tally)
             state = await self._control.read()
             if state.status is Status.CANCELLED:
                 if await self._missing.is_stopped():

@@ -229,8 +229,6 @@ class Executor:
             # end this slot unheard. While it is being stopped, it fails by nothing.
             if not self._cancelled:
                 result, error, is_final = self._failed(failure, deadline)
-            elif not self._closing:
-                raise asyncio.CancelledError from failure
             elif task.attempt < LAST_ATTEMPT:
                 return None
             else:
