@@ -284,11 +284,10 @@ async def _take_back_cancels() -> None:
     """Undo what a task leaves behind that has cancelled the slot it ran in."""
     slot = asyncio.current_task()
     assert slot is not None, "a slot is a task"
-    if slot.cancelling():
+    while slot.cancelling():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(0)  # it may not have been raised yet
-        while slot.cancelling():
-            slot.uncancel()
+        slot.uncancel()
 
 
 def _said(failure: BaseException) -> str:
