@@ -24,6 +24,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
+from kon.core.errors import ConfigurationError
+
 Environment = Mapping[bytes, bytes | str]
 """Variables of a program. Values that are text are encoded as names of files are."""
 
@@ -138,6 +140,9 @@ OTHERS: Final = 64
 """Descriptors for everything else in a worker: the queue, records, logs, what it was started with, and what
 the command that starts right now reads and writes to."""
 
+FEWEST: Final = 32
+"""Descriptors without which not even one command may start: 22 do on Linux, of those 3 its caller's."""
+
 PATIENCE_S: Final = 60.0
 """How long a start is tried again while no command of this worker ends: then others hold what is short."""
 
@@ -165,9 +170,19 @@ def allow(slots: int) -> None:
 
 
 def possible(slots: int) -> int:
-    """How many commands one worker process of this program's limits could run at once, of those wanted."""
+    """How many commands one worker process of this program's limits could run at once, of those wanted.
+
+    Raises ConfigurationError where it could run none.
+    """
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return slots if hard == resource.RLIM_INFINITY else max(1, min(slots, (hard - OTHERS) // PER_COMMAND))
+    if hard == resource.RLIM_INFINITY:
+        return slots
+    if hard < FEWEST:
+        raise ConfigurationError(
+            f"this system allows {hard} open files (ulimit -Hn), and kon needs {FEWEST} for one command; "
+            "nothing was started. Raise that limit, or a container's"
+        )
+    return max(1, min(slots, (hard - OTHERS) // PER_COMMAND))
 
 
 _Started = TypeVar("_Started")

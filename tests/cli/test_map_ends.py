@@ -90,6 +90,20 @@ class TestShortage:
         assert (ended.returncode, len(ended.stdout.split())) == (0, 100), ended.stderr
         assert "need more open files than this system allows (ulimit -Hn)" in ended.stderr
 
+    def test_nothing_is_begun_where_not_even_one_command_could_run(self, tmp_path: Path) -> None:
+        for most, code in ((31, 2), (32, 0)):
+            line = f'ulimit -n {most}; exec "$@" --out kept -j2 "echo {{}}" ::: a b'
+            ended = subprocess.run(
+                ["bash", "-c", line, "bash", *KON],
+                capture_output=True, check=False, text=True, stdin=subprocess.DEVNULL, cwd=tmp_path,
+            )  # fmt: skip
+            assert ended.returncode == code, ended.stderr
+            assert (tmp_path / "kept").exists() is not code
+            if code:
+                assert ended.stderr.startswith(
+                    "kon: this system allows 31 open files (ulimit -Hn), and kon needs 32"
+                )
+
     def test_the_soft_limit_is_raised(self) -> None:
         line = 'ulimit -Sn 128; exec "$@"'
         ended = subprocess.run(
