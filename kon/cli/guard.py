@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -16,9 +16,9 @@ from kon.core.errors import ConfigurationError
 from kon.core.plugins import backend_class
 from kon.core.spec import RunSpec
 from kon.engine.records.records import RunFolder
-from kon.engine.tally import Tally
 from kon.experiment import Cell
 from kon.launch.resume import origin
+from kon.report.read.reader import Tail
 
 if TYPE_CHECKING:  # the simulator takes a while to load
     from kon.backends.prices import Prices
@@ -82,15 +82,23 @@ class CostAndNotice(NamedTuple):
         return Notices(self.notify, specs, note)
 
     def spending(
-        self, asked: RunArguments | None, root: Path, specs: Sequence[RunSpec], *, apart: bool
+        self,
+        asked: RunArguments | None,
+        root: Path,
+        specs: Sequence[RunSpec],
+        *,
+        apart: bool,
+        rerun_failed: bool = False,
     ) -> Spending | None:
         """The limit on these runs below `root`; None where none was asked for.
 
         asked: where they come from; None where nobody knows. apart: their hosts are other machines.
+        rerun_failed: of recorded runs, what is not done is to be run again.
         Raises ConfigurationError for what can't be meant, OverBudget where the runs would cost too much.
         """
         if self.max_cost is not None:
-            return _spending(self, asked, root, specs, apart=apart)
+            left = {spec.run: _share_left(RunFolder(root / spec.run), spec, rerun_failed) for spec in specs}
+            return _spending(self, asked, root, specs, left, apart=apart)
         if self.instance is not None or self.spot:
             raise ConfigurationError("--instance and --spot are for --max-cost")
         return None
@@ -111,8 +119,15 @@ def asked_before(folder: RunFolder) -> RunArguments | None:
 
 
 def _spending(
-    words: CostAndNotice, asked: RunArguments | None, root: Path, specs: Sequence[RunSpec], *, apart: bool
+    words: CostAndNotice,
+    asked: RunArguments | None,
+    root: Path,
+    specs: Sequence[RunSpec],
+    left: Mapping[str, float],
+    *,
+    apart: bool,
 ) -> Spending:
+    """left: by a run's name, the share of its tasks that is to be run."""
     from kon.backends.prices import usual_prices
     from kon.launch.budget import Budget, Spending
     from kon.trials.plan.asked import parse_usd
@@ -121,7 +136,7 @@ def _spending(
     most_usd = parse_usd(words.max_cost or "", "--max-cost")
     budget = Budget(most_usd, prices, _hour_usd(prices, words))
     budget.check_applies(specs)
-    todo = [spec for spec in specs if not RunFolder(root / spec.run).finished]
+    todo = [spec for spec in specs if left[spec.run]]
     if not todo:
         return Spending(budget, root, specs)
     forecasts = _forecasts(asked, todo, words, prices)
@@ -129,7 +144,6 @@ def _spending(
     spending = Spending(budget, root, specs, elsewhere_usd if apart else None)
     for _ in spending.read():
         pass
-    left = {spec.run: _share_left(RunFolder(root / spec.run), spec) for spec in todo}
     counted_usd = elsewhere_usd if words.instance is None else {run: forecasts[run].usd for run in forecasts}
     budget.check([left[run] * usd for run, usd in counted_usd.items()], spending.usd(time.time()))
     return spending
@@ -143,11 +157,13 @@ def _hour_usd(prices: Prices, words: CostAndNotice) -> float | None:
     return prices.hour(words.instance) * (prices.ec2.spot_share if words.spot else 1.0)
 
 
-def _share_left(folder: RunFolder, spec: RunSpec) -> float:
-    tally = Tally(spec.tasks)
-    for packet in folder.packets() if folder.exists else ():
-        tally.count(packet.outcomes)
-    return tally.left / spec.tasks
+def _share_left(folder: RunFolder, spec: RunSpec, rerun_failed: bool) -> float:
+    if folder.finished:
+        return 1.0 - folder.read_summary()["done"] / spec.tasks if rerun_failed else 0.0
+    tail = Tail(folder, spec.tasks)
+    while tail.news():
+        pass
+    return tail.tally.left / spec.tasks
 
 
 def _forecasts(

@@ -130,7 +130,7 @@ def run(
             guard=guard,
         )
         campaign.check()
-        guard.spending = wishes.spending(want, root, specs, apart=apart)
+        guard.spending = wishes.spending(want, root, specs, apart=apart, rerun_failed=rerun_failed)
         if dry_run:
             print_plan(campaign, experiments[0].name, rerun_failed, style == "json", wide)
             return

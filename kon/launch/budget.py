@@ -7,7 +7,9 @@ workers give back what they have not done, and the same command goes on.
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -23,8 +25,8 @@ from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
 from kon.launch.local import ClientRun
 from kon.launch.resume import pause
-from kon.report.read.lines import EVENTS, EventLine
-from kon.report.read.reader import GrowingRun, Rewritten, Tail
+from kon.report.read.lines import EVENTS, STATES, EventLine, Told, tasks_of
+from kon.report.read.reader import GrowingRun, Rewritten
 
 SPENDING_PAUSE_S: Final = 5.0
 """Between two looks at what was spent, in seconds."""
@@ -111,7 +113,7 @@ class RunCost:
         self.elsewhere_usd: float | None = None
         self._folder = folder
         self._budget = budget
-        self._answered: Tail | None = None
+        self._answered: _Answered | None = None
         self._fetched = 0
         self._begin()
 
@@ -139,8 +141,7 @@ class RunCost:
                 billed[name] = billed.get(name, 0.0) + amount
         usd = sum(cost_of_requests(billed, self._budget.prices).values())
         if self._answered is not None and self.elsewhere_usd is not None:
-            answered = self.spec.tasks - self._answered.tally.left - self._fetched
-            usd += self.elsewhere_usd * answered / self.spec.tasks
+            usd += self.elsewhere_usd * (self._answered.times - self._fetched) / self.spec.tasks
         if self._budget.hour_usd is not None:
             up_s = self._up_s + (0.0 if self._begun_s is None else max(0.0, now_s - self._begun_s))
             usd += up_s * self.spec.workers * self._budget.hour_usd / 3600.0
@@ -181,12 +182,38 @@ class RunCost:
     def _read_answers(self) -> Iterator[None]:
         first = self._answered is None
         if self._answered is None:
-            self._answered = Tail(self._folder, self.spec.tasks)
-        while self._answered.news():
-            yield
+            self._answered = _Answered(self._folder, self.spec.tasks)
+        yield from self._answered.read()
         if first and self._hosts_told:
             # hosts' records are here, of a part that was run before: they say what that cost
-            self._fetched = self.spec.tasks - self._answered.tally.left
+            self._fetched = self._answered.times
+
+
+class _Answered:
+    """How many times tasks were answered, in all rounds: what is run again costs again."""
+
+    def __init__(self, folder: RunFolder, tasks: int) -> None:
+        self.times = 0
+        self._folder = folder
+        self._records = GrowingRun(folder)
+        self._attempts = array("H", bytes(2 * tasks))
+        """The highest attempt of each task that was answered."""
+
+    def read(self) -> Iterator[None]:
+        with suppress(Rewritten):  # whoever removed the run has no more to say
+            while lines := self._records.results(_READ_BYTES):
+                with tasks_of(len(self._attempts), self._folder.results):
+                    for packet in decode_lines(lines, STATES, leave_out):
+                        if packet.worker != CLIENT:  # which gives tasks up, or records again what is to stay
+                            self._count(packet.outcomes)
+                yield
+
+    def _count(self, outcomes: Sequence[Told]) -> None:
+        attempts = self._attempts
+        for outcome in outcomes:
+            if outcome.attempt > attempts[outcome.index]:
+                attempts[outcome.index] = outcome.attempt
+                self.times += 1
 
 
 async def within(

@@ -17,10 +17,12 @@ from kon.core.spec import Plugin, RunSpec
 from kon.core.task import Answers, Outcome, State, encode
 from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
+from kon.experiment import load
 from kon.experiment.single import single
 from kon.launch import budget
 from kon.launch.budget import Budget, Spending
 from kon.launch.local import LocalRun
+from kon.launch.requeue import requeue
 from tests.cli.given import invoke
 from tests.launch.stopping import WAITS, tell_when_stopped
 
@@ -189,6 +191,40 @@ def test_what_can_not_be_meant(tmp_path: Path, options: list[str], said: str) ->
         assert (refused.exit_code, said in refused.stderr) == (2, True), refused.output
 
 
+def _recorded(folder: Path) -> RunFolder:
+    """A run of KNOWN that is over, and in which 40 of 100 tasks have failed."""
+    [cell] = load(write(folder, KNOWN, "again"))[0].cells()
+    run = RunFolder(folder / "results/known" / cell.spec.run)
+    run.write_run(cell.spec, {})
+    outcomes = [Outcome(each, 1, State.DONE if each < 60 else State.DEAD) for each in range(100)]
+    run.results.write_bytes(encode(Answers("w1", outcomes)) + b"\n")
+    run.write_summary({"done": 60, "tasks": 100})
+    return run
+
+
+def _estimate_usd(*options: str) -> float:
+    """What the command says that its run would cost."""
+    hosts = ["--instance", "c7i.large"]  # so dear that four digits of it tell a share
+    refused = invoke("run", "exp.yml", "-q", "--max-cost", "0.0000001", *hosts, *options)
+    assert refused.exit_code == 4, refused.output
+    return float(refused.stderr.split("would cost about $")[1].split(",")[0].split(" ")[0])
+
+
+def test_what_it_costs_to_run_tasks_again_is_known_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was estimated for them: they had been answered."""
+    monkeypatch.chdir(tmp_path)
+    run = _recorded(tmp_path)
+    limit = ["--max-cost", "0.0000001", "--dry-run"]
+    assert invoke("run", "exp.yml", "-q", *limit).exit_code == 0, "it is recorded"
+    whole_usd = _estimate_usd("--out", "elsewhere")
+    again_usd = _estimate_usd("--rerun-failed", "--dry-run")
+    assert again_usd == pytest.approx(0.4 * whole_usd, rel=0.2)
+    requeue(run, set(range(60, 80)))
+    assert _estimate_usd() == pytest.approx(0.2 * whole_usd, rel=0.4)
+
+
 class Records:
     """A run of 10 tasks, its records and what it has cost by them."""
 
@@ -207,9 +243,10 @@ class Records:
             Budget(1.0, usual_prices()), self.root, [self.spec], elsewhere_usd=self._elsewhere
         )
 
-    def answer(self, *indexes: int) -> None:
+    def answer(self, *indexes: int, attempt: int = 1, state: State = State.DONE, worker: str = "w1") -> None:
         with self.folder.results.open("ab") as out:
-            out.write(encode(Answers("w1", [Outcome(each, 1, State.DONE) for each in indexes])) + b"\n")
+            outcomes = [Outcome(each, attempt, state) for each in indexes]
+            out.write(encode(Answers(worker, outcomes)) + b"\n")
 
     def bill(self, life: str, requests: float) -> None:
         line = {"e": Event.USAGE, "w": life, "t": 1.0, "billed": {"sqs.requests": requests}}
@@ -242,6 +279,22 @@ def test_what_hosts_have_recorded_is_counted_once(tmp_path: Path) -> None:
     assert run.usd() == pytest.approx(0.40)
     run.answer(4)
     assert run.usd() == pytest.approx(0.45)
+
+
+def test_what_is_run_again_costs_again(tmp_path: Path) -> None:
+    """Whether the limit was there when the run was opened again, or came later."""
+    run = Records(tmp_path, elsewhere_usd=0.5)
+    run.answer(*range(6))
+    run.answer(6, 7, attempt=3, state=State.FAILED)
+    run.answer(8, state=State.CANCELLED, worker="client")
+    assert run.usd() == pytest.approx(0.40), "what nobody began costs nothing"
+    run.answer(7, attempt=4, state=State.FAILED, worker="client")  # it is to stay as it is
+    run.folder.reopen(attempts_before=3)
+    assert run.usd() == pytest.approx(0.40)
+    run.answer(6, 8, attempt=4)
+    assert run.usd() == pytest.approx(0.50)
+    run.look_again()
+    assert run.usd() == pytest.approx(0.50)
 
 
 def test_what_is_simulated_costs_nothing(tmp_path: Path) -> None:
