@@ -36,7 +36,9 @@ def gather(out: Path, parts: Sequence[Path]) -> None:
         folder = RunFolder(run)
         found = sum(_take(RunFolder(part / run.name), folder) for part in parts)
         if found and folder.finished:
-            folder.write_summary(summarise(folder))
+            row = summarise(folder)
+            if folder.finished:  # nobody has opened it again meanwhile: a row would end that round
+                folder.write_summary(row)
         changed += found
     note(
         f"{counted(changed, 'file')} of hosts came new into {out}"

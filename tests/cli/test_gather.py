@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
+from kon.cli import gather
 from kon.cli.group import kon
 from kon.engine.records.records import CLIENT_BEGAN, RunFolder
 
@@ -63,6 +66,26 @@ def test_what_a_host_has_of_an_earlier_run_of_that_name_is_left_out(tmp_path: Pa
     there.write_run(run.spec, {CLIENT_BEGAN: run.begun_s, "started_s": 5.0})
     said = CliRunner().invoke(kon, words)
     assert "1 file of hosts came new" in said.stderr, "the client's clock is what counts, not the host's own"
+
+
+def test_a_run_that_is_opened_again_meanwhile_gets_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    folder = _run(out, tmp_path)
+    there = RunFolder(tmp_path / "host" / folder.path.name)
+    there.events.mkdir(parents=True)
+    run = folder.read_run()
+    there.write_run(run.spec, {CLIENT_BEGAN: run.begun_s})
+    (there.events / "w9.000000.jsonl").write_text('{"t":6.0,"e":"start","i":[0]}\n')
+
+    def summarise(_: RunFolder) -> dict[str, Any]:
+        folder.reopen()
+        return {}
+
+    monkeypatch.setattr(gather, "summarise", summarise)
+    said = CliRunner().invoke(kon, ["gather", str(out), str(tmp_path / "host")])
+    assert (said.exit_code, folder.finished) == (0, False), said.output
 
 
 def test_a_part_that_is_not_there_is_refused(tmp_path: Path) -> None:
