@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from kon.api.background import LoggedNotes, TemporaryFolder
-from kon.api.feed import MOST_TASKS, FedRun, Feed, SubmittedCall, broken_by
+from kon.api.feed import MOST_TASKS, FedRun, Feed, SubmittedCall, broken_by, settled
 from kon.api.functions import import_path
 from kon.api.relay import Relay
 from kon.api.values import folder_of
@@ -221,23 +221,25 @@ def _plugin(backend: str | Mapping[str, Any]) -> Plugin:
 def _settle(call: SubmittedCall, outcome: Outcome) -> BaseException | None:
     """Hand an outcome to the future that waits for it. Why no more calls can be made, None as a rule."""
     forget(call.body[0])
-    result = outcome.result
+    result, value, error = outcome.result, None, None
     try:
         if outcome.state is State.DONE:
-            call.future.set_result(_value_of(result))
-            return None
-        error = exception_of(result)
-        forget(result.get("exception") if isinstance(result, dict) else None)
+            value = _value_of(result)
+        else:
+            error = exception_of(result)
+            forget(result.get("exception") if isinstance(result, dict) else None)
     except BaseException as problem:  # what can't be read back is the caller's to know
         error = problem
+    if outcome.state is State.DONE and error is None:
+        settled(partial(call.future.set_result, value))
+        return None
     said = outcome.error or str(outcome.state)
     if error is None and said.startswith(InitializerFailed.__name__):
         cause = InitializerFailed(said)
-        call.future.set_exception(broken_by(cause))
+        settled(partial(call.future.set_exception, broken_by(cause)))
         return cause
-    call.future.set_exception(
-        error or TaskFailed(said, index=outcome.index, state=outcome.state, result=outcome.result)
-    )
+    failed = TaskFailed(said, index=outcome.index, state=outcome.state, result=outcome.result)
+    settled(partial(call.future.set_exception, error or failed))
     return None
 
 

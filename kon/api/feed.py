@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import random
 import threading
 from collections import deque
@@ -24,6 +25,8 @@ from kon.engine.client import Client, ClientOptions, Listener
 from kon.engine.packing import batches, chunks, messages_of
 from kon.engine.tally import Tally
 from kon.launch.local import LocalRun
+
+_log = logging.getLogger("kon")
 
 MOST_TASKS: Final = 10_000_000
 """Most tasks of an open run while it is open: a byte is set aside for each, and used once there is one."""
@@ -123,7 +126,7 @@ class Feed:
             self._in_flight.clear()
             self._waiting.clear()
         for call in begun:
-            call.future.set_exception(broken_by(cause))
+            settled(partial(call.future.set_exception, broken_by(cause)))
 
     def _wake(self) -> None:
         if self._loop is None or self._is_woken:
@@ -187,7 +190,7 @@ class Feed:
 
     def refuse(self, index: int, error: BaseException) -> None:
         """A call that can't be queued."""
-        self._in_flight.pop(index).future.set_exception(error)
+        settled(partial(self._in_flight.pop(index).future.set_exception, error))
 
     def ended(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
@@ -222,6 +225,18 @@ def broken_by(cause: BaseException) -> BrokenExecutor:
     error = BrokenExecutor(str(cause))
     error.__cause__ = cause
     return error
+
+
+def settled(settle: Callable[[], None]) -> None:
+    """Settle a future. Callbacks are the program's: what one raises breaks nothing of the run.
+
+    Futures see to errors themselves. CancelledError and SystemExit are none, and would end the run's client,
+    or leave it waiting for ever.
+    """
+    try:
+        settle()
+    except BaseException:
+        _log.exception("a callback of a future has raised")
 
 
 class _TellingJournal(Journal):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import functools
 import os
@@ -127,6 +128,28 @@ def test_callbacks_and_cancelling(executor: kon.Executor) -> None:
     done, _ = concurrent.futures.wait([*first, *many[:10]], timeout=60)
     assert len(done) == 12
     assert told == [True, None]
+
+
+def later(text: str) -> int:
+    time.sleep(0.2)
+    return int(text)
+
+
+@pytest.mark.parametrize("raised", [asyncio.CancelledError, SystemExit])
+@pytest.mark.parametrize("call", ["1", "no number"])
+def test_what_a_callback_raises_breaks_no_other_call(
+    executor: kon.Executor, raised: type[BaseException], call: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A group of tasks takes a CancelledError for a wish: the client's others went on without it."""
+
+    def fails(future: concurrent.futures.Future[int]) -> None:
+        raise raised
+
+    first = executor.submit(later, call)
+    first.add_done_callback(fails)
+    assert (first.exception(timeout=60) is None) == (call == "1")
+    assert executor.submit(abs, -1).result(timeout=60) == 1
+    assert "a callback of a future has raised" in caplog.text
 
 
 def test_chunks_and_the_order_of_results(executor: kon.Executor) -> None:
