@@ -117,3 +117,14 @@ def test_a_unit_that_was_at_work_under_another_plan_stays(hosts: Hosts) -> None:
     plan.write_text(json.dumps({**json.loads(plan.read_text()), "number": 7}))
     hosts.run(2)
     assert hosts.asked() == {"h1": ["restart"], "h2": []}
+
+
+def test_where_one_unit_can_t_be_started_none_is_left_on_that_this_call_has_started(hosts: Hosts) -> None:
+    """It would wait for a client that never comes, and refuse what the next call wants of it."""
+    (hosts.folder / "h1/etc/r1.json").write_text(json.dumps({"runs": [{"run": "other"}]}))
+    (hosts.folder / "h1/active").touch()
+    refused = hosts.run(0)
+    assert refused.exit_code == 2, refused.output
+    assert "it works on other, of another call" in refused.said
+    assert "Those that this call has started are stopped again" in refused.said
+    assert hosts.asked() == {"h1": [], "h2": ["restart", "stop"]}
