@@ -9,7 +9,8 @@ import pytest
 
 from kon.core.errors import BackendDenied, BackendUnavailable, ClientReplaced, ConfigurationError
 from kon.core.ledger import Record
-from kon.engine.client_lease import ClientLease, fenced
+from kon.core.queue import Message
+from kon.engine.client_lease import PAUSE_S, RENEWALS, ClientLease, fenced
 from kon.engine.control import Control, Holder
 from tests.engine.world import World, in_virtual_time
 
@@ -62,6 +63,40 @@ def test_a_first_call_that_takes_longer_than_a_lease_is_no_time_in_which_the_oth
             await lease(world, "bob").take()
         assert not keeping.done()
         keeping.cancel()
+
+    in_virtual_time(main())
+
+
+def test_a_client_elsewhere_is_seen_to_be_at_work_as_soon_as_it_renews() -> None:
+    async def main() -> None:
+        world, notes = await World.create(), list[str]()
+        await (first := lease(world, "ann")).take()
+        keeping = asyncio.create_task(first.keep())
+        began_s = asyncio.get_running_loop().time()
+        with pytest.raises(ConfigurationError, match="already: process 7 on ann"):
+            await lease(world, "bob", on_note=notes.append).take()
+        assert asyncio.get_running_loop().time() - began_s <= LASTS_S / RENEWALS + PAUSE_S
+        assert len(notes) == 1
+        keeping.cancel()
+
+    in_virtual_time(main())
+
+
+def test_renewals_at_the_same_time_take_nothing_from_each_other() -> None:
+    """Each write that only the client may do asks for one, once its lease may soon pass."""
+
+    async def main() -> None:
+        world = await World.create()
+        await (first := lease(world, "ann")).take()
+        replace = world.channel.control.replace
+
+        async def slow(records: Sequence[Record], if_tokens: Sequence[str]) -> list[Record | None]:
+            await asyncio.sleep(1.0)
+            return await replace(records, if_tokens)
+
+        world.channel.control.replace = slow  # type: ignore[method-assign]
+        await asyncio.gather(*[first._renew() for _ in range(4)])
+        assert not first.replaced
 
     in_virtual_time(main())
 
@@ -145,9 +180,12 @@ def test_what_the_holder_writes_is_written_and_looked_up_only_where_its_lease_ma
         world = await World.create()
         await (first := lease(world, "ann")).take()
         until_s = first.expires_s
-        table = Control(fenced(world.channel, first).control)
+        fence = fenced(world.channel, first)
+        table = Control(fence.control)
         await table.submitted(3)
         assert (await table.read()).submitted == 3
+        await fence.answers.send([Message(b"answer")])
+        assert await fence.answers.extend(await fence.answers.receive(1, 0.0), 5.0) == [True]
         await asyncio.sleep(LASTS_S * 2 / 3 - 0.5)
         await first.check()
         assert first.expires_s == until_s

@@ -116,12 +116,12 @@ def test_once_a_claim_kept_it_from_judging_it_asks_again_who_holds_a_message() -
         claim = Record(0, "a", owner="dead", expires_s=world.clock.now_s() + 100.0)
         await world.channel.ledger.insert_new([claim])
         collecting = asyncio.create_task(world.client().collect())
-        await asyncio.sleep(10.0)
-        worker = WorkerState("w", roll=(await control.read()).roll)
-        await control.say(1 << 40, worker)
-        await asyncio.sleep(70.0)
-        await control.say(1 << 40, msgspec.structs.replace(worker, roll=1_000, holds=1))
-        await asyncio.sleep(200.0)
+        answered = holds = 0
+        for _ in range(280):
+            await asyncio.sleep(1.0)
+            if (roll := (await control.read()).roll) > answered:
+                await control.say(1 << 40, WorkerState("w", roll=roll, holds=holds))
+                answered, holds = roll, 1
         await _answer(world, Outcome(0, 1, State.DONE))
         assert (await collecting).counts[State.DONE] == 1
 
