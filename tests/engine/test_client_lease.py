@@ -184,6 +184,7 @@ def test_what_the_holder_writes_is_written_and_looked_up_only_where_its_lease_ma
         table = Control(fence.control)
         await table.submitted(3)
         assert (await table.read()).submitted == 3
+        assert await fence.control.insert_new([Record(77, "new")]) == [None]
         await fence.answers.send([Message(b"answer")])
         assert await fence.answers.extend(await fence.answers.receive(1, 0.0), 5.0) == [True]
         await asyncio.sleep(LASTS_S * 2 / 3 - 0.5)
