@@ -364,8 +364,8 @@ def _told(row: Record, decoder: msgspec.json.Decoder[_Value]) -> _Value:
 
 
 def _held(row: Record | None) -> tuple[str, Holder | None]:
-    holder = _said(row, _holders)  # a refusal may tell of a row that is not there
-    return ("", None) if row is None or holder is None else (row.token, holder)
+    # a refusal may tell of a row that is not there: its token is empty, and it says nothing
+    return ("", None) if row is None else (row.token, _said(row, _holders))
 
 
 def _row(key: int, value: bytes) -> Record:
