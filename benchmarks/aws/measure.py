@@ -26,7 +26,8 @@ from kon.backends.emulator import Emulator, started
 from kon.core.spec import Plugin, RunSpec
 from kon.engine.tally import Tally
 from kon.experiment.cells import tasks_per_row_for
-from kon.launch.local import LocalRun, RunListener
+from kon.launch.client_run import RunListener
+from kon.launch.local import LocalRun
 from kon.report.summary import summarise
 
 PEERS: Final = ROOT / ".cache" / "bench-aws" / "bin" / "python"

@@ -34,9 +34,10 @@ from kon.core.spec import RunSpec
 from kon.engine.control import Control
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
+from kon.launch.client_run import BodySource, RunListener
 from kon.launch.crew import NothingToQueue
 from kon.launch.guard import RunGuard
-from kon.launch.local import BodySource, LocalRun, RunListener
+from kon.launch.local import LocalRun
 from kon.launch.sentry import Sentry, over_folder
 from kon.launch.spare import Spare
 from kon.launch.supervise import OwnWorkers

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from kon.core.errors import Interrupted
 
 if TYPE_CHECKING:  # commands that are no run's client take its signals alone
-    from kon.launch.local import ClientRun
+    from kon.launch.client_run import ClientRun
 
 _Result = TypeVar("_Result")
 

@@ -23,7 +23,7 @@ from kon.core.spec import RunSpec
 from kon.core.task import CLIENT
 from kon.engine.records.events import Event
 from kon.engine.records.records import RunFolder
-from kon.launch.local import ClientRun
+from kon.launch.client_run import ClientRun
 from kon.launch.resume import pause
 from kon.report.read.lines import EVENTS, STATES, EventLine, Told, tasks_of
 from kon.report.read.reader import GrowingRun, Rewritten

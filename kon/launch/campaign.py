@@ -15,9 +15,10 @@ from kon.core.errors import ConfigurationError, KonError, LeftBehind, each_of
 from kon.core.lock import client_lock
 from kon.core.plugins import backend_class, open_backend
 from kon.engine.records.records import RunFolder
+from kon.launch.client_run import ClientRun, RunListener
 from kon.launch.guard import RunGuard
 from kon.launch.joined import Hosts
-from kon.launch.local import ClientRun, LocalRun, RunListener
+from kon.launch.local import LocalRun
 from kon.launch.simulated.run import SimulatedRun
 from kon.report.summary import summarise
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from kon.core.errors import Interrupted, KonError, first_cause
 from kon.engine.records.records import RunFolder
-from kon.launch.local import ClientRun
+from kon.launch.client_run import ClientRun
 
 if TYPE_CHECKING:  # with the prices and boto3, which most runs do without
     from kon.launch.budget import Spending

@@ -15,9 +15,9 @@ from kon.core.errors import ConfigurationError
 from kon.core.plugins import open_backend
 from kon.engine.control import Control, RunState, Status
 from kon.engine.records.records import RunFile, RunFolder
+from kon.launch.client_run import BodySource
 from kon.launch.crew import NothingToQueue
 from kon.launch.liveness import signal_workers
-from kon.launch.local import BodySource
 
 
 class Origin(msgspec.Struct, frozen=True):

@@ -25,8 +25,9 @@ from kon.engine.control import Control, Holder, RunState, Status, WorkerState
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
 from kon.launch import joined, liveness, local
+from kon.launch.client_run import RunListener
 from kon.launch.crew import RunWorkers
-from kon.launch.local import LocalRun, RunListener
+from kon.launch.local import LocalRun
 
 TASKS: Final = 16
 

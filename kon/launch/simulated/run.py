@@ -19,7 +19,8 @@ from kon.core.journal import FileJournal
 from kon.core.spec import RunSpec
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
-from kon.launch.local import BodySource, RunListener, context
+from kon.launch.client_run import BodySource, RunListener
+from kon.launch.local import context
 from kon.launch.simulated.host import BlockJournal
 from kon.launch.simulated.simulation import Journals, Report, Simulation
 
