@@ -179,7 +179,10 @@ def prove(
         named = [each.name for each in asked.faults]
         of = None if not named or ALL_FAULTS in named else [name for name in named if name in FAULTS]
         few = tasks if is_given(ctx, "tasks") else 1
-        kept = prove_exhaustively(asked.strategies, preemptions, of, jobs, as_json, story, quiet, tasks=few)
+        width = table_width(wide)
+        kept = prove_exhaustively(
+            asked.strategies, preemptions, of, jobs, as_json, story, quiet, tasks=few, width=width
+        )
     elif seed is not None:
         kept = replay(asked, seed)
     else:

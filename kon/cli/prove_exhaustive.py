@@ -9,9 +9,10 @@ import click
 import msgspec
 
 from kon.cli.output import note, print_json
-from kon.cli.prove_found import say_pace
+from kon.cli.prove_found import say_pace, story_width
 from kon.core.errors import counted
 from kon.core.spec import Plugin
+from kon.report.fit import wrapped
 from kon.report.tables import draw
 from kon.trials.prove.exhaustive import SHARED_PAGE, SMALL, Covered, Exhausted, exhaust_each
 from kon.trials.prove.scenario import MEANING
@@ -28,10 +29,12 @@ def prove_exhaustively(
     quiet: bool,
     *,
     tasks: int = 1,
+    width: int | None = None,
 ) -> bool:
     """Search the small model in whole, and print what was found; whether every promise was kept.
 
     faults: by name; None for all. story: whether broken promises are told; None for yes. tasks: 1 or 2.
+    width: the columns that it has to fit; None for as many as it takes.
     """
     began_s = time.monotonic()
     every = exhaust_each(
@@ -47,7 +50,7 @@ def prove_exhaustively(
     if as_json:
         print_json({"exhausted": [_exhausted_json(each) for each in every]})
     else:
-        click.echo("\n\n".join(_exhausted_text(each, story is not False) for each in every))
+        click.echo("\n\n".join(_exhausted_text(each, story is not False, width) for each in every))
     return not any(each.broken for each in every)
 
 
@@ -65,17 +68,21 @@ def _exhausted_json(exhausted: Exhausted) -> dict[str, object]:
     return {**value, "occasions": exhausted.occasions, "schedules": exhausted.schedules}
 
 
-def _exhausted_text(exhausted: Exhausted, story: bool) -> str:
+def _exhausted_text(exhausted: Exhausted, story: bool, width: int | None) -> str:
     body = [_covered_row(each) for each in exhausted.searched if each.schedules]
-    table = draw(body, ["fault", "occasions", "schedules", "broke"], ["left", "right", "right", "left"])
+    headers = ["fault", "occasions", "schedules", "broke"]
+    table = draw(body, headers, ["left", "right", "right", "left"], width=width)
     kept = "every promise held" if not exhausted.broken else "PROMISES BROKE"
-    parts = [f"{exhausted.strategy.label}, {_case(exhausted)}", table, f"{exhausted.extent()}; {kept}."]
+    parts = [f"{exhausted.strategy.label}, {_case(exhausted)}", table]
+    parts.append(wrapped(f"{exhausted.extent()}; {kept}.", width))
     if none := [each.fault for each in exhausted.searched if not each.schedules]:
-        parts.append(f"No occasion for it without another fault first: {', '.join(none)}.")
+        said = f"No occasion for it without another fault first: {', '.join(none)}."
+        parts.append(wrapped(said, width))
     for broken in exhausted.broken:
         fault = ", ".join(f"{each.fault} at {each.service}, number {each.nth}" for each in broken.faults)
-        parts.append(f'"{broken.invariant}" is promised ({MEANING[broken.invariant]}), and broke: {fault}')
-        if story and (told := tell(broken)) is not None:
+        said = f'"{broken.invariant}" is promised ({MEANING[broken.invariant]}), and broke: {fault}'
+        parts.append(wrapped(said, width))
+        if story and (told := tell(broken, width=story_width(width))) is not None:
             parts.append(told)
     return "\n\n".join(parts)
 

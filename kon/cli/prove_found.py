@@ -20,7 +20,7 @@ from kon.trials.prove.playing import Counterexample, taken_from
 from kon.trials.prove.scenario import Played, Scenario
 from kon.trials.prove.search import Searched, cause_of
 from kon.trials.prove.shrink import shorten, shortest
-from kon.trials.prove.telling import tell
+from kon.trials.prove.telling import WIDTH, tell
 
 SHORTEST_S: Final = 1e-3
 """No search is shorter."""
@@ -75,7 +75,7 @@ def report(asked: Asked, searched: Sequence[Searched]) -> bool:
         for sentence in told:
             click.echo(wrapped(sentence, width))
         for each in shown:
-            _print(each)
+            _print(each, width)
     for rows in by_strategy(raised).values():
         first = rows[0]
         if first.raised is not None:
@@ -144,7 +144,7 @@ def replay(asked: Asked, seed: int) -> bool:
         print_json({**_scenario_json(asked.base), "seed": seed, "breaks": msgspec.to_builtins(shown)})
     else:
         for each in shown:
-            _print(each)
+            _print(each, table_width(asked.wide))
     return kept and not any(each.promised for each in shown)
 
 
@@ -174,6 +174,11 @@ def say_pace(schedules: int, took_s: float) -> None:
     note(f"{schedules:,} schedules in {took_s:,.1f} s, {schedules / max(took_s, SHORTEST_S):,.0f} a second")
 
 
+def story_width(width: int | None) -> int:
+    """The columns of a story: those that there are, where they are fewer than it usually has."""
+    return WIDTH if width is None else min(WIDTH, width)
+
+
 def _one(
     asked: Asked,
     strategy: Plugin,
@@ -184,7 +189,8 @@ def _one(
     example: Counterexample | None,
 ) -> Shown:
     replay = _replay_command(asked, strategy, fault, seed)
-    story = None if example is None else tell(example)
+    fits = None if asked.as_json else table_width(asked.wide)
+    story = None if example is None else tell(example, width=story_width(fits))
     return Shown(strategy.label, fault, invariant, promised, seed, replay, story)
 
 
@@ -200,11 +206,10 @@ def _replay_command(asked: Asked, strategy: Plugin, fault: str, seed: int) -> st
     return " ".join(words)
 
 
-def _print(shown: Shown) -> None:
+def _print(shown: Shown, width: int | None) -> None:
     promised = "PROMISED, and broken" if shown.promised else "not promised, and broken"
-    click.echo(
-        f'\n{shown.strategy}: "{shown.invariant}" is {promised} under {shown.fault} by seed {shown.seed}'
-    )
+    said = f'{shown.strategy}: "{shown.invariant}" is {promised} under {shown.fault} by seed {shown.seed}'
+    click.echo(f"\n{wrapped(said, width)}")
     click.echo(f"  {shown.replay}")
     if shown.story is not None:
         click.echo(f"\n{shown.story}", nl=False)

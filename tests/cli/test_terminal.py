@@ -76,6 +76,20 @@ def test_what_a_command_prints_fits_80_columns(
     assert [line for line in lines if cell_len(line) > 80] == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--fault", "resurrect", "--seeds", "2", "--story", "--quiet"],
+        ["--fault", "duplicate", "--seed", "0"],
+        ["--fault", "resurrect", "--exhaustive", "--preemptions", "0", "--quiet"],
+    ],
+)
+def test_stories_of_a_search_fit_80_columns(words: list[str]) -> None:
+    lines = on_terminal(80, "prove", "none", *words)
+    assert [line for line in lines if cell_len(line) > 80] == []
+    assert any("starts task" in line for line in lines) or "--exhaustive" in words
+
+
 def on_terminal(columns: int, *words: str | Path) -> list[str]:
     """The lines of a command that runs on a terminal of that width."""
     command = [*python(), "-m", "kon"]

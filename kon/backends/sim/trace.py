@@ -89,6 +89,7 @@ _GAP_S: Final = 1.0
 """A pause that is worth a line of its own."""
 
 _TIME_WIDTH: Final = 9
+_LEAST_COLUMN: Final = 8
 
 CLIENT: Final = "client"
 """The host that has no column: what happens to it is told next to the queue, which it fills and empties."""
@@ -123,14 +124,14 @@ def story(
     hosts: whose columns to show, all their lives included; None for the two that did most. What others
         asked of queue and ledger is told there, with their name. Columns that stay empty are left out.
     tasks: leave out what is not about one of these; None for all. Crashes, pauses and partitions stay.
-    width: of a line, in characters.
+    width: of a line, in characters; lines are longer where a column would have fewer than 8.
     """
     told = [step for step in trace.steps if _is_told(step, tasks)]
     left, right = hosts or _busiest(told)
     heads = [left, "queue", "ledger", right]
     placed = [(step, column) for step in told if (column := _column(step, left, right)) is not None]
     shown = sorted({column for _, column in placed}) or [0, 1, 2, 3]
-    column_width = (width - _TIME_WIDTH) // len(shown) - 3
+    column_width = max((width - _TIME_WIDTH) // len(shown) - 3, _LEAST_COLUMN)
     lines = [
         _line("time s", [heads[column] for column in shown], column_width),
         "-" * _TIME_WIDTH + ("-+-" + "-" * column_width) * len(shown),
