@@ -23,6 +23,7 @@ from kon.core.distribution import version
 from kon.core.errors import (
     BackendUnavailable,
     ConfigurationError,
+    KonError,
     WorkersFailed,
     counted,
     ungrouped,
@@ -152,7 +153,8 @@ class LocalRun:
             )
         check_queue(strategy_class(spec.strategy.name), backend.fifo)
         self._begun = folder.begun
-        if not folder.exists:
+        is_new = not folder.exists
+        if is_new:
             folder.write_run(spec, {**context(), **self._about})
         if self._awaited is not None:
             self._hosts = JoinedHosts(
@@ -166,7 +168,12 @@ class LocalRun:
             if folder.owes_deletion:  # of a run that is opened again: there all its tasks count as queued
                 await backend.delete(spec.run, keep_objects=True)
                 folder.settle_deletion()
-            await backend.create(spec.run, spec.channel_options)
+            try:
+                await backend.create(spec.run, spec.channel_options)
+            except KonError:
+                if is_new and not backend.keeps_files and not backend.operations:
+                    folder.forget_run()  # nobody was asked: there is nothing to be taken up or deleted
+                raise
             channel = await backend.open(spec.run)
             self._control = Control(channel.control)
             if not backend.processes:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
 import pytest
 
-from kon.core.errors import BackendRefused, KonError, OverBudget, StoreError
+from kon.backends.aws.backend import AwsBackend
+from kon.core.errors import BackendDenied, BackendRefused, KonError, OverBudget, StoreError
 from kon.launch.local import LocalRun
 from kon.report.summary import CONTRACT
 from tests.cli.given import SHELL, SLEEPS, files_in, invoke, process, rows, write
@@ -186,6 +188,39 @@ def test_another_backend_than_the_files_has_a_folder_of_its_own(tmp_path: Path) 
     assert Path("results/sleeps/sleeps-lease-w2-r1/run.json").exists(), "the file's own backend"
     refused = invoke("status", "sleeps-lease-w2-r1")
     assert "name one by its folder" in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "submit"])
+def test_a_run_for_which_nobody_was_asked_leaves_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """One that was left would need credentials to be given up, and make its name stand for two runs."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    file = write(tmp_path)
+    assert invoke("run", file, "-q").exit_code == 0
+    refused = invoke(command, file, "--set", "backend=aws")
+    assert refused.exit_code == 3
+    assert "no AWS credentials" in refused.stderr
+    assert not Path("results/sleeps-aws/sleeps-lease-w1-r1").exists()
+    assert invoke("results", "sleeps-lease-w1-r1").exit_code == 0
+
+
+def test_a_run_that_a_backend_was_asked_about_keeps_its_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something of it may be there, and `kon down` finds it by this."""
+
+    async def create(self: AwsBackend, run: str, options: object) -> None:
+        self._count.operations["sqs", "CreateQueue"] = 1
+        raise BackendDenied("no more")
+
+    monkeypatch.setattr(AwsBackend, "create", create)
+    assert invoke("run", write(tmp_path), "--set", "backend=aws").exit_code == 3
+    assert Path("results/sleeps-aws/sleeps-lease-w1-r1/run.json").exists()
 
 
 def test_out_that_is_an_empty_folder_or_has_other_runs_is_used(tmp_path: Path) -> None:

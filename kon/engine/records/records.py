@@ -117,6 +117,12 @@ class RunFolder:
         run = RunFile(SCHEMA, spec, spec.key(), context, attempts_before)
         replace(self.run_file, msgspec.json.format(msgspec.json.encode(run)) + b"\n")
 
+    def forget_run(self) -> None:
+        """Undo `write_run`, where nothing came of the run. What else is in the folder stays."""
+        self.run_file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it holds something
+            self.path.rmdir()
+
     def read_run(self) -> RunFile:
         """Raises StoreError when it can't be read, StoreVersionError when a newer kon wrote it."""
         try:
