@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -37,14 +38,22 @@ def init(folder: Path) -> None:
             f"{', '.join(str(folder / name) for name in there)}: there already, so that nothing was written. "
             "Name another folder: kon init FOLDER"
         )
+    if folder.exists() and not folder.is_dir():
+        raise ConfigurationError(f"{folder}: is a file. Name a folder: kon init FOLDER")
+    begun: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             with (folder / name).open("x", encoding="utf-8") as file:
+                begun.append(folder / name)
                 file.write(text)
     except OSError as error:
-        raise ConfigurationError(f"{folder}: can't be written: {error.strerror}") from error
+        for each in begun:  # or they would stand in the way of the next try
+            each.unlink(missing_ok=True)
+        raise ConfigurationError(
+            f"{folder}: can't be written: {error.strerror}; no file of it is left"
+        ) from error
     for name in texts:
         click.echo(f"wrote {folder / name}")
-    step = "" if folder == Path() else f"cd {folder} && "
+    step = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
     click.echo(f"\nNext: {step}kon run experiment.yml\n      {step}kon run quickstart.yml")

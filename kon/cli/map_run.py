@@ -23,7 +23,7 @@ from kon.cli.map_output import Printed, Printer
 from kon.cli.map_sources import Item
 from kon.cli.map_tasks import Commands
 from kon.cli.output import can_redraw, note, print_rows
-from kon.core.errors import ConfigurationError, Interrupted, StoreError
+from kon.core.errors import ConfigurationError, Interrupted, StoreError, counted
 from kon.core.task import Outcome, State
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
@@ -271,7 +271,7 @@ class MapRun:
             return
         told = ", ".join(f"{count:,} {state}" for state, count in bad.items())
         where = f" (kon results {run.path} --failed)" if run.is_kept else ""
-        note(f"kon: of {tally.tasks:,} tasks {told}{self._printer.tell_the_rest()}{where}")
+        note(f"kon: of {counted(tally.tasks, 'task')} {told}{self._printer.tell_the_rest()}{where}")
 
     def _after_interrupt(self) -> str:
         """What became of a run at Ctrl-C; leaves it to its workers where its records are kept."""
@@ -286,8 +286,8 @@ class MapRun:
         tally = self._tail.tally
         ended = tally.tasks - tally.left - tally.counts[State.CANCELLED]
         if ended == tally.tasks and (self._incoming is None or self._incoming.is_over):
-            return f"interrupted with {ended:,} of {ended:,} tasks ended: nothing is left to run"
-        told = f"interrupted with {ended:,} of {tally.tasks:,} tasks ended"
+            return f"interrupted with {ended:,} of {counted(ended, 'task')} ended: nothing is left to run"
+        told = f"interrupted with {ended:,} of {counted(tally.tasks, 'task')} ended"
         if is_left:
             return f"{told}; the others go on in the background. To see them end: {_resuming()}"
         if self._request.joblog is not None:

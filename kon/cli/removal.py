@@ -73,7 +73,7 @@ def rm(names: tuple[str, ...], root: Path, with_objects: bool, dry_run: bool, ye
     folders = list({run.path: run for run in (_the_run(name, root) for name in names)}.values())
     reasons = [reason for folder in folders if (reason := why_kept(folder, with_objects)) is not None]
     if reasons:
-        raise ConfigurationError("\n".join([*reasons, "nothing was removed"]))
+        raise ConfigurationError("\n".join(reasons) + "; nothing was removed")
     _remove(folders, with_objects, dry_run, yes)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 from click.testing import CliRunner, Result
 
@@ -14,6 +16,8 @@ from kon.experiment import load
 from kon.experiment.model import ExperimentForm
 
 PROJECT = Path(__file__).parents[2]
+
+FULL = Path("/dev/full")
 
 
 def init(*arguments: str) -> Result:
@@ -40,6 +44,39 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     )
     assert [file.name for file in tmp_path.iterdir()] == ["quickstart.yml"]
     assert (tmp_path / "quickstart.yml").read_text() == "mine"
+
+
+@pytest.mark.skipif(not FULL.is_char_device(), reason="the system has no device that is always full")
+def test_a_full_disk_leaves_nothing_in_the_way_of_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(self: Path, *arguments: Any, **options: Any) -> Any:
+        file = plain(self, *arguments, **options)
+        if self.name != "quickstart.yml" or "x" not in arguments:
+            return file
+        file.close()
+        return plain(FULL, "w", buffering=1)
+
+    plain = Path.open
+    monkeypatch.setattr(Path, "open", opened)
+    ended = init(str(tmp_path))
+    assert ended.exit_code == 2
+    assert "No space left on device; no file of it is left" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    assert init(str(tmp_path)).exit_code == 0
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    ended = init(str(tmp_path / "mine"))
+    assert ended.exit_code == 2
+    assert ended.stderr == f"kon: {tmp_path / 'mine'}: is a file. Name a folder: kon init FOLDER\n"
+
+
+def test_the_next_step_can_be_pasted(tmp_path: Path) -> None:
+    ended = init(str(tmp_path / "my project"))
+    assert f"Next: cd '{tmp_path / 'my project'}' && kon run experiment.yml" in ended.stdout
 
 
 def test_keys_that_are_commented_out_stand_with_their_defaults() -> None:

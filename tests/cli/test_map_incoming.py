@@ -65,7 +65,7 @@ class TestItemsThatComeSlowly:
             process.send_signal(signal.SIGINT)
             assert process.wait(60) == 130
             assert process.stderr is not None
-            assert b"interrupted with 1 of 1 tasks ended" in process.stderr.read()
+            assert b"interrupted with 1 of 1 task ended" in process.stderr.read()
         assert (tmp_path / "log").read_text().count("echo 1") == 1
 
     def test_one_that_no_command_can_take(self, tmp_path: Path) -> None:

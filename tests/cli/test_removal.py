@@ -71,6 +71,15 @@ def test_the_command_that_ends_a_run_can_be_pasted(place: Path) -> None:
     assert f"(kon collect '{folder.absolute()}')" in refused.stderr
 
 
+def test_one_run_that_stays_is_one_problem(place: Path) -> None:
+    (place / "x-lease-w1-r1" / "summary.json").unlink()
+    refused = invoke("rm", place / "x-lease-w1-r1", "--yes")
+    assert refused.exit_code == 2
+    [line] = refused.stderr.splitlines()
+    assert line.startswith("kon: ")
+    assert line.endswith("; nothing was removed")
+
+
 def test_a_run_is_removed_by_its_name(place: Path) -> None:
     ended = invoke("rm", "x-lease-w1-r1", "--yes")
     assert ended.exit_code == 0, ended.output
