@@ -14,6 +14,7 @@ from kon.core.spec import Plugin
 from kon.core.strategy import Claim, Strategy
 from kon.core.task import Bundle, Segment, Task, decode_bundle, encode
 from kon.engine.give_back import GiveBack
+from kon.engine.page import unpacked
 from kon.strategies.conditional_put import ConditionalPut
 from kon.strategies.lease import Lease
 from kon.strategies.none import NoDeduplication
@@ -21,8 +22,8 @@ from kon.strategies.read_then_write import ReadThenWrite
 from kon.trials.prove.classes import fault_class
 from kon.trials.prove.drawn import SCENARIO, play_seed
 from kon.trials.prove.scenario import Invariant
-from tests.engine.auto import AUTO, LONG_FIRST, PAGED, messages, one_long
-from tests.engine.counted import Counted
+from tests.engine.auto import AUTO, LONG_FIRST, PAGED, messages, one_long, paged
+from tests.engine.counted import Counted, claims
 from tests.engine.world import World, in_virtual_time
 
 _Result = TypeVar("_Result")
@@ -183,5 +184,16 @@ def test_a_row_that_has_moved_is_looked_for_at_its_own_place_at_once() -> None:
         again = [bundle for bundle in await messages(world) if bundle.moves]
         assert again
         assert all(bundle.segment is None for bundle in again)
+
+    in_virtual_time(main())
+
+
+def test_a_page_that_was_just_read_says_what_has_moved_though_none_of_its_rows_changes() -> None:
+    async def main() -> None:
+        below, segment = Counted(), Segment(0, 4, 4)
+        await paged(below, "a", segment).insert_new(claims([0], "t"))
+        assert await paged(below, "b", segment).move([1]) == [True]
+        [row] = await below.scan(0, 10)
+        assert unpacked(row, 4).moved == {1}
 
     in_virtual_time(main())

@@ -14,7 +14,8 @@ from kon.core.queue import Depth, Message
 from kon.core.spec import Plugin
 from kon.core.strategy import Strategy
 from kon.core.task import LAST_ATTEMPT, Answers, Outcome, State, attempt_key, encode
-from kon.engine.control import Control, Roll
+from kon.engine.control import Control, Roll, WorkerState
+from kon.engine.missing import Missing
 from kon.engine.worker import Worker
 from kon.strategies.conditional_put import ConditionalPut
 from kon.strategies.lease import Lease
@@ -289,5 +290,40 @@ def test_a_task_that_an_earlier_round_has_done_is_done(plugin: Plugin) -> None:
         await world.channel.ledger.insert_new([Record(0, "w:1!", State.DONE, 1, outcome=encode(done))])
         tally = await world.client(first_attempt=2).collect()
         assert tally.counts[State.DONE] == 1
+
+    in_virtual_time(main())
+
+
+def judge(world: World) -> Missing:
+    return Missing(world.spec, world.channel, Control(world.channel.control), world.clock, 300.0, 1)
+
+
+def test_a_cancelled_run_has_stopped_when_no_worker_was_at_work_in_two_looks() -> None:
+    async def main() -> None:
+        world = await World.create(1)
+        missing, control = judge(world), Control(world.channel.control)
+        assert not await missing.is_stopped()
+        await world.send({})
+        await world.channel.tasks.receive(1, 0.0)
+        await control.say(1 << 40, WorkerState("w", holds=1))  # it came late
+        assert not await missing.is_stopped()
+        await control.say(1 << 40, WorkerState("w", gone=True))
+        assert not await missing.is_stopped()
+        assert await missing.is_stopped()
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize("is_estimate", [True, False])
+def test_an_estimate_that_nothing_is_in_flight_says_nothing_of_a_worker_that_may_live(
+    is_estimate: bool,
+) -> None:
+    async def main() -> None:
+        world = await World.create(1)
+        if is_estimate:
+            world.estimate_depth()
+        await Control(world.channel.control).say(1 << 40, WorkerState("w", holds=1))
+        missing = judge(world)
+        assert [await missing.is_stopped() for _ in range(3)] == [False, not is_estimate, not is_estimate]
 
     in_virtual_time(main())
