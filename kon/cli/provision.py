@@ -154,7 +154,7 @@ def _needs(
     target: str, root: Path, overrides: Sequence[str], limit: int | None, or_by_name: bool = False
 ) -> list[Needs]:
     """What the runs need at Amazon. Raises ConfigurationError where none needs anything."""
-    if Path(target).is_file():
+    if Path(target).is_file() or target.endswith((".yml", ".yaml")):  # no run's name has a dot
         asked = RunArguments(file=Path(target), out=None, overrides=overrides, limit=limit)
         found = [needs_of(cell.spec) for each in asked.load() for cell in each.cells()]
     elif or_by_name and not _has_records(target, root):
@@ -181,7 +181,7 @@ def _has_records(name: str, root: Path) -> bool:
 
 def _by_name(run: str, overrides: Sequence[str], limit: int | None) -> Needs:
     """A run that was begun elsewhere, or never."""
-    if "/" in run or run.endswith((".yml", ".yaml")):
+    if "/" in run:
         raise ConfigurationError(f"there is neither a file nor a run {run}")
     if limit is not None:
         raise ConfigurationError(f"--limit is for an experiment FILE, and {run} is not one")

@@ -171,7 +171,7 @@ class ExperimentForm(_Form):
         list[Workers],
         BeforeValidator(_listed, json_schema_input_type=list[Workers] | Workers),
         Field(min_length=1),
-        Expected("a list of whole numbers such as [1, 2, 4]"),
+        Expected("a whole number from 1 to 100000, or a list such as [1, 2, 4]"),
     ] = [1]
     """Numbers of workers to compare: a process each on one machine, a host each on EC2."""
 

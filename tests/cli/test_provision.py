@@ -275,6 +275,15 @@ def test_amazon_out_of_reach_is_an_error_of_amazons(file: Path, monkeypatch: pyt
         assert invoke(verb, file).exit_code == 3
 
 
+@pytest.mark.parametrize("verb", ["up", "down"])
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, verb: str) -> None:
+    file = write(tmp_path, AWS.format(name="ups", prefix="kon"))
+    missing = file.with_stem("exq")
+    refused = invoke(verb, missing, "--set", "backend=aws")
+    assert refused.exit_code == 2
+    assert refused.stderr == f'kon: {missing}: there is no such file, did you mean "{file.name}"?\n'
+
+
 def test_without_credentials_the_exit_code_is_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)

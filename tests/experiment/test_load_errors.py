@@ -25,7 +25,7 @@ def test_an_unknown_key_that_is_like_no_other_is_told_all_keys() -> None:
 
 def test_a_wrong_type_shows_what_was_expected_and_found() -> None:
     assert errors(MINIMAL + "workers: two\n") == [
-        'x.yml:4:10: expected a list of whole numbers such as [1, 2, 4], found "two"'
+        'x.yml:4:10: expected a whole number from 1 to 100000, or a list such as [1, 2, 4], found "two"'
     ]
 
 
@@ -34,8 +34,8 @@ def test_a_wrong_type_shows_what_was_expected_and_found() -> None:
     [
         ("workers: [1, two]", 14, "a whole number from 1 to 100000", '"two"'),
         ("workers: [0]", 11, "a whole number from 1 to 100000", "0"),
-        ("workers: []", 10, "a list of whole numbers such as [1, 2, 4]", "an empty list"),
-        ("workers:", 9, "a list of whole numbers such as [1, 2, 4]", "nothing"),
+        ("workers: []", 10, "a whole number from 1 to 100000, or a list such as [1, 2, 4]", "an empty list"),
+        ("workers:", 9, "a whole number from 1 to 100000, or a list such as [1, 2, 4]", "nothing"),
         ("workers: [1.5]", 11, "a whole number from 1 to 100000", "1.5"),
         ("slots: true", 8, "a whole number from 1 to 10000", "true"),
         ('slots: "1"', 8, "a whole number from 1 to 10000", '"1"'),

@@ -63,7 +63,8 @@ def test_a_problem_names_the_option_in_place_of_a_line() -> None:
         '--set wrokers=2: unknown key "wrokers", did you mean "workers"?'
     ]
     assert errors(MINIMAL, overrides=["workers=two"]) == [
-        '--set workers=two: expected a list of whole numbers such as [1, 2, 4], found "two"'
+        "--set workers=two: expected a whole number from 1 to 100000, or a list such as [1, 2, 4], "
+        'found "two"'
     ]
     assert errors(MINIMAL, overrides=["workload.count=-1"])[0].startswith(
         "--set workload.count=-1: expected "
