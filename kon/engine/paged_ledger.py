@@ -183,13 +183,13 @@ class PagedLedger(Ledger):
         inside = [key for key in keys if self._layout.page_of(key) is not None]
 
         def move(at: int, page: Page) -> bool:
-            if inside[at] in page.rows:
-                return False
-            page.moved.add(inside[at])
-            return True
+            is_there = inside[at] in page.rows
+            if not is_there:
+                page.moved.add(inside[at])
+            return is_there
 
-        moved, _ = await self._change(inside, move, may_be_new=True)
-        stays = {key for key, verdict in zip(inside, moved, strict=True) if verdict is False}
+        found, _ = await self._change(inside, move, may_be_new=True)
+        stays = {key for key, is_there in zip(inside, found, strict=True) if is_there is True}
         for key in inside:
             if key not in stays:
                 self._layout.moved(key)
