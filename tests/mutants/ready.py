@@ -6,6 +6,7 @@ fork gives the one function that it changes its new code.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import gc
 import inspect
@@ -150,7 +151,7 @@ def _run(session: pytest.Session, chosen: Sequence[pytest.Item], limits_s: Mappi
 
 def change(file: Path, before: str, functions: _Functions) -> bool:
     """Give the function that has changed in a loaded module its new code. False where more has changed."""
-    old, new = _Parts(before, file), _Parts(file.read_text(encoding="utf-8"), file)
+    old, new = Parts(before, file), Parts(file.read_text(encoding="utf-8"), file)
     if old.others != new.others or len(old.functions) != len(new.functions):
         return False
     if not any(where == str(file) for where, _ in functions):
@@ -170,12 +171,13 @@ def change(file: Path, before: str, functions: _Functions) -> bool:
     return True
 
 
-class _Parts:
+class Parts:
     """functions: the code of those that stand in no other. others: all else, to be compared."""
 
     def __init__(self, text: str, file: Path) -> None:
         self.functions: list[CodeType] = []
-        self.others = self._split(compile(text, str(file), "exec"))
+        # as a change is written, by ast.unparse: what lines statements share makes another code of a module
+        self.others = self._split(compile(ast.unparse(ast.parse(text)), str(file), "exec"))
 
     def _split(self, code: CodeType) -> tuple[Any, ...]:
         inner: list[Any] = []

@@ -16,7 +16,7 @@ import pytest
 
 from tests.mutants.__main__ import PROJECT, ROOMS, Copy, Notes, Ran, every, harmless, key, replace
 from tests.mutants.changes import Mutant, changed, mutants
-from tests.mutants.ready import NOT_IN_A_FUNCTION, PYTEST, Ready
+from tests.mutants.ready import NOT_IN_A_FUNCTION, PYTEST, Parts, Ready
 
 SOURCES = [pattern for room in ROOMS.values() for pattern in room.sources]
 
@@ -197,6 +197,17 @@ def test_a_change_is_tried_in_a_process_that_has_loaded_all_before(
         assert answer("STEP = 2", "STEP = 1", "even") == NOT_IN_A_FUNCTION
     finally:
         ready.close()
+
+
+def test_most_changes_are_of_a_function_in_each_source() -> None:
+    """One that is of more is tried by a start of pytest of its own, which takes a hundred times as long."""
+    lasts = {mutant.file: mutant for mutant, _ in every()}
+    for name, mutant in lasts.items():
+        file = PROJECT / name
+        text = file.read_text(encoding="utf-8")
+        before, after = Parts(text, file), Parts(changed(text, mutant), file)
+        assert before.others == after.others, mutant.name
+        assert before.functions != after.functions
 
 
 def test_there_are_more_than_enough_of_them_in_every_source() -> None:
