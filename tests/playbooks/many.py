@@ -14,7 +14,9 @@ import os
 import sys
 from typing import Final
 
+import ansible.cli
 from ansible.cli.playbook import PlaybookCLI
+from ansible.plugins import loader
 
 MODULES: Final = (
     "ansible.executor.playbook_executor",
@@ -26,10 +28,20 @@ MODULES: Final = (
 )
 """What plays import, read before the forks."""
 
+PLUGINS: Final = (
+    *("action", "become", "cache", "callback", "connection"),
+    *("filter", "inventory", "lookup", "shell", "test"),
+)
+"""Kinds of plug-ins, read likewise. Each task is a fork of its play's, and read all filters for itself."""
+
 
 def main() -> None:
     for name in MODULES:
         importlib.import_module(name)
+    loader.init_plugin_loader()
+    ansible.cli.init_plugin_loader = lambda paths: None  # it has been done
+    for kind in PLUGINS:
+        list(getattr(loader, f"{kind}_loader").all(class_only=True))
     gc.freeze()  # no fork copies what is there already to look through it
     for line in sys.stdin:
         reading, writing = os.pipe()
