@@ -143,7 +143,7 @@ class Host:
             left, pause_s = list(self._runs), shortest_s
             for turn in itertools.count():
                 # first, as whatever a client did that is gone, it did before this look
-                held = self._client.is_held()
+                held, seen = self._client.is_held(), self._client_seen
                 if self._find is not None:
                     left = await self._found(self._find, left)
                 likely = left[:AHEAD] + left[AHEAD:][turn % max(1, len(left) - AHEAD) :][:1]
@@ -151,7 +151,7 @@ class Host:
                 left = [each for each in left if each not in served]
                 if (not left and self._find is None) or self._told.is_set():
                     break
-                self._check_client(held)
+                self._check_client(held, seen)
                 longest_s = LONGEST_PAUSE_S if self._find is None else LONGEST_FIND_PAUSE_S
                 pause_s = shortest_s if served or self._shares_folder else min(pause_s * 1.2, longest_s)
                 await self._pause(pause_s)
@@ -279,7 +279,7 @@ class Host:
 
     async def _until_over(self, run: str, backend: Backend, control: Control) -> None:
         while not self._told.is_set():
-            held = self._client.is_held()
+            held, seen = self._client.is_held(), self._client_seen
             try:
                 if await control.is_over():
                     return
@@ -289,19 +289,23 @@ class Host:
                 if not await _is_there(backend, run):
                     return
                 raise
-            self._check_client(held)
+            self._check_client(held, seen)
             await self._pause(SHARED_PAUSE_S if self._shares_folder else PAUSE_S)
 
-    def _check_client(self, held: bool) -> None:
-        """Raises ClientGone where a client was here and is not any more, or none has come."""
+    def _check_client(self, held: bool, seen: bool) -> None:
+        """Raises ClientGone where a client was here and is not any more, or none has come.
+
+        seen: whether one had been here before the look. That is old where a run was worked on since: one that
+        an earlier client began is there before the client is.
+        """
         if held:
             self._client_seen = True
-        elif self._client_seen:
+        elif seen:
             raise ClientGone(
                 "the client has gone before every run was over; what is recorded stays, and what is queued "
                 "goes on when both are started again"
             )
-        elif asyncio.get_running_loop().time() > self._give_up_s:
+        elif not self._client_seen and asyncio.get_running_loop().time() > self._give_up_s:
             where = f" and --out {self._root}" if self._shares_folder else ""
             raise ClientGone(
                 f"no client came within {self._patience_s:g} s: start one with `kon run --join`, the "

@@ -279,6 +279,30 @@ def test_a_client_whose_hosts_have_gone_gives_up_and_is_taken_up_again(
     assert (row["done"], row["duplicate_starts"]) == (200, 0)
 
 
+def test_a_host_that_was_there_before_its_client_goes_on_to_the_next_run(tmp_path: Path) -> None:
+    """One that an earlier client began is there to be worked on before the client comes back."""
+    place = Place(tmp_path, SLOW.replace("count: 200", "count: 60") + "repeats: 4\n")
+
+    async def main() -> list[dict[str, Any]]:
+        first = asyncio.create_task(place.host(1).run())
+        client = asyncio.create_task(place.campaign(hosts=Hosts()).run())
+        await place.answered("s-lease-w1-r1")
+        client.cancel()
+        await asyncio.wait([client])
+        with pytest.raises(ClientGone):
+            await first
+        place.notes.clear()
+        host = asyncio.create_task(place.host(1).run())
+        await until(lambda: place.notes != [])
+        rows = await place.campaign(hosts=Hosts()).run()
+        await host
+        return rows
+
+    rows = asyncio.run(main())
+    assert [row["done"] for row in rows] == [60] * 4
+    assert place.notes[-1] == "1: every run is over"
+
+
 def test_hosts_run_again_what_failed(tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     text = f"""
