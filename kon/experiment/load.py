@@ -89,6 +89,10 @@ def _read(path: Path) -> str:
     except FileNotFoundError as error:
         beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
         raise ConfigurationError(f"{path}: there is no such file{did_you_mean(path.name, beside)}") from error
+    except IsADirectoryError as error:
+        inside = [str(each) for each in sorted(path.glob("*.yml"))[:1]]
+        such = "".join(f", such as {describe(each)}" for each in inside)
+        raise ConfigurationError(f"{describe(str(path))} is a folder; expected a YAML file{such}") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigurationError(f"{describe(str(path))} can't be read: {reason}") from error

@@ -272,7 +272,11 @@ class TestFiles:
             load(tmp_path / "no" / "such" / "folder.yml")
 
     def test_a_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigurationError, match="can't be read: Is a directory"):
+        with pytest.raises(ConfigurationError, match=r'" is a folder; expected a YAML file$'):
+            load(tmp_path)
+        (tmp_path / "b.yml").touch()
+        (tmp_path / "a.yml").touch()
+        with pytest.raises(ConfigurationError, match=r'a YAML file, such as ".*/a\.yml"$'):
             load(tmp_path)
 
     def test_empty(self, tmp_path: Path) -> None:
