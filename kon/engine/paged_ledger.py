@@ -300,9 +300,10 @@ class PagedLedger(Ledger):
             if isinstance(answer, BaseException):
                 raise answer
             for number, row in zip(numbers, answer, strict=True):
-                # our own write, met by its second try
-                ours = row is None or row.token == writes[number].token
-                found[number] = None if row is None or ours else self._unpacked(row)
+                if row is None or row.token == writes[number].token:  # our own write, met by its second try
+                    found[number] = None
+                else:
+                    found[number] = self._unpacked(row)
         return found
 
     @contextlib.asynccontextmanager

@@ -91,10 +91,11 @@ def test_two_outcomes_that_would_have_one_place_get_two(monkeypatch: pytest.Monk
     async def case() -> None:
         below = Counted()
         ledger = PagedLedger(below, "w", FixedPages(10))
-        done = [result(key, "a!", 2_000) for key in range(3)]
-        await ledger.insert_new(done)
-        assert await ledger.read([0, 1, 2]) == done
-        assert [row.key for row in await below.scan(0, 10)] == [0, *range(1 << 52, (1 << 52) + 3)]
+        done = [result(key, "a!", 2_000) for key in range(4)]
+        await ledger.insert_new(done[:3])
+        await PagedLedger(below, "v", FixedPages(10)).insert_new(done[3:])
+        assert await ledger.read(list(range(4))) == done
+        assert [row.key for row in await below.scan(0, 10)] == [0, *range(1 << 52, (1 << 52) + 4)]
 
     asyncio.run(case())
 

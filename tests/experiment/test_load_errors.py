@@ -271,13 +271,15 @@ class TestFiles:
         with pytest.raises(ConfigurationError, match="there is no such file"):
             load(tmp_path / "no" / "such" / "folder.yml")
 
-    def test_a_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigurationError, match=r'" is a folder; expected a YAML file$'):
-            load(tmp_path)
-        (tmp_path / "b.yml").touch()
-        (tmp_path / "a.yml").touch()
-        with pytest.raises(ConfigurationError, match=r'a YAML file, such as ".*/a\.yml"$'):
-            load(tmp_path)
+    def test_a_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        (folder := Path("d")).mkdir()
+        with pytest.raises(ConfigurationError, match=r'^"d" is a folder; expected a YAML file$'):
+            load(folder)
+        (folder / "b.yml").touch()
+        (folder / "a.yml").touch()
+        with pytest.raises(ConfigurationError, match=r'expected a YAML file, such as "d/a\.yml"$'):
+            load(folder)
 
     def test_empty(self, tmp_path: Path) -> None:
         file = tmp_path / "empty.yml"
