@@ -98,6 +98,32 @@ def test_an_answer_whose_reader_left_meanwhile_is_not_left_behind(
     assert _written(tmp_path) == []
 
 
+@pytest.mark.parametrize("says", [{"stdout": "too late"}, None])
+def test_readers_who_left_while_they_were_answered_keep_nobody_else_from_being_told(
+    tmp_path: Path, says: Output | None
+) -> None:
+    place = _place(tmp_path)
+    for name in ("7-a", "8-b", "9-c"):
+        (place / name).touch()
+
+    def output(index: int) -> Output | None:
+        if index == 8:
+            return {"stdout": "so far"}
+        for question in place.glob(f"{index}-*"):
+            question.unlink()
+        return says
+
+    async def main() -> None:
+        task = asyncio.create_task(answering(RunFolder(tmp_path), output))
+        await asyncio.sleep(1.5)
+        assert not task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    in_virtual_time(main())
+    assert _written(place) == ["8-b", "8-b.json"]
+
+
 @pytest.mark.parametrize(("old_s", "stays"), [(STALE_S - 5.0, True), (STALE_S + 5.0, False)])
 def test_a_question_whose_reader_has_gone_is_dropped(tmp_path: Path, old_s: float, stays: bool) -> None:
     """Not before it is old: a worker of another machine may run that task."""
