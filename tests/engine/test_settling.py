@@ -35,6 +35,16 @@ def test_tasks_of_no_length_are_settled_together_while_the_queue_has_more() -> N
     in_virtual_time(main())
 
 
+def test_a_whole_batch_waits_for_no_more() -> None:
+    async def main() -> None:
+        world = await World.create(3 * SETTLE_BATCH, prefetch=SETTLE_BATCH, flush_s=FLUSH_S)
+        await world.run([0.001] * 3 * SETTLE_BATCH, world.worker(kind=Sleep({})))
+        keeps = world.events("keep")
+        assert keeps[1]["t"] - keeps[0]["t"] == pytest.approx(0.001 * SETTLE_BATCH, abs=0.1)
+
+    in_virtual_time(main())
+
+
 def test_what_ends_by_and_by_next_to_a_longer_task_is_settled_together() -> None:
     """Also after an outcome that was settled at once, as nothing could join it then."""
 
