@@ -19,6 +19,7 @@ from kon.engine.settler import MOST_WAITING, SETTLE_BATCH
 from kon.kinds.sleep import Sleep
 from kon.strategies.lease import Lease
 from kon.strategies.none import NoDeduplication
+from kon.strategies.read_then_write import ReadThenWrite
 from tests.engine.world import Scripted, World, in_virtual_time
 
 FLUSH_S = 10.0
@@ -225,6 +226,27 @@ def test_a_task_that_comes_twice_in_one_receive_is_run_once_and_leaves_no_messag
         await worker.run()
         assert kind.ended == [0]
         assert (await world.channel.tasks.depth()).total == 0
+
+    in_virtual_time(main())
+
+
+def test_two_ends_of_one_task_are_committed_by_two_calls() -> None:
+    """DynamoDB refuses a call that writes one row twice."""
+    calls: list[list[int]] = []
+
+    class Noted(ReadThenWrite):
+        async def commit(self, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> list[Outcome | None]:
+            calls.append([each.index for each in outcomes])
+            return await super().commit(claims, outcomes)
+
+    async def main() -> None:
+        world = await World.create(2, slots=4)
+        await world.send({"s": 1.0}, {"s": 1.0})
+        await world.send({"s": 1.0})
+        worker = world.worker(strategy=Noted, record="after")
+        worker.end_when_idle(10.0)
+        await worker.run()
+        assert sorted(calls) == [[0], [0, 1]]
 
     in_virtual_time(main())
 
