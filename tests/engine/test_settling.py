@@ -355,6 +355,19 @@ def test_who_watches_is_told_what_failed_for_good_and_how_long_settling_took() -
     in_virtual_time(main())
 
 
+def test_who_watches_is_told_nothing_of_what_is_done_next_to_what_failed() -> None:
+    async def main() -> None:
+        world = await World.create(2, slots=2, attempts=1)
+        await world.send({"s": 0.1, "fail": 1}, {"s": 0.1}, bundle=True)
+        worker = world.worker(watches=[noted := Noted()])
+        worker.end_when_idle(5.0)
+        await worker.run()
+        assert [tasks for tasks, _ in noted.settling] == [2]
+        assert noted.failures == [0]
+
+    in_virtual_time(main())
+
+
 def test_a_workers_load_has_what_is_being_settled_and_what_waits_for_that() -> None:
     async def main() -> None:
         world = await World.create(2, slots=2)
