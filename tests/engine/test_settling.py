@@ -156,6 +156,25 @@ def test_what_is_kept_next_to_what_is_refused_is_recorded_so() -> None:
     in_virtual_time(main())
 
 
+def test_where_the_outcome_of_another_stands_it_is_answered_and_the_own_one_recorded_as_refused() -> None:
+    class SecondBest(NoDeduplication):
+        async def commit(self, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> list[Outcome | None]:
+            return [
+                msgspec.structs.replace(each, result="another's") if each.index else each for each in outcomes
+            ]
+
+    async def main() -> None:
+        world = await World.create(2, slots=2)
+        await world.send({"s": 1.0}, {"s": 1.0}, bundle=True)
+        worker = world.worker(strategy=SecondBest)
+        worker.end_when_idle(1.0)
+        await worker.run()
+        assert (world.tasks_of("keep"), world.tasks_of("refuse")) == ([0], [1])
+        assert [outcome.result for outcome in await world.answers()] == [None, "another's"]
+
+    in_virtual_time(main())
+
+
 def test_an_ack_is_recorded_for_all_tasks_of_its_message_and_no_others() -> None:
     """Also where they were settled by and by, and together with tasks of a message that goes on."""
 
@@ -333,7 +352,7 @@ def test_who_watches_is_told_what_failed_for_good_and_how_long_settling_took() -
     """Also of what failed next to a task that is tried again."""
 
     async def main() -> None:
-        world = await World.create(2, slots=2, attempts=2, backoff_s=0.1, flush_s=1.0)
+        world = await World.create(3, slots=3, attempts=2, backoff_s=0.1, flush_s=1.0)
         send = world.channel.answers.send
 
         async def slow(messages: Sequence[Message]) -> None:
@@ -341,13 +360,13 @@ def test_who_watches_is_told_what_failed_for_good_and_how_long_settling_took() -
             await send(messages)
 
         world.channel.answers.send = slow  # type: ignore[method-assign]
-        tasks = [Task(0, {"s": 0.1, "fail": 2}, 2), Task(1, {"s": 0.1, "fail": 2})]
+        tasks = [Task(0, {"s": 0.1, "fail": 2}, 2), Task(1, {"s": 0.1, "fail": 2}), Task(2, {"s": 0.1})]
         await world.channel.tasks.send([Message(encode(Bundle("r", tasks)))])
         worker = world.worker(watches=[noted := Noted()])
         worker.end_when_idle(5.0)
         await worker.run()
         assert noted.failures == [0, 1]
-        assert [tasks for tasks, _ in noted.settling] == [2, 1]
+        assert [tasks for tasks, _ in noted.settling] == [3, 1]
         assert [took_s for _, took_s in noted.settling] == pytest.approx([0.25, 0.25])
         (retry,) = world.events("retry")
         assert (retry["i"], retry["error"]) == ([1], "ValueError: attempt 1 fails")

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from kon.core.task import Outcome, State
-from kon.engine.sizing import MOST_TASKS, Sizing
+from kon.engine.sizing import FIRST_WINDOW, MOST_TASKS, WINDOW_BYTES, Sizing
 from tests.engine.auto import spec, took
 
 
@@ -169,6 +169,8 @@ def test_half_of_the_run_is_spread_over_all_workers_while_nothing_is_known(
 def test_a_guess_is_made_at_once_where_it_costs_nothing() -> None:
     sizing = Sizing(spec(tasks_per_row=1))
     assert (sizing.size(10_000), sizing.is_blind) == (100, False)
+    # an eighth of a worker's share, not the half that is spread where it costs something
+    assert Sizing(spec(100, tasks_per_row=1)).size(100) == 12
 
 
 @pytest.mark.parametrize(("seconds", "size"), [(0.001, 50), (0.01, 12), (0.1, 6), (1.0, 1)])
@@ -176,6 +178,20 @@ def test_messages_are_large_enough_for_the_client_to_keep_up(seconds: float, siz
     sizing = Sizing(spec(workers=10_000))
     sizing.learn(took(*[seconds] * 16))
     assert sizing.size(10_000) == size
+
+
+def test_no_more_tasks_are_sized_together_than_memory_has_room_for() -> None:
+    sizing = Sizing(spec(bundle=1))
+    sizing.fit(1, WINDOW_BYTES / 10, WINDOW_BYTES)
+    assert sizing.span(10_000, 1) == 10
+    sizing.fit(1, 2.0 * WINDOW_BYTES, WINDOW_BYTES)
+    assert sizing.span(10_000, 1) == 1
+
+
+def test_the_run_is_spread_once_though_nothing_is_learned_then() -> None:
+    sizing = Sizing(spec(1_000_000))
+    spans = [sizing.span(left, 1) for left in (1_000_000, 999_999)]
+    assert spans == [1, FIRST_WINDOW]
 
 
 def test_what_the_workload_says_needs_no_guess() -> None:
