@@ -18,6 +18,7 @@ from kon.core.spec import Faults
 from kon.core.task import Answers, Bundle, Outcome, State, Task, decode_bundle, encode
 from kon.engine.client import ANSWERS_BYTES, Client, Listener
 from kon.engine.control import Control, Status
+from kon.engine.sizing import MOST_TASKS
 from kon.strategies.conditional_put import ConditionalPut
 from kon.strategies.none import NoDeduplication
 from tests.engine.world import World, in_virtual_time
@@ -37,6 +38,15 @@ def test_tasks_are_numbered_and_bundled() -> None:
             [(3, 13), (4, 14), (5, 15)],
             [(6, 16)],
         ]
+
+    in_virtual_time(main())
+
+
+def test_a_bundle_that_is_asked_for_may_be_larger_than_any_that_kon_chooses() -> None:
+    async def main() -> None:
+        world = await World.create(3 * MOST_TASKS, bundle=2 * MOST_TASKS)
+        await world.client().submit(range(3 * MOST_TASKS))
+        assert [len(bundle.tasks) for bundle in await queued(world)] == [2 * MOST_TASKS, MOST_TASKS]
 
     in_virtual_time(main())
 
