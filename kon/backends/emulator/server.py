@@ -115,7 +115,7 @@ def _serve_moto(fd: int, strict: Strict | None) -> None:
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # or the log has a line for each request
-    application = moto_application()
+    application = one_write_at_once(moto_application())
     if strict is not None:
         application = Wsgi(application, strict)
     port = int(os.environ["MOTO_PORT"])
@@ -123,6 +123,22 @@ def _serve_moto(fd: int, strict: Strict | None) -> None:
         "127.0.0.1", port, application, threaded=True, request_handler=MotoRequestHandler, fd=fd
     )
     server.serve_forever()
+
+
+def one_write_at_once(application: Any) -> Any:
+    """Serve PUT and DELETE, S3's writes, one after another.
+
+    Of several conditional ones at once more than one succeeded: moto looks, and then writes.
+    """
+    writing = threading.Lock()
+
+    def served(environ: dict[str, Any], start_response: Any) -> Any:
+        if environ["REQUEST_METHOD"] not in ("PUT", "DELETE"):
+            return application(environ, start_response)
+        with writing:
+            return application(environ, start_response)
+
+    return served
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ prefetch: 4
 attempts: 2
 backoff_s: 0.05
 visibility_s: 1
-faults: {kill_workers: 1, duplicate_rate: 0.5}
+faults: {kill_workers: 1, duplicate_rate: 1.0}
 """
-"""One task fails twice, the worker is killed and followed by another, half of the messages come twice."""
+"""One task fails twice, the worker is killed and followed by another, each message comes twice."""
 
 
 @pytest.fixture(scope="session")
