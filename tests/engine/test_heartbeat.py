@@ -9,9 +9,11 @@ import pytest
 
 from kon.core.errors import BackendUnavailable
 from kon.core.ledger import Record
+from kon.core.strategy import Strategy
 from kon.engine.control import Control, Status
 from kon.engine.worker import WorkerOptions
 from kon.strategies.lease import Lease
+from kon.strategies.none import NoDeduplication
 from tests.engine.world import World, in_virtual_time
 
 
@@ -121,23 +123,36 @@ def test_an_outage_is_in_the_records_while_it_lasts() -> None:
     in_virtual_time(main())
 
 
+RUN_AGAIN = "Another worker may run it a second time meanwhile"
+RENEWED = "Its claim is renewed all the same, so that no other worker runs it meanwhile"
+
+
 @pytest.mark.parametrize(
-    ("tasks", "named"), [(1, "0"), (3, "0, 1, 2"), (4, "0, 1, 2 and 1 more"), (6, "0, 1, 2 and 3 more")]
+    ("tasks", "named", "strategy", "comes"),
+    [
+        (1, "0", Lease, RENEWED),
+        (3, "0, 1, 2", NoDeduplication, RUN_AGAIN),
+        (4, "0, 1, 2 and 1 more", Lease, RENEWED),
+        (6, "0, 1, 2 and 3 more", Lease, RENEWED),
+    ],
 )
 def test_it_is_said_once_which_tasks_outlive_their_receipt(
-    caplog: pytest.LogCaptureFixture, tasks: int, named: str
+    caplog: pytest.LogCaptureFixture, tasks: int, named: str, strategy: type[Strategy], comes: str
 ) -> None:
     async def main() -> None:
         world = await World.create(tasks, slots=tasks, visibility_s=30.0)
         limits = world.channel.tasks.limits
         world.channel.tasks.limits = msgspec.structs.replace(limits, max_receipt_s=3_600.0)
         await world.send(*[{"s": 10_000.0}] * tasks, bundle=True)
-        running = asyncio.create_task(world.worker().run())
+        running = asyncio.create_task(world.worker(strategy=strategy).run())
         await asyncio.sleep(3_500.0)
         assert caplog.messages == []
         await asyncio.sleep(5_000.0)
         [said] = caplog.messages
-        assert said.startswith(f"task {named}: the queue holds its message for 1 h from the receipt")
+        assert said == (
+            f"task {named}: the queue holds its message for 1 h from the receipt and no longer, then it comes "
+            f"again. {comes}. Cut tasks that take so long into shorter ones"
+        )
         running.cancel()
         await asyncio.wait({running})
 
