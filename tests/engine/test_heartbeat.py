@@ -150,8 +150,8 @@ def test_it_is_said_once_which_tasks_outlive_their_receipt(
         await asyncio.sleep(5_000.0)
         [said] = caplog.messages
         assert said == (
-            f"task {named}: the queue holds its message for 1 h from the receipt and no longer, then it comes "
-            f"again. {comes}. Cut tasks that take so long into shorter ones"
+            f"task {named}: the queue holds its message for 1 h from the receipt and no longer, then it "
+            f"comes again. {comes}. Cut tasks that take so long into shorter ones"
         )
         running.cancel()
         await asyncio.wait({running})
