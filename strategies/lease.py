@@ -67,7 +67,7 @@ class Lease(Strategy):
 
     def _judge(self, task: Task, token: str, until_s: float, row: Record | None) -> Verdict | None:
         """What a row that was found means; None when it may be taken over."""
-        if row is None or (is_ours(row, token) and row.state is State.CLAIMED):
+        if row is None or is_ours(row, token):
             return Claim(task, token, until_s)
         if row.state is State.RETRY:
             return None
@@ -109,7 +109,7 @@ class Lease(Strategy):
         if row.outcome is not None:
             return decode_outcome(row.outcome)
         remaining_s = self._remaining_s(row)
-        return Defer(remaining_s) if row.state is State.CLAIMED and remaining_s > 0 else None
+        return Defer(remaining_s) if remaining_s > 0 else None
 
     def _remaining_s(self, row: Record) -> float:
         """How much longer a claim may hold, by its holder's clock, in seconds."""

@@ -277,3 +277,24 @@ def test_impossible_options_are_refused(options: dict[str, float]) -> None:
             Lease(await ledger(), "a", Clock(0.0), **options)
 
     in_virtual_time(main())
+
+
+def test_a_row_that_another_took_over_and_gave_back_meanwhile_is_deferred_and_no_takeover() -> None:
+    async def main() -> None:
+        table = await ledger()
+        await claim(lease(table, "dead"))
+        await asyncio.sleep(31.0)
+        replace, other, late = table.replace, lease(table, "quick"), lease(table, "late")
+
+        async def overtaken(records: Sequence[Record], if_tokens: Sequence[str]) -> list[Record | None]:
+            table.replace = replace  # type: ignore[method-assign]
+            held = await claim(other)
+            failed = Outcome(TASK.index, TASK.attempt, State.RETRY, error="it fails")
+            assert await other.commit([held], [failed]) == [failed]
+            return await replace(records, if_tokens)
+
+        table.replace = overtaken  # type: ignore[method-assign]
+        assert await late.admit([TASK]) == [Defer(0.0)]
+        assert (other.takeovers, late.takeovers) == (1, 0)
+
+    in_virtual_time(main())
