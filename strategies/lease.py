@@ -134,7 +134,6 @@ class Lease(Strategy):
             (at, row)
             for at, row in enumerate(found)
             if row is not None
-            and row.state is State.CLAIMED
             and row.token != records[at].token
             and _claim_of(row.token) == _claim_of(claims[at].token)
         ]

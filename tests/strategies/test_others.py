@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from kon.core.clock import Clock
 from kon.core.errors import ConfigurationError
 from kon.core.strategy import Claim, Skip, Strategy
-from kon.core.task import Outcome, State, Task
+from kon.core.task import Outcome, State, Task, attempt_key
 from kon.strategies.conditional_put import ConditionalPut
 from kon.strategies.none import NoDeduplication
 from kon.strategies.read_then_write import ReadThenWrite
@@ -108,6 +110,37 @@ def test_read_then_write_takes_the_next_attempt(record: str) -> None:
     in_virtual_time(main())
 
 
+@pytest.mark.parametrize(
+    ("record", "state", "is_kept"),
+    [("after", State.DONE, True), ("after", State.RETRY, False), ("before", State.DONE, False)],
+)
+def test_read_then_write_keeps_outcomes_after_a_run_alone_and_none_that_is_not_the_last(
+    record: Literal["after", "before"], state: State, is_kept: bool
+) -> None:
+    async def main() -> None:
+        table = await ledger()
+        await ReadThenWrite(table, "a", CLOCK, record=record).commit(
+            [Claim(TASK, "a")], [Outcome(7, 1, state)]
+        )
+        [row] = await table.read([attempt_key(7, 1)])
+        assert (row is not None) is is_kept
+
+    in_virtual_time(main())
+
+
+def test_read_then_write_after_gives_no_outcome_back() -> None:
+    """A stale read may have claimed what is done."""
+
+    async def main() -> None:
+        table = await ledger()
+        a = ReadThenWrite(table, "a", CLOCK)
+        await a.commit([Claim(TASK, "a")], [DONE])
+        await a.release([Claim(TASK, "a")])
+        assert await verdict_of(a) == Skip(DONE)
+
+    in_virtual_time(main())
+
+
 def test_read_then_write_promises_what_its_option_allows() -> None:
     async def main() -> None:
         table = await ledger()
@@ -134,6 +167,19 @@ def test_read_then_write_recalls_the_last_result_but_a_done_one_before_a_later_f
         first, last, done = (*failed, DONE) if record == "after" else (None, None, None)
         assert await strategy.recall([6, 7, 8, 9], range(1, 3)) == [last, done, None, None]
         assert await strategy.recall([6], range(1, 2)) == [first]
+
+
+def test_read_then_write_recalls_what_was_done_in_a_later_attempt_and_nothing_of_one_that_has_begun() -> None:
+    async def main() -> None:
+        table = await ledger()
+        after, before = (ReadThenWrite(table, "a", CLOCK, record=each) for each in ("after", "before"))
+        again = Task(7, "body", 2)
+        failed, done = Outcome(7, 1, State.FAILED, error="x"), Outcome(7, 2, State.DONE, "r")
+        await after.commit([Claim(TASK, "a"), Claim(again, "a")], [failed, done])
+        assert isinstance(await verdict_of(before, Task(8, "body")), Claim)
+        assert await after.recall([7, 8], range(1, 3)) == [done, None]
+
+    in_virtual_time(main())
 
 
 def test_read_then_write_recalls_a_done_task_without_a_look_at_the_attempts_after() -> None:
