@@ -168,17 +168,6 @@ def test_read_then_write_recalls_the_last_result_but_a_done_one_before_a_later_f
         assert await strategy.recall([6, 7, 8, 9], range(1, 3)) == [last, done, None, None]
         assert await strategy.recall([6], range(1, 2)) == [first]
 
-
-def test_read_then_write_recalls_what_was_done_in_a_later_attempt_and_nothing_of_one_that_has_begun() -> None:
-    async def main() -> None:
-        table = await ledger()
-        after, before = (ReadThenWrite(table, "a", CLOCK, record=each) for each in ("after", "before"))
-        again = Task(7, "body", 2)
-        failed, done = Outcome(7, 1, State.FAILED, error="x"), Outcome(7, 2, State.DONE, "r")
-        await after.commit([Claim(TASK, "a"), Claim(again, "a")], [failed, done])
-        assert isinstance(await verdict_of(before, Task(8, "body")), Claim)
-        assert await after.recall([7, 8], range(1, 3)) == [done, None]
-
     in_virtual_time(main())
 
 
