@@ -50,7 +50,8 @@ ROOMS: Final = {
         ("kon/engine/*.py", "strategies/*.py", "kon/core/journal.py"),
         (
             *("tests/strategies", "tests/engine", "--ignore=tests/engine/watchers"),
-            "tests/conformance/test_client_lease.py",
+            *("tests/conformance/test_client_lease.py", "tests/core/test_journal.py"),
+            "tests/core/test_journal_scan.py",
         ),
         ("lease --seeds 60", "conditional_put --seeds 40", "none --seeds 20"),
     ),
