@@ -280,7 +280,7 @@ def test_worker_processes_do_the_same(tmp_path: Path) -> None:
     """Duplicates and a killed worker on sqlite: counted from the events of processes."""
     text = """\
 name: killed
-workload: {kind: sleep, count: 60, seconds: 0.002}
+workload: {kind: sleep, count: 60, seconds: 0.02}
 strategies: [{name: lease, lease_s: 1, skew_s: 0.1}]
 workers: [2]
 visibility_s: 1

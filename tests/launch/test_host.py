@@ -120,7 +120,7 @@ def test_what_is_recorded_needs_no_client_and_starts_no_worker(tmp_path: Path) -
 def test_each_worker_has_its_processes_and_one_of_them_is_killed_once(tmp_path: Path) -> None:
     text = """
         name: k
-        workload: {kind: sleep, count: 60, seconds: 0.01}
+        workload: {kind: sleep, count: 60, seconds: 0.05}
         strategies: [{name: lease, lease_s: 0.5}]
         workers: 2
         processes: 2
