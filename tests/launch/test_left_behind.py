@@ -107,15 +107,21 @@ def test_failed_tasks_are_run_again_though_the_queues_of_the_first_time_are_left
     assert not folder.owes_deletion
 
 
-def test_a_run_that_somebody_opens_again_meanwhile_keeps_its_queues(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`kon collect` deletes only what is still over, under the lock of the runs."""
+def owing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """A recorded run whose queues are still to be deleted."""
     monkeypatch.chdir(tmp_path)
     Path("again.yml").write_text(FAILS.format(mended=tmp_path / "mended"))
     assert invoke("run", "again.yml", "--out", "out", "-q").exit_code == 1
     folder = RunFolder(Path("out/again-lease-w1-r1"))
     folder.owe_deletion()
+    return folder
+
+
+def test_a_run_that_somebody_opens_again_meanwhile_keeps_its_queues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`kon collect` deletes only what is still over, under the lock of the runs."""
+    folder = owing(tmp_path, monkeypatch)
     held: list[bool] = []
 
     async def noted(_: RunFolder) -> None:
@@ -134,11 +140,7 @@ def test_a_run_that_somebody_opens_again_meanwhile_keeps_its_queues(
 def test_what_a_client_at_work_keeps_from_being_deleted_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("again.yml").write_text(FAILS.format(mended=tmp_path / "mended"))
-    assert invoke("run", "again.yml", "--out", "out", "-q").exit_code == 1
-    folder = RunFolder(Path("out/again-lease-w1-r1"))
-    folder.owe_deletion()
+    folder = owing(tmp_path, monkeypatch)
     lock = client_lock(folder.path.parent)
     asyncio.run(lock.__aenter__())
     collected = invoke("collect", folder.path)
