@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from kon.core.backend import Channel
-from kon.core.errors import BackendDenied, BackendUnavailable, KonError
+from kon.core.errors import BackendDenied, BackendUnavailable, KonError, StoreError
 from kon.core.ledger import Ledger, Record
 from kon.core.objects import ObjectStore
 from kon.core.queue import Delivery, Depth, Message, Queue
@@ -116,9 +116,16 @@ class Patience:
         now_s = asyncio.get_running_loop().time
         began_s = now_s()
         try:
-            reply = await make()
-        except (BackendUnavailable, BackendDenied) as error:
-            return await self._again(make, error)
+            try:
+                reply = await make()
+            except (BackendUnavailable, BackendDenied) as error:
+                return await self._again(make, error)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # nobody asked for it, and a task group would take this task for one that has done its work
+            raise StoreError(f"{name} was cancelled from within, which is the backend's own fault") from error
         # a receive that finds nothing has waited, and tells nothing of how long the call takes
         if reply != []:
             self.timings.add(name, items, now_s() - began_s)

@@ -191,19 +191,31 @@ class Worker:
         self._recorder.flush()
         async with asyncio.TaskGroup() as group:
             self._executor.start(group)
-            background = [group.create_task(self._settler.run()), group.create_task(self._heartbeat())]
+            background = [
+                group.create_task(self._settler.run(), name="settler"),
+                group.create_task(self._heartbeat(), name="heartbeat"),
+            ]
             if self.spec.bundle is None:
                 watch = self._give_back.watch(self._prefetch, self.spec, self._options.hold)
-                background.append(group.create_task(watch))
-            fetch = group.create_task(self._fetch())
-            await self._stopping.wait()
-            if self._receiving:
-                fetch.cancel()
-            await asyncio.wait({fetch})
-            await self._drain()
+                background.append(group.create_task(watch, name="give-back"))
+            fetch = group.create_task(self._fetch(), name="receiving")
+            drain = group.create_task(self._until_drained(fetch), name="drain")
+            # a group takes a child that was cancelled for one that has done its work
+            await asyncio.wait({drain, *background}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (*background, drain):
+                _check_not_cancelled(task)
             for task in background:
                 task.cancel()
         await self._control.say(self._key, WorkerState(self.name, self._life.usage(), self._roll, gone=True))
+
+    async def _until_drained(self, fetch: asyncio.Task[None]) -> None:
+        fetch.add_done_callback(lambda _: self._stopping.set())
+        await self._stopping.wait()
+        is_stopped = self._receiving and fetch.cancel()
+        await asyncio.wait({fetch})
+        if not is_stopped:
+            _check_not_cancelled(fetch)
+        await self._drain()
 
     async def _tell_of(self, denial: BackendDenied) -> None:
         if self._key:
@@ -365,6 +377,12 @@ class Worker:
     def _trouble(self, error: KonError, pause_s: float) -> None:
         self._recorder.note(Event.TROUBLE, error=str(error), pause_s=pause_s)
         self._recorder.flush()
+
+
+def _check_not_cancelled(task: asyncio.Task[None]) -> None:
+    """Raises RuntimeError where a strategy or a store has ended this task, as its CancelledError does."""
+    if task.cancelled():
+        raise RuntimeError(f"a worker's {task.get_name()} was cancelled by what it called")
 
 
 async def _move(pages: PagedLedger, patience: Patience, indexes: Sequence[int]) -> list[bool]:

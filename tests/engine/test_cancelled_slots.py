@@ -11,7 +11,10 @@ import pytest
 
 from kon.core.errors import StoreError, first_cause
 from kon.core.kind import Attempt
-from kon.core.task import State, Task, decode_bundle
+from kon.core.queue import Message
+from kon.core.task import Bundle, Segment, State, Task, decode_bundle, encode
+from kon.strategies.lease import Lease
+from tests.engine.auto import PAGED
 from tests.engine.world import Scripted, World, in_virtual_time
 
 
@@ -144,5 +147,59 @@ def test_a_worker_ends_with_an_error_where_one_of_its_slots_ends_by_itself(slots
         with pytest.raises(ExceptionGroup) as raised:
             await world.worker(kind=OnceUnready({})).run()
         assert str(first_cause(raised.value)) == "a worker's slot ended by itself"
+
+    in_virtual_time(main())
+
+
+class Cancels(Lease):
+    """Is cancelled in one of its calls: by an error of its own, or with the task that makes the call."""
+
+    def __init__(self, *args: Any, call: str, whole: bool) -> None:
+        super().__init__(*args)
+
+        async def cancelled(*args: Any) -> Any:
+            if whole:
+                caller = asyncio.current_task()
+                assert caller is not None
+                caller.cancel()
+                await asyncio.sleep(0)
+            raise asyncio.CancelledError
+
+        setattr(self, call, cancelled)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize(
+    ("call", "task"),
+    [("admit", "receiving"), ("commit", "settler"), ("renew", "heartbeat"), ("release", "give-back")],
+)
+def test_a_worker_ends_with_an_error_where_its_strategy_cancels_a_call(
+    call: str, task: str, whole: bool
+) -> None:
+    """The call's task ended unheard: nothing more was received, settled, renewed or given back."""
+
+    async def main() -> None:
+        world = await World.create(100, **PAGED, visibility_s=6.0, workers=2)
+        tasks = [Task(index, {"s": 0.01 if index < 2 else 100.0}) for index in range(100)]
+        await world.channel.tasks.send([Message(encode(Bundle("r", tasks, segment=Segment(0, 100, 100))))])
+        worker = world.worker(strategy=Cancels, call=call, whole=whole)
+        with pytest.raises(ExceptionGroup) as raised:
+            await asyncio.wait_for(worker.run(), 1_000.0)
+        assert str(first_cause(raised.value)) == f"a worker's {task} was cancelled by what it called"
+
+    in_virtual_time(main())
+
+
+def test_a_worker_ends_with_an_error_where_its_strategy_cancels_as_it_drains() -> None:
+    async def main() -> None:
+        world = await World.create(8, bundle=8, drain_s=1.0)
+        await world.send(*[{"s": 20.0}] * 8, bundle=True)
+        worker = world.worker(strategy=Cancels, call="release", whole=False)
+        running = asyncio.create_task(worker.run())
+        await asyncio.sleep(5.0)
+        worker.stop()
+        with pytest.raises(ExceptionGroup) as raised:
+            await asyncio.wait_for(running, 1_000.0)
+        assert str(first_cause(raised.value)) == "a worker's drain was cancelled by what it called"
 
     in_virtual_time(main())

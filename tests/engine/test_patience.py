@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kon.core.errors import BackendDenied, BackendUnavailable, KonError
+from kon.core.errors import BackendDenied, BackendUnavailable, KonError, StoreError
 from kon.core.objects import ObjectStore
 from kon.engine.patience import DENIED_PAUSE_S, FIRST_PAUSE_S, LONGEST_PAUSE_S, Patience, PatientObjects
 from tests.engine.world import in_virtual_time
@@ -26,7 +26,7 @@ class Most(random.Random):
 class Calls:
     """Fails as it is told to, one call after another, then answers 7. at_s: when it was called."""
 
-    def __init__(self, *errors: KonError, then_for_ever: KonError | None = None) -> None:
+    def __init__(self, *errors: BaseException, then_for_ever: KonError | None = None) -> None:
         self._errors = list(errors)
         self._for_ever = then_for_ever
         self.at_s: list[float] = []
@@ -47,6 +47,30 @@ def patience(outage_s: float, denied_s: float = 0.0) -> tuple[Patience, list[tup
     told: list[tuple[str, float]] = []
     made = Patience(outage_s, Most(), lambda error, pause_s: told.append((str(error), pause_s)), denied_s)
     return made, told
+
+
+@pytest.mark.parametrize("first", [[], [AWAY]])
+def test_a_call_that_is_cancelled_from_within_is_an_error(first: list[BaseException]) -> None:
+    """A client took a batch that was never sent for one that was, and ended with tasks left."""
+
+    async def main() -> None:
+        made, _ = patience(1_000.0)
+        with pytest.raises(StoreError, match=r"queue\.send was cancelled from within"):
+            await made.call("queue.send", 1, Calls(*first, asyncio.CancelledError()))
+
+    in_virtual_time(main())
+
+
+def test_a_call_whose_task_is_cancelled_is_cancelled() -> None:
+    async def main() -> None:
+        made, _ = patience(1_000.0)
+        task = asyncio.create_task(made.call("queue.receive", 1, lambda: asyncio.sleep(1_000.0)))
+        await asyncio.sleep(1.0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    in_virtual_time(main())
 
 
 def test_a_call_is_repeated_with_pauses_that_double_up_to_the_longest() -> None:

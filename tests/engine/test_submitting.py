@@ -70,6 +70,25 @@ def test_a_window_s_note_counts_the_messages_before_it_also_those_of_a_dead_clie
     in_virtual_time(main())
 
 
+def test_a_batch_whose_send_is_cancelled_from_within_is_not_taken_for_sent() -> None:
+    """As nobody heard of it, its tasks were called lost."""
+
+    async def main() -> None:
+        world = await World.create(3, bundle=1)
+
+        async def cancelled(messages: Sequence[Message]) -> None:
+            raise asyncio.CancelledError
+
+        world.channel.tasks.send = cancelled  # type: ignore[method-assign]
+        client = world.client()
+        with pytest.raises(ExceptionGroup) as raised:
+            await asyncio.wait_for(client.run([{}] * 3), 100_000.0)
+        assert str(first_cause(raised.value)).startswith("queue.send was cancelled from within")
+        assert not world.recorded()
+
+    in_virtual_time(main())
+
+
 def test_a_window_that_a_dead_client_noted_is_divided_as_it_said_whatever_is_left_of_it() -> None:
     """Else a task's row would be in two places. What is left here are its larger tasks."""
 
