@@ -9,7 +9,7 @@ import pytest
 from kon.backends.memory import MemoryBackend
 from kon.backends.memory.queue import MemoryQueue
 from kon.backends.sim.loop import SimLoop, simulate
-from kon.core.backend import Channel, ChannelOptions
+from kon.core.backend import Channel, ChannelOptions, RequestCount
 from kon.core.ledger import Record
 from kon.core.queue import Depth, Message
 
@@ -48,6 +48,65 @@ def test_objects_of_the_backend_are_apart() -> None:
         assert await (await second.open("run")).tasks.receive(1, 0.0) == []
 
     asyncio.run(use())
+
+
+def test_sends_and_receives_without_a_pause_leave_others_their_turn() -> None:
+    async def use() -> None:
+        queue, turns = MemoryQueue(30.0, RequestCount()), 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        running = asyncio.create_task(others())
+        for calls in range(1, 11):
+            await queue.send([Message(b"a")])
+            assert turns >= 2 * calls - 1
+            await queue.receive(1, 0.0)
+            assert turns >= 2 * calls
+        running.cancel()
+
+    asyncio.run(use())
+
+
+def test_every_call_is_counted() -> None:
+    async def use() -> None:
+        requests = RequestCount()
+        queue = MemoryQueue(30.0, requests)
+        await queue.send([Message(b"a")])
+        deliveries = await queue.receive(1, 0.0)
+        await queue.extend(deliveries, 1.0)
+        await queue.ack(deliveries)
+        assert requests.made == 4
+        await queue.depth()
+        assert requests.made == 5
+
+    asyncio.run(use())
+
+
+def test_what_is_extended_too_late_leaves_nothing_behind() -> None:
+    async def use() -> None:
+        queue = MemoryQueue(30.0, RequestCount())
+        await queue.send([Message(b"a")])
+        deliveries = await queue.receive(1, 0.0)
+        await queue.ack(deliveries)
+        assert await queue.extend(deliveries, 60.0) == [False]
+        assert not queue._extended
+
+    asyncio.run(use())
+
+
+def test_a_receive_without_a_wait_finds_what_has_come_again() -> None:
+    async def use() -> None:
+        queue = MemoryQueue(30.0, RequestCount())
+        await queue.send([Message(b"a")])
+        await queue.receive(1, 0.0)
+        await asyncio.sleep(31.0)
+        assert [each.receives for each in await queue.receive(1, 0.0)] == [2]
+
+    simulate(use(), SimLoop())
 
 
 def test_an_idle_receiver_does_nothing_at_all() -> None:

@@ -72,9 +72,8 @@ class MemoryQueue(Queue):
             self._send_delayed([message for message in messages if message.delay_s])
             messages = [message for message in messages if not message.delay_s]
         self._fresh.extend(messages)
-        if self._waiters:
-            self._wake(len(messages))
-            self._arm()
+        self._wake(len(messages))
+        self._arm()
 
     async def receive(self, max_messages: int, wait_s: float) -> list[Delivery]:
         self._requests.made += 1
@@ -93,19 +92,12 @@ class MemoryQueue(Queue):
         self._requests.made += 1
         check_batch(self.limits, len(deliveries))
         check_visibility(self.limits, visible_s)
-        held, extended = self._held, self._extended
+        held = self._held
         handles = [delivery.handle for delivery in deliveries if delivery.handle in held]
-        if visible_s:
-            due_s = asyncio.get_running_loop().time() + visible_s
-            extended.update(dict.fromkeys(handles, due_s))
-            self._fall_due(due_s, handles)
-        else:
-            for handle in handles:
-                extended.pop(handle, None)
-            self._back.extend(handles)
-        if self._waiters:
-            self._wake(0 if visible_s else len(handles))
-            self._arm()
+        due_s = asyncio.get_running_loop().time() + visible_s
+        self._extended.update(dict.fromkeys(handles, due_s))
+        self._fall_due(due_s, handles)
+        self._arm()
         return [delivery.handle in held for delivery in deliveries]
 
     async def ack(self, deliveries: Sequence[Delivery]) -> list[bool]:

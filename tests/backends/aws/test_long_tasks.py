@@ -69,6 +69,20 @@ def test_a_receipt_is_extended_to_its_end_and_never_refused(visibility_s: float)
     assert queue.limits.max_receipt_s == queue.limits.longest_hold_s == RECEIPT_S, "bounds visibility_s too"
 
 
+def test_a_message_is_given_back_in_the_last_second_of_its_receipt_too() -> None:
+    sqs: Any = Sqs()
+    queue = SqsQueue(sqs, "http://x/1/q", STANDARD, sqs, 1, random.Random(1))
+
+    async def whole() -> list[bool]:
+        [delivery] = await queue.receive(1, 0.0)
+        await asyncio.sleep(43_199.5)
+        assert await queue.extend([delivery], 30.0) == [False]
+        return await queue.extend([delivery], 0.0)
+
+    assert simulate(whole(), SimLoop(limit_s=86_400.0)) == [True]
+    assert sqs.hidden_until_s == sqs.received_s + 43_199.5
+
+
 @pytest.mark.parametrize("part", [0.9, 1.05])
 @pytest.mark.parametrize("strategy", ["lease", "none"])
 def test_a_task_that_outlives_its_receipt_is_told_before_that(

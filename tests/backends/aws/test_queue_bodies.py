@@ -27,6 +27,12 @@ async def test_a_body_over_the_limit_travels_as_a_pointer(bed: Bed) -> None:
 
 
 @on_a_queue
+async def test_pointers_share_a_call(bed: Bed) -> None:
+    await bed.queue.send([Message(LARGE)] * 10)
+    assert [len(each["Entries"]) for each in bed.made("SendMessageBatch")] == [10]
+
+
+@on_a_queue
 async def test_what_is_large_in_base64_alone_is_too_large(bed: Bed) -> None:
     await bed.queue.send([Message(b"\xff" * (CALL_BYTES - 10))])
     assert await bed.large_bodies() == 1

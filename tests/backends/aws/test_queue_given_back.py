@@ -75,6 +75,7 @@ async def test_a_receive_that_is_cancelled_between_its_calls_gives_back_what_it_
     await reached.wait()
     receiving.cancel()
     await asyncio.wait({receiving})
+    assert receiving.cancelled()
     bed.calls.fault = None
     async with asyncio.timeout(GUARD_S):
         assert len({each.body for each in await all_of(bed.another(), 20)}) == 20
@@ -98,6 +99,7 @@ async def test_a_receive_without_a_wait_that_is_cancelled_gives_back_what_it_has
     await reached.wait()
     receiving.cancel()
     await asyncio.wait({receiving})
+    assert receiving.cancelled()
     async with asyncio.timeout(GUARD_S):
         assert len({each.body for each in await all_of(bed.another(), 20)}) == 20
     await queue.close()
