@@ -113,6 +113,21 @@ def _disk(root: Path) -> Iterator[CheckResult]:
         yield CheckResult("disk", Level.FAIL, f"{place} is on a network file system ({kind})", mend)
 
 
+def _scratch(root: Path) -> Iterator[CheckResult]:
+    """Where tasks' temporary files go. Where TMPDIR is no use, Python takes another folder without a word."""
+    wanted = os.environ.get("TMPDIR", "")
+    mend = "have TMPDIR name a folder that this user may write, or unset it"
+    try:
+        used = tempfile.gettempdir()
+    except OSError as error:
+        yield CheckResult("scratch", Level.FAIL, str(error.strerror or error), mend)
+        return
+    if wanted and Path(used) != Path(wanted).absolute():
+        yield CheckResult("scratch", Level.WARN, f"TMPDIR={wanted} can't be written: {used} is used", mend)
+    else:
+        yield CheckResult("scratch", Level.OK, f"{used}: {shutil.disk_usage(used).free / 1e9:,.1f} GB free")
+
+
 def _file_system(place: Path) -> str:
     """The type of the file system of a folder, where the system tells; else empty."""
     try:
@@ -253,6 +268,7 @@ _CHECKS: Final[tuple[Callable[[Path], Iterator[CheckResult]], ...]] = (
     _software,
     _machine,
     _disk,
+    _scratch,
     _clock,
     _limits,
     _shared_memory,

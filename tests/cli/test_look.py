@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,24 @@ def test_what_the_doctor_finds_wanting(tmp_path: Path, monkeypatch: pytest.Monke
     assert levels["ffmpeg"] is Level.WARN
     assert levels["strategies"] is Level.FAIL
     assert all(finding.mend for finding in examine(tmp_path) if finding.level is not Level.OK)
+
+
+def scratch(monkeypatch: pytest.MonkeyPatch, folder: Path | str) -> tuple[Level, str]:
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    [found] = [each for each in examine(Path.cwd()) if each.check == "scratch"]
+    return found.level, found.found
+
+
+def test_the_doctor_tells_where_temporary_files_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python falls back to another folder, which may be small, without a word."""
+    level, found = scratch(monkeypatch, tmp_path)
+    assert (level, found.partition(":")[0]) == (Level.OK, str(tmp_path))
+    level, found = scratch(monkeypatch, tmp_path / "gone")
+    assert (level, "gone can't be written" in found) == (Level.WARN, True)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", list)
+    level, found = scratch(monkeypatch, tmp_path)
+    assert (level, found.startswith("No usable temporary directory")) == (Level.FAIL, True)
 
 
 def test_the_doctor_knows_what_the_backend_needs() -> None:

@@ -124,7 +124,7 @@ class MemoryQueue(Queue):
     def _take(self, max_messages: int, now_s: float) -> list[Delivery]:
         self._expire(now_s)
         first = self._handles
-        taken = self._take_back(max_messages) if self._back else []
+        taken = self._take_back(max_messages)
         fresh, count = self._fresh, max_messages - len(taken)
         messages: Iterable[Message]
         if count < len(fresh):

@@ -104,6 +104,24 @@ def test_a_poll_that_is_a_little_late_is_waited_for() -> None:
     simulate(body(), SimLoop(limit_s=100.0))
 
 
+def test_a_wait_of_less_than_a_second_is_not_prolonged() -> None:
+    """SQS waits for whole seconds, so that its poll would come late in any case."""
+
+    async def receipt(count: int, wait_s: int) -> list[Delivery]:
+        await asyncio.sleep(wait_s)
+        return []
+
+    async def body() -> None:
+        nothing: Any = None
+        queue: Any = SqsQueue(nothing, "http://queues/1/q", STANDARD, nothing, 4, random.Random(1))
+        queue._receipt = receipt
+        assert await queue.receive(10, 0.5) == []
+        assert asyncio.get_running_loop().time() == 0.5
+        assert [*queue._adrift.values()] == [10], "what its poll brings is somebody's"
+
+    simulate(body(), SimLoop(limit_s=100.0))
+
+
 @on_a_queue
 async def test_what_is_over_a_limit_is_refused_before_anything_is_sent(bed: Bed) -> None:
     many = [Delivery(("handle", None, 0.0), b"", 1)] * (STANDARD.max_batch + 1)
