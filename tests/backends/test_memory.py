@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 
@@ -107,6 +108,27 @@ def test_a_receive_without_a_wait_finds_what_has_come_again() -> None:
         assert [each.receives for each in await queue.receive(1, 0.0)] == [2]
 
     simulate(use(), SimLoop())
+
+
+def test_what_is_held_falls_due_in_its_time_after_much_has_been_acked() -> None:
+    """Times of what is gone are swept out of the heap, which must stay one."""
+
+    async def use() -> None:
+        rng, queue = random.Random(1), MemoryQueue(40_000.0, RequestCount())
+        await queue.send([Message(b"%d" % number) for number in range(1_000)])
+        held = await queue.receive(1_000, 0.0)
+        due_s = [float(rng.randrange(1_000, 30_000)) for _ in held]
+        for number, (delivery, visible_s) in enumerate(zip(held, due_s, strict=True)):
+            await queue.extend([delivery], visible_s)
+            if number == 900:
+                await queue.ack(held[:900:3])
+        assert len(queue._due) < 1_000, "it was swept"
+        left = due_s[1:900:3] + due_s[2:900:3] + due_s[900:]
+        for now_s in range(500, 31_000, 1_000):
+            await asyncio.sleep(now_s - asyncio.get_running_loop().time())
+            assert (await queue.depth()).visible == sum(each <= now_s for each in left)
+
+    simulate(use(), SimLoop(limit_s=1e6))
 
 
 def test_an_idle_receiver_does_nothing_at_all() -> None:

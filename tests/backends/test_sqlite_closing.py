@@ -77,6 +77,22 @@ def test_closing_what_could_not_be_opened_raises_nothing_more(tmp_path: Path) ->
     asyncio.run(use())
 
 
+def test_a_connection_may_be_closed_twice_at_once(tmp_path: Path) -> None:
+    """By who uses it, and with its backend."""
+
+    async def use() -> None:
+        connection = await connected(tmp_path)
+        held = Held(connection)
+        first = asyncio.create_task(connection.close())
+        await asyncio.sleep(0)
+        connection._stop()
+        asyncio.get_running_loop().call_later(0.05, held.let_go)
+        await asyncio.gather(first, connection.close())
+        assert our_threads() == []
+
+    asyncio.run(use())
+
+
 def test_closing_after_the_loop_has_ended_waits_for_the_thread(tmp_path: Path) -> None:
     async def leave() -> tuple[Connection, Held]:
         connection = await connected(tmp_path)

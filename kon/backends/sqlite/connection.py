@@ -114,7 +114,7 @@ class Connection:
         try:
             return await answer
         except asyncio.CancelledError:
-            if answer.done() and not answer.cancelled() and answer.exception() is None:
+            if not answer.cancelled() and answer.exception() is None:
                 # it had its answer already, and was cancelled before its turn to take note of it
                 self._take_back(undo(answer.result()))
             raise

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kon.backends.aws.bodies import pointer
 from kon.backends.aws.queue import CALL_BYTES
 from kon.core.errors import BackendUnavailable
 from kon.core.queue import Message
@@ -85,6 +86,22 @@ async def test_a_body_that_does_not_come_costs_no_second_receipt(bed: Bed) -> No
     (held,) = await bed.queue.receive(10, 1.0)
     assert (held.body, held.receives) == (LARGE, 1)
     assert await bed.queue.ack([held]) == [True]
+
+
+@on_a_queue
+async def test_a_body_that_does_not_come_keeps_back_no_other(bed: Bed) -> None:
+    def away(client: Any) -> Any:
+        raise BackendUnavailable("S3 does not answer")
+
+    def message(body: str) -> tuple[dict[str, Any], float]:
+        return {"Body": body, "ReceiptHandle": body, "Attributes": {"ApproximateReceiveCount": "1"}}, 0.0
+
+    bed.calls.wrap = away
+    assert [each.body for each in await bed.queue._read([message(pointer("away")), message("here")])] == [
+        b"here"
+    ]
+    with pytest.raises(BackendUnavailable):
+        await bed.queue.receive(10, 0.0)
 
 
 @on_a_queue

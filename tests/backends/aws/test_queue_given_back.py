@@ -34,6 +34,8 @@ async def test_what_a_poll_brings_to_nobody_is_given_back(bed: Bed) -> None:
             await asyncio.sleep(0.01)
         while len(held) < 2:
             held += await bed.another().receive(10, 1.0)
+        while bed.queue._returning:  # noqa: ASYNC110 - nothing of a call that has ended is kept
+            await asyncio.sleep(0.01)
     assert sorted(each.body for each in held) == [b"0", b"1"]
 
 
@@ -43,6 +45,7 @@ async def test_a_poll_that_is_adrift_is_taken_over(bed: Bed) -> None:
     before = bed.calls.count.made
     receiving = asyncio.create_task(bed.queue.receive(10, 20.0))
     await asyncio.sleep(0.1)
+    assert not bed.queue._adrift, "what it brings is not given back as well"
     await bed.another().send(numbered(1))
     (delivery,) = await receiving
     assert delivery.receives == 1, "not given back first"
@@ -124,6 +127,17 @@ async def test_a_poll_that_fails_when_nobody_waits_is_no_complaint(bed: Bed) -> 
 
     poll = asyncio.create_task(fail())
     bed.queue._abandon(poll, 1)
+    await asyncio.wait({poll})
+    await asyncio.sleep(0)
+    assert not bed.queue._adrift
+
+
+@on_a_queue
+async def test_a_poll_that_ends_with_the_program_is_no_complaint(bed: Bed) -> None:
+    """As the loop's end cancels all tasks that are left."""
+    await adrift(bed.queue)
+    [poll] = bed.queue._adrift
+    poll.cancel()
     await asyncio.wait({poll})
     await asyncio.sleep(0)
     assert not bed.queue._adrift
