@@ -201,7 +201,7 @@ class MemoryQueue(Queue):
         try:
             await news
         except asyncio.CancelledError:
-            if news.done() and not news.cancelled():
+            if not news.cancelled():
                 self._wake(max_messages)  # what it was woken for is another's now
             raise
         finally:

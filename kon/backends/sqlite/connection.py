@@ -153,9 +153,8 @@ class Connection:
             self._thread.join()
 
     def _stop(self) -> None:
-        if not self._closing:
-            self._closing = True
-            self._inbox.put(None)
+        self._closing = True
+        self._inbox.put(None)
 
     # --- on the event loop -------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import pytest
 
 from kon.backends.aws.bodies import pointer
 from kon.backends.aws.queue import CALL_BYTES
+from kon.backends.aws.failures import CallRefused
 from kon.core.errors import BackendUnavailable
 from kon.core.queue import Message
 from tests.backends.aws.given import once
@@ -86,6 +87,22 @@ async def test_a_body_that_does_not_come_costs_no_second_receipt(bed: Bed) -> No
     (held,) = await bed.queue.receive(10, 1.0)
     assert (held.body, held.receives) == (LARGE, 1)
     assert await bed.queue.ack([held]) == [True]
+
+
+@on_a_queue
+async def test_a_message_whose_body_may_not_be_read_is_kept(bed: Bed) -> None:
+    """Only of a body that is gone is it known that its task was answered."""
+
+    def may_not(client: Any) -> Any:
+        raise CallRefused("may not", "AccessDenied", 403, {})
+
+    await bed.queue.send([Message(LARGE)])
+    bed.calls.wrap = may_not
+    with pytest.raises(CallRefused, match="may not"):
+        await bed.queue.receive(10, 5.0)
+    bed.calls.wrap = None
+    (held,) = await bed.queue.receive(10, 1.0)
+    assert (held.body, held.receives) == (LARGE, 1)
 
 
 @on_a_queue

@@ -134,6 +134,10 @@ def test_replies_are_read_as_by_botocore(
     assert codec.decode(service, operation, body) == parsed == answer
 
 
+def test_an_empty_reply_says_nothing() -> None:
+    assert codec.decode("sqs", "DeleteMessageBatch", b"") == {}
+
+
 def test_what_is_of_no_use_is_left_out() -> None:
     body = b'{"Responses": [{"TableName": "t", "Item": {"a": {"SS": ["x"]}}}], "New": {"a": 1}}'
     assert codec.decode("dynamodb", "BatchExecuteStatement", body) == {"Responses": [{"Item": {"a": {}}}]}

@@ -308,6 +308,17 @@ async def test_only_a_kept_connection_that_ends_is_stale(server: Server, calls: 
 
 
 @on_a_server
+async def test_a_kept_connection_that_ends_in_a_reply_is_not_stale(server: Server, calls: Calls) -> None:
+    """The service has had the request: to send it again is another attempt."""
+    await send(calls)
+    (connections,) = calls._lean._connections.values()
+    server.answers = [saying(HALF, then=hang_up)]
+    with pytest.raises(ConnectionClosedError) as raised:
+        await connections.exchange(b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n")
+    assert raised.type is ConnectionClosedError
+
+
+@on_a_server
 async def test_a_connection_of_an_earlier_loop_is_not_used(server: Server, calls: Calls) -> None:
     await send(calls)
     earlier = asyncio.new_event_loop()
