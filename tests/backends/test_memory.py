@@ -141,6 +141,19 @@ def test_an_idle_receiver_does_nothing_at_all() -> None:
     assert loop.steps < 20
 
 
+def test_a_receiver_is_woken_in_time_after_another_has_gone() -> None:
+    async def use() -> None:
+        queue = MemoryQueue(30.0, RequestCount())
+        await queue.send([Message(b"a")])
+        await queue.receive(1, 0.0)
+        waiting = asyncio.create_task(queue.receive(1, 1_000.0))
+        assert await queue.receive(1, 10.0) == []
+        assert [each.receives for each in await waiting] == [2]
+        assert asyncio.get_running_loop().time() == 30.0
+
+    simulate(use(), SimLoop())
+
+
 def test_a_receiver_sleeps_through_what_was_acked() -> None:
     """The time at which an acked message would have come again wakes nobody for long."""
 

@@ -63,6 +63,20 @@ def test_nobody_is_told_of_what_can_not_be_given_back(tmp_path: Path) -> None:
     asyncio.run(use())
 
 
+def test_nobody_is_told_of_what_comes_too_late_to_be_given_back(tmp_path: Path) -> None:
+    async def use() -> None:
+        complaints: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        connection = await connected(tmp_path)
+        await cancelled(connection, lambda db: None)
+        connection._stop()
+        await asyncio.shield(connection._ended)
+        await connection.close()
+        assert complaints == []
+
+    asyncio.run(use())
+
+
 def test_closing_what_could_not_be_opened_raises_nothing_more(tmp_path: Path) -> None:
     def refuse() -> sqlite3.Connection:
         raise StoreError("no run here")

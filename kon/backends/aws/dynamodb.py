@@ -145,10 +145,10 @@ class DynamoLedger(Ledger):
     # --- conditional writes --------------------------------------------------------------------------
 
     async def _write(self, writes: list[_Write]) -> list[Record | None]:
-        sizes = [check_size(write.record) for write in writes]
         verdicts: list[Record | None] = [None] * len(writes)
         rounds = 0
         while writes:
+            sizes = [check_size(write.record) for write in writes]
             if rounds == TRIES:
                 raise given_up(
                     len(writes), "written", rounds, "other writers made and removed them meanwhile"
@@ -163,7 +163,6 @@ class DynamoLedger(Ledger):
                 parts = [writes[part] for part in _parts(sizes)]
             await side_by_side([self._until_through("written", part, once) for part in parts])
             writes = await self._look(unseen, verdicts)
-            sizes = [check_size(write.record) for write in writes]
         return verdicts
 
     async def _execute(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from kon.backends.aws.bodies import pointer
-from kon.backends.aws.queue import CALL_BYTES
 from kon.backends.aws.failures import CallRefused
+from kon.backends.aws.queue import CALL_BYTES
 from kon.core.errors import BackendUnavailable
 from kon.core.queue import Message
 from tests.backends.aws.given import once

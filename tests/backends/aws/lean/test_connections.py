@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, ClassVar, cast
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from botocore.exceptions import ConnectionClosedError, EndpointConnectionError
@@ -312,9 +312,11 @@ async def test_a_kept_connection_that_ends_in_a_reply_is_not_stale(server: Serve
     """The service has had the request: to send it again is another attempt."""
     await send(calls)
     (connections,) = calls._lean._connections.values()
-    server.answers = [saying(HALF, then=hang_up)]
+    [kept] = connections._idle
+    kept._reader.begun = True
+    kept.exchange = AsyncMock(side_effect=ConnectionResetError)  # type: ignore[method-assign]
     with pytest.raises(ConnectionClosedError) as raised:
-        await connections.exchange(b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n")
+        await connections.exchange(b"")
     assert raised.type is ConnectionClosedError
 
 
