@@ -11,7 +11,7 @@ from typing import Any, ClassVar, cast
 from unittest.mock import AsyncMock, Mock
 
 import pytest
-from botocore.exceptions import ConnectionClosedError, EndpointConnectionError
+from botocore.exceptions import ConnectionClosedError, ConnectTimeoutError, EndpointConnectionError
 
 from kon.backends.aws.calls import Calls
 from kon.backends.aws.lean.connections import Connections, StaleConnection, _Connection, _Lost
@@ -354,5 +354,22 @@ def test_a_socket_that_reaches_nobody_is_closed(
         with pytest.raises(told):
             await connections.exchange(b"request")
         assert [each.fileno() for each in tried] == [-1]
+
+    asyncio.run(whole())
+
+
+def test_a_host_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a firewall does that drops what it is sent."""
+
+    async def drop(connecting: socket.socket, address: Any) -> None:
+        await asyncio.sleep(60.0)
+
+    async def whole() -> None:
+        monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", drop)
+        found = Future[Any]()
+        found.set_result([(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 1))])
+        connections = Connections("http://host", "host", 1, None, lambda *_: found, connect_s=0.05)
+        with pytest.raises(ConnectTimeoutError):
+            await asyncio.wait_for(connections.exchange(b"request"), 30.0)
 
     asyncio.run(whole())
