@@ -154,6 +154,15 @@ def test_a_receiver_is_woken_in_time_after_another_has_gone() -> None:
     simulate(use(), SimLoop())
 
 
+def test_a_receiver_may_be_woken_at_the_very_end_of_its_wait() -> None:
+    async def use() -> None:
+        queue = MemoryQueue(30.0, RequestCount())
+        asyncio.get_running_loop().call_at(10.0, queue._wake, 1)
+        assert await queue.receive(1, 10.0) == []
+
+    simulate(use(), SimLoop())
+
+
 def test_a_receiver_sleeps_through_what_was_acked() -> None:
     """The time at which an acked message would have come again wakes nobody for long."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kon.backends.sqlite import SqliteBackend
+from kon.backends.sqlite import SqliteBackend, connection
 from kon.backends.sqlite.failures import explain
 from kon.backends.sqlite.spans import Due, Spans
 from kon.backends.sqlite.turn import Turn
@@ -28,6 +28,14 @@ def test_a_receive_that_waits_does_not_look_all_the_time(
         return look(spans, db, now_ms)
 
     monkeypatch.setattr(Spans, "look", noted)
+    versions: list[int | None] = []
+    version = connection._version
+
+    def read(db: sqlite3.Connection) -> int | None:
+        versions.append(version(db))
+        return versions[-1]
+
+    monkeypatch.setattr(connection, "_version", read)
 
     async def use() -> None:
         async with opened(tmp_path) as channel:
@@ -35,6 +43,7 @@ def test_a_receive_that_waits_does_not_look_all_the_time(
 
     asyncio.run(use())
     assert 1 <= len(looks) <= 5
+    assert 2 <= len(versions) < 100, "soon at first, and then less often"
 
 
 def test_a_depth_is_a_request(tmp_path: Path) -> None:

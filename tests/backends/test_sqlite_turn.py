@@ -109,6 +109,22 @@ def test_a_call_whose_turn_never_comes_is_refused(tmp_path: Path) -> None:
     assert asyncio.run(use(10.0, b"c")) == Depth(2, 0, 0)
 
 
+def test_who_only_reads_waits_for_no_turn(tmp_path: Path) -> None:
+    async def depth() -> Depth:
+        async with opened(tmp_path, busy_timeout_s=0.05) as channel:
+            return await channel.tasks.depth()
+
+    async def send() -> None:
+        async with opened(tmp_path) as channel:
+            await channel.tasks.send([Message(b"a")])
+
+    def then(holder: Pipe, kill: Callable[[], None]) -> None:
+        assert asyncio.run(depth()) == Depth(1, 0, 0)
+
+    asyncio.run(send())
+    with_a_holder(database(tmp_path).with_name("kon.db-turn"), then)
+
+
 def test_pauses_grow_and_differ_and_end() -> None:
     slept: list[float] = []
     clock = [0.0]

@@ -113,6 +113,8 @@ async def test_plain_writes_left_undone_are_sent_again(place: Table) -> None:
     await ledger.put(rows(*range(7)))
     assert await ledger.scan(0, 9) == rows(*range(7))
     assert len(place.pauses.all_s) == 1
+    asked = [each["RequestItems"][place.name] for each in place.calls.parameters if "RequestItems" in each]
+    assert [len(each) for each in asked] == [3, 4], "no more than what was left"
 
 
 @on_a_table

@@ -151,6 +151,33 @@ async def test_a_scan_of_the_control_rows_asks_for_no_more_than_it_returns(place
 
 
 @pytest.mark.parametrize("name", ["ledger", "control"])
+def test_a_scan_goes_on_to_the_last_page(on_ministack: Emulator, name: str) -> None:
+    """A page ends at 1 MB, whatever it was to hold."""
+
+    async def short(operation: str, parameters: dict[str, Any], make: Make) -> Reply:
+        if operation in ("Query", "Scan"):
+            parameters["Limit"] = 1
+        return await make()
+
+    async def body(place: Table) -> None:
+        ledger = place.ledger(name)
+        await ledger.put(rows(*range(9)))
+        place.calls.fault = short
+        assert await ledger.scan(2, 9) == rows(*range(2, 9))
+        assert await ledger.scan(2, 3) == rows(2, 3, 4)
+
+    on_a_table(body)(on_ministack)
+
+
+@on_a_table
+async def test_a_row_that_is_another_s_is_not_deleted(place: Table) -> None:
+    ledger = place.ledger()
+    await ledger.put(rows(1, 2, token="a"))
+    assert await ledger.delete([1, 2, 3], ["b", "a", "a"]) == [False, True, False]
+    assert await ledger.scan(0, 9) == rows(1, token="a")
+
+
+@pytest.mark.parametrize("name", ["ledger", "control"])
 def test_nothing_to_do_is_no_call(on_ministack: Emulator, name: str) -> None:
     async def body(place: Table) -> None:
         ledger = place.ledger(name)

@@ -325,8 +325,10 @@ async def test_a_connection_of_an_earlier_loop_is_not_used(server: Server, calls
     await send(calls)
     earlier = asyncio.new_event_loop()
     left = _Connection(earlier, 60.0)
-    left.connection_made(Mock(**{"get_write_buffer_size.return_value": 0}))
+    ended = {"get_write_buffer_size.return_value": 0, "abort.side_effect": RuntimeError("loop is closed")}
+    left.connection_made(Mock(**ended))
     earlier.close()
+    left.abort()
     (connections,) = calls._lean._connections.values()
     connections._idle.append(left)
     assert ids(await send(calls, "2")) == ["2"]
