@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kon.backends.sqlite import SqliteBackend, schema
+from kon.backends.sqlite import SqliteBackend, connection, schema
 from kon.core.errors import ConfigurationError, StoreError, StoreVersionError
 from kon.core.ledger import Record
 from kon.core.queue import Depth, Message
@@ -121,7 +121,10 @@ def test_a_locked_file_is_waited_for_and_then_reported(tmp_path: Path) -> None:
     other.close()
 
 
-def test_a_lock_that_is_let_go_in_time_costs_nothing_but_time(tmp_path: Path) -> None:
+def test_a_lock_that_is_let_go_in_time_costs_nothing_but_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_CLOSING_TIMEOUT_S", 0.0)
     make(tmp_path)
     other = sqlite3.connect(database(tmp_path), isolation_level=None)
 

@@ -189,7 +189,7 @@ class Connection:
         try:
             self._open_and_serve()
         finally:
-            self._post(_resolve, self._ended)  # `close` waits for it, whatever happened here
+            self._post(self._ended.set_result, None)  # `close` waits for it, whatever happened here
 
     def _open_and_serve(self) -> None:
         with ExitStack() as stack:
@@ -335,8 +335,3 @@ def _version(db: sqlite3.Connection) -> int | None:
 
 def _nothing(db: sqlite3.Connection) -> None:
     return
-
-
-def _resolve(ended: asyncio.Future[None]) -> None:
-    if not ended.done():
-        ended.set_result(None)
