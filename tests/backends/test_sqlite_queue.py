@@ -64,6 +64,11 @@ def test_only_what_sqlite_or_the_disk_says_is_explained() -> None:
     assert isinstance(explain(OSError("read-only"), path), StoreError)
     for error in (ValueError("kon's own"), sqlite3.OperationalError("no such table: nowhere")):
         assert explain(error, path) is error
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    explained = explain(full, path)
+    assert isinstance(explained, StoreError)
+    assert explained.__cause__ is full
 
 
 def test_a_turn_that_is_closed_leaves_no_open_file(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ class Notes(msgspec.Struct):
 
     def about(self, mutant: Mutant) -> dict[str, float]:
         """The tests that run what is changed, and for how long each may: the module's own first, and then the
-        quick ones."""
+        quick ones. All tests of its file where none was seen to: it may have run before they were noted."""
         lines = range(mutant.line, mutant.upto + 1)
         imported = not set(lines).isdisjoint(self.imported.get(mutant.file, ()))
         chosen = [
@@ -117,7 +117,7 @@ class Notes(msgspec.Struct):
             if test.has_processes
             or (imported and mutant.file in test.lines)
             or not set(lines).isdisjoint(test.lines.get(mutant.file, ()))
-        ]
+        ] or [name for name, test in self.tests.items() if mutant.file in test.lines]
         stem = Path(mutant.file).stem
         chosen.sort(
             key=lambda name: (stem not in Path(name.partition("::")[0]).stem, self.tests[name].took_s)

@@ -94,6 +94,8 @@ def test_those_tests_are_run_that_run_the_change_its_module_s_own_first() -> Non
     assert list(notes.about(Mutant("kon/a.py", 3, 3, "", 0, 0))) == [quick, slow, processes]
     assert list(notes.about(Mutant("kon/a.py", 3, 4, "", 0, 0))) == [own, quick, slow, processes]
     assert list(notes.about(Mutant("kon/a.py", 8, 8, "", 0, 0))) == [own, quick, slow, processes]
+    del notes.tests[processes]
+    assert list(notes.about(Mutant("kon/a.py", 99, 99, "", 0, 0))) == [own, quick, slow]
 
 
 CHECKS = """\

@@ -26,8 +26,8 @@ _REASONS: Final = {
 }
 
 
-def primary_code(error: sqlite3.Error) -> int:
-    """SQLite's result code without its details; 0 where Python itself complains."""
+def primary_code(error: Exception) -> int:
+    """SQLite's result code without its details; 0 where it is none of SQLite's."""
     code: int = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF
 
@@ -41,7 +41,7 @@ def explain(error: Exception, path: Path) -> Exception:
     """The error in terms of the file and of what mends it; itself where it is a fault of kon's own."""
     if isinstance(error, OSError):
         return StoreError(f"{path} can't be used: {error}. Make it and its folder writable for this user")
-    if not isinstance(error, sqlite3.Error) or primary_code(error) not in _REASONS:
+    if primary_code(error) not in _REASONS:
         return error
     reason = _REASONS[primary_code(error)].format(kept=_KEPT)
     explained = StoreError(f"{path}: {reason} (SQLite says: {error})")

@@ -294,6 +294,24 @@ async def test_a_reply_that_came_as_the_time_was_up_is_taken(server: Server, cal
 
 
 @on_a_server
+async def test_a_reply_up_to_the_end_is_whole_only_where_the_end_is_in_order(
+    server: Server, calls: Calls
+) -> None:
+    for end in (ConnectionResetError(), None):
+        connection = _Connection(asyncio.get_running_loop(), 60.0)
+        connection.connection_made(Mock(**{"get_write_buffer_size.return_value": 0}))
+        call = asyncio.create_task(connection.exchange(b"request"))
+        await asyncio.sleep(0)
+        connection.data_received(b"HTTP/1.1 200 OK\r\n\r\n{}")
+        connection.connection_lost(end)
+        if end is None:
+            assert (await call).body == b"{}"
+        else:
+            with pytest.raises(ConnectionResetError):
+                await call
+
+
+@on_a_server
 async def test_only_a_kept_connection_that_ends_is_stale(server: Server, calls: Calls) -> None:
     """That is no attempt: a new one that ends so is, or the call would never give up."""
     await send(calls)
