@@ -87,7 +87,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
         b"HTTP/2 200 OK\r\n\r\n",
         b"HTTP/1.1 2000 OK\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
-        HEAD + b"no colon\r\n\r\n",
+        HEAD + b"no-colon\r\n\r\n",
         HEAD + b"Content-Length : 0\r\n\r\n",
         HEAD + b" folded: x\r\n\r\n",
         HEAD + b"a: b\nc: d\r\n\r\n",
