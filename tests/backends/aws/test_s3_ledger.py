@@ -12,6 +12,7 @@ from kon.backends.aws.failures import CallRefused
 from kon.backends.aws.pace import TRIES
 from kon.backends.emulator import Emulator
 from kon.core.errors import BackendUnavailable, StoreError
+from kon.core.ledger import missing
 from tests.backends.aws.given import Bucket, Make, Reply, at, bucket, once, rows
 
 PUT: Final = "PutObject"
@@ -140,6 +141,21 @@ def test_a_scan_goes_through_as_many_lists_as_it_takes(
     test(on_ministack)
 
 
+@on_a_bucket
+async def test_a_row_that_goes_during_a_scan_is_none_of_its_rows(place: Bucket) -> None:
+    ledger = place.ledger()
+    await ledger.insert_new(rows(1, 2, token="a"))
+
+    async def gone(_operation: str, _parameters: dict[str, Any], make: Make) -> Reply:
+        reply = await make()
+        place.calls.fault = None
+        assert await ledger.delete([1], ["a"]) == [True]
+        return reply
+
+    place.calls.fault = once("ListObjectsV2", gone)
+    assert await ledger.scan(0, 9) == rows(2, token="a")
+
+
 def test_no_more_etags_are_kept_than_a_worker_needs(
     on_ministack: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,8 +204,9 @@ async def test_a_scan_lists_no_more_than_it_returns(place: Bucket) -> None:
 
 
 @on_a_bucket
-async def test_what_is_not_there_is_not_deleted(place: Bucket) -> None:
+async def test_what_is_not_there_is_neither_deleted_nor_replaced(place: Bucket) -> None:
     assert await place.ledger().delete([9], ["t"]) == [False]
+    assert await place.ledger().replace(rows(9), ["t"]) == [missing(9)]
 
 
 @on_a_bucket

@@ -6,12 +6,14 @@ import asyncio
 import itertools
 import time
 from typing import Any, Final
+from unittest.mock import Mock
 
 import pytest
 from botocore.retries.standard import ExponentialBackoff
 
 from kon.backends.aws.calls import Calls, Client
 from kon.backends.aws.failures import CallRefused
+from kon.backends.aws.lean.retries import Rules
 from kon.core.errors import BackendUnavailable, KonError
 from tests.backends.aws.lean.server import (
     HALF,
@@ -265,3 +267,12 @@ def test_an_error_that_says_nothing(monkeypatch: pytest.MonkeyPatch, body: bytes
         assert told.value.code == "Odd"
 
     on_a_server(test)(monkeypatch)
+
+
+@pytest.mark.parametrize(("verdict", "pause_s"), [(None, None), (False, None), (0, 0.0), (0.5, 0.5)])
+def test_a_retry_is_made_where_botocore_says_how_long_to_wait(
+    verdict: float | None, pause_s: float | None
+) -> None:
+    """False is its word for: not again, whatever other handlers say."""
+    client = Mock(**{"meta.events.emit.return_value": [("handler", verdict)]})
+    assert Rules(client, "SendMessageBatch").pause_s(1, {}, None, {}, TimeoutError()) == pause_s
