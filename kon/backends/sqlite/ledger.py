@@ -93,7 +93,7 @@ def _padded(keys: Sequence[int]) -> Iterator[Sequence[int]]:
     stand in them more than once."""
     for begin in range(0, len(keys), _AT_ONCE):
         some = keys[begin : begin + _AT_ONCE]
-        yield some if len(some) == _AT_ONCE else [*some, *([some[-1]] * (_AT_ONCE - len(some)))]
+        yield [*some, *([some[-1]] * (_AT_ONCE - len(some)))]
 
 
 def _row(record: Record) -> tuple[Any, ...]:

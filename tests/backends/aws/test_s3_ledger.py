@@ -119,6 +119,10 @@ async def test_a_row_that_changes_between_look_and_write_is_looked_at_again(plac
 
     place.calls.fault = once(PUT, late)
     assert await ours.replace(rows(1, token="ours"), ["a"]) == rows(1, token="theirs")
+    await theirs.put(rows(1, token="a"))
+    place.calls.fault = once("DeleteObject", late)
+    assert await ours.delete([1], ["a"]) == [False]
+    assert await ours.read([1]) == rows(1, token="theirs")
 
 
 @on_a_bucket
