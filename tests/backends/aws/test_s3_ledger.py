@@ -125,6 +125,30 @@ async def test_a_row_that_changes_between_look_and_write_is_looked_at_again(plac
     assert await ours.read([1]) == rows(1, token="theirs")
 
 
+@pytest.mark.parametrize("operation", [PUT, "DeleteObject"])
+def test_a_row_that_goes_between_look_and_write_is_looked_at_again(
+    on_ministack: Emulator, operation: str
+) -> None:
+    """Amazon says NoSuchKey to a condition on what is not there."""
+
+    async def body(place: Bucket) -> None:
+        ours, theirs = place.ledger(), place.ledger()
+        await ours.insert_new(rows(1, token="a"))
+
+        async def gone(_operation: str, _parameters: dict[str, Any], _make: Make) -> Reply:
+            place.calls.fault = None
+            assert await theirs.delete([1], ["a"]) == [True]
+            raise CallRefused("gone", "NoSuchKey", 404, {})
+
+        place.calls.fault = once(operation, gone)
+        if operation == PUT:
+            assert await ours.replace(rows(1, token="b"), ["a"]) == [missing(1)]
+        else:
+            assert await ours.delete([1], ["a"]) == [False]
+
+    on_a_bucket(body)(on_ministack)
+
+
 @on_a_bucket
 async def test_rows_lie_under_several_prefixes(place: Bucket) -> None:
     await place.ledger(shards=4).insert_new(rows(*range(8)))

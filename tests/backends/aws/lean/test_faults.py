@@ -253,6 +253,17 @@ async def test_an_error_whose_code_is_in_a_header(server: Server, calls: Calls) 
         await send(calls)
 
 
+@on_a_server
+async def test_an_error_whose_code_is_in_the_body_too(server: Server, calls: Calls) -> None:
+    """The body's counts, as for botocore."""
+    server.always = saying(
+        reply({"__type": "com.amazonaws#Inner", "message": "no"}, 400, x_amzn_ErrorType="Outer")
+    )
+    with pytest.raises(CallRefused) as told:
+        await send(calls)
+    assert told.value.code == "Inner"
+
+
 @pytest.mark.parametrize("body", [b"[]", b'"words"', b"\xff", b'{"__type": 7}', b"null"])
 def test_an_error_that_says_nothing(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
     async def test(server: Server, calls: Calls) -> None:
