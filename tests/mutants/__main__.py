@@ -68,7 +68,7 @@ ROOMS: Final = {
         (
             *(
                 f"tests/backends/aws/test_{each}.py"
-                for each in ("calls", "queue", "queue_bodies", "queue_given_back", "bodies")
+                for each in ("calls", "ownership", "queue", "queue_bodies", "queue_given_back", "bodies")
             ),
             *(
                 f"tests/backends/aws/test_{each}.py"

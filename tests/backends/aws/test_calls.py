@@ -11,6 +11,8 @@ import pytest
 
 from kon.backends.aws.calls import THREADS, Calls, Client
 from kon.backends.aws.failures import CallRefused
+from kon.backends.aws.lean.form import Unusual
+from kon.core.backend import RequestCount
 from tests.backends.aws.lean.server import (
     QUEUE,
     Body,
@@ -58,6 +60,24 @@ def test_boto3_makes_all_calls_where_that_is_asked_for(monkeypatch: pytest.Monke
         assert all("amz-sdk-request" in request.headers for request in server.requests)
 
     on_a_server(monkeypatch, "boto3", body)
+
+
+def test_boto3_makes_a_poll_that_the_lean_client_can_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body(server: Server, calls: Calls) -> None:
+        async def can_not(*_: Any) -> Any:
+            raise Unusual("another form")
+
+        monkeypatch.setattr(calls._lean, "poll", can_not)
+        for _ in range(2):
+            assert (await calls.poll("sqs", "ReceiveMessage", QueueUrl=QUEUE))["ResponseMetadata"]
+        assert all("amz-sdk-request" in request.headers for request in server.requests)
+
+    on_a_server(monkeypatch, "lean", body)
+
+
+def test_a_count_of_the_callers_gets_the_requests() -> None:
+    count = RequestCount()
+    assert Calls(count=count).count is count
 
 
 @pytest.mark.parametrize("client", ["lean", "boto3"])
