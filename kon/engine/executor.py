@@ -95,7 +95,6 @@ class Executor:
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Start the slots. What ends one before `stop` is called ends the group, with an error."""
-        self._slots = [asyncio.create_task(self._slot()) for _ in range(self._options.slots)]
         group.create_task(self._watch_slots())
 
     async def stop(self, drain_s: float) -> list[Job]:
@@ -118,7 +117,10 @@ class Executor:
         They are none of the group's own tasks. So whoever cancels one before `_cancelled` is set is the task
         that runs in it, as cancel scopes do.
         """
-        slots = self._slots
+        if self._cancelled:
+            return
+        # made here: a group that ends before this has begun would never end them
+        slots = self._slots = [asyncio.create_task(self._slot()) for _ in range(self._options.slots)]
         try:
             await asyncio.wait(slots, return_when=asyncio.FIRST_COMPLETED)
             if self._closing:
@@ -135,7 +137,8 @@ class Executor:
         self._cancelled = True
         for slot in self._slots:
             slot.cancel()
-        await asyncio.wait(self._slots)
+        if self._slots:
+            await asyncio.wait(self._slots)
 
     async def _slot(self) -> None:
         while not self._cancelled:

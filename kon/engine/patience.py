@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from kon.core.backend import Channel
-from kon.core.errors import BackendDenied, BackendUnavailable, KonError, StoreError
+from kon.core.errors import BackendDenied, BackendUnavailable, KonError
 from kon.core.ledger import Ledger, Record
 from kon.core.objects import ObjectStore
 from kon.core.queue import Delivery, Depth, Message, Queue
@@ -121,11 +121,8 @@ class Patience:
             except (BackendUnavailable, BackendDenied) as error:
                 return await self._again(make, error)
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # nobody asked for it, and a task group would take this task for one that has done its work
-            raise StoreError(f"{name} was cancelled from within, which is the backend's own fault") from error
+            check_asked(error, f"{name} of the backend")
+            raise
         # a receive that finds nothing has waited, and tells nothing of how long the call takes
         if reply != []:
             self.timings.add(name, items, now_s() - began_s)
@@ -162,6 +159,17 @@ class Patience:
                 return await make()
             except passing as newer:
                 error, pause_s = newer, pause_s * 2
+
+
+def check_asked(error: asyncio.CancelledError, what: str) -> None:
+    """Raise a RuntimeError for a cancellation that nobody asked this task for.
+
+    As of a cancel scope that leaks, or an await of a future that was cancelled. A task group would take the
+    task for one that has done its work.
+    """
+    task = asyncio.current_task()
+    if task is None or not task.cancelling():
+        raise RuntimeError(f"{what} was cancelled from within, which is a fault of its code") from error
 
 
 def patient(channel: Channel, patience: Patience) -> Channel:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -32,7 +32,7 @@ from kon.engine.intake import Intake
 from kon.engine.layout import SegmentPages
 from kon.engine.packing import chunks
 from kon.engine.paged_ledger import PagedLedger, in_pages
-from kon.engine.patience import DENIED_S, Patience, patient
+from kon.engine.patience import DENIED_S, Patience, check_asked, patient
 from kon.engine.prefetch import Prefetch
 from kon.engine.records.events import Event, Life
 from kon.engine.settler import Settler
@@ -173,14 +173,14 @@ class Worker:
         that it received says anything against a task.
         """
         try:
-            await self._kind.open(self._objects)
+            await _whole(self._kind.open(self._objects), "open() of the kind")
             await self._work()
         except (KonError, BaseExceptionGroup) as error:
             if isinstance(cause := first_cause(error), BackendDenied):
                 await self._tell_of(cause)
             raise
         finally:
-            await self._kind.close()
+            await _whole(self._kind.close(), "close() of the kind")
         self._recorder.note(Event.USAGE, **self._life.usage(), calls=self.timings.sums())
         self._recorder.note(Event.DOWN)
         self._recorder.flush()
@@ -377,6 +377,14 @@ class Worker:
     def _trouble(self, error: KonError, pause_s: float) -> None:
         self._recorder.note(Event.TROUBLE, error=str(error), pause_s=pause_s)
         self._recorder.flush()
+
+
+async def _whole(work: Coroutine[Any, Any, None], what: str) -> None:
+    try:
+        await work
+    except asyncio.CancelledError as error:
+        check_asked(error, what)
+        raise
 
 
 def _check_not_cancelled(task: asyncio.Task[None]) -> None:

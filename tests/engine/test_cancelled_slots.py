@@ -11,6 +11,7 @@ import pytest
 
 from kon.core.errors import StoreError, first_cause
 from kon.core.kind import Attempt
+from kon.core.objects import ObjectStore
 from kon.core.queue import Message
 from kon.core.task import Bundle, Segment, State, Task, decode_bundle, encode
 from kon.strategies.lease import Lease
@@ -201,5 +202,38 @@ def test_a_worker_ends_with_an_error_where_its_strategy_cancels_as_it_drains() -
         with pytest.raises(ExceptionGroup) as raised:
             await asyncio.wait_for(running, 1_000.0)
         assert str(first_cause(raised.value)) == "a worker's drain was cancelled by what it called"
+
+    in_virtual_time(main())
+
+
+class Unopened(Scripted):
+    """Is cancelled as it is opened or closed."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__(options)
+        self._opens = options["opens"]
+
+    async def open(self, objects: ObjectStore) -> None:
+        if not self._opens:
+            raise asyncio.CancelledError
+
+    async def close(self) -> None:
+        await super().close()
+        if self._opens:
+            raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(("opens", "what"), [(False, "open"), (True, "close")])
+def test_a_worker_whose_kind_is_cancelled_as_it_opens_or_closes_ends_with_an_error(
+    opens: bool, what: str
+) -> None:
+    """With several in one process, it would seem to have done its work."""
+
+    async def main() -> None:
+        world = await World.create(1)
+        worker = world.worker(kind=Unopened({"opens": opens}))
+        worker.stop()
+        with pytest.raises(RuntimeError, match=rf"{what}\(\) of the kind was cancelled from within"):
+            await worker.run()
 
     in_virtual_time(main())

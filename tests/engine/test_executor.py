@@ -353,3 +353,24 @@ def test_what_an_attempt_has_used_is_recorded_where_its_kind_says_it(
             assert made.events("spent") == [0] * len(told)
 
     in_virtual_time(main())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_slots_that_have_not_begun_are_not_left_behind(fails: bool) -> None:
+    """Where the group fails before, or the executor is stopped."""
+
+    async def main() -> None:
+        made = Room(Instant(), slots=2)
+
+        async def used() -> None:
+            async with asyncio.TaskGroup() as group:
+                made.executor.start(group)
+                if fails:
+                    raise ValueError("at once")
+                assert await made.executor.stop(0.0) == []
+
+        outcome = await asyncio.gather(used(), return_exceptions=True)
+        assert [isinstance(each, ExceptionGroup) for each in outcome] == [fails]
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kon.core.errors import BackendDenied, BackendUnavailable, KonError, StoreError
+from kon.core.errors import BackendDenied, BackendUnavailable, KonError
 from kon.core.objects import ObjectStore
 from kon.engine.patience import DENIED_PAUSE_S, FIRST_PAUSE_S, LONGEST_PAUSE_S, Patience, PatientObjects
 from tests.engine.world import in_virtual_time
@@ -55,7 +55,7 @@ def test_a_call_that_is_cancelled_from_within_is_an_error(first: list[BaseExcept
 
     async def main() -> None:
         made, _ = patience(1_000.0)
-        with pytest.raises(StoreError, match=r"queue\.send was cancelled from within"):
+        with pytest.raises(RuntimeError, match=r"queue\.send of the backend was cancelled from within"):
             await made.call("queue.send", 1, Calls(*first, asyncio.CancelledError()))
 
     in_virtual_time(main())

@@ -83,7 +83,7 @@ def test_a_batch_whose_send_is_cancelled_from_within_is_not_taken_for_sent() -> 
         client = world.client()
         with pytest.raises(ExceptionGroup) as raised:
             await asyncio.wait_for(client.run([{}] * 3), 100_000.0)
-        assert str(first_cause(raised.value)).startswith("queue.send was cancelled from within")
+        assert str(first_cause(raised.value)).startswith("queue.send of the backend was cancelled")
         assert not world.recorded()
 
     in_virtual_time(main())

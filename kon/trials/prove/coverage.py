@@ -50,7 +50,7 @@ APART: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(
         (
-            *("connection._version", "connection._resolve", "connection.Connection._start"),
+            *("connection._version", "connection.Connection._start"),
             *("connection.Connection._run", "connection.Connection._open_and_serve"),
             *("connection.Connection._refuse", "connection.Connection._serve", "connection.Connection._next"),
             *("connection.Connection._post", "turn.Turn.take"),

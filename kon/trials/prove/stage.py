@@ -314,6 +314,9 @@ class Stage:
     def _kill(self, host: str) -> None:
         if host in self._killers:
             self._killers[host]()
+        else:  # an operator's, whose call is not made again
+            self._loop.crash(host)
+            self.watch.note(host, "crashes")
 
     def _crash(self, host: str, task: asyncio.Task[Any], crashed: asyncio.Future[None]) -> None:
         if not task.done() and not crashed.done():

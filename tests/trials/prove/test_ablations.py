@@ -170,7 +170,7 @@ ABLATIONS = [
         "lease",
         CRASH,
         patches=(off.acks_first,),
-        first=8,
+        first=73,
     ),
     Ablation(
         "answer before ack",

@@ -19,9 +19,10 @@ from kon.core.queue import Delivery
 from kon.core.spec import Plugin
 from kon.trials.prove.classes import ALL_FAULTS, FaultClass, fault_class, registered_strategies
 from kon.trials.prove.drawn import SCENARIO, play_seed, scenario_of
-from kon.trials.prove.on_sqlite import MACHINE_FAULTS
+from kon.trials.prove.on_sqlite import MACHINE_FAULTS, SqliteRates
 from kon.trials.prove.playing import play
 from kon.trials.prove.scenario import Invariant, Played
+from kon.trials.prove.stage import OPERATOR
 from tests.cli.given import invoke
 
 BASE: Final = msgspec.structs.replace(SCENARIO, backend="sqlite")
@@ -47,6 +48,18 @@ def test_each_fault_strikes(fault: str) -> None:
     played = [play_seed(BASE, LEASE, faults, seed) for seed in range(4)]
     assert {each.fault for one in played for each in one.fired} == {fault}
     assert not [each for one in played for each in one.broken]
+
+
+def test_an_operator_that_is_killed_stays_where_it_was() -> None:
+    """Who held it was let go, so that the garbage collector ended it in the midst of some schedule."""
+
+    def ends(seed: int) -> list[str]:
+        rates = SqliteRates(cancel=1.0, statement_kill=0.02)
+        trace, scenario = Trace(), msgspec.structs.replace(BASE, strategy=LEASE, rates=rates)
+        play(scenario, seed, trace=trace)
+        return [step.op for step in trace.steps if step.host == OPERATOR and not step.service]
+
+    assert ["cancels the run", "crashes"] in map(ends, (5, *range(60)))
 
 
 def test_a_seed_is_one_schedule() -> None:
