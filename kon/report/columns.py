@@ -1,4 +1,5 @@
-"""Columns of result tables: what they are called, where their value is in a row, and how it is written."""
+"""What a column of a result table is: its name, where its value is in a row, and how that is written.
+`kon.report.tables` says which columns there are."""
 
 from __future__ import annotations
 

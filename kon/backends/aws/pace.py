@@ -1,4 +1,5 @@
-"""How fast to go at a service that may turn calls down: how many at once, and how long to wait."""
+"""How fast to go at a service that may turn calls down: how many at once, how long to wait, and what is said
+where that was in vain."""
 
 from __future__ import annotations
 
