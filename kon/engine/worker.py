@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -173,17 +173,24 @@ class Worker:
         that it received says anything against a task.
         """
         try:
-            await _whole(self._kind.open(self._objects), "open() of the kind")
+            await self._live()
+        except asyncio.CancelledError as error:
+            check_asked(error, "open() or close() of the kind")
+            raise
+        self._recorder.note(Event.USAGE, **self._life.usage(), calls=self.timings.sums())
+        self._recorder.note(Event.DOWN)
+        self._recorder.flush()
+
+    async def _live(self) -> None:
+        try:
+            await self._kind.open(self._objects)
             await self._work()
         except (KonError, BaseExceptionGroup) as error:
             if isinstance(cause := first_cause(error), BackendDenied):
                 await self._tell_of(cause)
             raise
         finally:
-            await _whole(self._kind.close(), "close() of the kind")
-        self._recorder.note(Event.USAGE, **self._life.usage(), calls=self.timings.sums())
-        self._recorder.note(Event.DOWN)
-        self._recorder.flush()
+            await self._kind.close()
 
     async def _work(self) -> None:
         self._key = await self._control.register(WorkerState(self.name, self._life.usage()), self._life.rng)
@@ -377,14 +384,6 @@ class Worker:
     def _trouble(self, error: KonError, pause_s: float) -> None:
         self._recorder.note(Event.TROUBLE, error=str(error), pause_s=pause_s)
         self._recorder.flush()
-
-
-async def _whole(work: Coroutine[Any, Any, None], what: str) -> None:
-    try:
-        await work
-    except asyncio.CancelledError as error:
-        check_asked(error, what)
-        raise
 
 
 def _check_not_cancelled(task: asyncio.Task[None]) -> None:

@@ -50,7 +50,7 @@ def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int)
     The seed also decides how many tasks go into a message and into a row of the ledger, how often a message
     may be received, whether attempts time out, how large results are, whether the kind takes no time, whether
     a client that crashes loses the end of its records, whether there are messages that are not kon's, whether
-    attempts store something, and how many tasks there are.
+    attempts store something, whether tasks wait for room on their machine, and how many tasks there are.
 
     In every other six seeds kon finds the sizes of messages itself, in small: messages of every size, in
     pages and not, which workers split and give back while some of their tasks run. In a third of these it
@@ -64,6 +64,7 @@ def scenario_of(base: Scenario, strategy: Plugin, faults: FaultClass, seed: int)
         "instant": seed // 11 % 14 == 13,
         "foreign": seed % 17 == 11,
         "stores": seed % 19 == 7 and base.backend == "sim",
+        "hesitates": seed % 13 == 6,
     }
     if seed % LARGE_EVERY == LARGE_EVERY - 1:
         # more tasks than any batch of the worker's or the client's takes

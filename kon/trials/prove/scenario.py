@@ -105,6 +105,7 @@ class Scenario(msgspec.Struct, frozen=True):
         waits for the disk. What is missing is read back from the ledger.
     foreign: somebody sends messages that are not kon's into its queues.
     stores: each attempt that ends well stores an object first.
+    hesitates: the kind has some tasks wait for room before they start (`Kind.ready`).
     limit_s, max_steps: by when it must have ended, in virtual seconds and in callbacks.
     """
 
@@ -140,6 +141,7 @@ class Scenario(msgspec.Struct, frozen=True):
     forgets: bool = False
     foreign: bool = False
     stores: bool = False
+    hesitates: bool = False
     limit_s: float = 50_000.0
     max_steps: int = 500_000
 

@@ -45,7 +45,7 @@ from kon.trials.prove.accounts import SPARE_RECEIVES, Accounts
 from kon.trials.prove.rights import Rights
 from kon.trials.prove.scenario import RUN, STOP_S, Invariant, MakeStrategy, Scenario, promised
 from kon.trials.prove.services import Services
-from kon.trials.prove.watch import InstantKind, Watch, WatchedKind, WatchedStrategy
+from kon.trials.prove.watch import HesitantKind, InstantKind, Watch, WatchedKind, WatchedStrategy
 
 POLL_S: Final = 5.0
 """The long polls: as long as tasks take, or most of a schedule would be the asking for news."""
@@ -345,7 +345,8 @@ class Stage:
 
         journal = self._journals[host] = MemoryJournal()
         life = Life(host, clock, Recorder(journal, clock), random.Random(f"{self._seed}:{host}"))
-        cls = InstantKind if self._scenario.instant else WatchedKind
+        waits = HesitantKind if self._scenario.hesitates else WatchedKind
+        cls = InstantKind if self._scenario.instant else waits
         more = {name: getattr(self._scenario, name) for name in ("result_bytes", "stores")}
         kind = cls({"watch": self.watch, **more})
         options = WorkerOptions(wait_s=POLL_S, hold=self._scenario.hold)

@@ -26,6 +26,9 @@ from kon.trials.prove.scenario import Break, Invariant
 _STORED: Final = Path(__file__)
 """Whatever file there is."""
 
+ROOM_S: Final = 2.0
+"""How long a task waits for room on its machine, where it does, in seconds."""
+
 
 class _Held:
     """A claim as its holder knows it.
@@ -307,6 +310,18 @@ async def _cancel_own_slot(index: int) -> None:
     if index % 8 == 2:
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(0)
+
+
+class HesitantKind(WatchedKind):
+    """Has each third of its tasks wait for room on the machine before it starts."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__(options)
+        self._asked = itertools.count(1)
+
+    async def ready(self) -> None:
+        if next(self._asked) % 3 == 0:
+            await asyncio.sleep(ROOM_S)
 
 
 class InstantKind(WatchedKind):
