@@ -61,7 +61,7 @@ _MOST_TILES: Final = 64
 class Image(TakesObjects):
     """Makes a picture of a picture: equalized, resized, in another format.
 
-    The body is the key of a JPEG, PNG, WebP, HEIC or AVIF."""
+    The body is the key of a picture, of any type that `kon.kinds.pictures.header` knows."""
 
     name: ClassVar[str] = "image"
     takes = ImageOptions
