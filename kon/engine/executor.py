@@ -117,8 +117,6 @@ class Executor:
         They are none of the group's own tasks. So whoever cancels one before `_cancelled` is set is the task
         that runs in it, as cancel scopes do.
         """
-        if self._cancelled:
-            return
         # made here: a group that ends before this has begun would never end them
         slots = self._slots = [asyncio.create_task(self._slot()) for _ in range(self._options.slots)]
         try:

@@ -237,3 +237,17 @@ def test_a_worker_whose_kind_is_cancelled_as_it_opens_or_closes_ends_with_an_err
             await worker.run()
 
     in_virtual_time(main())
+
+
+def test_a_worker_that_is_cancelled_is_cancelled_and_says_nothing_of_an_end() -> None:
+    async def main() -> None:
+        world = await World.create(1)
+        await world.send({"s": 30.0})
+        running = asyncio.create_task(world.worker().run())
+        await asyncio.sleep(5.0)
+        running.cancel()
+        await asyncio.wait({running})
+        assert running.cancelled()
+        assert (world.tasks_of("start"), world.events("down")) == ([0], [])
+
+    in_virtual_time(main())
