@@ -68,7 +68,8 @@ async def test_the_twin_of_a_large_message_that_was_acked_is_dropped(bed: Bed) -
     assert await bed.queue.ack(held[:1]) == [True]
     await bed.queue.extend(held[1:], 0)
     assert await bed.queue.receive(10, 1.0) == []
-    assert (await bed.queue.depth()).total == 0
+    while (await bed.queue.depth()).total:  # noqa: ASYNC110 - on a busy machine its poll comes later
+        await asyncio.sleep(0.05)
 
 
 @on_a_queue
