@@ -11,6 +11,9 @@ ARGS ?=
 # share what they have started; who is done early takes over from another. `make test ARGS='-n 0 ...'`: all in one process.
 PYTEST = pytest -n auto --dist worksteal
 
+# What `make check` runs after `make test`: tests that take seconds each.
+LONG = long and not slow and not fleet
+
 # A machine that others use too may let a test wait for too long. What fails alone, with the machine to itself, fails.
 AGAIN = The tests that failed, named above, are run again, one at a time.
 
@@ -66,12 +69,12 @@ run: $(RUNTIME) ## run the quickstart on this machine through Ansible
 	@$(FIT); $(PROJECT_ENV) $(LOCAL_ENV) $(BRIEF) ansible-playbook -i inventory/local.yml playbooks/run.yml $(ARGS)
 	@$(if $(ARGS),,$(NEXT))
 
-test: $(DEV) $(COLLECTIONS)/.there ## run the tests
+test: $(DEV) $(COLLECTIONS)/.there ## run the tests, all but the long ones
 	@$(PROJECT_ENV) $(PYTEST) $(ARGS)
 
-check: $(DEV) $(COLLECTIONS)/.there ## what CI runs: linters, types, tests; those that fail once more, one at a time
+check: $(DEV) $(COLLECTIONS)/.there ## what CI runs: linters, types, `make test`, the long tests; those that fail once more, one at a time
 	@$(LINT)
-	@$(PROJECT_ENV) $(PYTEST) $(ARGS) || { echo "$(AGAIN)"; $(PROJECT_ENV) pytest -n 0 --last-failed --last-failed-no-failures none; }
+	@$(TESTS)
 
 map: $(DEV) ## show the rooms of kon/: floors, files, lines, imports
 	@$(BIN)/python -m tests.house $(ARGS)
@@ -161,6 +164,18 @@ ansible-lint --offline || found=1; \
 wait $$mypy || found=1; \
 cat .cache/mypy.txt; \
 exit $$found
+endef
+
+# --- the tests of `make check` -----------------------------------------------------------------------------------------------------
+
+# Exit code 1: tests failed. 5: none was chosen, which options in ARGS may well do to the long ones.
+define TESTS
+export $(PROJECT_ENV); failed=; \
+$(PYTEST) $(ARGS) || { code=$$?; [ $$code = 1 ] && failed=yes || exit $$code; }; \
+$(PYTEST) -m '$(LONG)' $(ARGS) || { code=$$?; [ $$code = 1 ] && failed=yes || $(if $(ARGS),[ $$code = 5 ] ||) exit $$code; }; \
+if [ -n "$$failed" ]; then \
+	echo "$(AGAIN)"; pytest -n 0 -m 'not slow and not fleet' --last-failed --last-failed-no-failures none; \
+fi
 endef
 
 # --- the virtualenv ---------------------------------------------------------------------------------------------------------------

@@ -136,6 +136,11 @@ def _dotted(file: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@cache
+def _tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
 def room_of(module: str) -> str | None:
     """Name of the room that a module stands in; None for what stands flat in `kon/`."""
     _, *rest = module.split(".")
@@ -145,7 +150,7 @@ def room_of(module: str) -> str | None:
 @cache
 def imports_of(module: str) -> frozenset[str]:
     """The modules of kon that a module imports, in functions and for types as well."""
-    return frozenset(_resolved(ast.walk(ast.parse(modules()[module].read_text()))))
+    return frozenset(_resolved(ast.walk(_tree(modules()[module]))))
 
 
 @cache
@@ -159,7 +164,7 @@ def imports_at_load(module: str) -> frozenset[str]:
             elif isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
                 yield from loaded(node.body + node.orelse)
 
-    return frozenset(_resolved(loaded(ast.parse(modules()[module].read_text()).body)))
+    return frozenset(_resolved(loaded(_tree(modules()[module]).body)))
 
 
 def _resolved(nodes: Iterable[ast.AST]) -> Iterator[str]:
@@ -223,7 +228,7 @@ def doubles() -> dict[str, list[str]]:
     """Public classes whose name stands more than once in `kon/`, each with the modules that it stands in."""
     found: dict[str, list[str]] = {}
     for module, file in modules().items():
-        for node in ast.parse(file.read_text()).body:
+        for node in _tree(file).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 found.setdefault(node.name, []).append(module)
     return {name: where for name, where in found.items() if len(where) > 1}
@@ -234,7 +239,7 @@ def unused() -> list[str]:
     found = []
     for module, file in modules().items():
         text = file.read_text()
-        for node in ast.parse(text).body:
+        for node in _tree(file).body:
             names: list[str] = []
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 names = [] if node.decorator_list else [node.name]
@@ -267,7 +272,7 @@ def parameters() -> dict[str, int]:
     return {
         f"{module}.{made.name}": len([*each.args.posonlyargs, *each.args.args, *each.args.kwonlyargs]) - 1
         for module, file in modules().items()
-        for made in ast.walk(ast.parse(file.read_text()))
+        for made in ast.walk(_tree(file))
         if isinstance(made, ast.ClassDef)
         for each in made.body
         if isinstance(each, ast.FunctionDef) and each.name == "__init__"
@@ -280,7 +285,7 @@ def late() -> list[str]:
 
 
 def _late(file: Path) -> Iterator[str]:
-    statements = ast.parse(file.read_text()).body
+    statements = _tree(file).body
     made: dict[str, int] = {}
     for place, statement in enumerate(statements):
         for name in _names_made(statement):
@@ -344,7 +349,7 @@ def file_lines(room: str) -> Iterator[str]:
     for file in sorted([*(modules()[module] for module in members_of(room)), *_others(room)]):
         said = ""
         if file.suffix == ".py":
-            said = ast.get_docstring(ast.parse(file.read_text())) or ""
+            said = ast.get_docstring(_tree(file)) or ""
         name = str(file.relative_to(PROJECT / "kon" / room)).removesuffix("__init__.py")
         first = " ".join(said.split("\n\n")[0].split())
         lines = "" if file.suffix == ".ttf" else _lines([file])

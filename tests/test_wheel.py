@@ -73,6 +73,7 @@ def bin_(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python.parent
 
 
+@pytest.mark.long
 def test_the_wheel_holds_one_package_and_every_file_that_it_reads(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         files = archive.namelist()
@@ -97,6 +98,7 @@ def test_the_distribution_is_called_by_its_own_name_everywhere() -> None:
         assert not any(words in said for words in former), file
 
 
+@pytest.mark.long
 def test_what_is_installed_runs(bin_: Path, tmp_path: Path) -> None:
     def kon(*arguments: str) -> str:
         path = f"{bin_}:{os.environ['PATH']}"
@@ -123,6 +125,7 @@ def found(python: Path, place: Path) -> dict[str, tuple[str, str]]:
     return {each["check"].removeprefix("extra "): (each["level"], each["found"]) for each in checks}
 
 
+@pytest.mark.long
 def test_doctor_looks_at_every_extra_that_the_wheel_names(bin_: Path, tmp_path: Path) -> None:
     extras = found(bin_ / "python", tmp_path)
     assert extras.keys() == METADATA["project"]["optional-dependencies"].keys()
@@ -141,6 +144,7 @@ def test_each_extra_installs_into_an_empty_environment(wheel: Path, tmp_path: Pa
     checked([python.parent / "kon", "run", "experiment.yml", "--quiet"], tmp_path, PYTHONPATH="")
 
 
+@pytest.mark.long
 def test_strategies_are_a_part_of_kon_and_their_former_name_still_serves(bin_: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(OWN)
     text = "name: x\nstrategies: ['mine:Mine']\nworkload: {kind: sleep, items: [0]}\n"

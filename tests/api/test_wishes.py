@@ -25,6 +25,7 @@ def on_aws(prefix: str) -> dict[str, Any]:
     return {"backend": backend, "visibility_s": 3, "workers": 2}
 
 
+@pytest.mark.long
 def test_a_run_that_has_cost_too_much_is_paused_and_the_same_call_goes_on(
     tmp_path: Path, on_ministack: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,6 +68,7 @@ kon.submit("sleep {{}}", [0.3] * 6, workers=1, out={out!r}, notify={topic!r})
 """
 
 
+@pytest.mark.long
 def test_a_program_that_ends_before_its_run_says_so_and_who_takes_it_up_tells_of_its_end(
     tmp_path: Path, inbox: Inbox
 ) -> None:

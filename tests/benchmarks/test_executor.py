@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.executor import HEADERS, POOL, Work, measure_rounds, nothing, rows
 
 
@@ -14,6 +16,7 @@ def test_ratios_are_of_one_round() -> None:
     assert len(kon) == len(HEADERS)
 
 
+@pytest.mark.long
 def test_every_program_does_every_call() -> None:
     work = Work("no-op", nothing, 8, 2)
     [took] = measure_rounds([work], 1)["no-op"]

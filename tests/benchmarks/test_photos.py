@@ -47,6 +47,7 @@ def test_a_package_with_another_hash_is_refused(index: Path) -> None:
         list(photographs())
 
 
+@pytest.mark.long
 def test_a_set_is_the_same_each_time_and_large_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,7 @@ def until(so: Callable[[], Any]) -> Any:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.long
 def test_a_tasks_output_is_read_while_it_runs_and_the_run_is_cancelled(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "results/talks/talks-lease-w1-r1")
     with started("run", write(tmp_path, TALKS), cwd=tmp_path) as running:

@@ -119,6 +119,7 @@ def test_a_run_that_goes_on_costs_what_was_told_so_far(tmp_path: Path) -> None:
     assert "is not over" in result.stderr
 
 
+@pytest.mark.long
 def test_a_real_run_on_an_emulator(tmp_path: Path) -> None:
     file = write(
         tmp_path,

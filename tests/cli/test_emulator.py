@@ -112,7 +112,7 @@ PLACES: Final = {
 }
 """Where Ctrl-C comes: at a call, which goes on."""
 
-QUICK: Final = ("tasks are sent", "it is cleared away")
+MARKS: Final = {"tasks are sent": [], "it is cleared away": [pytest.mark.long]}
 
 INTERRUPTED: Final = """\
 import msgspec, os, sys
@@ -137,7 +137,7 @@ def quickstart(path: Path) -> tuple[Path, int]:
 
 
 @pytest.mark.parametrize(
-    "place", [each if each in QUICK else pytest.param(each, marks=pytest.mark.slow) for each in PLACES]
+    "place", [pytest.param(each, marks=MARKS.get(each, [pytest.mark.slow])) for each in PLACES]
 )
 def test_a_run_that_is_interrupted_anywhere_is_taken_up_on_a_new_emulator(place: str, tmp_path: Path) -> None:
     file, tasks = quickstart(tmp_path)

@@ -93,6 +93,7 @@ class TestItemsThatComeSlowly:
 
 
 class TestInputWithoutEnd:
+    @pytest.mark.long
     def test_it_is_begun_with_and_ends_with_its_reader(self) -> None:
         """As in `yes | kon map echo | head -3`: it was read for ever, and no command began."""
         line = f"yes | {shlex.join([*KON, 'echo', 'got'])} | head -3"

@@ -78,7 +78,7 @@ def is_whole(out: bytes) -> bool:
     return all(f"{item}\n".encode() in out for item in ITEMS) and b"5" * MANY in out
 
 
-@pytest.mark.parametrize("order", [[], ["-k"]], ids=["", "k"])
+@pytest.mark.parametrize("order", [[], pytest.param(["-k"], marks=pytest.mark.long)], ids=["", "k"])
 @pytest.mark.parametrize("kept", KEPT)
 class TestNothingIsLost:
     """Output may come twice where kon is killed or can't write. It comes at least once."""
@@ -91,7 +91,7 @@ class TestNothingIsLost:
         assert is_whole(first.out + again.out), (place, first, again)
         return first
 
-    @pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
+    @pytest.mark.parametrize("how", [pytest.param("SIGINT", marks=pytest.mark.long), "SIGKILL"])
     @pytest.mark.parametrize(
         "places", [range(90, 300, 70), pytest.param(range(1, 500, 7), marks=pytest.mark.slow)], ids=len
     )
@@ -140,8 +140,11 @@ def test_what_was_shown_as_it_came_is_not_shown_again(tmp_path: Path) -> None:
                  cwd=tmp_path) as process:  # fmt: skip
         assert process.stdout is not None
         first = b"".join(process.stdout.readline() for _ in range(3))
-        while not any(b".out" in each.read_bytes() for each in tmp_path.glob("records/*/printed.jsonl")):
-            time.sleep(0.02)
+        shown = len(b"1\n2\n2 ended\n")
+        while not any(
+            b":%d" % shown in each.read_bytes() for each in tmp_path.glob("records/*/printed.jsonl")
+        ):
+            time.sleep(0.02)  # until it is noted: an interrupt before that has it shown again
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     assert sorted(first.splitlines()) == [b"1", b"2", b"2 ended"]

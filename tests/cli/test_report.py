@@ -172,6 +172,7 @@ def test_records_of_a_newer_kon_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "sleeps.html").exists()
 
 
+@pytest.mark.long
 def test_plots_are_files(tmp_path: Path) -> None:
     invoke("run", write(tmp_path), "--set", "workers=[1, 2]")
     made = invoke("plot", "results/sleeps", "--format", "svg")

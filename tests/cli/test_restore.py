@@ -76,6 +76,7 @@ def run(tmp_path: Path, on_ministack: Emulator, monkeypatch: pytest.MonkeyPatch)
     return Run(tmp_path)
 
 
+@pytest.mark.long
 def test_the_state_of_each_object_and_asking_it_back(run: Run) -> None:
     run.record(run.store(cold=2), time.time())
     before = [line.split("\t") for line in invoke("results", "r", "--objects").stdout.splitlines()]
@@ -97,6 +98,7 @@ def test_the_state_of_each_object_and_asking_it_back(run: Run) -> None:
     assert (again.exit_code, again.stderr.splitlines()) == (0, ["1 here, 2 here until"])
 
 
+@pytest.mark.long
 def test_it_looks_less_and_less_often(run: Run) -> None:
     run.record(run.store(cold=1), time.time())
     looks_s: list[float] = []

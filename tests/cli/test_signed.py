@@ -20,6 +20,7 @@ TEXT: Final = (
 )
 
 
+@pytest.mark.long
 def test_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole, on an emulator; its tasks don't see the key."""
     file = write(tmp_path, TEXT.format(signed="true"))

@@ -110,7 +110,7 @@ def once_each(bed: Bed, deliveries: Sequence[Delivery]) -> list[Delivery]:
 Case = Callable[[Bed], Awaitable[None]]
 
 _PARAMETERS: Final = [
-    pytest.param(world, id=name, marks=pytest.mark.slow if world.slow else ())
+    pytest.param(world, id=name, marks=getattr(pytest.mark, world.mark) if world.mark else ())
     for name, world in WORLDS.items()
 ]
 

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -33,7 +33,7 @@ class World(msgspec.Struct, frozen=True):
     fixture: what each of its cases needs around it, by pytest's name for it.
     abreast: so many cases may run at once, where most of their time is waiting.
     twice: its queue may deliver a message to each of two receives that overlap.
-    slow: `make soak` alone has it.
+    mark: of its tests: "long" ones are left out by `make test`, "slow" ones by `make check` as well.
     """
 
     make: Callable[[Path], Backend]
@@ -42,7 +42,7 @@ class World(msgspec.Struct, frozen=True):
     fixture: str | None = None
     abreast: int = 1
     twice: bool = False
-    slow: bool = False
+    mark: Literal["long", "slow"] | None = None
 
 
 def in_real_time(case: Coroutine[Any, Any, None]) -> None:
@@ -98,6 +98,7 @@ WORLDS: Final = {
         1.0,
         "on_ministack",
         8,
+        mark="long",
     ),
     # moto's BatchExecuteStatement is not Amazon's: docs/emulators.md
     "aws, moto": World(
@@ -107,6 +108,6 @@ WORLDS: Final = {
         "on_moto",
         8,
         twice=True,
-        slow=True,  # as long as all others together, of the same code as on MiniStack
+        mark="slow",  # as long as all others together, of the same code as on MiniStack
     ),
 }

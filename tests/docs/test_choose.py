@@ -58,6 +58,7 @@ def test_measured_figures_are_those_of_the_benchmarks() -> None:
     } == marked("measured")
 
 
+@pytest.mark.long
 def test_the_simulated_table_is_what_the_simulation_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

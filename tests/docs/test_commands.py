@@ -106,7 +106,32 @@ def run_here(page: Path, block: Block) -> list[Step]:
 with_commands = [page for page in PAGES if any(run_here(page, block) for block in blocks(page))]
 
 
-@pytest.mark.parametrize("page", with_commands, ids=lambda page: page.name)
+LONG = frozenset(
+    [
+        "afternoon.md",
+        "animoto.md",
+        "aws.md",
+        "cloudkon.md",
+        "costs.md",
+        "emulators.md",
+        "live.md",
+        "own-kind.md",
+        "observability.md",
+        "own-strategy.md",
+        "reading-results.md",
+        "strategies.md",
+    ]
+)
+"""Pages whose commands take more than a few seconds."""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=[pytest.mark.long] if page.name in LONG else [])
+        for page in with_commands
+    ],
+)
 def test_commands_do_what_is_said(
     page: Path, tmp_path: Path, environment: dict[str, str], amazon: Mapping[str, str]
 ) -> None:
@@ -133,6 +158,7 @@ def test_commands_are_found() -> None:
     """A fence that is written in another way would have them all pass."""
     assert {"README.md", "kon-map.md", "own-strategy.md", "costs.md"} <= {page.name for page in with_commands}
     assert sum(len(run_here(page, block)) for page in with_commands for block in blocks(page)) > 60
+    assert {page.name for page in with_commands} >= LONG
 
 
 def test_what_is_not_run_is_declared_and_there() -> None:

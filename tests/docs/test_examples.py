@@ -29,7 +29,13 @@ def scripts(blocks: list[str]) -> list[str]:
 with_python = [page for page in PAGES if python_blocks(page)]
 
 
-@pytest.mark.parametrize("page", with_python, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=[pytest.mark.long] if page.name == "python-api.md" else [])
+        for page in with_python
+    ],
+)
 def test_python(page: Path, tmp_path: Path) -> None:
     for number, text in enumerate(scripts(python_blocks(page))):
         script = tmp_path / f"script_{number}.py"

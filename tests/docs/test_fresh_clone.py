@@ -121,6 +121,7 @@ def borrow_packages(clone: Path) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_the_quickstart_runs_in_a_fresh_clone(clone: Path) -> None:
     borrow_packages(clone)
     experiment = clone / "workloads" / "quickstart.yml"

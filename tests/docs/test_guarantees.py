@@ -238,6 +238,7 @@ def test_counterexamples_are_of_what_is_not_promised_and_was_broken() -> None:
     assert [each.invariant for each in found] == [Invariant.ONE_RESULT]
 
 
+@pytest.mark.long
 def test_where_the_most_telling_fault_breaks_it_too_rarely_for_a_small_world_another_does() -> None:
     rows = [cell("answer_duplicate", 10, ONE_RESULT=9), cell("duplicate", 10, ONE_RESULT=1)]
     (found,) = counterexamples(rows, SCENARIO)

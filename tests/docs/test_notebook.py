@@ -40,6 +40,7 @@ def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
     manager.shutdown_kernel(now=True)
 
 
+@pytest.mark.long
 def test_the_page_runs_as_it_stands(notebook: Notebook) -> None:
     assert len(CELLS) == 4
     for cell in CELLS:
@@ -47,6 +48,7 @@ def test_the_page_runs_as_it_stands(notebook: Notebook) -> None:
         assert not [each for each in shown if each["type"] == "error"], shown
 
 
+@pytest.mark.long
 def test_progress_is_one_line_that_changes(notebook: Notebook) -> None:
     shown = notebook.run(
         "import kon; kon.map('sleep 0.3; echo {}', range(4), backend='memory', workers=1, progress=True);"

@@ -22,6 +22,8 @@ DOCS: Final = PROJECT / "docs"
 FETCHED: Final = {("img", "src"), ("script", "src"), ("link", "href"), ("iframe", "src"), ("source", "src")}
 """Elements and attributes by which a browser fetches something without being asked."""
 
+pytestmark = pytest.mark.long
+
 
 class Links(HTMLParser):
     """What a page links to, what it fetches, and which anchors it has."""

@@ -16,20 +16,25 @@ from tests.edges.state import left_by
 from tests.edges.world import World
 
 TELLING = [
-    # what is there already is taken as it is, whatever reply was lost before
-    Play("up", "lost_after", "sqs:CreateQueue"),
     # a refusal is a line, and nothing foreign is touched
     Play("up", "denied", "s3:HeadBucket", for_good=True),
     # a clean-up that meets a fault is gone on with
     Play("run", "killed", "dynamodb:DeleteTable"),
+    # what was made in part is taken up or goes
+    Play("teardown", "denied", "ec2:DeleteVpc"),
+]
+
+MORE = [
+    # what is there already is taken as it is, whatever reply was lost before
+    Play("up", "lost_after", "sqs:CreateQueue"),
+    # a clean-up that meets a fault is gone on with
     Play("down", "empty", "dynamodb:ListTagsOfResource"),
     # what was submitted, or whose client has gone, is taken up and ends
     Play("submit", "lost_after", "dynamodb:CreateTable"),
     # what workers may not do is the client's refusal, and no task's end
     Play("collect", "denied", "sqs:SendMessageBatch", for_good=True),
-    # a fleet's reply that was lost makes nothing twice, and what was made in part is taken up or goes
+    # a fleet's reply that was lost makes nothing twice
     Play("provision", "lost_after", "ec2:RunInstances"),
-    Play("teardown", "denied", "ec2:DeleteVpc"),
 ]
 
 
@@ -39,7 +44,9 @@ def holder() -> Iterator[Holder]:
         yield holder
 
 
-@pytest.mark.parametrize("play", TELLING, ids=str)
+@pytest.mark.parametrize(
+    "play", [*TELLING, *(pytest.param(play, marks=pytest.mark.long) for play in MORE)], ids=str
+)
 def test_a_play_leaves_nothing_and_touches_nothing_foreign(play: Play, holder: Holder) -> None:
     outcome = holder.ask(play.command, played, play)
     assert outcome.wrong == []
@@ -48,7 +55,7 @@ def test_a_play_leaves_nothing_and_touches_nothing_foreign(play: Play, holder: H
 
 def test_every_command_of_a_runs_and_a_fleets_life_is_in_it() -> None:
     assert {*BEFORE, *GOES_ON, *GOES_ON.values()} <= ARGUMENTS.keys()
-    assert {play.command for play in TELLING} == ARGUMENTS.keys() - {"sweep", "scale"}
+    assert {play.command for play in [*TELLING, *MORE]} == ARGUMENTS.keys() - {"sweep", "scale"}
 
 
 def test_every_call_meets_every_fault_that_it_can() -> None:
@@ -83,6 +90,7 @@ def _with_changes(world: World, folder: Path) -> tuple[list[str], list[str], lis
     return before, world.left(), world.foreign_changes()
 
 
+@pytest.mark.long
 def test_a_play_is_cut_where_another_has_been_and_nowhere_else(holder: Holder) -> None:
     """A state says what was done, and nothing of when, or of what was drawn."""
     denied = Play("up", "denied", "sqs:CreateQueue")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,13 @@ ROOT = Path(__file__).parents[2]
 WORKLOADS = sorted(set((ROOT / "workloads").glob("*.yml")) - {ROOT / "workloads" / "published.yml"})
 
 
+@cache
+def validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(experiment_schema())
+
+
 def errors(text: str) -> list[str]:
-    validator = jsonschema.Draft202012Validator(experiment_schema())
-    return [error.json_path for error in validator.iter_errors(yaml.safe_load(text))]
+    return [error.json_path for error in validator().iter_errors(yaml.safe_load(text))]
 
 
 def test_the_committed_copy_is_current() -> None:
@@ -46,7 +51,7 @@ def test_it_is_a_schema_and_every_key_is_described() -> None:
 @pytest.mark.parametrize("file", WORKLOADS, ids=lambda file: file.name)
 def test_the_projects_own_experiments_are_valid(file: Path) -> None:
     for document in yaml.safe_load_all(file.read_text()):
-        jsonschema.validate(document, experiment_schema())
+        validator().validate(document)
 
 
 GOOD = "name: x\nworkload: {kind: sleep, count: 1, seconds: 0}\n"

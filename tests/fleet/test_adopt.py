@@ -32,6 +32,7 @@ def kon(*words: str, folder: Path) -> Result:
         return invoke(*words)
 
 
+@pytest.mark.long
 def test_a_run_is_collected_at_a_machine_without_records_of_it(
     on_ministack: Emulator, tmp_path: Path
 ) -> None:

@@ -223,6 +223,7 @@ def test_nothing_goes_where_it_is_not_said_whose(account: Account, words: list[s
     assert account.client("ec2").describe_key_pairs()["KeyPairs"]
 
 
+@pytest.mark.long
 def test_a_region_that_is_named_loses_only_what_was_made_for_it(account: Account) -> None:
     for region in REGIONS:
         everything(account, region=region)

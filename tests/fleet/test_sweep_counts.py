@@ -125,6 +125,7 @@ def _check_removal(account: Account, calls: list[tuple[str, str]], count: int) -
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_others_things_cost_a_fleets_removal_no_call(account: Account, calls: list[tuple[str, str]]) -> None:
     _check_removal(account, calls, 12)
 
@@ -138,6 +139,7 @@ def test_three_hundred_roles_of_others_cost_a_fleets_removal_their_lists_alone(
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_others_things_that_are_denied_or_vanish_are_not_missed(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +159,7 @@ def test_others_things_that_are_denied_or_vanish_are_not_missed(
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_a_sweep_of_everybody_stops_asking_others_things_however_long_it_looks(
     account: Account, monkeypatch: pytest.MonkeyPatch, calls: list[tuple[str, str]]
 ) -> None:

@@ -75,7 +75,9 @@ def test_all_goes_under_amazons_rules_with_the_rights_of_a_controller(account: S
     assert denied == []
 
 
-@pytest.mark.parametrize("call", ["s3:GetBucketTagging", "ec2:DescribeVolumes"])
+@pytest.mark.parametrize(
+    "call", [pytest.param("s3:GetBucketTagging", marks=pytest.mark.long), "ec2:DescribeVolumes"]
+)
 def test_a_kind_that_can_not_be_looked_at_stops_no_other(account: Strict, call: str) -> None:
     everything(account, stem="konf-r1")
     account.meets(Fault(call, "denied", times=0))
@@ -168,6 +170,7 @@ def test_any_call_that_is_denied_or_whose_thing_has_gone_stops_nothing_else(
         assert removed().things == [], call
 
 
+@pytest.mark.long
 def test_where_the_regions_are_not_told_the_usual_one_is_seen_to_and_exit_5_says_so(account: Strict) -> None:
     everything(account, stem="konf-r1")
     account.meets(Fault("ec2:DescribeRegions", "denied", times=0))

@@ -427,6 +427,7 @@ def test_a_second_run_on_the_same_folder_of_objects_copies_nothing(tmp_path: Pat
         ]
 
 
+@pytest.mark.long
 def test_on_amazons_services(tmp_path: Path, on_ministack: Emulator) -> None:
     ran(tmp_path / "a", "mirrors", "{name: aws, prefix: mirrors, region: us-east-1, depth_lag_s: 1}")
     assert [each["copied"] for each in results(tmp_path / "a")] == [True] * 3

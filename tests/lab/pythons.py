@@ -25,7 +25,11 @@ SUITE: Final = "trixie"
 PACKAGES: Final = ("ca-certificates", "git", "make", "python3", "python3-venv", "procps", "libfribidi0")
 """What set-up needs, and the tests next to Python: `ps`, and text from right to left in videos."""
 
+WHICH: Final = ("-m", "not slow and not fleet")
+"""The long tests too."""
+
 QUICK: Final = (
+    *WHICH,
     "tests/core",
     "tests/experiment",
     "tests/strategies",
@@ -77,7 +81,8 @@ def run(suite: str, arguments: list[str], machine: Machine) -> int:
     _settle(root, machine)
     words = shlex.join(arguments or QUICK)
     # those that fail once more, one at a time, as `make check` does
-    again = "make test PYTEST=pytest ARGS='-n 0 --last-failed --last-failed-no-failures none'"
+    rest = shlex.join(["-n", "0", *WHICH, "--last-failed", "--last-failed-no-failures", "none"])
+    again = f"make test PYTEST=pytest ARGS={shlex.quote(rest)}"
     first = f"rm -rf .pytest_cache; python3 --version; make test ARGS={shlex.quote(words)}"
     inside = f"cd /root/kon; {first} || {again}"
     spaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _IN_ROOT]

@@ -1,4 +1,4 @@
-""".ci/run, with a `make` and a lab that only say that they were called."""
+""".ci/run and `make check`, with programs that only say that they were called."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-CI = Path(__file__).parents[2] / ".ci/run"
+PROJECT = Path(__file__).parents[2]
+CI = PROJECT / ".ci/run"
 
 PYTHONS = ["lab", "test-python SUITE=trixie", "lab", "test-python SUITE=forky"]
 """Every Python that the package names and this machine's may lack."""
@@ -77,3 +78,47 @@ def test_a_check_that_fails_is_the_end(tmp_path: Path) -> None:
 def test_a_lab_that_can_not_say_is_a_failure(tmp_path: Path) -> None:
     exit_code, _, called = Checkout(tmp_path, can=("", 1)).run()
     assert (exit_code, called) == (1, ["check", "lab"])
+
+
+QUICK, LONG = "-n auto --dist worksteal", "-n auto --dist worksteal -m long and not slow and not fleet"
+AGAIN = "-n 0 -m not slow and not fleet --last-failed --last-failed-no-failures none"
+
+PYTEST = """\
+#!/bin/sh
+echo "$*" >>called
+read code <codes && sed -i 1d codes && exit "$code"
+"""
+
+
+@pytest.mark.parametrize(
+    ("codes", "called", "is_well", "options"),
+    [
+        ((0, 0), [QUICK, LONG], True, ""),
+        ((1, 0, 0), [QUICK, LONG, AGAIN], True, ""),
+        ((0, 1, 0), [QUICK, LONG, AGAIN], True, ""),
+        ((0, 1, 1), [QUICK, LONG, AGAIN], False, ""),
+        ((2,), [QUICK], False, ""),  # interrupted
+        ((0, 2), [QUICK, LONG], False, ""),
+        ((0, 5), [QUICK, LONG], False, ""),  # no long test is there any more
+        ((0, 5), [f"{QUICK} -x", f"{LONG} -x"], True, "-x"),
+        ((5,), [f"{QUICK} -x"], False, "-x"),
+    ],
+)
+def test_check_runs_the_long_tests_too_and_what_fails_once_more(
+    tmp_path: Path, codes: tuple[int, ...], called: list[str], is_well: bool, options: str
+) -> None:
+    (tmp_path / "Makefile").symlink_to(PROJECT / "Makefile")
+    for name in ("pyproject.toml", "requirements.lock", "requirements-dev.lock", "collections", "tests"):
+        (tmp_path / name).symlink_to(PROJECT / name)
+    programs = tmp_path / ".venv/bin"
+    programs.mkdir(parents=True)
+    for name in ("mypy", "ruff", "yamllint", "ansible-lint", "pytest"):
+        (programs / name).write_text(PYTEST if name == "pytest" else "#!/bin/sh\n")
+        (programs / name).chmod(0o755)
+    (tmp_path / "codes").write_text("".join(f"{code}\n" for code in codes))
+    for done in (".venv/.dev-installed", ".venv/.runtime-installed", ".cache/collections/.there"):
+        (tmp_path / done).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / done).touch()
+    ended = subprocess.run(["make", "check", f"ARGS={options}"], cwd=tmp_path, capture_output=True, text=True)
+    assert (tmp_path / "called").read_text().splitlines() == called, ended
+    assert (ended.returncode == 0) == is_well, ended

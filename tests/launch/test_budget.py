@@ -137,6 +137,7 @@ def test_a_client_that_comes_later_keeps_to_a_limit(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("stops")
+@pytest.mark.long
 def test_a_collected_run_that_has_cost_too_much_is_paused_and_goes_on(folder: Path) -> None:
     run = "unknown-lease-w2-r1"
     assert invoke("submit", write(folder, UNKNOWN, "collected"), "-q").exit_code == 0
@@ -153,6 +154,7 @@ def test_a_collected_run_that_has_cost_too_much_is_paused_and_goes_on(folder: Pa
     assert (row["done"], row["lost"], row["failed"]) == (60, 0, 0)
 
 
+@pytest.mark.long
 def test_what_was_cancelled_is_collected_whatever_it_would_have_cost(folder: Path) -> None:
     assert invoke("submit", write(folder, KNOWN, "cancelled"), "-q").exit_code == 0
     assert invoke("cancel", "known-lease-w1-r1").exit_code == 0
@@ -161,6 +163,7 @@ def test_what_was_cancelled_is_collected_whatever_it_would_have_cost(folder: Pat
     assert json.loads(collected.stdout)["runs"][0]["cancelled"] == 100
 
 
+@pytest.mark.long
 def test_a_run_of_which_nobody_knows_any_more_what_it_is_has_no_estimate(folder: Path) -> None:
     file = write(folder, KNOWN, "changed")
     assert invoke("submit", file, "-q").exit_code == 0

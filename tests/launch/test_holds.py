@@ -28,7 +28,7 @@ def kills(item: Any, times: int, **options: Any) -> list[Any]:
     return kon.map(KILLS % times, [str(item)], workers=1, drain_s=0, **options)
 
 
-@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("kept", [pytest.param(False, marks=pytest.mark.long), True])
 def test_a_task_that_has_killed_its_worker_runs_again_at_once(tmp_path: Path, kept: bool) -> None:
     began_s = time.monotonic()
     [value] = kills(tmp_path / "log", 1, out=tmp_path / "out" if kept else None)

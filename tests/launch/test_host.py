@@ -258,6 +258,7 @@ def test_a_client_that_no_host_joins_gives_up(tmp_path: Path, monkeypatch: pytes
         asyncio.run(Place(tmp_path, QUICK).campaign(hosts=Hosts()).run())
 
 
+@pytest.mark.long
 def test_a_client_whose_hosts_have_gone_gives_up_and_is_taken_up_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,6 +280,7 @@ def test_a_client_whose_hosts_have_gone_gives_up_and_is_taken_up_again(
     assert (row["done"], row["duplicate_starts"]) == (200, 0)
 
 
+@pytest.mark.long
 def test_a_host_that_was_there_before_its_client_goes_on_to_the_next_run(tmp_path: Path) -> None:
     """One that an earlier client began is there to be worked on before the client comes back."""
     place = Place(tmp_path, SLOW.replace("count: 200", "count: 60") + "repeats: 4\n")

@@ -71,6 +71,7 @@ def test_a_host_that_is_killed_leaves_its_worker_working_and_another_takes_over(
     assert place.lives() == 1, "the worker that was left did the rest, and no second one under its name"
 
 
+@pytest.mark.long
 def test_a_host_that_is_terminated_drains_its_workers(place: Place) -> None:
     with place.started("run", "--join") as client:
         with place.started("join", "--number", "1") as host:
@@ -112,6 +113,7 @@ def test_what_a_host_says_when_there_is_nothing_for_it(place: Place) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_plan_comes_from_stdin_and_of_it_what_is_recorded_is_left(place: Place) -> None:
     def host() -> subprocess.CompletedProcess[str]:
         plan = place.ended("run", "--dry-run", "--json").stdout

@@ -72,6 +72,7 @@ def _wait(come: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_hosts_that_share_only_the_backend_do_all_runs_and_end(
     tmp_path: Path, on_ministack: Emulator
 ) -> None:
@@ -91,6 +92,7 @@ def test_hosts_that_share_only_the_backend_do_all_runs_and_end(
     assert fleet.began(2, "apart-lease-w2-r1")
 
 
+@pytest.mark.long
 def test_a_client_that_comes_later_waits_for_hosts_apart(tmp_path: Path, on_ministack: Emulator) -> None:
     fleet = Fleet(tmp_path, "apart-later")
     options = ["--set", "workers=1"]
@@ -136,6 +138,7 @@ def test_a_host_that_is_told_to_stop_gives_back_what_it_has(tmp_path: Path, on_m
     assert (host.returncode, "told to stop" in said) == (0, True), said
 
 
+@pytest.mark.long
 def test_a_host_of_a_fleet_finds_its_runs_itself_and_works_until_it_is_told_to_stop(
     tmp_path: Path, on_ministack: Emulator
 ) -> None:
@@ -175,6 +178,7 @@ def test_a_plan_that_names_nothing_is_refused(tmp_path: Path) -> None:
     assert (ended.returncode, "names no run to work on" in ended.stderr) == (2, True)
 
 
+@pytest.mark.long
 def test_a_host_with_another_kon_does_not_take_part_and_nothing_is_queued(
     tmp_path: Path, on_ministack: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

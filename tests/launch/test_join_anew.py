@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from kon.backends.emulator import Emulator
 from kon.engine.records.records import RunFolder
 from tests.launch.test_join import Fleet
 
 
+@pytest.mark.long
 def test_a_run_anew_has_nothing_of_the_one_before_on_the_same_host(
     tmp_path: Path, on_ministack: Emulator
 ) -> None:

@@ -134,6 +134,7 @@ def campaigns(folder: Path, rng: random.Random, emulator: Emulator | None = None
         print(f"{number} runs of {TASKS} tasks came to their end: {dict(killed)}", flush=True)
 
 
+@pytest.mark.long
 def test_a_few_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
     killed = campaign(tmp_path, 6, random.Random(1))
     assert killed.total() >= 1

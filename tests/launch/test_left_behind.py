@@ -37,7 +37,9 @@ def prefix(on_ministack: Emulator) -> str:
     return f"t{secrets.token_hex(4)}"
 
 
-@pytest.mark.parametrize("call", ["sqs:DeleteQueue", "dynamodb:DeleteTable"])
+@pytest.mark.parametrize(
+    "call", ["sqs:DeleteQueue", pytest.param("dynamodb:DeleteTable", marks=pytest.mark.long)]
+)
 def test_what_can_not_be_deleted_is_told_and_deleted_by_the_same_command(
     tmp_path: Path, prefix: str, on_ministack: Emulator, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,6 +159,7 @@ def all_done_once(run: Run, tasks: int) -> None:
         assert sum(started.values()) > tasks, "the kills did hit running tasks"
 
 
+@pytest.mark.long
 def test_with_conditional_put_no_task_starts_twice_and_what_the_killed_held_is_lost(tmp_path: Path) -> None:
     run = Run(tmp_path, spec_of("conditional_put", 8_000))
     asyncio.run(run.run(seconds=0.002, kills=8, every_s=0.6))

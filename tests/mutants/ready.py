@@ -24,7 +24,18 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-PYTEST: Final = ("-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--timeout", "0")
+PYTEST: Final = (
+    "-q",
+    "-x",
+    "-n",
+    "0",
+    "-p",
+    "no:cacheprovider",
+    "--timeout",
+    "0",
+    "-m",
+    "not slow and not fleet",
+)
 
 END_S: Final = 60.0
 """How long what comes after the last test may take."""

@@ -173,6 +173,7 @@ def test_it_is_seen_which_test_runs_which_line(tmp_path: Path, project: dict[str
     ]
 
 
+@pytest.mark.long
 def test_a_change_is_tried_in_a_process_that_has_loaded_all_before(
     tmp_path: Path, project: dict[str, str]
 ) -> None:
@@ -201,6 +202,7 @@ def test_a_change_is_tried_in_a_process_that_has_loaded_all_before(
         ready.close()
 
 
+@pytest.mark.long
 def test_most_changes_are_of_a_function_in_each_source() -> None:
     """One that is of more is tried by a start of pytest of its own, which takes a hundred times as long."""
     lasts = {mutant.file: mutant for mutant, _ in every()}

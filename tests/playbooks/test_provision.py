@@ -60,6 +60,7 @@ def fleet(
         yield Fleet(tmp_path, variables, ansible)
 
 
+@pytest.mark.long
 def test_a_fleet_is_made_once_and_removed_whole(fleet: Fleet) -> None:
     first = fleet.operator.play("provision")
     assert first.exit_code == 0, first.output

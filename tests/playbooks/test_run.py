@@ -179,6 +179,7 @@ def test_what_is_run_anew_leaves_its_records_aside(tiny: Place) -> None:
     assert RunFolder(aside / "tiny-lease-w2-r1").finished
 
 
+@pytest.mark.long
 def test_what_is_no_record_stays_where_it_is(tiny: Place) -> None:
     tiny.out.mkdir()
     (tiny.out / "thesis.txt").write_text("mine")
@@ -191,6 +192,7 @@ def test_what_is_no_record_stays_where_it_is(tiny: Place) -> None:
     assert [each.name for each in tiny.out.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.long
 def test_a_link_to_a_folder_of_records_is_put_aside_as_a_link(tiny: Place, tmp_path: Path) -> None:
     """Its records stay on their disk. Moved from under it, they would leave a link to nothing, at which no
     folder can be made."""
@@ -219,6 +221,7 @@ def test_records_of_a_client_at_work_are_not_put_aside(tiny: Place) -> None:
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.long
 def test_what_is_not_as_it_should_be_is_shown_and_fails_the_play(tmp_path: Path, ansible: Ansible) -> None:
     place = Place(tmp_path, MIXED, ansible)
     (place.path / "data").mkdir()
@@ -263,6 +266,7 @@ def test_too_few_play_hosts_stop_the_play_before_anything_is_started(tiny: Place
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_an_interrupted_play_leaves_nobody_behind(tmp_path: Path, ansible: Ansible) -> None:
     place = Place(tmp_path, LONG, ansible)
     with subprocess.Popen(

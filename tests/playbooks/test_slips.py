@@ -93,7 +93,7 @@ def test_a_slip_of_the_operators_touches_nothing(
     check(slips, amazon[1], play, said, name)
 
 
-@pytest.mark.parametrize("said", [["AWS_REGION"], []])
+@pytest.mark.parametrize("said", [["AWS_REGION"], pytest.param([], marks=pytest.mark.long)])
 def test_without_a_slip_amazon_is_asked(
     operator: Operator, amazon: tuple[str, list[str]], said: list[str]
 ) -> None:
@@ -143,6 +143,7 @@ def test_a_file_of_the_inventory_says_not_what_goes(
     assert "Nothing was changed" in ended.said
 
 
+@pytest.mark.long
 def test_a_playbook_that_imports_ours_says_variables_as_the_command_line_does(
     operator: Operator, amazon: tuple[str, list[str]], tmp_path: Path
 ) -> None:
@@ -198,6 +199,7 @@ def test_a_run_without_a_fleet_refuses_what_is_about_one(
 @pytest.mark.parametrize(
     "plays", [["teardown", "site"], pytest.param([*PLAYBOOKS, "site"], marks=pytest.mark.slow)]
 )
+@pytest.mark.long
 def test_a_missing_collection_is_told_with_the_command_that_mends_it(
     operator: Operator, amazon: tuple[str, list[str]], tmp_path: Path, plays: list[str]
 ) -> None:
@@ -286,6 +288,7 @@ def test_what_ansible_would_end_before_the_first_task_is_refused_in_a_line(
         assert "Traceback" not in ended.output
 
 
+@pytest.mark.long
 def test_what_is_checked_is_known_where_facts_are_no_variables(
     operator: Operator, amazon: tuple[str, list[str]]
 ) -> None:

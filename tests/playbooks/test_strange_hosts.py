@@ -68,6 +68,7 @@ def _inventory(folder: Path, **hosts: dict[str, Any]) -> Path:
         (1, "bare: no workers, and left out; `configure` says why"),
     ],
 )
+@pytest.mark.long
 def test_a_run_counts_the_hosts_that_are_workers(
     tmp_path: Path, ansible: Ansible, fewest: int, said: str
 ) -> None:

@@ -99,6 +99,7 @@ def hosts(tmp_path: Path, ansible: Ansible) -> Hosts:
     return Hosts(tmp_path, ansible)
 
 
+@pytest.mark.long
 def test_a_client_that_could_not_go_on_leaves_no_unit_on_that_its_call_has_started(hosts: Hosts) -> None:
     """Others may be those of another call, whose client has the run: they stay."""
     interrupted = hosts.run(3)
@@ -110,6 +111,7 @@ def test_a_client_that_could_not_go_on_leaves_no_unit_on_that_its_call_has_start
     assert hosts.asked() == {"h1": [], "h2": ["start", "stop"]}
 
 
+@pytest.mark.long
 def test_a_unit_that_was_at_work_under_another_plan_stays(hosts: Hosts) -> None:
     assert hosts.run(3).exit_code == 2
     hosts.asked()

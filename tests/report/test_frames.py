@@ -84,6 +84,7 @@ def test_parquet(kept: kon.Run) -> None:
     assert {field.name: field.type for field in table.schema} == types
 
 
+@pytest.mark.long
 def test_arrow_is_what_feather_and_polars_read(kept: kon.Run) -> None:
     import polars
     from pyarrow import feather

@@ -221,6 +221,7 @@ def test_results_of_another_run_are_refused(tmp_path: Path) -> None:
         summarise(records.folder)
 
 
+@pytest.mark.long
 def test_memory_is_a_few_bytes_a_task(tmp_path: Path) -> None:
     tasks = 200_000
     records = Records(tmp_path, tasks)

@@ -142,6 +142,7 @@ def test_objects_are_told_apart_asked_back_once_and_come(emulator: str) -> None:
     asyncio.run(body())
 
 
+@pytest.mark.long
 def test_more_than_a_page(on_ministack: Emulator) -> None:
     async def body() -> None:
         calls, bucket = Calls(), fresh_name()

@@ -28,7 +28,12 @@ def test_every_rule_has_its_scenario_or_its_test() -> None:
     assert RULES.keys() - scenarios == OF_FLEETS
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+LONG = {"a_run_with_many_objects_is_deleted"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in SCENARIOS]
+)
 def test_kon_lives_with_the_rules(on_ministack: Emulator, name: str) -> None:
     scenario, rules = SCENARIOS[name]
     bed = Bed(on_ministack)

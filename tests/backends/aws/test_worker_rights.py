@@ -246,7 +246,7 @@ NEEDED_BY: Final[Mapping[str, str]] = {
 }
 """For each right of the policy, a scene that can't be played without it."""
 
-QUICK: Final = ("sqs:SendMessage", "dynamodb:PartiQLUpdate")
+MARKS: Final = {"sqs:SendMessage": [], "dynamodb:PartiQLUpdate": [pytest.mark.long]}
 
 
 def actions() -> list[str]:
@@ -285,7 +285,7 @@ def test_workers_do_their_work_with_the_rights_of_their_policy(
 
 @pytest.mark.parametrize(
     "action",
-    [action if action in QUICK else pytest.param(action, marks=pytest.mark.slow) for action in actions()],
+    [pytest.param(action, marks=MARKS.get(action, [pytest.mark.slow])) for action in actions()],
 )
 def test_a_right_that_is_missing_is_told_and_costs_no_task(
     action: str, tmp_path: Path, on_ministack: Emulator

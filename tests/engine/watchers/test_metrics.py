@@ -158,6 +158,7 @@ def collected(folder: RunFolder) -> dict[str, Any]:
     return folder.read_summary()
 
 
+@pytest.mark.long
 def test_a_killed_worker_is_followed_by_one_on_the_same_port_and_totals_stay_those_of_the_records(
     tmp_path: Path,
 ) -> None:
@@ -219,6 +220,7 @@ def test_a_scrape_is_what_prometheus_wants_and_bounded(tmp_path: Path) -> None:
     assert "troubled-lease-w1-r1/" not in scrape.text
 
 
+@pytest.mark.long
 def test_workers_in_the_clients_process_share_one_endpoint(tmp_path: Path) -> None:
     text = SLEEPS.replace("count: 20, seconds: 0", "count: 60, seconds: 0.1") + "workers: 3\n"
     port = free_ports(1)

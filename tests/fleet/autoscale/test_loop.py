@@ -66,6 +66,7 @@ def made(fleet: Fleet) -> Fleet:
     return fleet
 
 
+@pytest.mark.long
 def test_hosts_are_those_of_the_launch_template_and_configure_themselves(made: Fleet) -> None:
     look = Scaler(made).begin().look(250.0)
     hosts = made.hosts()
@@ -314,7 +315,9 @@ def test_exit_code_4_once_the_money_is_spent(made: Fleet) -> None:
     assert made.hosts() == []
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 0), pytest.param(signal.SIGINT, 130, marks=pytest.mark.long)]
+)
 def test_a_signal_ends_it_and_no_host(made: Fleet, tmp_path: Path, number: int, code: int) -> None:
     made.queue(3)
     file = tmp_path / "policy.yml"

@@ -242,6 +242,7 @@ def test_a_boundary_is_given_to_the_role_and_another_operator_is_let_in_beside_t
     assert [each.thing for each in second.changes] == ["SSH"]
 
 
+@pytest.mark.long
 def test_a_fleets_key_is_kept_with_it_encrypted_and_brought_from_there(
     work: Maker, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +271,7 @@ def test_a_fleets_key_is_kept_with_it_encrypted_and_brought_from_there(
     assert "the fleet's key is not kept with the fleet, and another machine needs a copy" in job.notes[0]
 
 
+@pytest.mark.long
 def test_two_regions_have_a_role_each(work: Maker, account: Account) -> None:
     for region in ("us-east-1", "eu-west-1"):
         build(work(region=region, hosts=0), usual_prices())

@@ -161,11 +161,14 @@ VERBS: list[tuple[Verb, range, int]] = [
     (_scale, range(4, 40, 20), 15),
     (_teardown, range(8, 60, 37), 40),
 ]
-"""What is killed, at which of its calls in `make test`, and how many it has at least."""
+"""What is killed, at which of its calls in `make check`, and how many it has at least."""
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("verb", "some", "least"), VERBS)
+@pytest.mark.parametrize(
+    ("verb", "some", "least"),
+    [pytest.param(*each, marks=[] if each[0] is _teardown else [pytest.mark.long]) for each in VERBS],
+)
 def test_a_verb_killed_at_some_of_its_calls_leaves_nothing_after_one_teardown(
     work: Maker, monkeypatch: pytest.MonkeyPatch, verb: Verb, some: range, least: int
 ) -> None:

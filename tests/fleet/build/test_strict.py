@@ -35,7 +35,7 @@ def amazon(moto: Emulator) -> Iterator[Emulator]:
         yield moto
 
 
-@pytest.mark.parametrize("own_network", [False, True])
+@pytest.mark.parametrize("own_network", [pytest.param(False, marks=pytest.mark.long), True])
 def test_the_controllers_rights_are_enough_and_lists_may_lag(amazon: Emulator, own_network: bool) -> None:
     more: dict[str, Any] = (
         {"alarm_mail": "me@example.org", "dead_queues": ["konf-r1-a-dead"]} if own_network else {}

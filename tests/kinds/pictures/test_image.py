@@ -96,6 +96,7 @@ def test_a_run_takes_up_what_another_has_stored(tmp_path: Path) -> None:
     assert [header.read_header(each.read_bytes()).width for each in small.values()] == [64, 64]
 
 
+@pytest.mark.long
 def test_on_amazons_services(tmp_path: Path, on_ministack: Emulator) -> None:
     """In a bucket of the user's own."""
     s3 = boto3.client("s3", region_name="us-east-1")

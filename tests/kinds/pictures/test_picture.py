@@ -158,12 +158,13 @@ def large_photo() -> bytes:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
-@pytest.mark.parametrize("equalize", ["clahe", "global"])
+@pytest.mark.parametrize("equalize", [pytest.param("clahe", marks=pytest.mark.long), "global"])
 def test_large_photos_are_equalized_in_their_place(large_photo: bytes, tmp_path: Path, equalize: str) -> None:
     assert peak_mb(large_photo, tmp_path, equalize) < MOST_MB
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+@pytest.mark.long
 def test_large_photos_of_phones_are_decoded_tile_by_tile(tmp_path: Path) -> None:
     tile = encoded(photo(512, 512), "HEIF", quality=60)
     assert peak_mb(grid_of([tile] * (16 * 12), 16, 512, (8_064, 6_144)), tmp_path, "clahe") < MOST_MB

@@ -100,6 +100,7 @@ def test_links_open_until_they_expire_and_kon_results_makes_new_ones(
     assert [url.partition("?")[0] for url in fresh] == [url.partition("?")[0] for url in old]
 
 
+@pytest.mark.long
 def test_a_second_run_on_the_same_store_uploads_nothing(on_ministack: Emulator, photos: Path) -> None:
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket="films-of-mine")

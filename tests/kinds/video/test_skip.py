@@ -62,6 +62,7 @@ def test_a_picture_is_coded_alone_as_it_would_be_with_others_after_it(tmp_path: 
 
 
 @pytest.mark.parametrize("film", [SMALL, FULL, msgspec.structs.replace(SMALL, preset="slow", crf=1)])
+@pytest.mark.long
 def test_an_encoder_that_is_used_again_codes_each_picture_as_a_fresh_one(film: Film) -> None:
     again = Alone(film)
     for frame in pictures(film, 5):

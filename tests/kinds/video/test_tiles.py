@@ -137,6 +137,7 @@ def test_headers_that_make_no_sense_are_told_as_such() -> None:
         data[:] = before
 
 
+@pytest.mark.long
 def test_48_megapixels_of_a_phone_are_within_what_a_job_may_decode(tmp_path: Path) -> None:
     """Phones take tiles of 512; libheif would hold the whole picture, with 7.4 bytes a pixel."""
     tile = encoded(photo(512, 512), "HEIF", quality=60)

@@ -67,6 +67,7 @@ def makespan_s(durations_s: Sequence[float], workers: int, **knobs: int) -> floa
     return max(run(durations_s, workers, **knobs).at_s.values())
 
 
+@pytest.mark.long
 def test_a_run_that_is_shorter_than_its_first_answer_is_as_fast_as_by_hand() -> None:
     durations_s = [0.001] * 4_000
     by_hand_s = min(makespan_s(durations_s, 64, bundle=bundle) for bundle in (10, 100))
@@ -74,7 +75,7 @@ def test_a_run_that_is_shorter_than_its_first_answer_is_as_fast_as_by_hand() -> 
     assert makespan_s(durations_s, 64) <= 1.25 * by_hand_s
 
 
-@pytest.mark.parametrize("task_s", [0.1, 1.0])
+@pytest.mark.parametrize("task_s", [pytest.param(0.1, marks=pytest.mark.long), 1.0])
 def test_what_was_guessed_too_large_is_shared_among_all_at_once(task_s: float) -> None:
     durations_s = [task_s] * 512
     assert makespan_s(durations_s, 256) <= 1.05 * makespan_s(durations_s, 256, bundle=1)

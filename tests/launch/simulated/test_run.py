@@ -102,6 +102,7 @@ def test_a_claim_that_a_killed_worker_takes_with_it_is_lost_with_conditional_put
     assert row["done"] + row["lost"] == 400
 
 
+@pytest.mark.long
 def test_a_thousand_workers_need_no_thousand_files(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 40, hard))  # noqa: PTH208
@@ -122,6 +123,7 @@ def test_one_item_to_a_call(tmp_path: Path) -> None:
         assert requests[call]["calls"] == requests[call]["items"] == 50
 
 
+@pytest.mark.long
 def test_a_table_of_few_units_holds_a_run_back(tmp_path: Path) -> None:
     more = "strategies: conditional_put\nworkers: 8\nbundle: 1"
     wanted = experiment("count: 20000, seconds: 0", more, "{name: sim, boot: false, table: provisioned}")
@@ -171,6 +173,7 @@ def test_nothing_can_be_submitted_to_a_simulation(tmp_path: Path) -> None:
         asyncio.run(Campaign([experiment("count: 1, seconds: 0")], tmp_path).submit())
 
 
+@pytest.mark.long
 def test_one_that_is_cancelled_ends_soon_and_begins_anew(tmp_path: Path) -> None:
     wanted = experiment("count: 3000, seconds: 10", "workers: 10", "{name: sim, boot: false}")
     seen: list[int] = []

@@ -204,6 +204,7 @@ def test_a_look_is_bounded_and_tells_how_far_it_is(tmp_path: Path, monkeypatch: 
     assert looked(watched).done == 100
 
 
+@pytest.mark.long
 def test_many_tasks_take_a_few_bytes_each(tmp_path: Path) -> None:
     tasks = 200_000
     records = Records(tmp_path, tasks)

@@ -50,6 +50,7 @@ def test_a_fixed_fleet_costs_what_it_takes(tmp_path: Path) -> None:
     assert 1_200 < one["makespan_s"] < 1_400
 
 
+@pytest.mark.long
 def test_a_rule_brings_hosts_that_the_target_does_not_ask_for(tmp_path: Path) -> None:
     calm = trials(tmp_path, "max_hosts: 9\ntarget_s: 9000\n", "--arrive", "30m")[0]
     rule = "rules:\n  burst: {arrived: 30, within_s: 900, add: 2}\n"

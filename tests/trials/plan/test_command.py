@@ -79,6 +79,7 @@ def test_a_plan_of_real_work_asks_for_its_duration(tmp_path: Path) -> None:
     assert "kon calibrate" in result.stderr
 
 
+@pytest.mark.long
 def test_the_model_of_a_simulated_run_is_the_one_that_it_was_simulated_by(tmp_path: Path) -> None:
     text = TASKS.replace("sqlite", "{name: sim, table: warm}").replace("400", "4000").replace("[1, 8]", "[4]")
     text += "bundle: 1\n"
@@ -100,6 +101,7 @@ def test_the_model_of_a_simulated_run_is_the_one_that_it_was_simulated_by(tmp_pa
     assert found.tables == truth.tables
 
 
+@pytest.mark.long
 def test_a_run_on_sqlite_is_predicted_within_a_fifth(tmp_path: Path) -> None:
     """The stated error: 20% of the makespan, on a machine that does other things beside."""
     text = TASKS.replace("400", "300").replace("0.1", "0.02").replace("[1, 8]", "[2]")

@@ -35,7 +35,9 @@ def forecast(wanted: Cell, sample: int = 2_000, instance: str = "t3.micro", spot
             100_000,
             marks=pytest.mark.slow,
         ),
-        ("count: 6000, seconds: 0.02", "workers: 8\nstrategies: lease", 2_000),
+        pytest.param(
+            "count: 6000, seconds: 0.02", "workers: 8\nstrategies: lease", 2_000, marks=pytest.mark.long
+        ),
         pytest.param(
             "count: 100000, seconds: 0",
             "workers: 8\nstrategies: conditional_put\nbundle: 10",
@@ -55,6 +57,7 @@ def test_what_is_reckoned_is_what_a_whole_simulation_says(workload: str, more: s
     assert part.usd_by_service["DynamoDB"] == pytest.approx(whole.usd_by_service["DynamoDB"], rel=within)
 
 
+@pytest.mark.long
 def test_a_part_of_a_run_is_packed_as_the_whole_is() -> None:
     """At the end of a run messages shrink: from a part that was packed so, nothing follows for the whole."""
     large = forecast(cell("count: 1000000, seconds: 0.05", "workers: 32\nstrategies: conditional_put"))
@@ -62,6 +65,7 @@ def test_a_part_of_a_run_is_packed_as_the_whole_is() -> None:
     assert 5 < large.tasks_per_message < 15
 
 
+@pytest.mark.long
 def test_a_part_of_a_fleet_stands_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     more = "workers: 64\nstrategies: conditional_put\nbundle: 5"
     for workload, backend in [("count: 8000, seconds: 0.1", "sim"), ("count: 40000, seconds: 0", "sim")]:
@@ -96,6 +100,7 @@ def test_no_run_is_faster_than_its_tasks() -> None:
     assert 0.5 < result.efficiency <= 1.0
 
 
+@pytest.mark.long
 def test_a_table_that_is_full_takes_more_after_a_while() -> None:
     """Ten million writes at 4,000 a second take 2,500 s; after 1,800 s it is twice as many."""
     wanted = cell("count: 10000000, seconds: 0", "workers: 16\nstrategies: conditional_put\nbundle: 1")

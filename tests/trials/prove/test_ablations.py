@@ -86,7 +86,7 @@ ABLATIONS = [
         FaultRates(pause=1.0, throttle=0.5, duplicate=0.5),
         off.SameTokenOnRenewal,
         seeds=700,
-        first=423,
+        first=230,
     ),
     Ablation(
         "another token after the commit",
@@ -127,7 +127,7 @@ ABLATIONS = [
         off.Silent,
         patches=(off.reads_nothing_back,),
         seeds=400,
-        first=60,
+        first=20,
     ),
     # --- the others ---
     Ablation(
@@ -163,6 +163,7 @@ ABLATIONS = [
         DUPLICATES,
         off.Heartless,
         scenario={"task_s": 25.0, "tasks": 4, "max_steps": 20_000},
+        first=2,
     ),
     Ablation(
         "commit and answer before ack",
@@ -178,7 +179,7 @@ ABLATIONS = [
         "lease",
         CRASH,
         patches=(off.acks_before_it_answers, off.reads_nothing_back),
-        first=12,
+        first=15,
     ),
     Ablation(
         "commit before answer",
@@ -195,7 +196,7 @@ ABLATIONS = [
         patches=(off.acks_before_it_defers,),
         scenario={"failing": 0.9},
         seeds=400,
-        first=71,
+        first=2,
     ),
     Ablation(
         "abandoned messages stay",
@@ -205,6 +206,7 @@ ABLATIONS = [
         patches=(off.acks_abandoned,),
         scenario={"pause_s": 45.0, "task_s": 20.0, "horizon": 150},
         seeds=200,
+        first=110,
     ),
     Ablation(
         "a claim's end is looked at before the start",
@@ -213,7 +215,7 @@ ABLATIONS = [
         PAUSE,
         patches=(off.starts_regardless,),
         scenario={"pause_s": 45.0},
-        first=5,
+        first=3,
     ),
     Ablation(
         "no task twice in what is admitted",
@@ -260,7 +262,7 @@ ABLATIONS = [
         "lease",
         FaultRates(client_crash=1.0),
         patches=(off.acks_before_it_records, off.reads_nothing_back),
-        first=5,
+        first=7,
     ),
     Ablation(
         "drained means all queues",
@@ -276,7 +278,7 @@ ABLATIONS = [
         patches=(off.looks_at_answers_first, off.asks_no_worker),
         scenario={"task_s": 5.0, "spread": 0.0, "tasks": 2, "workers": 2},
         seeds=200,
-        first=140,
+        first=180,
     ),
     Ablation(
         "estimated depths are waited for",
@@ -310,7 +312,7 @@ ABLATIONS = [
         "lease",
         FaultRates(partition=0.2),
         patches=(off.takes_all_for_submitted,),
-        first=35,
+        first=40,
     ),
 ]
 

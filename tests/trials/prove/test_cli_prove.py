@@ -39,6 +39,7 @@ def test_a_promise_that_holds_is_held_and_a_non_promise_breaks_without_harm() ->
     assert "by seed" not in result.stdout
 
 
+@pytest.mark.long
 def test_every_strategy_is_tried_under_every_fault() -> None:
     result = prove("--seeds", "1", "--quiet")
     assert result.exit_code == 0
@@ -51,6 +52,7 @@ def test_every_strategy_is_tried_under_every_fault() -> None:
     assert f"is not promised, and was not broken in {len(fault_classes())} schedules" in result.stdout
 
 
+@pytest.mark.long
 def test_alone_a_fault_gets_a_share_of_the_schedules() -> None:
     result = prove("none", "--seeds", "40", "--json")
     found = {each["fault"]: each["schedules"] for each in json.loads(result.stdout)["searched"]}
@@ -66,6 +68,7 @@ def test_a_broken_promise_is_an_error_with_a_seed_and_a_story() -> None:
     assert re.search(r"BROKE [1-9]", result.stdout)
 
 
+@pytest.mark.long
 def test_stories_can_be_left_out_and_asked_for() -> None:
     asked = ("conditional_put", "--fault", "crash", "--seeds", "5")
     assert "starts task 0" not in prove(*asked).stdout

@@ -39,14 +39,14 @@ NO_OCCASION = {
 }
 """Faults that the small model does not have; a search of seeds has each of them."""
 
-IN_MAKE_TEST = {"lease", "fifo"}
-"""One with a queue of its own order and one without. `make soak` and test_search.py try all."""
+MARKS = {"lease": [pytest.mark.long], "fifo": [pytest.mark.long]}
+"""One without a queue of its own order and one with one. `make soak` and test_search.py try all."""
 
 
 @pytest.mark.parametrize(
     "strategy",
     [
-        pytest.param(each, id=each.label, marks=[] if each.label in IN_MAKE_TEST else [pytest.mark.slow])
+        pytest.param(each, id=each.label, marks=MARKS.get(each.label, [pytest.mark.slow]))
         for each in registered_strategies()
     ],
 )
@@ -59,7 +59,10 @@ def test_every_promise_holds_under_every_single_fault(strategy: Plugin) -> None:
     assert none_of == (NO_OCCASION | {"duplicate"} if needs_fifo(strategy) else NO_OCCASION)
 
 
-@pytest.mark.parametrize("strategy", [pytest.param("lease", marks=pytest.mark.slow), "conditional_put"])
+@pytest.mark.parametrize(
+    "strategy",
+    [pytest.param("lease", marks=pytest.mark.slow), pytest.param("conditional_put", marks=pytest.mark.long)],
+)
 def test_every_promise_holds_where_two_workers_share_a_page(strategy: str) -> None:
     paged = msgspec.structs.replace(SMALL, tasks=2, tasks_per_row=2)
     exhausted = exhaust(Plugin(strategy), 0, scenario=paged)
@@ -67,12 +70,14 @@ def test_every_promise_holds_where_two_workers_share_a_page(strategy: str) -> No
     assert exhausted.schedules > 1_000
 
 
+@pytest.mark.long
 def test_every_promise_of_a_lease_holds_in_other_orders_too() -> None:
     exhausted = exhaust(LEASE, 1, ["duplicate", "ack_failed", "write_reply_lost"])
     assert exhausted.broken == ()
     assert schedules_of(exhausted, "write_reply_lost") > 100
 
 
+@pytest.mark.long
 def test_without_a_bound_the_search_is_whole_and_with_a_sharp_one_it_says_so() -> None:
     lonely = msgspec.structs.replace(SMALL, workers=1)
     sizes = [exhaust(Plugin("none"), bound, [], scenario=lonely) for bound in (0, 1, 2, None)]
@@ -115,6 +120,7 @@ def test_hosts_go_on_between_requests_as_on_a_loop_of_their_own() -> None:
         assert again == played
 
 
+@pytest.mark.long
 def test_each_single_fault_is_tried_once_and_at_every_occasion() -> None:
     exhausted = exhaust(LEASE, 0, ["ack_failed", "crash"])
     _, acks, crashes = exhausted.searched
@@ -127,6 +133,7 @@ def test_each_single_fault_is_tried_once_and_at_every_occasion() -> None:
     assert crashes.occasions == 2 * acked.steps, "of two workers, before each step"
 
 
+@pytest.mark.long
 def test_the_places_of_one_strategy_are_shared_among_processes_and_it_comes_to_the_same() -> None:
     faults = ["ack_failed", "partition", "crash", "ack_failed"]
     alone = exhaust(LEASE, 0, faults)

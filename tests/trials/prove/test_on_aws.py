@@ -154,8 +154,8 @@ LARGE: Final = [seed for seed in range(SEEDS * 7) if SMALL_BYTES[seed % len(SMAL
         (_no_checksum, range(SEEDS)),
         # first those by which they were found last
         (_conflict_is_no_refusal, [13, *IN_S3]),
-        (_etag_is_kept, [58, *IN_S3]),
-        (_outage_is_taken_for_a_twin, [33, *LARGE]),
+        (_etag_is_kept, [13, *IN_S3]),
+        (_outage_is_taken_for_a_twin, [47, *LARGE]),
     ],
 )
 def test_a_safeguard_that_is_taken_out_is_missed(
@@ -172,6 +172,7 @@ def test_a_safeguard_that_is_taken_out_is_missed(
     raise AssertionError(f"{take_out.__doc__} {len(seeds)} schedules did not notice")
 
 
+@pytest.mark.long
 def test_delayed_messages_are_a_part_of_the_depth(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that does not see them calls their tasks lost, if nothing else is asked."""
     faults = fault_class("delay", "aws")
@@ -219,6 +220,7 @@ def test_parameters_stand_in_their_places() -> None:
         statement.bound([{"S": "x"}, {"S": "k"}, {"S": "one too many"}])
 
 
+@pytest.mark.long
 def test_the_command() -> None:
     found = invoke("prove", "lease", "--backend", "aws", "--seeds", "3", "--jobs", "1", "-q")
     assert found.exit_code == 0, found.stderr

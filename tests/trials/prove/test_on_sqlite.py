@@ -130,7 +130,7 @@ def _overwritten(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("take_out", "found_last"),
-    [(_rest_forgotten, 0), (_any_token, 3), (_no_transaction, 10), (_no_dead_letters, 22), (_overwritten, 0)],
+    [(_rest_forgotten, 0), (_any_token, 8), (_no_transaction, 1), (_no_dead_letters, 24), (_overwritten, 0)],
 )
 def test_a_safeguard_that_is_taken_out_is_missed(
     take_out: Callable[[pytest.MonkeyPatch], None], found_last: int, monkeypatch: pytest.MonkeyPatch

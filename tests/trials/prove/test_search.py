@@ -123,6 +123,7 @@ def test_findings_are_those_of_every_seed() -> None:
     assert searched.broken_promises == []
 
 
+@pytest.mark.long
 def test_findings_do_not_depend_on_the_number_of_processes() -> None:
     cells = [Cell(Plugin(name), fault_class("crash"), 25) for name in ("conditional_put", "lease")]
     done: list[int] = []

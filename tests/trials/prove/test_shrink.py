@@ -60,6 +60,7 @@ def test_a_counterexample_is_replayed_without_its_rates() -> None:
     assert breaks(example)
 
 
+@pytest.mark.long
 def test_what_it_does_not_take_is_left_out() -> None:
     short = shortened()
     assert breaks(short)
@@ -75,6 +76,7 @@ def test_what_it_does_not_take_is_left_out() -> None:
             assert not breaks(msgspec.structs.replace(short, picks=picks)), at
 
 
+@pytest.mark.long
 def test_shortening_always_comes_to_the_same() -> None:
     assert shorten(long_one()) == shortened()
 
@@ -102,6 +104,7 @@ def test_no_more_schedules_are_played_than_allowed(plays: int, monkeypatch: pyte
         assert short == example
 
 
+@pytest.mark.long
 def test_one_task_and_two_workers_are_enough_for_most() -> None:
     for strategy, fault, invariant in (
         ("none", "duplicate", Invariant.ONE_RESULT),
@@ -146,6 +149,7 @@ def test_picks_in_order_at_the_end_say_nothing() -> None:
 # --- telling -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_story_says_what_it_takes_what_happens_and_what_breaks() -> None:
     told = tell(short_one("lease", "crash", Invariant.ONE_START))
     assert told is not None
@@ -176,12 +180,14 @@ def test_breaks_of_one_schedule_are_told_together() -> None:
     assert told.index('"one start" is broken') < told.index('"one result" is broken')
 
 
+@pytest.mark.long
 def test_what_the_client_finds_is_told_as_well() -> None:
     told = tell(short_one("conditional_put", "crash", Invariant.NOTHING_LOST))
     assert told is not None
     assert "client BROKEN: nothing lost" in told
 
 
+@pytest.mark.long
 def test_repeats_of_a_call_without_a_reply_are_told_once() -> None:
     example = short_one("conditional_put", "partition", Invariant.NOTHING_LOST)
     told = tell(example)
