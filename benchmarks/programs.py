@@ -33,6 +33,17 @@ PROGRAMS: Final[dict[str, tuple[str, list[str], list[str]]]] = {
 }
 """Title, and arguments in full and for a quick look."""
 
+WHY: Final[dict[str, list[str]]] = {
+    "benchmarks.map": [
+        """Why `kon map` is slower than xargs with `true`: its start of 0.2 s is a tenth of the time
+    of 3,000 commands. With 12,000, it does 0.90 to 0.96 times as many commands/s as xargs. A bare loop of
+    Python's, with posix_spawn and pidfd, does 0.94 times as many, without any start (above). So 0.9 with
+    3,000 would need a start below 0.1 s, which Python takes for asyncio, click, msgspec and sqlite3 alone; or
+    a compiled program that starts the commands and waits for them."""
+    ]
+}
+"""What is said next to a table."""
+
 
 def output(module: str, arguments: list[str]) -> dict[str, Any]:
     """What a program prints."""
@@ -58,7 +69,9 @@ class Program(Experiment):
     def draw(self, records: Sequence[Record]) -> Section:
         (record,) = records
         command = " ".join(["python -m", self._module, *record.point.options["arguments"]])
-        return Section(self._title, notes=[f"`{command}`"], output=record.figures["output"])
+        return Section(
+            self._title, notes=[f"`{command}`", *WHY.get(self._module, ())], output=record.figures["output"]
+        )
 
 
 def programs() -> list[Program]:

@@ -42,6 +42,10 @@ SIZES: Final = (100, 50, 25, 12, 6, 3, 2, 1)
 ROUNDING: Final = 1.1
 """A size may be this many times what was reckoned: tasks of 10 ms are measured to take 10.1 ms."""
 
+FEW_EACH: Final = 2.0
+"""Tasks for each worker of the half that is spread while nothing is known. Where there are no more, a page
+saves hardly a call, and with long tasks costs a write for each that is moved out of it."""
+
 BLIND_SPREAD: Final = 3.0
 """Root mean square over mean of durations whose mean alone is known: as if a few in a hundred
 took ten times as long as the others."""
@@ -162,6 +166,8 @@ class Sizing:
     def _first_size(self, left: int) -> int:
         """Tasks of a message while nothing is known: half of all is spread over all workers."""
         half = math.ceil((left + self._following) / 2)
+        if half <= FEW_EACH * self._processes and half * MESSAGE_S <= LEAST_WORK_S:
+            return 1
         each = max(half / self._processes, abreast(half, self._slots, BLIND_S))
         return max(1, min(math.ceil(each), half, MOST_TASKS))
 

@@ -154,7 +154,7 @@ def test_the_beginning_of_a_larger_run_is_packed_like_that() -> None:
 
 @pytest.mark.parametrize(
     ("tasks", "workers", "slots", "size"),
-    [(20, 16, 1, 2), (4_000, 64, 1, 32), (4_096, 1_024, 1, 25), (1_000_000, 4, 1, 100), (3, 1, 64, 2)],
+    [(20, 4, 1, 3), (4_000, 64, 1, 32), (4_096, 1_024, 1, 25), (1_000_000, 4, 1, 100), (5, 1, 64, 3)],
 )
 def test_half_of_the_run_is_spread_over_all_workers_while_nothing_is_known(
     tasks: int, workers: int, slots: int, size: int
@@ -164,6 +164,17 @@ def test_half_of_the_run_is_spread_over_all_workers_while_nothing_is_known(
     assert sizing.size(tasks) == size
     assert sizing.span(tasks, size) == min(math.ceil(tasks / 2), workers * size)
     assert sizing.size(tasks - size) == 1  # more by a guess could cost money
+
+
+@pytest.mark.parametrize(
+    ("tasks", "workers", "size"),
+    [(3, 1, 1), (16, 4, 1), (17, 4, 3), (20, 16, 1), (64, 16, 1), (132, 64, 1), (134, 64, 5)],
+)
+def test_a_few_tasks_for_each_worker_come_one_by_one_while_nothing_is_known(
+    tasks: int, workers: int, size: int
+) -> None:
+    """A page of two saves hardly a call, and where they are long one of them is moved out of it."""
+    assert Sizing(spec(tasks, workers=workers)).size(tasks) == size
 
 
 def test_a_guess_is_made_at_once_where_it_costs_nothing() -> None:

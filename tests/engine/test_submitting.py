@@ -224,11 +224,11 @@ def test_a_message_of_one_task_names_no_segment() -> None:
     """Its row is its own: a page of one would be read before it is written."""
 
     async def main() -> None:
-        world = await World.create(20, **PAGED, workers=16)
+        world = await World.create(20, **PAGED, workers=4)
         await world.client().submit([{}] * 20)
         segments = {each.tasks[0].index: each.segment for each in await messages(world)}
         assert segments == {
-            **{first: Segment(0, 10, 2) for first in range(0, 10, 2)},
+            **{first: Segment(0, 10, 3) for first in range(0, 10, 3)},
             **dict.fromkeys(range(10, 20)),
         }
 
