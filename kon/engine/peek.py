@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import re
 import secrets
@@ -31,6 +32,8 @@ STALE_S: Final = 30.0
 """A question is so old only where its reader has gone."""
 
 _QUESTION: Final = re.compile(r"([0-9]+)-[0-9a-f]+")
+
+_log = logging.getLogger(__name__)
 
 Output = Mapping[str, str]
 """Text by the stream that it was written to: `stdout`, `stderr`."""
@@ -60,12 +63,28 @@ async def asked(folder: RunFolder, index: int) -> Output | None:
 
 
 async def answering(folder: RunFolder, output: Callable[[int], Output | None]) -> None:
-    """Answer until cancelled. output: of a task by its index; None for one that does not run here."""
+    """Answer until cancelled. output: of a task by its index; None for one that does not run here.
+
+    Where a kind raises an error at that, nobody gets an answer about that task. The first one is logged.
+    """
     place = folder.path / "peek"
+    is_told = False
+
+    def told(index: int) -> Output | None:
+        nonlocal is_told
+        try:
+            return output(index)
+        except Exception as error:
+            if not is_told:
+                said = f"{type(error).__name__}: {error}"
+                _log.warning("what task %d has written can't be shown: its kind raised %s", index, said)
+            is_told = True
+            return None
+
     while True:
         await asyncio.sleep(QUESTION_LOOK_S)
         with contextlib.suppress(OSError):  # the reader went away, or the disk is full: no answer
-            _answer(place, output)
+            _answer(place, told)
 
 
 def _ask(question: Path) -> None:

@@ -45,6 +45,33 @@ def test_a_question_about_a_task_that_runs_here_is_answered_within_a_look(tmp_pa
     assert (place / "7-a.json").read_text() == '{"stdout":"so far"}'
 
 
+def test_a_kind_that_raises_is_told_once_and_others_are_answered(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its worker answered nobody any more, and no log said so."""
+    place = _place(tmp_path)
+    for name in ("7-a", "8-a"):
+        (place / name).touch()
+
+    def output(index: int) -> Output:
+        if index == 7:
+            raise ValueError("no such buffer")
+        return {"stdout": "x"}
+
+    async def main() -> None:
+        task = asyncio.create_task(answering(RunFolder(tmp_path), output))
+        await asyncio.sleep(3.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    in_virtual_time(main())
+    assert _written(place) == ["7-a", "8-a", "8-a.json"]
+    assert caplog.messages == [
+        "what task 7 has written can't be shown: its kind raised ValueError: no such buffer"
+    ]
+
+
 def test_an_answer_is_there_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its reader may look at any moment."""
     place = _place(tmp_path)
