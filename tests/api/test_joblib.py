@@ -22,6 +22,7 @@ def halved(number: float) -> float:
     return number / 2
 
 
+@pytest.mark.long
 def test_results_and_exceptions() -> None:
     kon.register_joblib()
     with joblib.parallel_config(backend="kon", n_jobs=2):

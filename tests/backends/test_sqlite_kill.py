@@ -14,6 +14,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from kon.backends.sqlite import SqliteBackend
 from kon.core.backend import Channel, ChannelOptions
 from kon.core.ledger import Record
@@ -64,6 +66,7 @@ def process(folder: Path, name: str) -> None:
     asyncio.run(open_and_live())
 
 
+@pytest.mark.long
 def test_sigkill_at_any_moment_loses_nothing_and_grants_nothing_twice(tmp_path: Path) -> None:
     asyncio.run(SqliteBackend({"path": str(tmp_path)}).create(RUN, OPTIONS))
     fork = multiprocessing.get_context("fork")

@@ -55,6 +55,7 @@ def test_without_it_no_items_are_asked_for(tmp_path: Path) -> None:
     assert "no items: name them after :::" in ended.stderr
 
 
+@pytest.mark.long
 def test_kon_top_is_drawn_without_it(recorded: Path) -> None:
     """On a terminal: there it reads keys."""
     line = f"timeout 5 {' '.join(KON)} top {RUN} <&-"

@@ -104,6 +104,7 @@ class TestStreams:
             b"b\tno-line-end",
         ]
 
+    @pytest.mark.long
     def test_progress_off_a_terminal(self) -> None:
         ended = kon_map("--eta", "-j1", "sleep {}", ":::", "5.5", "0.1")
         assert ended.code == 0

@@ -89,7 +89,7 @@ WORLDS: Final = {
     "sim, FIFO": World(lambda folder: SimBackend({"queue": "fifo"}), in_virtual_time, 1.0),
     "sqlite": World(lambda folder: SqliteBackend({"path": str(folder)}), in_real_time, 0.05),
     # SQS knows whole seconds only
-    "aws, MiniStack": World(lambda folder: on_aws(folder), in_real_time, 1.0, "on_ministack", 8),
+    "aws, MiniStack": World(lambda folder: on_aws(folder), in_real_time, 1.0, "on_ministack", 8, mark="long"),
     # boto3's queue; the others' hot calls are made by the lean client (and boto3's DynamoDB in
     # tests/backends/aws/test_contract.py)
     "aws, MiniStack, FIFO, boto3": World(

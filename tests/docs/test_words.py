@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -97,8 +98,13 @@ def test_what_programs_write_is_not_counted(tmp_path: Path) -> None:
     assert words_of(page) == 5
 
 
+@cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
 def docstrings(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(tree_of(file)):
         match node:
             case ast.Expr(ast.Constant(str() as text)):
                 yield text
@@ -116,7 +122,7 @@ def test_docstrings_read_at_once() -> None:
 
 def said(file: Path) -> Iterator[str]:
     """What a program may say: texts of five words or more in its source, docstrings left out."""
-    tree = ast.parse(file.read_text())
+    tree = tree_of(file)
     parts = {id(each) for node in ast.walk(tree) for each in inside(node)}
     for node in ast.walk(tree):
         if id(node) not in parts and (text := text_of(node)) is not None and len(text.split()) >= 5:
@@ -229,6 +235,6 @@ def test_one_run_is_not_1_runs() -> None:
         f"{file}:{node.lineno}: {ast.unparse(node):.100}"
         for file in sorted((PROJECT / "kon").rglob("*.py"))
         if str(file.relative_to(PROJECT / "kon")) not in ALWAYS_MANY
-        for node in uncounted(ast.parse(file.read_text()))
+        for node in uncounted(tree_of(file))
     ]
     assert found == []

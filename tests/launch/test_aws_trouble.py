@@ -60,6 +60,7 @@ def stopped_for(seconds: float, path: Path, emulator: Emulator, tasks: int) -> N
     asyncio.run(main())
 
 
+@pytest.mark.long
 def test_a_service_that_is_away_for_longer_than_a_lease_costs_time_alone(
     tmp_path: Path, on_ministack: Emulator
 ) -> None:

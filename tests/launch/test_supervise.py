@@ -184,6 +184,7 @@ def test_no_process_hangs_on_an_event_loop() -> None:
     assert found == []
 
 
+@pytest.mark.long
 def test_a_run_whose_workers_are_all_stopped_from_outside_ends_and_goes_on_later(tmp_path: Path) -> None:
     """Stopped by SIGTERM, a worker drains and ends well. With the last one gone nobody would ever answer."""
     file = write(

@@ -134,6 +134,7 @@ def test_while_nobody_looks_nothing_is_read(tmp_path: Path, monkeypatch: pytest.
     run(main())
 
 
+@pytest.mark.long
 def test_a_viewer_that_takes_nothing_is_let_go(tmp_path: Path) -> None:
     async def main() -> None:
         records = Moving(tmp_path, 1_000)

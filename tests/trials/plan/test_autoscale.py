@@ -28,6 +28,7 @@ def trials(folder: Path, policy: str, *options: str) -> list[dict[str, Any]]:
     return told
 
 
+@pytest.mark.long
 def test_a_policy_stands_beside_fixed_numbers_of_hosts(tmp_path: Path) -> None:
     policy, one, four = trials(tmp_path, "max_hosts: 4\ntarget_s: 200\n", "--arrive", "30m")
     assert [each["hosts"] for each in (policy, one, four)] == [None, 1, 4]

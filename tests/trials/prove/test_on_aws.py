@@ -39,7 +39,13 @@ def broken(strategy: Plugin, faults: FaultClass, seeds: range) -> set[Invariant]
     return {each.invariant for seed in seeds for each in play_seed(BASE, strategy, faults, seed).broken}
 
 
-@pytest.mark.parametrize("strategy", registered_strategies(), ids=lambda each: each.label)
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        pytest.param(each, id=each.label, marks=[] if each == LEASE else [pytest.mark.long])
+        for each in registered_strategies()
+    ],
+)
 def test_promises_hold(strategy: Plugin) -> None:
     assert not broken(strategy, fault_class(ALL_FAULTS, "aws"), range(4))
 
