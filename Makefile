@@ -188,10 +188,13 @@ echo '  kon report results/quickstart                  # a page for a browser'; 
 echo '  kon init first; cd first; kon run experiment.yml   # one of your own'
 endef
 
+# Compiled here once: the tests' processes would each do it at their first start, for a minute and a half together. Some libraries
+# ship files that are no Python of this version.
 # The dev lock names the same versions as the runtime lock and more, so that it does for both.
 $(DEV): requirements-dev.lock requirements.lock pyproject.toml $(STALE)
 	@$(MAKE_VENV)
 	@$(call INSTALL,requirements-dev.lock)
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib kon || true
 	@touch $(RUNTIME) $(DEV)
 
 $(RUNTIME): requirements.lock pyproject.toml $(STALE)
