@@ -137,7 +137,7 @@ def _dotted(file: Path) -> str:
 
 
 @cache
-def _tree(file: Path) -> ast.Module:
+def tree_of(file: Path) -> ast.Module:
     return ast.parse(file.read_text())
 
 
@@ -150,7 +150,7 @@ def room_of(module: str) -> str | None:
 @cache
 def imports_of(module: str) -> frozenset[str]:
     """The modules of kon that a module imports, in functions and for types as well."""
-    return frozenset(_resolved(ast.walk(_tree(modules()[module]))))
+    return frozenset(_resolved(ast.walk(tree_of(modules()[module]))))
 
 
 @cache
@@ -164,7 +164,7 @@ def imports_at_load(module: str) -> frozenset[str]:
             elif isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
                 yield from loaded(node.body + node.orelse)
 
-    return frozenset(_resolved(loaded(_tree(modules()[module]).body)))
+    return frozenset(_resolved(loaded(tree_of(modules()[module]).body)))
 
 
 def _resolved(nodes: Iterable[ast.AST]) -> Iterator[str]:
@@ -228,7 +228,7 @@ def doubles() -> dict[str, list[str]]:
     """Public classes whose name stands more than once in `kon/`, each with the modules that it stands in."""
     found: dict[str, list[str]] = {}
     for module, file in modules().items():
-        for node in _tree(file).body:
+        for node in tree_of(file).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 found.setdefault(node.name, []).append(module)
     return {name: where for name, where in found.items() if len(where) > 1}
@@ -239,7 +239,7 @@ def unused() -> list[str]:
     found = []
     for module, file in modules().items():
         text = file.read_text()
-        for node in _tree(file).body:
+        for node in tree_of(file).body:
             names: list[str] = []
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 names = [] if node.decorator_list else [node.name]
@@ -272,7 +272,7 @@ def parameters() -> dict[str, int]:
     return {
         f"{module}.{made.name}": len([*each.args.posonlyargs, *each.args.args, *each.args.kwonlyargs]) - 1
         for module, file in modules().items()
-        for made in ast.walk(_tree(file))
+        for made in ast.walk(tree_of(file))
         if isinstance(made, ast.ClassDef)
         for each in made.body
         if isinstance(each, ast.FunctionDef) and each.name == "__init__"
@@ -285,7 +285,7 @@ def late() -> list[str]:
 
 
 def _late(file: Path) -> Iterator[str]:
-    statements = _tree(file).body
+    statements = tree_of(file).body
     made: dict[str, int] = {}
     for place, statement in enumerate(statements):
         for name in _names_made(statement):
@@ -349,7 +349,7 @@ def file_lines(room: str) -> Iterator[str]:
     for file in sorted([*(modules()[module] for module in members_of(room)), *_others(room)]):
         said = ""
         if file.suffix == ".py":
-            said = ast.get_docstring(_tree(file)) or ""
+            said = ast.get_docstring(tree_of(file)) or ""
         name = str(file.relative_to(PROJECT / "kon" / room)).removesuffix("__init__.py")
         first = " ".join(said.split("\n\n")[0].split())
         lines = "" if file.suffix == ".ttf" else _lines([file])

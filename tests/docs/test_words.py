@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.docs.blocks import INDENTED, PAGES, PROJECT, prose
+from tests.house import tree_of
 
 LONGEST: Final = 30
 """Words of a sentence; 25 is what to aim for."""
@@ -96,11 +96,6 @@ def test_what_programs_write_is_not_counted(tmp_path: Path) -> None:
         "<!-- written by `x` -->\nnor this\n<!-- up to here -->\n\nfive\n"
     )
     assert words_of(page) == 5
-
-
-@cache
-def tree_of(file: Path) -> ast.Module:
-    return ast.parse(file.read_text())
 
 
 def docstrings(file: Path) -> Iterator[str]:
