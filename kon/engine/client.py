@@ -49,6 +49,10 @@ RECORDED_AT_ONCE: Final = 5_000
 ANSWERS_BYTES: Final = 4 << 20
 """So many bytes of answers are taken at once, about: a client's memory does not grow with the results."""
 
+ABREAST_S: Final = 0.2
+"""How long receives abreast follow each other without a wait for the slowest. In between, the client says how
+far it is, and looks for dead letters."""
+
 DEAD_AT_ONCE: Final = 10
 """Dead letters in the first receive of a look: it is mostly in vain, and one call where those are billed."""
 
@@ -155,13 +159,14 @@ class Client:
     async def collect(self) -> Tally:
         """Record answers until every task is accounted for. Those that nothing is left of are lost."""
         self._submitter.expects_answers = True
-        abreast = 1
+        abreast, plenty = 1, False
         now_s = asyncio.get_running_loop().time
         looked_s = -math.inf
         while self.tally.left:
-            news, plenty = await self._answers_of(abreast)
             # one receive after another would let a thousand workers' answers wait
-            abreast = min(2 * abreast, self._most_abreast()) if plenty else 1
+            news, full, plenty = await self._answers_of(abreast if plenty else 1)
+            # what was too many to be full is kept in mind through the wait for the next answer
+            abreast = min(2 * abreast, self._most_abreast()) if plenty else max(1, min(abreast, full))
             if not news or (not plenty and now_s() - looked_s >= self._dead_letters_s):
                 news += await self._dead_letters()
                 looked_s = now_s()
@@ -185,16 +190,32 @@ class Client:
         if state.status is Status.OPEN:
             await self._control.close(Status.CLOSED)
 
-    async def _answers_of(self, abreast: int) -> tuple[int, bool]:
-        """Take answers by `abreast` receives at once; how many messages came, and whether each was full."""
+    async def _answers_of(self, abreast: int) -> tuple[int, int, bool]:
+        """Take answers by `abreast` receives at once, each followed by more where there are plenty.
+
+        Returns how many messages came, how many receives were full, and whether all were.
+        """
         wanted = max(1, min(self._channel.answers.limits.max_batch, ANSWERS_BYTES // self._answer_bytes))
         if abreast == 1:
             got = [await self._answers(wanted, self._wait_s)]
         else:
+            got, now_s = [], asyncio.get_running_loop().time
+            upto_s = now_s() + (ABREAST_S if abreast == self._most_abreast() else 0.0)
+            dry = False
+
+            async def in_turn() -> None:
+                nonlocal dry
+                while True:
+                    got.append(await self._answers(wanted, 0.0))
+                    dry = dry or got[-1] < wanted
+                    if dry or not self.tally.left or now_s() >= upto_s:
+                        return
+
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._answers(wanted, 0.0)) for _ in range(abreast)]
-            got = [task.result() for task in tasks]
-        return sum(got), min(got) == wanted
+                for _ in range(abreast):
+                    group.create_task(in_turn())
+        full = got.count(wanted)
+        return sum(got), full, full == len(got)
 
     def _most_abreast(self) -> int:
         """How many full receives may be under way at once."""

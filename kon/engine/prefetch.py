@@ -18,6 +18,10 @@ from kon.engine.sizing import ROUNDS, Sizing
 HORIZON_S: Final = 0.2
 """How much work a worker holds ahead of its slots, in seconds."""
 
+PAID_HORIZON_S: Final = 0.08
+"""How much work is claimed ahead where each claim is paid for, in seconds. A task that is given back has cost
+two writes, and costs another where it goes."""
+
 ROUND_TRIPS: Final = 4.0
 """Round trips that the work ahead has to last for, at least."""
 
@@ -43,13 +47,14 @@ class Prefetch:
         """How many seconds of work are held ahead."""
         return max(HORIZON_S, ROUND_TRIPS * self._fetch_s)
 
-    def tasks_wanted(self, here: bool) -> int:
+    def tasks_wanted(self, here: bool, paid: bool = False) -> int:
         """How many more tasks should be claimed; none until half of those ahead are used up, so that tasks
         are claimed in batches.
 
         here: whether they have been received: then no other worker could do them, and one claim is cheaper.
+        paid: whether the claim of each is paid for.
         """
-        executor, ahead = self._executor, self._ahead(here)
+        executor, ahead = self._executor, self._ahead(here, paid)
         # jobs that a free slot is about to take do not wait: 10 of 32 slots filled leave 22 to be filled
         free = self._spec.slots - executor.waiting - executor.running
         return 0 if -free > ahead // 2 else max(0, free + ahead)
@@ -76,7 +81,7 @@ class Prefetch:
         """Hold nothing ahead before another task starts: it would be given back as well, again and again."""
         self._gave_back_s = self._executor.last_start_s
 
-    def _ahead(self, here: bool) -> int:
+    def _ahead(self, here: bool, paid: bool) -> int:
         """How many tasks to hold ahead of the slots."""
         spec, mean_s = self._spec, self._executor.mean_s
         if mean_s is None:
@@ -86,7 +91,8 @@ class Prefetch:
         else:
             most = math.ceil(spec.prefetch * self._per_message)
         if mean_s > 0:
-            most = min(most, int(self.horizon_s * spec.slots / mean_s))
+            horizon_s = max(PAID_HORIZON_S, ROUND_TRIPS * self._fetch_s) if paid else self.horizon_s
+            most = min(most, int(horizon_s * spec.slots / mean_s))
         if self._executor.running >= spec.slots:
             last_s = self._executor.last_start_s
             if last_s == self._gave_back_s:

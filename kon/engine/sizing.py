@@ -46,6 +46,10 @@ FEW_EACH: Final = 2.0
 """Tasks for each worker of the half that is spread while nothing is known. Where there are no more, a page
 saves hardly a call, and with long tasks costs a write for each that is moved out of it."""
 
+MOST_SINGLY_S: Final = 0.1
+"""How long sending a run one by one may take, where each task has a slot of its own. Tasks that were sent
+after a first answer would start later by the length of one."""
+
 BLIND_SPREAD: Final = 3.0
 """Root mean square over mean of durations whose mean alone is known: as if a few in a hundred
 took ten times as long as the others."""
@@ -166,10 +170,15 @@ class Sizing:
     def _first_size(self, left: int) -> int:
         """Tasks of a message while nothing is known: half of all is spread over all workers."""
         half = math.ceil((left + self._following) / 2)
-        if half <= FEW_EACH * self._processes and half * MESSAGE_S <= LEAST_WORK_S:
+        are_few = half <= FEW_EACH * self._processes and half * MESSAGE_S <= LEAST_WORK_S
+        if are_few or self._each_has_a_slot(left):
             return 1
         each = max(half / self._processes, abreast(half, self._slots, BLIND_S))
         return max(1, min(math.ceil(each), half, MOST_TASKS))
+
+    def _each_has_a_slot(self, left: int) -> bool:
+        tasks = left + self._following
+        return tasks <= self._processes * self._slots and tasks * MESSAGE_S <= MOST_SINGLY_S
 
     def span(self, left: int, size: int) -> int:
         """How many tasks come next in messages of this size: more each time, as more is known, and fewer
@@ -181,6 +190,8 @@ class Sizing:
             return min(left, LAST_WINDOW)
         if self.is_blind and not self._spread:
             self._spread = True
+            if self._each_has_a_slot(left):
+                return left
             return min(math.ceil(left / 2), self._processes * size)
         most = LAST_WINDOW if size < LARGE_SIZE else LONGEST_WINDOW
         # after the spread each worker gets a message; others learn first

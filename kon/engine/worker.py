@@ -275,12 +275,14 @@ class Worker:
         # what is received is not claimed: a task that was not begun costs a crash nothing
         if self.spec.bundle is not None:
             now = len(unpacked)
-        elif self._executor.mean_s is not None:
-            now = PARKED_FROM * tasks
-        else:
+        elif self._executor.mean_s is None:
             # one write claims all of a page, and one gives it back if they take long
             in_pages = all(held.bundle.segment is not None for held, _ in unpacked)
             now = len(unpacked) if in_pages and self._give_back.releases else tasks
+        elif any(self._is_paid(held) for held, _ in unpacked):
+            now = self._prefetch.tasks_wanted(here=True, paid=True)
+        else:
+            now = PARKED_FROM * tasks
         self._holding.parked.extend(unpacked[now:])
         await self._claim(unpacked[:now])
         if not may_wait:
@@ -292,7 +294,17 @@ class Worker:
         self._give_back.look()
 
     def _tasks_wanted(self) -> int:
-        return self._prefetch.tasks_wanted(bool(self._holding.parked)) if self._settler.has_room else 0
+        if not self._settler.has_room:
+            return 0
+        if not (parked := self._holding.parked):
+            return self._prefetch.tasks_wanted(here=False)
+        held, _ = parked[0]
+        return self._prefetch.tasks_wanted(here=True, paid=self._is_paid(held))
+
+    def _is_paid(self, held: Held) -> bool:
+        """Whether the claim of each of its tasks is paid for: rows cost, and theirs are in no page."""
+        rows_cost = self._segments is not None and self._strategy.uses_ledger
+        return rows_cost and self.spec.bundle is None and held.bundle.segment is None
 
     def _wait_s(self, busy_s: float) -> float:
         """How long the next receive may wait: no longer than this worker has left to be idle."""

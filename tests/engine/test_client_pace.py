@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count, pairwise
 
 import msgspec
 
@@ -42,6 +43,53 @@ def test_answers_are_taken_abreast_while_there_are_plenty() -> None:
         return asyncio.get_running_loop().time() - began_s
 
     assert in_virtual_time(main()) < 4.0
+
+
+def test_a_receive_that_takes_long_does_not_hold_up_the_others() -> None:
+    """Every 16th takes a second, and the others a hundredth: of 16 abreast, one would hold up each round."""
+
+    async def main() -> float:
+        world = await World.create(3_200)
+        for index in range(3_200):
+            outcome = Outcome(index, 1, State.DONE)
+            await world.channel.answers.send([Message(encode(Answers("w", [outcome])))])
+        receive, turn = world.channel.answers.receive, count()
+
+        async def receiving(max_messages: int, wait_s: float) -> list[Delivery]:
+            await asyncio.sleep(0.01 if next(turn) % 16 else 1.0)
+            return await receive(min(max_messages, 10), wait_s)
+
+        answers = world.channel.answers
+        answers.receive = receiving  # type: ignore[method-assign]
+        answers.limits = msgspec.structs.replace(answers.limits, max_batch=10)
+        began_s = asyncio.get_running_loop().time()
+        await world.client().collect()
+        return asyncio.get_running_loop().time() - began_s
+
+    assert in_virtual_time(main()) < 10.0  # 25 with rounds
+
+
+def test_the_client_says_how_far_it_is_while_answers_never_stop_to_come() -> None:
+    async def main() -> None:
+        world = await World.create(16_000)
+        for index in range(16_000):
+            outcome = Outcome(index, 1, State.DONE)
+            await world.channel.answers.send([Message(encode(Answers("w", [outcome])))])
+        answers, receive = world.channel.answers, world.channel.answers.receive
+
+        async def receiving(max_messages: int, wait_s: float) -> list[Delivery]:
+            await asyncio.sleep(0.02)
+            return await receive(min(max_messages, 10), wait_s)
+
+        answers.receive = receiving  # type: ignore[method-assign]
+        answers.limits = msgspec.structs.replace(answers.limits, max_batch=10)
+        told_s: list[float] = []
+        now_s = asyncio.get_running_loop().time
+        listener = Listener(MemoryJournal(), on_progress=lambda _: told_s.append(now_s()))
+        await Client(world.spec, world.channel, listener, Clock(0.0), random.Random(1)).collect()
+        assert max(after - before for before, after in pairwise(told_s)) < 0.5
+
+    in_virtual_time(main())
 
 
 class Billed(Queue):

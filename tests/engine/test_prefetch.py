@@ -53,6 +53,16 @@ def test_none_are_claimed_until_half_of_those_ahead_are_used_up(waiting: int, wa
     in_virtual_time(main())
 
 
+def test_fewer_are_claimed_ahead_where_each_claim_is_paid_for() -> None:
+    async def main() -> None:
+        made = prefetch(Slots(running=4, mean_s=0.01))
+        assert made.tasks_wanted(here=True, paid=True) == 32  # 0.08 s of work for four slots
+        made.fetched(0.25)  # a round trip of 0.05 s, as of now
+        assert made.tasks_wanted(here=True, paid=True) == 80, "four of them"
+
+    in_virtual_time(main())
+
+
 @pytest.mark.parametrize(
     ("here", "settings", "wanted"),
     [

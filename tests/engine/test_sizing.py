@@ -152,9 +152,28 @@ def test_the_beginning_of_a_larger_run_is_packed_like_that() -> None:
     assert [sizing.size(left) for left in (10_000, 100)] == [100, 100]
 
 
+@pytest.mark.parametrize(("tasks", "workers", "slots"), [(5, 1, 64), (64, 4, 16), (300, 1_024, 1)])
+def test_tasks_that_have_a_slot_each_are_sent_one_by_one_at_once(
+    tasks: int, workers: int, slots: int
+) -> None:
+    sizing = Sizing(spec(tasks, workers=workers, slots=slots))
+    assert sizing.size(tasks) == 1
+    assert sizing.span(tasks, 1) == tasks, "without a wait for what the first would tell"
+
+
+@pytest.mark.parametrize(
+    ("tasks", "workers", "slots", "following"), [(65, 4, 16, 0), (400, 1_024, 1, 0), (5, 1, 64, 1_000)]
+)
+def test_more_tasks_than_slots_or_than_are_soon_sent_are_not(
+    tasks: int, workers: int, slots: int, following: int
+) -> None:
+    sizing = Sizing(spec(tasks, workers=workers, slots=slots), following=following)
+    assert sizing.span(tasks, sizing.size(tasks)) < tasks
+
+
 @pytest.mark.parametrize(
     ("tasks", "workers", "slots", "size"),
-    [(20, 4, 1, 3), (4_000, 64, 1, 32), (4_096, 1_024, 1, 25), (1_000_000, 4, 1, 100), (5, 1, 64, 3)],
+    [(20, 4, 1, 3), (4_000, 64, 1, 32), (4_096, 1_024, 1, 25), (1_000_000, 4, 1, 100), (70, 1, 64, 35)],
 )
 def test_half_of_the_run_is_spread_over_all_workers_while_nothing_is_known(
     tasks: int, workers: int, slots: int, size: int
