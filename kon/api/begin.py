@@ -22,9 +22,9 @@ from kon.core.spec import RunSpec
 from kon.core.task import Outcome, State
 from kon.engine.records.records import RunFolder
 from kon.launch.client_run import BodySource
+from kon.launch.context import context
 from kon.launch.crew import worker_names
 from kon.launch.guard import RunGuard
-from kon.launch.local import context
 from kon.launch.requeue import record_again, reopen
 from kon.launch.spare import Spare, fork
 

@@ -35,8 +35,8 @@ from kon.kinds.pickled import (
     unwrapped,
     wrapped,
 )
+from kon.launch.context import context
 from kon.launch.crew import NothingToQueue
-from kon.launch.local import context
 from kon.launch.supervise import OwnWorkers
 
 _Result = TypeVar("_Result")

@@ -21,9 +21,10 @@ from kon.engine.records.records import CLIENT_BEGAN, RunFolder
 from kon.fleet.autoscale.demand import published_run
 from kon.fleet.thing import Filter
 from kon.launch.campaign import check_reach, clear_away, is_whole, record
+from kon.launch.context import context
 from kon.launch.guard import RunGuard
 from kon.launch.joined import Hosts
-from kon.launch.local import LocalRun, context
+from kon.launch.local import LocalRun
 from kon.launch.resume import go_where_it_began, opened, remaining
 
 

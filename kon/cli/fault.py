@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from kon.core.distribution import extras, reports, version
+from kon.launch.context import system
 
 PAGE: Final = "docs/troubleshooting.md"
 """What to send, and to whom, under "A fault of kon's own"."""
@@ -31,7 +32,7 @@ def told(error: BaseException) -> str:
 
 def _kept(error: BaseException) -> Path:
     lines = [
-        f"kon {version()}, Python {platform.python_version()}, {platform.platform()}",
+        f"kon {version()}, Python {platform.python_version()}, {system()}",
         *(f"{extra}: {_named(packages)}" for extra, packages in extras().items()),
         f"command: {shlex.join(sys.argv)}",
         "",

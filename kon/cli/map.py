@@ -69,9 +69,16 @@ def map_(ctx: click.Context, /, words: Sequence[str], **options: Any) -> None:
         ctx.exit(0 if _run(command, items, commands, request) else 1)
 
 
+def _own_options() -> dict[str, bool]:
+    """By name, whether the option takes a value."""
+    params = click.get_current_context().command.params
+    options = [each for each in params if isinstance(each, click.Option)]
+    return {name: not (each.is_flag or each.count) for each in options for name in each.opts}
+
+
 def _command_and_items(words: Sequence[str], request: MapRequest) -> tuple[str, Sequence[Item]]:
     """Raises UsageError for what can be read in two ways, or can't be."""
-    meant = read_words(words, request.arg_files, stdin_now())
+    meant = read_words(words, request.arg_files, stdin_now(), _own_options())
     command = meant.command
     if request.replace is not None:
         command = replaced(command, request.replace)

@@ -12,7 +12,7 @@ import select
 import shlex
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 import click
@@ -47,8 +47,13 @@ _SEPARATORS: Final = frozenset({":::", ":::+", "::::", "::::+"})
 """GNU parallel's words between a command and its items, and between its sources of items."""
 
 
-def read_words(words: Sequence[str], arg_files: Sequence[str], stdin: Stdin) -> Words:
-    """The command and the sources of its items. Raises UsageError for what can be read in two ways."""
+def read_words(
+    words: Sequence[str], arg_files: Sequence[str], stdin: Stdin, options: Mapping[str, bool]
+) -> Words:
+    """The command and the sources of its items. Raises UsageError for what can be read in two ways.
+
+    options: those of kon map, and for each whether it takes a value.
+    """
     at = next((at for at, word in enumerate(words) if word in _SEPARATORS), None)
     files = [ItemInput(file=file) for file in arg_files]
     if at is not None:
@@ -62,6 +67,8 @@ def read_words(words: Sequence[str], arg_files: Sequence[str], stdin: Stdin) -> 
         )
     first, rest = words[0], words[1:]
     if _is_a_command_line(first):
+        if any(map(_is_dashed, rest)):
+            raise _options_behind(first, rest, options)
         return Words(first, [_items_behind(first, rest, stdin)])
     if not rest:
         return Words(first, [_from_stdin(stdin)])
@@ -101,16 +108,36 @@ def _items_behind(command: str, items: Sequence[str], stdin: Stdin) -> ItemInput
             (_line([command], ":::", items), "the items of the line"),
             (_line([command]), "those of standard input"),
         )
-    for item in items:
-        if item.startswith("-"):
-            others = [each for each in items if each is not item]
-            raise _two_ways(
-                f'"{item:.80}" comes after the command, and begins like an option',
-                (_line([item, command], others), "an option of kon map"),
-                (_line([f"{command} {item}"], others), "an option of the command"),
-                (_line([command], ":::", items), "an item"),
-            )
     return ItemInput(items)
+
+
+def _is_dashed(word: str) -> bool:
+    return word.startswith("-")
+
+
+def _options_behind(command: str, words: Sequence[str], options: Mapping[str, bool]) -> click.UsageError:
+    """The error for words behind the command. Some of them begin like options."""
+    dashed: list[str] = []
+    others: list[str] = []
+    are_known, takes_next = True, False
+    for word in words:
+        if takes_next or not _is_dashed(word):
+            (dashed if takes_next else others).append(word)
+            takes_next = False
+            continue
+        dashed.append(word)
+        name = word.partition("=")[0]
+        has_its_value = not name.startswith("--") and len(name) > 2 and options.get(name[:2], False)
+        are_known &= name in options or has_its_value
+        takes_next = name == word and options.get(name, False)
+    text = " ".join(dashed)
+    ways = [
+        (_line([f"{command} {text}"], others), "options of the command"),
+        (_line([command], ":::", words), "items"),
+    ]
+    if are_known:
+        ways.insert(0, (_line(dashed, [command], others), "options of kon map"))
+    return _two_ways(f'"{text:.80}" comes after the command, and begins like an option', *ways)
 
 
 def _from_stdin(stdin: Stdin) -> ItemInput:

@@ -91,8 +91,11 @@ class Prefetch:
         else:
             most = math.ceil(spec.prefetch * self._per_message)
         if mean_s > 0:
-            horizon_s = max(PAID_HORIZON_S, ROUND_TRIPS * self._fetch_s) if paid else self.horizon_s
-            most = min(most, int(horizon_s * spec.slots / mean_s))
+            ahead = self.horizon_s * spec.slots / mean_s
+            if paid:
+                few = max(PAID_HORIZON_S, ROUND_TRIPS * self._fetch_s) * spec.slots / mean_s
+                ahead = min(ahead, max(few, spec.slots))  # one for each slot hides a round trip
+            most = min(most, int(ahead))
         if self._executor.running >= spec.slots:
             last_s = self._executor.last_start_s
             if last_s == self._gave_back_s:

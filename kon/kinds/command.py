@@ -95,7 +95,8 @@ _NUMBER: Final = "{#}"
 NUMBERS: Final = frozenset({_NUMBER, _SLOT})
 """Placeholders that stand for no part of the item."""
 
-_ITEM_VARIABLE: Final = re.compile(r"\$\{?KON_ITEM")
+_ITEM_VARIABLE: Final = re.compile(r"\$\{?KON_ITEM|\(\((?:(?!\)\)).)*\bKON_ITEM", re.DOTALL)
+"""The item as a variable; in a shell's arithmetic, that has no dollar."""
 
 
 class Template:

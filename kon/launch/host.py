@@ -38,9 +38,9 @@ from kon.core.plugins import backend_class, open_backend
 from kon.core.spec import Plugin, RunSpec
 from kon.engine.control import Control, OtherKon, RightDenied
 from kon.engine.records.records import CLIENT_BEGAN, RunFolder
+from kon.launch.context import context
 from kon.launch.crew import doomed, worker_names
 from kon.launch.liveness import any_runs_here, left_running
-from kon.launch.local import context
 from kon.launch.supervise import WorkerProcesses
 
 SHARED_PAUSE_S: Final = 0.1

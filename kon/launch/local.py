@@ -6,8 +6,6 @@ The file is one life cycle, that of a run: made or taken up, fed, detached or ca
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
 import random
 import secrets
 import signal
@@ -19,7 +17,6 @@ from typing import Any, Final, TypeVar
 
 from kon.core.backend import Backend, Channel
 from kon.core.clock import Clock
-from kon.core.distribution import version
 from kon.core.errors import (
     BackendUnavailable,
     ConfigurationError,
@@ -40,6 +37,7 @@ from kon.engine.records.links import LinkedJournal, LinkLog
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
 from kon.launch.client_run import BodySource, MakeClient, RunListener
+from kon.launch.context import context
 from kon.launch.crew import RunWorkers, WorkersHere, doomed, worker_names
 from kon.launch.holds import hand_on
 from kon.launch.joined import Hosts, JoinedHosts
@@ -434,16 +432,3 @@ async def answered(ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
             return await ask()
         except BackendUnavailable:
             await asyncio.sleep(LOOK_AGAIN_S)
-
-
-def context() -> dict[str, Any]:
-    """What a reader of the records must know of the machine and the software."""
-    return {
-        "kon": version(),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "host": platform.node(),
-        "started_s": time.time(),
-    }

@@ -22,13 +22,17 @@ from kon.cli.map_words import (
     replaced,
     stdin_now,
 )
+from tests.cli.mapping import kon_map
 
 STDIN = ItemInput(file="-")
+
+OPTIONS = {"-k": False, "--keep-order": False, "-j": True, "--out": True}
+"""Some of kon map's, and whether they take a value."""
 
 
 def refused(words: list[str], stdin: Stdin = "none", files: tuple[str, ...] = ()) -> str:
     with pytest.raises(click.UsageError) as raised:
-        read_words(words, files, stdin)
+        read_words(words, files, stdin, OPTIONS)
     return raised.value.message
 
 
@@ -60,15 +64,15 @@ def refused(words: list[str], stdin: Stdin = "none", files: tuple[str, ...] = ()
 def test_what_is_command_and_what_is_items(
     words: list[str], stdin: Stdin, command: str, sources: list[ItemInput]
 ) -> None:
-    assert read_words(words, (), stdin) == (command, sources)
+    assert read_words(words, (), stdin, OPTIONS) == (command, sources)
 
 
 def test_a_file_of_items_is_a_separator_too() -> None:
-    assert read_words(["gzip", "-k"], ["f", "g"], "open") == (
+    assert read_words(["gzip", "-k"], ["f", "g"], "open", OPTIONS) == (
         "gzip -k",
         [ItemInput(file="f"), ItemInput(file="g")],
     )
-    assert read_words(["x", ":::+", "a"], ["f"], "none").sources == [
+    assert read_words(["x", ":::+", "a"], ["f"], "none", OPTIONS).sources == [
         ItemInput(file="f"),
         ItemInput(["a"], linked=True),
     ]
@@ -95,13 +99,42 @@ def test_items_on_the_line_and_on_standard_input() -> None:
     ]
 
 
-def test_an_item_like_an_option() -> None:
-    assert refused(["gzip {}", "a", "-k"], "ended").splitlines() == [
+@pytest.mark.parametrize("stdin", ["none", "ended", "open"])
+def test_options_behind_the_command(stdin: Stdin) -> None:
+    assert refused(["gzip {}", "a", "-k"], stdin).splitlines() == [
         '"-k" comes after the command, and begins like an option; nothing was run. Write one of',
-        "  kon map -k 'gzip {}' a      # an option of kon map",
-        "  kon map 'gzip {} -k' a      # an option of the command",
-        "  kon map 'gzip {}' ::: a -k  # an item",
+        "  kon map -k 'gzip {}' a      # options of kon map",
+        "  kon map 'gzip {} -k' a      # options of the command",
+        "  kon map 'gzip {}' ::: a -k  # items",
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "others"),
+    [
+        (["--out", "x", "-j4"], "--out x -j4", ""),
+        (["-j", "4", "a", "--out=x", "b"], "-j 4 --out=x", " a b"),
+        (["a", "--out"], "--out", " a"),
+        (["--keep-order", "a"], "--keep-order", " a"),
+    ],
+)
+def test_an_option_behind_the_command_is_moved_with_its_value(
+    words: list[str], options: str, others: str
+) -> None:
+    assert f"  kon map {options} 'gzip {{}}'{others}  " in refused(["gzip {}", *words], "open")
+
+
+def test_the_options_are_those_that_kon_map_has() -> None:
+    done = kon_map("echo {}", "--out", "x", "-j", "2", "-k", "a")
+    assert done.code == 2
+    assert "  kon map --out x -j 2 -k 'echo {}' a  " in done.err
+
+
+@pytest.mark.parametrize("word", ["-5", "--outt=3", "--ou", "-kj", "-", "--", "-k4"])
+def test_what_is_no_option_of_kon_map_is_not_shown_as_one(word: str) -> None:
+    said = refused(["gzip {}", word])
+    assert "options of kon map" not in said
+    assert said.splitlines()[-1].endswith("# items")
 
 
 @pytest.mark.parametrize("word", ["a b", "$HOME", "|", "*.txt", "it's", "a;b", "", "(x)"])

@@ -60,6 +60,14 @@ def test_fewer_are_claimed_ahead_where_each_claim_is_paid_for() -> None:
         made.fetched(0.25)  # a round trip of 0.05 s, as of now
         assert made.tasks_wanted(here=True, paid=True) == 80, "four of them"
 
+        def wanted(mean_s: float) -> int:
+            return prefetch(Slots(running=4, mean_s=mean_s)).tasks_wanted(here=True, paid=True)
+
+        assert wanted(0.1) == 4, "one for each slot: a claim takes a tenth of such a task"
+        assert wanted(0.15) == 4
+        assert wanted(0.3) == 2, "as where claims cost nothing"
+        assert wanted(1.0) == 0
+
     in_virtual_time(main())
 
 

@@ -201,6 +201,20 @@ def test_an_empty_command_is_refused(command: str | list[str]) -> None:
         Template(command, SHELL)
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("echo $((KON_ITEM * 2))", "10\n"),
+        ("test $(( KON_ITEM % 17 )) != 0; echo $?", "0\n"),
+        ("echo $(( (1 + 2) *\nKON_ITEM ))", "15\n"),
+        ("echo $((1)) KON_ITEM", "1 KON_ITEM 5\n"),  # no arithmetic: the item comes last, as xargs has it
+        ("echo $((1 + MY_KON_ITEM))", "1 5\n"),
+    ],
+)
+def test_arithmetic_has_the_item_without_a_dollar(command: str, said: str) -> None:
+    assert output(command, "5") == said
+
+
 def test_a_script_may_ask_for_its_number_and_item_without_a_placeholder() -> None:
     assert output("echo $KON_NUMBER; true {}", "x") == "1\n"
     assert call("echo $KON_NUMBER; true", None, 7).variables["KON_NUMBER"] == "7"

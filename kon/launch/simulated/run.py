@@ -20,7 +20,7 @@ from kon.core.spec import RunSpec
 from kon.engine.records.records import RunFolder
 from kon.engine.tally import Tally
 from kon.launch.client_run import BodySource, RunListener
-from kon.launch.local import context
+from kon.launch.context import context
 from kon.launch.simulated.host import BlockJournal
 from kon.launch.simulated.simulation import Journals, Report, Simulation
 
