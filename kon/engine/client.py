@@ -165,7 +165,7 @@ class Client:
         while self.tally.left:
             # one receive after another would let a thousand workers' answers wait
             news, full, plenty = await self._answers_of(abreast if plenty else 1)
-            # what was too many to be full is kept in mind through the wait for the next answer
+            # after a wait for the next answer, there will be as many again as were full
             abreast = min(2 * abreast, self._most_abreast()) if plenty else max(1, min(abreast, full))
             if not news or (not plenty and now_s() - looked_s >= self._dead_letters_s):
                 news += await self._dead_letters()
