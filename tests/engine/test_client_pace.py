@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count, pairwise
 
 import msgspec
@@ -45,23 +45,28 @@ def test_answers_are_taken_abreast_while_there_are_plenty() -> None:
     assert in_virtual_time(main()) < 4.0
 
 
+async def _answered(tasks: int, receive_s: Callable[[int], float]) -> World:
+    """A run whose tasks are answered one by one already. receive_s: of each receive, which brings ten."""
+    world = await World.create(tasks)
+    answers = world.channel.answers
+    for index in range(tasks):
+        await answers.send([Message(encode(Answers("w", [Outcome(index, 1, State.DONE)])))])
+    receive, turn = answers.receive, count()
+
+    async def receiving(max_messages: int, wait_s: float) -> list[Delivery]:
+        await asyncio.sleep(receive_s(next(turn)))
+        return await receive(max_messages, wait_s)
+
+    answers.receive = receiving  # type: ignore[method-assign]
+    answers.limits = msgspec.structs.replace(answers.limits, max_batch=10)
+    return world
+
+
 def test_a_receive_that_takes_long_does_not_hold_up_the_others() -> None:
     """Every 16th takes a second, and the others a hundredth: of 16 abreast, one would hold up each round."""
 
     async def main() -> float:
-        world = await World.create(3_200)
-        for index in range(3_200):
-            outcome = Outcome(index, 1, State.DONE)
-            await world.channel.answers.send([Message(encode(Answers("w", [outcome])))])
-        receive, turn = world.channel.answers.receive, count()
-
-        async def receiving(max_messages: int, wait_s: float) -> list[Delivery]:
-            await asyncio.sleep(0.01 if next(turn) % 16 else 1.0)
-            return await receive(min(max_messages, 10), wait_s)
-
-        answers = world.channel.answers
-        answers.receive = receiving  # type: ignore[method-assign]
-        answers.limits = msgspec.structs.replace(answers.limits, max_batch=10)
+        world = await _answered(3_200, lambda turn: 0.01 if turn % 16 else 1.0)
         began_s = asyncio.get_running_loop().time()
         await world.client().collect()
         return asyncio.get_running_loop().time() - began_s
@@ -71,18 +76,7 @@ def test_a_receive_that_takes_long_does_not_hold_up_the_others() -> None:
 
 def test_the_client_says_how_far_it_is_while_answers_never_stop_to_come() -> None:
     async def main() -> None:
-        world = await World.create(16_000)
-        for index in range(16_000):
-            outcome = Outcome(index, 1, State.DONE)
-            await world.channel.answers.send([Message(encode(Answers("w", [outcome])))])
-        answers, receive = world.channel.answers, world.channel.answers.receive
-
-        async def receiving(max_messages: int, wait_s: float) -> list[Delivery]:
-            await asyncio.sleep(0.02)
-            return await receive(min(max_messages, 10), wait_s)
-
-        answers.receive = receiving  # type: ignore[method-assign]
-        answers.limits = msgspec.structs.replace(answers.limits, max_batch=10)
+        world = await _answered(16_000, lambda turn: 0.02)
         told_s: list[float] = []
         now_s = asyncio.get_running_loop().time
         listener = Listener(MemoryJournal(), on_progress=lambda _: told_s.append(now_s()))
