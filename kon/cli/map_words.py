@@ -130,7 +130,7 @@ def _options_behind(command: str, words: Sequence[str], options: Mapping[str, bo
         has_its_value = not name.startswith("--") and len(name) > 2 and options.get(name[:2], False)
         are_known &= name in options or has_its_value
         takes_next = name == word and options.get(name, False)
-    text = " ".join(dashed)
+    text = " ".join(map(_shown, dashed))
     ways = [
         (_line([f"{command} {text}"], others), "options of the command"),
         (_line([command], ":::", words), "items"),

@@ -124,6 +124,21 @@ def test_an_option_behind_the_command_is_moved_with_its_value(
     assert f"  kon map {options} 'gzip {{}}'{others}  " in refused(["gzip {}", *words], "open")
 
 
+def test_a_value_with_blanks_stays_one_word_in_each_way(tmp_path: Path) -> None:
+    ways = refused(["printf '%s|' {}", "--out", "a  b", "i"], "none").splitlines()[1:]
+    lines = [
+        way.split("  # ")[0].replace("kon map", "kon map --dry-run").replace("--dry-run --out", "--out")
+        for way in ways[1:]
+    ]
+    shown = [
+        subprocess.run(["sh", "-c", each], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        for each in lines
+    ]
+    assert "--out 'a  b'" in ways[0]
+    assert "'a  b'" in shown[0]
+    assert len(shown[1].splitlines()) == 3, "three items"
+
+
 def test_the_options_are_those_that_kon_map_has() -> None:
     done = kon_map("echo {}", "--out", "x", "-j", "2", "-k", "a")
     assert done.code == 2
